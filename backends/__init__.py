@@ -1,0 +1,38 @@
+"""
+The seam between the mathematics and the array libraries.
+
+A :class:`Backend` is one array library on one device. Everything above it asks :func:`get_backend` once, or
+:func:`namespace` for the array functions that fit an array at hand, and never names a device again.
+
+>>> get_backend("cpu").name
+'cpu'
+>>> xp = namespace(np.zeros(3))
+>>> xp.sum(xp.ones(3))
+np.float64(3.0)
+"""
+
+from portanet.backends.base import Backend, BackendUnavailable, describe
+from portanet.backends.registry import (
+    Device,
+    default_device,
+    devices,
+    get_backend,
+    kernel_override,
+    namespace,
+    register,
+    set_device,
+)
+
+__all__ = [
+    "Backend",
+    "BackendUnavailable",
+    "Device",
+    "default_device",
+    "describe",
+    "devices",
+    "get_backend",
+    "kernel_override",
+    "namespace",
+    "register",
+    "set_device",
+]

@@ -1,0 +1,117 @@
+"""
+Image sets for examples and experiments, as NumPy arrays on the host.
+
+=============  ==================  =======  =======  ==========================================
+name           image               train    test     licence
+=============  ==================  =======  =======  ==========================================
+digits         8 x 8               1437     360      CC BY 4.0
+mnist          28 x 28             60000    10000    none stated; CC BY-SA 3.0 according to Keras
+fashion_mnist  28 x 28             60000    10000    MIT, (c) 2017 Zalando SE
+usps           16 x 16             7291     2007     none stated
+=============  ==================  =======  =======  ==========================================
+
+"digits" comes with scikit-learn. The others are looked for in the folder that the environment variable PORTANET_DATA
+names (``$PORTANET_DATA/mnist/train-images-idx3-ubyte.gz``, with or without ``.gz``), then in the user's cache, and are
+else downloaded into that cache; `portanet.datasets.catalogue` lists the files, their addresses and papers. Whatever
+the way, the decoded content of a file must have the known sha256.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from portanet.datasets.catalogue import SOURCES
+from portanet.datasets.fetch import DatasetError
+
+__all__ = ["Dataset", "DatasetError", "load", "names"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """
+    A training and a test set of labelled images.
+
+    Parameters
+    ----------
+    name : str
+        The name under which `load` knows it.
+    x_train, x_test : array of float32, shape (N, H, W, 1)
+        Images, channels last: 0 is background, 1 is full ink (of shape (N, H, W) and as stored if loaded with ``raw``).
+    y_train, y_test : array of int64, shape (N,)
+        Class indices (uint8 if loaded with ``raw``).
+    classes : tuple of str
+        ``classes[y]`` is the name of class ``y``.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        images = f"{self.x_train.shape[1:]} {self.x_train.dtype}"
+        sizes = f"{len(self.x_train)} train, {len(self.x_test)} test"
+        return f"Dataset({self.name}: {sizes}, x {images}, y {self.y_train.dtype}, {len(self.classes)} classes)"
+
+
+def names() -> tuple[str, ...]:
+    """
+    Names of the data sets that `load` knows.
+
+    Examples
+    --------
+    >>> names()
+    ('digits', 'mnist', 'fashion_mnist', 'usps')
+    """
+    return tuple(SOURCES)
+
+
+def load(name: str, *, raw: bool = False) -> Dataset:
+    """
+    Load a data set, downloading it if it is neither in PORTANET_DATA nor in the user's cache.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion_mnist", "usps"}
+        "digits" has no test set of its own: 20 % are split off, stratified by class, the same ones every time.
+    raw : bool
+        Give the values as the file holds them and no channel axis: uint8 0..16 for digits, uint8 0..255 for mnist and
+        fashion_mnist, float32 -1..1 for usps; labels as uint8.
+
+    Returns
+    -------
+    Dataset
+        New arrays: float32 images in [0, 1] of shape (N, H, W, 1) and int64 labels of shape (N,), unless ``raw``.
+
+    Raises
+    ------
+    ValueError
+        If no data set has this name.
+    DatasetError
+        If a file is truncated, corrupted or another one than published, if PORTANET_DATA names no folder, or if a
+        download fails.
+    ImportError
+        If scikit-learn is missing for "digits", or pooch for a download.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits
+    Dataset(digits: 1437 train, 360 test, x (8, 8, 1) float32, y int64, 10 classes)
+    >>> float(digits.x_train.min()), float(digits.x_train.max())
+    (0.0, 1.0)
+    >>> digits.classes[digits.y_train[0]]
+    '3'
+    >>> int(load("digits", raw=True).x_train.max())
+    16
+    """
+    if name not in SOURCES:
+        raise ValueError(f"name must be one of {', '.join(map(repr, SOURCES))}, got {name!r}")
+    source = SOURCES[name]
+    x_train, y_train, x_test, y_test = source.reader(source, raw)
+    if not raw:
+        x_train, x_test = x_train[..., np.newaxis], x_test[..., np.newaxis]
+        y_train, y_test = y_train.astype(np.int64), y_test.astype(np.int64)
+    return Dataset(name, x_train, y_train, x_test, y_test, source.classes)

@@ -1,0 +1,235 @@
+"""
+Activations: a curve applied to every number, and its slope.
+
+Each class is its formula and the derivative of it; :class:`Activation` does the rest.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from portanet import kernels
+from portanet.backends import namespace
+from portanet.layers.base import Layer
+from portanet.typing import Array, Pullback
+
+Slope = Callable[[], Array]
+
+
+class Activation(Layer):
+    """Base of layers that apply one function to every number."""
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        """Return ``f(x)``, and a function that gives ``f'(x)`` if it is asked for."""
+        raise NotImplementedError
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        y, slope = self.curve(namespace(x), x)
+        return y, lambda dy, *, need_dx=True, need_grads=True: dy * slope() if need_dx else None
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """``1 / (1 + exp(-x))``; only negative numbers are exponentiated, so that nothing overflows."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+class ReLU(Activation):
+    """
+    ``max(x, 0)``, with slope 0 at 0.
+
+    Examples
+    --------
+    >>> ReLU()(np.asarray([[-1.0, 2.0]]))
+    array([[0., 2.]])
+    """
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        return xp.maximum(x, 0.0), lambda: xp.astype(x > 0, x.dtype)
+
+
+class LeakyReLU(Activation):
+    """
+    ``x`` where positive, else ``alpha x``.
+
+    Parameters
+    ----------
+    alpha : float
+        Slope for negative x.
+
+    Examples
+    --------
+    >>> LeakyReLU(0.1)(np.asarray([[-1.0, 2.0]]))
+    array([[-0.1,  2. ]])
+    """
+
+    def __init__(self, alpha: float = 0.01):
+        self.alpha = alpha
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        slope = xp.where(x > 0, xp.ones_like(x), self.alpha)
+        return x * slope, lambda: slope
+
+
+class ELU(Activation):
+    """
+    ``x`` where positive, else ``alpha (exp(x) - 1)`` [1]_.
+
+    Parameters
+    ----------
+    alpha : float
+        Minus the limit at minus infinity.
+
+    References
+    ----------
+    .. [1] D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units, ICLR 2016.
+
+    Examples
+    --------
+    >>> ELU()(np.asarray([[-100.0, 2.0]]))
+    array([[-1.,  2.]])
+    """
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        below = self.alpha * xp.expm1(xp.minimum(x, 0.0))
+        return xp.where(x > 0, x, below), lambda: xp.where(x > 0, xp.ones_like(x), below + self.alpha)
+
+
+class GELU(Activation):
+    """
+    ``x Φ(x)``, Φ the cumulative distribution of the standard normal [1]_.
+
+    Parameters
+    ----------
+    approximate : bool
+        Use ``0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`` instead of the exact form.
+
+    References
+    ----------
+    .. [1] D. Hendrycks, K. Gimpel, Gaussian error linear units, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> GELU()(np.asarray([[-1.0, 0.0, 1.0]])).round(4)
+    array([[-0.1587,  0.    ,  0.8413]])
+    """
+
+    def __init__(self, *, approximate: bool = False):
+        self.approximate = approximate
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        if self.approximate:
+            c = math.sqrt(2 / math.pi)
+            t = xp.tanh(c * (x + 0.044715 * x * x * x))
+            return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x))
+        cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
+        return x * cdf, lambda: cdf + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+class SiLU(Activation):
+    """
+    ``x sigmoid(x)``, also called swish [1]_.
+
+    References
+    ----------
+    .. [1] S. Elfwing et al., Sigmoid-weighted linear units, Neural Networks 107, 2018.
+
+    Examples
+    --------
+    >>> SiLU()(np.asarray([[0.0, 100.0]]))
+    array([[  0., 100.]])
+    """
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        s = sigmoid(xp, x)
+        return x * s, lambda: s * (1 + x * (1 - s))
+
+
+class Softplus(Activation):
+    """
+    ``log(1 + exp(x))``, a smooth ReLU.
+
+    Examples
+    --------
+    >>> Softplus()(np.asarray([[-1000.0, 0.0, 1000.0]])).round(4)
+    array([[   0.    ,    0.6931, 1000.    ]])
+    """
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: sigmoid(xp, x)
+
+
+class TanH(Activation):
+    """
+    Hyperbolic tangent.
+
+    Examples
+    --------
+    >>> TanH()(np.asarray([[0.0, 100.0]]))
+    array([[0., 1.]])
+    """
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        y = xp.tanh(x)
+        return y, lambda: 1 - y * y
+
+
+class Sigmoid(Activation):
+    """
+    Logistic function ``1 / (1 + exp(-x))``.
+
+    Examples
+    --------
+    >>> Sigmoid()(np.asarray([[-1000.0, 0.0, 1000.0]]))
+    array([[0. , 0.5, 1. ]])
+    """
+
+    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        y = sigmoid(xp, x)
+        return y, lambda: y * (1 - y)
+
+
+class Softmax(Layer):
+    """
+    ``exp(x) / sum(exp(x))`` over the last axis: probabilities of classes.
+
+    For training, prefer :class:`portanet.SoftmaxCrossEntropy` on the scores: it is exact where this saturates.
+
+    Examples
+    --------
+    >>> Softmax()(np.asarray([[0.0, 1000.0]]))
+    array([[0., 1.]])
+    """
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        xp = namespace(x)
+        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        y = e / xp.sum(e, axis=-1, keepdims=True)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            return y * (dy - xp.sum(y * dy, axis=-1, keepdims=True)) if need_dx else None
+
+        return y, pullback
+
+
+class LogSoftmax(Layer):
+    """
+    Logarithm of softmax over the last axis, without leaving the range of the floats.
+
+    Examples
+    --------
+    >>> LogSoftmax()(np.asarray([[0.0, 1000.0]]))
+    array([[-1000.,     0.]])
+    """
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        xp = namespace(x)
+        y = kernels.log_softmax(x)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True) if need_dx else None
+
+        return y, pullback

@@ -1,0 +1,59 @@
+"""The affine layer."""
+
+from portanet.backends import namespace
+from portanet.initializers import Initializer, glorot_uniform, zeros
+from portanet.layers.base import Layer, check_input
+from portanet.parameters import Parameter
+from portanet.typing import Array, Pullback, Shape
+
+
+class Linear(Layer):
+    """
+    Affine map ``y = x W + b`` of a batch of row vectors.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Lengths of a row of x and of y.
+    bias : bool
+        Whether to add b.
+    init : Initializer
+        Initial W, of shape (in_features, out_features); b starts at zero.
+
+    Examples
+    --------
+    >>> layer = Linear(3, 2)
+    >>> layer(np.ones((5, 3), dtype="float32")).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = True, init: Initializer = glorot_uniform
+    ) -> None:
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"in_features and out_features must be at least 1, got {in_features} and {out_features}")
+        self.weight = Parameter((in_features, out_features), init)
+        self.bias = Parameter((out_features,), zeros) if bias else None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        n_in, n_out = self.weight.shape
+        if shape != (n_in,):
+            raise ValueError(f"{self!r} needs x of shape (N, {n_in}), got (N, {', '.join(map(str, shape))})")
+        return (n_out,)
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        xp, w = namespace(x), self.weight.data
+        self.output_shape(x.shape[1:])
+        check_input(x, w)
+        y = xp.matmul(x, w)
+        if self.bias is not None:
+            y += self.bias.data
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            if need_grads:
+                self.weight.accumulate(xp.matmul(xp.matrix_transpose(x), dy))
+                if self.bias is not None:
+                    self.bias.accumulate(xp.sum(dy, axis=0))
+            return xp.matmul(dy, xp.matrix_transpose(w)) if need_dx else None
+
+        return y, pullback

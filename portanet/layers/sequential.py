@@ -1,0 +1,112 @@
+"""Layers one after another."""
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+from portanet.layers.base import Layer
+from portanet.typing import Array, Pullback, Shape
+
+
+class Sequential(Layer):
+    """
+    A network: each layer takes the output of the one before.
+
+    It is a list: ``net[0]`` is a layer, ``net[:2]`` a network that shares its weights (its output is a hidden
+    representation), and layers may be nested, appended and popped.
+
+    Parameters
+    ----------
+    *layers : Layer
+        In order.
+
+    Examples
+    --------
+    >>> net = Sequential(portanet.Linear(784, 100), portanet.Sigmoid(), portanet.Linear(100, 10))
+    >>> net(np.zeros((5, 784), dtype="float32")).shape
+    (5, 10)
+    >>> net[:2]
+    Sequential(Linear(784, 100), Sigmoid())
+    """
+
+    def __init__(self, *layers: Layer):
+        for layer in layers:
+            _check_layer(layer)
+        self.layers = list(layers)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"layers": tuple(self.layers)}
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for i, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {i}: {error}") from None
+        return shape
+
+    def forward(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        pullbacks = []
+        for layer in self.layers:
+            x, pullback = layer.vjp(x, train=train)
+            pullbacks.append(pullback)
+        first = self._first_trained()
+
+        def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            for i in reversed(range(len(pullbacks))):
+                if i < first and not need_dx:
+                    return None
+                dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=need_grads)
+            return dy if need_dx else None
+
+        return x, pull
+
+    def _first_trained(self) -> int:
+        """Index of the first layer with parameters: below it, only dx asks for gradients."""
+        return next((i for i, layer in enumerate(self.layers) if layer.has_parameters()), len(self.layers))
+
+    def append(self, layer: Layer) -> None:
+        """
+        Add a layer at the end; the weights of the others stay.
+
+        Examples
+        --------
+        >>> net = Sequential(portanet.Linear(4, 3))
+        >>> net.append(portanet.TanH())
+        >>> net
+        Sequential(Linear(4, 3), TanH())
+        """
+        _check_layer(layer)
+        self.layers.append(layer)
+        self._buffer = None
+
+    def pop(self, index: int = -1) -> Layer:
+        """Take a layer out and return it, with its weights."""
+        layer = self.layers.pop(index)
+        self._buffer = None
+        return layer
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+    def __getitem__(self, index: int | slice) -> Layer:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def _check_layer(layer: Any) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layers must be Layer objects, got {layer!r}: write Sequential(Linear(...), ReLU(), ...)")

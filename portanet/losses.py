@@ -1,0 +1,342 @@
+"""
+Losses: how far a prediction is from its target, and the pullback that says which way is better.
+
+``loss(prediction, target)`` gives the value, ``loss.vjp(prediction, target)`` the value and its pullback. A loss class is
+its formula for single terms and their derivative; :class:`Loss` reduces the terms. Values are in nats where there is a
+logarithm, else in squares or units of the prediction.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+from portanet import kernels
+from portanet.backends import describe, namespace
+from portanet.config import Configured
+from portanet.layers.activations import sigmoid
+from portanet.typing import Array, LossPullback, Shape
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+Terms: TypeAlias = tuple[Array, Callable[[], Array]]
+
+TINY = 1e-12
+"""Probabilities are taken to be at least this, so that no logarithm and no quotient leaves the range of float32."""
+
+
+class Loss(Configured):
+    """
+    Base of losses.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Mean or sum of the terms, or the terms themselves: one a number for elementwise losses, one an example for
+        classification losses.
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean"):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.reduction = reduction
+
+    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        """Return the terms, and a function that gives d term / d prediction if it is asked for."""
+        raise NotImplementedError
+
+    def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        """Shapes that a target may have for a prediction of a shape."""
+        return (shape,)
+
+    def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
+        """What the sum of the terms is divided by for reduction "mean"."""
+        return max(1, math.prod(terms.shape))
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        """
+        Look at the values of a target once, before training: it reads them back, so it has no place in a step.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit predictions of ``shape``.
+        """
+        self._check_shapes(shape, target.shape)
+
+    def vjp(self, prediction: Array, target: Array) -> tuple[Array, LossPullback]:
+        """
+        Value of the loss, and its pullback.
+
+        Parameters
+        ----------
+        prediction : array of float, shape (N, ...)
+            Output of a network.
+        target : array
+            On the same device; the class says which shapes and values.
+
+        Returns
+        -------
+        value : array
+            Of shape (), or the terms for reduction "none". It stays on the device: ``float(value)`` belongs outside the
+            training step.
+        pullback : callable
+            ``pullback(dloss=1.0)`` gives the gradient with respect to the prediction; for reduction "none", ``dloss``
+            may be an array of the terms' shape.
+
+        Raises
+        ------
+        ValueError
+            If the shapes or devices do not fit.
+        """
+        xp = namespace(prediction)
+        self._check_shapes(prediction.shape, target.shape)
+        if type(target) is not type(prediction) or target.device != prediction.device:
+            raise ValueError(
+                f"target is on {describe(target)} but the prediction is on {describe(prediction)}: use net.asarray(target)"
+            )
+        terms, slope = self.terms(xp, prediction, target)
+        divisor = self.divisor(xp, terms, target) if self.reduction == "mean" else 1.0
+
+        def pullback(dloss: float | Array = 1.0) -> Array:
+            scale = dloss / divisor
+            if 0 < getattr(scale, "ndim", 0) < prediction.ndim:  # one number an example
+                scale = xp.expand_dims(scale, axis=-1)
+            return slope() * scale
+
+        return terms if self.reduction == "none" else xp.sum(terms) / divisor, pullback
+
+    def __call__(self, prediction: Array, target: Array) -> Array:
+        """Return the value alone."""
+        return self.vjp(prediction, target)[0]
+
+    def _check_shapes(self, prediction: Shape, target: Shape) -> None:
+        if target not in (fitting := self.target_shapes(prediction)):
+            wanted = " or ".join(map(str, fitting))
+            raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
+
+
+class ElementwiseLoss(Loss):
+    """Base of losses with one term a number; the target has the prediction's shape."""
+
+    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        return self.compare(xp, prediction, xp.astype(target, prediction.dtype, copy=False))
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        """Return the terms and their derivative for a prediction p and a target t of one dtype."""
+        raise NotImplementedError
+
+
+class MSELoss(ElementwiseLoss):
+    """
+    Squared error ``(p - t)²``.
+
+    Examples
+    --------
+    >>> MSELoss()(np.asarray([[1.0, 3.0]]), np.asarray([[1.0, 1.0]]))
+    np.float64(2.0)
+    """
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        r = p - t
+        return r * r, lambda: 2.0 * r
+
+
+class L1(ElementwiseLoss):
+    """
+    Absolute error ``|p - t|``, with slope 0 at 0.
+
+    Examples
+    --------
+    >>> L1(reduction="sum")(np.asarray([[1.0, 3.0]]), np.asarray([[2.0, 1.0]]))
+    np.float64(3.0)
+    """
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        r = p - t
+        return xp.abs(r), lambda: xp.sign(r)
+
+
+class Huber(ElementwiseLoss):
+    """
+    Half the squared error up to ``delta``, linear beyond it [1]_.
+
+    Parameters
+    ----------
+    delta : float
+        Error from which the loss is linear.
+
+    References
+    ----------
+    .. [1] P. J. Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> Huber(reduction="none")(np.asarray([[0.5, 10.0]]), np.asarray([[0.0, 0.0]]))
+    array([[0.125, 9.5  ]])
+    """
+
+    def __init__(self, delta: float = 1.0, *, reduction: Reduction = "mean"):
+        super().__init__(reduction=reduction)
+        if not delta > 0:
+            raise ValueError(f"delta must be positive, got {delta}")
+        self.delta = delta
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        r = p - t
+        near = xp.minimum(xp.maximum(r, -self.delta), self.delta)
+        return near * (r - 0.5 * near), lambda: near
+
+
+class BCE(ElementwiseLoss):
+    """
+    Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, from :class:`portanet.Sigmoid` say.
+
+    Targets are in [0, 1]. :class:`BCEWithLogits` on the scores is more exact.
+
+    Examples
+    --------
+    >>> BCE()(np.asarray([[0.5, 0.5]]), np.asarray([[0.0, 1.0]])).round(4)  # log 2
+    np.float64(0.6931)
+    """
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        terms = -(t * xp.log(xp.maximum(p, TINY)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, TINY)))
+        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), TINY)
+
+
+class BCEWithLogits(ElementwiseLoss):
+    """
+    Binary cross-entropy of scores: ``BCE(sigmoid(z), t)``, exact where the sigmoid saturates.
+
+    Examples
+    --------
+    >>> BCEWithLogits()(np.asarray([[-1000.0, 1000.0]]), np.asarray([[0.0, 0.0]]))
+    np.float64(500.0)
+    """
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
+
+    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+        terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
+        return terms, lambda: sigmoid(xp, p) - t
+
+
+class ClassificationLoss(Loss):
+    """
+    Base of losses with one term an example: the last axis of the prediction counts the classes.
+
+    Targets are class indices (integers, without that axis) or probabilities (floats of the prediction's shape, one-hot
+    for instance). Indices are not checked in a step, where a check would stall a GPU; ``fit`` looks at them once.
+    """
+
+    def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return shape[:-1], shape
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        if target.ndim == len(shape):
+            _check_range(xp, target, 1, "class probabilities must be in [0, 1]")
+        elif not xp.isdtype(target.dtype, "integral"):
+            raise ValueError(f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')")
+        else:
+            _check_range(xp, target, shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
+
+    def probabilities(self, xp: Any, prediction: Array, target: Array) -> Array:
+        """Return the target as probabilities of classes."""
+        if target.ndim == prediction.ndim:
+            return xp.astype(target, prediction.dtype, copy=False)
+        return kernels.one_hot(target, prediction.shape[-1], prediction.dtype)
+
+
+class CrossEntropy(ClassificationLoss):
+    """
+    Cross-entropy ``-Σ t log p`` of probabilities p, from :class:`portanet.Softmax` say.
+
+    :class:`SoftmaxCrossEntropy` on the scores is more exact.
+
+    Examples
+    --------
+    >>> CrossEntropy()(np.asarray([[0.25, 0.75]]), np.asarray([0])).round(4)  # log 4
+    np.float64(1.3863)
+    """
+
+    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        t = self.probabilities(xp, prediction, target)
+        p = xp.maximum(prediction, TINY)
+        return -xp.sum(t * xp.log(p), axis=-1), lambda: -t / p
+
+
+class SoftmaxCrossEntropy(ClassificationLoss):
+    """
+    Cross-entropy ``-Σ t log softmax(z)`` of scores z [1]_.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1) [2]_.
+    class_weights : sequence of float, optional
+        Weight of each class's part; the mean then divides by the sum of the examples' weights.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+
+    References
+    ----------
+    .. [1] C. M. Bishop, Pattern Recognition and Machine Learning, Springer, 2006, eq. 4.108.
+    .. [2] C. Szegedy et al., Rethinking the inception architecture for computer vision, CVPR 2016.
+
+    Examples
+    --------
+    >>> SoftmaxCrossEntropy()(np.zeros((2, 4)), np.asarray([0, 3])).round(4)  # log 4: a guess among four classes
+    np.float64(1.3863)
+    """
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        reduction: Reduction = "mean",
+    ):
+        super().__init__(reduction=reduction)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else tuple(float(w) for w in class_weights)
+        self._placed: Array = None  # the weights on the device of the last call
+
+    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        log_p = kernels.log_softmax(prediction)
+        t = self.probabilities(xp, prediction, target)
+        if self.label_smoothing:
+            t = (1.0 - self.label_smoothing) * t + self.label_smoothing / prediction.shape[-1]
+        if self.class_weights is not None:
+            t = t * self._weights(xp, prediction)
+        return -xp.sum(t * log_p, axis=-1), lambda: xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t
+
+    def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
+        if self.class_weights is None or target.ndim > terms.ndim:
+            return super().divisor(xp, terms, target)
+        return xp.sum(kernels.one_hot(target, len(self.class_weights), terms.dtype) * self._placed)
+
+    def _weights(self, xp: Any, like: Array) -> Array:
+        w = self._placed
+        if type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
+            w = self._placed = xp.asarray(self.class_weights, dtype=like.dtype, device=like.device)
+        if w.shape != like.shape[-1:]:
+            raise ValueError(f"class_weights has {w.shape[0]} weights for a prediction of {like.shape[-1]} classes")
+        return w
+
+
+LogSoftmaxCrossEntropy = SoftmaxCrossEntropy
+"""The name that the course reports use."""
+
+
+def _check_range(xp: Any, target: Array, high: float, rule: str) -> None:
+    low_found, high_found = float(xp.min(target)), float(xp.max(target))
+    if low_found < 0 or high_found > high:
+        raise ValueError(f"{rule}; the target reaches from {low_found:g} to {high_found:g}")

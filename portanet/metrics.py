@@ -1,0 +1,168 @@
+"""
+Metrics: how well a network does, in numbers for people.
+
+All are computed on the device of their arrays, and stay there. Predictions are scores or probabilities of classes, shape
+(N, C), or class indices (N,); targets are class indices, or one-hot rows.
+"""
+
+from portanet import kernels
+from portanet.backends import namespace
+from portanet.typing import Array
+
+
+def class_indices(values: Array) -> Array:
+    """
+    Class indices: integers as they are, of scores or one-hot rows the place of the largest.
+
+    Examples
+    --------
+    >>> class_indices(np.asarray([[0.1, 0.9], [0.8, 0.2]]))
+    array([1, 0])
+    """
+    xp = namespace(values)
+    if xp.isdtype(values.dtype, "integral"):
+        return values
+    if values.ndim < 2 or values.shape[-1] < 2:
+        raise ValueError(f"scores of classes must have shape (N, C) with C of 2 or more, got {values.shape}")
+    return xp.argmax(values, axis=-1)
+
+
+def accuracy(prediction: Array, target: Array) -> Array:
+    """
+    Share of examples whose class is predicted right.
+
+    Parameters
+    ----------
+    prediction : array, shape (N, C) or (N,)
+        Scores, or class indices.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows.
+
+    Returns
+    -------
+    array, shape ()
+        In [0, 1], on the device.
+
+    Examples
+    --------
+    >>> accuracy(np.asarray([[0.1, 0.9], [0.8, 0.2]]), np.asarray([1, 1]))
+    np.float32(0.5)
+    """
+    return _share(class_indices(prediction) == class_indices(target))
+
+
+def binary_accuracy(prediction: Array, target: Array, threshold: float = 0.5) -> Array:
+    """
+    Share of numbers on the right side of a threshold, for outputs that are each a yes or a no.
+
+    Parameters
+    ----------
+    prediction, target : array of float, same shape
+        Compared number by number.
+    threshold : float
+        Between no and yes, for both.
+
+    Examples
+    --------
+    >>> binary_accuracy(np.asarray([[0.2, 0.9]]), np.asarray([[0.0, 0.0]]))
+    np.float32(0.5)
+    """
+    return _share((prediction > threshold) == (target > threshold))
+
+
+def top_k_accuracy(prediction: Array, target: Array, k: int = 5) -> Array:
+    """
+    Share of examples whose class is among the ``k`` best scores; a tie counts for the example.
+
+    Parameters
+    ----------
+    prediction : array of float, shape (N, C)
+        Scores.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows.
+    k : int
+        From 1 to C.
+
+    Examples
+    --------
+    >>> scores = np.asarray([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    >>> top_k_accuracy(scores, np.asarray([1, 2]), k=2)
+    np.float32(0.5)
+    """
+    xp, n_classes = namespace(prediction), prediction.shape[-1]
+    if not 1 <= k <= n_classes:
+        raise ValueError(f"k must be from 1 to the number of classes, {n_classes}, got {k}")
+    true = kernels.one_hot(class_indices(target), n_classes, prediction.dtype)
+    score = xp.sum(prediction * true, axis=-1, keepdims=True)
+    return _share(xp.sum(xp.astype(prediction > score, xp.int32), axis=-1) < k)
+
+
+def confusion_matrix(prediction: Array, target: Array, n_classes: int | None = None) -> Array:
+    """
+    How many examples of each class (row) were taken for each class (column).
+
+    Parameters
+    ----------
+    prediction : array, shape (N, C) or (N,)
+        Scores, or class indices.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows.
+    n_classes : int, optional
+        C; needed only where both are indices.
+
+    Returns
+    -------
+    array of int64, shape (C, C)
+
+    Examples
+    --------
+    >>> confusion_matrix(np.asarray([0, 1, 1]), np.asarray([0, 0, 1]), n_classes=2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    xp = namespace(prediction)
+    if n_classes is None:
+        scores = next((a for a in (prediction, target) if a.ndim > 1), None)
+        if scores is None:
+            raise ValueError("n_classes must be given where prediction and target are class indices")
+        n_classes = int(scores.shape[-1])
+    # A matrix product of one-hot rows counts without a scatter; float32 counts exactly up to 16.7 million a cell.
+    rows = kernels.one_hot(class_indices(target), n_classes, xp.float32)
+    columns = kernels.one_hot(class_indices(prediction), n_classes, xp.float32)
+    return xp.astype(xp.matmul(xp.matrix_transpose(rows), columns), xp.int64)
+
+
+def precision_recall_f1(prediction: Array, target: Array, n_classes: int | None = None) -> tuple[Array, Array, Array]:
+    """
+    Precision, recall and F1 of each class; 0 where a class was never predicted, or is not there.
+
+    Parameters
+    ----------
+    prediction, target, n_classes
+        See :func:`confusion_matrix`.
+
+    Returns
+    -------
+    precision, recall, f1 : array of float32, shape (C,)
+        The share of right ones among those taken for the class; among those of the class; the harmonic mean of both.
+
+    Examples
+    --------
+    >>> precision, recall, f1 = precision_recall_f1(np.asarray([0, 1, 1]), np.asarray([0, 0, 1]), n_classes=2)
+    >>> precision, recall
+    (array([1. , 0.5], dtype=float32), array([0.5, 1. ], dtype=float32))
+    """
+    xp = namespace(prediction)
+    counts = xp.astype(confusion_matrix(prediction, target, n_classes), xp.float32)
+    right = xp.linalg.diagonal(counts)
+    predicted, true = xp.sum(counts, axis=0), xp.sum(counts, axis=1)
+    return (
+        right / xp.maximum(predicted, 1.0),
+        right / xp.maximum(true, 1.0),
+        2.0 * right / xp.maximum(predicted + true, 1.0),
+    )
+
+
+def _share(hits: Array) -> Array:
+    xp = namespace(hits)
+    return xp.mean(xp.astype(hits, xp.float32))

@@ -1,0 +1,346 @@
+"""
+Optimizers: how a gradient becomes a step.
+
+An optimizer is bound to a network's flat buffer; its state is arrays of the same shape, and a step is a handful of
+operations on whole arrays. Everything that changes stays on the device: the learning rate is a 0-d array, and powers
+such as β₁ᵗ are kept as arrays, so that a recorded step sees new values.
+"""
+
+from typing import Any, Self
+
+from portanet.config import Configured
+from portanet.layers.base import Layer
+from portanet.parameters import ParameterBuffer
+from portanet.typing import Array
+
+
+class Optimizer(Configured):
+    """
+    Base of optimizers.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate; a schedule changes it with :meth:`set_lr`.
+    weight_decay : float
+        Adds ``weight_decay w`` to the gradient.
+    clip_norm : float, optional
+        Scale the gradient down to this Euclidean norm where it is longer [1]_.
+
+    References
+    ----------
+    .. [1] R. Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013.
+
+    Examples
+    --------
+    A loop of one's own:
+
+    >>> net, loss = portanet.Linear(3, 1).initialize(seed=0), portanet.MSELoss()
+    >>> optimizer = portanet.SGD(lr=0.1).bind(net)
+    >>> x, target = net.asarray(np.ones((4, 3))), net.asarray(np.zeros((4, 1)))
+    >>> for _ in range(100):
+    ...     y, pullback = net.vjp(x)
+    ...     value, dloss = loss.vjp(y, target)
+    ...     net.zero_grad()
+    ...     _ = pullback(dloss(), need_dx=False)
+    ...     optimizer.step()
+    >>> float(value) < 1e-9
+    True
+    """
+
+    buffer: ParameterBuffer
+
+    def __init__(self, lr: float, *, weight_decay: float = 0.0, clip_norm: float | None = None):
+        if not lr > 0:
+            raise ValueError(f"lr must be positive, got {lr}")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, got {clip_norm}")
+        self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
+        self.state: dict[str, Array] = {}
+
+    def bind(self, net: Layer) -> Self:
+        """Take charge of a network's parameters, with a fresh state."""
+        self.buffer = net.buffer
+        self._rate = self._scalar(self.lr)
+        self.state = self.new_state(self.buffer.xp, self.buffer.data)
+        return self
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        """Return the state before the first step: arrays that :meth:`update` changes in place."""
+        return {}
+
+    def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
+        """Change ``data`` in place."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        xp, data, grad, lr = self.buffer.xp, self.buffer.data, self.buffer.grad, self._rate
+        if self.clip_norm is not None:
+            norm = xp.sqrt(xp.sum(grad * grad))
+            grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
+        if self.weight_decay:
+            grad = self.decay(data, grad, lr)
+        self.update(xp, data, grad, lr)
+
+    def decay(self, data: Array, grad: Array, lr: Array) -> Array:
+        """Return the gradient with the weight decay in it."""
+        return grad + self.weight_decay * data
+
+    def set_lr(self, lr: float) -> None:
+        """Change the learning rate from the next step on, in place on the device."""
+        self.lr = lr
+        self._rate[...] = lr
+
+    def _scalar(self, value: float) -> Array:
+        data = self.buffer.data  # of the buffer's dtype: 0-d arrays promote
+        return self.buffer.xp.full((), value, dtype=data.dtype, device=data.device)
+
+
+class SGD(Optimizer):
+    """
+    Stochastic gradient descent: ``v ← momentum v + g``, ``w ← w - lr v``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        Share of the last step's direction that is kept.
+    nesterov : bool
+        Look ahead along the momentum: ``w ← w - lr (g + momentum v)`` [1]_.
+    weight_decay, clip_norm : float
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    .. [1] I. Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+
+    Examples
+    --------
+    >>> SGD(lr=0.1, momentum=0.9, nesterov=True)
+    SGD(lr=0.1, momentum=0.9, nesterov=True)
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        if nesterov and not momentum:
+            raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        return {"velocity": xp.zeros_like(like)} if self.momentum else {}
+
+    def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
+        if self.momentum:
+            v = self.state["velocity"]
+            v *= self.momentum
+            v += grad
+            grad = grad + self.momentum * v if self.nesterov else v
+        data -= lr * grad
+
+
+class RMSprop(Optimizer):
+    """
+    Divide the gradient by a running root mean square of itself [1]_.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    rho : float
+        Share of the running mean that is kept each step.
+    momentum : float
+        Of the divided gradient.
+    centered : bool
+        Divide by the standard deviation instead: subtract the squared running mean of the gradient [2]_.
+    eps : float
+        Added to the root.
+    weight_decay, clip_norm : float
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    .. [1] T. Tieleman, G. Hinton, Lecture 6.5 of Neural Networks for Machine Learning, 2012.
+    .. [2] A. Graves, Generating sequences with recurrent neural networks, arXiv:1308.0850.
+
+    Examples
+    --------
+    >>> RMSprop(rho=0.99)
+    RMSprop(rho=0.99)
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        *,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        centered: bool = False,
+        eps: float = 1e-7,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, eps
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        names = ["square"] + ["velocity"] * bool(self.momentum) + ["mean"] * self.centered
+        return {name: xp.zeros_like(like) for name in names}
+
+    def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
+        square = self.state["square"]
+        square += (1 - self.rho) * (grad * grad - square)
+        variance = square
+        if self.centered:
+            mean = self.state["mean"]
+            mean += (1 - self.rho) * (grad - mean)
+            variance = xp.maximum(square - mean * mean, 0.0)  # rounding may take it below zero
+        change = grad / (xp.sqrt(variance) + self.eps)
+        if self.momentum:
+            v = self.state["velocity"]
+            v *= self.momentum
+            v += change
+            change = v
+        data -= lr * change
+
+
+class Adam(Optimizer):
+    """
+    Running means of the gradient and its square, both corrected for their start at zero [1]_.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Shares of the running means that are kept each step.
+    eps : float
+        Added to the root of the mean square.
+    weight_decay, clip_norm : float
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    .. [1] D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> Adam(lr=3e-4)
+    Adam(lr=0.0003)
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        self.betas, self.eps = betas, eps
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        return {
+            "mean": xp.zeros_like(like),
+            "square": xp.zeros_like(like),
+            "decay1": self._scalar(1.0),  # β₁ᵗ and β₂ᵗ
+            "decay2": self._scalar(1.0),
+        }
+
+    def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
+        (b1, b2), state = self.betas, self.state
+        mean, square = state["mean"], state["square"]
+        state["decay1"] *= b1
+        state["decay2"] *= b2
+        mean += (1 - b1) * (grad - mean)
+        square += (1 - b2) * (grad * grad - square)
+        root = xp.sqrt(square / (1.0 - state["decay2"])) + self.eps
+        data -= (lr / (1.0 - state["decay1"])) * mean / root
+
+
+class AdamW(Adam):
+    """
+    Adam with the weight decay taken out of the gradient: ``w ← w - lr weight_decay w`` [1]_.
+
+    Parameters
+    ----------
+    lr, betas, eps, clip_norm
+        See :class:`Adam`.
+    weight_decay : float
+        Share of the weights that is taken off, times the learning rate.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, Decoupled weight decay regularization, ICLR 2019.
+
+    Examples
+    --------
+    >>> AdamW(weight_decay=0.05)
+    AdamW(weight_decay=0.05)
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        clip_norm: float | None = None,
+    ):
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm)
+
+    def decay(self, data: Array, grad: Array, lr: Array) -> Array:
+        data -= (lr * self.weight_decay) * data
+        return grad
+
+
+class Adagrad(Optimizer):
+    """
+    Divide the gradient by the root of the sum of all its squares so far [1]_.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    eps : float
+        Added to the root.
+    weight_decay, clip_norm : float
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    .. [1] J. Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization, JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> Adagrad(lr=0.05)
+    Adagrad(lr=0.05)
+    """
+
+    def __init__(
+        self, lr: float = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0, clip_norm: float | None = None
+    ):
+        super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        self.eps = eps
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        return {"square": xp.zeros_like(like)}
+
+    def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
+        square = self.state["square"]
+        square += grad * grad
+        data -= lr * grad / (xp.sqrt(square) + self.eps)

@@ -1,0 +1,179 @@
+"""
+Parameters, states, and the flat buffer that holds a network's parameters.
+
+All parameters of a network are views of one array, and their gradients of another: an optimizer step is a handful of
+operations on one array, and a gradient all-reduce or a weight file is one call.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from portanet.backends import Backend
+from portanet.initializers import Initializer
+from portanet.typing import Array, Shape
+
+
+
+def check_dtype(dtype: str) -> str:
+    """Refuse a dtype that networks do not compute in."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return dtype
+
+
+class Parameter:
+    """
+    A trained array: its shape and initial values now, ``data`` and ``grad`` once a network holds it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of ``data`` and ``grad``.
+    init : Initializer
+        Draws the initial values, on the host.
+
+    Examples
+    --------
+    >>> layer = portanet.Linear(3, 2).initialize(seed=0)
+    >>> layer.weight.data.shape, layer.weight.grad.shape
+    ((3, 2), (3, 2))
+    """
+
+    data: Array
+    grad: Array
+
+    def __init__(self, shape: Shape, init: Initializer):
+        self.shape, self.init = shape, init
+        self.size = math.prod(shape)
+        self.buffer: ParameterBuffer | None = None
+        self.offset = 0
+
+    def place(self, buffer: "ParameterBuffer", offset: int) -> None:
+        """Make ``data`` and ``grad`` views of a buffer, from an offset on."""
+        self.buffer, self.offset = buffer, offset
+        here = slice(offset, offset + self.size)
+        self.data = buffer.xp.reshape(buffer.data[here], self.shape)
+        self.grad = buffer.xp.reshape(buffer.grad[here], self.shape)
+
+    def accumulate(self, grad: Array) -> None:
+        """Add to the gradient, in place."""
+        if grad.shape != self.shape:
+            raise ValueError(f"gradient has shape {grad.shape}, the parameter {self.shape}")
+        self.grad += grad
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only while data and grad are not set, so it costs a placed parameter nothing.
+        if name in ("data", "grad"):
+            raise RuntimeError("parameter has no values yet: call initialize(seed=0) on the network, or net(x) once")
+        raise AttributeError(name)
+
+
+class State:
+    """
+    A named array that a layer keeps but that is not trained: running statistics, a random stream.
+
+    Parameters
+    ----------
+    init : callable
+        ``init(rng)`` gives the initial values as a NumPy array; floats are stored in the network's dtype.
+    """
+
+    data: Array
+
+    def __init__(self, init: Callable[[np.random.Generator], np.ndarray]):
+        self.init = init
+        self.backend: Backend | None = None
+
+    def place(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
+        """Put values on a backend, copied, since layers change a state in place."""
+        self.backend = backend
+        self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "data":
+            raise RuntimeError("state has no values yet: call initialize(seed=0) on the network, or net(x) once")
+        raise AttributeError(name)
+
+
+class ParameterBuffer:
+    """
+    The parameters of a network in one flat array, their gradients in another.
+
+    Parameters that have values keep them; the others are drawn, in order, from ``rng``.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        In the order of the network.
+    backend : Backend
+        Where the arrays live.
+    rng : numpy.random.Generator
+        Source of the initial values.
+    dtype : {"float32", "float64"}
+        Values are drawn in float64 and rounded to it.
+
+    Attributes
+    ----------
+    data, grad : array, shape (size,)
+        Values and gradients.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(3, 2), portanet.Linear(2, 1)).initialize(seed=0)
+    >>> net.buffer.data.shape  # 3 x 2 + 2 and 2 x 1 + 1
+    (11,)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        backend: Backend,
+        rng: np.random.Generator,
+        dtype: str = "float32",
+    ):
+        self.parameters = list(parameters)
+        self.root = self
+        self.backend, self.xp, self.dtype = backend, backend.xp, dtype
+        values = [
+            p.init(p.shape, rng) if p.buffer is None else p.buffer.backend.to_numpy(p.data) for p in self.parameters
+        ]
+        flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
+        self.data = backend.asarray(flat, dtype)
+        self.grad = self.xp.zeros_like(self.data)
+        offset = 0
+        for parameter in self.parameters:
+            parameter.place(self, offset)
+            offset += parameter.size
+
+    @classmethod
+    def spanning(cls, parameters: list[Parameter]) -> "ParameterBuffer | None":
+        """
+        The part of an existing buffer that holds exactly these parameters, in order and without gaps, if there is one.
+
+        It shares the arrays, so that a slice of a network is trained in place.
+        """
+        if not parameters or (whole := parameters[0].buffer) is None:
+            return None
+        start = end = parameters[0].offset
+        for parameter in parameters:
+            if parameter.buffer is not whole or parameter.offset != end:
+                return None
+            end += parameter.size
+        if parameters == whole.parameters:
+            return whole
+        part = cls.__new__(cls)
+        part.parameters, part.root = parameters, whole
+        part.backend, part.xp, part.dtype = whole.backend, whole.xp, whole.dtype
+        part.data, part.grad = whole.data[start:end], whole.grad[start:end]
+        return part
+
+    def holds(self, parameters: list[Parameter]) -> bool:
+        """Whether these are the parameters that live here, and still do."""
+        return self.parameters == parameters and all(p.buffer is self.root for p in parameters)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        self.grad[...] = 0.0

@@ -1,0 +1,331 @@
+"""Training: one step, many epochs, and what comes of them."""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from portanet.backends import Backend
+from portanet.callbacks import Callback, progress_callbacks
+from portanet.history import History
+from portanet.layers.base import Layer
+from portanet.losses import Loss
+from portanet.optimizers import Optimizer
+from portanet.typing import Array
+
+Metric: TypeAlias = Callable[[Array, Array], Array]
+
+
+class Diverged(FloatingPointError):
+    """
+    The loss, or a weight, is no longer finite.
+
+    Attributes
+    ----------
+    history : History
+        The finite epochs.
+    """
+
+    def __init__(self, message: str, history: History):
+        super().__init__(message)
+        self.history = history
+
+
+class Trainer:
+    """
+    A network, the loss that judges it, and the optimizer that changes it.
+
+    Parameters
+    ----------
+    net : Layer
+        The network. Weights it does not have yet are drawn from ``seed``.
+    loss : Loss
+        With reduction "mean" or "sum".
+    optimizer : Optimizer
+        Bound to the network here.
+    metrics : sequence of callable, or mapping of name to callable
+        ``metric(prediction, target)`` gives an array of shape (); reported beside the loss under the function's name.
+    device : str, optional
+        Where to train; by default where the network is.
+    seed : int
+        Of initial weights and of the order of examples: the same everywhere.
+
+    Examples
+    --------
+    >>> x = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]], dtype="float32")
+    >>> labels = np.asarray([0, 1, 1, 0])  # exclusive or
+    >>> net = portanet.Sequential(portanet.Linear(2, 8), portanet.TanH(), portanet.Linear(8, 2))
+    >>> trainer = Trainer(net, portanet.SoftmaxCrossEntropy(), portanet.Adam(lr=0.05), metrics=[portanet.accuracy])
+    >>> history = trainer.fit(x, labels, epochs=100, batch_size=4, progress=False)
+    >>> trainer.evaluate(x, labels)["accuracy"]
+    1.0
+    """
+
+    def __init__(
+        self,
+        net: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Sequence[Metric] | Mapping[str, Metric] = (),
+        device: str | Backend | None = None,
+        seed: int = 0,
+    ):
+        if loss.reduction == "none":
+            raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
+        if not net.initialized:
+            net.initialize(seed, device=device)
+        elif device is not None:
+            net.to(device)
+        self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
+        self.metrics = dict(metrics) if isinstance(metrics, Mapping) else {m.__name__: m for m in metrics}
+        self.history = History()
+        self.steps = 0
+        self._buffer = net.buffer
+        self._shuffle = np.random.default_rng([2, seed])
+        self._stopped = False
+
+    @property
+    def backend(self) -> Backend:
+        """Where the network is."""
+        return self._buffer.backend
+
+    def step(self, x: Array, target: Array) -> Array:
+        """
+        Change the weights once, for one batch.
+
+        Nothing is read back from the device, and bad shapes leave the weights as they were.
+
+        Parameters
+        ----------
+        x, target : array
+            A batch on the network's device; :meth:`Layer.asarray` brings it there.
+
+        Returns
+        -------
+        array, shape ()
+            The loss before the change, on the device.
+        """
+        self._check_buffer()
+        return self._step(x, target)[0]
+
+    def fit(
+        self,
+        x: Any,
+        target: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> History:
+        """
+        Train for a number of passes over the data.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (N, ...)
+            Inputs; host data is moved to the network's device once.
+        target : array_like
+            As the loss wants it, N of them.
+        epochs : int
+            Passes over the data.
+        batch_size : int
+            Examples a step; the last batch may be shorter.
+        shuffle : bool
+            Draw a new order for every epoch, from the trainer's seed.
+        validation : tuple (x, target), optional
+            Data to evaluate after each epoch, reported as ``val_...``.
+        callbacks : sequence of Callback
+            Called at the ends of steps and epochs.
+        progress : bool
+            Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
+
+        Returns
+        -------
+        History
+            Loss and metrics of each epoch, averaged over the examples as they were trained on.
+
+        Raises
+        ------
+        ValueError
+            If data or settings are unfit; the weights are as before.
+        Diverged
+            If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
+        """
+        epochs, batch_size = _count("epochs", epochs), _count("batch_size", batch_size)
+        self._check_buffer()
+        x, target = self._checked(x, target)
+        held_out = None if validation is None else self._checked(*validation, name="validation ")
+        calls = [*callbacks, *progress_callbacks(progress, epochs, steps=-(-x.shape[0] // batch_size))]
+        self.history, self._stopped = History(), False
+        with self.backend.activate(), ExitStack() as at_end:
+            for call in calls:
+                at_end.callback(call.on_fit_end, self)
+                call.on_fit_begin(self)
+            while len(self.history) < epochs and not self._stopped:
+                row = self.epoch(x, target, batch_size=batch_size, shuffle=shuffle, callbacks=calls)
+                if held_out is not None:
+                    row |= {f"val_{name}": value for name, value in self._scores(*held_out).items()}
+                self.history.append(row)
+                for call in calls:
+                    call.on_epoch_end(self, row)
+        return self.history
+
+    def epoch(
+        self, x: Array, target: Array, *, batch_size: int, shuffle: bool = True, callbacks: Sequence[Callback] = ()
+    ) -> dict[str, float]:
+        """
+        Pass over data on the device once; :meth:`fit` without its checks.
+
+        Returns
+        -------
+        dict
+            Loss and metrics, averaged over the examples.
+        """
+        xp, n = self.backend.xp, x.shape[0]
+        before = self.snapshot()
+        stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
+        starts = range(0, n, batch_size)
+        values = xp.zeros((len(starts), 1 + len(self.metrics)), dtype=x.dtype, device=x.device)
+        order = self.backend.asarray(self._shuffle.permutation(n)) if shuffle else None
+        for i, start in enumerate(starts):
+            here = slice(start, min(start + batch_size, n))
+            batch, wanted = (a[here] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
+            for call in stepping:
+                call.on_step_begin(self)
+            values[i, 0], prediction = self._step(batch, wanted)
+            for j, metric in enumerate(self.metrics.values(), start=1):
+                values[i, j] = xp.astype(metric(prediction, wanted), x.dtype, copy=False)
+        host = self.backend.to_numpy(values).astype("float64")  # the only read of the epoch
+        self._check_finite(host[:, 0], before)
+        share = np.minimum(batch_size, n - np.asarray(starts)) / n
+        averages = dict(zip(("loss", *self.metrics), (share @ host).tolist(), strict=True))
+        if self.loss.reduction == "sum":
+            averages["loss"] = float(np.sum(host[:, 0]))
+        return averages
+
+    def evaluate(self, x: Any, target: Any) -> dict[str, float]:
+        """
+        Loss and metrics of inference.
+
+        Parameters
+        ----------
+        x, target : array_like
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        dict
+            ``"loss"`` and each metric by name.
+        """
+        with self.backend.activate():
+            return self._scores(*self._checked(x, target))
+
+    def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
+        """Outputs for many inputs: :meth:`Layer.predict` of the network."""
+        return self.net.predict(x, batch_size=batch_size)
+
+    def stop(self) -> None:
+        """End ``fit`` after this epoch; for callbacks."""
+        self._stopped = True
+
+    def snapshot(self) -> list[Array]:
+        """
+        Copies of all that training changes: weights, states of layers and of the optimizer.
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1))
+        >>> before = trainer.snapshot()
+        >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
+        >>> trainer.restore(before)
+        """
+        return [self.backend.xp.asarray(array, copy=True) for array in self._changing()]
+
+    def restore(self, snapshot: list[Array]) -> None:
+        """Go back to a snapshot."""
+        for array, values in zip(self._changing(), snapshot, strict=True):
+            array[...] = values
+
+    def _changing(self) -> list[Array]:
+        states = [state.data for state in self.net.named_states().values()]
+        return [self._buffer.data, *states, *self.optimizer.state.values()]
+
+    def _step(self, x: Array, target: Array) -> tuple[Array, Array]:
+        prediction, pullback = self.net.vjp(x)
+        value, dloss = self.loss.vjp(prediction, target)
+        self._buffer.zero_grad()
+        pullback(dloss(), need_dx=False)
+        self.optimizer.step()
+        self.steps += 1
+        return value, prediction
+
+    def _scores(self, x: Array, target: Array) -> dict[str, float]:
+        prediction = self.net.predict(x)
+        scores = {"loss": self.loss(prediction, target)}
+        scores |= {name: metric(prediction, target) for name, metric in self.metrics.items()}
+        return {name: float(value) for name, value in scores.items()}
+
+    def _check_buffer(self) -> None:
+        if self.net.buffer is not self._buffer:
+            raise RuntimeError(
+                "the network's weights have moved since this Trainer was made (by to, initialize, append or pop): "
+                "make a new Trainer"
+            )
+
+    def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
+        xp = self.backend.xp
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if not bad.size and bool(xp.all(xp.isfinite(self._buffer.data))):
+            return
+        self.restore(before)
+        epoch = len(self.history) + 1
+        what = f"the loss became {losses[bad[0]]} at step {bad[0] + 1}" if bad.size else "a weight became infinite"
+        raise Diverged(
+            f"{what} of epoch {epoch}; the weights are those from before this epoch: "
+            f"try a lower learning rate or clip_norm",
+            self.history,
+        )
+
+    def _checked(self, x: Any, target: Any, name: str = "") -> tuple[Array, Array]:
+        """Inputs and targets on the device, after all the checks that a step must not make."""
+        xp = self.backend.xp
+        x, target = (self._numbers(f"{name}{kind}", values) for kind, values in (("x", x), ("target", target)))
+        if not xp.isdtype(x.dtype, "real floating"):
+            raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
+        if x.shape[0] == 0:
+            raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
+        if target.shape[0] != x.shape[0]:
+            raise ValueError(f"{name}target holds {target.shape[0]} examples and {name}x {x.shape[0]}: give as many")
+        try:
+            self.loss.check_target(xp, target, (x.shape[0], *self.net.output_shape(x.shape[1:])))
+        except ValueError as error:
+            raise ValueError(f"{name}data do not fit: {error}") from None
+        return x, target
+
+    def _numbers(self, name: str, values: Any) -> Array:
+        if not hasattr(values, "device"):
+            values = np.asarray(values)
+        if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+            raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
+        if values.ndim == 0:
+            raise ValueError(f"{name} is a single number: give an array with one row an example")
+        xp, array = self.backend.xp, self.net.asarray(values)
+        if xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
+            raise ValueError(f"{name} holds NaN or infinity: remove or replace these values")
+        return array
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return count
