@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 
+def silent_overflow() -> AbstractContextManager[Any]:
+    """Return the context that :attr:`Backend.activate` gives for libraries that compute with NumPy."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 class BackendUnavailable(RuntimeError):
     """The device cannot be used here; the message names the step that failed and the fix."""
 
@@ -36,7 +41,8 @@ class Backend:
     synchronize : callable
         Waits until the device has finished what it was given.
     activate : callable
-        Returns a context in which the device is the library's current one.
+        Returns the context to train and predict in: the device is the library's current one, and an overflow is
+        silent, as on a GPU (``fit`` reports it).
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends.base import Backend, BackendUnavailable
+from portanet.backends.base import Backend, BackendUnavailable, silent_overflow
 
 
 def load(library: str) -> Backend:
@@ -31,6 +31,7 @@ def _strict() -> Backend:
         device=xp.Device("device1"),
         to_numpy=lambda array: np.asarray(array.to_device(host)),
         description=f"array-api-strict {xp.__version__} on its fake device 'device1', for tests",
+        activate=silent_overflow,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from array_api_compat import numpy as standard
 
 from portanet.backends import numpy_kernels
-from portanet.backends.base import Backend, BackendUnavailable
+from portanet.backends.base import Backend, BackendUnavailable, silent_overflow
 
 
 def load(ordinal: str | None = None) -> Backend:
@@ -25,5 +25,6 @@ def load(ordinal: str | None = None) -> Backend:
         device="cpu",
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.processor() or platform.machine()}",
+        activate=silent_overflow,
         kernels={"random_bits": numpy_kernels.random_bits},
     )

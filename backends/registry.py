@@ -77,7 +77,9 @@ def _read_entry_points() -> None:
 
     for entry in entry_points(group="portanet.backends"):
         if entry.name not in _registered:
-            _registered[entry.name] = _Registered(lambda ordinal, e=entry: e.load()(ordinal), entry.module.split(".")[0])
+            _registered[entry.name] = _Registered(
+                lambda ordinal, e=entry: e.load()(ordinal), entry.module.split(".")[0]
+            )
 
 
 def get_backend(device: "str | Backend | None" = None) -> Backend:

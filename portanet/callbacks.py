@@ -243,7 +243,7 @@ class _Bar(Callback):
         self.bar.update()
 
     def on_epoch_end(self, trainer: "Trainer", row: Row) -> None:
-        self.bar.write(_describe(trainer, self.epochs, row))
+        self.bar.write(_describe(trainer, self.epochs, row), file=sys.stderr)
 
     def on_fit_end(self, trainer: "Trainer") -> None:
         self.bar.close()

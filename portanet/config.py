@@ -21,7 +21,7 @@ class _Recorded(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's own signature, which ``__call__`` above would hide from help and editors."""
-        signature = inspect.signature(cls.__init__)
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of the class, never of an instance
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
@@ -29,8 +29,8 @@ class Configured(metaclass=_Recorded):
     """
     Base of everything that is described by the arguments of its constructor.
 
-    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these. A subclass is
-    registered under its name when it is defined, so users' own classes load again wherever they are imported.
+    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these. A subclass
+    is registered under its name when it is defined, so users' own classes load again wherever they are imported.
     """
 
     _own: ClassVar[dict[str, type["Configured"]]] = {}
@@ -84,7 +84,9 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"argument {value!r} of type {type(value).__name__} cannot be saved: use numbers, strings or layers")
+    raise TypeError(
+        f"argument {value!r} of type {type(value).__name__} cannot be saved: use numbers, strings or layers"
+    )
 
 
 def from_json(config: Any) -> Any:

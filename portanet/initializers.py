@@ -1,8 +1,8 @@
 """
 Initial values, drawn on the host so that one seed gives the same network on every device.
 
-An initializer is called with a shape and a NumPy generator and returns float64 values of that shape. The fans of a shape
-(*kernel, in, out) count the weights that meet in one output (fan in) and that leave one input (fan out).
+An initializer is called with a shape and a NumPy generator and returns float64 values of that shape. The fans of a
+shape (*kernel, in, out) count the weights that meet in one output (fan in) and that leave one input (fan out).
 """
 
 import math
@@ -76,7 +76,7 @@ class VarianceScaling(Initializer):
 
     References
     ----------
-    .. [1] X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.
+    .. [1] X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward networks, AISTATS 2010.
     .. [2] K. He et al., Delving deep into rectifiers, ICCV 2015.
     .. [3] Y. LeCun et al., Efficient BackProp, Neural Networks: Tricks of the Trade, 1998.
 

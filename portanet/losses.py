@@ -1,9 +1,9 @@
 """
 Losses: how far a prediction is from its target, and the pullback that says which way is better.
 
-``loss(prediction, target)`` gives the value, ``loss.vjp(prediction, target)`` the value and its pullback. A loss class is
-its formula for single terms and their derivative; :class:`Loss` reduces the terms. Values are in nats where there is a
-logarithm, else in squares or units of the prediction.
+``loss(prediction, target)`` gives the value, ``loss.vjp(prediction, target)`` the value and its pullback. A loss class
+is its formula for single terms and their derivative; :class:`Loss` reduces the terms. Values are in nats where there is
+a logarithm, else in squares or units of the prediction.
 """
 
 import math
@@ -90,9 +90,8 @@ class Loss(Configured):
         xp = namespace(prediction)
         self._check_shapes(prediction.shape, target.shape)
         if type(target) is not type(prediction) or target.device != prediction.device:
-            raise ValueError(
-                f"target is on {describe(target)} but the prediction is on {describe(prediction)}: use net.asarray(target)"
-            )
+            here, there = describe(target), describe(prediction)
+            raise ValueError(f"target is on {here} but the prediction is on {there}: use net.asarray(target)")
         terms, slope = self.terms(xp, prediction, target)
         divisor = self.divisor(xp, terms, target) if self.reduction == "mean" else 1.0
 
@@ -242,7 +241,9 @@ class ClassificationLoss(Loss):
         if target.ndim == len(shape):
             _check_range(xp, target, 1, "class probabilities must be in [0, 1]")
         elif not xp.isdtype(target.dtype, "integral"):
-            raise ValueError(f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')")
+            raise ValueError(
+                f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')"
+            )
         else:
             _check_range(xp, target, shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
 

@@ -1,8 +1,8 @@
 """
 Metrics: how well a network does, in numbers for people.
 
-All are computed on the device of their arrays, and stay there. Predictions are scores or probabilities of classes, shape
-(N, C), or class indices (N,); targets are class indices, or one-hot rows.
+All are computed on the device of their arrays, and stay there. Predictions are scores or probabilities of classes,
+shape (N, C), or class indices (N,); targets are class indices, or one-hot rows.
 """
 
 from portanet import kernels
@@ -23,7 +23,10 @@ def class_indices(values: Array) -> Array:
     if xp.isdtype(values.dtype, "integral"):
         return values
     if values.ndim < 2 or values.shape[-1] < 2:
-        raise ValueError(f"scores of classes must have shape (N, C) with C of 2 or more, got {values.shape}")
+        raise ValueError(
+            f"scores of classes must have shape (N, C) with C of 2 or more, got {tuple(values.shape)}: "
+            f"binary_accuracy judges single outputs"
+        )
     return xp.argmax(values, axis=-1)
 
 

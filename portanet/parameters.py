@@ -16,7 +16,6 @@ from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
 
-
 def check_dtype(dtype: str) -> str:
     """Refuse a dtype that networks do not compute in."""
     if dtype not in ("float32", "float64"):

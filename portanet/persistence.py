@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from portanet.backends import Backend
-from portanet.config import from_json, to_json
+from portanet.config import from_json
 from portanet.layers.base import Layer
 
 
@@ -23,7 +23,7 @@ def save(net: Layer, path: str | PathLike[str]) -> None:
     """Write a network; see :meth:`portanet.Layer.save`."""
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
-    metadata = {"format": "portanet 1", "architecture": json.dumps(to_json(net)), "dtype": net.buffer.dtype}
+    metadata = {"format": "portanet 1", "architecture": json.dumps(net.to_json()), "dtype": net.buffer.dtype}
     _write_atomically(Path(path), to_bytes(arrays, metadata))
 
 

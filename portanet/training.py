@@ -195,7 +195,7 @@ class Trainer:
         order = self.backend.asarray(self._shuffle.permutation(n)) if shuffle else None
         for i, start in enumerate(starts):
             here = slice(start, min(start + batch_size, n))
-            batch, wanted = (a[here] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
+            batch, wanted = (a[here, ...] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
             for call in stepping:
                 call.on_step_begin(self)
             values[i, 0], prediction = self._step(batch, wanted)

@@ -224,7 +224,7 @@ class Layer(Configured):
         with backend.activate():
             # At least one batch, so that no examples give an empty output of the right shape.
             n = inputs.shape[0]
-            outputs = [self.forward(inputs[i : min(i + batch_size, n)]) for i in range(0, max(1, n), batch_size)]
+            outputs = [self.forward(inputs[i : min(i + batch_size, n), ...]) for i in range(0, max(1, n), batch_size)]
             output = outputs[0] if len(outputs) == 1 else backend.xp.concat(outputs, axis=0)
             return output if isinstance(x, backend.array_type) else backend.to_numpy(output)
 
@@ -292,8 +292,8 @@ class Layer(Configured):
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
         for name, values in weights.items():
-            if values.shape != kept[name].data.shape:
-                raise ValueError(f"weights[{name!r}] must have shape {kept[name].data.shape}, got {values.shape}")
+            if values.shape != (shape := tuple(kept[name].data.shape)):
+                raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
         for name, values in weights.items():
             data = kept[name].data
             data[...] = buffer.xp.astype(buffer.backend.asarray(values), data.dtype, copy=False)
@@ -301,11 +301,25 @@ class Layer(Configured):
     def _kept(self) -> dict[str, Parameter | State]:
         return {**self.named_parameters(), **self.named_states()}
 
+    def to_json(self) -> Any:
+        """Architecture, without weights, as what :mod:`json` can write."""
+        seen: set[int] = set()
+
+        def walk(layer: Layer) -> None:
+            if id(layer) in seen:
+                raise ValueError(f"{layer!r} stands more than once in the network: a copy would have two of it")
+            seen.add(id(layer))
+            for _, child in layer.children():
+                walk(child)
+
+        walk(self)
+        return to_json(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as configuration and host arrays: copied views would no longer share the buffer."""
         if not self.initialized:
-            return _rebuild, (to_json(self), None, None, None)
-        return _rebuild, (to_json(self), self.get_weights(), self.buffer.backend.name, self.buffer.dtype)
+            return _rebuild, (self.to_json(), None, None, None)
+        return _rebuild, (self.to_json(), self.get_weights(), self.buffer.backend.name, self.buffer.dtype)
 
     def _home(self) -> tuple[Backend, str]:
         """Backend and dtype where the values are now, or by default would go."""

@@ -1,0 +1,81 @@
+"""Every layer, loss and optimizer that the contract holds for; a test fails where one is missing here."""
+
+import numpy as np
+
+import portanet as pn
+from portanet.config import Configured
+
+rng = np.random.default_rng(0)
+
+
+def away_from_zero(*shape: int) -> np.ndarray:
+    """Normal numbers moved off the kinks of ReLU and its like, which central differences straddle."""
+    x = rng.normal(size=shape)
+    return x + 0.1 * np.sign(x)
+
+
+def rows(values: np.ndarray) -> np.ndarray:
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+X = away_from_zero(4, 6)
+LABELS = np.asarray([0, 5, 2, 2])
+SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
+
+LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
+    (pn.Linear(6, 3), X),
+    (pn.Linear(6, 3, bias=False, init=pn.initializers.he_normal), X),
+    *((activation, X) for activation in (pn.ReLU(), pn.ELU(), pn.ELU(0.7), pn.GELU(), pn.GELU(approximate=True))),
+    *((activation, X) for activation in (pn.LeakyReLU(), pn.SiLU(), pn.Softplus(), pn.TanH(), pn.Sigmoid())),
+    (pn.Softmax(), X),
+    (pn.LogSoftmax(), X),
+    (pn.Softmax(), away_from_zero(2, 3, 4)),
+    (pn.Dropout(0.4), X),
+    (pn.Dropout(0.0), X),
+    (pn.Flatten(), away_from_zero(3, 2, 2, 2)),
+    (pn.Reshape(3, -1), X),
+    (pn.Sequential(), X),
+    (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),
+    (pn.Sequential(pn.Linear(6, 4), pn.Sequential(pn.Sigmoid(), pn.Linear(4, 4)), pn.Softmax()), X),
+]
+
+LOSSES: list[tuple[pn.Loss, np.ndarray, np.ndarray]] = [
+    *(
+        (kind(reduction=reduction), X, away_from_zero(4, 6))
+        for kind in (pn.MSELoss, pn.L1, pn.Huber)
+        for reduction in ("mean", "sum", "none")
+    ),
+    (pn.Huber(0.3), X, away_from_zero(4, 6)),
+    *((pn.BCE(reduction=reduction), SHARES, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
+    *((pn.BCEWithLogits(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
+    *(
+        (kind(reduction=reduction), p, target)
+        for kind, p in ((pn.CrossEntropy, SHARES), (pn.SoftmaxCrossEntropy, X))
+        for reduction in ("mean", "sum", "none")
+        for target in (LABELS, rows(np.abs(X)))
+    ),
+    *(
+        (pn.SoftmaxCrossEntropy(label_smoothing=0.2, class_weights=(1, 2, 3, 4, 5, 6), reduction=reduction), X, target)
+        for reduction in ("mean", "sum", "none")
+        for target in (LABELS, rows(np.abs(X)))
+    ),
+]
+
+OPTIMIZERS: list[pn.Optimizer] = [
+    pn.SGD(0.1),
+    pn.SGD(0.1, momentum=0.9),
+    pn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=0.5),
+    pn.RMSprop(0.01),
+    pn.RMSprop(0.01, momentum=0.5, centered=True),
+    pn.Adam(0.01),
+    pn.Adam(0.01, weight_decay=0.01),
+    pn.AdamW(0.01),
+    pn.Adagrad(0.1),
+]
+
+ABSTRACT = {pn.Layer, pn.Activation, pn.Loss, pn.losses.ElementwiseLoss, pn.losses.ClassificationLoss, pn.Optimizer}
+
+
+def concrete(base: type) -> set[type]:
+    """PortaNet's own classes below a base, without those that are only bases."""
+    return {kind for kind in Configured._own.values() if issubclass(kind, base)} - ABSTRACT

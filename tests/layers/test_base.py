@@ -1,0 +1,119 @@
+"""Where a network's weights are, how they got there, and how they move."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+
+def a_net() -> pn.Sequential:
+    return pn.Sequential(pn.Linear(4, 3), pn.Dropout(0.2), pn.Linear(3, 2, init=pn.initializers.he_normal))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_seed_gives_the_same_bits_on_every_backend(backend, dtype):
+    here = a_net().initialize(seed=7, device=backend, dtype=dtype).get_weights()
+    there = a_net().initialize(seed=7, device="cpu", dtype=dtype).get_weights()
+    assert here.keys() == there.keys() == {"0.weight", "0.bias", "2.weight", "2.bias", "1.stream"}
+    for name in here:
+        np.testing.assert_array_equal(here[name], there[name])
+
+
+def test_seeds_differ_and_a_second_draw_does_not():
+    net = a_net().initialize(seed=1)
+    first = net.buffer.data.copy()
+    assert (first != net.initialize(seed=2).buffer.data).any()
+    np.testing.assert_array_equal(first, net.initialize(seed=1).buffer.data)
+
+
+def test_parameters_are_views_of_one_buffer(backend):
+    net = a_net().initialize(device=backend)
+    net.buffer.data[...] = 3.0
+    assert all((backend.to_numpy(p.data) == 3).all() for p in net.parameters())
+    net[0].weight.grad[...] = 1.0
+    assert backend.to_numpy(net.buffer.grad).sum() == 12
+    net.zero_grad()
+    assert not backend.to_numpy(net[0].weight.grad).any()
+
+
+def test_moving_keeps_values_and_states(backend):
+    net = a_net().initialize(seed=3)
+    net[1].vjp(np.ones((2, 3), "float32"))
+    before = net.get_weights()
+    after = net.to(backend, dtype="float64").get_weights()
+    assert net.buffer.backend is backend
+    assert net.buffer.data.dtype == backend.xp.float64
+    assert before["1.stream"][1] == 1
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
+def test_a_copy_has_a_buffer_of_its_own(clone):
+    net = a_net().initialize(seed=3)
+    twin = clone(net)
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(twin(x), net(x))
+    twin.buffer.data[...] = 0.0
+    assert not twin(x).any()
+    assert net(x).any()
+    assert not clone(a_net()).initialized
+
+
+def test_a_parameter_belongs_to_the_network_that_gathered_it_last():
+    shared = pn.Linear(3, 3)
+    first, second = pn.Sequential(pn.Linear(3, 3), shared).initialize(), pn.Sequential(shared, pn.Linear(3, 2))
+    trainer = pn.Trainer(first, pn.MSELoss(), pn.SGD(0.1))
+    weights = shared.weight.data.copy()
+    second.to("cpu")
+    np.testing.assert_array_equal(shared.weight.data, weights)
+    with pytest.raises(RuntimeError, match="make a new Trainer"):
+        trainer.step(np.ones((1, 3), "float32"), np.ones((1, 3), "float32"))
+
+
+def test_asarray_takes_the_dtype_of_the_network_for_floats_only(backend):
+    net = a_net().initialize(device=backend)
+    assert net.asarray([[1.0, 2.0]]).dtype == backend.xp.float32
+    assert net.asarray(np.asarray([1, 2])).dtype == backend.xp.int64
+    assert net.asarray(net.asarray([1.0])).device == backend.device
+
+
+def test_predict_gives_back_what_it_was_given(backend):
+    net = pn.Linear(3, 2).initialize(device=backend)
+    x = np.random.default_rng(0).normal(size=(25, 3))
+    whole = net.predict(x)
+    assert isinstance(whole, np.ndarray)
+    np.testing.assert_allclose(net.predict(x, batch_size=10), whole, rtol=1e-6)
+    assert isinstance(net.predict(net.asarray(x)), backend.array_type)
+    assert net.predict(np.empty((0, 3))).shape == (0, 2)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        net.predict(x, batch_size=0)
+
+
+def test_weights_are_set_completely_or_not_at_all(backend):
+    net = a_net().initialize(device=backend)
+    before = net.get_weights()
+    wrong = {**before, "2.bias": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"weights\['2.bias'\] must have shape \(2,\), got \(3,\)"):
+        net.set_weights({name: values + 1 for name, values in wrong.items()})
+    with pytest.raises(ValueError, match=r"missing or unknown: 2\.bias"):
+        net.set_weights({name: values for name, values in before.items() if name != "2.bias"})
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_a_dtype_that_networks_do_not_compute_in_is_refused():
+    net = a_net().initialize(seed=1)
+    before = net.buffer.data.copy()
+    for change in (lambda: net.to(dtype="int64"), lambda: net.initialize(dtype="float16")):
+        with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
+            change()
+    np.testing.assert_array_equal(net.buffer.data, before)
+
+
+def test_the_default_device_is_where_a_network_goes(monkeypatch):
+    monkeypatch.setenv("PORTANET_DEVICE", "strict")
+    assert a_net().initialize().buffer.backend.name == "strict"

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+import portanet as pn
+
+
+def test_it_is_the_affine_map(backend):
+    layer = pn.Linear(3, 2).initialize(device=backend, dtype="float64")
+    layer.set_weights({"weight": np.arange(6.0).reshape(3, 2), "bias": np.asarray([10.0, 20.0])})
+    y = layer(backend.asarray(np.asarray([[1.0, 1.0, 1.0]])))
+    np.testing.assert_array_equal(backend.to_numpy(y), [[16.0, 29.0]])
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 1), (3,)], ids=str)
+def test_a_wrong_input_shape_names_both_shapes(shape):
+    with pytest.raises(ValueError, match=r"Linear\(3, 2\) needs x of shape \(N, 3\), got"):
+        pn.Linear(3, 2)(np.ones(shape, "float32"))
+
+
+def test_a_wrong_dtype_names_both_and_the_fix():
+    with pytest.raises(ValueError, match=r"x has dtype float64 but the weights have float32: use net\.asarray"):
+        pn.Linear(3, 2)(np.ones((1, 3)))
+
+
+def test_a_wrong_device_names_both_and_the_fix():
+    layer = pn.Linear(3, 2).initialize(device="strict")
+    with pytest.raises(ValueError, match=r"x is on cpu \(numpy\) but the weights are on .*device1.*net\.asarray\(x\)"):
+        layer(np.ones((1, 3), "float32"))
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (3, -1)])
+def test_sizes_must_be_positive(sizes):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        pn.Linear(*sizes)
+
+
+def test_without_weights_it_says_how_to_get_them():
+    with pytest.raises(RuntimeError, match=r"initialize\(seed=0\)"):
+        pn.Linear(3, 2).forward(np.ones((1, 3), "float32"))

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+import portanet as pn
+
+
+def a_net() -> pn.Sequential:
+    return pn.Sequential(pn.Linear(4, 3), pn.TanH(), pn.Sequential(pn.Linear(3, 3), pn.ReLU()), pn.Linear(3, 2))
+
+
+def test_it_is_a_list():
+    net = a_net()
+    assert len(net) == 4
+    assert list(net)[1] is net[1]
+    assert isinstance(net[-1], pn.Linear)
+    assert isinstance(net[1:], pn.Sequential)
+
+
+def test_a_slice_gives_hidden_representations_with_the_same_weights():
+    net, x = a_net().initialize(seed=0), np.ones((5, 4), "float32")
+    np.testing.assert_array_equal(net[2:](net[:2](x)), net(x))
+    assert np.shares_memory(net[:2].buffer.data, net.buffer.data)
+
+
+def test_training_a_slice_trains_the_network_in_place():
+    net = a_net().initialize(seed=0)
+    before = net.get_weights()
+    trainer = pn.Trainer(net[:2], pn.MSELoss(), pn.SGD(0.1))
+    trainer.fit(np.ones((8, 4)), np.ones((8, 3)), progress=False)
+    after = net.get_weights()
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert changed == {"0.weight", "0.bias"}
+
+
+def test_parameters_have_readable_names_in_order():
+    assert list(a_net().named_parameters()) == [
+        "0.weight", "0.bias", "2.0.weight", "2.0.bias", "3.weight", "3.bias",
+    ]  # fmt: skip
+
+
+def test_append_and_pop_keep_the_weights_of_the_others():
+    net = a_net().initialize(seed=0)
+    kept = net[0].weight.data.copy()
+    last = net.pop()
+    net.append(pn.Linear(3, 7))
+    assert net(np.ones((1, 4), "float32")).shape == (1, 7)
+    np.testing.assert_array_equal(net[0].weight.data, kept)
+    assert last.weight.data.shape == (3, 2)
+    assert net.buffer.data.size == net.size == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
+
+
+def test_a_layer_that_stands_twice_has_its_gradients_added():
+    shared = pn.Linear(3, 3)
+    net = pn.Sequential(shared, pn.TanH(), shared)
+    assert net.size == 12
+    pn.testing.check_gradients(shared, np.ones((2, 3)))
+    net.initialize(dtype="float64")
+    x, dy = np.random.default_rng(0).normal(size=(2, 2, 3))
+    net.vjp(x)[1](dy)
+
+    def value(weights: np.ndarray) -> float:
+        shared.weight.data[...] = weights
+        return float(np.sum(net.forward(x) * dy))
+
+    gradient, here = shared.weight.grad.copy(), shared.weight.data.copy()
+    np.testing.assert_allclose(gradient, pn.testing.central_difference(value, here), rtol=1e-7)
+
+
+class Stubborn(pn.TanH):
+    def vjp(self, x, *, train=True):
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            raise AssertionError("nobody needs this gradient")
+
+        return self.forward(x), pullback
+
+    def forward(self, x):
+        return x
+
+
+def test_layers_below_the_first_trained_one_are_not_pulled_back():
+    net = pn.Sequential(pn.Flatten(), Stubborn(), pn.Linear(4, 2)).initialize()
+    y, pullback = net.vjp(np.ones((3, 2, 2), "float32"))
+    assert pullback(y, need_dx=False) is None
+    assert net.buffer.grad.any()
+    with pytest.raises(AssertionError, match="nobody"):
+        pullback(y, need_dx=True)
+
+
+def test_a_wrong_shape_names_the_layer():
+    with pytest.raises(ValueError, match=r"layer 3: Linear\(5, 2\) needs x of shape \(N, 5\), got \(N, 3\)"):
+        pn.Sequential(*a_net()[:3], pn.Linear(5, 2)).output_shape((4,))
+
+
+@pytest.mark.parametrize("wrong", [[pn.ReLU()], pn.ReLU, "ReLU"], ids=repr)
+def test_what_is_no_layer_is_refused(wrong):
+    with pytest.raises(TypeError, match="must be Layer objects"):
+        pn.Sequential(wrong)
+    net = a_net()
+    with pytest.raises(TypeError, match="must be Layer objects"):
+        net.append(wrong)
+    assert len(net) == 4
+
+
+def test_an_empty_network_is_the_identity():
+    x = np.ones((2, 3))
+    assert pn.Sequential()(x) is x
+
+
+def test_the_summary_counts_nested_layers(capsys):
+    a_net().summary((4,))
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[2:7]] == ["0", "1", "2.0", "2.1", "3"]
+    assert printed.splitlines()[-1].split() == ["total", "35"]
+
+
+def test_repr_is_the_constructor_call():
+    net = pn.Sequential(pn.Linear(784, 100, bias=False), pn.Dropout(0.3), pn.Reshape(10, -1), pn.ELU(alpha=0.5))
+    assert repr(net) == "Sequential(Linear(784, 100, bias=False), Dropout(p=0.3), Reshape(10, -1), ELU(alpha=0.5))"

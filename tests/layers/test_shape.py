@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+import portanet as pn
+
+
+def test_a_shape_that_cannot_hold_the_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"Reshape\(5, 2\) cannot take inputs of shape \(6,\): they hold 6 numbers"):
+        pn.Reshape(5, 2)(np.ones((2, 6)))
+    with pytest.raises(ValueError, match="cannot take inputs"):
+        pn.Reshape(4, -1).output_shape((6,))
+
+
+@pytest.mark.parametrize("shape", [(-1, -1), (0, 3), (-2,)], ids=str)
+def test_a_shape_must_make_sense(shape):
+    with pytest.raises(ValueError, match="at most one -1"):
+        pn.Reshape(*shape)
+
+
+def test_flatten_of_rows_changes_nothing():
+    assert pn.Flatten()(np.ones((2, 6))).shape == (2, 6)

@@ -1,0 +1,109 @@
+import csv
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet import schedules
+
+X, Y = np.ones((8, 1)), np.ones((8, 1))
+
+
+class Scripted(pn.Callback):
+    """Puts given numbers into the history, and remembers the weights of each epoch."""
+
+    def __init__(self, *values: float):
+        self.values, self.weights, self.rates = values, [], []
+
+    def on_epoch_end(self, trainer, row):
+        row["score"] = self.values[len(trainer.history) - 1]
+        self.weights.append(trainer.net.get_weights()["weight"].copy())
+        self.rates.append(trainer.optimizer.lr)
+
+
+def fit(*callbacks: pn.Callback, epochs: int = 10, batch_size: int = 4) -> pn.Trainer:
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
+    trainer.fit(X, Y, epochs=epochs, batch_size=batch_size, callbacks=callbacks, progress=False)
+    return trainer
+
+
+def test_early_stopping_goes_back_to_the_best_weights():
+    script = Scripted(5, 3, 4, 3, 4, 4, 4, 4, 4, 4)
+    trainer = fit(script, pn.EarlyStopping("score", patience=3, mode="min"))
+    assert len(trainer.history) == 5  # the best was the second, and three have passed since
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
+
+
+def test_early_stopping_knows_which_way_is_better():
+    script = Scripted(0.1, 0.9, 0.2, 0.3, 0.3, 0, 0, 0, 0, 0)
+    trainer = fit(script, pn.EarlyStopping("score", patience=2))
+    assert len(trainer.history) == 4
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
+    assert pn.EarlyStopping("val_loss").sign == 1
+
+
+def test_a_small_improvement_may_not_count():
+    trainer = fit(
+        Scripted(5, 4.95, 4.94, 4.93, 4, 4, 4, 4, 4, 4),
+        pn.EarlyStopping("score", patience=2, min_delta=0.1, mode="min"),
+    )
+    assert len(trainer.history) == 3
+
+
+def test_a_monitor_that_is_not_recorded_names_what_is():
+    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss"):
+        fit(pn.EarlyStopping())
+
+
+@pytest.mark.parametrize(("per", "rates"), [("step", [0.5, 0.125]), ("epoch", [1.0, 0.5])])
+def test_a_schedule_is_followed(per, rates):
+    script = Scripted(0, 0)
+    trainer = fit(script, pn.LearningRate(schedules.ExponentialDecay(1.0, factor=0.5), per=per), epochs=2)
+    assert script.rates == rates
+    assert trainer.history["lr"] == rates
+
+
+def test_a_plateau_lowers_the_rate_down_to_a_floor():
+    script = Scripted(3, 3, 3, 3, 3, 3, 2, 2, 2, 2)
+    plateau = pn.ReduceOnPlateau("score", factor=0.1, patience=2, min_lr=2e-4, mode="min")
+    trainer = fit(script, plateau)
+    np.testing.assert_allclose(trainer.history["lr"], [0.01, 0.01, 0.01, 0.001, 0.001, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
+
+
+def test_the_log_has_a_line_an_epoch(tmp_path):
+    path = tmp_path / "log.csv"
+    for _ in range(2):  # the second fit starts a new log
+        trainer = fit(Scripted(1, 2), pn.CSVLogger(path), epochs=2)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
+    assert [float(row["score"]) for row in rows] == [1, 2]
+
+
+def test_the_end_is_called_also_after_a_failure():
+    class Failing(pn.Callback):
+        ended = False
+
+        def on_epoch_end(self, trainer, row):
+            raise RuntimeError("no more")
+
+        def on_fit_end(self, trainer):
+            self.ended = True
+
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="no more"):
+        fit(failing)
+    assert failing.ended
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: pn.EarlyStopping(mode="up"),
+        lambda: pn.LearningRate(schedules.ConstantRate(1.0), per="batch"),
+        lambda: pn.ReduceOnPlateau(factor=1.5),
+    ],
+)
+def test_settings_are_checked(build):
+    with pytest.raises(ValueError, match="must be"):
+        build()

@@ -1,0 +1,15 @@
+import pytest
+
+from portanet.history import History
+
+
+def test_an_unknown_name_lists_the_known():
+    history = History()
+    history.append({"loss": 1.0, "accuracy": 0.5})
+    with pytest.raises(KeyError, match="'val_loss' was not recorded: there are loss, accuracy"):
+        history["val_loss"]
+
+
+def test_no_epochs_make_no_picture():
+    with pytest.raises(ValueError, match="no epochs: call fit first"):
+        History().plot()

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from cases import LOSSES
+
+import portanet as pn
+
+EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
+
+
+@pytest.mark.parametrize("loss", [pn.BCEWithLogits(), pn.SoftmaxCrossEntropy(), pn.Huber(), pn.L1()], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scores_far_out_give_finite_values_and_gradients(backend, loss, dtype):
+    value, pullback = loss.vjp(backend.asarray(EXTREMES, dtype), backend.asarray(np.eye(3)[:2], dtype))
+    assert np.isfinite(float(value))
+    assert np.isfinite(backend.to_numpy(pullback())).all()
+
+
+@pytest.mark.parametrize("loss", [pn.BCE(), pn.CrossEntropy()], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_of_exactly_zero_and_one_give_finite_values_and_gradients(backend, loss, dtype):
+    p = backend.asarray(np.asarray([[0.0, 1.0], [0.0, 1.0]]), dtype)
+    value, pullback = loss.vjp(p, backend.asarray(np.asarray([[0.0, 1.0], [1.0, 0.0]]), dtype))
+    gradient = backend.to_numpy(pullback())
+    assert np.isfinite(float(value))
+    assert np.isfinite(gradient).all()
+    assert gradient[1, 0] < 0 <= gradient[1, 1]  # the wrong ones are pushed the right way
+
+
+def test_softmax_cross_entropy_is_exact_where_softmax_saturates(backend):
+    value = pn.SoftmaxCrossEntropy()(backend.asarray(np.asarray([[1000.0, 0.0]])), backend.asarray(np.asarray([1])))
+    assert float(value) == 1000.0
+
+
+def test_indices_and_their_one_hot_rows_are_one_target(backend):
+    z = backend.asarray(np.random.default_rng(0).normal(size=(5, 3)))
+    labels = np.asarray([2, 0, 1, 1, 2])
+    loss = pn.SoftmaxCrossEntropy(label_smoothing=0.1)
+    by_index, by_row = (float(loss(z, backend.asarray(t))) for t in (labels, np.eye(3)[labels]))
+    assert by_index == pytest.approx(by_row, rel=1e-15)
+
+
+def test_classes_may_stand_on_the_last_of_many_axes(backend):
+    z, labels = np.random.default_rng(0).normal(size=(2, 4, 3)), np.asarray([[0, 1, 2, 0], [1, 1, 2, 2]])
+    grid = pn.SoftmaxCrossEntropy().vjp(backend.asarray(z), backend.asarray(labels))
+    flat = pn.SoftmaxCrossEntropy().vjp(backend.asarray(z.reshape(8, 3)), backend.asarray(labels.reshape(8)))
+    assert float(grid[0]) == pytest.approx(float(flat[0]), rel=1e-15)
+    np.testing.assert_allclose(backend.to_numpy(grid[1]()).reshape(8, 3), backend.to_numpy(flat[1]()), rtol=1e-15)
+
+
+def test_the_two_names_of_the_course_are_one_loss():
+    assert pn.LogSoftmaxCrossEntropy is pn.SoftmaxCrossEntropy
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "message"),
+    [
+        (pn.MSELoss(), np.zeros((4, 1)), r"target must have shape \(4, 3\) to match the prediction \(4, 3\)"),
+        (pn.MSELoss(), np.zeros(4), "target must have shape"),
+        (pn.SoftmaxCrossEntropy(), np.zeros(3, "int64"), r"target must have shape \(4,\) or \(4, 3\)"),
+        (pn.CrossEntropy(), np.zeros((4, 2)), r"target must have shape \(4,\) or \(4, 3\)"),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(loss, target, message):
+    with pytest.raises(ValueError, match=message):
+        loss(np.zeros((4, 3)), target)
+
+
+def test_a_target_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"target is on .*device1.* but the prediction is on cpu"):
+        pn.MSELoss()(np.zeros((2, 2)), pn.get_backend("strict").asarray(np.zeros((2, 2))))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: pn.MSELoss(reduction="average"),
+        lambda: pn.Huber(0.0),
+        lambda: pn.SoftmaxCrossEntropy(label_smoothing=1.0),
+    ],
+)
+def test_settings_are_checked(build):
+    with pytest.raises(ValueError, match="must be"):
+        build()
+
+
+def test_class_weights_must_be_one_a_class():
+    with pytest.raises(ValueError, match="class_weights has 2 weights for a prediction of 3 classes"):
+        pn.SoftmaxCrossEntropy(class_weights=[1, 2])(np.zeros((4, 3)), np.zeros(4, "int64"))
+
+
+@pytest.mark.parametrize(("loss", "prediction", "target"), LOSSES, ids=[f"{loss!r}-{t.ndim}d" for loss, _, t in LOSSES])
+def test_float32_is_within_a_few_roundings_of_float64(loss, prediction, target):
+    exact, rounded = (np.asarray(loss(prediction.astype(dtype), target)) for dtype in ("float64", "float32"))
+    np.testing.assert_allclose(rounded, exact, rtol=2e-5, atol=1e-5)

@@ -1,0 +1,69 @@
+"""What single steps do; test_reference.py follows whole runs."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+
+def after_one_step(optimizer: pn.Optimizer, backend, gradient: list[float]) -> np.ndarray:
+    """The change of a weight vector that starts at 1."""
+    net = pn.Linear(len(gradient), 1, bias=False, init=pn.initializers.ones).initialize(device=backend, dtype="float64")
+    optimizer.bind(net)
+    net.buffer.grad[...] = backend.asarray(np.asarray(gradient))
+    optimizer.step()
+    return backend.to_numpy(net.buffer.data) - 1
+
+
+def test_first_steps_are_those_of_the_formulas(backend):
+    g = [0.5, -2.0]
+    np.testing.assert_allclose(after_one_step(pn.SGD(0.1), backend, g), [-0.05, 0.2])
+    np.testing.assert_allclose(after_one_step(pn.Adam(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
+    np.testing.assert_allclose(after_one_step(pn.Adagrad(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
+    np.testing.assert_allclose(
+        after_one_step(pn.RMSprop(0.1, rho=0.75), backend, g), [-0.2, 0.2], rtol=1e-6
+    )  # g / sqrt(0.25 g²)
+    np.testing.assert_allclose(after_one_step(pn.SGD(0.1, weight_decay=0.5), backend, g), [-0.1, 0.15])
+    np.testing.assert_allclose(after_one_step(pn.AdamW(0.1, weight_decay=0.5), backend, g), [-0.15, 0.05], rtol=1e-6)
+
+
+def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend):
+    np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=1.0), backend, [3.0, 4.0]), [-0.6, -0.8])
+    np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=10.0), backend, [3.0, 4.0]), [-3.0, -4.0])
+    np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=1.0), backend, [0.0, 0.0]), [0.0, 0.0])
+
+
+def test_the_learning_rate_changes_in_place(backend):
+    net = pn.Linear(1, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
+    optimizer = pn.SGD(1.0).bind(net)
+    net.buffer.grad[...] = 1.0
+    optimizer.step()
+    optimizer.set_lr(0.25)
+    optimizer.step()
+    assert float(net.buffer.data[0]) == -1.25
+    assert optimizer.lr == 0.25
+
+
+def test_binding_starts_anew(backend):
+    optimizer = pn.SGD(0.1, momentum=0.9)
+    first, second = (after_one_step(optimizer, backend, [1.0]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: pn.SGD(0.0), "lr must be positive, got 0.0"),
+        (lambda: pn.Adam(float("nan")), "lr must be positive, got nan"),
+        (lambda: pn.SGD(0.1, nesterov=True), "nesterov=True needs a momentum"),
+        (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
+        (lambda: pn.Adam(weight_decay=-1), "weight_decay must not be negative, got -1"),
+    ],
+)
+def test_settings_are_checked(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_repr_is_the_constructor_call():
+    assert repr(pn.SGD(0.1, momentum=0.9, nesterov=True)) == "SGD(lr=0.1, momentum=0.9, nesterov=True)"

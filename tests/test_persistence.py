@@ -1,0 +1,191 @@
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from cases import LAYERS
+
+import portanet as pn
+from portanet import persistence
+
+X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+
+
+class Scale(pn.Layer):
+    """A user's own layer."""
+
+    def __init__(self, features: int, *, start: float = 1.0):
+        self.weight = pn.Parameter((features,), pn.initializers.Constant(start))
+
+    def vjp(self, x, *, train=True):
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                self.weight.accumulate((x * dy).sum(axis=0))
+            return dy * self.weight.data if need_dx else None
+
+        return x * self.weight.data, pullback
+
+
+def a_net() -> pn.Sequential:
+    return pn.Sequential(
+        pn.Linear(4, 3, init=pn.initializers.he_normal),
+        pn.Sequential(pn.LeakyReLU(0.2), pn.Dropout(0.3)),
+        Scale(3, start=0.5),
+        pn.Linear(3, 2, bias=False),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_comes_back_as_it_was(backend, path, dtype):
+    net = pn.Sequential(*[layer for layer in a_net() if not isinstance(layer, Scale)]).initialize(3, dtype=dtype)
+    net.vjp(net.asarray(X))  # moves the dropout stream on
+    net.to(backend).save(path)
+    copy = pn.load(path, device="cpu")
+    assert repr(copy) == repr(net)
+    assert copy.buffer.dtype == dtype
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(copy.get_weights()[name], values)
+    assert pn.load(path, device=backend).buffer.backend is backend
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
+def test_every_layer_is_saved(path, layer, x):
+    layer.initialize(seed=1, device="cpu", dtype="float64").save(path)
+    copy = pn.load(path)
+    assert repr(copy) == repr(layer)
+    np.testing.assert_array_equal(copy(x), layer(x))
+
+
+def test_a_layer_of_the_users_own_is_saved(path):
+    net = a_net().initialize(seed=2)
+    net.save(path)
+    copy = pn.load(path)
+    assert isinstance(copy[2], Scale)
+    np.testing.assert_array_equal(copy(X), net(X))
+
+
+def test_arrays_that_are_not_contiguous_are_saved_right(path, monkeypatch):
+    net = pn.Linear(4, 3).initialize(seed=0)
+    weights = {"weight": np.asfortranarray(net.weight.data), "bias": np.arange(6.0, dtype="float32")[::-2]}
+    monkeypatch.setattr(type(net), "get_weights", lambda self: weights)
+    net.save(path)
+    monkeypatch.undo()
+    for name, values in pn.load(path).get_weights().items():
+        np.testing.assert_array_equal(values, weights[name])
+
+
+def test_other_programs_read_the_weights(path):
+    from safetensors.numpy import load_file
+
+    net = a_net().initialize(seed=0)
+    net.save(path)
+    arrays = load_file(path)
+    assert sorted(arrays) == ["0.bias", "0.weight", "1.1.stream", "2.weight", "3.weight"]
+    np.testing.assert_array_equal(arrays["3.weight"], net[3].weight.data)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+    net = a_net().initialize(seed=0)
+    net.save(path)
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        net.initialize(seed=1).save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_saved_file_has_the_usual_permissions(path):
+    a_net().save(path)
+    plain = path.with_name("plain")
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_missing_file_or_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        pn.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        a_net().save(tmp_path / "nowhere" / "net")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file_is_named(path, keep):
+    a_net().save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"net\.safetensors is no complete safetensors file"):
+        pn.load(path)
+
+
+def rewritten(path, change) -> None:
+    """Change the header of a saved file."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    new = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(new)) + new + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "holds no network that this version of PortaNet can read"),
+        ({"format": "portanet 99"}, "holds no network that this version of PortaNet can read"),
+        ({"architecture": '{"type": "Unknown"}'}, "type 'Unknown' is unknown: import the module"),
+        ({"architecture": '{"type": "portanet.Linear", "in_features": 3}'}, "missing 1 required positional argument"),
+        ({"architecture": '{"type": "portanet.Linear", "in_features": 3, "out_features": 2}'}, "must have the names"),
+        ({"architecture": "[1, 2]"}, "not a layer"),
+        ({"architecture": "{"}, "cannot be loaded"),
+        ({"dtype": "int8"}, "dtype must be"),
+    ],
+    ids=str,
+)
+def test_a_wrong_header_says_what_is_wrong(path, metadata, message):
+    a_net().save(path)
+    rewritten(path, lambda header: header["__metadata__"].update(metadata) if metadata else header.pop("__metadata__"))
+    with pytest.raises(ValueError, match=message):
+        pn.load(path)
+
+
+def test_a_users_linear_never_stands_in_for_ours(path):
+    pn.Linear(4, 2).save(path)
+
+    class Linear(pn.Layer):
+        def __init__(self, in_features: int, out_features: int):
+            raise AssertionError("this is not the saved class")
+
+    assert type(pn.load(path)) is pn.Linear
+
+
+def test_an_argument_that_json_cannot_hold_is_refused(path):
+    class Odd(pn.Layer):
+        def __init__(self, function):
+            self.function = function
+
+    with pytest.raises(TypeError, match="cannot be saved"):
+        Odd(np.sin).save(path)
+    assert not path.exists()
+
+
+def test_a_layer_that_stands_twice_is_refused(path):
+    shared = pn.Linear(3, 3)
+    with pytest.raises(ValueError, match=r"Linear\(3, 3\) stands more than once"):
+        pn.Sequential(shared, shared).save(path)
+
+
+def test_loading_calls_only_registered_classes(path):
+    a_net().save(path)
+    rewritten(path, lambda header: header["__metadata__"].update(architecture='{"type": "os.system", "command": "id"}'))
+    with pytest.raises(ValueError, match=r"type 'os\.system' is unknown"):
+        persistence.load(path)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.testing import check_gradients
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+
+
+class WrongSlope(pn.TanH):
+    def curve(self, xp, x):
+        y, slope = super().curve(xp, x)
+        return y, lambda: 1.001 * slope()
+
+
+class WrongWeight(pn.Linear):
+    def vjp(self, x, *, train=True):
+        y, pullback = super().vjp(x, train=train)
+
+        def wrong(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                self.bias.grad += 1e-3
+            return pullback(dy, need_dx=need_dx, need_grads=need_grads)
+
+        return y, wrong
+
+
+class WrongLoss(pn.MSELoss):
+    def compare(self, xp, p, t):
+        terms, slope = super().compare(xp, p, t)
+        return terms, lambda: -slope()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(WrongSlope(), "x"), (WrongWeight(3, 2), "bias"), (WrongLoss(), "x")], ids=repr
+)
+def test_a_wrong_gradient_is_named(backend, module, name):
+    target = np.zeros_like(X) if isinstance(module, pn.Loss) else None
+    with pytest.raises(AssertionError, match=rf"gradient of {name} of {type(module).__name__}"):
+        check_gradients(module, X, target, device=backend)
+
+
+def test_the_layer_is_left_as_it_was():
+    net = pn.Sequential(pn.Linear(3, 2), pn.Dropout()).initialize(seed=1)
+    before = net.get_weights()
+    check_gradients(net, X)
+    assert net.buffer.dtype == "float32"
+    assert not net.buffer.grad.any()
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])

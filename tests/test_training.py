@@ -1,0 +1,229 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.backends import get_backend
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(70, 4))
+LABELS = (X[:, 0] + X[:, 1] > 0).astype("int64") + (X[:, 2] > 1)
+
+
+def a_trainer(device=None, *, seed: int = 0, dtype: str = "float32", optimizer=None, loss=None) -> pn.Trainer:
+    net = pn.Sequential(pn.Linear(4, 16), pn.TanH(), pn.Dropout(0.1), pn.Linear(16, 3))
+    net.initialize(seed, device=device, dtype=dtype)
+    return pn.Trainer(
+        net, loss or pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], seed=seed
+    )
+
+
+def test_fit_learns_and_evaluate_agrees(backend):
+    trainer = a_trainer(backend)
+    history = trainer.fit(X, LABELS, epochs=30, batch_size=16, validation=(X, LABELS), progress=False)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history.names == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    scores = trainer.evaluate(X, LABELS)
+    assert scores == {"loss": history["val_loss"][-1], "accuracy": history["val_accuracy"][-1]}
+    assert scores["accuracy"] == pytest.approx(np.mean(trainer.predict(X).argmax(axis=1) == LABELS))
+
+
+def test_one_seed_trains_the_same_network_on_every_backend(backend):
+    """Weights, order and dropout masks are equal, so that in float64 only the order of sums differs."""
+    runs = []
+    for device in (backend, get_backend("cpu")):
+        trainer = a_trainer(device, dtype="float64")
+        trainer.fit(X, LABELS, epochs=5, batch_size=16, progress=False)
+        runs.append(trainer.net.get_weights())
+    for name, values in runs[0].items():
+        np.testing.assert_allclose(values, runs[1][name], rtol=1e-9, atol=1e-12)
+
+
+def test_reruns_are_bit_equal(backend):
+    def run() -> np.ndarray:
+        trainer = a_trainer(backend)
+        trainer.fit(X, LABELS, epochs=3, batch_size=16, progress=False)
+        return np.array(backend.to_numpy(trainer.net.buffer.data))
+
+    np.testing.assert_array_equal(run(), run())
+
+
+def test_float32_stays_near_float64():
+    runs = [
+        a_trainer(dtype=dtype).fit(X, LABELS, epochs=10, progress=False)["loss"] for dtype in ("float32", "float64")
+    ]
+    np.testing.assert_allclose(*runs, rtol=1e-4)
+
+
+def test_the_epoch_is_averaged_over_examples_not_over_batches():
+    trainer = a_trainer(loss=pn.SoftmaxCrossEntropy(), optimizer=pn.SGD(1e-12))
+    trainer.net.layers.pop(2)  # no dropout: the loss of training is the loss of inference
+    trainer = pn.Trainer(trainer.net, trainer.loss, trainer.optimizer, metrics={"right": pn.accuracy})
+    whole = trainer.evaluate(X, LABELS)
+    row = trainer.fit(X, LABELS, batch_size=32, progress=False).epochs[0]
+    assert row == pytest.approx(whole, rel=1e-5)
+    trainer = pn.Trainer(trainer.net, pn.SoftmaxCrossEntropy(reduction="sum"), pn.SGD(1e-12))
+    assert trainer.fit(X, LABELS, batch_size=32, progress=False)["loss"] == [
+        pytest.approx(70 * whole["loss"], rel=1e-5)
+    ]
+
+
+def test_every_example_is_seen_once_an_epoch_in_an_order_of_the_seed():
+    class Watching(pn.Linear):
+        def vjp(self, x, *, train=True):
+            seen.append(x[:, 0].copy())
+            return super().vjp(x, train=train)
+
+    def orders(seed: int, shuffle: bool = True) -> list[np.ndarray]:
+        seen.clear()
+        trainer = pn.Trainer(Watching(1, 1), pn.MSELoss(), pn.SGD(1e-9), seed=seed)
+        numbers = np.arange(10.0).reshape(10, 1)
+        trainer.fit(numbers, numbers, epochs=2, batch_size=3, shuffle=shuffle, progress=False)
+        assert [len(batch) for batch in seen] == [3, 3, 3, 1] * 2
+        return [np.concatenate(seen[:4]), np.concatenate(seen[4:])]
+
+    seen: list[np.ndarray] = []
+    first, second = orders(seed=0)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert (first != second).any()
+    np.testing.assert_array_equal(orders(seed=0)[0], first)
+    assert (orders(seed=1)[0] != first).any()
+    np.testing.assert_array_equal(orders(seed=0, shuffle=False)[1], np.arange(10))
+
+
+def test_a_whole_step_is_not_read_back(no_host_reads):
+    trainer = a_trainer("strict")
+    x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
+    for _ in range(3):
+        trainer.step(x, labels)
+
+
+def test_a_snapshot_brings_everything_back(backend):
+    trainer = a_trainer(backend)
+    x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
+    trainer.step(x, labels)
+    before = trainer.snapshot()
+    first = [float(trainer.step(x, labels)) for _ in range(3)]
+    trainer.restore(before)
+    assert [float(trainer.step(x, labels)) for _ in range(3)] == first
+
+
+BAD = {
+    "too few columns": (X[:, :3], LABELS, r"Linear\(4, 16\) needs x of shape \(N, 4\), got \(N, 3\)"),
+    "one axis": (X[:, 0], LABELS, r"needs x of shape \(N, 4\)"),
+    "integers": (X.astype("uint8"), LABELS, r"x has dtype .*uint8: give floats, for instance x / 255"),
+    "strings": (np.full((70, 4), "a"), LABELS, "x has dtype <U1: give numbers"),
+    "ragged": (np.asarray([[1.0], [1.0, 2.0]], dtype=object), LABELS, "x has dtype object"),
+    "a number": (3.0, LABELS, "x is a single number"),
+    "NaN": (np.where(X > 2, np.nan, X), LABELS, "x holds NaN or infinity"),
+    "infinity": (np.where(X > 2, np.inf, X), LABELS, "x holds NaN or infinity"),
+    "empty": (X[:0], LABELS[:0], "x holds no examples"),
+    "unequal": (X, LABELS[:-1], r"target holds 69 examples and (validation )?x 70: give as many"),
+    "label too large": (X, LABELS + 1, r"class indices must be in \[0, 3\); the target reaches from 1 to 3"),
+    "label negative": (X, LABELS - 1, r"class indices must be in \[0, 3\)"),
+    "float labels": (X, LABELS.astype("float32"), "class indices must be integers"),
+    "wide target": (X, np.zeros((70, 2)), r"target must have shape \(70,\) or \(70, 3\)"),
+    "NaN target": (X, np.full((70, 3), np.nan), "target holds NaN or infinity"),
+    "no probabilities": (X, np.full((70, 3), 2.0), r"class probabilities must be in \[0, 1\]"),
+}
+
+
+@pytest.mark.parametrize(("x", "target", "message"), BAD.values(), ids=BAD)
+def test_bad_data_get_one_clear_error_and_change_nothing(backend, x, target, message):
+    trainer = a_trainer(backend)
+    before = trainer.net.get_weights()
+    for call in (
+        lambda: trainer.fit(x, target, progress=False),
+        lambda: trainer.evaluate(x, target),
+        lambda: trainer.fit(X, LABELS, validation=(x, target), progress=False),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize("setting", [{"batch_size": 0}, {"batch_size": 2.5}, {"epochs": 0}, {"epochs": -1}], ids=str)
+def test_counts_must_be_whole_and_positive(setting):
+    ((name, value),) = setting.items()
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {value}"):
+        a_trainer().fit(X, LABELS, **setting)
+
+
+def test_data_of_another_device_are_refused():
+    with pytest.raises(ValueError, match=r"array is on .*device1.* but is needed on cpu"):
+        a_trainer("cpu").fit(get_backend("strict").asarray(X), LABELS)
+
+
+def test_a_failed_step_leaves_the_weights():
+    trainer = a_trainer()
+    before = trainer.net.buffer.data.copy()
+    with pytest.raises(ValueError, match="target must have shape"):
+        trainer.step(X.astype("float32"), LABELS[:3])
+    np.testing.assert_array_equal(trainer.net.buffer.data, before)
+
+
+def test_a_loss_that_does_not_reduce_is_refused():
+    with pytest.raises(ValueError, match="loss must reduce to one number"):
+        pn.Trainer(pn.Linear(1, 1), pn.MSELoss(reduction="none"), pn.SGD())
+
+
+def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
+    class Exploding(pn.Callback):
+        """Finite for two epochs, then far too fast."""
+
+        def on_step_begin(self, trainer):
+            if trainer.steps == 2 * 5 + 3:
+                trainer.optimizer.set_lr(1e38)
+
+        def on_epoch_end(self, trainer, row):
+            self.weights = trainer.net.get_weights()
+
+    trainer, exploding = a_trainer(backend, loss=pn.MSELoss(), optimizer=pn.SGD(0.01)), Exploding()
+    with pytest.raises(pn.Diverged, match=r"loss became (nan|inf) at step 5 of epoch 3.*lower learning rate") as caught:
+        trainer.fit(X, np.eye(3)[LABELS], epochs=9, batch_size=16, callbacks=[exploding], progress=False)
+    assert len(caught.value.history) == len(trainer.history) == 2
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, exploding.weights[name])
+
+
+def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(1e38))
+    before = trainer.net.get_weights()
+    with pytest.raises(pn.Diverged, match="a weight became infinite"):
+        trainer.fit(np.full((4, 1), 1e3), np.zeros((4, 1)), batch_size=4, progress=False)
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before["weight"])
+
+
+def test_the_loss_accepts_what_the_network_says():
+    net = pn.Sequential(pn.Linear(4, 4), pn.Sigmoid())
+    trainer = pn.Trainer(net, pn.BCE(), pn.SGD())
+    with pytest.raises(ValueError, match=r"targets must be in \[0, 1\].*reaches from"):
+        trainer.fit(X, X)
+
+
+def test_without_a_terminal_progress_is_lines(capsys):
+    a_trainer().fit(X, LABELS, epochs=2, batch_size=16)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "loss" in lines[0]
+
+
+def test_on_a_terminal_progress_is_a_bar(tmp_path):
+    why = "terminals are tested where there are pseudo-terminals"
+    pty, termios = (pytest.importorskip(name, reason=why) for name in ("pty", "termios"))
+    code = (
+        "import numpy as np, portanet as pn;"
+        "pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1)).fit(np.ones((8, 1)), np.ones((8, 1)), epochs=3)"
+    )
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(leader, (24, 80))
+    subprocess.run([sys.executable, "-c", code], stderr=follower, check=True, cwd=tmp_path)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    assert "3/3" in shown
+    assert "epoch 3/3" in shown
+    assert "step/s" in shown
