@@ -94,8 +94,9 @@ class ELU(Activation):
         self.alpha = alpha
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        below = self.alpha * xp.expm1(xp.minimum(x, 0.0))
-        return xp.where(x > 0, x, below), lambda: xp.where(x > 0, xp.ones_like(x), below + self.alpha)
+        below = xp.minimum(x, 0.0)
+        y = xp.where(x > 0, x, self.alpha * xp.expm1(below))
+        return y, lambda: xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(below))
 
 
 class GELU(Activation):
