@@ -3,7 +3,6 @@
 import numpy as np
 
 import portanet as pn
-from portanet.config import Configured
 
 rng = np.random.default_rng(0)
 
@@ -19,6 +18,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 
 X = away_from_zero(4, 6)
+SIGNALS, IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4)
 LABELS = np.asarray([0, 5, 2, 2])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
 
@@ -35,6 +35,30 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.Flatten(), away_from_zero(3, 2, 2, 2)),
     (pn.Reshape(3, -1), X),
     (pn.Sequential(), X),
+    (pn.Conv1D(4, 2, 3), SIGNALS),
+    (pn.Conv1D(4, 6, 2, stride=2, padding=1, groups=2, bias=False), SIGNALS),
+    (pn.ConvTranspose1D(4, 2, 3, stride=2, output_padding=1), SIGNALS),
+    (pn.MaxPool1D(2), SIGNALS),
+    (pn.MaxPool1D(3, 1, padding=1), SIGNALS),
+    (pn.AvgPool1D(3, 2, padding="same"), SIGNALS),
+    (pn.UpSample(3), SIGNALS),
+    (pn.Conv2D(4, 3, 3), IMAGES),
+    (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), IMAGES),
+    (pn.Conv2D(4, 2, 2, padding=((0, 2), 1)), IMAGES),
+    (pn.Conv3D(1, 2, 2, stride=2), away_from_zero(2, 3, 4, 2, 1)),
+    (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), IMAGES),
+    (pn.ConvTranspose2D(4, 1, 3, padding=1, dilation=2, bias=False), IMAGES),
+    (pn.MaxPool2D(2), IMAGES),
+    (pn.MaxPool2D(3, 2, padding=1, ceil=True), IMAGES),
+    (pn.AvgPool2D(2, 1), IMAGES),
+    (pn.AvgPool2D(3, 2, padding=1, ceil=True, count_padding=True), IMAGES),
+    *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2), pn.SpatialDropout(0.4))),
+    *((layer, IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2), pn.GaussianNoise(0.1))),
+    *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
+    *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
+    (pn.Residual(pn.Sequential(pn.Linear(6, 6), pn.TanH())), X),
+    (pn.Parallel(pn.Linear(6, 2), pn.TanH(), pn.Sequential(pn.Linear(6, 3), pn.Dropout(0.5))), X),
+    (pn.AutoEncoder(pn.Sequential(pn.Linear(6, 2), pn.TanH()), pn.Linear(2, 6)), X),
     (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),
     (pn.Sequential(pn.Linear(6, 4), pn.Sequential(pn.Sigmoid(), pn.Linear(4, 4)), pn.Softmax()), X),
 ]
@@ -73,9 +97,8 @@ OPTIMIZERS: list[pn.Optimizer] = [
     pn.Adagrad(0.1),
 ]
 
-ABSTRACT = {pn.Layer, pn.Activation, pn.Loss, pn.losses.ElementwiseLoss, pn.losses.ClassificationLoss, pn.Optimizer}
-
 
 def concrete(base: type) -> set[type]:
-    """PortaNet's own classes below a base, without those that are only bases."""
-    return {kind for kind in Configured._own.values() if issubclass(kind, base)} - ABSTRACT
+    """Public classes below a base, without the bases."""
+    public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}
+    return public - {pn.Layer, pn.Activation, pn.Loss, pn.Optimizer}

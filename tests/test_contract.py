@@ -62,7 +62,7 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 
     second, first = dx([here, there])
     np.testing.assert_array_equal(first, dx([here])[0])
-    if not isinstance(layer, pn.Dropout) and not any(isinstance(inner, pn.Dropout) for _, inner in layer.children()):
+    if not any(name.endswith("stream") for name in layer.named_states()):  # else the second call draws anew
         np.testing.assert_array_equal(second, dx([there])[0])
 
 
@@ -89,7 +89,7 @@ def test_only_what_is_asked_for_is_computed(backend, layer, x):
     assert pullback(y, need_dx=True, need_grads=False) is not None
     assert not gradients(layer).any()
     assert pullback(y, need_dx=False, need_grads=True) is None
-    assert gradients(layer).any() == (layer.size > 0)
+    assert gradients(layer).any() == (layer.n_parameters > 0)
 
 
 @layers

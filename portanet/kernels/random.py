@@ -1,5 +1,8 @@
 """Random bits by counter, the same on every backend: Philox4x64-10 in int64 arithmetic."""
 
+import math
+from typing import Any
+
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
@@ -50,6 +53,42 @@ def random_bits(stream: Array, n: int) -> Array:
     words = philox4x64((index, counter, zero, zero), (key, zero))
     lanes = [(word >> shift) & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
     return xp.reshape(xp.stack(lanes, axis=1), (-1,))[:n]
+
+
+@kernel
+def normal(stream: Array, n: int, dtype: Any) -> Array:
+    """
+    Normal numbers of mean 0 and variance 1, by the method of Box and Muller [1]_ from :func:`random_bits`.
+
+    Parameters
+    ----------
+    stream : array of int64, shape (2,)
+        Key and counter.
+    n : int
+        How many.
+    dtype : dtype
+        A floating type of the backend. Backends agree up to the rounding of their logarithm and cosine.
+
+    Returns
+    -------
+    array, shape (n,)
+
+    References
+    ----------
+    .. [1] G. E. P. Box, M. E. Muller, A note on the generation of random normal deviates, Annals of Mathematical
+       Statistics 29, 1958.
+
+    Examples
+    --------
+    >>> normal(np.asarray([7, 0]), 2, np.float64).round(4).tolist()
+    [0.0506, 0.1783]
+    """
+    xp, pairs = namespace(stream), -(-n // 2)
+    bits = xp.astype(xp.reshape(random_bits(stream, 4 * pairs), (4, pairs)), dtype)
+    # 32 bits each, moved by half a step: the radius stays away from log 0.
+    first, second = ((bits[i, ...] * 65536.0 + bits[i + 1, ...] + 0.5) * 2.0**-32 for i in (0, 2))
+    radius, angle = xp.sqrt(-2.0 * xp.log(first)), 2 * math.pi * second
+    return xp.concat([radius * xp.cos(angle), radius * xp.sin(angle)])[:n]
 
 
 def philox4x64(counter: tuple[Array, ...], key: tuple[Array, ...]) -> tuple[Array, ...]:

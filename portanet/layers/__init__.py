@@ -14,8 +14,12 @@ from portanet.layers.activations import (
     TanH,
 )
 from portanet.layers.base import Layer
-from portanet.layers.dropout import Dropout
+from portanet.layers.combine import AutoEncoder, Parallel, Residual
+from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D
 from portanet.layers.linear import Linear
+from portanet.layers.norm import BatchNorm, GroupNorm, LayerNorm, Normalize
+from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, UpSample
+from portanet.layers.random import Dropout, GaussianNoise, RandomCrop, RandomFlip, RandomShift, SpatialDropout
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 
@@ -23,18 +27,42 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AutoEncoder",
+    "AvgPool1D",
+    "AvgPool2D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "ConvTranspose1D",
+    "ConvTranspose2D",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Normalize",
+    "Parallel",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomShift",
     "ReLU",
     "Reshape",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SpatialDropout",
     "TanH",
+    "UpSample",
 ]

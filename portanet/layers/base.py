@@ -113,13 +113,13 @@ class Layer(Configured):
         return next(self._named(Parameter), None) is not None
 
     @property
-    def size(self) -> int:
+    def n_parameters(self) -> int:
         """
         Number of trained values.
 
         Examples
         --------
-        >>> portanet.Linear(784, 10).size
+        >>> portanet.Linear(784, 10).n_parameters
         7850
         """
         return sum(parameter.size for parameter in self.parameters())

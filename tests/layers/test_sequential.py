@@ -46,13 +46,13 @@ def test_append_and_pop_keep_the_weights_of_the_others():
     assert net(np.ones((1, 4), "float32")).shape == (1, 7)
     np.testing.assert_array_equal(net[0].weight.data, kept)
     assert last.weight.data.shape == (3, 2)
-    assert net.buffer.data.size == net.size == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
+    assert net.buffer.data.size == net.n_parameters == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
 
 
 def test_a_layer_that_stands_twice_has_its_gradients_added():
     shared = pn.Linear(3, 3)
     net = pn.Sequential(shared, pn.TanH(), shared)
-    assert net.size == 12
+    assert net.n_parameters == 12
     pn.testing.check_gradients(shared, np.ones((2, 3)))
     net.initialize(dtype="float64")
     x, dy = np.random.default_rng(0).normal(size=(2, 2, 3))

@@ -1,0 +1,158 @@
+"""
+Where a window slides: sizes, padding and slices that convolution and pooling share, for any number of axes.
+
+Arrays are channels-last, (N, *space, C). Every tuple here has one entry a spatial axis.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal, TypeAlias
+
+from portanet.backends import namespace
+from portanet.typing import Array, Shape
+
+Pads: TypeAlias = tuple[tuple[int, int], ...]
+Padding: TypeAlias = Literal["valid", "same"] | int | tuple[int | tuple[int, int], ...]
+
+
+def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int = 1) -> Shape:
+    """
+    One number an axis, from a number for all or a tuple.
+
+    Examples
+    --------
+    >>> per_axis("stride", 2, 3)
+    (2, 2, 2)
+    """
+    values = (value,) * n_axes if isinstance(value, int) else tuple(value)
+    if len(values) != n_axes or not all(isinstance(v, int) and v >= least for v in values):
+        raise ValueError(f"{name} must be a number of at least {least}, or {n_axes} of them, got {value!r}")
+    return values
+
+
+def check_padding(padding: Padding, n_axes: int) -> Padding:
+    """
+    Padding as "valid", "same", or a pair (before, after) for each axis.
+
+    Examples
+    --------
+    >>> check_padding(1, 2), check_padding(((0, 1), 2), 2)
+    (((1, 1), (1, 1)), ((0, 1), (2, 2)))
+    """
+    if padding in ("valid", "same"):
+        return padding
+    sides = (padding,) * n_axes if isinstance(padding, int) else padding
+    if isinstance(sides, tuple) and len(sides) == n_axes:
+        pairs = tuple((side, side) if isinstance(side, int) else tuple(side) for side in sides)
+        if all(len(pair) == 2 and all(isinstance(n, int) and n >= 0 for n in pair) for pair in pairs):
+            return pairs
+    raise ValueError(
+        f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {padding!r}"
+    )
+
+
+@dataclass(frozen=True)
+class Window:
+    """
+    A window that slides over padded space.
+
+    Parameters
+    ----------
+    size, stride, dilation : tuple of int
+        Cells of the window, steps between its places, and steps between its cells.
+    pads : tuple of (int, int)
+        Cells before and after each axis.
+    space : tuple of int
+        Lengths of the unpadded axes.
+    """
+
+    size: Shape
+    stride: Shape
+    dilation: Shape
+    pads: Pads
+    space: Shape
+
+    @staticmethod
+    @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
+    def fit(
+        space: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: Padding, ceil: bool = False
+    ) -> "Window":
+        """
+        Place a window on space.
+
+        "same" gives ``ceil(length / stride)`` places on each axis, the odd cell of padding after it. With ``ceil``,
+        padding is added after an axis so that a last, incomplete window counts, if it starts in the axis or in the
+        padding before it.
+
+        Raises
+        ------
+        ValueError
+            If the window is longer than the padded axis.
+        """
+        reach = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+        if padding == "same":
+            totals = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(space, stride, reach, strict=True)]
+            pads: Pads = tuple((total // 2, total - total // 2) for total in totals)
+        else:
+            pads = ((0, 0),) * len(space) if padding == "valid" else padding  # type: ignore[assignment]
+        if ceil:
+            pads = tuple(
+                (low, high + _missing(low + n + high, r, s, low + n))
+                for n, (low, high), r, s in zip(space, pads, reach, stride, strict=True)
+            )
+        for n, (low, high), r in zip(space, pads, reach, strict=True):
+            if n < 1 or low + n + high < r:
+                raise ValueError(
+                    f"a window that reaches over {' x '.join(map(str, reach))} does not fit into "
+                    f"{' x '.join(map(str, space))} with padding {pads}: use a smaller one, or padding='same'"
+                )
+        return Window(size, stride, dilation, pads, space)
+
+    @cached_property
+    def places(self) -> Shape:
+        """How many places the window has along each axis."""
+        return tuple(
+            (low + n + high - d * (k - 1) - 1) // s + 1
+            for n, (low, high), k, s, d in zip(
+                self.space, self.pads, self.size, self.stride, self.dilation, strict=True
+            )
+        )
+
+    @cached_property
+    def padded(self) -> Shape:
+        """Lengths of the padded axes."""
+        return tuple(low + n + high for n, (low, high) in zip(self.space, self.pads, strict=True))
+
+    @cached_property
+    def cells(self) -> list[tuple[Shape, tuple[slice, ...]]]:
+        """Each cell of the window, and the slices of a padded array that it meets in all places together."""
+
+        def met(cell: Shape) -> tuple[slice, ...]:
+            axes = zip(cell, self.dilation, self.places, self.stride, strict=True)
+            spans = (slice(i * d, i * d + (n - 1) * s + 1, s) for i, d, n, s in axes)
+            return (slice(None), *spans, slice(None))
+
+        return [(cell, met(cell)) for cell in itertools.product(*map(range, self.size))]
+
+    @cached_property
+    def inside(self) -> tuple[slice, ...]:
+        """The slices of a padded array that hold the unpadded one."""
+        spans = (slice(low, low + n) for n, (low, _) in zip(self.space, self.pads, strict=True))
+        return (slice(None), *spans, slice(None))
+
+    def pad(self, x: Array, value: float = 0.0) -> Array:
+        """Put an array of shape (N, *space, C) into its padding."""
+        if not any(map(any, self.pads)):
+            return x
+        xp = namespace(x)
+        padded = xp.full((x.shape[0], *self.padded, x.shape[-1]), value, dtype=x.dtype, device=x.device)
+        padded[self.inside] = x
+        return padded
+
+
+def _missing(length: int, reach: int, stride: int, last_start: int) -> int:
+    """Cells to add to an axis so that its last, incomplete window fits, if it starts before ``last_start``."""
+    over = (length - reach) % stride
+    start = length - reach - over + stride
+    return stride - over if over and length >= reach and start < last_start else 0
