@@ -4,6 +4,8 @@ import argparse
 import importlib
 import os
 import platform
+import sys
+import textwrap
 
 import numpy as np
 
@@ -12,17 +14,19 @@ import portanet
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``portanet``, or ``python -m portanet``."""
-    parser = argparse.ArgumentParser(prog="portanet", description=portanet.__doc__.strip().splitlines()[0])
+    parser = argparse.ArgumentParser("portanet", description="Neural networks on NumPy or on a CUDA GPU.")
     parser.add_argument("--version", action="version", version=f"portanet {portanet.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
     commands.add_parser("info", help="print versions, devices and threads")
-    parser.parse_args(arguments)
+    if parser.parse_args(arguments).command is None:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
     print(info())
 
 
 def info() -> str:
     """
-    Versions, usable devices and why others are not, default dtype, BLAS and threads, as text.
+    Versions, usable devices and why others are not, default dtype, BLAS and threads, as text for a terminal.
 
     Examples
     --------
@@ -34,13 +38,18 @@ def info() -> str:
         "portanet": portanet.__version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "libraries": libraries,
-        "dtype": "float32 by default, float64 on request",
         "blas": _blas(),
         "threads": _threads(),
-        "default": portanet.default_device(),
+        "dtype": "float32 by default, float64 on request",
+        "device": f"{portanet.default_device()} by default",
     }
-    devices = [f"  {device}" for device in portanet.devices()]
-    return "\n".join([*(f"{name:<10} {value}" for name, value in rows.items()), "devices", *devices])
+    lines = [_wrapped(f"{name:<10} {value}", indent=11) for name, value in rows.items()]
+    devices = [_wrapped(f"  {device}", indent=19) for device in portanet.devices()]
+    return "\n".join([*lines, "devices", *devices])
+
+
+def _wrapped(line: str, indent: int) -> str:
+    return textwrap.fill(line, width=100, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _version(library: str) -> str:

@@ -9,9 +9,8 @@ from portanet.typing import Shape
 
 def table(net: Layer, input_shape: Shape) -> str:
     """Layers, output shapes and numbers of parameters, with their total."""
-    body = [
-        (name, repr(layer), str(shape), f"{layer.n_parameters:,}") for name, layer, shape in _rows(net, "", tuple(input_shape))
-    ]
+    rows = _rows(net, "", tuple(input_shape))
+    body = [(name, repr(layer), str(shape), f"{layer.n_parameters:,}") for name, layer, shape in rows]
     head, total = ("", "layer", "output shape", "parameters"), ("total", "", "", f"{net.n_parameters:,}")
     widths = [max(len(row[i]) for row in (head, *body, total)) for i in range(4)]
     lines = [_line(row, widths) for row in (head, *body, total)]

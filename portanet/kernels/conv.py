@@ -6,6 +6,7 @@ one matrix product for each cell k of the kernel. All three hold no more than on
 """
 
 import math
+from collections.abc import Callable
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -14,15 +15,8 @@ from portanet.typing import Array
 
 
 @kernel
-def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
-    """
-    Convolution of (N, *space, C) with (*kernel, C / groups, O): shape (N, *places, O).
-
-    With groups, the channels are dealt out to so many convolutions side by side.
-    """
-    if groups > 1:
-        xs, ws = _split(x, groups), _split(w, groups)
-        return namespace(x).concat([conv.portable(*pair, window) for pair in zip(xs, ws, strict=True)], axis=-1)
+def conv(x: Array, w: Array, window: Window) -> Array:
+    """Convolution of (N, *space, C) with (*kernel, C, O): shape (N, *places, O)."""
     xp, padded = namespace(x), window.pad(x)
     n_in, n_out = w.shape[-2:]
     y = xp.zeros((x.shape[0] * math.prod(window.places), n_out), dtype=x.dtype, device=x.device)
@@ -32,11 +26,8 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
 
 
 @kernel
-def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) -> Array:
+def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
     """Gradient of the convolution with respect to x, given that of y: shape (N, *space, C)."""
-    if groups > 1:
-        pairs = zip(_split(dy, groups), _split(w, groups), strict=True)
-        return namespace(dy).concat([conv_input_gradient.portable(*pair, window) for pair in pairs], axis=-1)
     xp, (n_in, n_out) = namespace(dy), w.shape[-2:]
     dx = xp.zeros((dy.shape[0], *window.padded, n_in), dtype=dy.dtype, device=dy.device)
     rows = xp.reshape(dy, (-1, n_out))
@@ -47,11 +38,8 @@ def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) ->
 
 
 @kernel
-def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:
-    """Gradient of the convolution with respect to w, given that of y: shape (*kernel, C / groups, O)."""
-    if groups > 1:
-        pairs = zip(_split(x, groups), _split(dy, groups), strict=True)
-        return namespace(x).concat([conv_weight_gradient.portable(*pair, window) for pair in pairs], axis=-1)
+def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+    """Gradient of the convolution with respect to w, given that of y: shape (*kernel, C, O)."""
     xp, padded = namespace(x), window.pad(x)
     rows = xp.reshape(dy, (-1, dy.shape[-1]))
     cells = [
@@ -60,7 +48,14 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -
     return xp.reshape(xp.stack(cells, axis=0), (*window.size, x.shape[-1], dy.shape[-1]))
 
 
-def _split(array: Array, groups: int) -> list[Array]:
-    """Equal parts of the last axis."""
-    n = array.shape[-1] // groups
-    return [array[..., i * n : (i + 1) * n] for i in range(groups)]
+def grouped(function: Callable[[Array, Array, Window], Array], a: Array, b: Array, window: Window, n: int) -> Array:
+    """Deal the last axes of two arrays out to n calls of one of the above side by side, and join what they give."""
+    if n == 1:
+        return function(a, b, window)
+
+    def dealt(array: Array) -> list[Array]:
+        size = array.shape[-1] // n
+        return [array[..., i * size : (i + 1) * size] for i in range(n)]
+
+    parts = [function(*pair, window) for pair in zip(dealt(a), dealt(b), strict=True)]
+    return namespace(a).concat(parts, axis=-1)

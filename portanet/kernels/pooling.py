@@ -14,28 +14,26 @@ from portanet.typing import Array
 
 
 @kernel
-def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """
-    Largest value of each place, and which cell of the window it came from, both (N, *places, C).
-
-    Of equal values the first cell counts. Padding never counts.
-    """
+def max_pool(x: Array, window: Window) -> Array:
+    """Largest value of each place, (N, *places, C); padding never counts."""
     xp, padded = namespace(x), window.pad(x, -math.inf)
-    slices = [padded[here] for _, here in window.cells]
-    y, which = xp.asarray(slices[0], copy=True), xp.zeros(slices[0].shape, dtype=xp.int32, device=x.device)
-    for i, cell in enumerate(slices[1:], start=1):
-        which = xp.where(cell > y, i, which)
+    cells = [padded[here] for _, here in window.cells]
+    y = cells[0]
+    for cell in cells[1:]:
         y = xp.maximum(y, cell)
-    return y, which
+    return y
 
 
 @kernel
-def max_pool_gradient(dy: Array, which: Array, window: Window) -> Array:
-    """Gradient of max pooling with respect to x, (N, *space, C): each goes to the cell that was largest."""
-    xp = namespace(dy)
-    dx = xp.zeros((dy.shape[0], *window.padded, dy.shape[-1]), dtype=dy.dtype, device=dy.device)
-    for i, (_, here) in enumerate(window.cells):
-        dx[here] += dy * xp.astype(which == i, dy.dtype)
+def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
+    """Gradient of max pooling with respect to x, (N, *space, C): each goes to the first cell that was the largest."""
+    xp, padded = namespace(dy), window.pad(x, -math.inf)
+    dx = xp.zeros(padded.shape, dtype=dy.dtype, device=dy.device)
+    left = dy  # what has not found its cell yet
+    for _, here in window.cells:
+        part = left * xp.astype(padded[here] == y, dy.dtype)
+        dx[here] += part
+        left = left - part
     return dx[window.inside]
 
 

@@ -5,7 +5,7 @@ Arrays are channels-last, (N, *space, C). Every tuple here has one entry a spati
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
@@ -140,6 +140,19 @@ class Window:
         """The slices of a padded array that hold the unpadded one."""
         spans = (slice(low, low + n) for n, (low, _) in zip(self.space, self.pads, strict=True))
         return (slice(None), *spans, slice(None))
+
+    def turned(self) -> "Window | None":
+        """
+        The window that carries gradients back as a convolution with the kernel turned round.
+
+        It slides over the places of this one; None where there is no such window: for strides, and more padding than
+        the kernel reaches.
+        """
+        reaches = (d * (k - 1) for k, d in zip(self.size, self.dilation, strict=True))
+        pads = tuple((reach - low, reach - high) for reach, (low, high) in zip(reaches, self.pads, strict=True))
+        if any(step != 1 for step in self.stride) or any(n < 0 for pair in pads for n in pair):
+            return None
+        return replace(self, space=self.places, pads=pads)
 
     def pad(self, x: Array, value: float = 0.0) -> Array:
         """Put an array of shape (N, *space, C) into its padding."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.initializers import Initializer, glorot_uniform, zeros
+from portanet.kernels.conv import grouped
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.layers.base import Layer, check_input
 from portanet.parameters import Parameter
@@ -74,16 +75,16 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = kernels.conv(x, w, window, groups)
+        y = grouped(kernels.conv, x, w, window, groups)
         if self.bias is not None:
             y += self.bias.data
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(kernels.conv_weight_gradient(x, dy, window, groups))
+                self.weight.accumulate(grouped(kernels.conv_weight_gradient, x, dy, window, groups))
                 if self.bias is not None:
                     self.bias.accumulate(xp.sum(dy, axis=tuple(range(dy.ndim - 1))))
-            return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None
+            return grouped(kernels.conv_input_gradient, dy, w, window, groups) if need_dx else None
 
         return y, pullback
 
@@ -212,16 +213,18 @@ class ConvTranspose(Conv):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = kernels.conv_input_gradient(x, w, window, groups)
+        y = grouped(kernels.conv_input_gradient, x, w, window, groups)
         if self.bias is not None:
             y += self.bias.data
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(xp.matrix_transpose(kernels.conv_weight_gradient(dy, x, window, groups)))
+                self.weight.accumulate(
+                    xp.matrix_transpose(grouped(kernels.conv_weight_gradient, dy, x, window, groups))
+                )
                 if self.bias is not None:
                     self.bias.accumulate(xp.sum(dy, axis=tuple(range(dy.ndim - 1))))
-            return kernels.conv(dy, w, window, groups) if need_dx else None
+            return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
 
         return y, pullback
 

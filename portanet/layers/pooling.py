@@ -54,10 +54,10 @@ class MaxPool(Pool):
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         window = self.window(tuple(x.shape[1:]))
-        y, which = kernels.max_pool(x, window)
+        y = kernels.max_pool(x, window)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return kernels.max_pool_gradient(dy, which, window) if need_dx else None
+            return kernels.max_pool_gradient(dy, x, y, window) if need_dx else None
 
         return y, pullback
 

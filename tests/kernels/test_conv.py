@@ -1,0 +1,107 @@
+"""The convolution kernels: overrides against the portable forms, and these against the definition."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portanet import kernels
+from portanet.backends import kernel_override
+from portanet.kernels.windows import Window, per_axis
+
+
+@st.composite
+def problems(draw, max_axes: int = 3):
+    """A window that fits, with an input, a weight and an output gradient for it."""
+    n_axes = draw(st.integers(1, max_axes))
+
+    def per(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(n_axes))
+
+    size, stride, dilation = per(1, 4), per(1, 3), per(1, 3)
+    pads = tuple(zip(per(0, 3), per(0, 3), strict=True))
+    reach = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    space = tuple(max(1, r - low - high) + extra for r, (low, high), extra in zip(reach, pads, per(0, 5), strict=True))
+    padding = draw(st.sampled_from([pads, "same"]))
+    window = Window.fit(space, size, stride=stride, dilation=dilation, padding=padding)
+    n, c, o = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 100)))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    x, w, dy = (
+        rng.normal(size=shape).astype(dtype) for shape in ((n, *space, c), (*size, c, o), (n, *window.places, o))
+    )
+    return window, x, w, dy
+
+
+def close(ours: np.ndarray, expected: np.ndarray) -> None:
+    tolerance = 1e-4 if ours.dtype == np.float32 else 1e-12
+    assert ours.dtype == expected.dtype
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_numpy_overrides_are_the_portable_forms(problem):
+    window, x, w, dy = problem
+    for kernel, arguments in (
+        (kernels.conv, (x, w)),
+        (kernels.conv_input_gradient, (dy, w)),
+        (kernels.conv_weight_gradient, (x, dy)),
+    ):
+        override = kernel_override(kernel.portable.__name__, x)
+        assert override is not None
+        close(override(*arguments, window), kernel.portable(*arguments, window))
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(max_axes=2))
+def test_the_portable_form_is_the_definition(problem):
+    window, x, w, _ = problem
+    y = np.zeros((len(x), *window.places, w.shape[-1]), x.dtype)
+    padded = window.pad(x)
+    for place in np.ndindex(window.places):
+        for cell in np.ndindex(window.size):
+            at = tuple(p * s + k * d for p, s, k, d in zip(place, window.stride, cell, window.dilation, strict=True))
+            y[:, *place] += padded[:, *at] @ w[*cell]
+    close(kernels.conv.portable(x, w, window), y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_the_gradients_are_adjoint_to_the_convolution(problem):
+    """The inner products <y, dy>, <x, dx> and <w, dw> are one number."""
+    window, x, w, dy = (a.astype("float64") if isinstance(a, np.ndarray) else a for a in problem)
+    expected = np.sum(kernels.conv(x, w, window) * dy)
+    scale = np.sum(np.abs(kernels.conv(np.abs(x), np.abs(w), window) * dy)) + 1
+    assert abs(np.sum(x * kernels.conv_input_gradient(dy, w, window)) - expected) < 1e-12 * scale
+    assert abs(np.sum(w * kernels.conv_weight_gradient(x, dy, window)) - expected) < 1e-12 * scale
+
+
+def test_chunks_of_a_large_batch_join(monkeypatch):
+    from portanet.backends import numpy_kernels
+
+    monkeypatch.setattr(numpy_kernels, "CACHE", 5_000)  # two images at a time, and one left over
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(7, 8, 8, 2)), rng.normal(size=(3, 3, 2, 4))
+    window = Window.fit((8, 8), (3, 3), stride=(1, 1), dilation=(1, 1), padding="valid")
+    close(numpy_kernels.conv(x, w, window), kernels.conv.portable(x, w, window))
+
+
+@pytest.mark.parametrize("form", ["portable", "__call__"])
+def test_every_backend_agrees(backend, form):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 6, 5, 3)), rng.normal(size=(3, 2, 3, 4))
+    for stride, dilation, padding in itertools.product((1, 2), (1, 2), ("valid", "same", ((2, 0), (0, 1)))):
+        window = Window.fit(
+            (6, 5), (3, 2), stride=per_axis("stride", stride, 2), dilation=per_axis("d", dilation, 2), padding=padding
+        )
+        dy = rng.normal(size=(2, *window.places, 4))
+        for kernel, arguments in (
+            (kernels.conv, (x, w)),
+            (kernels.conv_input_gradient, (dy, w)),
+            (kernels.conv_weight_gradient, (x, dy)),
+        ):
+            there = getattr(kernel, form)(*map(backend.asarray, arguments), window)
+            close(backend.to_numpy(there), kernel.portable(*arguments, window))
