@@ -14,6 +14,7 @@ np.float64(3.0)
 from portanet.backends.base import Backend, BackendUnavailable, describe
 from portanet.backends.registry import (
     Device,
+    backend_of,
     default_device,
     devices,
     get_backend,
@@ -27,6 +28,7 @@ __all__ = [
     "Backend",
     "BackendUnavailable",
     "Device",
+    "backend_of",
     "default_device",
     "describe",
     "devices",

@@ -14,7 +14,17 @@ def silent_overflow() -> AbstractContextManager[Any]:
 
 
 class BackendUnavailable(RuntimeError):
-    """The device cannot be used here; the message names the step that failed and the fix."""
+    """
+    The device cannot be used here; the message names the step that failed and the fix.
+
+    Examples
+    --------
+    >>> try:
+    ...     net = portanet.Linear(2, 1).initialize(device="cpu:1")
+    ... except portanet.BackendUnavailable as reason:
+    ...     print(reason)
+    device 'cpu:1' does not exist: there is one, 'cpu'
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +39,8 @@ class Backend:
     xp : module
         Array API namespace. What it holds may be replaced by faster functions of the same meaning.
     array_type : type
-        Type of the library's arrays; :func:`portanet.backends.namespace` goes by it.
+        Type of the library's arrays; :func:`portanet.backends.namespace` goes by it. Backends of one type, such as two
+        GPUs, share the namespace and the kernels of the one that was loaded first.
     device : object
         The library's own device, given to its creation functions.
     to_numpy : callable
@@ -42,12 +53,13 @@ class Backend:
         Waits until the device has finished what it was given.
     activate : callable
         Returns the context to train and predict in: the device is the library's current one, and an overflow is
-        silent, as on a GPU (``fit`` reports it).
+        silent, as on a GPU (``fit`` reports it). Where a library has several devices, all computation on one happens
+        inside: CuPy puts every new array on the current device, whatever device the operands are on.
     """
 
     name: str
     xp: Any
-    array_type: type
+    array_type: type[Any]
     device: Any
     to_numpy: Callable[[Any], np.ndarray]
     description: str
@@ -62,7 +74,7 @@ class Backend:
         Parameters
         ----------
         values : array_like
-            Host data (NumPy array, list, number ...) or an array on this device.
+            Host data (NumPy array, list, number, data frame ...) or an array on this device.
         dtype : str, optional
             Name of the wanted type, such as ``"float32"``; by default the type of ``values``.
 
@@ -75,15 +87,22 @@ class Backend:
         ------
         ValueError
             If ``values`` is on another device: a silent copy between devices would hide a slow program.
+        TypeError
+            If ``values`` does not hold numbers.
         """
         if isinstance(values, (np.ndarray, np.generic)) or not hasattr(values, "device"):
-            return self.xp.asarray(np.asarray(values, dtype=dtype), device=self.device)
+            host = _numbers(values, dtype)
+            with self.activate():
+                return self.xp.asarray(host, device=self.device)
         if not isinstance(values, self.array_type) or values.device != self.device:
             raise ValueError(
-                f"array is on {describe(values)} but is needed on {self.name}: "
+                f"array is on {describe(values)} but is needed on {_place(self.device, self.array_type)}: "
                 f"move the network with net.to(...), or pass the array as NumPy data"
             )
-        return values if dtype is None else self.xp.astype(values, getattr(self.xp, dtype), copy=False)
+        if dtype is None:
+            return values
+        with self.activate():
+            return self.xp.astype(values, getattr(self.xp, dtype), copy=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
         """A device has no copies."""
@@ -102,4 +121,23 @@ def describe(array: Any) -> str:
     >>> describe(np.zeros(2))
     'cpu (numpy)'
     """
-    return f"{array.device} ({type(array).__module__.partition('.')[0]})"
+    return _place(array.device, type(array))
+
+
+def _place(device: Any, array_type: type[Any]) -> str:
+    return f"{device} ({array_type.__module__.partition('.')[0]})"
+
+
+def _numbers(values: Any, dtype: str | None) -> np.ndarray:
+    """Numbers in this machine's byte order, which every library takes."""
+    host = np.asarray(values, dtype=dtype)
+    if host.dtype.kind not in "biufc" or hasattr(values, "filled"):  # a masked array would lose its mask
+        kind = type(values).__name__
+        raise TypeError(f"values must be numbers without gaps, got {kind} of dtype {host.dtype}: convert or fill them")
+    return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
+
+
+def refuse_ordinal(name: str, ordinal: str | None) -> None:
+    """For a backend that has one device only."""
+    if ordinal is not None:
+        raise BackendUnavailable(f"device '{name}:{ordinal}' does not exist: there is one, {name!r}")

@@ -1,13 +1,16 @@
 """
 CuPy on CUDA GPUs: devices "cuda" (the first), "cuda:1" ...
 
-Facts that shaped this file: ``import cupy`` succeeds without a driver, so only ``cupy.cuda.is_available()`` tells;
-``getDeviceCount`` raises ``CUDARuntimeError`` (a ``RuntimeError``) and a missing toolkit library raises ``ImportError``;
-``cupy.asarray`` of host data is asynchronous, so the source must not be written meanwhile.
+Facts that shaped this file: ``import cupy`` succeeds without a driver, and a device can be found without the toolkit's
+libraries, which fail only when they are first used; so a device counts as usable once it has computed. Array creation
+ignores its argument ``device`` and takes the current device (data-apis/array-api-compat#293). CuPy copies pageable host
+memory aside before an asynchronous transfer, but not pinned memory, which must not be written meanwhile.
 """
 
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable
 
@@ -17,20 +20,28 @@ _INSTALL = "pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cu
 def load(ordinal: str | None = None) -> Backend:
     """A CUDA device by its ordinal, ``"0"`` by default."""
     cupy, standard = _import()
-    index = _device_index(cupy, ordinal or "0")
+    index = _device_index(cupy, "0" if ordinal is None else ordinal)
     device = cupy.cuda.Device(index)
+    _compute(cupy, index)
     xp = ModuleType("portanet.backends.cupy_xp")
     vars(xp).update(vars(standard))
     properties = cupy.cuda.runtime.getDeviceProperties(index)
+    version = cupy.cuda.runtime.runtimeGetVersion()
+
+    def to_numpy(array: Any) -> np.ndarray:
+        with cupy.cuda.Device(index):  # the copy waits for the stream of the current device
+            host: np.ndarray = cupy.asnumpy(array)
+            return host
+
     return Backend(
         name=f"cuda:{index}",
         xp=xp,
         array_type=cupy.ndarray,
         device=device,
-        to_numpy=cupy.asnumpy,
+        to_numpy=to_numpy,
         description=(
             f"CuPy {cupy.__version__} on {properties['name'].decode()}, "
-            f"{properties['totalGlobalMem'] / 2**30:.0f} GiB, CUDA {cupy.cuda.runtime.runtimeGetVersion()}"
+            f"{properties['totalGlobalMem'] / 2**30:.0f} GiB, CUDA {version // 1000}.{version % 1000 // 10}"
         ),
         synchronize=device.synchronize,
         activate=lambda: cupy.cuda.Device(index),  # a fresh one each time: a Device context is not re-entrant
@@ -42,7 +53,8 @@ def _import() -> tuple[Any, Any]:
         import cupy
         from array_api_compat import cupy as standard
     except ImportError as error:
-        raise BackendUnavailable(f"import cupy failed ({error}): {_INSTALL}") from error
+        reason = error.__cause__ or error  # CuPy wraps what failed in a page of general advice
+        raise BackendUnavailable(f"import cupy failed ({reason}): {_INSTALL}") from error
     return cupy, standard
 
 
@@ -51,13 +63,26 @@ def _device_index(cupy: Any, ordinal: str) -> int:
         count = cupy.cuda.runtime.getDeviceCount()
     except (RuntimeError, ImportError) as error:
         raise BackendUnavailable(
-            f"cupy {cupy.__version__} is installed but the CUDA driver does not answer ({error}): "
-            f"install or update the NVIDIA driver, and check it with nvidia-smi"
+            f"cupy {cupy.__version__} is installed but CUDA does not answer ({error}): "
+            f"check the NVIDIA driver with nvidia-smi, and the variable CUDA_VISIBLE_DEVICES"
         ) from error
-    if count == 0 or not cupy.cuda.is_available():
+    if not ordinal.isdecimal() or int(ordinal) >= count:
         raise BackendUnavailable(
-            f"cupy {cupy.__version__} finds no CUDA device: check nvidia-smi and the variable CUDA_VISIBLE_DEVICES"
+            f"device 'cuda:{ordinal}' does not exist: CUDA sees {count}, numbered from 0; "
+            f"check nvidia-smi and the variable CUDA_VISIBLE_DEVICES"
         )
-    if not ordinal.isdigit() or int(ordinal) >= count:
-        raise BackendUnavailable(f"device 'cuda:{ordinal}' does not exist: there are {count}, from 'cuda:0' on")
     return int(ordinal)
+
+
+def _compute(cupy: Any, index: int) -> None:
+    """Compile a kernel and multiply matrices, so that a toolkit library that is missing is found out here."""
+    try:
+        with cupy.cuda.Device(index):
+            a = cupy.ones((2, 2), dtype="float32")
+            cupy.matmul(a, a)
+            cupy.cuda.Device(index).synchronize()
+    except Exception as error:  # ImportError, RuntimeError or CuPy's own CompileException, by the library that fails
+        raise BackendUnavailable(
+            f"cupy {cupy.__version__} finds device 'cuda:{index}' but cannot compute on it "
+            f"({type(error).__name__}: {' '.join(str(error).split())}): {_INSTALL}"
+        ) from error

@@ -1,28 +1,23 @@
 """
 Any Array API library without tuning: array-api-strict ("strict") and PyTorch on the CPU ("torch").
 
-They are for tests and for the curious. array-api-strict runs on its fake device "device1", whose arrays refuse to become
-NumPy arrays unasked and to mix with others: a machine without a GPU catches hidden transfers.
+They are for tests and for the curious. array-api-strict runs on its fake device "device1", whose arrays refuse to
+become NumPy arrays unasked and to mix with others: a machine without a GPU catches hidden transfers.
 """
 
 import importlib
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from portanet.backends.base import Backend, BackendUnavailable, silent_overflow
+from portanet.backends.base import Backend, BackendUnavailable, refuse_ordinal, silent_overflow
 
 
-def load(library: str) -> Backend:
-    """The backend of an importable library, ``"array_api_strict"`` or ``"torch"``."""
-    try:
-        return {"array_api_strict": _strict, "torch": _torch}[library]()
-    except ImportError as error:
-        raise BackendUnavailable(f"{library} is not installed: pip install {library.replace('_', '-')}") from error
-
-
-def _strict() -> Backend:
-    xp: Any = importlib.import_module("array_api_strict")
+def load_strict(ordinal: str | None = None) -> Backend:
+    """The fake device "device1"; it has no ordinal."""
+    refuse_ordinal("strict", ordinal)
+    xp = _import("array_api_strict")
     host = xp.Device("CPU_DEVICE")
     return Backend(
         name="strict",
@@ -35,9 +30,18 @@ def _strict() -> Backend:
     )
 
 
-def _torch() -> Backend:
-    torch: Any = importlib.import_module("torch")
-    xp = importlib.import_module("array_api_compat.torch")
+def load_torch(ordinal: str | None = None) -> Backend:
+    """PyTorch on the CPU; it has no ordinal."""
+    refuse_ordinal("torch", ordinal)
+    torch, standard = _import("torch"), _import("array_api_compat.torch")
+
+    def asarray(values: Any, /, **kwargs: Any) -> Any:
+        # PyTorch shares the memory of NumPy arrays, but knows neither read-only memory nor negative strides.
+        host = np.require(values, requirements=("C", "W")) if isinstance(values, np.ndarray) else values
+        return standard.asarray(host, **kwargs)
+
+    xp = ModuleType("portanet.backends.torch_xp")
+    vars(xp).update(vars(standard), asarray=asarray)
     return Backend(
         name="torch",
         xp=xp,
@@ -46,3 +50,11 @@ def _torch() -> Backend:
         to_numpy=lambda array: array.detach().numpy(),
         description=f"PyTorch {torch.__version__} on the CPU, for tests",
     )
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:  # a shared library that is missing gives an OSError
+        package = module.removeprefix("array_api_compat.").replace("_", "-")
+        raise BackendUnavailable(f"import {module} failed ({error}): pip install {package}") from error

@@ -86,6 +86,7 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.nda
     """A convolution of dy with the kernel turned round, where the stride is 1: 4 times as fast as to add up columns."""
     turned = window.turned()
     if turned is None:
-        return kernels.conv_input_gradient.portable(dy, w, window)
+        dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
+        return dx
     spatial = tuple(range(w.ndim - 2))
     return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), turned)

@@ -1,39 +1,51 @@
 """Which backends there are, which one is meant, and which namespace an array belongs to."""
 
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from portanet.backends.base import Backend, BackendUnavailable
+import numpy as np
+
+from portanet.backends.base import Backend, BackendUnavailable, describe
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Factory = Callable[[str | None], Backend]
 
 
 @dataclass(frozen=True)
 class _Registered:
-    """How to make a backend, and the top-level module whose arrays it understands."""
+    """How to make a backend, and the top-level module of its array type, if that is known."""
 
     factory: Factory
-    library: str
+    library: str | None
 
 
-def _built_in(module: str) -> Factory:
+def _built_in(module: str, load: str = "load") -> Factory:
     """Import the backend's file only when its device is asked for: no library is touched at import."""
-    return lambda ordinal: importlib.import_module(f"portanet.backends.{module}").load(ordinal)
+
+    def factory(ordinal: str | None) -> Backend:
+        backend: Backend = getattr(importlib.import_module(f"portanet.backends.{module}"), load)(ordinal)
+        return backend
+
+    return factory
 
 
 _registered: dict[str, _Registered] = {
     "cpu": _Registered(_built_in("numpy"), "numpy"),
     "cuda": _Registered(_built_in("cupy"), "cupy"),
-    "strict": _Registered(lambda _: _built_in("generic")("array_api_strict"), "array_api_strict"),
-    "torch": _Registered(lambda _: _built_in("generic")("torch"), "torch"),
+    "strict": _Registered(_built_in("generic", "load_strict"), "array_api_strict"),
+    "torch": _Registered(_built_in("generic", "load_torch"), "torch"),
 }
 _loaded: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
-_namespaces: dict[type, Any] = {}
 _default: str | None = None
 _entry_points_read = False
 
@@ -55,6 +67,11 @@ def register(name: str, factory: Factory, *, library: str) -> None:
     library : str
         Top-level module of the array type, so that arrays made elsewhere find their backend.
 
+    Raises
+    ------
+    ValueError
+        If the name is taken, or could not be asked for.
+
     Examples
     --------
     >>> from dataclasses import replace
@@ -64,8 +81,9 @@ def register(name: str, factory: Factory, *, library: str) -> None:
     """
     if not name or ":" in name or name == "auto":
         raise ValueError(f"name must be a device name without a colon and not 'auto', got {name!r}")
+    if name in _registered:
+        raise ValueError(f"name {name!r} is taken: choose another")
     _registered[name] = _Registered(factory, library)
-    _loaded.pop(name, None)
 
 
 def _read_entry_points() -> None:
@@ -76,10 +94,19 @@ def _read_entry_points() -> None:
     from importlib.metadata import entry_points  # costs milliseconds, and is seldom needed
 
     for entry in entry_points(group="portanet.backends"):
-        if entry.name not in _registered:
-            _registered[entry.name] = _Registered(
-                lambda ordinal, e=entry: e.load()(ordinal), entry.module.split(".")[0]
-            )
+        _registered.setdefault(entry.name, _Registered(partial(_from_entry_point, entry), None))
+
+
+def _from_entry_point(entry: "EntryPoint", ordinal: str | None) -> Backend:
+    try:
+        backend: Backend = entry.load()(ordinal)
+    except BackendUnavailable:
+        raise
+    except Exception as error:  # another package's defect must not take down the list of devices
+        raise BackendUnavailable(
+            f"entry point {entry.name} = {entry.value} failed ({type(error).__name__}: {error}): repair its package"
+        ) from error
+    return backend
 
 
 def get_backend(device: "str | Backend | None" = None) -> Backend:
@@ -112,20 +139,21 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
     if name == "auto":
         return _auto()
     if name not in _loaded:
-        kind, _, ordinal = name.partition(":")
+        kind, colon, ordinal = name.partition(":")
         if kind not in _registered:
             _read_entry_points()
         if kind not in _registered:
+            origin = " of PORTANET_DEVICE" if device is None else ""
             hint = " (a GPU is 'cuda')" if kind.lower() in ("gpu", "cupy", "nvidia") else ""
-            raise ValueError(f"device {name!r} is unknown{hint}: choose one of {', '.join([*_registered, 'auto'])}")
-        _add(_registered[kind].factory(ordinal or None), name)
+            known = ", ".join([*_registered, "auto"])
+            raise ValueError(f"device {name!r}{origin} is unknown{hint}: choose one of {known}")
+        _add(_registered[kind].factory(ordinal if colon else None), name)
     return _loaded[name]
 
 
 def _add(backend: Backend, alias: str) -> None:
     _loaded[alias] = _loaded.setdefault(backend.name, backend)
     _by_type.setdefault(backend.array_type, backend)
-    _namespaces.setdefault(backend.array_type, backend.xp)
 
 
 def _auto() -> Backend:
@@ -144,6 +172,11 @@ def default_device() -> str:
     Name of the device that is meant where none is given.
 
     It is what :func:`set_device` was last given, else the environment variable ``PORTANET_DEVICE``, else ``"cpu"``.
+
+    Examples
+    --------
+    >>> default_device()
+    'cpu'
     """
     return _default or os.environ.get("PORTANET_DEVICE") or "cpu"
 
@@ -190,27 +223,38 @@ def devices() -> list[Device]:
     ['cpu']
     """
     _read_entry_points()
-    found = []
-    for name in _registered:
+    return [device for kind in list(_registered) for device in _devices_of(kind)]
+
+
+def _devices_of(kind: str) -> list[Device]:
+    found: dict[str, Device] = {}
+    for ordinal in itertools.count():
         try:
-            backend = get_backend(name)
+            backend = get_backend(f"{kind}:{ordinal}" if ordinal else kind)
         except BackendUnavailable as reason:
-            found.append(Device(name, False, str(reason)))
-        else:
-            found.append(Device(backend.name, True, backend.description))
-    return found
+            return list(found.values()) or [Device(kind, False, str(reason))]
+        if backend.name in found:  # a backend that ignores ordinals
+            break
+        found[backend.name] = Device(backend.name, True, backend.description)
+    return list(found.values())
 
 
-def _backend_of_type(kind: type) -> Backend | None:
-    if kind not in _by_type:
-        library = kind.__module__.partition(".")[0]
+def _find_backend(kind: type) -> Backend:
+    """The backend of an array type that is seen for the first time."""
+    library = kind.__module__.partition(".")[0]
+    if issubclass(kind, np.generic):  # what NumPy gives where others give an array of shape ()
+        _by_type[kind] = get_backend("cpu")
+    elif library != "builtins":
+        _read_entry_points()
         for name, registered in list(_registered.items()):
-            if registered.library == library:
-                try:
+            if registered.library in (library, None):
+                with suppress(BackendUnavailable):
                     get_backend(name)
-                except BackendUnavailable:
-                    continue
-    return _by_type.get(kind)
+    if kind not in _by_type:
+        raise TypeError(
+            f"an array is needed, got {kind.__name__}: convert it with net.asarray(...) or numpy.asarray(...)"
+        )
+    return _by_type[kind]
 
 
 def namespace(array: Any) -> Any:
@@ -231,18 +275,36 @@ def namespace(array: Any) -> Any:
     ...
     TypeError: an array is needed, got list: convert it with net.asarray(...) or numpy.asarray(...)
     """
-    try:
-        return _namespaces[type(array)]
-    except KeyError:
-        if (backend := _backend_of_type(type(array))) is None:
-            kind = type(array).__name__
-            raise TypeError(
-                f"an array is needed, got {kind}: convert it with net.asarray(...) or numpy.asarray(...)"
-            ) from None
-        return backend.xp
+    backend = _by_type.get(type(array)) or _find_backend(type(array))
+    return backend.xp
+
+
+def backend_of(array: Any) -> Backend:
+    """
+    The backend whose device an array is on.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of a known library.
+    ValueError
+        If no backend has its device.
+
+    Examples
+    --------
+    >>> backend_of(np.zeros(2)).name
+    'cpu'
+    """
+    backend = _by_type.get(type(array)) or _find_backend(type(array))
+    if backend.device == array.device:
+        return backend
+    for sibling in _devices_of(backend.name.partition(":")[0]):  # another GPU
+        if (backend := get_backend(sibling.name)).device == array.device:
+            return backend
+    raise ValueError(f"array is on {describe(array)}, a device of no backend: pass it as NumPy data")
 
 
 def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:
     """The tuned kernel that an array's backend has under a name, or None."""
-    namespace(array)  # loads the backend of an array that was made elsewhere
-    return _by_type[type(array)].kernels.get(name)
+    backend = _by_type.get(type(array)) or _find_backend(type(array))
+    return backend.kernels.get(name)

@@ -11,7 +11,7 @@ True
 """
 
 from portanet import datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
-from portanet.backends import BackendUnavailable, default_device, devices, get_backend, set_device
+from portanet.backends import BackendUnavailable, default_device, devices, get_backend, namespace, set_device
 from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRate, ReduceOnPlateau
 from portanet.history import History
 from portanet.layers import (
@@ -156,6 +156,7 @@ __all__ = [
     "load",
     "losses",
     "metrics",
+    "namespace",
     "optimizers",
     "plots",
     "precision_recall_f1",

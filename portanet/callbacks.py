@@ -19,6 +19,18 @@ class Callback:
     Base of callbacks: override what you need.
 
     ``row`` is what the epoch is recorded as in the history; an entry that is added to it is recorded too.
+
+    Examples
+    --------
+    >>> class StopAt(portanet.Callback):
+    ...     def on_epoch_end(self, trainer, row):
+    ...         if row["loss"] < 0.1:
+    ...             trainer.stop()
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.ones((8, 1))
+    >>> history = trainer.fit(x, x, epochs=100, callbacks=[StopAt()], progress=False)
+    >>> history["loss"][-1] < 0.1 and len(history) < 100
+    True
     """
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
@@ -191,6 +203,14 @@ class CSVLogger(Callback):
     ----------
     path : path-like
         Written anew by each ``fit``.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.ones((8, 1))
+    >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.CSVLogger("log.csv")], progress=False)
+    >>> Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss'
     """
 
     def __init__(self, path: str | PathLike[str]):

@@ -32,6 +32,16 @@ class Loss(Configured):
     reduction : {"mean", "sum", "none"}
         Mean or sum of the terms, or the terms themselves: one a number for elementwise losses, one an example for
         classification losses.
+
+    Examples
+    --------
+    A loss of one's own:
+
+    >>> class Exponential(portanet.losses.ElementwiseLoss):
+    ...     def compare(self, xp, p, t):
+    ...         e = xp.exp(-p * t)
+    ...         return e, lambda: -t * e
+    >>> portanet.testing.check_gradients(Exponential(), np.asarray([[0.3, -1.0]]), np.asarray([[1.0, -1.0]]))
     """
 
     def __init__(self, *, reduction: Reduction = "mean"):

@@ -63,8 +63,9 @@ class Optimizer(Configured):
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a fresh state."""
         self.buffer = net.buffer
-        self._rate = self._scalar(self.lr)
-        self.state = self.new_state(self.buffer.xp, self.buffer.data)
+        with self.buffer.backend.activate():
+            self._rate = self._scalar(self.lr)
+            self.state = self.new_state(self.buffer.xp, self.buffer.data)
         return self
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:

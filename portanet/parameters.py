@@ -78,6 +78,11 @@ class State:
     ----------
     init : callable
         ``init(rng)`` gives the initial values as a NumPy array; floats are stored in the network's dtype.
+
+    Examples
+    --------
+    >>> portanet.BatchNorm(2).initialize().running_variance.data
+    array([1., 1.], dtype=float32)
     """
 
     data: Array
@@ -140,12 +145,13 @@ class ParameterBuffer:
             p.init(p.shape, rng) if p.buffer is None else p.buffer.backend.to_numpy(p.data) for p in self.parameters
         ]
         flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
-        self.data = backend.asarray(flat, dtype)
-        self.grad = self.xp.zeros_like(self.data)
-        offset = 0
-        for parameter in self.parameters:
-            parameter.place(self, offset)
-            offset += parameter.size
+        with backend.activate():
+            self.data = backend.asarray(flat, dtype)
+            self.grad = self.xp.zeros_like(self.data)
+            offset = 0
+            for parameter in self.parameters:
+                parameter.place(self, offset)
+                offset += parameter.size
 
     @classmethod
     def spanning(cls, parameters: list[Parameter]) -> "ParameterBuffer | None":

@@ -34,6 +34,12 @@ def training_curves(history: "History", *, title: str = "", held_out: str = "val
         If there is nothing to draw.
     ImportError
         If matplotlib is missing.
+
+    Examples
+    --------
+    >>> history = portanet.History()
+    >>> history.append({"loss": 0.7, "val_loss": 0.8})
+    >>> training_curves(history, title="first epoch").savefig("curves.png")
     """
     if not len(history):
         raise ValueError("history holds no epochs: call fit first")
@@ -79,6 +85,10 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
         If ``counts`` is not square, or ``classes`` are not as many.
     ImportError
         If matplotlib is missing.
+
+    Examples
+    --------
+    >>> confusion_matrix([[8, 2], [0, 9]], ("cat", "dog")).savefig("confusion.png")
     """
     counts = np.asarray(counts)
     n = len(counts)

@@ -85,42 +85,43 @@ def check_gradients(
     >>> check_gradients(portanet.MSELoss(), np.ones((4, 3)), np.zeros((4, 3)))
     """
     backend, x = get_backend(device), np.asarray(x, dtype="float64")
-    parameters: dict[str, Parameter] = {}
-    if isinstance(module, Layer):
-        layer = copy.deepcopy(module).to(backend, dtype="float64")
-        parameters, weights = layer.named_parameters(), layer.get_weights()
-        layer.zero_grad()
+    with backend.activate():
+        parameters: dict[str, Parameter] = {}
+        if isinstance(module, Layer):
+            layer = copy.deepcopy(module).to(backend, dtype="float64")
+            parameters, weights = layer.named_parameters(), layer.get_weights()
+            layer.zero_grad()
 
-        def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-            for name, state in layer.named_states().items():
-                state.place(backend, weights[name], "float64")
-            return layer.vjp(backend.asarray(values), train=train)
-    else:
-        goal = backend.asarray(target)
+            def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
+                for name, state in layer.named_states().items():
+                    state.place(backend, weights[name], "float64")
+                return layer.vjp(backend.asarray(values), train=train)
+        else:
+            goal = backend.asarray(target)
 
-        def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-            return module.vjp(backend.asarray(values), goal)
+            def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
+                return module.vjp(backend.asarray(values), goal)
 
-    y, pullback = vjp(x)
-    dy = np.random.default_rng(0).normal(size=y.shape)
-    gradients = {"x": pullback(backend.asarray(dy)), **{name: p.grad for name, p in parameters.items()}}
+        y, pullback = vjp(x)
+        dy = np.random.default_rng(0).normal(size=y.shape)
+        gradients = {"x": pullback(backend.asarray(dy)), **{name: p.grad for name, p in parameters.items()}}
 
-    def value(values: np.ndarray) -> float:
-        return float(np.sum(backend.to_numpy(vjp(values)[0]) * dy))
+        def value(values: np.ndarray) -> float:
+            return float(np.sum(backend.to_numpy(vjp(values)[0]) * dy))
 
-    def value_with(parameter: Parameter) -> Callable[[np.ndarray], float]:
-        def function(values: np.ndarray) -> float:
-            parameter.data[...] = backend.asarray(values.copy())
-            return value(x)
+        def value_with(parameter: Parameter) -> Callable[[np.ndarray], float]:
+            def function(values: np.ndarray) -> float:
+                parameter.data[...] = backend.asarray(values.copy())
+                return value(x)
 
-        return function
+            return function
 
-    for name, gradient in gradients.items():
-        function = value if name == "x" else value_with(parameters[name])
-        where = x if name == "x" else weights[name]
-        expected = central_difference(function, where, eps=eps)
-        np.testing.assert_allclose(
-            backend.to_numpy(gradient), expected, rtol=rtol, atol=atol, err_msg=f"gradient of {name} of {module!r}"
-        )
-        if name != "x":
-            function(where)  # back to where it was
+        for name, gradient in gradients.items():
+            function = value if name == "x" else value_with(parameters[name])
+            where = x if name == "x" else weights[name]
+            expected = central_difference(function, where, eps=eps)
+            np.testing.assert_allclose(
+                backend.to_numpy(gradient), expected, rtol=rtol, atol=atol, err_msg=f"gradient of {name} of {module!r}"
+            )
+            if name != "x":
+                function(where)  # back to where it was

@@ -3,7 +3,8 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,11 +27,36 @@ class Diverged(FloatingPointError):
     ----------
     history : History
         The finite epochs.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(lr=1e30))
+    >>> x = np.ones((8, 1))
+    >>> try:
+    ...     trainer.fit(x, x, epochs=5, batch_size=1, progress=False)
+    ... except portanet.Diverged as reason:
+    ...     print(str(reason)[:28], len(reason.history))
+    the loss became inf at step  0
     """
 
     def __init__(self, message: str, history: History):
         super().__init__(message)
         self.history = history
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
+    """Run a method while the trainer's device is the current one."""
+
+    @wraps(method)
+    def run(self: "Trainer", *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.backend.activate():
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 class Trainer:
@@ -92,6 +118,7 @@ class Trainer:
         """Where the network is."""
         return self._buffer.backend
 
+    @_on_device
     def step(self, x: Array, target: Array) -> Array:
         """
         Change the weights once, for one batch.
@@ -111,6 +138,7 @@ class Trainer:
         self._check_buffer()
         return self._step(x, target)[0]
 
+    @_on_device
     def fit(
         self,
         x: Any,
@@ -163,7 +191,7 @@ class Trainer:
         held_out = None if validation is None else self._checked(*validation, name="validation ")
         calls = [*callbacks, *progress_callbacks(progress, epochs, steps=-(-x.shape[0] // batch_size))]
         self.history, self._stopped = History(), False
-        with self.backend.activate(), ExitStack() as at_end:
+        with ExitStack() as at_end:
             for call in calls:
                 at_end.callback(call.on_fit_end, self)
                 call.on_fit_begin(self)
@@ -176,6 +204,7 @@ class Trainer:
                     call.on_epoch_end(self, row)
         return self.history
 
+    @_on_device
     def epoch(
         self, x: Array, target: Array, *, batch_size: int, shuffle: bool = True, callbacks: Sequence[Callback] = ()
     ) -> dict[str, float]:
@@ -209,6 +238,7 @@ class Trainer:
             averages["loss"] = float(np.sum(host[:, 0]))
         return averages
 
+    @_on_device
     def evaluate(self, x: Any, target: Any) -> dict[str, float]:
         """
         Loss and metrics of inference.
@@ -223,8 +253,7 @@ class Trainer:
         dict
             ``"loss"`` and each metric by name.
         """
-        with self.backend.activate():
-            return self._scores(*self._checked(x, target))
+        return self._scores(*self._checked(x, target))
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Outputs for many inputs: :meth:`Layer.predict` of the network."""
@@ -234,6 +263,7 @@ class Trainer:
         """End ``fit`` after this epoch; for callbacks."""
         self._stopped = True
 
+    @_on_device
     def snapshot(self) -> list[Array]:
         """
         Copies of all that training changes: weights, states of layers and of the optimizer.
@@ -247,6 +277,7 @@ class Trainer:
         """
         return [self.backend.xp.asarray(array, copy=True) for array in self._changing()]
 
+    @_on_device
     def restore(self, snapshot: list[Array]) -> None:
         """Go back to a snapshot."""
         for array, values in zip(self._changing(), snapshot, strict=True):

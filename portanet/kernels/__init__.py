@@ -2,6 +2,7 @@
 
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
 from portanet.kernels.dispatch import kernel
+from portanet.kernels.distances import squared_distances
 from portanet.kernels.labels import one_hot
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.random import normal, random_bits
@@ -20,6 +21,7 @@ __all__ = [
     "normal",
     "one_hot",
     "random_bits",
+    "squared_distances",
     "sum_pool",
     "sum_pool_gradient",
 ]

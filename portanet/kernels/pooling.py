@@ -27,7 +27,7 @@ def max_pool(x: Array, window: Window) -> Array:
 @kernel
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """Gradient of max pooling with respect to x, (N, *space, C): each goes to the first cell that was the largest."""
-    xp, padded = namespace(dy), window.pad(x, -math.inf)
+    xp, padded = namespace(dy), window.pad(x, math.nan)  # equal to nothing, even where all of x is -inf
     dx = xp.zeros(padded.shape, dtype=dy.dtype, device=dy.device)
     left = dy  # what has not found its cell yet
     for _, here in window.cells:

@@ -25,7 +25,7 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     >>> per_axis("stride", 2, 3)
     (2, 2, 2)
     """
-    values = (value,) * n_axes if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
     if len(values) != n_axes or not all(isinstance(v, int) and v >= least for v in values):
         raise ValueError(f"{name} must be a number of at least {least}, or {n_axes} of them, got {value!r}")
     return values
@@ -44,12 +44,20 @@ def check_padding(padding: Padding, n_axes: int) -> Padding:
         return padding
     sides = (padding,) * n_axes if isinstance(padding, int) else padding
     if isinstance(sides, tuple) and len(sides) == n_axes:
-        pairs = tuple((side, side) if isinstance(side, int) else tuple(side) for side in sides)
+        pairs = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
         if all(len(pair) == 2 and all(isinstance(n, int) and n >= 0 for n in pair) for pair in pairs):
             return pairs
     raise ValueError(
         f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {padding!r}"
     )
+
+
+def pads_of(padding: Padding, space: Shape, reach: Shape, stride: Shape) -> Pads:
+    """Cells before and after each axis for a window that reaches over so many, in steps of ``stride``."""
+    if padding == "same":
+        totals = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(space, stride, reach, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return ((0, 0),) * len(space) if padding == "valid" else padding  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -91,11 +99,7 @@ class Window:
             If the window is longer than the padded axis.
         """
         reach = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
-        if padding == "same":
-            totals = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(space, stride, reach, strict=True)]
-            pads: Pads = tuple((total // 2, total - total // 2) for total in totals)
-        else:
-            pads = ((0, 0),) * len(space) if padding == "valid" else padding  # type: ignore[assignment]
+        pads = pads_of(padding, space, reach, stride)
         if ceil:
             pads = tuple(
                 (low, high + _missing(low + n + high, r, s, low + n))
@@ -168,4 +172,4 @@ def _missing(length: int, reach: int, stride: int, last_start: int) -> int:
     """Cells to add to an axis so that its last, incomplete window fits, if it starts before ``last_start``."""
     over = (length - reach) % stride
     start = length - reach - over + stride
-    return stride - over if over and length >= reach and start < last_start else 0
+    return stride - over if over and start < last_start else 0

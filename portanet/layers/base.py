@@ -32,7 +32,7 @@ class Layer(Configured):
     ...
     ...         def pullback(dy, *, need_dx=True, need_grads=True):
     ...             if need_grads:
-    ...                 self.weight.accumulate(namespace(x).sum(x * dy, axis=0))
+    ...                 self.weight.accumulate(portanet.namespace(x).sum(x * dy, axis=0))
     ...             return dy * w if need_dx else None
     ...
     ...         return x * w, pullback
@@ -70,7 +70,8 @@ class Layer(Configured):
         """Inference, after drawing initial weights (seed 0) if there are none yet."""
         if self._buffer is None:
             self._buffer = self.buffer
-        return self.forward(x)
+        with self._buffer.backend.activate():
+            return self.forward(x)
 
     def output_shape(self, shape: Shape) -> Shape:
         """
@@ -191,10 +192,10 @@ class Layer(Configured):
         ValueError
             If they are an array of another device.
         """
-        buffer, xp = self.buffer, self.buffer.xp
+        buffer = self.buffer
         array = buffer.backend.asarray(values)
-        is_float = xp.isdtype(array.dtype, "real floating")
-        return xp.astype(array, getattr(xp, buffer.dtype), copy=False) if is_float else array
+        is_float = buffer.xp.isdtype(array.dtype, "real floating")
+        return buffer.backend.asarray(array, buffer.dtype) if is_float else array
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """
@@ -230,7 +231,9 @@ class Layer(Configured):
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
-        self.buffer.zero_grad()
+        buffer = self.buffer
+        with buffer.backend.activate():
+            buffer.zero_grad()
 
     def summary(self, input_shape: Shape) -> None:
         """
@@ -244,12 +247,12 @@ class Layer(Configured):
         Examples
         --------
         >>> portanet.Sequential(portanet.Linear(784, 100), portanet.Sigmoid()).summary((784,))
-        layer                  output shape  parameters
-        -----------------------------------------------
-        0      Linear(784, 100)  (100,)          78,500
-        1      Sigmoid()         (100,)               0
-        -----------------------------------------------
-        total                                    78,500
+               layer             output shape  parameters
+        -------------------------------------------------
+        0      Linear(784, 100)  (100,)            78,500
+        1      Sigmoid()         (100,)                 0
+        -------------------------------------------------
+        total                                      78,500
         """
         from portanet.summary import table  # it knows Sequential, which is built on this file
 
@@ -294,9 +297,10 @@ class Layer(Configured):
         for name, values in weights.items():
             if values.shape != (shape := tuple(kept[name].data.shape)):
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
-        for name, values in weights.items():
-            data = kept[name].data
-            data[...] = buffer.xp.astype(buffer.backend.asarray(values), data.dtype, copy=False)
+        with buffer.backend.activate():
+            for name, values in weights.items():
+                data = kept[name].data
+                data[...] = buffer.xp.astype(buffer.backend.asarray(values), data.dtype, copy=False)
 
     def _kept(self) -> dict[str, Parameter | State]:
         return {**self.named_parameters(), **self.named_states()}

@@ -1,6 +1,6 @@
 """Layers made of layers, other than one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from portanet.backends import namespace
 from portanet.layers.base import Layer
@@ -81,15 +81,13 @@ class Parallel(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = [branch.output_shape(shape) for branch in self.branches]
-        if len({joined[:-1] for joined in shapes}) > 1:
-            raise ValueError(f"Parallel needs branches that differ in the last axis only, got outputs {shapes}")
+        self._check_outputs(shapes)
         return (*shapes[0][:-1], sum(joined[-1] for joined in shapes))
 
     def forward(self, x: Array) -> Array:
-        return namespace(x).concat([branch.forward(x) for branch in self.branches], axis=-1)
+        return self._join([branch.forward(x) for branch in self.branches])
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
         outputs, pullbacks = zip(*(branch.vjp(x, train=train) for branch in self.branches), strict=True)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
@@ -100,7 +98,17 @@ class Parallel(Layer):
                 start, dx = end, part if dx is None or not need_dx else dx + part
             return dx
 
-        return xp.concat(outputs, axis=-1), pullback
+        return self._join(outputs), pullback
+
+    @classmethod
+    def _join(cls, outputs: Sequence[Array]) -> Array:
+        cls._check_outputs([tuple(y.shape) for y in outputs])
+        return namespace(outputs[0]).concat(outputs, axis=-1)
+
+    @staticmethod
+    def _check_outputs(shapes: list[Shape]) -> None:
+        if len({shape[:-1] for shape in shapes}) > 1:
+            raise ValueError(f"Parallel needs branches that differ in the last axis only, got outputs {shapes}")
 
 
 class AutoEncoder(Layer):

@@ -184,6 +184,8 @@ class ConvTranspose(Conv):
         self.output_padding = per_axis("output_padding", output_padding, self.n_axes, least=0)
         if any(extra >= step for extra, step in zip(self.output_padding, self.stride, strict=True)):
             raise ValueError(f"output_padding must be smaller than stride={stride}, got {output_padding}")
+        if self.padding == "same" and any(self.output_padding):
+            raise ValueError(f"output_padding must be 0 with padding='same', got {output_padding}")
 
     def weight_channels(self) -> Shape:
         return self.in_channels, self.out_channels // self.groups

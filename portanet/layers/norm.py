@@ -45,6 +45,18 @@ class _Norm(Layer):
         return z * w + self.bias.data, pullback
 
 
+def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
+    """
+    Mean over some axes, which are kept.
+
+    One axis after the other, so that no sum is long: NumPy adds rows one by one, and in float32 the mean of 10⁵ of them
+    is good to three digits. It is also several times as fast.
+    """
+    for axis in axes:
+        x = xp.mean(x, axis=axis, keepdims=True)
+    return x
+
+
 def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Any]:
     """
     Subtract the mean over some axes and divide by the standard deviation.
@@ -56,15 +68,14 @@ def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[A
     pull_z : callable
         Carries dz back to dx.
     """
-    mean = xp.mean(x, axis=axes, keepdims=True)
+    mean = mean_over(xp, x, axes)
     centred = x - mean
-    variance = xp.mean(centred * centred, axis=axes, keepdims=True)
+    variance = mean_over(xp, centred * centred, axes)
     scale = 1.0 / xp.sqrt(variance + eps)
     z = centred * scale
 
     def pull_z(dz: Array) -> Array:
-        along = xp.mean(dz * z, axis=axes, keepdims=True)
-        return scale * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
+        return scale * (dz - mean_over(xp, dz, axes) - z * mean_over(xp, dz * z, axes))
 
     return z, mean, variance, pull_z
 
@@ -239,11 +250,14 @@ class Normalize(Layer):
             The training data.
         """
         x = self.asarray(x)
+        check_input(x, self.mean.data)
         xp, rows = namespace(x), tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))
-        std = xp.std(x, axis=rows)
-        self.mean.data[...] = xp.mean(x, axis=rows)
-        self.std.data[...] = xp.where(std > 0, std, 1.0)
+        mean = mean_over(xp, x, rows)
+        std = xp.reshape(xp.sqrt(mean_over(xp, (x - mean) ** 2, rows)), (-1,))
+        varies = xp.max(x, axis=rows) > xp.min(x, axis=rows)  # rounding leaves a constant channel a tiny std
+        self.mean.data[...] = xp.reshape(mean, (-1,))
+        self.std.data[...] = xp.where(varies, std, 1.0)
         return self
 
     def output_shape(self, shape: Shape) -> Shape:

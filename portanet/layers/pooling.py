@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.kernels.windows import Padding, Window, check_padding, per_axis
+from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
 from portanet.layers.base import Layer
 from portanet.typing import Array, Pullback, Shape
 
@@ -39,7 +39,8 @@ class Pool(Layer):
     def window(self, shape: Shape) -> Window:
         """Where the window goes on an input of a shape, without the batch axis."""
         if len(shape) != self.n_axes + 1:
-            raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {shape})")
+            axes = ", ".join(map(str, shape))
+            raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {axes})")
         ones = (1,) * self.n_axes
         return Window.fit(
             shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil
@@ -92,11 +93,10 @@ class AvgPool(Pool):
             return float(math.prod(window.size))
         counted = window
         if self.count_padding:
-            plain = Window.fit(
-                window.space, window.size, stride=window.stride, dilation=window.dilation, padding=self.padding
-            )
-            rest = zip(window.padded, plain.padded, strict=True)
-            counted = replace(window, space=plain.padded, pads=tuple((0, whole - n) for whole, n in rest))
+            pads = pads_of(self.padding, window.space, window.size, window.stride)
+            ends = tuple(low + n + high for n, (low, high) in zip(window.space, pads, strict=True))
+            rest = tuple((0, whole - n) for whole, n in zip(window.padded, ends, strict=True))
+            counted = replace(window, space=ends, pads=rest)
         return kernels.sum_pool(xp.ones((1, *counted.space, 1), dtype=x.dtype, device=x.device), counted)
 
 
@@ -214,7 +214,7 @@ class GlobalMaxPool(Layer):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         _check_space(self, x.shape[1:])
-        cells = xp.reshape(x, (x.shape[0], -1, x.shape[-1]))
+        cells = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if not need_dx:

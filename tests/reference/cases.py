@@ -3,21 +3,26 @@ What is compared with PyTorch: first how, for a kind of object each, then the ta
 
 A case is an object of PortaNet and a function that makes its counterpart from a part of PyTorch, so that the tables are
 read without PyTorch. It computes its results twice, as float64 NumPy arrays by name: ``ours`` on a backend, ``theirs``
-with PyTorch.
+with PyTorch. ``CASES`` are kept in a file and hold on every backend; ``GRID`` is large and computed anew each time.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.layers.conv import ConvTranspose
+from portanet.layers.pooling import AvgPool, MaxPool
 from portanet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay, WarmUp
 
 Results = dict[str, np.ndarray]
+Pads = tuple[tuple[int, int], ...]
 
 
 def source(seed=0):
@@ -33,6 +38,10 @@ def slopes(shape):
 def numbers(rng, shape):
     """Of either sign, from nearly linear for a sigmoid to saturating it."""
     return rng.normal(size=shape) * 10 ** rng.uniform(-1, 1.5, size=shape)
+
+
+def normal(rng, shape):
+    return rng.normal(size=shape)
 
 
 def shares(rng, shape):
@@ -52,12 +61,22 @@ def distributions(rng, shape):
 
 
 @dataclass(frozen=True)
-class LayerCase:
+class Case:
+    """What all have: how much results may differ beside a relative 1e-10."""
+
+    # Rounding: 1 - y² of a saturated tanh is the difference of two numbers near 1.
+    atol: ClassVar[float] = 1e-14
+
+
+@dataclass(frozen=True)
+class LayerCase(Case):
     """Output, and gradients with respect to the input and every parameter."""
 
     layer: pn.Layer
     counterpart: Callable[[Any], Any]
     shape: tuple[int, ...]
+
+    values = staticmethod(numbers)
 
     def __str__(self) -> str:
         return f"{self.layer!r} of {self.shape}"
@@ -65,7 +84,7 @@ class LayerCase:
     def inputs(self):
         rng = source()
         weights = {name: rng.normal(size=p.shape) for name, p in self.layer.named_parameters().items()}
-        return numbers(rng, self.shape), weights
+        return self.values(rng, self.shape), weights
 
     def ours(self, backend: Backend) -> Results:
         x, weights = self.inputs()
@@ -78,17 +97,98 @@ class LayerCase:
 
     def theirs(self, torch: Any) -> Results:
         x, weights = self.inputs()
-        x, module = torch.from_numpy(x).requires_grad_(), self.counterpart(torch.nn).double()
-        # Transposed, there and back: PyTorch's weights are (out, in).
-        module.load_state_dict({name: torch.from_numpy(values.T) for name, values in weights.items()})
-        y = module(x)
+        x = torch.from_numpy(x).requires_grad_()
+        weights = {name: torch.from_numpy(values).requires_grad_() for name, values in weights.items()}
+        there = {name: self.moved(w) for name, w in weights.items()}
+        module = self.counterpart(torch.nn).double()
+        y = self.call(torch, lambda x: torch.func.functional_call(module, there, x, strict=True), x)
         y.backward(torch.from_numpy(slopes(y.shape)))
-        gradients = {f"d {name}": p.grad.numpy().T for name, p in module.named_parameters()}
+        gradients = {f"d {name}": w.grad.numpy() for name, w in weights.items()}
         return {"y": y.detach().numpy(), "dx": x.grad.numpy(), **gradients}
+
+    def moved(self, weight: Any) -> Any:
+        """PyTorch's weights are (out, in, *kernel), those of a transposed convolution (in, out, *kernel)."""
+        channels = (-2, -1) if isinstance(self.layer, ConvTranspose) else (-1, -2)
+        return weight if weight.ndim == 1 else weight.movedim(channels, (0, 1))
+
+    def call(self, torch: Any, module: Callable[[Any], Any], x: Any) -> Any:
+        return module(x)
 
 
 @dataclass(frozen=True)
-class LossCase:
+class SpatialCase(LayerCase):
+    """
+    A layer over space: PyTorch has the channels on axis 1.
+
+    ``pads`` are cells before and after each axis that are padded by hand, or cut off the output of a transposed
+    convolution, where PyTorch has no such padding.
+    """
+
+    pads: Pads = ()
+
+    atol: ClassVar[float] = 1e-12  # sums of some hundred numbers, in any order and by any algorithm
+
+    values = staticmethod(normal)
+
+    def call(self, torch: Any, module: Callable[[Any], Any], x: Any) -> Any:
+        sides = [n for pair in reversed(self.pads) for n in pair]  # those of the last axis first
+        pad, x = torch.nn.functional.pad, x.movedim(-1, 1)
+        match self.layer:
+            case ConvTranspose():
+                y = pad(module(x), [-n for n in sides])
+            case MaxPool():
+                y = module(pad(x, sides, value=-torch.inf))
+            case AvgPool(count_padding=False):
+                y = module(pad(x, sides)) / module(pad(torch.ones_like(x), sides))
+            case _:
+                y = module(pad(x, sides))
+        return y.movedim(1, -1)
+
+
+@dataclass(frozen=True)
+class BatchNormCase(SpatialCase):
+    """Three steps of training, then inference with the running statistics; gradients add up."""
+
+    STEPS: ClassVar[tuple[bool, ...]] = (True, True, True, False)
+
+    def inputs(self):
+        _, weights = super().inputs()
+        return source(2).normal(1.0, 3.0, size=(len(self.STEPS), *self.shape)), weights
+
+    def ours(self, backend: Backend) -> Results:
+        batches, weights = self.inputs()
+        layer = self.layer.initialize(device=backend, dtype="float64")
+        layer.set_weights(layer.get_weights() | weights)
+        results: dict[str, list[np.ndarray]] = {"y": [], "dx": []}
+        for x, train in zip(batches, self.STEPS, strict=True):
+            y, pullback = layer.vjp(backend.asarray(x), train=train)
+            dx = pullback(backend.asarray(slopes(y.shape)))
+            results["y"].append(backend.to_numpy(y))
+            results["dx"].append(backend.to_numpy(dx))
+        states = {name: backend.to_numpy(state.data) for name, state in layer.named_states().items()}
+        gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters().items()}
+        return {**{name: np.stack(steps) for name, steps in results.items()}, **states, **gradients}
+
+    def theirs(self, torch: Any) -> Results:
+        batches, weights = self.inputs()
+        module = self.counterpart(torch.nn).double()
+        module.load_state_dict(module.state_dict() | {name: torch.from_numpy(w) for name, w in weights.items()})
+        batches, outputs = torch.from_numpy(batches).requires_grad_(), []
+        for x, train in zip(batches, self.STEPS, strict=True):
+            y = self.call(torch, module.train(train), x)
+            y.backward(torch.from_numpy(slopes(y.shape)))
+            outputs.append(y.detach().numpy())
+        return {
+            "y": np.stack(outputs),
+            "dx": batches.grad.numpy(),
+            "running_mean": module.running_mean.numpy(),
+            "running_variance": module.running_var.numpy(),
+            **{f"d {name}": p.grad.numpy() for name, p in module.named_parameters()},
+        }
+
+
+@dataclass(frozen=True)
+class LossCase(Case):
     """Value, and gradient with respect to the prediction."""
 
     loss: pn.Loss
@@ -119,7 +219,7 @@ class LossCase:
 
 
 @dataclass(frozen=True)
-class OptimizerCase:
+class OptimizerCase(Case):
     """Weights after each step of a sequence of gradients."""
 
     optimizer: pn.Optimizer
@@ -160,7 +260,7 @@ RATE, STEPS = 0.1, 20
 
 
 @dataclass(frozen=True)
-class ScheduleCase:
+class ScheduleCase(Case):
     """Learning rates before the first step and after each of ``STEPS``."""
 
     schedule: pn.schedules.Schedule
@@ -182,6 +282,51 @@ class ScheduleCase:
             scheduler.step()
             rates = rates + scheduler.get_last_lr()
         return {"rates": np.asarray(rates)}
+
+
+def same(layer, space):
+    """Padding for ``ceil(length / stride)`` places, the odd cell after them: PyTorch has it for a stride of 1 only."""
+    if isinstance(layer, ConvTranspose):  # it is that of the convolution which is turned round
+        space = [n * s for n, s in zip(space, layer.stride, strict=True)]
+    dilation = getattr(layer, "dilation", (1,) * layer.n_axes)
+    totals = [
+        max(0, (math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n)
+        for n, s, k, d in zip(space, layer.stride, layer.size, dilation, strict=True)
+    ]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def sliding(kind, sizes, shape, *, padding="valid", **options):
+    """A convolution or pooling, and PyTorch's of the same name, which spells options otherwise."""
+    layer = kind(*sizes, padding=padding, **options)
+    spelling = {"ceil": "ceil_mode", "count_padding": "count_include_pad"}
+    there = {spelling.get(name, name): value for name, value in options.items()}
+    if isinstance(layer, AvgPool):
+        there.setdefault("count_include_pad", False)
+    match padding:
+        case "valid":
+            pads = ()
+        case "same":
+            pads = same(layer, shape[1:-1])
+        case int():
+            pads, there["padding"] = (), padding
+        case _:
+            pads = padding
+    return SpatialCase(layer, lambda nn: getattr(nn, kind.__name__[:-1] + "d")(*sizes, **there), shape, pads)
+
+
+def residual(nn, branch):
+    module = nn.Module()
+    module.branch, module.forward = branch, lambda x: x + branch(x)
+    return module
+
+
+def parallel(nn, *branches):
+    from torch import cat
+
+    module = nn.ModuleList(branches)
+    module.forward = lambda x: cat([branch(x) for branch in module], dim=1)
+    return module
 
 
 LAYERS = [
@@ -231,6 +376,128 @@ LAYERS = [
         pn.Sequential(pn.Flatten(), pn.Linear(6, 8), pn.SiLU(), pn.Reshape(4, 2)),
         lambda nn: nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.SiLU(), nn.Unflatten(1, (4, 2))),
         (5, 3, 2),
+    ),
+]
+
+SLIDING = [
+    sliding(pn.Conv1D, (2, 3, 3), (2, 7, 2)),
+    sliding(pn.Conv1D, (2, 2, 2), (1, 6, 2), stride=2, padding=((0, 1),), bias=False),
+    sliding(pn.Conv1D, (2, 4, 4), (1, 7, 2), padding="same", dilation=2, groups=2),
+    sliding(pn.Conv2D, (1, 2, 3), (1, 5, 4, 1)),
+    sliding(pn.Conv2D, (2, 3, (3, 2)), (2, 5, 4, 2), stride=(2, 1), padding="same"),
+    sliding(pn.Conv2D, (2, 2, (2, 3)), (1, 4, 5, 2), padding=((1, 2), (0, 0)), dilation=(2, 1)),
+    sliding(pn.Conv2D, (4, 4, 2), (1, 4, 4, 4), stride=3, padding=1, groups=4),
+    sliding(pn.Conv3D, (2, 1, 2), (1, 4, 3, 2, 2), stride=(2, 1, 1), padding=1),
+    sliding(pn.ConvTranspose1D, (2, 3, 3), (2, 4, 2), stride=2, output_padding=1),
+    sliding(pn.ConvTranspose1D, (2, 2, 4), (1, 4, 2), stride=3, padding="same", groups=2),
+    sliding(pn.ConvTranspose2D, (2, 1, (3, 2)), (2, 4, 3, 2), stride=2, padding="same", bias=False),
+    sliding(pn.ConvTranspose2D, (2, 4, 3), (1, 2, 3, 2), padding=((0, 1), (1, 1)), dilation=2, groups=2),
+    *(sliding(kind, (2,), (1, 7, 2)) for kind in (pn.MaxPool1D, pn.AvgPool1D)),
+    *(sliding(kind, (4, 3), (2, 7, 1), padding="same") for kind in (pn.MaxPool1D, pn.AvgPool1D)),
+    *(sliding(kind, (3, 2), (1, 6, 5, 2), padding=1, ceil=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+    *(sliding(kind, ((3, 2), 1), (1, 4, 5, 2), padding=((1, 2), (0, 1))) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+    *(sliding(kind, (5, 2), (1, 4, 4, 1), ceil=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+    sliding(pn.AvgPool2D, (3, 2), (1, 6, 5, 2), padding=1, ceil=True, count_padding=True),
+    sliding(pn.AvgPool2D, (5, 2), (1, 4, 4, 1), ceil=True, count_padding=True),
+]
+
+SPATIAL = [
+    *(
+        SpatialCase(layer, counterpart, shape)
+        for layer, counterpart, shape in (
+            (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), (2, 5, 3)),
+            (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
+            (pn.GlobalMaxPool(), lambda nn: nn.Sequential(nn.AdaptiveMaxPool1d(1), nn.Flatten()), (2, 5, 3)),
+            (pn.GlobalMaxPool(), lambda nn: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
+            (pn.UpSample(3), lambda nn: nn.Upsample(scale_factor=3), (1, 4, 2)),
+            (pn.UpSample(), lambda nn: nn.Upsample(scale_factor=2), (1, 2, 3, 2)),
+            (pn.GroupNorm(2, 4), lambda nn: nn.GroupNorm(2, 4), (3, 4)),
+            (pn.GroupNorm(2, 6), lambda nn: nn.GroupNorm(2, 6), (2, 3, 2, 6)),
+            (pn.GroupNorm(4, 4, eps=0.1, affine=False), lambda nn: nn.GroupNorm(4, 4, 0.1, affine=False), (2, 5, 4)),
+            (
+                pn.Sequential(
+                    *(pn.Conv2D(1, 4, 3), pn.ReLU(), pn.MaxPool2D(2), pn.Conv2D(4, 3, 3, padding="same")),
+                    *(pn.GlobalAvgPool(), pn.Linear(3, 2)),
+                ),
+                lambda nn: nn.Sequential(
+                    *(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding="same")),
+                    *(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(3, 2)),
+                ),
+                (2, 8, 7, 1),
+            ),
+            (
+                pn.Residual(pn.Sequential(pn.Conv1D(2, 3, 3, padding="same"), pn.TanH(), pn.Conv1D(3, 2, 1))),
+                lambda nn: residual(
+                    nn, nn.Sequential(nn.Conv1d(2, 3, 3, padding="same"), nn.Tanh(), nn.Conv1d(3, 2, 1))
+                ),
+                (2, 5, 2),
+            ),
+            (
+                pn.Parallel(pn.Conv2D(2, 3, 3, padding=1), pn.AvgPool2D(1), pn.Conv2D(2, 1, 1, bias=False)),
+                lambda nn: parallel(nn, nn.Conv2d(2, 3, 3, padding=1), nn.AvgPool2d(1), nn.Conv2d(2, 1, 1, bias=False)),
+                (2, 4, 3, 2),
+            ),
+        )
+    ),
+    *(
+        LayerCase(layer, counterpart, shape)
+        for layer, counterpart in (
+            (pn.LayerNorm(4), lambda nn: nn.LayerNorm(4)),
+            (pn.LayerNorm(4, eps=0.1, affine=False), lambda nn: nn.LayerNorm(4, 0.1, elementwise_affine=False)),
+        )
+        for shape in ((3, 4), (2, 3, 2, 4))
+    ),
+    *(
+        BatchNormCase(layer, counterpart, shape)
+        for layer, counterpart, shape in (
+            (pn.BatchNorm(4), lambda nn: nn.BatchNorm1d(4), (5, 4)),
+            (pn.BatchNorm(2, momentum=0.0), lambda nn: nn.BatchNorm1d(2, momentum=1.0), (1, 6, 2)),
+            (pn.BatchNorm(2, momentum=0.7, eps=0.1), lambda nn: nn.BatchNorm2d(2, 0.1, momentum=0.3), (2, 3, 4, 2)),
+            (pn.BatchNorm(3, affine=False), lambda nn: nn.BatchNorm3d(3, affine=False), (2, 2, 1, 2, 3)),
+        )
+    ),
+]
+
+
+def paddings(kind):
+    return "valid", "same", 1, ((0, 2), (1, 0), (2, 1))[: kind.n_axes]
+
+
+GRID = [
+    *(
+        sliding(kind, (4, 8, kernel), shape, stride=stride, padding=padding, **how)
+        for (kind, kernel, shape), stride, how in itertools.product(
+            (
+                (pn.Conv1D, 2, (1, 9, 4)),
+                (pn.Conv1D, 5, (3, 10, 4)),
+                (pn.Conv2D, 3, (2, 5, 6, 4)),
+                (pn.Conv2D, (4, 1), (1, 9, 5, 4)),
+                (pn.Conv3D, (2, 1, 3), (2, 3, 4, 6, 4)),
+                (pn.ConvTranspose1D, 3, (2, 5, 4)),
+                (pn.ConvTranspose2D, (3, 4), (1, 4, 3, 4)),
+            ),
+            (1, 2, 3),
+            (
+                *({}, {"dilation": 2}, {"groups": 2, "bias": False}, {"groups": 4, "dilation": 2}),
+                {"output_padding": 1},
+            ),
+        )
+        for padding in paddings(kind)
+        if "output_padding" not in how or (issubclass(kind, ConvTranspose) and stride > 1 and padding != "same")
+    ),
+    *(
+        sliding(kind, (window, stride), shape, padding=padding, **how)
+        for (kind, window, shape), stride, how in itertools.product(
+            (
+                *((kind, 3, (1, 8, 2)) for kind in (pn.MaxPool1D, pn.AvgPool1D)),
+                *((kind, (3, 4), (2, 6, 7, 2)) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+            ),
+            (None, 1, 2, 5),
+            ({}, {"ceil": True}, {"count_padding": True}, {"ceil": True, "count_padding": True}),
+        )
+        for padding in paddings(kind)
+        if ("count_padding" not in how or issubclass(kind, AvgPool))
+        and ("ceil" not in how or padding in ("valid", 1))  # other padding, done by hand, would be part of the axis
     ),
 ]
 
@@ -356,4 +623,4 @@ SCHEDULES = [
     )
 ]
 
-CASES = [*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES]
+CASES = [*LAYERS, *SLIDING, *SPATIAL, *LOSSES, *OPTIMIZERS, *SCHEDULES]

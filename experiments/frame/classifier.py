@@ -1,0 +1,59 @@
+"""Train a classifier and see how well it does: what most experiments are made of."""
+
+import sys
+from collections.abc import Sequence
+
+from experiments.frame.run import Figures, Run
+from portanet import Callback, Layer, Optimizer, SoftmaxCrossEntropy, Trainer, accuracy, metrics, plots
+from portanet.datasets import Dataset
+
+
+def classify(
+    run: Run,
+    net: Layer,
+    optimizer: Optimizer,
+    data: Dataset,
+    *,
+    batch_size: int,
+    epochs: int,
+    callbacks: Sequence[Callback] = (),
+    name: str = "",
+) -> Figures:
+    """
+    Train under softmax cross-entropy; draw the curves and the confusion matrix of the test set.
+
+    The curves show the test set after each epoch: nothing is decided by it, and the seconds of training include it.
+
+    Parameters
+    ----------
+    run : Run
+        Of the experiment.
+    net : Layer
+        Gives each class a score.
+    optimizer, data, batch_size, epochs, callbacks
+        See :class:`portanet.Trainer`.
+    name : str
+        Tells this network from others of the run, in figures ("test loss, lr 0.5") and in pictures.
+
+    Returns
+    -------
+    dict
+        Accuracy and loss on the test set.
+    """
+    trainer = Trainer(net, SoftmaxCrossEntropy(), optimizer, metrics=[accuracy], device=run.backend, seed=run.seed)
+    test = data.x_test, data.y_test
+    title = _with_name(run.id, name)
+    print(f"{title}: {net.n_parameters:,} parameters on {run.backend.name}; val_ is the test set", file=sys.stderr)
+    with run.training(net, name):
+        history = trainer.fit(
+            data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation=test, callbacks=callbacks
+        )
+    counts = metrics.confusion_matrix(trainer.predict(data.x_test), data.y_test)
+    run.picture(f"curves {name}".strip(), plots.training_curves(history, title=title, held_out="test"))
+    run.picture(f"confusion {name}".strip(), plots.confusion_matrix(counts, data.classes, title=f"{title}: test set"))
+    scores = trainer.evaluate(*test)
+    return {_with_name(f"test {score}", name): scores[score] for score in ("accuracy", "loss")}
+
+
+def _with_name(text: str, name: str) -> str:
+    return f"{text}, {name}" if name else text

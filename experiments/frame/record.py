@@ -1,0 +1,108 @@
+"""What an experiment is, and which there are."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+import experiments
+from experiments.frame.run import Figures, Run
+
+Function: TypeAlias = Callable[[Run], Figures]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """
+    A figure as the source gives it.
+
+    Parameters
+    ----------
+    value : float
+        Accuracies and other shares in [0, 1], losses in nats.
+    better : {"higher", "lower"}, optional
+        Where a figure that is better than this one lies; without it ours is shown and not judged.
+    """
+
+    value: float
+    better: Literal["higher", "lower"] | None = None
+
+    def met(self, ours: float) -> bool | None:
+        """Whether our figure is as good, or None where that is no question."""
+        if self.better is None:
+            return None
+        return ours >= self.value if self.better == "higher" else ours <= self.value
+
+
+def at_least(value: float) -> Reported:
+    """Figure to reach from below, such as an accuracy."""
+    return Reported(value, "higher")
+
+
+def at_most(value: float) -> Reported:
+    """Figure to reach from above, such as a loss."""
+    return Reported(value, "lower")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The claims of a source, and the function that puts them to the test; see :func:`experiment`."""
+
+    id: str
+    source: str
+    data: str
+    what: str
+    choices: str
+    reported: Mapping[str, Reported]
+    function: Function
+
+    def record(self) -> dict[str, Any]:
+        """Return all but the function, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "function"}
+
+
+def experiment(
+    id: str, *, source: str, data: str, what: str, reported: Mapping[str, Reported], choices: str = ""
+) -> Callable[[Function], Experiment]:
+    """
+    Turn a function of a run, which returns our figures, into an experiment.
+
+    Parameters
+    ----------
+    id : str
+        Name on the command line and of the folder of results; it begins with the number of the source.
+    source : str
+        Where the claims stand.
+    data : str
+        Data sets as ``portanet.datasets`` knows them, separated by commas; or a word on data that are made up.
+    what : str
+        Network and training, in a line.
+    reported : mapping of str to Reported
+        The source's figures; empty where it shows pictures only.
+    choices : str
+        What was taken where the source leaves a choice open.
+    """
+    return lambda function: Experiment(id, source, data, what, choices, reported, function)
+
+
+def discover() -> dict[str, Experiment]:
+    """
+    Find every experiment in the files of the folder.
+
+    Returns
+    -------
+    dict
+        Experiments by id, in alphabetical order.
+
+    Raises
+    ------
+    ValueError
+        If two have the same id.
+    """
+    found: dict[str, Experiment] = {}
+    for module in pkgutil.iter_modules(experiments.__path__, "experiments."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, Experiment) and found.setdefault(value.id, value) is not value:
+                raise ValueError(f"two experiments have the id {value.id!r}: rename the one in {module.name}")
+    return dict(sorted(found.items()))

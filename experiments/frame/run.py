@@ -1,0 +1,78 @@
+"""One run of an experiment."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from portanet import Layer, datasets
+from portanet.backends import Backend
+from portanet.datasets import Dataset
+
+Figures: TypeAlias = Mapping[str, float]
+"""Our figures, each under the name that the source's figure has in the record."""
+
+
+@dataclass
+class Run:
+    """
+    What an experiment is given, and what it leaves beside its figures.
+
+    Parameters
+    ----------
+    id : str
+        The experiment's.
+    backend : Backend
+        The device to train on.
+    seed : int
+        Of everything that is drawn.
+    quick : bool
+        Whether to take a shorter form, of seconds at most.
+    networks : list of dict
+        What :meth:`training` noted.
+    pictures : dict of str to bytes
+        PNG files by name.
+    """
+
+    id: str
+    backend: Backend
+    seed: int = 0
+    quick: bool = False
+    networks: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def load(self, name: str) -> Dataset:
+        """Load a data set; a quick run sees the first 2000 training and 1000 test examples only."""
+        data = datasets.load(name)
+        if not self.quick:
+            return data
+        return replace(
+            data,
+            x_train=data.x_train[:2000],
+            y_train=data.y_train[:2000],
+            x_test=data.x_test[:1000],
+            y_test=data.y_test[:1000],
+        )
+
+    @contextmanager
+    def training(self, net: Layer, name: str = "") -> Iterator[None]:
+        """Time the training of a network, and note what it is; ``name`` tells it from the others of the run."""
+        begun = perf_counter()
+        yield
+        self.networks.append(
+            {
+                "name": name,
+                "layers": repr(net),
+                "parameters": net.n_parameters,
+                "dtype": net.buffer.dtype,
+                "training_seconds": round(perf_counter() - begun, 2),
+            }
+        )
+
+    def picture(self, name: str, figure: Any) -> None:
+        """Keep a matplotlib figure as a PNG file."""
+        png = BytesIO()
+        figure.savefig(png, format="png", dpi=120)
+        self.pictures[f"{name.replace(' ', '-')}.png"] = png.getvalue()

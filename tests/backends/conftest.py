@@ -1,0 +1,19 @@
+"""A registry that a test may fill, and that is itself again afterwards."""
+
+from types import ModuleType
+
+import pytest
+
+from portanet.backends import registry as module
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The registry as a fresh process has it: nothing is loaded yet, no default, no entry point read."""
+    monkeypatch.delenv("PORTANET_DEVICE", raising=False)
+    monkeypatch.setattr(module, "_registered", dict(module._registered))
+    monkeypatch.setattr(module, "_loaded", {})
+    monkeypatch.setattr(module, "_by_type", {})
+    monkeypatch.setattr(module, "_default", None)
+    monkeypatch.setattr(module, "_entry_points_read", False)
+    return module

@@ -1,0 +1,210 @@
+"""
+The CUDA backend without a GPU: a stand-in for the module cupy, made of NumPy's names, says how far loading came.
+
+What it computes on a GPU is covered by the tests that take the fixture ``backend``.
+"""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import array_api_compat
+import numpy as np
+import pytest
+
+import portanet
+from portanet.backends import BackendUnavailable, get_backend, namespace
+
+
+class Array:
+    """Stands for cupy.ndarray."""
+
+    def __init__(self, values, device):
+        self.values, self.device = values, device
+
+
+Array.__module__ = "cupy"
+
+
+class FakeCuPy(ModuleType):
+    """As much of CuPy as loading the backend needs; ``fail`` gives the exception that a function raises."""
+
+    __version__ = "14.2.0"
+
+    def __init__(self, count: int = 2, **fail: Exception):
+        super().__init__("cupy")
+        self.fail, self.current, self.entered = fail, 0, []
+        vars(self).update({name: value for name, value in vars(np).items() if not name.startswith("_")})
+        vars(self).update(abs=np.abs, max=np.max, min=np.min, round=np.round, ndarray=Array)
+        fake = self
+
+        class Device:
+            def __init__(self, index: int):
+                self.id = index
+
+            def __int__(self) -> int:
+                return self.id
+
+            def __eq__(self, other):
+                return self.id == other.id
+
+            __hash__ = None
+
+            def __enter__(self):
+                self.before, fake.current = fake.current, self.id
+                fake.entered.append(self.id)
+
+            def __exit__(self, *_):
+                fake.current = self.before
+
+            def synchronize(self):
+                fake._call("synchronize", None)
+
+        runtime = SimpleNamespace(
+            getDeviceCount=lambda: self._call("getDeviceCount", count),
+            getDeviceProperties=lambda index: {"name": b"Abacus %d" % index, "totalGlobalMem": 80 * 2**30},
+            runtimeGetVersion=lambda: 12090,
+        )
+        self.cuda = SimpleNamespace(Device=Device, runtime=runtime)
+        self.ones = lambda shape, dtype: self._call("ones", Array(np.ones(shape, dtype), self.current))
+        self.matmul = lambda a, b: self._call("matmul", a)
+        self.asnumpy = lambda array: array.values
+
+    def _call(self, name, result):
+        if name in self.fail:
+            raise self.fail[name]
+        return result
+
+
+@pytest.fixture
+def install(registry, monkeypatch):
+    """Put a stand-in where ``import cupy`` finds it."""
+    for name in [name for name in sys.modules if name.startswith(("cupy", "array_api_compat.cupy"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("array_api_compat.cupy", raising=False)
+
+    def install(cupy: ModuleType | None) -> None:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        for name in ("linalg", "fft") if cupy else ():
+            monkeypatch.setitem(sys.modules, f"cupy.{name}", getattr(np, name))
+        monkeypatch.setitem(sys.modules, "cupy.cuda.device", cupy and SimpleNamespace(Device=cupy.cuda.Device))
+
+    yield install
+    vars(array_api_compat).pop("cupy", None)  # made of the stand-in
+    for name in [name for name in sys.modules if name.startswith("array_api_compat.cupy")]:
+        del sys.modules[name]
+
+
+def why(device: str = "cuda") -> str:
+    with pytest.raises(BackendUnavailable) as error:
+        get_backend(device)
+    return str(error.value)
+
+
+def test_cupy_is_not_installed(install):
+    install(None)
+    reason = why()
+    assert reason.startswith("import cupy failed (")
+    assert reason.endswith("pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cuda13]' for CUDA 13")
+
+
+def test_cupys_page_of_advice_is_left_out(install, monkeypatch, tmp_path):
+    """CuPy answers a broken installation with ten lines; their cause is the one that helps."""
+    (tmp_path / "cupy.py").write_text(
+        "try:\n    import no_such_library\n"
+        "except ImportError as exc:\n    raise ImportError('=====\\nFailed to import CuPy.\\n=====') from exc\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert why().startswith("import cupy failed (No module named 'no_such_library'): pip install")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"),
+        RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected"),
+        ImportError("libcuda.so.1: cannot open shared object file"),
+    ],
+    ids=["no driver", "no device", "no library"],
+)
+def test_the_driver_does_not_answer(install, error):
+    install(FakeCuPy(getDeviceCount=error))
+    assert why() == (
+        f"cupy 14.2.0 is installed but CUDA does not answer ({error}): "
+        f"check the NVIDIA driver with nvidia-smi, and the variable CUDA_VISIBLE_DEVICES"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "device"), [(0, "cuda"), (1, "cuda:1"), (2, "cuda:2"), (2, "cuda:x"), (2, "cuda:-1"), (2, "cuda:")]
+)
+def test_a_device_that_does_not_exist(install, count, device):
+    install(FakeCuPy(count))
+    name = device if ":" in device else f"{device}:0"
+    assert why(device).startswith(f"device '{name}' does not exist: CUDA sees {count}, numbered from 0; check")
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        ("ones", RuntimeError("CuPy failed to load libnvrtc.so.12:\nOSError")),
+        ("matmul", ImportError('Failure finding "libcublas.so": No such file\n')),
+        ("synchronize", RuntimeError("cudaErrorIllegalAddress")),
+    ],
+)
+def test_a_toolkit_library_is_missing(install, function, error):
+    install(FakeCuPy(**{function: error}))
+    reason = why("cuda:1")
+    assert reason.startswith(f"cupy 14.2.0 finds device 'cuda:1' but cannot compute on it ({type(error).__name__}: ")
+    assert "pip install 'portanet[cuda12]'" in reason
+    assert "\n" not in reason
+
+
+def test_a_device_that_works(install):
+    cupy = FakeCuPy()
+    install(cupy)
+    first, second = get_backend("cuda"), get_backend("cuda:1")
+    assert (first.name, second.name) == ("cuda:0", "cuda:1")
+    assert first is get_backend("cuda:0")
+    assert first.description == "CuPy 14.2.0 on Abacus 0, 80 GiB, CUDA 12.9"
+    assert [first.device.id, second.device.id] == [0, 1]
+    assert cupy.entered == [0, 1]  # each computed once, on itself
+    assert (first.xp.sum, first.xp.concat) == (np.sum, np.concatenate)  # through array-api-compat
+    assert [device.name for device in portanet.devices() if device.name.startswith("cuda")] == ["cuda:0", "cuda:1"]
+
+
+def test_the_second_device_is_current_while_it_works(install):
+    cupy = FakeCuPy()
+    install(cupy)
+    backend = get_backend("cuda:1")
+    with backend.activate():
+        assert cupy.current == 1
+        with backend.activate():  # a network inside a network
+            assert cupy.current == 1
+        assert cupy.current == 1
+    assert cupy.current == 0
+    cupy.asnumpy = lambda array: [cupy.current, *array.values]
+    assert backend.to_numpy(Array([3.0], backend.device)) == [1, 3.0]
+    assert cupy.current == 0
+
+
+def test_arrays_that_were_made_elsewhere(install):
+    cupy = FakeCuPy()
+    install(cupy)
+    assert namespace(Array([1.0], cupy.cuda.Device(0))) is get_backend("cuda").xp
+
+
+def test_an_array_on_the_other_device_is_refused(install):
+    cupy = FakeCuPy()
+    install(cupy)
+    elsewhere = Array([1.0], cupy.cuda.Device(1))
+    with pytest.raises(ValueError, match=r"array is on .*\(cupy\) but is needed on .*\(cupy\): move the network"):
+        get_backend("cuda").asarray(elsewhere)
+    assert get_backend("cuda:1").asarray(elsewhere) is elsewhere
+    with pytest.raises(ValueError, match=r"\(cupy\) but is needed on cpu \(numpy\)"):
+        get_backend("cpu").asarray(elsewhere)
+
+
+def test_auto_takes_it(install, capsys):
+    install(FakeCuPy())
+    assert get_backend("auto").name == "cuda:0"
+    assert capsys.readouterr().err == "portanet: device 'auto' took cuda:0\n"

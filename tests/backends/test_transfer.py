@@ -1,0 +1,182 @@
+"""The ways in and out of a device: Backend.asarray and Backend.to_numpy."""
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from portanet.backends import describe, devices, get_backend
+
+
+class Frame:
+    """Converts itself on request, as data frames do."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray([[1.0, 2.0], [3.0, 4.0]], dtype=dtype)
+
+
+@pytest.fixture
+def memmap(tmp_path):
+    return np.memmap(tmp_path / "values", dtype="float32", mode="w+", shape=(2, 3))
+
+
+def read_only() -> np.ndarray:
+    values = np.arange(3.0)
+    values.flags.writeable = False
+    return values
+
+
+HOST = {
+    "list": [[1.0, 2.5], [3.0, 4.0]],
+    "tuple of integers": (1, 2, 3),
+    "booleans": [True, False],
+    "number": 2.5,
+    "empty": [],
+    "NumPy scalar": np.float32(2.5),
+    "array of no dimension": np.asarray(7),
+    "no rows": np.zeros((0, 3)),
+    "images": np.arange(6, dtype="uint8").reshape(1, 2, 3),
+    "data frame": Frame(),
+    "read-only": read_only(),
+    "Fortran order": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "every other row": np.arange(12.0).reshape(4, 3)[::2],
+    "reversed": np.arange(4.0)[::-1],
+    "foreign byte order": np.arange(3, dtype=">i4"),
+    "foreign floats": np.arange(3, dtype=np.dtype("float32").newbyteorder()),
+    "complex": np.asarray([1 + 2j]),
+}
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64"])
+@pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in HOST.items()])
+def test_there_and_back(backend, values, dtype):
+    if dtype and np.iscomplexobj(values):
+        dtype = "complex64"
+    array = backend.asarray(values, dtype)
+    assert isinstance(array, backend.array_type)
+    assert array.device == backend.device
+    back = backend.to_numpy(array)
+    assert type(back) is np.ndarray
+    assert back.dtype == np.asarray(values, dtype).dtype.newbyteorder("=")
+    np.testing.assert_array_equal(back, np.asarray(values, dtype))
+
+
+def test_a_memmap_is_an_array(backend, memmap):
+    array = backend.asarray(memmap)
+    assert type(array) is backend.array_type
+    np.testing.assert_array_equal(backend.to_numpy(array), memmap)
+
+
+def test_numpy_shares_memory_with_what_it_is_given():
+    values = np.zeros(3)
+    assert get_backend("cpu").asarray(values) is values
+    assert not get_backend("cpu").asarray(read_only()).flags.writeable
+
+
+@pytest.mark.parametrize("name", ["read-only", "reversed"])
+def test_what_torch_cannot_share_is_copied(name):
+    pytest.importorskip("torch", reason="PyTorch is what copies")
+    backend, values = get_backend("torch"), HOST[name].copy()
+    before = values.copy()
+    backend.asarray(HOST[name])[:] = -1.0
+    np.testing.assert_array_equal(HOST[name], before)
+
+
+def test_an_array_that_is_here_is_not_copied(backend):
+    array = backend.asarray([1.0, 2.0])
+    assert backend.asarray(array) is array
+    assert backend.asarray(array, "float64") is array
+    rounded = backend.asarray(array, "float32")
+    assert backend.to_numpy(rounded).dtype == "float32"
+    assert backend.to_numpy(array).dtype == "float64"
+
+
+def test_an_array_of_another_library_is_refused(backend):
+    others = [get_backend(device.name) for device in devices() if device.usable and device.name != backend.name]
+    assert others
+    for other in others:
+        array = other.asarray([1.0])
+        if other.array_type is np.ndarray:  # host data, the one kind that may come here
+            assert backend.asarray(array).device == backend.device
+            continue
+        with pytest.raises(ValueError, match=r"move the network with net\.to") as error:
+            backend.asarray(array)
+        assert f"array is on {describe(array)} but is needed on {describe(backend.asarray([0.0]))}: " in str(
+            error.value
+        )
+
+
+def test_an_array_of_another_device_of_the_library_is_refused():
+    strict = pytest.importorskip("array_api_strict", reason="it has several devices")
+    elsewhere = strict.asarray([1.0], device=strict.Device("device2"))
+    with pytest.raises(ValueError, match=r"is on .*'device2'.* but is needed on .*'device1'.*: move the network"):
+        get_backend("strict").asarray(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", "b"],
+        None,
+        [1.0, None],
+        {"x": 1},
+        np.asarray(["2026-01-01"], "datetime64[D]"),
+        np.ma.masked_array([1.0, 2.0], [False, True]),
+        np.zeros(2, [("x", "f4")]),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_what_holds_no_numbers_is_refused(backend, values):
+    with pytest.raises(TypeError, match=f"values must be numbers without gaps, got {type(values).__name__} of dtype"):
+        backend.asarray(values)
+
+
+def test_rows_of_unequal_length_are_refused(backend):
+    with pytest.raises(ValueError, match="inhomogeneous shape"):
+        backend.asarray([[1.0], [1.0, 2.0]])
+
+
+def test_views_come_back_as_they_look(backend):
+    xp, values = backend.xp, np.arange(24.0).reshape(4, 3, 2)
+    array = backend.asarray(values)
+    np.testing.assert_array_equal(backend.to_numpy(array[1::2, ...]), values[1::2])
+    np.testing.assert_array_equal(backend.to_numpy(xp.permute_dims(array, (2, 0, 1))), values.transpose(2, 0, 1))
+    total = backend.to_numpy(xp.sum(array))
+    assert type(total) is np.ndarray
+    assert (total.shape, float(total)) == ((), 276.0)
+
+
+def test_torch_leaves_its_graph_behind():
+    torch = pytest.importorskip("torch", reason="only PyTorch's arrays belong to a graph")
+    np.testing.assert_array_equal(get_backend("torch").to_numpy(torch.ones(2, requires_grad=True)), [1.0, 1.0])
+
+
+def test_both_ways_in_happen_on_the_current_device(backend):
+    """CuPy puts what it makes on the current device, whatever ``device=`` says."""
+    active = []
+
+    class Watched:
+        def __enter__(self):
+            active.append(True)
+
+        def __exit__(self, *_):
+            active.pop()
+
+    def watch(function):
+        def watched(*args, **kwargs):
+            assert active
+            return function(*args, **kwargs)
+
+        return watched
+
+    watching = {name: watch(getattr(backend.xp, name)) for name in ("asarray", "astype")}
+    watched = replace(backend, xp=SimpleNamespace(**{**vars(backend.xp), **watching}), activate=Watched)
+    array = watched.asarray([1.0, 2.0])
+    assert backend.to_numpy(watched.asarray(array, "float32")).dtype == "float32"
+    assert not active
+
+
+def test_a_device_has_no_copies(backend):
+    assert copy.deepcopy({"backend": backend})["backend"] is backend

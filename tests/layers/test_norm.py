@@ -1,0 +1,206 @@
+"""Normalisation beyond its agreement with PyTorch: errors, running statistics, and numbers far from zero."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+X = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3))
+
+
+def stepped(layer, batches=(X,), *, device="cpu", dtype="float64"):
+    """The layer after steps of training."""
+    layer.initialize(device=device, dtype=dtype)
+    for x in batches:
+        layer.vjp(layer.asarray(x))
+    return layer
+
+
+def states(layer):
+    to_numpy = layer.buffer.backend.to_numpy
+    return {name: np.array(to_numpy(state.data)) for name, state in layer.named_states().items()}
+
+
+def assert_same_states(before, after):
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        np.testing.assert_array_equal(after[name], values)
+
+
+def standardised(x, axes):
+    """In float64."""
+    x = x.astype("float64")
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+
+
+def test_running_statistics_are_means_that_forget(backend):
+    layer = pn.BatchNorm(3, momentum=0.8)
+    mean, variance = np.zeros(3), np.ones(3)
+    batches = [X, 2 * X + 1, X[:1, :1]]
+    for x in batches:
+        mean = 0.8 * mean + 0.2 * x.mean((0, 1, 2))
+        variance = 0.8 * variance + 0.2 * x.var((0, 1, 2), ddof=1)
+    found = states(stepped(layer, batches, device=backend))
+    np.testing.assert_allclose(found["running_mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(found["running_variance"], variance, rtol=1e-12)
+
+
+def test_inference_standardises_with_the_running_statistics(backend):
+    layer = stepped(pn.BatchNorm(3, eps=0.1), [X, X + 1], device=backend)
+    layer.set_weights(
+        layer.get_weights() | {"weight": np.asarray([1.0, 2.0, 3.0]), "bias": np.asarray([0.0, 1.0, 2.0])}
+    )
+    w, running = layer.get_weights(), states(layer)
+    z = (X - running["running_mean"]) / np.sqrt(running["running_variance"] + 0.1)
+    np.testing.assert_allclose(backend.to_numpy(layer(layer.asarray(X))), z * w["weight"] + w["bias"], rtol=1e-12)
+    one = backend.to_numpy(layer(layer.asarray(X[:1, :1, :1])))  # one value a channel will do
+    np.testing.assert_allclose(one, (z * w["weight"] + w["bias"])[:1, :1, :1], rtol=1e-12)
+
+
+def test_before_any_step_inference_changes_next_to_nothing():
+    np.testing.assert_allclose(stepped(pn.BatchNorm(3), [])(X), X / np.sqrt(1 + 1e-5), rtol=1e-15)
+
+
+def test_only_training_moves_the_running_statistics(backend):
+    layer = stepped(pn.BatchNorm(3), device=backend)
+    before, x = states(layer), layer.asarray(2 * X)
+    y, pullback = layer.vjp(x, train=False)
+    pullback(y)
+    layer.forward(x)
+    layer.predict(2 * X)
+    assert_same_states(before, states(layer))
+    layer.vjp(x)
+    assert (states(layer)["running_mean"] != before["running_mean"]).all()
+
+
+def test_running_statistics_are_saved_and_moved_with_the_network(backend, tmp_path):
+    net = pn.Sequential(pn.Conv2D(3, 4, 3), pn.BatchNorm(4), pn.ReLU(), pn.Sequential(pn.BatchNorm(4, affine=False)))
+    stepped(net, [X, X + 1], dtype="float32")
+    net.save(tmp_path / "net")
+    copy = pn.load(tmp_path / "net", device=backend)
+    assert set(states(net)) == {f"{at}.running_{what}" for at in ("1", "3.0") for what in ("mean", "variance")}
+    assert_same_states(states(net), states(copy))
+    assert_same_states(states(net), states(net.to(backend)))
+    np.testing.assert_array_equal(net.predict(X), copy.predict(X))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=str)
+def test_one_value_a_channel_has_no_variance_and_changes_nothing(shape):
+    layer = stepped(pn.BatchNorm(3))
+    before = states(layer)
+    with pytest.raises(ValueError, match=r"more than one value a channel to train on, got x of shape \(1, .*3\)"):
+        layer.vjp(np.ones(shape))
+    assert_same_states(before, states(layer))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [pn.BatchNorm(3), pn.BatchNorm(3, affine=False), pn.LayerNorm(3), pn.GroupNorm(3, 3), pn.Normalize(3)],
+    ids=str,
+)
+def test_a_wrong_input_is_named_and_changes_nothing(layer):
+    layer.initialize(dtype="float64")
+    before = states(layer)
+    for shape in ((2,), (5, 2), ()):
+        for ask in (layer.output_shape, lambda shape: layer.vjp(np.ones((4, *shape)))):
+            with pytest.raises(ValueError, match=r"needs x of shape \(N, \.\.\., 3\), got \(N, "):
+                ask(shape)
+    with pytest.raises(ValueError, match=r"x has dtype float32 but the weights have float64: use net\.asarray"):
+        layer.vjp(np.ones((4, 3), "float32"))
+    assert_same_states(before, states(layer))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pn.BatchNorm(0), "channels must be at least 1, got 0"),
+        (lambda: pn.LayerNorm(-1), "channels must be at least 1, got -1"),
+        (lambda: pn.Normalize(0), "channels must be a number of at least 1"),
+        (lambda: pn.BatchNorm(3, eps=0.0), "eps must be positive, got 0.0"),
+        (lambda: pn.GroupNorm(1, 3, eps=float("nan")), "eps must be positive, got nan"),
+        (lambda: pn.BatchNorm(3, momentum=1.0), r"momentum must be in \[0, 1\), got 1.0"),
+        (lambda: pn.BatchNorm(3, momentum=-0.1), r"momentum must be in \[0, 1\), got -0.1"),
+        (lambda: pn.GroupNorm(2, 3), "groups must divide channels=3, got 2"),
+        (lambda: pn.GroupNorm(0, 3), "groups must divide channels=3, got 0"),
+    ],
+)
+def test_arguments_must_make_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_no_examples_give_no_outputs(backend):
+    for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4)):
+        assert layer.initialize(device=backend).predict(np.zeros((0, 3, 4))).shape == (0, 3, 4)
+
+
+NORMS = pytest.mark.parametrize(
+    ("layer", "axes"),
+    [
+        (pn.BatchNorm(8), (0, 1, 2)),
+        (pn.LayerNorm(8), (3,)),
+        (pn.GroupNorm(1, 8), (1, 2, 3)),
+        (pn.GroupNorm(8, 8), (1, 2)),
+    ],
+    ids=str,
+)
+
+
+@NORMS
+def test_a_constant_becomes_zero_and_has_a_gradient(backend, layer, axes):
+    layer.initialize(device=backend, dtype="float64")
+    y, pullback = layer.vjp(layer.asarray(np.full((2, 3, 2, 8), 3.0)))
+    assert not backend.to_numpy(y).any()
+    assert np.isfinite(backend.to_numpy(pullback(layer.asarray(np.random.default_rng(0).normal(size=y.shape))))).all()
+
+
+@NORMS
+def test_float32_is_float64_to_rounding(backend, layer, axes):
+    x = np.random.default_rng(0).normal(size=(16, 14, 14, 8)).astype("float32")
+    y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, standardised(x, axes), rtol=1e-5, atol=1e-5)
+
+
+@NORMS
+def test_statistics_far_from_zero_stay_sane(backend, layer, axes):
+    """Mean 10⁴ and standard deviation 1: float32 numbers there lie 0.001 apart, and a mean is good to a few of them."""
+    x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 8)).astype("float32")
+    y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
+    np.testing.assert_allclose(y, standardised(x, axes), atol=0.02)
+    for name, values in states(layer).items():
+        expected = {"running_mean": 0.1 * x.mean(axes, dtype="float64"), "running_variance": 1.0}[name]
+        np.testing.assert_allclose(values, expected, atol=0.01)
+
+
+def test_normalize_learns_from_the_training_data(backend, tmp_path):
+    layer = pn.Normalize(3).initialize(device=backend, dtype="float64")
+    assert layer.adapt(X) is layer
+    np.testing.assert_allclose(states(layer)["mean"], X.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(states(layer)["std"], X.std((0, 1, 2)), rtol=1e-12)
+    y = layer.predict(X)
+    np.testing.assert_allclose(y, (X - X.mean((0, 1, 2))) / X.std((0, 1, 2)), rtol=1e-12)
+    layer.save(tmp_path / "layer")
+    np.testing.assert_array_equal(pn.load(tmp_path / "layer", device=backend).predict(X), y)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 7.7, 1e6])
+def test_a_constant_channel_is_divided_by_one(backend, value):
+    """Exactly, though in float32 the mean of 1000 numbers 0.1 is not 0.1, and their standard deviation not 0."""
+    x = np.stack([np.full(1000, value), np.linspace(0, 1, 1000)], axis=1)
+    layer = pn.Normalize(2).initialize(device=backend).adapt(x)
+    assert states(layer)["std"][0] == 1
+    np.testing.assert_allclose(states(layer)["mean"][0], value, rtol=1e-4)
+
+
+def test_normalize_keeps_its_digits_far_from_zero(backend):
+    x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 3)).astype("float32")
+    layer = pn.Normalize(3).initialize(device=backend).adapt(x)
+    np.testing.assert_allclose(states(layer)["mean"], x.mean((0, 1, 2), dtype="float64"), atol=0.01)
+    np.testing.assert_allclose(states(layer)["std"], 1, atol=0.01)
+
+
+def test_normalize_refuses_what_it_could_not_take_as_input(backend):
+    layer = pn.Normalize(1).initialize(device=backend)
+    with pytest.raises(ValueError, match=r"x has dtype .*uint8 but the weights have .*float32: use net\.asarray"):
+        layer.adapt(np.zeros((4, 1), "uint8"))

@@ -1,0 +1,184 @@
+"""Pooling beyond its agreement with PyTorch: errors, ties, infinities, sizes at the edge and precision."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+POOLS = [pn.MaxPool1D, pn.MaxPool2D, pn.AvgPool1D, pn.AvgPool2D]
+inf, nan = np.inf, np.nan
+
+
+def pull(layer, x, dy=None, *, device="cpu", dtype="float64"):
+    """Output and input gradient, as NumPy arrays; ones are carried back unless told otherwise."""
+    layer.initialize(device=device, dtype=dtype)
+    to_numpy = layer.buffer.backend.to_numpy
+    y, pullback = layer.vjp(layer.asarray(x))
+    return to_numpy(y), to_numpy(pullback(layer.asarray(np.ones(y.shape) if dy is None else dy)))
+
+
+def signal(*values):
+    return np.asarray(values, dtype="float64").reshape(1, -1, 1)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_wrong_number_of_axes_is_named(kind):
+    layer, space = kind(2), (4,) * kind.n_axes
+    for shape in (space, (4, *space, 2)):
+        for ask in (layer.output_shape, lambda shape: layer(np.ones((5, *shape)))):
+            with pytest.raises(ValueError, match=rf"\(2\) needs x of {kind.n_axes + 2} axes, .* got \(N, 4[,)]"):
+                ask(shape)
+
+
+@pytest.mark.parametrize("layer", [pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2)], ids=str)
+def test_rows_have_no_space(layer):
+    for ask in (layer.output_shape, lambda shape: layer(np.ones((5, *shape)))):
+        with pytest.raises(ValueError, match=r"needs x of shape \(N, \.\.\., C\), got \(N, 3\)"):
+            ask((3,))
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_windows_steps_and_padding_must_make_sense(kind):
+    for value in (0, -1, 1.5, (1, 2, 3)):
+        with pytest.raises(ValueError, match="window must be a number of at least 1"):
+            kind(value)
+        with pytest.raises(ValueError, match="stride must be a number of at least 1"):
+            kind(2, value)
+    with pytest.raises(ValueError, match="padding must be 'valid', 'same', a number"):
+        kind(2, padding="full")
+
+
+@pytest.mark.parametrize("padding", [2, 3, ((0, 2), 0), (0, (2, 1))], ids=str)
+@pytest.mark.parametrize("kind", [pn.MaxPool2D, pn.AvgPool2D])
+def test_no_window_may_see_padding_alone(kind, padding):
+    with pytest.raises(ValueError, match=r"padding must be smaller than the window \(2, 2\), got"):
+        kind(2, padding=padding)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_window_that_does_not_fit_says_where(kind):
+    for how in ({}, {"stride": 2, "ceil": True}, {"padding": 1}):  # the last window may miss a step, and no more
+        with pytest.raises(ValueError, match=r"a window that reaches over 5.* does not fit into 2.* with padding"):
+            kind(5, **how)(np.ones((1, *(2,) * kind.n_axes, 1)))
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, (1, 2)], ids=str)
+def test_a_factor_must_be_a_positive_number(value):
+    with pytest.raises(ValueError, match="factor must be a number of at least 1"):
+        pn.UpSample(value)
+
+
+def test_no_examples_give_no_outputs(backend):
+    for layer in (
+        *(pn.MaxPool2D(2), pn.AvgPool2D(3, padding="same"), pn.AvgPool2D(3, padding=1, count_padding=True)),
+        *(pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2)),
+    ):
+        layer.initialize(device=backend)
+        assert layer.predict(np.zeros((0, 6, 6, 2))).shape == (0, *layer.output_shape((6, 6, 2)))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [pn.MaxPool2D(2), pn.MaxPool2D(3, 1), pn.MaxPool2D(3, 2, padding=1), pn.MaxPool2D((1, 3), padding="same")],
+    ids=str,
+)
+def test_of_equal_values_the_first_counts(backend, layer):
+    """Whole numbers, many of them equal, against one window after the other."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-1, 2, size=(2, 7, 6, 3)).astype("float64")
+    window = layer.window(x.shape[1:])
+    padded, dx = window.pad(x, -inf), np.zeros((2, *window.padded, 3))
+    dy = rng.normal(size=(2, *window.places, 3))
+    for n, i, j, c in np.ndindex(dy.shape):
+        top, left = i * layer.stride[0], j * layer.stride[1]
+        cells = padded[n, top : top + layer.size[0], left : left + layer.size[1], c]
+        down, right = np.unravel_index(np.argmax(cells), cells.shape)
+        dx[n, top + down, left + right, c] += dy[n, i, j, c]
+    np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.inside], rtol=1e-12, atol=1e-12)
+
+
+def test_of_equal_values_the_first_counts_in_all_of_space(backend):
+    x = np.asarray([[[[1.0], [3.0]], [[3.0], [3.0]]]])
+    np.testing.assert_array_equal(pull(pn.GlobalMaxPool(), x, device=backend)[1].ravel(), [0, 1, 0, 0])
+
+
+def test_nothing_is_smaller_than_minus_infinity_and_padding_takes_no_gradient(backend):
+    y, dx = pull(pn.MaxPool1D(3, 1, padding=1), signal(-inf, -inf, -inf, 5.0), device=backend)
+    np.testing.assert_array_equal(y.ravel(), [-inf, -inf, 5.0, 5.0])
+    np.testing.assert_array_equal(dx.ravel(), [2, 0, 0, 2])
+
+
+def test_infinity_is_the_largest(backend):
+    y, dx = pull(pn.MaxPool1D(2), signal(1.0, inf, -inf, 0.0), device=backend)
+    np.testing.assert_array_equal(y.ravel(), [inf, 0.0])
+    np.testing.assert_array_equal(dx.ravel(), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("kind", [pn.MaxPool1D, pn.AvgPool1D])
+def test_nan_stays_in_the_windows_that_see_it(backend, kind):
+    x = signal(nan, 1.0, 2.0, 5.0, 4.0, nan, 7.0, 3.0)
+    y, dx = pull(kind(2), x, device=backend)
+    np.testing.assert_array_equal(np.isnan(y).ravel(), [True, False, True, False])
+    assert np.isfinite(dx).all()
+    clean = pull(kind(2), np.nan_to_num(x), device=backend)
+    np.testing.assert_array_equal(y[:, 1::2], clean[0][:, 1::2])
+    for cells in (slice(2, 4), slice(6, 8)):
+        np.testing.assert_array_equal(dx[:, cells], clean[1][:, cells])
+
+
+@pytest.mark.parametrize("layer", [pn.GlobalMaxPool(), pn.GlobalAvgPool()], ids=str)
+def test_nan_stays_in_its_example_and_channel(backend, layer):
+    x = np.ones((2, 3, 2))
+    x[1, 2, 0] = nan
+    np.testing.assert_array_equal(np.isnan(pull(layer, x, device=backend)[0]), [[False, False], [True, False]])
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (pn.AvgPool1D(3, 2, padding=1), [1, 1, 1]),
+        (pn.AvgPool1D(3, 2, padding=1, count_padding=True), [2 / 3, 1, 2 / 3]),
+        (pn.AvgPool1D(3, 2, padding=((0, 1),), count_padding=True), [1, 1]),
+        (pn.AvgPool1D(4, 3, padding=((1, 0),), count_padding=True), [3 / 4]),
+        # The last window holds two cells, one of padding, and a third that only "ceil" adds and that never counts.
+        (pn.AvgPool1D(4, 2, padding=1, ceil=True, count_padding=True), [3 / 4, 1, 2 / 3]),
+        (pn.AvgPool1D(4, 2, padding=1, ceil=True), [1, 1, 1]),
+        (pn.AvgPool1D(2, padding="same", count_padding=True), [1, 1, 1 / 2]),
+    ],
+    ids=str,
+)
+def test_what_a_mean_counts(backend, layer, expected):
+    """The mean of ones is the share of cells that are no padding."""
+    y, dx = pull(layer, np.ones((2, 5, 3)), device=backend)
+    np.testing.assert_allclose(y, np.broadcast_to(np.reshape(expected, (1, -1, 1)), y.shape), rtol=1e-15)
+    np.testing.assert_allclose(dx.sum(), y.sum(), rtol=1e-14)
+
+
+def test_a_window_of_one_cell_changes_nothing(backend):
+    x = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
+    for layer in (pn.MaxPool2D(1), pn.AvgPool2D(1), pn.UpSample(1)):
+        y, dx = pull(layer, x, x, device=backend)
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(dx, x)
+
+
+@pytest.mark.parametrize("layer", [pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.UpSample(2)], ids=str)
+def test_views_that_cannot_be_written_are_as_good_as_arrays(layer):
+    rng = np.random.default_rng(0)
+    x = np.broadcast_to(rng.normal(size=(5, 1, 2, 8)), (5, 3, 2, 8)).transpose(1, 3, 0, 2)[:, ::-1]
+    dy = np.broadcast_to(rng.normal(size=2), (3, *layer.output_shape((8, 5, 2))))
+    assert not x.flags.writeable
+    assert not dy.flags.writeable
+    for result, expected in zip(pull(layer, x, dy), pull(layer, x.copy(), dy.copy()), strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [pn.AvgPool2D(3, 2, padding=1), pn.GlobalAvgPool(), pn.UpSample(3)], ids=str)
+def test_float32_is_float64_to_rounding(backend, layer):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 2, size=(3, 28, 27, 2)).astype("float32")
+    dy = rng.uniform(1, 2, size=(3, *layer.output_shape(x.shape[1:]))).astype("float32")
+    exact = pull(layer, x.astype("float64"), dy.astype("float64"))
+    for single, double in zip(pull(layer, x, dy, device=backend, dtype="float32"), exact, strict=True):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, rtol=5e-5)  # 756 roundings of 2⁻²⁴

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+import portanet
+from portanet.__main__ import info, main
+from portanet.backends import Device
+
+
+def test_info_from_a_shell():
+    command = [sys.executable, "-W", "error", "-m", "portanet", "info"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"portanet   {portanet.__version__}"
+    assert not done.stderr
+
+
+def test_the_command_is_installed():
+    (command,) = entry_points(group="console_scripts", name="portanet")
+    assert command.load() is main
+
+
+def test_info_tells_versions_and_devices(monkeypatch):
+    monkeypatch.setenv("PORTANET_DEVICE", "strict")
+    text = info()
+    for device in portanet.devices():
+        assert f"\n  {device.name:<8} {'usable' if device.usable else 'absent'}" in text
+    for library in ("numpy", "array_api_compat", "safetensors"):
+        assert f"{library} {sys.modules[library].__version__}" in text
+    assert "\npython     3." in text
+    assert "\ndtype      float32 by default" in text
+    assert "\ndevice     strict by default" in text
+
+
+def test_long_reasons_are_wrapped_below_their_own_column(monkeypatch):
+    reason = "import cupy failed: " + "a long way down the road " * 10
+    monkeypatch.setattr(portanet, "devices", lambda: [Device("cuda", False, reason)])
+    lines = info().splitlines()
+    assert max(map(len, lines)) <= 100
+    first, *rest = lines[lines.index("devices") + 1 :]
+    assert first.startswith("  cuda     absent  import cupy failed: a long way")
+    assert len(rest) > 1
+    assert {line[:19] for line in rest} == {" " * 19}
+    assert " ".join(line.strip() for line in (first[19:], *rest)) == reason.strip()
+
+
+def test_info_needs_no_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert "cores (with threadpoolctl installed" in " ".join(info().split())
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"portanet {portanet.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["infos"], ["info", "cuda"]], ids=" ".join)
+def test_what_cannot_be_done_ends_with_2_and_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "")
+    assert "usage: portanet" in err
+
+
+def test_no_arguments_give_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "info      print versions, devices and threads" in capsys.readouterr().err

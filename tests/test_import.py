@@ -1,0 +1,53 @@
+"""What ``import portanet`` costs: NumPy, array-api-compat and safetensors, and nothing else."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import portanet
+
+HEAVY = {"cupy", "torch", "array_api_strict", "matplotlib", "scipy", "sklearn", "skimage", "pooch", "tqdm", "pandas"}
+CODE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+asked = set()
+
+class Watch(MetaPathFinder):  # sees an import even of what is not installed
+    def find_spec(self, name, path=None, target=None):
+        asked.add(name.partition(".")[0])
+
+sys.meta_path.insert(0, Watch())
+import portanet
+print(*sorted(asked))
+"""
+
+
+def test_import_asks_for_no_optional_library():
+    asked = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert "numpy" in asked.stdout.split()
+    assert not HEAVY & set(asked.stdout.split())
+    assert not asked.stderr
+
+
+PACKAGES = ["portanet", *(f"portanet.{m.name}" for m in pkgutil.iter_modules(portanet.__path__)), "portanet.backends"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_public_names_exist_once(name):
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", [])
+    assert len(set(names)) == len(names)
+    assert all(hasattr(module, name) for name in names)
+
+
+def test_public_names_are_sorted():
+    """Constants, classes, then functions and modules: the order that the linter keeps."""
+
+    def rank(name: str) -> tuple[int, str]:
+        return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+    assert portanet.__all__ == sorted(portanet.__all__, key=rank)

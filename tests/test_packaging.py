@@ -1,0 +1,131 @@
+"""What is shipped, built from a copy of the tree: the wheel, the source distribution, and the editable install."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from email import message_from_bytes
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import portanet
+
+pytest.importorskip("setuptools", minversion="77", reason="setuptools builds the distributions")
+pytest.importorskip("pip", reason="pip installs them")
+
+ROOT = Path(__file__).parents[1]
+BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
+# With -S, nothing that is installed beside the tests stands in for what the distribution lacks.
+PYTHON = [sys.executable, "-B", "-I", "-S", "-W", "error", "-c"]
+IMPORT = """
+import site, sys
+site.addsitedir(sys.argv[1])  # also runs the hook of an editable install
+sys.path += sys.argv[2:]
+import portanet, portanet.backends
+net = portanet.Linear(2, 1).initialize(device="cpu")
+assert net.predict([[1.0, 2.0]]).shape == (1, 1)
+print(portanet.__file__)
+print(portanet.backends.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that git has or would take, and no build products."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"there is no git checkout to copy: {error}")
+    copy = tmp_path_factory.mktemp("tree")
+    for name in listed.split("\0"):
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+def build(hook: str, tree: Path) -> Path:
+    out = tree / "dist"
+    command = [sys.executable, "-c", BUILD, hook, str(out)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "DeprecationWarning" not in done.stderr
+    return out / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def sdist(tree: Path) -> Path:
+    return build("build_sdist", tree)
+
+
+@pytest.fixture(scope="module")
+def wheel(tree: Path) -> Path:
+    return build("build_wheel", tree)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/RECORD")}
+
+
+def relative(folder: Path, kind: str = "*") -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob(kind) if path.is_file()}
+
+
+def installed(wheel: Path, target: Path) -> list[Path]:
+    """Where the two packages come from, once the wheel is installed in a folder and imported from elsewhere."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
+    specs = (find_spec(name) for name in ("numpy", "array_api_compat", "safetensors"))
+    folders = sorted({str(Path(spec.origin).parents[1]) for spec in specs})
+    command = [*PYTHON, IMPORT, str(target), *folders]
+    done = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [Path(line).parent for line in done.stdout.splitlines()]
+
+
+def test_the_wheel_holds_both_packages_and_nothing_else(tree, wheel):
+    expected = {f"portanet/{name}" for name in relative(tree / "portanet")}
+    expected |= {f"portanet/backends/{name}" for name in relative(tree / "backends")}
+    assert {name for name in contents(wheel) if ".dist-info/" not in name} == expected
+    assert {"portanet/py.typed", "portanet/backends/registry.py"} <= expected
+
+
+def test_the_metadata(tree, wheel):
+    about = {name.partition(".dist-info/")[2]: data for name, data in contents(wheel).items()}
+    assert about["licenses/LICENSE"] == (tree / "LICENSE").read_bytes()
+    assert about["entry_points.txt"].decode().split("\n")[:2] == [
+        "[console_scripts]",
+        "portanet = portanet.__main__:main",
+    ]
+    metadata = message_from_bytes(about["METADATA"])
+    assert (metadata["Name"], metadata["Version"]) == ("portanet", portanet.__version__)
+    required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert [line.partition(">")[0] for line in required] == ["numpy", "array-api-compat", "safetensors"]
+    assert {"cuda12", "cuda13", "experiments", "test", "dev"} <= set(metadata.get_all("Provides-Extra"))
+
+
+def test_the_wheel_works_outside_the_tree(wheel, tmp_path):
+    assert installed(wheel, tmp_path) == [tmp_path / "portanet", tmp_path / "portanet" / "backends"]
+
+
+def test_the_source_distribution_builds_the_same_wheel(sdist, wheel, tmp_path):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    assert contents(build("build_wheel", unpacked)) == contents(wheel)
+
+
+def test_the_source_distribution_holds_all_the_tests(tree, sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"tests/{name}" for name in relative(tree / "tests")} <= names
+    assert "README.md" in names
+
+
+def test_an_editable_install_imports_the_tree(tree, tmp_path):
+    assert installed(build("build_editable", tree), tmp_path) == [tree / "portanet", tree / "backends"]
