@@ -30,5 +30,6 @@ def load(ordinal: str | None = None) -> Backend:
             "conv_input_gradient": numpy_kernels.conv_input_gradient,
             "conv_weight_gradient": numpy_kernels.conv_weight_gradient,
             "random_bits": numpy_kernels.random_bits,
+            "sigmoid": numpy_kernels.sigmoid,
         },
     )

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 from portanet import kernels
 from portanet.backends import describe, namespace
 from portanet.config import Configured
-from portanet.layers.activations import sigmoid
 from portanet.typing import Array, LossPullback, Shape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -232,7 +231,7 @@ class BCEWithLogits(ElementwiseLoss):
 
     def compare(self, xp: Any, p: Array, t: Array) -> Terms:
         terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
-        return terms, lambda: sigmoid(xp, p) - t
+        return terms, lambda: kernels.sigmoid(p) - t
 
 
 class ClassificationLoss(Loss):

@@ -52,7 +52,7 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
     """Run a method while the trainer's device is the current one."""
 
     @wraps(method)
-    def run(self: "Trainer", *args: P.args, **kwargs: P.kwargs) -> R:
+    def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self.backend.activate():
             return method(self, *args, **kwargs)
 

@@ -66,3 +66,18 @@ def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
         value += coefficient
         value *= x
     return value + constant
+
+
+@kernel
+def sigmoid(x: Array) -> Array:
+    """
+    Logistic function ``1 / (1 + exp(-x))``; only negative numbers are exponentiated, so that nothing overflows.
+
+    Examples
+    --------
+    >>> sigmoid(np.asarray([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1.0, e) / (1.0 + e)

@@ -14,6 +14,7 @@ from portanet.typing import Array, Shape
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
 Padding: TypeAlias = Literal["valid", "same"] | int | tuple[int | tuple[int, int], ...]
+CheckedPadding: TypeAlias = Literal["valid", "same"] | Pads
 
 
 def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int = 1) -> Shape:
@@ -31,7 +32,7 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     return values
 
 
-def check_padding(padding: Padding, n_axes: int) -> Padding:
+def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     """
     Padding as "valid", "same", or a pair (before, after) for each axis.
 
@@ -40,24 +41,24 @@ def check_padding(padding: Padding, n_axes: int) -> Padding:
     >>> check_padding(1, 2), check_padding(((0, 1), 2), 2)
     (((1, 1), (1, 1)), ((0, 1), (2, 2)))
     """
-    if padding in ("valid", "same"):
+    if padding == "valid" or padding == "same":  # noqa: PLR1714 (mypy narrows equality, not membership)
         return padding
     sides = (padding,) * n_axes if isinstance(padding, int) else padding
     if isinstance(sides, tuple) and len(sides) == n_axes:
         pairs = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
         if all(len(pair) == 2 and all(isinstance(n, int) and n >= 0 for n in pair) for pair in pairs):
-            return pairs
+            return tuple((low, high) for low, high in pairs)
     raise ValueError(
         f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {padding!r}"
     )
 
 
-def pads_of(padding: Padding, space: Shape, reach: Shape, stride: Shape) -> Pads:
+def pads_of(padding: CheckedPadding, space: Shape, reach: Shape, stride: Shape) -> Pads:
     """Cells before and after each axis for a window that reaches over so many, in steps of ``stride``."""
     if padding == "same":
         totals = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(space, stride, reach, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
-    return ((0, 0),) * len(space) if padding == "valid" else padding  # type: ignore[return-value]
+    return ((0, 0),) * len(space) if padding == "valid" else padding
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Window:
     @staticmethod
     @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
     def fit(
-        space: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: Padding, ceil: bool = False
+        space: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: CheckedPadding, ceil: bool = False
     ) -> "Window":
         """
         Place a window on space.

@@ -38,12 +38,6 @@ class Activation(Layer):
         return y, lambda dy, *, need_dx=True, need_grads=True: dy * slope() if need_dx else None
 
 
-def sigmoid(xp: Any, x: Array) -> Array:
-    """``1 / (1 + exp(-x))``; only negative numbers are exponentiated, so that nothing overflows."""
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
-
-
 class ReLU(Activation):
     """
     ``max(x, 0)``, with slope 0 at 0.
@@ -155,7 +149,7 @@ class SiLU(Activation):
     """
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        s = sigmoid(xp, x)
+        s = kernels.sigmoid(x)
         return x * s, lambda: s * (1 + x * (1 - s))
 
 
@@ -170,7 +164,7 @@ class Softplus(Activation):
     """
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: sigmoid(xp, x)
+        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(x)
 
 
 class TanH(Activation):
@@ -199,7 +193,7 @@ class Sigmoid(Activation):
     """
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        y = sigmoid(xp, x)
+        y = kernels.sigmoid(x)
         return y, lambda: y * (1 - y)
 
 

@@ -31,18 +31,19 @@ class _Norm(Layer):
 
     def _affine(self, xp: Any, z: Array, pull_z: Callable[[Array], Array]) -> tuple[Array, Pullback]:
         """Scale and shift the standardised z; ``pull_z`` carries dz back to dx."""
-        if self.weight is None or self.bias is None:
+        weight, bias = self.weight, self.bias
+        if weight is None or bias is None:
             return z, lambda dy, *, need_dx=True, need_grads=True: pull_z(dy) if need_dx else None
-        w, rows = self.weight.data, tuple(range(z.ndim - 1))
+        w, rows = weight.data, tuple(range(z.ndim - 1))
         check_input(z, w)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(xp.sum(dy * z, axis=rows))
-                self.bias.accumulate(xp.sum(dy, axis=rows))
+                weight.accumulate(xp.sum(dy * z, axis=rows))
+                bias.accumulate(xp.sum(dy, axis=rows))
             return pull_z(dy * w) if need_dx else None
 
-        return z * w + self.bias.data, pullback
+        return z * w + bias.data, pullback
 
 
 def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import portanet
-from portanet.backends import BackendUnavailable, get_backend, namespace
+from portanet.backends import BackendUnavailable, backend_of, get_backend, namespace
 
 
 class Array:
@@ -190,7 +190,9 @@ def test_the_second_device_is_current_while_it_works(install):
 def test_arrays_that_were_made_elsewhere(install):
     cupy = FakeCuPy()
     install(cupy)
-    assert namespace(Array([1.0], cupy.cuda.Device(0))) is get_backend("cuda").xp
+    assert namespace(Array([1.0], cupy.cuda.Device(1))) is get_backend("cuda").xp
+    assert backend_of(Array([1.0], cupy.cuda.Device(1))) is get_backend("cuda:1")
+    assert backend_of(Array([1.0], cupy.cuda.Device(0))) is get_backend("cuda:0")
 
 
 def test_an_array_on_the_other_device_is_refused(install):

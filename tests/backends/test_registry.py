@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import portanet
-from portanet.backends import Backend, BackendUnavailable, get_backend, kernel_override, namespace, register
+from portanet.backends import (
+    Backend,
+    BackendUnavailable,
+    backend_of,
+    get_backend,
+    kernel_override,
+    namespace,
+    register,
+)
 
 PLUGIN = """
 from dataclasses import replace
@@ -295,6 +303,22 @@ class TestNamespace:
         message = r"import torch failed \(No module named 'torch'\): pip install torch"
         with pytest.raises(BackendUnavailable, match=message):
             get_backend("torch")
+
+
+class TestBackendOf:
+    def test_an_array_of_a_backend(self, backend):
+        assert backend_of(backend.asarray([1.0])).device == backend.device
+
+    def test_a_device_that_no_backend_has(self):
+        strict = pytest.importorskip("array_api_strict", reason="it has several devices")
+        with pytest.raises(
+            ValueError, match=r"array is on .*'device2'.*, a device of no backend: pass it as NumPy data"
+        ):
+            backend_of(strict.ones(2, device=strict.Device("device2")))
+
+    def test_of_no_array(self):
+        with pytest.raises(TypeError, match="an array is needed, got list: convert it with"):
+            backend_of([1.0])
 
 
 def test_kernels_are_overridden_by_the_type_of_the_array():
