@@ -94,8 +94,10 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.nda
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Four passes in place, where the portable form takes seven times as long; exp may become infinity, and 1 / y 0."""
-    y = np.negative(x, out=np.empty_like(x))
+    y = np.empty_like(x)
+    np.negative(x, out=y)
     with np.errstate(over="ignore"):
         np.exp(y, out=y)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    np.reciprocal(y, out=y)
+    return y

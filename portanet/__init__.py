@@ -13,6 +13,9 @@ True
 from portanet import datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
 from portanet.backends import BackendUnavailable, default_device, devices, get_backend, namespace, set_device
 from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRate, ReduceOnPlateau
+from portanet.cluster import KMeans
+from portanet.datasets import one_hot
+from portanet.decomposition import PCA
 from portanet.history import History
 from portanet.layers import (
     ELU,
@@ -68,7 +71,17 @@ from portanet.losses import (
     MSELoss,
     SoftmaxCrossEntropy,
 )
-from portanet.metrics import accuracy, binary_accuracy, confusion_matrix, precision_recall_f1, top_k_accuracy
+from portanet.metrics import (
+    accuracy,
+    binary_accuracy,
+    cluster_purity,
+    confusion_matrix,
+    majority_labels,
+    neighbourhood_hit,
+    precision_recall_f1,
+    psnr,
+    top_k_accuracy,
+)
 from portanet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from portanet.parameters import Parameter, State
 from portanet.persistence import load
@@ -80,6 +93,7 @@ __all__ = [
     "ELU",
     "GELU",
     "L1",
+    "PCA",
     "SGD",
     "Activation",
     "Adagrad",
@@ -109,6 +123,7 @@ __all__ = [
     "GroupNorm",
     "History",
     "Huber",
+    "KMeans",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
@@ -146,6 +161,7 @@ __all__ = [
     "__version__",
     "accuracy",
     "binary_accuracy",
+    "cluster_purity",
     "confusion_matrix",
     "datasets",
     "default_device",
@@ -155,11 +171,15 @@ __all__ = [
     "kernels",
     "load",
     "losses",
+    "majority_labels",
     "metrics",
     "namespace",
+    "neighbourhood_hit",
+    "one_hot",
     "optimizers",
     "plots",
     "precision_recall_f1",
+    "psnr",
     "schedules",
     "set_device",
     "testing",

@@ -16,25 +16,24 @@ class KMeans(Estimator):
     """
     Clusters around centres, by Lloyd's algorithm [1]_: examples go to their nearest centre, centres to their mean.
 
-    An example that is equally near to several centres goes to the first of them. A cluster that is left empty takes the
-    example farthest from its centre, as in scikit-learn [3]_; so clusters end empty only where there are fewer different
-    examples than clusters. Beside the data, memory is taken for two numbers an example, for ``2 + log(n_clusters)``
-    more while centres are drawn, and for blocks of 2**21 numbers, or of 256 examples if these are more.
+    Of several centres at the same distance, an example goes to the first. A centre that is left without examples goes
+    to the example farthest from its own centre, as in scikit-learn [3]_. Beside the data, this takes memory for a few
+    numbers an example and for some blocks of 2**20 numbers, or of 256 examples where these are more.
 
     Parameters
     ----------
     n_clusters : int
         K, how many.
     init : "k-means++" or array_like, shape (K, D)
-        How to begin: with examples drawn one after another in proportion to their squared distance to those before, each
-        the best of ``2 + log(K)`` draws [2]_; or with given centres.
+        Centres to begin with: examples, drawn one after another in proportion to their squared distances to those drawn
+        before, each the best of ``2 + log(K)`` draws [2]_; or given ones.
     n_init : int
-        Starts from other draws; the one of least inertia is kept. One, where centres are given.
+        Starts, each from draws of its own; the one of least inertia is kept. One, where centres are given.
     max_iter : int
         Iterations of a start at most.
     tol : float
-        A start has converged when the squared movements of all centres add up to no more than ``tol`` times the mean
-        variance of the features [3]_; 0 waits until no example changes its cluster.
+        A start ends when the squared movements of all centres add up to no more than ``tol`` times the mean variance of
+        a feature, as in scikit-learn; 0 waits until no example changes its cluster.
     seed : int
         Of the draws, which are made on the host: the same on every device.
     device : str, optional
@@ -56,7 +55,7 @@ class KMeans(Estimator):
     References
     ----------
     .. [1] S. P. Lloyd, Least squares quantization in PCM, IEEE Transactions on Information Theory 28, 1982.
-    .. [2] D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; several draws: section 7.
+    .. [2] D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007; the draws: section 7.
     .. [3] F. Pedregosa et al., Scikit-learn: machine learning in Python, JMLR 12, 2011: ``sklearn.cluster.KMeans``.
 
     Examples
@@ -64,7 +63,8 @@ class KMeans(Estimator):
     >>> x = np.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]])
     >>> kmeans = KMeans(2).fit(x)
     >>> kmeans.inertia_, kmeans.cluster_centers_
-    (1.0, array([[9. , 0.5], [0. , 0.5]]))
+    (1.0, array([[9. , 0.5],
+           [0. , 0.5]]))
     >>> kmeans.predict([[8.0, 3.0], [1.0, 1.0]])
     array([0, 1])
     """
@@ -94,7 +94,7 @@ class KMeans(Estimator):
         if isinstance(init, str) and init != "k-means++":
             raise ValueError(f"init must be 'k-means++' or an array of centres, got {init!r}")
         if not isinstance(init, str) and n_init != 1:
-            raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all starts would be the same")
+            raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all would start the same")
         self.init, self.tol, self.seed = init, tol, seed
 
     def fit(self, x: Any) -> Self:
@@ -118,12 +118,11 @@ class KMeans(Estimator):
         with backend.activate():
             origin = backend.xp.mean(examples, axis=0)
             variance = float(sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            starts = (self._start(backend, examples, origin, rng) for _ in range(self.n_init))
-            runs = (_lloyd(backend, examples, origin, start, self.tol * variance, self.max_iter) for start in starts)
+            data = _Data(backend, examples, origin, self.tol * variance)
+            runs = (_lloyd(data, self._start(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
         self._origin, self.cluster_centers_, self.labels_ = origin, best.centres, like_input(backend, x, best.labels)
-        self.cost_history_ = np.asarray(best.costs)
-        self.inertia_, self.n_iter_ = best.costs[-1], len(best.costs) - 1
+        self.inertia_, self.n_iter_, self.cost_history_ = best.costs[-1], len(best.costs) - 1, np.asarray(best.costs)
         return self
 
     def fit_predict(self, x: Any) -> Any:
@@ -146,7 +145,7 @@ class KMeans(Estimator):
         """
         backend, examples = self._place_beside(x, self.cluster_centers_)
         with backend.activate():
-            return like_input(backend, x, _nearest(examples, self._origin, self.cluster_centers_))
+            return like_input(backend, x, _nearest(examples, self.cluster_centers_, self._origin))
 
     def transform(self, x: Any) -> Any:
         """
@@ -169,40 +168,26 @@ class KMeans(Estimator):
             squares = [squares for _, squares in distance_blocks(examples, centres, origin)]
             return like_input(backend, x, xp.astype(xp.sqrt(xp.concat(squares)), centres.dtype))
 
-    def _start(self, backend: Backend, x: Array, origin: Array, rng: np.random.Generator) -> Array:
+    def _start(self, data: "_Data", rng: np.random.Generator) -> Array:
         """Centres to begin with."""
         if isinstance(self.init, str):
-            return _plus_plus(backend, x, origin, self.n_clusters, rng)
-        xp, centres = backend.xp, backend.asarray(self.init)
-        if tuple(centres.shape) != (shape := (self.n_clusters, x.shape[1])):
+            return _plus_plus(data, self.n_clusters, rng)
+        xp, centres = data.backend.xp, data.backend.asarray(self.init)
+        if tuple(centres.shape) != (shape := (self.n_clusters, data.x.shape[1])):
             raise ValueError(f"init must have shape (n_clusters, D), {shape}, got {tuple(centres.shape)}")
-        centres = xp.astype(centres, x.dtype)
+        centres = xp.astype(centres, data.x.dtype)
         if not bool(xp.all(xp.isfinite(centres))):
             raise ValueError("init holds NaN or infinity: remove or replace these")
         return centres
 
 
-def _plus_plus(backend: Backend, x: Array, origin: Array, n_clusters: int, rng: np.random.Generator) -> Array:
-    """Greedy k-means++: of a few examples drawn in proportion to their cost, take the one that leaves the least."""
-    xp, n = namespace(x), x.shape[0]
-    trials = 2 + int(math.log(n_clusters))
+class _Data(NamedTuple):
+    """Examples, a place amid them, and what movement of centres no longer counts."""
 
-    def costs_with(candidates: Array, costs: Array) -> Array:
-        pieces = [squares for _, squares in distance_blocks(x, candidates, origin)]
-        return xp.minimum(xp.concat(pieces), xp.expand_dims(costs, axis=1))
-
-    centres = [xp.take(x, backend.asarray(rng.integers(n, size=1)), axis=0)]
-    costs = costs_with(centres[0], xp.full((n,), math.inf, dtype=x.dtype, device=x.device))[:, 0]
-    while len(centres) < n_clusters:
-        # In float64, so that rounding, which differs between devices, moves no draw to a neighbour.
-        heights = xp.cumulative_sum(costs, dtype=xp.float64)
-        drawn = xp.searchsorted(heights, heights[-1] * backend.asarray(rng.random(trials)), side="right")
-        candidates = xp.take(x, xp.minimum(drawn, n - 1), axis=0)
-        after = costs_with(candidates, costs)
-        best = xp.reshape(xp.argmin(xp.sum(after, axis=0)), (1,))
-        costs = xp.take(after, best, axis=1)[:, 0]
-        centres.append(xp.take(candidates, best, axis=0))
-    return xp.concat(centres)
+    backend: Backend
+    x: Array
+    origin: Array
+    tol: float
 
 
 class _Run(NamedTuple):
@@ -211,41 +196,50 @@ class _Run(NamedTuple):
     costs: list[float]
 
 
-def _lloyd(backend: Backend, x: Array, origin: Array, centres: Array, tol: float, max_iter: int) -> _Run:
-    """Alternate between nearest centres and means."""
-    xp, costs = backend.xp, []
+def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
+    """Greedy k-means++: of a few examples drawn in proportion to their cost, take the one that leaves the least."""
+    xp, x, asarray = data.backend.xp, data.x, data.backend.asarray
+
+    def costs_with(candidates: Array, costs: Array) -> Array:
+        pieces = [squares for _, squares in distance_blocks(x, candidates, data.origin)]
+        return xp.minimum(xp.concat(pieces), xp.expand_dims(costs, axis=1))
+
+    centres = [xp.take(x, asarray(rng.integers(x.shape[0], size=1)), axis=0)]
+    costs = costs_with(centres[0], xp.full_like(x[:, 0], math.inf))[:, 0]
+    while len(centres) < n_clusters:
+        # In float64, so that the rounding of sums, which differs between devices, turns no draw into another.
+        heights = xp.cumulative_sum(costs, dtype=xp.float64)
+        drawn = heights[-1] * asarray(rng.random(2 + int(math.log(n_clusters))))
+        places = xp.minimum(xp.searchsorted(heights, drawn, side="right"), x.shape[0] - 1)
+        candidates = xp.take(x, places, axis=0)
+        costs_after = costs_with(candidates, costs)
+        best = xp.reshape(xp.argmin(xp.sum(costs_after, axis=0)), (1,))
+        costs = xp.take(costs_after, best, axis=1)[:, 0]
+        centres.append(xp.take(candidates, best, axis=0))
+    return xp.concat(centres)
+
+
+def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
+    """Alternate between nearest centres and means; the device is read once an iteration."""
+    xp, costs = data.backend.xp, []
     for _ in range(max_iter):
-        sums, counts, cost = _totals(x, origin, centres)
-        moved = _means(sums, counts, origin, centres)
-        read = backend.to_numpy(xp.concat([xp.stack([cost, _movement(centres, moved)]), counts]))
+        sums, counts, cost = kernels.cluster_sums(data.x, centres, data.origin)
+        moved = _means(data.origin, centres, sums, counts)
+        read = data.backend.to_numpy(xp.concat([xp.stack([cost, _movement(centres, moved)]), counts]))
         costs.append(float(read[0]))
         movement, empty = float(read[1]), np.flatnonzero(read[2:] == 0)
         if empty.size:
-            sums, counts = _fill(backend, x, origin, centres, sums, counts, empty, tol)
-            moved = _means(sums, counts, origin, centres)
+            moved = _means(data.origin, centres, *_filled(data, centres, sums, counts, empty))
             movement = float(_movement(centres, moved))
         centres = moved
-        if movement <= tol:
+        if movement <= data.tol:
             break
-    labels = _nearest(x, origin, centres)
-    return _Run(centres, labels, [*costs, float(xp.sum(_squares(x, centres, labels)))])
+    labels = _nearest(data.x, centres, data.origin)
+    return _Run(centres, labels, [*costs, float(xp.sum(_squares(data.x, centres, labels)))])
 
 
-def _totals(x: Array, origin: Array, centres: Array) -> tuple[Array, Array, Array]:
-    """Sum, less the origin, and number of each centre's examples, and the sum of all squared distances."""
-    xp, n_clusters = namespace(x), centres.shape[0]
-    sums, counts = xp.zeros_like(centres), xp.zeros_like(centres[:, 0])
-    cost = xp.zeros((), dtype=x.dtype, device=x.device)
-    for rows, squares in distance_blocks(x, centres, origin):
-        members = kernels.one_hot(xp.argmin(squares, axis=1), n_clusters, x.dtype)
-        sums += xp.matmul(xp.matrix_transpose(members), rows)  # a scatter, without its race between additions
-        counts += xp.sum(members, axis=0)
-        cost += xp.sum(xp.min(squares, axis=1))
-    return sums, counts, cost
-
-
-def _means(sums: Array, counts: Array, origin: Array, centres: Array) -> Array:
-    """Mean of each cluster; that of an empty one is its centre."""
+def _means(origin: Array, centres: Array, sums: Array, counts: Array) -> Array:
+    """Mean of each cluster; an empty one keeps its centre."""
     xp = namespace(sums)
     counts = xp.expand_dims(counts, axis=1)
     return xp.where(counts > 0, origin + sums / xp.maximum(counts, 1.0), centres)
@@ -255,23 +249,20 @@ def _movement(centres: Array, moved: Array) -> Array:
     return namespace(centres).sum((moved - centres) ** 2)
 
 
-def _fill(
-    backend: Backend, x: Array, origin: Array, centres: Array, sums: Array, counts: Array, empty: np.ndarray, tol: float
-) -> tuple[Array, Array]:
-    """Move the examples that are farthest from their centres into the empty clusters, if they are that far at all."""
-    xp, n_clusters = backend.xp, centres.shape[0]
-    labels = _nearest(x, origin, centres)
-    squares = backend.to_numpy(_squares(x, centres, labels))
+def _filled(data: _Data, centres: Array, sums: Array, counts: Array, empty: np.ndarray) -> tuple[Array, Array]:
+    """Sums and counts after the examples farthest from their centres, if far at all, went to empty clusters."""
+    xp, n_clusters = data.backend.xp, centres.shape[0]
+    labels = _nearest(data.x, centres, data.origin)
+    squares = data.backend.to_numpy(_squares(data.x, centres, labels))
     farthest = np.argsort(-squares, kind="stable")[: empty.size]
-    farthest = farthest[squares[farthest] > tol]
-    taken, filled = backend.asarray(farthest), backend.asarray(empty[: farthest.size])
-    left = xp.take(labels, taken)
-    change = kernels.one_hot(filled, n_clusters, x.dtype) - kernels.one_hot(left, n_clusters, x.dtype)
-    rows = xp.take(x, taken, axis=0) - origin
-    return sums + xp.matmul(xp.matrix_transpose(change), rows), counts + xp.sum(change, axis=0)
+    farthest = farthest[squares[farthest] > data.tol]
+    going, to = data.backend.asarray(farthest), data.backend.asarray(empty[: farthest.size])
+    after, before = (kernels.one_hot(cluster, n_clusters, sums.dtype) for cluster in (to, xp.take(labels, going)))
+    rows = xp.take(data.x, going, axis=0) - data.origin
+    return sums + xp.matmul(xp.matrix_transpose(after - before), rows), counts + xp.sum(after - before, axis=0)
 
 
-def _nearest(x: Array, origin: Array, centres: Array) -> Array:
+def _nearest(x: Array, centres: Array, origin: Array) -> Array:
     """Index of the nearest centre of each example."""
     xp = namespace(x)
     return xp.concat([xp.argmin(squares, axis=1) for _, squares in distance_blocks(x, centres, origin)])

@@ -37,31 +37,33 @@ class Estimator(Configured):
         """Bring examples to where they are to be fitted; float32 and float64 are kept, others become float32."""
         on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
         backend = get_backend(self.device) if self.device or on_host else backend_of(x)
-        xp, rows = backend.xp, backend.asarray(x)
-        return backend, self._checked(backend, rows, rows.dtype if rows.dtype == xp.float64 else xp.float32)
+        rows = backend.asarray(x)
+        wide = rows.dtype == backend.xp.float64
+        return backend, _checked("x", backend, rows, backend.xp.float64 if wide else backend.xp.float32)
 
-    def _place_beside(self, x: Any, fitted: Array) -> tuple[Backend, Array]:
-        """Bring examples to a fitted array of as many features, shape (K, D), and to its dtype."""
+    def _place_beside(self, x: Any, fitted: Array, *, name: str = "x") -> tuple[Backend, Array]:
+        """Bring rows to a fitted array with rows of the same length, and to its dtype."""
         backend = backend_of(fitted)
-        rows = self._checked(backend, backend.asarray(x), fitted.dtype)
+        rows = _checked(name, backend, backend.asarray(x), fitted.dtype)
         if rows.shape[1] != fitted.shape[1]:
-            raise ValueError(f"x has {rows.shape[1]} features but {self!r} was fitted to {fitted.shape[1]}")
+            raise ValueError(f"{name} must have shape (N, {fitted.shape[1]}), as in the fit, got {tuple(rows.shape)}")
         return backend, rows
 
-    def _checked(self, backend: Backend, rows: Array, dtype: Any) -> Array:
-        xp = backend.xp
-        if rows.ndim != 2 or 0 in rows.shape:
-            raise ValueError(
-                f"x must have shape (N, D), N examples of D features, got {tuple(rows.shape)}: "
-                f"reshape images with x.reshape(len(x), -1)"
-            )
-        if xp.isdtype(rows.dtype, "complex floating"):
-            raise ValueError(f"x has dtype {rows.dtype}: give real numbers")
-        with backend.activate():
-            rows = xp.astype(rows, dtype, copy=False)
-            if not bool(xp.isfinite(sum_of_squares(rows))):
-                raise ValueError("x holds NaN, infinity or numbers too large to square: remove, replace or scale these")
-        return rows
+
+def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:
+    xp = backend.xp
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(
+            f"{name} must have shape (N, D), N examples of D numbers, got {tuple(rows.shape)}: "
+            f"reshape images with x.reshape(len(x), -1)"
+        )
+    if xp.isdtype(rows.dtype, "complex floating"):
+        raise ValueError(f"{name} has dtype {rows.dtype}: give real numbers")
+    with backend.activate():
+        rows = xp.astype(rows, dtype, copy=False)
+        if not bool(xp.isfinite(sum_of_squares(rows))):
+            raise ValueError(f"{name} holds NaN, infinity or numbers too large to square: remove or scale these")
+    return rows
 
 
 def like_input(backend: Backend, x: Any, result: Array) -> Any:

@@ -5,8 +5,11 @@ All are computed on the device of their arrays, and stay there. Predictions are 
 shape (N, C), or class indices (N,); targets are class indices, or one-hot rows.
 """
 
+import math
+
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.kernels.distances import distance_blocks
 from portanet.typing import Array
 
 
@@ -164,6 +167,138 @@ def precision_recall_f1(prediction: Array, target: Array, n_classes: int | None 
         right / xp.maximum(true, 1.0),
         2.0 * right / xp.maximum(predicted + true, 1.0),
     )
+
+
+def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
+    """
+    Class that most examples of each cluster have; the lowest on a tie, and -1 for an empty cluster.
+
+    Parameters
+    ----------
+    labels : array of int, shape (N,)
+        Cluster of each example, below ``n_clusters``.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows. The number of classes is read back from indices.
+    n_clusters : int
+        K.
+
+    Returns
+    -------
+    array of int, shape (K,)
+
+    Examples
+    --------
+    >>> majority_labels(np.asarray([0, 0, 0, 2]), np.asarray([4, 4, 1, 0]), n_clusters=3)
+    array([ 4, -1,  0])
+    """
+    xp, classes = namespace(labels), class_indices(target)
+    n_classes = target.shape[-1] if target.ndim > 1 else int(xp.max(classes)) + 1
+    counts = confusion_matrix(labels, classes, max(n_clusters, n_classes))[:, :n_clusters]
+    return xp.where(xp.max(counts, axis=0) > 0, xp.argmax(counts, axis=0), -1)
+
+
+def cluster_purity(labels: Array, target: Array) -> Array:
+    """
+    Share of examples that have the majority class of their cluster [1]_.
+
+    Parameters
+    ----------
+    labels : array of int, shape (N,)
+        Cluster of each example. The number of clusters is read back.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows.
+
+    Returns
+    -------
+    array, shape ()
+        In (0, 1], on the device. It grows with the number of clusters: compare only at equal numbers.
+
+    References
+    ----------
+    .. [1] C. D. Manning, P. Raghavan, H. Schütze, Introduction to Information Retrieval, Cambridge University Press,
+       2008, section 16.3.
+
+    Examples
+    --------
+    >>> cluster_purity(np.asarray([0, 0, 0, 1]), np.asarray([4, 4, 1, 0]))
+    np.float32(0.75)
+    """
+    xp = namespace(labels)
+    majority = majority_labels(labels, target, int(xp.max(labels)) + 1)
+    return _share(xp.take(majority, labels) == class_indices(target))
+
+
+def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
+    """
+    Share of the ``k`` nearest neighbours of an example that are of its class, averaged over all examples [1]_.
+
+    It tells how well classes are separated in a space: of pixels, of a layer's outputs, of a projection to a plane.
+
+    Parameters
+    ----------
+    x : array of float, shape (N, D)
+        Examples. Distances are Euclidean and computed in float64, N of them for 256 examples at a time.
+    target : array, shape (N,) or (N, C)
+        Class indices, or one-hot rows.
+    k : int
+        From 1 to N - 1. Of neighbours at the same distance, the first ones count.
+
+    Returns
+    -------
+    array, shape ()
+        In [0, 1], on the device.
+
+    References
+    ----------
+    .. [1] F. V. Paulovich, L. G. Nonato, R. Minghim, H. Levkowitz, Least square projection: a fast high-precision
+       multidimensional projection technique and its application to document mapping, IEEE Transactions on
+       Visualization and Computer Graphics 14, 2008.
+
+    Examples
+    --------
+    >>> neighbourhood_hit(np.asarray([[0.0], [1.0], [5.0], [7.0]]), np.asarray([0, 0, 1, 0]), k=1)
+    np.float32(0.5)
+    """
+    xp, n, classes = namespace(x), x.shape[0], class_indices(target)
+    if not 1 <= k < n:
+        raise ValueError(f"k must be from 1 to {n - 1}, one less than the examples, got {k}")
+    index, start = xp.arange(n, device=x.device), 0
+    hits = xp.zeros((), dtype=xp.float64, device=x.device)
+    for rows, squares in distance_blocks(x, x, xp.sum(x, axis=0, dtype=xp.float64) / n):
+        nearest = own = index[start : start + rows.shape[0]]
+        left = squares
+        for _ in range(k):  # a sort would take longer than a few searches
+            left = xp.where(index == xp.expand_dims(nearest, axis=1), math.inf, left)
+            nearest = xp.argmin(left, axis=1)
+            hits += xp.sum(xp.take(classes, nearest) == xp.take(classes, own), dtype=xp.float64)
+        start += rows.shape[0]
+    return xp.astype(hits / (n * k), xp.float32)
+
+
+def psnr(x: Array, y: Array, peak: float = 1.0) -> Array:
+    """
+    Peak signal-to-noise ratio ``10 log10(peak² / mean((x - y)²))`` of all numbers, in decibels.
+
+    Parameters
+    ----------
+    x, y : array of float, same shape
+        Images.
+    peak : float
+        The largest value that a pixel can have.
+
+    Returns
+    -------
+    array, shape ()
+        On the device; infinite for equal images.
+
+    Examples
+    --------
+    >>> psnr(np.zeros((2, 2)), np.full((2, 2), 0.1)).round(6)
+    np.float64(20.0)
+    """
+    xp = namespace(x)
+    error = xp.mean((x - y) ** 2) / peak**2
+    return xp.where(error > 0, -10.0 * xp.log10(xp.where(error > 0, error, 1.0)), math.inf)
 
 
 def _share(hits: Array) -> Array:

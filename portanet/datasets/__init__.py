@@ -22,8 +22,10 @@ import numpy as np
 
 from portanet.datasets.catalogue import SOURCES
 from portanet.datasets.fetch import DatasetError
+from portanet.datasets.labels import one_hot
+from portanet.datasets.split import split
 
-__all__ = ["Dataset", "DatasetError", "load", "names"]
+__all__ = ["Dataset", "DatasetError", "load", "names", "one_hot", "split"]
 
 
 @dataclass(frozen=True, eq=False)

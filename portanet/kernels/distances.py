@@ -6,7 +6,7 @@ from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
-BLOCK, LEAST = 2**21, 256
+BLOCK, LEAST = 2**20, 256
 """Numbers that a block of rows may hold, to stay in a CPU's cache; but no fewer rows, for a matrix product to pay."""
 
 
@@ -84,7 +84,7 @@ def blocks(n: int, width: int) -> Iterator[slice]:
 
     Examples
     --------
-    >>> [(rows.start, rows.stop) for rows in blocks(6000, 700)]
+    >>> [(rows.start, rows.stop) for rows in blocks(6000, 350)]
     [(0, 2995), (2995, 5990), (5990, 6000)]
     """
     step = max(LEAST, BLOCK // width)

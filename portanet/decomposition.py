@@ -1,0 +1,159 @@
+"""Principal component analysis, on the device of its data."""
+
+from typing import Any, Self
+
+from portanet.backends import Backend, namespace
+from portanet.estimator import Estimator, count, like_input
+from portanet.kernels.distances import blocks
+from portanet.typing import Array
+
+
+class PCA(Estimator):
+    """
+    Principal components: the orthogonal directions along which examples vary most [1]_.
+
+    They are the right singular vectors of the examples less their mean. Where there are more examples than features,
+    they are found as eigenvectors of the covariance matrix, which is summed in float64: this costs a tenth of the
+    decomposition of all examples, and loses the components whose standard deviation is below 1e-8 of the largest.
+
+    Parameters
+    ----------
+    n_components : int
+        K, how many; at most N and D.
+    device : str, optional
+        Where to compute; by default where the data are, and for host data the default device.
+
+    Attributes
+    ----------
+    components_ : array, shape (K, D)
+        Unit vectors, those of most variance first, on the device. The largest number of each, by size, is positive.
+    explained_variance_ : array, shape (K,)
+        Variance of the examples along each component, with N - 1 degrees of freedom; on the device.
+    explained_variance_ratio_ : array, shape (K,)
+        Its share of the variance of all features; on the device.
+    mean_ : array, shape (D,)
+        Mean of the examples, on the device.
+
+    References
+    ----------
+    .. [1] C. M. Bishop, Pattern Recognition and Machine Learning, Springer, 2006, section 12.1.
+
+    Examples
+    --------
+    >>> x = np.asarray([[0.0, 0.0], [2.0, 2.0], [1.0, 1.5], [1.0, 0.5]])
+    >>> pca = PCA(1).fit(x)
+    >>> pca.components_.round(4), pca.explained_variance_ratio_.round(4)
+    (array([[0.6618, 0.7497]]), array([0.9479]))
+    >>> pca.inverse_transform(pca.transform(x[1:2])).round(2)
+    array([[1.93, 2.06]])
+    """
+
+    components_: Array
+    explained_variance_: Array
+    explained_variance_ratio_: Array
+    mean_: Array
+
+    def __init__(self, n_components: int, *, device: str | Backend | None = None):
+        super().__init__(device)
+        self.n_components = count("n_components", n_components)
+
+    def fit(self, x: Any) -> Self:
+        """
+        Find the components of examples.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, D)
+            Of at least 2 examples that are not all the same. Float32 and float64 are kept, all else becomes float32.
+
+        Raises
+        ------
+        ValueError
+            If the examples are unfit; an earlier fit is kept then.
+        """
+        backend, examples = self._place(x)
+        xp, dtype, shape = backend.xp, examples.dtype, tuple(examples.shape)
+        if self.n_components > min(shape):
+            raise ValueError(f"n_components is {self.n_components}, but x of shape {shape} has at most {min(shape)}")
+        with backend.activate():
+            if bool(xp.all(xp.min(examples, axis=0) == xp.max(examples, axis=0))):
+                raise ValueError("x does not vary: all its examples are the same")
+            mean = xp.sum(examples, axis=0, dtype=xp.float64) / shape[0]
+            axes, squares = (_of_covariance if shape[0] > shape[1] else _of_examples)(examples, mean)
+            total = xp.sum(squares)
+            axes, squares = axes[: self.n_components, ...], squares[: self.n_components]
+            self.components_ = xp.astype(axes * _signs(axes), dtype)
+            self.explained_variance_ = xp.astype(squares / (shape[0] - 1), dtype)
+            self.explained_variance_ratio_ = xp.astype(squares / total, dtype)
+            self.mean_ = xp.astype(mean, dtype)
+        return self
+
+    def fit_transform(self, x: Any) -> Any:
+        """Fit, and return the examples in the components."""
+        return self.fit(x).transform(x)
+
+    def transform(self, x: Any) -> Any:
+        """
+        Coordinates of examples along the components.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, D)
+            Host data is moved to where the components are.
+
+        Returns
+        -------
+        array, shape (N, K)
+            NumPy for host data, else on the device.
+        """
+        backend, examples = self._place_beside(x, self.components_)
+        xp, axes = backend.xp, backend.xp.matrix_transpose(self.components_)
+        with backend.activate():
+            pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(*examples.shape)]
+            return like_input(backend, x, xp.concat(pieces))
+
+    def inverse_transform(self, z: Any) -> Any:
+        """
+        Examples from their coordinates: those in the span of the components come back as they were.
+
+        Parameters
+        ----------
+        z : array_like, shape (N, K)
+            Host data is moved to where the components are.
+
+        Returns
+        -------
+        array, shape (N, D)
+            NumPy for host data, else on the device.
+        """
+        axes = self.components_
+        backend, coordinates = self._place_beside(z, namespace(axes).matrix_transpose(axes), name="z")
+        with backend.activate():
+            examples = backend.xp.matmul(coordinates, axes)
+            examples += self.mean_
+            return like_input(backend, z, examples)
+
+
+def _of_covariance(x: Array, mean: Array) -> tuple[Array, Array]:
+    """Eigenvectors of the scatter matrix as rows, largest eigenvalue first, and the eigenvalues."""
+    xp = namespace(x)
+    scatter = xp.zeros((x.shape[1], x.shape[1]), dtype=mean.dtype, device=x.device)
+    for rows in blocks(*x.shape):
+        here = x[rows, ...] - mean
+        scatter += xp.matmul(xp.matrix_transpose(here), here)
+    values, vectors = xp.linalg.eigh(scatter)
+    return xp.flip(xp.matrix_transpose(vectors), axis=0), xp.maximum(xp.flip(values), 0.0)
+
+
+def _of_examples(x: Array, mean: Array) -> tuple[Array, Array]:
+    """Right singular vectors as rows, largest singular value first, and the squares of the singular values."""
+    xp = namespace(x)
+    _, values, vectors = xp.linalg.svd(x - mean, full_matrices=False)
+    return vectors, values**2
+
+
+def _signs(axes: Array) -> Array:
+    """1 or -1 for each row, which make its largest number, by size, positive."""
+    xp = namespace(axes)
+    largest = xp.expand_dims(xp.argmax(xp.abs(axes), axis=1), axis=1)
+    return xp.sign(xp.take_along_axis(axes, largest, axis=1))
