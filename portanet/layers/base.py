@@ -365,6 +365,18 @@ def _unique(named: Iterator[tuple[str, T]]) -> dict[str, T]:
     return dict(first.values())
 
 
+def batch(shape: Shape) -> str:
+    """
+    Write the shape of a batch of inputs, for messages.
+
+    Examples
+    --------
+    >>> batch((28, 28)), batch(())
+    ('(N, 28, 28)', '(N,)')
+    """
+    return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
+
+
 def check_input(x: Array, weight: Array) -> None:
     """Refuse an input that is on another device than the weights, or of another dtype."""
     if type(x) is not type(weight) or x.device != weight.device:

@@ -11,7 +11,7 @@ from portanet.backends import namespace
 from portanet.initializers import Initializer, glorot_uniform, zeros
 from portanet.kernels.conv import grouped
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
-from portanet.layers.base import Layer, check_input
+from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -68,7 +68,10 @@ class Conv(Layer):
     def _check_shape(self, shape: Shape) -> None:
         if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
             wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
-            raise ValueError(f"{self!r} needs x of shape ({wanted}), got (N, {', '.join(map(str, shape))})")
+            fix = f": Reshape({', '.join(map(str, shape))}, 1) first?" if len(shape) == self.n_axes else ""
+            if len(shape) == self.n_axes + 1:
+                fix = f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
+            raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{fix}")
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, w, groups = namespace(x), self.weight.data, self.groups

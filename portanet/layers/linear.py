@@ -1,8 +1,10 @@
 """The affine layer."""
 
+import math
+
 from portanet.backends import namespace
 from portanet.initializers import Initializer, glorot_uniform, zeros
-from portanet.layers.base import Layer, check_input
+from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -38,7 +40,9 @@ class Linear(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         n_in, n_out = self.weight.shape
         if shape != (n_in,):
-            raise ValueError(f"{self!r} needs x of shape (N, {n_in}), got (N, {', '.join(map(str, shape))})")
+            first = "" if len(shape) == 1 else "Flatten() first, then "
+            fix = f"{first}Linear({math.prod(shape)}, {n_out})?"
+            raise ValueError(f"{self!r} needs x of shape (N, {n_in}), got {batch(shape)}: {fix}")
         return (n_out,)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:

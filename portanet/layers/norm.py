@@ -9,7 +9,7 @@ import numpy as np
 from portanet.backends import namespace
 from portanet.initializers import ones, zeros
 from portanet.kernels.windows import per_axis
-from portanet.layers.base import Layer, check_input
+from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter, State
 from portanet.typing import Array, Pullback, Shape
 
@@ -274,5 +274,5 @@ class Normalize(Layer):
 def check_channels(layer: Layer, shape: Shape, channels: int) -> Shape:
     """Return the shape of an input, without the batch axis, if it ends in these channels."""
     if not shape or shape[-1] != channels:
-        raise ValueError(f"{layer!r} needs x of shape (N, ..., {channels}), got (N, {', '.join(map(str, shape))})")
+        raise ValueError(f"{layer!r} needs x of shape (N, ..., {channels}), got {batch(shape)}")
     return shape

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, batch
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -261,4 +261,4 @@ class UpSample(Layer):
 
 def _check_space(layer: Layer, shape: Shape) -> None:
     if len(shape) < 2:
-        raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got (N, {', '.join(map(str, shape))})")
+        raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got {batch(shape)}")

@@ -44,7 +44,8 @@ class Sequential(Layer):
             try:
                 shape = layer.output_shape(shape)
             except ValueError as error:
-                raise ValueError(f"layer {i}: {error}") from None
+                where = f"layer {i}, after {self.layers[i - 1]!r}" if i else "layer 0"
+                raise ValueError(f"{where}: {error}") from None
         return shape
 
     def forward(self, x: Array) -> Array:

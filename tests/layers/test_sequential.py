@@ -87,7 +87,9 @@ def test_layers_below_the_first_trained_one_are_not_pulled_back():
 
 
 def test_a_wrong_shape_names_the_layer():
-    with pytest.raises(ValueError, match=r"layer 3: Linear\(5, 2\) needs x of shape \(N, 5\), got \(N, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"layer 3, after Sequential.*: Linear\(5, 2\) needs x of shape \(N, 5\), got \(N, 3\)"
+    ):
         pn.Sequential(*a_net()[:3], pn.Linear(5, 2)).output_shape((4,))
 
 
@@ -116,3 +118,21 @@ def test_the_summary_counts_nested_layers(capsys):
 def test_repr_is_the_constructor_call():
     net = pn.Sequential(pn.Linear(784, 100, bias=False), pn.Dropout(0.3), pn.Reshape(10, -1), pn.ELU(alpha=0.5))
     assert repr(net) == "Sequential(Linear(784, 100, bias=False), Dropout(p=0.3), Reshape(10, -1), ELU(alpha=0.5))"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [pn.Conv1D(1, 32, 3), pn.MaxPool1D(2), pn.Flatten(), pn.Linear(4024, 100)],
+            r"layer 3, after Flatten\(\): Linear\(4024, 100\) needs x of shape \(N, 4024\), got \(N, 4064\): "
+            r"Linear\(4064, 100\)\?",
+        ),
+        ([pn.Conv1D(1, 2, 3), pn.Linear(508, 10)], r"got \(N, 254, 2\): Flatten\(\) first, then Linear\(508, 10\)\?"),
+        ([pn.Conv1D(1, 2, 3), pn.Conv1D(4, 8, 3)], r"got \(N, 254, 2\): Conv1D\(2, 8, \.\.\.\)\?"),
+        ([pn.Reshape(256), pn.Conv1D(1, 2, 3)], r"got \(N, 256\): Reshape\(256, 1\) first\?"),
+    ],
+)
+def test_a_wrong_shape_says_what_would_fit(layers, message):
+    with pytest.raises(ValueError, match=message):
+        pn.Sequential(*layers).output_shape((256, 1))
