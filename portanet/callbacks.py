@@ -1,4 +1,4 @@
-"""Callbacks: what happens beside training, at the ends of steps and epochs."""
+"""Callbacks: what happens beside training, before each step and after each epoch."""
 
 import csv
 import math
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from portanet.training import Trainer
 
 Row = dict[str, float]
+RISING = ("accuracy", "score", "f1", "precision", "recall")
 
 
 class Callback:
@@ -50,10 +51,11 @@ class _Monitor(Callback):
     """Follows one number of the history and counts the epochs since it was best."""
 
     def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float):
-        if mode not in ("min", "max", "auto"):
-            raise ValueError(f"mode must be 'min', 'max' or 'auto', got {mode!r}")
-        lower = mode == "min" or (mode == "auto" and monitor.endswith("loss"))
-        self.monitor, self.sign, self.min_delta = monitor, 1.0 if lower else -1.0, min_delta
+        if mode == "auto":
+            mode = "min" if monitor.endswith("loss") else "max" if monitor.endswith(RISING) else mode
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max' for monitor {monitor!r}, got {mode!r}")
+        self.monitor, self.sign, self.min_delta = monitor, 1.0 if mode == "min" else -1.0, min_delta
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         self.best, self.waited = math.inf, 0
@@ -81,7 +83,8 @@ class EarlyStopping(_Monitor):
     min_delta : float
         What counts as an improvement.
     mode : {"auto", "min", "max"}
-        Which way is better; by default a name that ends in "loss" should fall, another rise.
+        Which way is better; by default a name that ends in "loss" should fall, one in "accuracy", "score", "f1",
+        "precision" or "recall" rise.
 
     Examples
     --------
@@ -135,6 +138,10 @@ class LearningRate(Callback):
     """
 
     def __init__(self, schedule: Callable[[int], float], *, per: Literal["step", "epoch"] = "step"):
+        if not callable(schedule):
+            raise TypeError(
+                f"schedule must be a function of a step, got {schedule!r}: write ConstantRate({schedule!r})"
+            )
         if per not in ("step", "epoch"):
             raise ValueError(f"per must be 'step' or 'epoch', got {per!r}")
         self.schedule, self.per = schedule, per
@@ -144,7 +151,7 @@ class LearningRate(Callback):
 
     def on_step_begin(self, trainer: "Trainer") -> None:
         self.lr = self.schedule(len(trainer.history) if self.per == "epoch" else trainer.steps - self._first)
-        trainer.optimizer.set_lr(self.lr)
+        trainer.optimizer.lr = self.lr
 
     def on_epoch_end(self, trainer: "Trainer", row: Row) -> None:
         row["lr"] = self.lr
@@ -192,7 +199,7 @@ class ReduceOnPlateau(_Monitor):
         row["lr"] = self.lr
         if not self.improved(row) and self.waited >= self.patience:
             self.lr, self.waited = max(self.lr * self.factor, self.min_lr), 0
-            trainer.optimizer.set_lr(self.lr)
+            trainer.optimizer.lr = self.lr
 
 
 class CSVLogger(Callback):
@@ -217,10 +224,10 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
-        self.path.unlink(missing_ok=True)
+        self.path.write_text("")  # at once, so that a path that cannot be written to fails before training
 
     def on_epoch_end(self, trainer: "Trainer", row: Row) -> None:
-        first = not self.path.exists()
+        first = len(trainer.history) == 1
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file)
             if first:
@@ -231,6 +238,8 @@ class CSVLogger(Callback):
 def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
     """Return what reports progress: a bar on a terminal where tqdm is installed, else lines."""
     if not wanted:
+        return []
+    if sys.stderr is None:  # a program without a console
         return []
     if sys.stderr.isatty():
         try:

@@ -97,6 +97,11 @@ class KMeans(Estimator):
             raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all would start the same")
         self.init, self.tol, self.seed = init, tol, seed
 
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given, with the shape of an array of centres for the array."""
+        given = super().arguments()
+        return given if isinstance(self.init, str) else {**given, "init": f"array of shape {np.shape(self.init)}"}
+
     def fit(self, x: Any) -> Self:
         """
         Find the clusters of examples.
@@ -165,8 +170,9 @@ class KMeans(Estimator):
         xp, centres = backend.xp, self.cluster_centers_
         with backend.activate():
             origin = xp.astype(self._origin, xp.float64)
-            squares = [squares for _, squares in distance_blocks(examples, centres, origin)]
-            return like_input(backend, x, xp.astype(xp.sqrt(xp.concat(squares)), centres.dtype))
+            by_block = distance_blocks(examples, centres, origin)
+            pieces = [xp.astype(xp.sqrt(squares), centres.dtype) for _, squares in by_block]
+            return like_input(backend, x, xp.concat(pieces))
 
     def _start(self, data: "_Data", rng: np.random.Generator) -> Array:
         """Centres to begin with."""
@@ -207,7 +213,7 @@ def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
     centres = [xp.take(x, asarray(rng.integers(x.shape[0], size=1)), axis=0)]
     costs = costs_with(centres[0], xp.full_like(x[:, 0], math.inf))[:, 0]
     while len(centres) < n_clusters:
-        # In float64, so that the rounding of sums, which differs between devices, turns no draw into another.
+        # Rounding differs between devices; in float32 it would grow along the sum and turn draws into others.
         heights = xp.cumulative_sum(costs, dtype=xp.float64)
         drawn = heights[-1] * asarray(rng.random(2 + int(math.log(n_clusters))))
         places = xp.minimum(xp.searchsorted(heights, drawn, side="right"), x.shape[0] - 1)
@@ -224,12 +230,12 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
     xp, costs = data.backend.xp, []
     for _ in range(max_iter):
         sums, counts, cost = kernels.cluster_sums(data.x, centres, data.origin)
-        moved = _means(data.origin, centres, sums, counts)
+        moved = _means(sums, counts, centres, data.origin)
         read = data.backend.to_numpy(xp.concat([xp.stack([cost, _movement(centres, moved)]), counts]))
         costs.append(float(read[0]))
         movement, empty = float(read[1]), np.flatnonzero(read[2:] == 0)
         if empty.size:
-            moved = _means(data.origin, centres, *_filled(data, centres, sums, counts, empty))
+            moved = _means(*_filled(data, centres, sums, counts, empty), centres, data.origin)
             movement = float(_movement(centres, moved))
         centres = moved
         if movement <= data.tol:
@@ -238,7 +244,7 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
     return _Run(centres, labels, [*costs, float(xp.sum(_squares(data.x, centres, labels)))])
 
 
-def _means(origin: Array, centres: Array, sums: Array, counts: Array) -> Array:
+def _means(sums: Array, counts: Array, centres: Array, origin: Array) -> Array:
     """Mean of each cluster; an empty one keeps its centre."""
     xp = namespace(sums)
     counts = xp.expand_dims(counts, axis=1)

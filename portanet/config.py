@@ -8,6 +8,8 @@ as the call (``repr``), as JSON (:func:`to_json`), and as the object again (:fun
 import inspect
 from typing import Any, ClassVar
 
+import numpy as np
+
 
 class _Recorded(type):
     """Metaclass that keeps the arguments of each constructor call."""
@@ -15,12 +17,16 @@ class _Recorded(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__call__(*args, **kwargs)
         bound = inspect.signature(cls).bind(*args, **kwargs)
-        object.__setattr__(made, "_arguments", dict(bound.arguments))
+        bound.apply_defaults()  # a file must not change its meaning with a default
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in bound.arguments.items()}
+        object.__setattr__(made, "_arguments", plain)
         return made
 
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's own signature, which ``__call__`` above would hide from help and editors."""
+        if cls.__init__ is object.__init__:  # type: ignore[misc]  # which says that it takes anything
+            return inspect.Signature()
         signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of the class, never of an instance
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
@@ -29,8 +35,9 @@ class Configured(metaclass=_Recorded):
     """
     Base of everything that is described by the arguments of its constructor.
 
-    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these. A subclass
-    is registered under its name when it is defined, so users' own classes load again wherever they are imported.
+    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these; to change
+    one, construct again. A subclass is registered under its name when it is defined, so users' own classes load again
+    wherever they are imported.
     """
 
     _own: ClassVar[dict[str, type["Configured"]]] = {}
@@ -40,8 +47,10 @@ class Configured(metaclass=_Recorded):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         # Kept apart, so that a student's own `Linear` never stands in for PortaNet's in a file, nor the reverse.
-        registry = Configured._own if cls.__module__.startswith("portanet.") else Configured._users
-        registry[cls.__name__] = cls
+        if cls.__module__.startswith("portanet."):
+            Configured._own[cls.__name__] = cls
+        else:
+            Configured._users[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
     def arguments(self) -> dict[str, Any]:
         """What the constructor was given, by parameter name; a ``*name`` parameter holds a tuple."""
@@ -57,7 +66,7 @@ class Configured(metaclass=_Recorded):
                 shown += [repr(item) for item in value]
             elif parameter.default is parameter.empty:
                 shown.append(repr(value))
-            elif value != parameter.default:
+            elif value is not parameter.default and repr(value) != repr(parameter.default):
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -78,10 +87,13 @@ def to_json(value: Any) -> Any:
     """
     if isinstance(value, Configured):
         kind = type(value)
-        name = f"portanet.{kind.__name__}" if Configured._own.get(kind.__name__) is kind else kind.__name__
+        own = Configured._own.get(kind.__name__) is kind
+        name = f"portanet.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
         return {"type": name, **{key: to_json(item) for key, item in value.arguments().items()}}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(
@@ -108,14 +120,25 @@ def from_json(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     arguments = {key: from_json(item) for key, item in config.items() if key != "type"}
-    name = str(config.get("type"))
-    own = name.startswith("portanet.")
-    kind = (Configured._own if own else Configured._users).get(name.removeprefix("portanet."))
-    if kind is None:
-        raise ValueError(f"type {name!r} is unknown: import the module that defines this class before loading")
+    kind = _find(str(config.get("type")))
+    signature = inspect.signature(kind)
+    starred = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    items = arguments.pop(starred, ()) if starred else ()
     try:
-        parameters = inspect.signature(kind).parameters.values()
-        starred = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-        return kind(*arguments.pop(starred, ()), **arguments) if starred else kind(**arguments)
+        signature.bind(*items, **arguments)
     except TypeError as error:
-        raise ValueError(f"type {name!r} does not take these arguments ({error}): {arguments}") from error
+        raise ValueError(f"{kind.__name__} does not take these arguments ({error}): {arguments}") from error
+    return kind(*items, **arguments)
+
+
+def _find(name: str) -> type[Configured]:
+    """Find a registered class: PortaNet's, or a user's by its full name, or by its own where only one has it."""
+    if name.startswith("portanet."):
+        found = [kind for own, kind in Configured._own.items() if own == name.removeprefix("portanet.")]
+    else:
+        users, last = Configured._users, name.rpartition(".")[2]
+        found = [users[name]] if name in users else [kind for kind in users.values() if kind.__name__ == last]
+    if len(found) != 1:
+        how = "is unknown" if not found else "is ambiguous"
+        raise ValueError(f"type {name!r} {how}: import the module that defines this class, and no other of its name")
+    return found[0]

@@ -13,8 +13,8 @@ class PCA(Estimator):
     Principal components: the orthogonal directions along which examples vary most [1]_.
 
     They are the right singular vectors of the examples less their mean. Where there are more examples than features,
-    they are found as eigenvectors of the covariance matrix, which is summed in float64: this costs a tenth of the
-    decomposition of all examples, and loses the components whose standard deviation is below 1e-8 of the largest.
+    they are found as eigenvectors of the covariance matrix, which is summed in float64, block by block: this is several
+    times as fast, and loses only components whose standard deviation is below 1e-8 of the largest.
 
     Parameters
     ----------

@@ -90,6 +90,14 @@ class VarianceScaling(Initializer):
     fan: Literal["in", "average"] = "in"
     distribution: Literal["normal", "uniform"] = "normal"
 
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"scale must be positive, got {self.scale}")
+        if self.fan not in ("in", "average"):
+            raise ValueError(f"fan must be 'in' or 'average', got {self.fan!r}")
+        if self.distribution not in ("normal", "uniform"):
+            raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
+
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         *kernel, fan_in, fan_out = (1, *shape) if len(shape) == 1 else shape
         fan = math.prod(kernel) * (fan_in if self.fan == "in" else (fan_in + fan_out) / 2)

@@ -194,7 +194,15 @@ class Huber(ElementwiseLoss):
         return near * (r - 0.5 * near), lambda: near
 
 
-class BCE(ElementwiseLoss):
+class _BinaryLoss(ElementwiseLoss):
+    """Base of losses whose targets are probabilities, number by number."""
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
+
+
+class BCE(_BinaryLoss):
     """
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, from :class:`portanet.Sigmoid` say.
 
@@ -206,16 +214,12 @@ class BCE(ElementwiseLoss):
     np.float64(0.6931)
     """
 
-    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
-        super().check_target(xp, target, shape)
-        _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
-
     def compare(self, xp: Any, p: Array, t: Array) -> Terms:
         terms = -(t * xp.log(xp.maximum(p, TINY)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, TINY)))
         return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), TINY)
 
 
-class BCEWithLogits(ElementwiseLoss):
+class BCEWithLogits(_BinaryLoss):
     """
     Binary cross-entropy of scores: ``BCE(sigmoid(z), t)``, exact where the sigmoid saturates.
 
@@ -224,10 +228,6 @@ class BCEWithLogits(ElementwiseLoss):
     >>> BCEWithLogits()(np.asarray([[-1000.0, 1000.0]]), np.asarray([[0.0, 0.0]]))
     np.float64(500.0)
     """
-
-    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
-        super().check_target(xp, target, shape)
-        _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
 
     def compare(self, xp: Any, p: Array, t: Array) -> Terms:
         terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
@@ -290,7 +290,7 @@ class SoftmaxCrossEntropy(ClassificationLoss):
     label_smoothing : float
         Share of the target that is spread evenly over the classes, in [0, 1) [2]_.
     class_weights : sequence of float, optional
-        Weight of each class's part; the mean then divides by the sum of the examples' weights.
+        Weight of each class's part. For class indices, the mean then divides by the sum of the examples' weights.
     reduction : {"mean", "sum", "none"}
         See :class:`Loss`.
 
@@ -317,6 +317,8 @@ class SoftmaxCrossEntropy(ClassificationLoss):
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
         self.class_weights = None if class_weights is None else tuple(float(w) for w in class_weights)
+        if self.class_weights and not all(0 <= w < math.inf for w in self.class_weights):
+            raise ValueError(f"class_weights must not be negative, got {self.class_weights}")
         self._placed: Array = None  # the weights on the device of the last call
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
@@ -325,20 +327,27 @@ class SoftmaxCrossEntropy(ClassificationLoss):
         if self.label_smoothing:
             t = (1.0 - self.label_smoothing) * t + self.label_smoothing / prediction.shape[-1]
         if self.class_weights is not None:
+            if len(self.class_weights) != prediction.shape[-1]:
+                raise ValueError(
+                    f"class_weights has {len(self.class_weights)} weights for a prediction of "
+                    f"{prediction.shape[-1]} classes"
+                )
             t = t * self._weights(xp, prediction)
-        return -xp.sum(t * log_p, axis=-1), lambda: xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t
+        # A score of -inf, a class that is masked, has no part where its target is 0.
+        return -xp.sum(
+            t * xp.where(t > 0, log_p, 0.0), axis=-1
+        ), lambda: xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t
 
     def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
         if self.class_weights is None or target.ndim > terms.ndim:
             return super().divisor(xp, terms, target)
-        return xp.sum(kernels.one_hot(target, len(self.class_weights), terms.dtype) * self._placed)
+        return xp.sum(kernels.one_hot(target, len(self.class_weights), terms.dtype) * self._weights(xp, terms))
 
     def _weights(self, xp: Any, like: Array) -> Array:
         w = self._placed
         if type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
-            w = self._placed = xp.asarray(self.class_weights, dtype=like.dtype, device=like.device)
-        if w.shape != like.shape[-1:]:
-            raise ValueError(f"class_weights has {w.shape[0]} weights for a prediction of {like.shape[-1]} classes")
+            fill = ({"fill_value": w, "dtype": like.dtype, "device": like.device} for w in self.class_weights or ())
+            w = self._placed = xp.concat([xp.full((1,), **kwargs) for kwargs in fill])  # no upload in a step
         return w
 
 
@@ -347,6 +356,8 @@ LogSoftmaxCrossEntropy = SoftmaxCrossEntropy
 
 
 def _check_range(xp: Any, target: Array, high: float, rule: str) -> None:
+    if xp.isdtype(target.dtype, "bool"):
+        return
     low_found, high_found = float(xp.min(target)), float(xp.max(target))
     if low_found < 0 or high_found > high:
         raise ValueError(f"{rule}; the target reaches from {low_found:g} to {high_found:g}")

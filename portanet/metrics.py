@@ -15,7 +15,21 @@ from portanet.typing import Array
 
 def class_indices(values: Array) -> Array:
     """
-    Class indices: integers as they are, of scores or one-hot rows the place of the largest.
+    Class indices: of one axis as they are; of scores, probabilities or one-hot rows the place of the largest.
+
+    Parameters
+    ----------
+    values : array, shape (N,) or (N, C)
+        Indices, or scores.
+
+    Returns
+    -------
+    array of int, shape (N,)
+
+    Raises
+    ------
+    ValueError
+        If indices are no integers, or the scores are of fewer than 2 classes.
 
     Examples
     --------
@@ -23,14 +37,16 @@ def class_indices(values: Array) -> Array:
     array([1, 0])
     """
     xp = namespace(values)
-    if xp.isdtype(values.dtype, "integral"):
-        return values
-    if values.ndim < 2 or values.shape[-1] < 2:
-        raise ValueError(
-            f"scores of classes must have shape (N, C) with C of 2 or more, got {tuple(values.shape)}: "
-            f"binary_accuracy judges single outputs"
-        )
-    return xp.argmax(values, axis=-1)
+    if values.ndim != 1:
+        if values.ndim == 0 or values.shape[-1] < 2:
+            raise ValueError(
+                f"classes must be indices (N,) or scores (N, C) with C of 2 or more, got {tuple(values.shape)}: "
+                f"binary_accuracy judges single outputs"
+            )
+        return xp.argmax(values, axis=-1)
+    if not xp.isdtype(values.dtype, "integral"):
+        raise ValueError(f"class indices must be integers, got dtype {values.dtype}")
+    return values
 
 
 def accuracy(prediction: Array, target: Array) -> Array:
@@ -54,7 +70,8 @@ def accuracy(prediction: Array, target: Array) -> Array:
     >>> accuracy(np.asarray([[0.1, 0.9], [0.8, 0.2]]), np.asarray([1, 1]))
     np.float32(0.5)
     """
-    return _share(class_indices(prediction) == class_indices(target))
+    predicted, true = _both(prediction, target)
+    return _share(predicted == true)
 
 
 def binary_accuracy(prediction: Array, target: Array, threshold: float = 0.5) -> Array:
@@ -73,17 +90,19 @@ def binary_accuracy(prediction: Array, target: Array, threshold: float = 0.5) ->
     >>> binary_accuracy(np.asarray([[0.2, 0.9]]), np.asarray([[0.0, 0.0]]))
     np.float32(0.5)
     """
+    if prediction.shape != target.shape:
+        raise ValueError(f"target must have the shape of prediction, {prediction.shape}, got {target.shape}")
     return _share((prediction > threshold) == (target > threshold))
 
 
 def top_k_accuracy(prediction: Array, target: Array, k: int = 5) -> Array:
     """
-    Share of examples whose class is among the ``k`` best scores; a tie counts for the example.
+    Share of examples whose class is among the ``k`` best scores; of equal scores, the first classes are the best.
 
     Parameters
     ----------
     prediction : array of float, shape (N, C)
-        Scores.
+        Scores; an example whose class has the score NaN is a miss.
     target : array, shape (N,) or (N, C)
         Class indices, or one-hot rows.
     k : int
@@ -98,9 +117,13 @@ def top_k_accuracy(prediction: Array, target: Array, k: int = 5) -> Array:
     xp, n_classes = namespace(prediction), prediction.shape[-1]
     if not 1 <= k <= n_classes:
         raise ValueError(f"k must be from 1 to the number of classes, {n_classes}, got {k}")
-    true = kernels.one_hot(class_indices(target), n_classes, prediction.dtype)
-    score = xp.sum(prediction * true, axis=-1, keepdims=True)
-    return _share(xp.sum(xp.astype(prediction > score, xp.int32), axis=-1) < k)
+    _, true = _both(prediction, target)
+    right = kernels.one_hot(true, n_classes, xp.bool)
+    score = xp.sum(xp.where(right, prediction, 0.0), axis=-1, keepdims=True)
+    before = xp.arange(n_classes, device=prediction.device) < xp.expand_dims(true, axis=-1)
+    ahead = (prediction > score) | ((prediction == score) & before)
+    hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
+    return _share(hits & (score[..., 0] == score[..., 0]))
 
 
 def confusion_matrix(prediction: Array, target: Array, n_classes: int | None = None) -> Array:
@@ -133,8 +156,9 @@ def confusion_matrix(prediction: Array, target: Array, n_classes: int | None = N
             raise ValueError("n_classes must be given where prediction and target are class indices")
         n_classes = int(scores.shape[-1])
     # A matrix product of one-hot rows counts without a scatter; float32 counts exactly up to 16.7 million a cell.
-    rows = kernels.one_hot(class_indices(target), n_classes, xp.float32)
-    columns = kernels.one_hot(class_indices(prediction), n_classes, xp.float32)
+    predicted, true = _both(prediction, target)
+    rows = kernels.one_hot(true, n_classes, xp.float32)
+    columns = kernels.one_hot(predicted, n_classes, xp.float32)
     return xp.astype(xp.matmul(xp.matrix_transpose(rows), columns), xp.int64)
 
 
@@ -260,6 +284,8 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     np.float32(0.5)
     """
     xp, n, classes = namespace(x), x.shape[0], class_indices(target)
+    if classes.shape[0] != n:
+        raise ValueError(f"target holds {classes.shape[0]} examples and x {n}: give as many")
     if not 1 <= k < n:
         raise ValueError(f"k must be from 1 to {n - 1}, one less than the examples, got {k}")
     index, start = xp.arange(n, device=x.device), 0
@@ -270,7 +296,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
         for _ in range(k):  # a sort would take longer than a few searches
             left = xp.where(index == xp.expand_dims(nearest, axis=1), math.inf, left)
             nearest = xp.argmin(left, axis=1)
-            hits += xp.sum(xp.take(classes, nearest) == xp.take(classes, own), dtype=xp.float64)
+            hits += xp.sum(xp.astype(xp.take(classes, nearest) == xp.take(classes, own), xp.float64))
         start += rows.shape[0]
     return xp.astype(hits / (n * k), xp.float32)
 
@@ -296,9 +322,19 @@ def psnr(x: Array, y: Array, peak: float = 1.0) -> Array:
     >>> psnr(np.zeros((2, 2)), np.full((2, 2), 0.1)).round(6)
     np.float64(20.0)
     """
+    if x.shape != y.shape:
+        raise ValueError(f"y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
     xp = namespace(x)
     error = xp.mean((x - y) ** 2) / peak**2
     return xp.where(error > 0, -10.0 * xp.log10(xp.where(error > 0, error, 1.0)), math.inf)
+
+
+def _both(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """Class indices of both, as many of one as of the other."""
+    predicted, true = class_indices(prediction), class_indices(target)
+    if predicted.shape != true.shape:
+        raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not fit together")
+    return predicted, true
 
 
 def _share(hits: Array) -> Array:

@@ -6,12 +6,16 @@ operations on whole arrays. Everything that changes stays on the device: the lea
 such as β₁ᵗ are kept as arrays, so that a recorded step sees new values.
 """
 
+import math
 from typing import Any, Self
 
 from portanet.config import Configured
 from portanet.layers.base import Layer
 from portanet.parameters import ParameterBuffer
 from portanet.typing import Array
+
+TINY = 1e-30
+"""What a gradient is at least taken to be where it is divided by."""
 
 
 class Optimizer(Configured):
@@ -21,7 +25,7 @@ class Optimizer(Configured):
     Parameters
     ----------
     lr : float
-        Learning rate; a schedule changes it with :meth:`set_lr`.
+        Learning rate; a schedule sets it anew.
     weight_decay : float
         Adds ``weight_decay w`` to the gradient.
     clip_norm : float, optional
@@ -48,25 +52,39 @@ class Optimizer(Configured):
     True
     """
 
-    buffer: ParameterBuffer
+    buffer: ParameterBuffer | None = None
 
     def __init__(self, lr: float, *, weight_decay: float = 0.0, clip_norm: float | None = None):
-        if not lr > 0:
+        if not 0 < lr < math.inf:
             raise ValueError(f"lr must be positive, got {lr}")
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
-        self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
+        self._lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
         self.state: dict[str, Array] = {}
 
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a fresh state."""
         self.buffer = net.buffer
         with self.buffer.backend.activate():
-            self._rate = self._scalar(self.lr)
+            self._rate = self._scalar(self.buffer, self.lr)
             self.state = self.new_state(self.buffer.xp, self.buffer.data)
         return self
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; setting it changes an array on the device, from the next step on."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"lr must not be negative, got {lr}")
+        if lr != self._lr and self.buffer is not None:
+            with self.buffer.backend.activate():
+                self._rate[...] = lr
+        self._lr = lr
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         """Return the state before the first step: arrays that :meth:`update` changes in place."""
@@ -77,27 +95,37 @@ class Optimizer(Configured):
         raise NotImplementedError
 
     def step(self) -> None:
-        """Change the parameters by their gradients."""
-        xp, data, grad, lr = self.buffer.xp, self.buffer.data, self.buffer.grad, self._rate
-        if self.clip_norm is not None:
-            norm = xp.sqrt(xp.sum(grad * grad))
-            grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
-        if self.weight_decay:
-            grad = self.decay(data, grad, lr)
-        self.update(xp, data, grad, lr)
+        """
+        Change the parameters by their gradients.
+
+        Raises
+        ------
+        RuntimeError
+            If the optimizer is not bound, or the network's weights have moved since.
+        """
+        buffer = self.buffer
+        if buffer is None or not buffer.current:
+            raise RuntimeError(
+                "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
+            )
+        with buffer.backend.activate():
+            xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
+            if self.clip_norm is not None:
+                largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
+                norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
+                grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
+            if self.weight_decay:
+                grad = self.decay(data, grad, lr)
+            self.update(xp, data, grad, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array) -> Array:
         """Return the gradient with the weight decay in it."""
         return grad + self.weight_decay * data
 
-    def set_lr(self, lr: float) -> None:
-        """Change the learning rate from the next step on, in place on the device."""
-        self.lr = lr
-        self._rate[...] = lr
-
-    def _scalar(self, value: float) -> Array:
-        data = self.buffer.data  # of the buffer's dtype: 0-d arrays promote
-        return self.buffer.xp.full((), value, dtype=data.dtype, device=data.device)
+    @staticmethod
+    def _scalar(buffer: ParameterBuffer, value: float) -> Array:
+        """A number on the device, of the buffer's dtype: 0-d arrays promote."""
+        return buffer.xp.full((), value, dtype=buffer.data.dtype, device=buffer.data.device)
 
 
 class SGD(Optimizer):
@@ -135,6 +163,8 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
         if nesterov and not momentum:
             raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
         self.momentum, self.nesterov = momentum, nesterov
@@ -160,13 +190,13 @@ class RMSprop(Optimizer):
     lr : float
         Learning rate.
     rho : float
-        Share of the running mean that is kept each step.
+        Share of the running mean that is kept each step. The defaults are those of Keras.
     momentum : float
         Of the divided gradient.
     centered : bool
         Divide by the standard deviation instead: subtract the squared running mean of the gradient [2]_.
     eps : float
-        Added to the root.
+        Added to the root, as in PyTorch.
     weight_decay, clip_norm : float
         See :class:`Optimizer`.
 
@@ -193,6 +223,8 @@ class RMSprop(Optimizer):
         clip_norm: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        if not (0 <= rho < 1 and 0 <= momentum < 1):
+            raise ValueError(f"rho and momentum must be in [0, 1), got {rho} and {momentum}")
         self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, eps
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
@@ -251,25 +283,25 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must be in [0, 1), got {betas}")
         self.betas, self.eps = betas, eps
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {
             "mean": xp.zeros_like(like),
             "square": xp.zeros_like(like),
-            "decay1": self._scalar(1.0),  # β₁ᵗ and β₂ᵗ
-            "decay2": self._scalar(1.0),
+            "step": xp.zeros((), dtype=like.dtype, device=like.device),
         }
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        (b1, b2), state = self.betas, self.state
-        mean, square = state["mean"], state["square"]
-        state["decay1"] *= b1
-        state["decay2"] *= b2
+        (b1, b2), mean, square, t = self.betas, self.state["mean"], self.state["square"], self.state["step"]
+        t += 1.0
         mean += (1 - b1) * (grad - mean)
         square += (1 - b2) * (grad * grad - square)
-        root = xp.sqrt(square / (1.0 - state["decay2"])) + self.eps
-        data -= (lr / (1.0 - state["decay1"])) * mean / root
+        # 1 - βᵗ, exact in float32 also for a β near 1
+        correction1, correction2 = (-xp.expm1(t * math.log(b)) if b else 1.0 for b in (b1, b2))
+        data -= (lr / correction1) * mean / (xp.sqrt(square / correction2) + self.eps)
 
 
 class AdamW(Adam):

@@ -45,6 +45,8 @@ class Parameter:
     grad: Array
 
     def __init__(self, shape: Shape, init: Initializer):
+        if not callable(init):
+            raise TypeError(f"init must be an Initializer, got {init!r}: take one of portanet.initializers")
         self.shape, self.init = shape, init
         self.size = math.prod(shape)
         self.buffer: ParameterBuffer | None = None
@@ -52,10 +54,26 @@ class Parameter:
 
     def place(self, buffer: "ParameterBuffer", offset: int) -> None:
         """Make ``data`` and ``grad`` views of a buffer, from an offset on."""
+        self.release()
         self.buffer, self.offset = buffer, offset
         here = slice(offset, offset + self.size)
-        self.data = buffer.xp.reshape(buffer.data[here], self.shape)
-        self.grad = buffer.xp.reshape(buffer.grad[here], self.shape)
+        self.data = buffer.xp.reshape(buffer.data[here], self.shape, copy=False)
+        self.grad = buffer.xp.reshape(buffer.grad[here], self.shape, copy=False)
+
+    def release(self) -> None:
+        """Leave the buffer, which then is no longer that of its network: an optimizer must not go on with it."""
+        if self.buffer is not None:
+            self.buffer.deserted = True
+            self.buffer = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Parameter":
+        """Copy the values into a buffer of its own: copied views would no longer share the network's."""
+        twin = Parameter(self.shape, self.init)
+        if self.buffer is not None:
+            ParameterBuffer([twin], self.buffer.backend, dtype=self.buffer.dtype)
+            with self.buffer.backend.activate():
+                twin.data[...] = self.data
+        return twin
 
     def accumulate(self, grad: Array) -> None:
         """Add to the gradient, in place."""
@@ -90,11 +108,18 @@ class State:
     def __init__(self, init: Callable[[np.random.Generator], np.ndarray]):
         self.init = init
         self.backend: Backend | None = None
+        self.dtype = "float32"  # of the network; integers keep their own
 
     def place(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
         """Put values on a backend, copied, since layers change a state in place."""
-        self.backend = backend
+        self.backend, self.dtype = backend, dtype
         self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "State":
+        twin = State(self.init)
+        if self.backend is not None:
+            twin.place(self.backend, self.backend.to_numpy(self.data), self.dtype)
+        return twin
 
     def __getattr__(self, name: str) -> Any:
         if name == "data":
@@ -106,7 +131,8 @@ class ParameterBuffer:
     """
     The parameters of a network in one flat array, their gradients in another.
 
-    Parameters that have values keep them; the others are drawn, in order, from ``rng``.
+    Parameters that have values keep them; the others are drawn, each from a stream of its own, so that a layer that is
+    added later neither repeats nor changes what the others drew.
 
     Parameters
     ----------
@@ -114,8 +140,8 @@ class ParameterBuffer:
         In the order of the network.
     backend : Backend
         Where the arrays live.
-    rng : numpy.random.Generator
-        Source of the initial values.
+    seed : int
+        Of the initial values.
     dtype : {"float32", "float64"}
         Values are drawn in float64 and rounded to it.
 
@@ -135,14 +161,18 @@ class ParameterBuffer:
         self,
         parameters: Iterable[Parameter],
         backend: Backend,
-        rng: np.random.Generator,
+        seed: int = 0,
         dtype: str = "float32",
     ):
         self.parameters = list(parameters)
         self.root = self
         self.backend, self.xp, self.dtype = backend, backend.xp, dtype
+        self.deserted = False
         values = [
-            p.init(p.shape, rng) if p.buffer is None else p.buffer.backend.to_numpy(p.data) for p in self.parameters
+            p.init(p.shape, np.random.default_rng([0, seed, i]))
+            if p.buffer is None
+            else p.buffer.backend.to_numpy(p.data)
+            for i, p in enumerate(self.parameters)
         ]
         flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
         with backend.activate():
@@ -175,9 +205,10 @@ class ParameterBuffer:
         part.data, part.grad = whole.data[start:end], whole.grad[start:end]
         return part
 
-    def holds(self, parameters: list[Parameter]) -> bool:
-        """Whether these are the parameters that live here, and still do."""
-        return self.parameters == parameters and all(p.buffer is self.root for p in parameters)
+    @property
+    def current(self) -> bool:
+        """Whether the parameters still live here, and have not moved to another buffer."""
+        return not self.root.deserted
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""

@@ -6,7 +6,7 @@ Nothing in it is code: reading a file calls the constructors of registered class
 
 import json
 import os
-import tempfile
+import secrets
 from os import PathLike
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def save(net: Layer, path: str | PathLike[str]) -> None:
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
     metadata = {"format": "portanet 1", "architecture": json.dumps(net.to_json()), "dtype": net.buffer.dtype}
-    _write_atomically(Path(path), to_bytes(arrays, metadata))
+    write_atomically(Path(path), to_bytes(arrays, metadata))
 
 
 def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> Layer:
@@ -77,16 +77,26 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     return net
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that the name never stands for half a file."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_atomically(path: Path, content: bytes) -> None:
+    """
+    Write beside the target and rename, so that the name never stands for half a file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or ``path`` is something else than a file; it names ``path``.
+    """
+    path = Path(os.path.realpath(path))  # what a link points to, not the link
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file: choose another path")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file:
             file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private; a saved network is as any other file
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -14,6 +14,11 @@ from portanet.config import Configured
 class Schedule(Configured):
     """A learning rate for every step."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "every"):
+            if (count := getattr(self, name, 1)) < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+
     def __call__(self, step: int) -> float:
         """Return the learning rate after ``step`` steps, from 0 on."""
         raise NotImplementedError

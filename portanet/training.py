@@ -1,6 +1,5 @@
 """Training: one step, many epochs, and what comes of them."""
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import wraps
@@ -11,7 +10,7 @@ import numpy as np
 from portanet.backends import Backend
 from portanet.callbacks import Callback, progress_callbacks
 from portanet.history import History
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, check_count, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.typing import Array
@@ -99,14 +98,16 @@ class Trainer:
         device: str | Backend | None = None,
         seed: int = 0,
     ):
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
         if loss.reduction == "none":
             raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
-        if not net.initialized:
-            net.initialize(seed, device=device)
-        elif device is not None:
-            net.to(device)
+        check_layer(net)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+        self.metrics = _named(metrics)
+        net.to(device, seed=seed)
         self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
-        self.metrics = dict(metrics) if isinstance(metrics, Mapping) else {m.__name__: m for m in metrics}
         self.history = History()
         self.steps = 0
         self._buffer = net.buffer
@@ -135,7 +136,7 @@ class Trainer:
         array, shape ()
             The loss before the change, on the device.
         """
-        self._check_buffer()
+        self._check_optimizer()
         return self._step(x, target)[0]
 
     @_on_device
@@ -163,13 +164,14 @@ class Trainer:
         epochs : int
             Passes over the data.
         batch_size : int
-            Examples a step; the last batch may be shorter.
+            Examples a step; the last batch may be shorter. A single example that is left over joins the batch before,
+            since some layers need more than one to train on.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
         validation : tuple (x, target), optional
             Data to evaluate after each epoch, reported as ``val_...``.
         callbacks : sequence of Callback
-            Called at the ends of steps and epochs.
+            Called before each step and after each epoch.
         progress : bool
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
 
@@ -185,24 +187,30 @@ class Trainer:
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         """
-        epochs, batch_size = _count("epochs", epochs), _count("batch_size", batch_size)
+        epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         self._check_buffer()
         x, target = self._checked(x, target)
+        if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+            raise ValueError("validation must be a pair (x, target)")
         held_out = None if validation is None else self._checked(*validation, name="validation ")
+        if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
+            raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
+        self._check_metrics(x, target)
         calls = [*callbacks, *progress_callbacks(progress, epochs, steps=-(-x.shape[0] // batch_size))]
-        self.history, self._stopped = History(), False
+        history = self.history = History()
+        self._stopped = False
         with ExitStack() as at_end:
             for call in calls:
                 at_end.callback(call.on_fit_end, self)
                 call.on_fit_begin(self)
-            while len(self.history) < epochs and not self._stopped:
+            while len(history) < epochs and not self._stopped:
                 row = self.epoch(x, target, batch_size=batch_size, shuffle=shuffle, callbacks=calls)
                 if held_out is not None:
                     row |= {f"val_{name}": value for name, value in self._scores(*held_out).items()}
-                self.history.append(row)
+                history.append(row)
                 for call in calls:
                     call.on_epoch_end(self, row)
-        return self.history
+        return history
 
     @_on_device
     def epoch(
@@ -219,27 +227,30 @@ class Trainer:
         xp, n = self.backend.xp, x.shape[0]
         before = self.snapshot()
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
-        starts = range(0, n, batch_size)
+        starts = list(range(0, n, batch_size))
+        if n - starts[-1] == 1 and len(starts) > 1:
+            starts.pop()
+        ends = [*starts[1:], n]
         values = xp.zeros((len(starts), 1 + len(self.metrics)), dtype=x.dtype, device=x.device)
         order = self.backend.asarray(self._shuffle.permutation(n)) if shuffle else None
-        for i, start in enumerate(starts):
-            here = slice(start, min(start + batch_size, n))
+        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            here = slice(start, end)
             batch, wanted = (a[here, ...] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
             for call in stepping:
                 call.on_step_begin(self)
             values[i, 0], prediction = self._step(batch, wanted)
             for j, metric in enumerate(self.metrics.values(), start=1):
                 values[i, j] = xp.astype(metric(prediction, wanted), x.dtype, copy=False)
-        host = self.backend.to_numpy(values).astype("float64")  # the only read of the epoch
+        host = self.backend.to_numpy(values).astype("float64")  # after the last step: none of them reads anything
         self._check_finite(host[:, 0], before)
-        share = np.minimum(batch_size, n - np.asarray(starts)) / n
+        share = (np.asarray(ends) - np.asarray(starts)) / n
         averages = dict(zip(("loss", *self.metrics), (share @ host).tolist(), strict=True))
         if self.loss.reduction == "sum":
             averages["loss"] = float(np.sum(host[:, 0]))
         return averages
 
     @_on_device
-    def evaluate(self, x: Any, target: Any) -> dict[str, float]:
+    def evaluate(self, x: Any, target: Any, *, batch_size: int = 1000) -> dict[str, float]:
         """
         Loss and metrics of inference.
 
@@ -247,13 +258,15 @@ class Trainer:
         ----------
         x, target : array_like
             As for :meth:`fit`.
+        batch_size : int
+            How many examples at a time: bounds the memory.
 
         Returns
         -------
         dict
             ``"loss"`` and each metric by name.
         """
-        return self._scores(*self._checked(x, target))
+        return self._scores(*self._checked(x, target), batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Outputs for many inputs: :meth:`Layer.predict` of the network."""
@@ -296,18 +309,28 @@ class Trainer:
         self.steps += 1
         return value, prediction
 
-    def _scores(self, x: Array, target: Array) -> dict[str, float]:
-        prediction = self.net.predict(x)
+    def _scores(self, x: Array, target: Array, batch_size: int = 1000) -> dict[str, float]:
+        prediction = self.net.predict(x, batch_size=batch_size)
         scores = {"loss": self.loss(prediction, target)}
         scores |= {name: metric(prediction, target) for name, metric in self.metrics.items()}
         return {name: float(value) for name, value in scores.items()}
 
-    def _check_buffer(self) -> None:
-        if self.net.buffer is not self._buffer:
+    def _check_optimizer(self) -> None:
+        """Refuse to train what is no longer the network; a comparison or two, so that each step can afford it."""
+        if self.optimizer.buffer is not self._buffer:
             raise RuntimeError(
-                "the network's weights have moved since this Trainer was made (by to, initialize, append or pop): "
-                "make a new Trainer"
+                f"{self.optimizer!r} was bound to another network since: give each Trainer one of its own"
             )
+        if not self._buffer.current:
+            raise RuntimeError(
+                "the network's weights have moved since this Trainer was made (by to, initialize, append, or another "
+                "network with the same layers): make a new Trainer"
+            )
+
+    def _check_buffer(self) -> None:
+        self._check_optimizer()
+        if self.net.parameters() != self._buffer.parameters:
+            raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
 
     def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
         xp = self.backend.xp
@@ -316,10 +339,13 @@ class Trainer:
             return
         self.restore(before)
         epoch = len(self.history) + 1
-        what = f"the loss became {losses[bad[0]]} at step {bad[0] + 1}" if bad.size else "a weight became infinite"
+        what = (
+            f"the loss became {losses[bad[0]]} at step {bad[0] + 1} of epoch {epoch}"
+            if bad.size
+            else f"a weight was no longer finite after step {len(losses)}, the last of epoch {epoch}"
+        )
         raise Diverged(
-            f"{what} of epoch {epoch}; the weights are those from before this epoch: "
-            f"try a lower learning rate or clip_norm",
+            f"{what}; the weights are those from before this epoch: try a lower learning rate or clip_norm",
             self.history,
         )
 
@@ -339,6 +365,16 @@ class Trainer:
             raise ValueError(f"{name}data do not fit: {error}") from None
         return x, target
 
+    def _check_metrics(self, x: Array, target: Array) -> None:
+        """Try the metrics on an example or two, so that one that does not fit fails before training."""
+        if not self.metrics:
+            return
+        prediction, target = self.net.forward(x[:2, ...]), target[:2, ...]
+        for name, metric in self.metrics.items():
+            value = metric(prediction, target)
+            if not isinstance(value, self.backend.array_type) and not hasattr(value, "dtype"):
+                raise TypeError(f"metric {name!r} must give an array of shape (), got {value!r}")
+
     def _numbers(self, name: str, values: Any) -> Array:
         if not hasattr(values, "device"):
             values = np.asarray(values)
@@ -352,11 +388,15 @@ class Trainer:
         return array
 
 
-def _count(name: str, value: Any) -> int:
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return count
+def _named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """Metrics by name; a name must tell one from all others, and from the loss."""
+    pairs = (
+        list(metrics.items()) if isinstance(metrics, Mapping) else [(getattr(m, "__name__", ""), m) for m in metrics]
+    )
+    names = ["loss", *(name for name, _ in pairs)]
+    for name, metric in pairs:
+        if not name or not name.isidentifier() or names.count(name) > 1:
+            raise ValueError(
+                f"metric {metric!r} needs a name of its own, got {name!r}: give a mapping, {{'name': metric}}"
+            )
+    return dict(pairs)

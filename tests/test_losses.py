@@ -92,3 +92,16 @@ def test_class_weights_must_be_one_a_class():
 def test_float32_is_within_a_few_roundings_of_float64(loss, prediction, target):
     exact, rounded = (np.asarray(loss(prediction.astype(dtype), target)) for dtype in ("float64", "float32"))
     np.testing.assert_allclose(rounded, exact, rtol=2e-5, atol=1e-5)
+
+
+def test_a_masked_class_has_no_part(backend):
+    z = backend.asarray(np.asarray([[0.0, -np.inf, 0.0]]))
+    value, pullback = pn.SoftmaxCrossEntropy().vjp(z, backend.asarray(np.asarray([0])))
+    assert float(value) == pytest.approx(np.log(2))
+    np.testing.assert_allclose(backend.to_numpy(pullback()), [[-0.5, 0.0, 0.5]])
+
+
+def test_class_weights_are_checked():
+    for weights in ((1.0, -1.0), (1.0, float("nan"))):
+        with pytest.raises(ValueError, match="class_weights must not be negative"):
+            pn.SoftmaxCrossEntropy(class_weights=weights)

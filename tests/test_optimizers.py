@@ -38,7 +38,7 @@ def test_the_learning_rate_changes_in_place(backend):
     optimizer = pn.SGD(1.0).bind(net)
     net.buffer.grad[...] = 1.0
     optimizer.step()
-    optimizer.set_lr(0.25)
+    optimizer.lr = 0.25
     optimizer.step()
     assert float(net.buffer.data[0]) == -1.25
     assert optimizer.lr == 0.25
@@ -57,6 +57,8 @@ def test_binding_starts_anew(backend):
         (lambda: pn.Adam(float("nan")), "lr must be positive, got nan"),
         (lambda: pn.SGD(0.1, nesterov=True), "nesterov=True needs a momentum"),
         (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
+        (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be in \[0, 1\), got \(1.0, 0.9\)"),
+        (lambda: pn.SGD(0.1, momentum=-3), r"momentum must be in \[0, 1\), got -3"),
         (lambda: pn.Adam(weight_decay=-1), "weight_decay must not be negative, got -1"),
     ],
 )
@@ -67,3 +69,36 @@ def test_settings_are_checked(build, message):
 
 def test_repr_is_the_constructor_call():
     assert repr(pn.SGD(0.1, momentum=0.9, nesterov=True)) == "SGD(lr=0.1, momentum=0.9, nesterov=True)"
+
+
+def test_an_optimizer_of_two_networks_is_refused():
+    optimizer = pn.SGD(0.1)
+    first, second = (pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), optimizer) for _ in range(2))
+    x = np.ones((4, 1), "float32")
+    second.step(x, x)
+    for train in (lambda: first.step(x, x), lambda: first.fit(x, x, progress=False)):
+        with pytest.raises(RuntimeError, match="bound to another network since: give each Trainer one of its own"):
+            train()
+
+
+def test_a_step_without_weights_or_with_those_of_the_past_is_refused():
+    with pytest.raises(RuntimeError, match=r"bind\(net\)"):
+        pn.SGD(0.1).step()
+    net = pn.Linear(1, 1).initialize()
+    optimizer = pn.SGD(0.1).bind(net)
+    net.to(dtype="float64")
+    with pytest.raises(RuntimeError, match=r"moved .*bind\(net\)"):
+        optimizer.step()
+
+
+def test_a_gradient_whose_square_overflows_is_clipped():
+    step = after_one_step(pn.SGD(1.0, clip_norm=1.0), pn.get_backend("cpu"), [3e200, 4e200])
+    np.testing.assert_allclose(step, [-0.6, -0.8])
+
+
+def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
+    net = pn.Linear(1, 1, bias=False, init=pn.initializers.ones).initialize()
+    optimizer = pn.Adam(0.1, betas=(0.9, 0.99999)).bind(net)
+    net.buffer.grad[...] = 1.0
+    optimizer.step()
+    np.testing.assert_allclose(net.buffer.data, 0.9, rtol=1e-6)

@@ -82,8 +82,8 @@ def test_every_example_is_seen_once_an_epoch_in_an_order_of_the_seed():
         trainer = pn.Trainer(Watching(1, 1), pn.MSELoss(), pn.SGD(1e-9), seed=seed)
         numbers = np.arange(10.0).reshape(10, 1)
         trainer.fit(numbers, numbers, epochs=2, batch_size=3, shuffle=shuffle, progress=False)
-        assert [len(batch) for batch in seen] == [3, 3, 3, 1] * 2
-        return [np.concatenate(seen[:4]), np.concatenate(seen[4:])]
+        assert [len(batch) for batch in seen] == [3, 3, 4] * 2  # the example that is left over joins
+        return [np.concatenate(seen[:3]), np.concatenate(seen[3:])]
 
     seen: list[np.ndarray] = []
     first, second = orders(seed=0)
@@ -177,7 +177,7 @@ def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
 
         def on_step_begin(self, trainer):
             if trainer.steps == 2 * 5 + 3:
-                trainer.optimizer.set_lr(1e38)
+                trainer.optimizer.lr = 1e38
 
         def on_epoch_end(self, trainer, row):
             self.weights = trainer.net.get_weights()
@@ -193,7 +193,7 @@ def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
 def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(1e38))
     before = trainer.net.get_weights()
-    with pytest.raises(pn.Diverged, match="a weight became infinite"):
+    with pytest.raises(pn.Diverged, match="a weight was no longer finite after step 1, the last of epoch 1"):
         trainer.fit(np.full((4, 1), 1e3), np.zeros((4, 1)), batch_size=4, progress=False)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before["weight"])
 
@@ -227,3 +227,42 @@ def test_on_a_terminal_progress_is_a_bar(tmp_path):
     assert "3/3" in shown
     assert "epoch 3/3" in shown
     assert "step/s" in shown
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"loss": pn.accuracy}, [pn.accuracy, pn.accuracy], [lambda p, t: p], ["accuracy"]],
+    ids=["loss", "twice", "lambda", "name"],
+)
+def test_a_metric_needs_a_name_of_its_own(metrics):
+    with pytest.raises(ValueError, match=r"needs a name of its own.*give a mapping"):
+        pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(), metrics=metrics)
+
+
+def test_a_metric_that_does_not_fit_fails_before_training():
+    net = pn.Linear(4, 1).initialize()
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(), metrics=[pn.accuracy])
+    before = net.get_weights()["weight"]
+    with pytest.raises(ValueError, match="binary_accuracy judges single outputs"):
+        trainer.fit(X, X[:, :1], progress=False)
+    np.testing.assert_array_equal(net.get_weights()["weight"], before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((pn.Linear, pn.MSELoss(), pn.SGD()), "must be Layer objects"),
+        ((pn.Linear(1, 1), pn.MSELoss, pn.SGD()), "loss must be a Loss object"),
+        ((pn.Linear(1, 1), pn.MSELoss(), "adam"), "optimizer must be an Optimizer object, got 'adam'"),
+    ],
+)
+def test_classes_and_names_are_no_objects(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        pn.Trainer(*arguments)
+
+
+@pytest.mark.parametrize("n", [33, 65])
+def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
+    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3)), pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    history = trainer.fit(X[:n], LABELS[:n], batch_size=32, epochs=2, progress=False)
+    assert len(history) == 2

@@ -12,6 +12,7 @@ import portanet
 from experiments.frame.record import Experiment
 from experiments.frame.run import Figures, Run
 from portanet.backends import Backend
+from portanet.persistence import write_atomically
 
 LIBRARIES = ("numpy", "array_api_compat", "matplotlib", "sklearn", "skimage", "cupy", "torch", "array_api_strict")
 
@@ -61,9 +62,9 @@ def carry_out(
     del result["reported"]  # it stands beside the figures
     folder.mkdir(parents=True, exist_ok=True)
     for name, png in run.pictures.items():
-        _write_atomically(folder / name, png)
+        write_atomically(folder / name, png)
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    _write_atomically(folder / "result.json", f"{text}\n".encode())
+    write_atomically(folder / "result.json", f"{text}\n".encode())
     return result
 
 
@@ -84,13 +85,3 @@ def _compare(figures: Figures, experiment: Experiment, *, judge: bool) -> dict[s
 def _versions() -> dict[str, str]:
     used = {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}
     return {"python": platform.python_version(), "portanet": portanet.__version__, **used}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that the name never stands for half a file."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

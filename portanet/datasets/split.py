@@ -49,7 +49,7 @@ def split(
     n = x.shape[0]
     if target.shape[0] != n:
         raise ValueError(f"target holds {target.shape[0]} examples and x {n}: give as many")
-    held_out = round(share * n)
+    held_out = round(share * n) if 0 < share < 1 else 0
     if not 0 < held_out < n:
         raise ValueError(f"share must leave examples in both parts, got {share} of {n} examples")
     order = np.random.default_rng(seed).permutation(n)
@@ -58,9 +58,8 @@ def split(
     wanted = share * counts
     quotas = np.floor(wanted).astype(int)
     quotas[np.argsort(quotas - wanted, kind="stable")[: held_out - quotas.sum()]] += 1  # the largest remainders
-    validation = [order[classes == c][:quota] for c, quota in enumerate(quotas)]
     held = np.zeros(n, dtype=bool)
-    held[np.concatenate(validation)] = True
+    held[np.concatenate([order[classes == c][:quota] for c, quota in enumerate(quotas)])] = True
     train, validation = np.flatnonzero(~held), np.flatnonzero(held)
     return _take(x, train), _take(target, train), _take(x, validation), _take(target, validation)
 

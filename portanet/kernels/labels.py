@@ -11,5 +11,5 @@ from portanet.typing import Array
 def one_hot(labels: Array, n_classes: int, dtype: Any) -> Array:
     """Rows of a unit matrix, shape (*labels.shape, n_classes); an index out of range gives zeros."""
     xp = namespace(labels)
-    classes = xp.arange(n_classes, dtype=labels.dtype, device=labels.device)
-    return xp.astype(xp.expand_dims(labels, axis=-1) == classes, dtype)
+    classes = xp.arange(n_classes, dtype=xp.int64, device=labels.device)  # a small type of labels would wrap
+    return xp.astype(xp.expand_dims(xp.astype(labels, xp.int64, copy=False), axis=-1) == classes, dtype)

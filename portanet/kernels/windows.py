@@ -7,6 +7,7 @@ Arrays are channels-last, (N, *space, C). Every tuple here has one entry a spati
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Literal, TypeAlias
 
 from portanet.backends import namespace
@@ -27,9 +28,9 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     (2, 2, 2)
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
-    if len(values) != n_axes or not all(isinstance(v, int) and v >= least for v in values):
+    if len(values) != n_axes or not all(isinstance(v, Integral) and v >= least for v in values):
         raise ValueError(f"{name} must be a number of at least {least}, or {n_axes} of them, got {value!r}")
-    return values
+    return tuple(map(int, values))
 
 
 def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:

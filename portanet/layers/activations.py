@@ -128,8 +128,9 @@ class GELU(Activation):
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
         if self.approximate:
             c = math.sqrt(2 / math.pi)
-            t = xp.tanh(c * (x + 0.044715 * x * x * x))
-            return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x))
+            z = xp.minimum(xp.maximum(x, -16.0), 16.0)  # tanh is 1 long before, and no power of z overflows
+            t = xp.tanh(c * (z + 0.044715 * z * z * z))
+            return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z))
         cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
         return x * cdf, lambda: cdf + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 

@@ -1,5 +1,7 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
+import copy
+import operator
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Self, TypeVar
@@ -68,9 +70,10 @@ class Layer(Configured):
 
     def __call__(self, x: Array) -> Array:
         """Inference, after drawing initial weights (seed 0) if there are none yet."""
-        if self._buffer is None:
+        if self._buffer is None and not self.initialized:
             self._buffer = self.buffer
-        with self._buffer.backend.activate():
+        backend = self._home()[0] if self._buffer is None else self._buffer.backend
+        with backend.activate():
             return self.forward(x)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -85,10 +88,12 @@ class Layer(Configured):
         return shape
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
-        """Inner layers with their names."""
+        """Inner layers with their names: attributes, and what stands in lists and tuples."""
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
 
     def _named(self, kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
         for name, value in vars(self).items():
@@ -136,8 +141,8 @@ class Layer(Configured):
     def buffer(self) -> ParameterBuffer:
         """The flat buffer of all parameters, gathered (and drawn with seed 0) when first asked for."""
         parameters = self.parameters()
-        if self._buffer is None or not self._buffer.holds(parameters):
-            self._buffer = ParameterBuffer.spanning(parameters) or self._gather()
+        if self._buffer is None or not self._buffer.current or self._buffer.parameters != parameters:
+            self._buffer = ParameterBuffer.spanning(parameters) or self._gather(*self._home())
         return self._buffer
 
     def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
@@ -158,29 +163,32 @@ class Layer(Configured):
         >>> portanet.Linear(2, 2).initialize(seed=1, dtype="float64").weight.data.dtype
         dtype('float64')
         """
-        backend = get_backend(device) if device is not None else self._home()[0]
+        backend = get_backend(device) if device is not None else [*self._homes(), self._default()][0][0]
         check_dtype(dtype)
         for parameter in self.parameters():
-            parameter.buffer = None
+            parameter.release()
         for state in self.named_states().values():
             state.backend = None
         self._buffer = self._gather(backend, dtype, seed)
         return self
 
-    def to(self, device: str | Backend | None = None, *, dtype: str | None = None) -> Self:
+    def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int = 0) -> Self:
         """
-        Move weights and states to a device, or change their precision; draws them (seed 0) if there are none.
+        Move weights and states to a device, or change their precision.
+
+        What has no values yet is drawn from ``seed``; what has keeps them.
 
         Examples
         --------
         >>> portanet.Linear(2, 2).to("cpu", dtype="float64").buffer.data.dtype
         dtype('float64')
         """
-        here = self.buffer
-        backend = here.backend if device is None else get_backend(device)
-        dtype = here.dtype if dtype is None else check_dtype(dtype)
-        if (backend, dtype) != (here.backend, here.dtype):
-            self._buffer = self._gather(backend, dtype)
+        homes = self._homes()
+        here, precision = [*homes, self._default()][0]
+        backend = here if device is None else get_backend(device)
+        dtype = precision if dtype is None else check_dtype(dtype)
+        if not self.initialized or homes != [(backend, dtype)]:
+            self._buffer = self._gather(backend, dtype, seed)
         return self
 
     def asarray(self, values: Any) -> Array:
@@ -192,10 +200,9 @@ class Layer(Configured):
         ValueError
             If they are an array of another device.
         """
-        buffer = self.buffer
-        array = buffer.backend.asarray(values)
-        is_float = buffer.xp.isdtype(array.dtype, "real floating")
-        return buffer.backend.asarray(array, buffer.dtype) if is_float else array
+        backend, dtype = self._ready()
+        array = backend.asarray(values)
+        return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """
@@ -219,9 +226,10 @@ class Layer(Configured):
         array([[0.5, 0.5],
                [0.5, 0.5]], dtype=float32)
         """
-        inputs, backend = self.asarray(x), self.buffer.backend
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        batch_size = check_count("batch_size", batch_size)
+        inputs, (backend, _) = self.asarray(x), self._home()
+        if inputs.ndim == 0:
+            raise ValueError("x is a single number: give an array with one row an example")
         with backend.activate():
             # At least one batch, so that no examples give an empty output of the right shape.
             n = inputs.shape[0]
@@ -278,7 +286,7 @@ class Layer(Configured):
         >>> {name: values.shape for name, values in portanet.Linear(3, 2).get_weights().items()}
         {'weight': (3, 2), 'bias': (2,)}
         """
-        backend = self.buffer.backend
+        backend, _ = self._ready()
         return {name: np.array(backend.to_numpy(kept.data)) for name, kept in self._kept().items()}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -288,19 +296,20 @@ class Layer(Configured):
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape is wrong; nothing is changed then.
+            If a name is missing or unknown, or a shape or dtype is wrong; nothing is changed then.
         """
-        buffer, kept = self.buffer, self._kept()
+        backend, kept = self._ready()[0], self._kept()
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
         for name, values in weights.items():
             if values.shape != (shape := tuple(kept[name].data.shape)):
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
-        with buffer.backend.activate():
-            for name, values in weights.items():
+        with backend.activate():
+            new = {name: backend.asarray(values) for name, values in weights.items()}
+            for name, values in new.items():
                 data = kept[name].data
-                data[...] = buffer.xp.astype(buffer.backend.asarray(values), data.dtype, copy=False)
+                data[...] = backend.xp.astype(values, data.dtype, copy=False)
 
     def _kept(self) -> dict[str, Parameter | State]:
         return {**self.named_parameters(), **self.named_states()}
@@ -310,41 +319,63 @@ class Layer(Configured):
         seen: set[int] = set()
 
         def walk(layer: Layer) -> None:
-            if id(layer) in seen:
-                raise ValueError(f"{layer!r} stands more than once in the network: a copy would have two of it")
-            seen.add(id(layer))
+            own = [item for item in vars(layer).values() if isinstance(item, (Parameter, State))]
+            if any(id(item) in seen for item in (layer, *own)):
+                raise ValueError(f"{layer!r}, or an array of it, stands more than once: a file has no word for that")
+            seen.update(map(id, (layer, *own)))
             for _, child in layer.children():
                 walk(child)
 
         walk(self)
         return to_json(self)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy all but the buffer: what is shared in the network is shared in the copy, which gathers a buffer anew."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update({k: copy.deepcopy(v, memo) for k, v in vars(self).items() if k != "_buffer"})
+        return twin
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy as configuration and host arrays: copied views would no longer share the buffer."""
-        if not self.initialized:
-            return _rebuild, (self.to_json(), None, None, None)
-        return _rebuild, (self.to_json(), self.get_weights(), self.buffer.backend.name, self.buffer.dtype)
+        """Pickle as configuration and host arrays."""
+        if not self._homes():
+            return _rebuild, (self.to_json(), None, "", "")
+        backend, dtype = self._ready()
+        return _rebuild, (self.to_json(), self.get_weights(), backend.name, dtype)
+
+    def _homes(self) -> list[tuple[Backend, str]]:
+        """Backends and dtypes of all values there are, in order, each once."""
+        parameters = ((p.buffer.backend, p.buffer.dtype) for p in self.parameters() if p.buffer is not None)
+        states = ((s.backend, s.dtype) for s in self.named_states().values() if s.backend is not None)
+        return list(dict.fromkeys([*parameters, *states]))
 
     def _home(self) -> tuple[Backend, str]:
-        """Backend and dtype where the values are now, or by default would go."""
-        for parameter in self.parameters():
-            if parameter.buffer is not None:
-                return parameter.buffer.backend, parameter.buffer.dtype
-        for state in self.named_states().values():
-            if state.backend is not None:
-                return state.backend, "float32"
+        """Backend and dtype of the values, or where they would go by default."""
+        homes = self._homes()
+        if len(homes) > 1:
+            places = " and ".join(f"{backend.name} ({dtype})" for backend, dtype in homes)
+            raise ValueError(f"layers of this network are on {places}: bring them together with net.to(device)")
+        return homes[0] if homes else self._default()
+
+    def _default(self) -> tuple[Backend, str]:
+        """Where a network without any values belongs."""
         return (self._buffer.backend, self._buffer.dtype) if self._buffer else (get_backend(), "float32")
 
-    def _gather(self, backend: Backend | None = None, dtype: str | None = None, seed: int = 0) -> ParameterBuffer:
+    def _ready(self) -> tuple[Backend, str]:
+        """Backend and dtype of the values, after drawing those that are not there yet."""
+        if not self.initialized:
+            self._buffer = self.buffer
+        return self._home()
+
+    def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> ParameterBuffer:
         """Give this network a buffer of its own; what has no values yet is drawn."""
-        home, precision = self._home()
-        backend, dtype = backend or home, dtype or precision
-        # Two streams, so that a layer with a state (dropout) does not change the weights of those after it.
-        weights, states = (np.random.default_rng([stream, seed]) for stream in (0, 1))
-        for state in self.named_states().values():
-            values = state.init(states) if state.backend is None else state.backend.to_numpy(state.data)
-            state.place(backend, values, dtype)
-        return ParameterBuffer(self.parameters(), backend, weights, dtype)
+        for i, state in enumerate(self.named_states().values()):
+            if state.backend is None:
+                # A stream of its own: a layer with a state (dropout) does not change the weights of those after it.
+                state.place(backend, state.init(np.random.default_rng([1, seed, i])), dtype)
+            elif (state.backend, state.dtype) != (backend, dtype):
+                state.place(backend, state.backend.to_numpy(state.data), dtype)
+        return ParameterBuffer(self.parameters(), backend, seed, dtype)
 
 
 def _rebuild(config: Any, weights: dict[str, np.ndarray] | None, device: str, dtype: str) -> Layer:
@@ -375,6 +406,24 @@ def batch(shape: Shape) -> str:
     ('(N, 28, 28)', '(N,)')
     """
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
+
+
+def check_count(name: str, value: Any) -> int:
+    """Refuse what is no whole number of at least 1."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return count
+
+
+def check_layer(layer: Any) -> Any:
+    """Refuse what is no layer, such as a class that was not called, or a list."""
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layers must be Layer objects, got {layer!r}: write Sequential(Linear(...), ReLU(), ...)")
+    return layer
 
 
 def check_input(x: Array, weight: Array) -> None:

@@ -1,10 +1,9 @@
 """Layers made of layers, other than one after another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from portanet.backends import namespace
-from portanet.layers.base import Layer
-from portanet.layers.sequential import Sequential
+from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -29,7 +28,7 @@ class Residual(Layer):
     """
 
     def __init__(self, branch: Layer):
-        self.branch = branch
+        self.branch: Layer = check_layer(branch)
 
     def output_shape(self, shape: Shape) -> Shape:
         if (branched := self.branch.output_shape(shape)) != shape:
@@ -74,10 +73,7 @@ class Parallel(Layer):
     def __init__(self, *branches: Layer):
         if not branches:
             raise ValueError("Parallel needs at least one branch")
-        self.branches = branches
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        return ((str(i), branch) for i, branch in enumerate(self.branches))
+        self.branches = tuple(map(check_layer, branches))
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = [branch.output_shape(shape) for branch in self.branches]
@@ -131,7 +127,8 @@ class AutoEncoder(Layer):
     """
 
     def __init__(self, encoder: Layer, decoder: Layer):
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder: Layer = check_layer(encoder)
+        self.decoder: Layer = check_layer(decoder)
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
@@ -148,4 +145,10 @@ class AutoEncoder(Layer):
         return self.decode(self.encode(x))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        return Sequential(self.encoder, self.decoder).vjp(x, train=train)
+        code, pull_code = self.encoder.vjp(x, train=train)
+        y, pull_y = self.decoder.vjp(code, train=train)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            return pull_code(pull_y(dy, need_grads=need_grads), need_dx=need_dx, need_grads=need_grads)
+
+        return y, pullback

@@ -4,7 +4,7 @@ import math
 
 from portanet.backends import namespace
 from portanet.initializers import Initializer, glorot_uniform, zeros
-from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.base import Layer, batch, check_count, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -32,8 +32,7 @@ class Linear(Layer):
     def __init__(
         self, in_features: int, out_features: int, *, bias: bool = True, init: Initializer = glorot_uniform
     ) -> None:
-        if in_features < 1 or out_features < 1:
-            raise ValueError(f"in_features and out_features must be at least 1, got {in_features} and {out_features}")
+        in_features, out_features = check_count("in_features", in_features), check_count("out_features", out_features)
         self.weight = Parameter((in_features, out_features), init)
         self.bias = Parameter((out_features,), zeros) if bias else None
 

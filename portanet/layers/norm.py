@@ -254,11 +254,10 @@ class Normalize(Layer):
         check_input(x, self.mean.data)
         xp, rows = namespace(x), tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))
-        mean = mean_over(xp, x, rows)
-        std = xp.reshape(xp.sqrt(mean_over(xp, (x - mean) ** 2, rows)), (-1,))
+        exact = xp.astype(x, xp.float64)  # float32 sums of many rows are good to three digits only
         varies = xp.max(x, axis=rows) > xp.min(x, axis=rows)  # rounding leaves a constant channel a tiny std
-        self.mean.data[...] = xp.reshape(mean, (-1,))
-        self.std.data[...] = xp.where(varies, std, 1.0)
+        self.mean.data[...] = xp.astype(xp.mean(exact, axis=rows), x.dtype)
+        self.std.data[...] = xp.where(varies, xp.astype(xp.std(exact, axis=rows), x.dtype), 1.0)
         return self
 
     def output_shape(self, shape: Shape) -> Shape:

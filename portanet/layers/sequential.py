@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -30,11 +30,12 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer):
         for layer in layers:
-            _check_layer(layer)
+            check_layer(layer)
         self.layers = list(layers)
 
     def arguments(self) -> dict[str, Any]:
-        return {"layers": tuple(self.layers)}
+        given = super().arguments()  # a subclass has arguments of its own, from which it makes its layers
+        return {**given, "layers": tuple(self.layers)} if "layers" in given else given
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
@@ -84,7 +85,7 @@ class Sequential(Layer):
         >>> net
         Sequential(Linear(4, 3), TanH())
         """
-        _check_layer(layer)
+        check_layer(layer)
         self.layers.append(layer)
         self._buffer = None
 
@@ -106,8 +107,3 @@ class Sequential(Layer):
     def __getitem__(self, index: slice) -> "Sequential": ...
     def __getitem__(self, index: int | slice) -> Layer:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-
-def _check_layer(layer: Any) -> None:
-    if not isinstance(layer, Layer):
-        raise TypeError(f"layers must be Layer objects, got {layer!r}: write Sequential(Linear(...), ReLU(), ...)")

@@ -37,9 +37,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for key, counter in ((0, 0), (7, 3), (2**63 - 1, 2**63 - 1))
         for n in (0, 1, 4, 5, 1000)
     ],
-    "sigmoid": [
-        (np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE
-    ],
+    "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
 }
 
 

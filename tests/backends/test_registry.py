@@ -309,6 +309,22 @@ class TestBackendOf:
     def test_an_array_of_a_backend(self, backend):
         assert backend_of(backend.asarray([1.0])).device == backend.device
 
+    def test_an_array_on_another_device_of_the_same_library(self, registry):
+        class Chip:
+            __module__ = "chips"
+
+            def __init__(self, device):
+                self.device = device
+
+        def load(ordinal):
+            if int(ordinal or 0) > 1:
+                raise BackendUnavailable("there are 2")
+            name = f"chip:{ordinal or 0}"
+            return replace(registry.get_backend("cpu"), name=name, array_type=Chip, device=name)
+
+        registry.register("chip", load, library="chips")
+        assert [registry.backend_of(Chip(f"chip:{i}")).name for i in (1, 0)] == ["chip:1", "chip:0"]
+
     def test_a_device_that_no_backend_has(self):
         strict = pytest.importorskip("array_api_strict", reason="it has several devices")
         with pytest.raises(

@@ -89,7 +89,7 @@ def test_predict_gives_back_what_it_was_given(backend):
     np.testing.assert_allclose(net.predict(x, batch_size=10), whole, rtol=1e-6)
     assert isinstance(net.predict(net.asarray(x)), backend.array_type)
     assert net.predict(np.empty((0, 3))).shape == (0, 2)
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         net.predict(x, batch_size=0)
 
 
@@ -117,3 +117,66 @@ def test_a_dtype_that_networks_do_not_compute_in_is_refused():
 def test_the_default_device_is_where_a_network_goes(monkeypatch):
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     assert a_net().initialize().buffer.backend.name == "strict"
+
+
+def test_a_trainer_draws_only_what_an_appended_network_lacks():
+    net = a_net().initialize(seed=3)
+    kept = net[0].weight.data.copy()
+    net.pop()
+    net.append(pn.Linear(3, 4))
+    pn.Trainer(net, pn.MSELoss(), pn.SGD(), seed=9)
+    np.testing.assert_array_equal(net[0].weight.data, kept)
+
+
+def test_a_layer_that_is_appended_does_not_repeat_one_that_is_there():
+    net = pn.Sequential(pn.Linear(4, 4)).initialize(seed=0)
+    net.append(pn.Linear(4, 4))
+    net(np.ones((1, 4), "float32"))
+    assert (net[0].weight.data != net[1].weight.data).any()
+
+
+def test_a_copy_of_a_partly_drawn_network_keeps_what_is_there():
+    net = a_net().initialize(seed=3)
+    net.append(pn.Linear(2, 2))
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        np.testing.assert_array_equal(twin[0].weight.data, net[0].weight.data)
+
+
+def test_a_copy_shares_what_the_network_shares():
+    shared = pn.Linear(3, 3)
+    twin = copy.deepcopy(pn.Sequential(shared, pn.TanH(), shared).initialize(seed=1))
+    assert twin[0] is twin[2] is not shared
+    assert twin.n_parameters == 12
+
+
+def test_a_child_with_states_only_is_called_without_moving_them():
+    net = pn.Sequential(pn.Normalize(4), pn.Linear(4, 3)).initialize(dtype="float64")
+    state = net[0].mean.data
+    net[0](np.ones((2, 4)))
+    assert net[0].mean.data is state
+    assert net(np.ones((2, 4))).dtype == np.float64
+
+
+def test_a_slice_with_gaps_predicts_without_taking_the_weights():
+    net = pn.Sequential(pn.Linear(4, 4), pn.Linear(4, 4), pn.Linear(4, 4)).initialize()
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1))
+    net[::2].predict(np.ones((2, 4)))
+    trainer.step(np.ones((2, 4), "float32"), np.ones((2, 4), "float32"))
+
+
+def test_layers_on_two_devices_are_named_with_the_fix():
+    net = a_net().initialize()
+    net[2].to("strict")
+    with pytest.raises(
+        ValueError, match=r"on cpu \(float32\) and strict \(float32\): bring them together with net\.to"
+    ):
+        net.predict(np.ones((1, 4)))
+    assert net.to("cpu").predict(np.ones((1, 4))).shape == (1, 2)
+
+
+def test_layers_in_a_list_are_found():
+    class Both(pn.Layer):
+        def __init__(self):
+            self.layers = [pn.Linear(3, 3), pn.Linear(3, 3)]
+
+    assert list(Both().named_parameters()) == ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]

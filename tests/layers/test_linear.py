@@ -30,7 +30,7 @@ def test_a_wrong_device_names_both_and_the_fix():
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1)])
 def test_sizes_must_be_positive(sizes):
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="features must be a whole number of at least 1, got"):
         pn.Linear(*sizes)
 
 
