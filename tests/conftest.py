@@ -1,12 +1,29 @@
 """What every test may use: each backend in turn, and arrays that refuse to be read back."""
 
 import os
+from contextlib import suppress
 
 import pytest
 
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
 DEVICES = {"numpy": "cpu", "array_api_strict": "strict", "torch": "torch", "cupy": "cuda"}
+
+
+REQUIRED = {name for name in os.environ.get("PORTANET_REQUIRE", "").split(",") if name}
+
+
+def pytest_configure() -> None:
+    if unknown := REQUIRED - DEVICES.keys():
+        raise pytest.UsageError(f"PORTANET_REQUIRE names {', '.join(unknown)}: choose among {', '.join(DEVICES)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_backends() -> None:
+    """Load what there is before any test puts another registry in place: there is one backend a device."""
+    for device in DEVICES.values():
+        with suppress(BackendUnavailable):
+            get_backend(device)
 
 
 @pytest.fixture(
@@ -17,7 +34,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     try:
         return get_backend(DEVICES[request.param])
     except BackendUnavailable as why:
-        if request.param in os.environ.get("PORTANET_REQUIRE", "").split(","):
+        if request.param in REQUIRED:
             raise
         pytest.skip(str(why))
 

@@ -7,8 +7,9 @@ Arrays are channels-last, (N, *space, C). Every tuple here has one entry a spati
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from numbers import Integral
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 from portanet.backends import namespace
 from portanet.typing import Array, Shape
@@ -28,7 +29,7 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     (2, 2, 2)
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
-    if len(values) != n_axes or not all(isinstance(v, Integral) and v >= least for v in values):
+    if len(values) != n_axes or not all(isinstance(v, int | np.integer) and v >= least for v in values):
         raise ValueError(f"{name} must be a number of at least {least}, or {n_axes} of them, got {value!r}")
     return tuple(map(int, values))
 
