@@ -105,7 +105,7 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend, f
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fewer_different_examples_than_clusters(backend, dtype):
-    x = np.repeat(rng.normal(size=(3, 4)), [5, 6, 7], axis=0).astype(dtype)
+    x = np.repeat(SEPARATE[::400], [5, 6, 7], axis=0).astype(dtype)
     kmeans = KMeans(5, device=backend).fit(x)
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-10)
     assert kmeans.n_iter_ < 5
@@ -181,7 +181,7 @@ def test_host_data_go_to_the_default_device(monkeypatch):
 
 
 def test_integers_are_computed_in_float32(backend):
-    x = rng.integers(0, 256, size=(200, 5), dtype="uint8")
+    x = np.random.default_rng(1).integers(0, 256, size=(200, 5), dtype="uint8")
     kmeans = KMeans(4, init=x[:4], device=backend).fit(x)
     assert kmeans.cluster_centers_.dtype == backend.xp.float32
     assert kmeans.inertia_ == pytest.approx(reference(x.astype("float64"), x[:4].astype("float64")).inertia_, rel=1e-5)

@@ -1,6 +1,6 @@
 """Layers made of layers, other than one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from portanet.backends import namespace
 from portanet.layers.base import Layer, check_layer
@@ -74,6 +74,9 @@ class Parallel(Layer):
         if not branches:
             raise ValueError("Parallel needs at least one branch")
         self.branches = tuple(map(check_layer, branches))
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(i), branch) for i, branch in enumerate(self.branches))
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = [branch.output_shape(shape) for branch in self.branches]
