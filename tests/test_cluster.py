@@ -107,7 +107,7 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend, f
 def test_fewer_different_examples_than_clusters(backend, dtype):
     x = np.repeat(SEPARATE[::400], [5, 6, 7], axis=0).astype(dtype)
     kmeans = KMeans(5, device=backend).fit(x)
-    assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-10)
+    assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-8)
     assert kmeans.n_iter_ < 5
     assert len(np.unique(kmeans.labels_)) == 3
 
