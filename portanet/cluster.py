@@ -7,7 +7,8 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, namespace
-from portanet.estimator import Estimator, count, like_input
+from portanet.checks import check_count
+from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import blocks, distance_blocks, sum_of_squares
 from portanet.typing import Array
 
@@ -87,8 +88,8 @@ class KMeans(Estimator):
         device: str | Backend | None = None,
     ):
         super().__init__(device)
-        self.n_clusters, self.n_init = count("n_clusters", n_clusters), count("n_init", n_init)
-        self.max_iter = count("max_iter", max_iter)
+        self.n_clusters, self.n_init = check_count("n_clusters", n_clusters), check_count("n_init", n_init)
+        self.max_iter = check_count("max_iter", max_iter)
         if not tol >= 0:
             raise ValueError(f"tol must not be negative, got {tol}")
         if isinstance(init, str) and init != "k-means++":

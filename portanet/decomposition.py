@@ -3,7 +3,8 @@
 from typing import Any, Self
 
 from portanet.backends import Backend, namespace
-from portanet.estimator import Estimator, count, like_input
+from portanet.checks import check_count
+from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import blocks
 from portanet.typing import Array
 
@@ -55,7 +56,7 @@ class PCA(Estimator):
 
     def __init__(self, n_components: int, *, device: str | Backend | None = None):
         super().__init__(device)
-        self.n_components = count("n_components", n_components)
+        self.n_components = check_count("n_components", n_components)
 
     def fit(self, x: Any) -> Self:
         """

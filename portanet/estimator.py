@@ -1,6 +1,5 @@
 """What KMeans and PCA share: where they compute, what they accept, and how results come back."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -69,21 +68,3 @@ def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:
 def like_input(backend: Backend, x: Any, result: Array) -> Any:
     """Return a result as its input came: a NumPy array for host data, else on the device."""
     return result if isinstance(x, backend.array_type) else backend.to_numpy(result)
-
-
-def count(name: str, value: Any) -> int:
-    """
-    Return a whole number of at least 1, or refuse what is none.
-
-    Examples
-    --------
-    >>> count("n_clusters", np.int64(3))
-    3
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return number

@@ -16,13 +16,6 @@ from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
 
-def check_dtype(dtype: str) -> str:
-    """Refuse a dtype that networks do not compute in."""
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return dtype
-
-
 class Parameter:
     """
     A trained array: its shape and initial values now, ``data`` and ``grad`` once a network holds it.

@@ -9,8 +9,9 @@ import numpy as np
 
 from portanet.backends import Backend
 from portanet.callbacks import Callback, progress_callbacks
+from portanet.checks import check_count
 from portanet.history import History
-from portanet.layers.base import Layer, check_count, check_layer
+from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.typing import Array

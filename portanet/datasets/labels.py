@@ -6,7 +6,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import backend_of
-from portanet.parameters import check_dtype
+from portanet.checks import check_dtype
 from portanet.typing import Array
 
 

@@ -1,7 +1,6 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
 import copy
-import operator
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Self, TypeVar
@@ -9,8 +8,9 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from portanet.backends import Backend, describe, get_backend
+from portanet.checks import check_count, check_dtype
 from portanet.config import Configured, from_json, to_json
-from portanet.parameters import Parameter, ParameterBuffer, State, check_dtype
+from portanet.parameters import Parameter, ParameterBuffer, State
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -406,17 +406,6 @@ def batch(shape: Shape) -> str:
     ('(N, 28, 28)', '(N,)')
     """
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
-
-
-def check_count(name: str, value: Any) -> int:
-    """Refuse what is no whole number of at least 1."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return count
 
 
 def check_layer(layer: Any) -> Any:

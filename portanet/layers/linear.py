@@ -3,8 +3,9 @@
 import math
 
 from portanet.backends import namespace
+from portanet.checks import check_count
 from portanet.initializers import Initializer, glorot_uniform, zeros
-from portanet.layers.base import Layer, batch, check_count, check_input
+from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
