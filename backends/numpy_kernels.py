@@ -40,27 +40,32 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
     return _generators.philox.random_raw(-(-n // 4)).view(np.uint16)[:n]
 
 
-def _chunks(n: int, window: Window, channels: int, itemsize: int) -> Iterator[slice]:
-    """Slices of as many images as have their columns in the cache."""
+def _chunks(n: int, window: Window, channels: int, itemsize: int) -> Iterator[tuple[slice, slice]]:
+    """Images, and places along their first axis, whose columns fit into the cache: several images, or a part of one."""
+    length = window.places[0]
     bytes_each = math.prod(window.places) * math.prod(window.size) * channels * itemsize
-    step = max(1, CACHE // max(1, bytes_each))
-    return (slice(i, min(i + step, n)) for i in range(0, n, step))
+    images = max(1, CACHE // max(1, bytes_each))
+    places = length if bytes_each <= CACHE else max(1, CACHE * length // bytes_each)
+    for i in range(0, n, images):
+        for j in range(0, length, places):
+            yield slice(i, min(i + images, n)), slice(j, min(j + places, length))
 
 
-def _columns(padded: np.ndarray, window: Window) -> np.ndarray:
-    """Matrix with a row for each place, which holds what the window sees there."""
-    channels = padded.shape[-1]
-    n_rows, n_columns = len(padded) * math.prod(window.places), math.prod(window.size) * channels
+def _columns(padded: np.ndarray, window: Window, along: slice) -> np.ndarray:
+    """Matrix with a row for each place, of a slice of those along the first axis, which holds what the window sees."""
+    channels, places = padded.shape[-1], (along.stop - along.start, *window.places[1:])
+    n_rows, n_columns = len(padded) * math.prod(places), math.prod(window.size) * channels
     if channels == 1:  # a cell of the window at a time: rows of the image are longer runs than rows of the window
-        cells = np.empty((n_columns, len(padded), *window.places, 1), padded.dtype)
+        cells = np.empty((n_columns, len(padded), *places, 1), padded.dtype)
         for i, (_, here) in enumerate(window.cells):
-            cells[i] = padded[here]
+            cells[i] = padded[here][:, along]
         return cells.reshape(n_columns, n_rows).T
     batch, *steps, channel = padded.strides
-    along = (step * s for step, s in zip(steps, window.stride, strict=True))
+    between = (step * s for step, s in zip(steps, window.stride, strict=True))
     within = (step * d for step, d in zip(steps, window.dilation, strict=True))
-    shape = (len(padded), *window.places, *window.size, channels)
-    seen = as_strided(padded, shape, (batch, *along, *within, channel), writeable=False)
+    first = padded[:, along.start * window.stride[0] :]
+    shape = (len(padded), *places, *window.size, channels)
+    seen = as_strided(first, shape, (batch, *between, *within, channel), writeable=False)
     return np.ascontiguousarray(seen).reshape(n_rows, n_columns)
 
 
@@ -69,7 +74,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     padded, rows = window.pad(x), w.reshape(-1, w.shape[-1])
     y = np.empty((len(x), *window.places, w.shape[-1]), x.dtype)
     for here in _chunks(len(x), window, x.shape[-1], x.itemsize):
-        np.matmul(_columns(padded[here], window), rows, out=y[here].reshape(-1, w.shape[-1]))
+        np.matmul(_columns(padded[here[0]], window, here[1]), rows, out=y[here].reshape(-1, w.shape[-1]))
     return y
 
 
@@ -78,7 +83,7 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.nd
     padded, n_out = window.pad(x), dy.shape[-1]
     dw = np.zeros((math.prod(window.size) * x.shape[-1], n_out), x.dtype)
     for here in _chunks(len(x), window, x.shape[-1], x.itemsize):
-        dw += np.matmul(_columns(padded[here], window).T, dy[here].reshape(-1, n_out))
+        dw += np.matmul(_columns(padded[here[0]], window, here[1]).T, dy[here].reshape(-1, n_out))
     return dw.reshape(*window.size, x.shape[-1], n_out)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from portanet.backends import Backend, describe, get_backend
+from portanet.backends import Backend, describe, get_backend, namespace
 from portanet.checks import check_count, check_dtype
 from portanet.config import Configured, from_json, to_json
 from portanet.parameters import Parameter, ParameterBuffer, State
@@ -413,6 +413,12 @@ def check_layer(layer: Any) -> Any:
     if not isinstance(layer, Layer):
         raise TypeError(f"layers must be Layer objects, got {layer!r}: write Sequential(Linear(...), ReLU(), ...)")
     return layer
+
+
+def check_floating(layer: Layer, x: Array) -> None:
+    """Refuse integers, whose sums overflow silently."""
+    if not namespace(x).isdtype(x.dtype, "real floating"):
+        raise ValueError(f"{layer!r} needs floats, got x of dtype {x.dtype}: give x / 255 for instance")
 
 
 def check_input(x: Array, weight: Array) -> None:

@@ -137,15 +137,17 @@ class AutoEncoder(Layer):
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
     def encode(self, x: Array) -> Array:
-        """Codes of inputs."""
-        return self.encoder.forward(x)
+        """Codes of inputs, after drawing initial weights if there are none yet."""
+        self._ready()
+        return self.encoder(x)
 
     def decode(self, code: Array) -> Array:
-        """Outputs for codes."""
-        return self.decoder.forward(code)
+        """Outputs for codes, after drawing initial weights if there are none yet."""
+        self._ready()
+        return self.decoder(code)
 
     def forward(self, x: Array) -> Array:
-        return self.decode(self.encode(x))
+        return self.decoder.forward(self.encoder.forward(x))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         code, pull_code = self.encoder.vjp(x, train=train)

@@ -69,7 +69,7 @@ class Conv(Layer):
         if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
             wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
             fix = f": Reshape({', '.join(map(str, shape))}, 1) first?" if len(shape) == self.n_axes else ""
-            if len(shape) == self.n_axes + 1:
+            if len(shape) == self.n_axes + 1 and self.groups == 1:
                 fix = f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
             raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{fix}")
 

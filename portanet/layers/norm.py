@@ -245,6 +245,8 @@ class Normalize(Layer):
         """
         Take mean and standard deviation of data; a channel that is constant is divided by 1.
 
+        :meth:`initialize` forgets them, as all that the network has learned; ``to`` and ``Trainer`` keep them.
+
         Parameters
         ----------
         x : array_like, shape (N, ..., channels)
@@ -254,6 +256,8 @@ class Normalize(Layer):
         check_input(x, self.mean.data)
         xp, rows = namespace(x), tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))
+        if x.shape[0] == 0 or not bool(xp.all(xp.isfinite(x))):
+            raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
         exact = xp.astype(x, xp.float64)  # float32 sums of many rows are good to three digits only
         varies = xp.max(x, axis=rows) > xp.min(x, axis=rows)  # rounding leaves a constant channel a tiny std
         self.mean.data[...] = xp.astype(xp.mean(exact, axis=rows), x.dtype)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
-from portanet.layers.base import Layer, batch
+from portanet.layers.base import Layer, batch, check_floating
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -54,6 +54,7 @@ class MaxPool(Pool):
     """Largest value of each window; :class:`MaxPool2D` says the rest."""
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        check_floating(self, x)
         window = self.window(tuple(x.shape[1:]))
         y = kernels.max_pool(x, window)
 
@@ -79,6 +80,7 @@ class AvgPool(Pool):
         self.count_padding = count_padding
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        check_floating(self, x)
         window = self.window(tuple(x.shape[1:]))
         cells = self._cells(namespace(x), x, window)
 

@@ -14,7 +14,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import per_axis
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, batch
 from portanet.parameters import State
 from portanet.typing import Array, Pullback, Shape
 
@@ -161,11 +161,15 @@ class RandomFlip(Random):
 
     def __init__(self, axis: int = 2):
         super().__init__()
-        if axis < 1:
-            raise ValueError(f"axis must be at least 1, got {axis}")
-        self.axis = axis
+        (self.axis,) = per_axis("axis", axis, 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if self.axis >= len(shape):
+            raise ValueError(f"{self!r} needs x with an axis {self.axis} before the last, got {batch(shape)}")
+        return shape
 
     def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        self.output_shape(tuple(x.shape[1:]))
         bits = self.draw(kernels.random_bits, x.shape[0])
         chosen = xp.reshape(bits < 32768, (-1, *(1 for _ in x.shape[1:])))
 
@@ -284,9 +288,7 @@ class RandomShift(_RandomMove):
 
     def __init__(self, reach: int):
         super().__init__()
-        if reach < 0:
-            raise ValueError(f"reach must not be negative, got {reach}")
-        self.reach = reach
+        (self.reach,) = per_axis("reach", reach, 1, least=0)
 
     def moves(self, axis: int, length: int) -> list[tuple[slice, slice]]:
         reach = min(self.reach, length)
