@@ -140,10 +140,13 @@ class Layer(Configured):
     @property
     def buffer(self) -> ParameterBuffer:
         """The flat buffer of all parameters, gathered (and drawn with seed 0) when first asked for."""
-        parameters = self.parameters()
-        if self._buffer is None or not self._buffer.current or self._buffer.parameters != parameters:
-            self._buffer = ParameterBuffer.spanning(parameters) or self._gather(*self._home())
-        return self._buffer
+        parameters, held = self.parameters(), self._buffer
+        if not self.initialized:
+            held = self._gather(*self._home())
+        elif held is None or not held.current or held.parameters != parameters:
+            held = ParameterBuffer.spanning(parameters) or self._gather(*self._home())
+        self._buffer = held
+        return held
 
     def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
         """

@@ -180,3 +180,13 @@ def test_layers_in_a_list_are_found():
             self.layers = [pn.Linear(3, 3), pn.Linear(3, 3)]
 
     assert list(Both().named_parameters()) == ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+
+
+def test_a_state_that_is_appended_is_drawn_too():
+    net = pn.Sequential(pn.Linear(4, 4)).initialize()
+    weights = net[0].weight.data.copy()
+    net.append(pn.Dropout())
+    x = np.ones((2, 4), "float32")
+    net(x)
+    net.vjp(x)
+    np.testing.assert_array_equal(net[0].weight.data, weights)
