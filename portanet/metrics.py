@@ -237,6 +237,11 @@ def cluster_purity(labels: Array, target: Array) -> Array:
     array, shape ()
         In (0, 1], on the device. It grows with the number of clusters: compare only at equal numbers.
 
+    Raises
+    ------
+    ValueError
+        If a label is negative, or larger than there can be clusters.
+
     References
     ----------
     .. [1] C. D. Manning, P. Raghavan, H. Schütze, Introduction to Information Retrieval, Cambridge University Press,
@@ -247,8 +252,11 @@ def cluster_purity(labels: Array, target: Array) -> Array:
     >>> cluster_purity(np.asarray([0, 0, 0, 1]), np.asarray([4, 4, 1, 0]))
     np.float32(0.75)
     """
-    xp = namespace(labels)
-    majority = majority_labels(labels, target, int(xp.max(labels)) + 1)
+    xp, n = namespace(labels), labels.shape[0]
+    low, high = (int(xp.min(labels)), int(xp.max(labels))) if n else (0, 0)
+    if low < 0 or high >= max(n, 1):
+        raise ValueError(f"labels must count the clusters of {n} examples from 0 on, got numbers from {low} to {high}")
+    majority = majority_labels(labels, target, high + 1)
     return _share(xp.take(majority, labels) == class_indices(target))
 
 

@@ -125,7 +125,8 @@ class Trainer:
         """
         Change the weights once, for one batch.
 
-        Nothing is read back from the device, and bad shapes leave the weights as they were.
+        Nothing is read back from the device: bad shapes leave the weights as they were, but values are not looked at
+        (a label out of range counts as no class). :meth:`fit` looks at them once.
 
         Parameters
         ----------

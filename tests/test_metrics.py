@@ -177,3 +177,10 @@ def test_labels_of_a_small_type_do_not_wrap(backend):
 
     rows = kernels.one_hot(backend.asarray(np.asarray([3], "uint8")), 300, backend.xp.float32)
     assert backend.to_numpy(rows).sum() == 1
+
+
+@pytest.mark.parametrize("labels", [[0, -1, 1], [0, 5, 10**9]], ids=str)
+def test_labels_that_count_no_clusters_are_refused(backend, labels):
+    target = backend.asarray(np.asarray([0, 1, 1]))
+    with pytest.raises(ValueError, match="labels must count the clusters of 3 examples from 0 on"):
+        metrics.cluster_purity(backend.asarray(np.asarray(labels)), target)
