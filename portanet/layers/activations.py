@@ -126,13 +126,13 @@ class GELU(Activation):
         self.approximate = approximate
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+        z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # all has reached its limit long before, and no power overflows
         if self.approximate:
             c = math.sqrt(2 / math.pi)
-            z = xp.minimum(xp.maximum(x, -16.0), 16.0)  # tanh is 1 long before, and no power of z overflows
             t = xp.tanh(c * (z + 0.044715 * z * z * z))
             return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z))
         cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
-        return x * cdf, lambda: cdf + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
 class SiLU(Activation):

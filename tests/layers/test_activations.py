@@ -9,10 +9,7 @@ ACTIVATIONS = [layer for layer, _ in LAYERS if isinstance(layer, pn.Activation |
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
-@pytest.mark.filterwarnings("ignore:overflow")  # x³ of the approximate GELU leaves float32 at 1e30, harmlessly
 def test_nothing_becomes_nan_at_the_extremes(backend, layer):
-    if isinstance(layer, pn.GELU) and layer.approximate:
-        pytest.skip("x³ leaves float32 beyond 1e12; the slope there is inf * 0")
     y, pullback = layer.vjp(backend.asarray(EXTREMES))
     assert not np.isnan(backend.to_numpy(y)).any()
     assert np.isfinite(backend.to_numpy(pullback(backend.asarray(np.ones_like(EXTREMES))))).all()
