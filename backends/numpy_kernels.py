@@ -79,7 +79,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
-    """The columns again, which costs less than to keep them."""
+    """The columns again: to keep those of a batch would hold the memory that chunks save."""
     padded, n_out = window.pad(x), dy.shape[-1]
     dw = np.zeros((math.prod(window.size) * x.shape[-1], n_out), x.dtype)
     for here in _chunks(len(x), window, x.shape[-1], x.itemsize):
@@ -88,7 +88,7 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.nd
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
-    """A convolution of dy with the kernel turned round, where the stride is 1: 4 times as fast as to add up columns."""
+    """A convolution of dy with the kernel turned round, where the stride is 1; else the portable form."""
     turned = window.turned()
     if turned is None:
         dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
@@ -98,7 +98,7 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.nda
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Four passes in place, where the portable form takes seven times as long; exp may become infinity, and 1 / y 0."""
+    """Four passes in place, where the portable form takes several; exp may become infinity, and 1 / y 0."""
     y = np.empty_like(x)
     np.negative(x, out=y)
     with np.errstate(over="ignore"):

@@ -198,7 +198,7 @@ class Trainer:
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._check_metrics(x, target)
-        calls = [*callbacks, *progress_callbacks(progress, epochs, steps=-(-x.shape[0] // batch_size))]
+        calls = [*callbacks, *progress_callbacks(progress, epochs, steps=len(_batches(x.shape[0], batch_size)))]
         history = self.history = History()
         self._stopped = False
         with ExitStack() as at_end:
@@ -229,14 +229,10 @@ class Trainer:
         xp, n = self.backend.xp, x.shape[0]
         before = self.snapshot()
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
-        starts = list(range(0, n, batch_size))
-        if n - starts[-1] == 1 and len(starts) > 1:
-            starts.pop()
-        ends = [*starts[1:], n]
-        values = xp.zeros((len(starts), 1 + len(self.metrics)), dtype=x.dtype, device=x.device)
+        batches = _batches(n, batch_size)
+        values = xp.zeros((len(batches), 1 + len(self.metrics)), dtype=x.dtype, device=x.device)
         order = self.backend.asarray(self._shuffle.permutation(n)) if shuffle else None
-        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            here = slice(start, end)
+        for i, here in enumerate(batches):
             batch, wanted = (a[here, ...] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
             for call in stepping:
                 call.on_step_begin(self)
@@ -245,7 +241,7 @@ class Trainer:
                 values[i, j] = xp.astype(metric(prediction, wanted), x.dtype, copy=False)
         host = self.backend.to_numpy(values).astype("float64")  # after the last step: none of them reads anything
         self._check_finite(host[:, 0], before)
-        share = (np.asarray(ends) - np.asarray(starts)) / n
+        share = np.asarray([here.stop - here.start for here in batches]) / n
         averages = dict(zip(("loss", *self.metrics), (share @ host).tolist(), strict=True))
         if self.loss.reduction == "sum":
             averages["loss"] = float(np.sum(host[:, 0]))
@@ -388,6 +384,14 @@ class Trainer:
         if xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
             raise ValueError(f"{name} holds NaN or infinity: remove or replace these values")
         return array
+
+
+def _batches(n: int, batch_size: int) -> list[slice]:
+    """Where each batch is; a single example that is left over joins the batch before."""
+    starts = list(range(0, n, batch_size))
+    if batch_size > 1 and len(starts) > 1 and n - starts[-1] == 1:
+        starts.pop()
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
 
 
 def _named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:

@@ -2,7 +2,7 @@
 Convolution over any number of axes, and its two gradients.
 
 ``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o]`` (a cross-correlation, as everywhere in this field),
-one matrix product for each cell k of the kernel. All three hold no more than one array beside their input and output.
+one matrix product for each cell k of the kernel. Beside input and output they hold a padded copy and one product.
 """
 
 import math
