@@ -1,18 +1,11 @@
 """Kernels of ``portanet.kernels`` tuned for NumPy; tests hold each against the portable form of the same name."""
 
-import math
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from portanet import kernels
-from portanet.kernels.windows import Window
-
-CACHE = 2**20
-"""Bytes of columns to hold at once: they stay in the L2 cache of a core."""
 
 
 class _Generators(threading.local):
@@ -40,63 +33,6 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
     return _generators.philox.random_raw(-(-n // 4)).view(np.uint16)[:n]
 
 
-def _chunks(n: int, window: Window, channels: int, itemsize: int) -> Iterator[tuple[slice, slice]]:
-    """Images, and places along their first axis, whose columns fit into the cache: several images, or a part of one."""
-    length = window.places[0]
-    bytes_each = math.prod(window.places) * math.prod(window.size) * channels * itemsize
-    images = max(1, CACHE // max(1, bytes_each))
-    places = length if bytes_each <= CACHE else max(1, CACHE * length // bytes_each)
-    for i in range(0, n, images):
-        for j in range(0, length, places):
-            yield slice(i, min(i + images, n)), slice(j, min(j + places, length))
-
-
-def _columns(padded: np.ndarray, window: Window, along: slice) -> np.ndarray:
-    """Matrix with a row for each place, of a slice of those along the first axis, which holds what the window sees."""
-    channels, places = padded.shape[-1], (along.stop - along.start, *window.places[1:])
-    n_rows, n_columns = len(padded) * math.prod(places), math.prod(window.size) * channels
-    if channels == 1:  # a cell of the window at a time: rows of the image are longer runs than rows of the window
-        cells = np.empty((n_columns, len(padded), *places, 1), padded.dtype)
-        for i, (_, here) in enumerate(window.cells):
-            cells[i] = padded[here][:, along]
-        return cells.reshape(n_columns, n_rows).T
-    batch, *steps, channel = padded.strides
-    between = (step * s for step, s in zip(steps, window.stride, strict=True))
-    within = (step * d for step, d in zip(steps, window.dilation, strict=True))
-    first = padded[:, along.start * window.stride[0] :]
-    shape = (len(padded), *places, *window.size, channels)
-    seen = as_strided(first, shape, (batch, *between, *within, channel), writeable=False)
-    return np.ascontiguousarray(seen).reshape(n_rows, n_columns)
-
-
-def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
-    """One matrix product for the columns of a few images at a time."""
-    padded, rows = window.pad(x), w.reshape(-1, w.shape[-1])
-    y = np.empty((len(x), *window.places, w.shape[-1]), x.dtype)
-    for here in _chunks(len(x), window, x.shape[-1], x.itemsize):
-        np.matmul(_columns(padded[here[0]], window, here[1]), rows, out=y[here].reshape(-1, w.shape[-1]))
-    return y
-
-
-def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
-    """The columns again: to keep those of a batch would hold the memory that chunks save."""
-    padded, n_out = window.pad(x), dy.shape[-1]
-    dw = np.zeros((math.prod(window.size) * x.shape[-1], n_out), x.dtype)
-    for here in _chunks(len(x), window, x.shape[-1], x.itemsize):
-        dw += np.matmul(_columns(padded[here[0]], window, here[1]).T, dy[here].reshape(-1, n_out))
-    return dw.reshape(*window.size, x.shape[-1], n_out)
-
-
-def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
-    """A convolution of dy with the kernel turned round, where the stride is 1; else the portable form."""
-    turned = window.turned()
-    if turned is None:
-        dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
-        return dx
-    spatial = tuple(range(w.ndim - 2))
-    return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), turned)
-
-
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Four passes in place, where the portable form takes several; exp may become infinity, and 1 / y 0."""
     y = np.empty_like(x)
@@ -106,3 +42,69 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     y += 1.0
     np.reciprocal(y, out=y)
     return y
+
+
+def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """BLAS writes where it is told."""
+    np.matmul(a, b, out=out)
+
+
+def add_to_channels(x: np.ndarray, numbers: np.ndarray) -> None:
+    """Rows of many places at a time: NumPy's loop over a few channels costs more than the additions."""
+    if x.ndim > 2 and x.flags.c_contiguous:
+        row = np.empty(x.shape[-2:], x.dtype)
+        row[...] = numbers
+        rows = x.reshape(-1, row.size)
+        rows += row.reshape(-1)
+    else:
+        x += numbers
+
+
+def channel_sums(x: np.ndarray) -> np.ndarray:
+    """A product with ones, where there is much: BLAS adds rows up several times faster than NumPy does."""
+    rows = x.reshape(-1, x.shape[-1])
+    sums: np.ndarray = np.add.reduce(rows) if x.size < 4096 else np.matmul(np.ones(len(rows), x.dtype), rows)
+    return sums
+
+
+def label_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes first: NumPy's loops are over examples then, not over a few classes."""
+    n_classes = scores.shape[-1]
+    flat = labels.reshape(-1)
+    if not flat.size or flat.min() < 0 or flat.max() >= n_classes:
+        result: tuple[np.ndarray, np.ndarray] = kernels.label_cross_entropy.portable(scores, labels)
+        return result
+    z = scores.reshape(-1, n_classes).T.copy()
+    z -= z.max(axis=0)
+    examples = np.arange(flat.size)
+    chosen = z[flat, examples]
+    np.exp(z, out=z)
+    sums = z.sum(axis=0)
+    z /= sums
+    z[flat, examples] -= 1.0
+    terms = np.log(sums) - chosen
+    return terms.reshape(labels.shape), z.T.copy().reshape(scores.shape)
+
+
+def adam(  # noqa: PLR0917
+    data: np.ndarray,
+    grad: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    rate: np.ndarray,
+    eps: np.ndarray,
+    betas: tuple[float, float],
+) -> None:
+    """The same with one array between."""
+    change = np.subtract(grad, mean)
+    change *= 1 - betas[0]
+    mean += change
+    np.multiply(grad, grad, out=change)
+    change -= square
+    change *= 1 - betas[1]
+    square += change
+    np.sqrt(square, out=change)
+    change += eps
+    np.divide(mean, change, out=change)
+    change *= rate
+    data -= change

@@ -126,7 +126,11 @@ class ElementwiseLoss(Loss):
     """Base of losses with one term a number; the target has the prediction's shape."""
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
-        return self.compare(xp, prediction, xp.astype(target, prediction.dtype, copy=False))
+        if target.dtype != prediction.dtype:
+            if not xp.isdtype(prediction.dtype, "real floating"):
+                raise ValueError(f"the prediction has dtype {prediction.dtype}: give floats, to which targets are cast")
+            target = xp.astype(target, prediction.dtype)
+        return self.compare(xp, prediction, target)
 
     def compare(self, xp: Any, p: Array, t: Array) -> Terms:
         """Return the terms and their derivative for a prediction p and a target t of one dtype."""
@@ -322,6 +326,9 @@ class SoftmaxCrossEntropy(ClassificationLoss):
         self._placed: Array = None  # the weights on the device of the last call
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        if target.ndim < prediction.ndim and not self.label_smoothing and self.class_weights is None:
+            terms, gradient = kernels.label_cross_entropy(prediction, target)
+            return terms, lambda: gradient
         log_p = kernels.log_softmax(prediction)
         t = self.probabilities(xp, prediction, target)
         if self.label_smoothing:

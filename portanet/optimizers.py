@@ -9,6 +9,7 @@ such as β₁ᵗ are kept as arrays, so that a recorded step sees new values.
 import math
 from typing import Any, Self
 
+from portanet import kernels
 from portanet.config import Configured
 from portanet.layers.base import Layer
 from portanet.parameters import ParameterBuffer
@@ -297,11 +298,10 @@ class Adam(Optimizer):
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
         (b1, b2), mean, square, t = self.betas, self.state["mean"], self.state["square"], self.state["step"]
         t += 1.0
-        mean += (1 - b1) * (grad - mean)
-        square += (1 - b2) * (grad * grad - square)
-        # 1 - βᵗ, exact in float32 also for a β near 1
-        correction1, correction2 = (-xp.expm1(t * math.log(b)) if b else 1.0 for b in (b1, b2))
-        data -= (lr / correction1) * mean / (xp.sqrt(square / correction2) + self.eps)
+        # 1 - βᵗ, exact in float32 also for a β near 1; the square's goes into single numbers, the rate and eps
+        correction1, correction2 = (-xp.expm1(t * math.log(b)) if b else xp.ones_like(t) for b in (b1, b2))
+        root = xp.sqrt(correction2)
+        kernels.adam(data, grad, mean, square, lr * root / correction1, self.eps * root, self.betas)
 
 
 class AdamW(Adam):

@@ -6,14 +6,30 @@ operations on one array, and a gradient all-reduce or a weight file is one call.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from portanet.backends import Backend
+from portanet import kernels
+from portanet.backends import Backend, namespace
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
+
+_aside: ContextVar["dict[Parameter, Array] | None"] = ContextVar("aside", default=None)
+
+
+@contextmanager
+def gradients_aside() -> Iterator["dict[Parameter, Array]"]:
+    """Sum the gradients that this thread accumulates meanwhile by themselves, and leave those of the network alone."""
+    sums: dict[Parameter, Array] = {}
+    token = _aside.set(sums)
+    try:
+        yield sums
+    finally:
+        _aside.reset(token)
 
 
 class Parameter:
@@ -36,6 +52,8 @@ class Parameter:
 
     data: Array
     grad: Array
+    fresh = False
+    """Whether ``grad`` holds nothing of use yet, so that what comes first may overwrite it."""
 
     def __init__(self, shape: Shape, init: Initializer):
         if not callable(init):
@@ -72,7 +90,22 @@ class Parameter:
         """Add to the gradient, in place."""
         if grad.shape != self.shape:
             raise ValueError(f"gradient has shape {grad.shape}, the parameter {self.shape}")
-        self.grad += grad
+        aside = _aside.get()
+        if aside is not None:
+            aside[self] = aside[self] + grad if self in aside else grad
+        elif self.fresh:
+            self.grad[...] = grad
+            self.fresh = False
+        else:
+            self.grad += grad
+
+    def accumulate_product(self, a: Array, b: Array) -> None:
+        """Add the product of two matrices to the gradient, with no array between where nothing is there yet."""
+        if self.fresh and _aside.get() is None:
+            kernels.matmul_into(self.grad, a, b)
+            self.fresh = False
+        else:
+            self.accumulate(namespace(a).matmul(a, b))
 
     def __getattr__(self, name: str) -> Any:
         # Reached only while data and grad are not set, so it costs a placed parameter nothing.
@@ -206,3 +239,15 @@ class ParameterBuffer:
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         self.grad[...] = 0.0
+
+    def begin_gradient(self) -> None:
+        """Forget the gradients: what is accumulated first takes their place."""
+        for parameter in self.parameters:
+            parameter.fresh = True
+
+    def end_gradient(self) -> None:
+        """Set to zero what nothing was accumulated in since :meth:`begin_gradient`."""
+        for parameter in self.parameters:
+            if parameter.fresh:
+                parameter.grad[...] = 0.0
+                parameter.fresh = False

@@ -301,8 +301,9 @@ class Trainer:
     def _step(self, x: Array, target: Array) -> tuple[Array, Array]:
         prediction, pullback = self.net.vjp(x)
         value, dloss = self.loss.vjp(prediction, target)
-        self._buffer.zero_grad()
+        self._buffer.begin_gradient()
         pullback(dloss(), need_dx=False)
+        self._buffer.end_gradient()
         self.optimizer.step()
         self.steps += 1
         return value, prediction

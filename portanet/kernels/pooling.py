@@ -26,11 +26,15 @@ def max_pool(x: Array, window: Window) -> Array:
 
 @kernel
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
-    """Gradient of max pooling with respect to x, (N, *space, C): each goes to the first cell that was the largest."""
+    """
+    Gradient of max pooling with respect to x, (N, *space, C): each goes to one cell that was the largest.
+
+    Of equal cells it is the first along the last axis, of those the first along the axis before, and so on.
+    """
     xp, padded = namespace(dy), window.pad(x, math.nan)  # equal to nothing, even where all of x is -inf
     dx = xp.zeros(padded.shape, dtype=dy.dtype, device=dy.device)
     left = dy  # what has not found its cell yet
-    for _, here in window.cells:
+    for _, here in sorted(window.cells, key=lambda cell: cell[0][::-1]):
         part = left * xp.astype(padded[here] == y, dy.dtype)
         dx[here] += part
         left = left - part

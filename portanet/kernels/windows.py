@@ -116,6 +116,11 @@ class Window:
                 )
         return Window(size, stride, dilation, pads, space)
 
+    @property
+    def n_axes(self) -> int:
+        """How many axes it slides along."""
+        return len(self.size)
+
     @cached_property
     def places(self) -> Shape:
         """How many places the window has along each axis."""
@@ -148,6 +153,7 @@ class Window:
         spans = (slice(low, low + n) for n, (low, _) in zip(self.space, self.pads, strict=True))
         return (slice(None), *spans, slice(None))
 
+    @cached_property
     def turned(self) -> "Window | None":
         """
         The window that carries gradients back as a convolution with the kernel turned round.

@@ -33,6 +33,9 @@ class Activation(Layer):
         """Return ``f(x)``, and a function that gives ``f'(x)`` if it is asked for."""
         raise NotImplementedError
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         y, slope = self.curve(namespace(x), x)
         return y, lambda dy, *, need_dx=True, need_grads=True: dy * slope() if need_dx else None
@@ -47,6 +50,8 @@ class ReLU(Activation):
     >>> ReLU()(np.asarray([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
+
+    rising = True
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
         return xp.maximum(x, 0.0), lambda: xp.astype(x > 0, x.dtype)
@@ -164,6 +169,8 @@ class Softplus(Activation):
     array([[  0.    ,   0.6931, 100.    ]])
     """
 
+    rising = True
+
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(x)
 
@@ -177,6 +184,8 @@ class TanH(Activation):
     >>> TanH()(np.asarray([[0.0, 100.0]]))
     array([[0., 1.]])
     """
+
+    rising = True
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
         y = xp.tanh(x)
@@ -192,6 +201,8 @@ class Sigmoid(Activation):
     >>> Sigmoid()(np.asarray([[-1000.0, 0.0, 1000.0]]))
     array([[0. , 0.5, 1. ]])
     """
+
+    rising = True
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
         y = kernels.sigmoid(x)
@@ -209,6 +220,9 @@ class Softmax(Layer):
     >>> Softmax()(np.asarray([[0.0, 1000.0]]))
     array([[0., 1.]])
     """
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
@@ -230,6 +244,9 @@ class LogSoftmax(Layer):
     >>> LogSoftmax()(np.asarray([[0.0, 1000.0]]))
     array([[-1000.,     0.]])
     """
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,12 @@ class Layer(Configured):
     ...         return x * w, pullback
     >>> portanet.testing.check_gradients(Scale(3), np.ones((2, 3)))
     """
+
+    rising: ClassVar[bool] = False
+    """Whether the layer applies one function to every number that never falls: it may trade places with a maximum."""
+
+    takes_maximum: ClassVar[bool] = False
+    """Whether every output is the largest of some inputs."""
 
     _buffer: ParameterBuffer | None = None
 
@@ -86,6 +92,14 @@ class Layer(Configured):
             If the layer does not take such an input.
         """
         return shape
+
+    def by_example(self, train: bool) -> bool:
+        """
+        Whether the output for an example depends on that example alone, and a call leaves no trace.
+
+        Where it does, a batch may be computed in parts, side by side. ``train`` is as in :meth:`vjp`.
+        """
+        return False
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """Inner layers with their names: attributes, and what stands in lists and tuples."""

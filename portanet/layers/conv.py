@@ -73,20 +73,23 @@ class Conv(Layer):
                 fix = f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
             raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{fix}")
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, w, groups = namespace(x), self.weight.data, self.groups
+        w, groups = self.weight.data, self.groups
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
         y = grouped(kernels.conv, x, w, window, groups)
         if self.bias is not None:
-            y += self.bias.data
+            kernels.add_to_channels(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
                 self.weight.accumulate(grouped(kernels.conv_weight_gradient, x, dy, window, groups))
                 if self.bias is not None:
-                    self.bias.accumulate(xp.sum(dy, axis=tuple(range(dy.ndim - 1))))
+                    self.bias.accumulate(kernels.channel_sums(dy))
             return grouped(kernels.conv_input_gradient, dy, w, window, groups) if need_dx else None
 
         return y, pullback
@@ -220,7 +223,7 @@ class ConvTranspose(Conv):
         window = self.window(tuple(x.shape[1:-1]))
         y = grouped(kernels.conv_input_gradient, x, w, window, groups)
         if self.bias is not None:
-            y += self.bias.data
+            kernels.add_to_channels(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
@@ -228,7 +231,7 @@ class ConvTranspose(Conv):
                     xp.matrix_transpose(grouped(kernels.conv_weight_gradient, dy, x, window, groups))
                 )
                 if self.bias is not None:
-                    self.bias.accumulate(xp.sum(dy, axis=tuple(range(dy.ndim - 1))))
+                    self.bias.accumulate(kernels.channel_sums(dy))
             return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
 
         return y, pullback

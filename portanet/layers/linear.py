@@ -2,6 +2,7 @@
 
 import math
 
+from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count
 from portanet.initializers import Initializer, glorot_uniform, zeros
@@ -45,19 +46,22 @@ class Linear(Layer):
             raise ValueError(f"{self!r} needs x of shape (N, {n_in}), got {batch(shape)}: {fix}")
         return (n_out,)
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, w = namespace(x), self.weight.data
         self.output_shape(x.shape[1:])
         check_input(x, w)
         y = xp.matmul(x, w)
         if self.bias is not None:
-            y += self.bias.data
+            kernels.add_to_channels(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(xp.matmul(xp.matrix_transpose(x), dy))
+                self.weight.accumulate_product(xp.matrix_transpose(x), dy)
                 if self.bias is not None:
-                    self.bias.accumulate(xp.sum(dy, axis=0))
+                    self.bias.accumulate(kernels.channel_sums(dy))
             return xp.matmul(dy, xp.matrix_transpose(w)) if need_dx else None
 
         return y, pullback

@@ -46,12 +46,17 @@ class Pool(Layer):
             shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil
         )
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).places, shape[-1])
 
 
 class MaxPool(Pool):
     """Largest value of each window; :class:`MaxPool2D` says the rest."""
+
+    takes_maximum = True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
@@ -186,6 +191,9 @@ class GlobalAvgPool(Layer):
         _check_space(self, shape)
         return shape[-1:]
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, space = namespace(x), tuple(range(1, x.ndim - 1))
         _check_space(self, x.shape[1:])
@@ -212,6 +220,9 @@ class GlobalMaxPool(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         _check_space(self, shape)
         return shape[-1:]
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
@@ -249,6 +260,9 @@ class UpSample(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         _check_space(self, shape)
         return (*(n * self.factor for n in shape[:-1]), shape[-1])
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, axes = namespace(x), tuple(range(1, x.ndim - 1))

@@ -42,6 +42,9 @@ class Random(Layer):
         """Return the changed input, and what carries dy back to dx."""
         raise NotImplementedError
 
+    def by_example(self, train: bool) -> bool:
+        return not train
+
     def forward(self, x: Array) -> Array:
         return x
 

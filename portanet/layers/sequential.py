@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
+from portanet import kernels
 from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
 
@@ -50,29 +51,21 @@ class Sequential(Layer):
         return shape
 
     def forward(self, x: Array) -> Array:
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+        return kernels.chain_forward(x, self._in_order())
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        pullbacks = []
-        for layer in self.layers:
-            x, pullback = layer.vjp(x, train=train)
-            pullbacks.append(pullback)
-        first = self._first_trained()
+        return kernels.chain(x, self._in_order(), train)
 
-        def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            for i in reversed(range(len(pullbacks))):
-                if i < first and not need_dx:
-                    return None
-                dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=need_grads)
-            return dy if need_dx else None
+    def _in_order(self) -> list[Layer]:
+        """Layers as they are computed: a maximum before a rising curve, which then has fewer numbers to go through."""
+        layers = list(self.layers)
+        for i in range(len(layers) - 1):
+            if layers[i].rising and layers[i + 1].takes_maximum:
+                layers[i], layers[i + 1] = layers[i + 1], layers[i]
+        return layers
 
-        return x, pull
-
-    def _first_trained(self) -> int:
-        """Index of the first layer with parameters: below it, only dx asks for gradients."""
-        return next((i for i, layer in enumerate(self.layers) if layer.has_parameters()), len(self.layers))
+    def by_example(self, train: bool) -> bool:
+        return all(layer.by_example(train) for layer in self.layers)
 
     def append(self, layer: Layer) -> None:
         """

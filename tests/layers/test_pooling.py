@@ -83,7 +83,7 @@ def test_no_examples_give_no_outputs(backend):
     ids=str,
 )
 def test_of_equal_values_the_first_counts(backend, layer):
-    """Whole numbers, many of them equal, against one window after the other."""
+    """Whole numbers, many of them equal, against one window after the other: the first column counts, then the row."""
     rng = np.random.default_rng(0)
     x = rng.integers(-1, 2, size=(2, 7, 6, 3)).astype("float64")
     window = layer.window(x.shape[1:])
@@ -92,7 +92,7 @@ def test_of_equal_values_the_first_counts(backend, layer):
     for n, i, j, c in np.ndindex(dy.shape):
         top, left = i * layer.stride[0], j * layer.stride[1]
         cells = padded[n, top : top + layer.size[0], left : left + layer.size[1], c]
-        down, right = np.unravel_index(np.argmax(cells), cells.shape)
+        right, down = np.unravel_index(np.argmax(cells.T), cells.T.shape)
         dx[n, top + down, left + right, c] += dy[n, i, j, c]
     np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.inside], rtol=1e-12, atol=1e-12)
 

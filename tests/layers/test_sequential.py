@@ -136,3 +136,25 @@ def test_repr_is_the_constructor_call():
 def test_a_wrong_shape_says_what_would_fit(layers, message):
     with pytest.raises(ValueError, match=message):
         pn.Sequential(*layers).output_shape((256, 1))
+
+
+@pytest.mark.parametrize("curve", [pn.ReLU(), pn.Sigmoid(), pn.TanH(), pn.Softplus()], ids=str)
+def test_a_maximum_before_a_rising_curve_is_the_same(backend, curve):
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2))
+    curve_first = pn.Sequential(curve, pn.MaxPool2D(2)).to(backend, dtype="float64")
+    y, pullback = curve_first.vjp(curve_first.asarray(x))
+    with backend.activate():
+        one_by_one, pullbacks = curve_first.asarray(x), []
+        for layer in curve_first:
+            one_by_one, back = layer.vjp(one_by_one)
+            pullbacks.append(back)
+        dx = y
+        for back in reversed(pullbacks):
+            dx = back(dx)
+        np.testing.assert_array_equal(backend.to_numpy(y), backend.to_numpy(one_by_one))
+        np.testing.assert_allclose(backend.to_numpy(pullback(y)), backend.to_numpy(dx), rtol=1e-12, atol=1e-12)
+
+
+def test_a_curve_that_falls_somewhere_keeps_its_place():
+    net = pn.Sequential(pn.GELU(), pn.MaxPool1D(2))
+    np.testing.assert_allclose(net(np.asarray([[[-1.0], [-9.0]]])).ravel(), [-1e-18], atol=1e-15)

@@ -1,0 +1,149 @@
+"""Networks in lanes and parts give what they give in one piece."""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet import kernels
+from portanet.backends import lanes, process
+
+
+@dataclass
+class ThreeThreads:
+    """A BLAS with three threads that notes what it is asked for."""
+
+    threads: int = 3
+    calls: list[str] = field(default_factory=list)
+
+    def take(self) -> None:
+        self.calls.append("take")
+
+    def give_back(self) -> None:
+        self.calls.append("give back")
+
+
+@pytest.fixture
+def blas(monkeypatch) -> ThreeThreads:
+    """Three lanes, and parts of an example or two."""
+    fake = ThreeThreads()
+    for module in (lanes, process):
+        monkeypatch.setattr(module, "blas", fake)
+    monkeypatch.setattr(lanes, "LANE", 1)
+    monkeypatch.setattr(lanes, "PART", 20_000)
+    return fake
+
+
+def convolutional(*end: pn.Layer) -> pn.Sequential:
+    return pn.Sequential(
+        *(pn.Conv2D(1, 4, 3, padding="same"), pn.Sigmoid(), pn.MaxPool2D(2)),
+        *(pn.Residual(pn.Conv2D(4, 4, 3, padding="same")), pn.Flatten(), pn.Linear(196, 8), pn.ReLU()),
+        *(end or (pn.Linear(8, 3),)),
+    ).initialize(seed=0, dtype="float64")
+
+
+IMAGES = np.random.default_rng(0).normal(size=(11, 14, 14, 1)).repeat(2, axis=0)
+
+
+def passes(net: pn.Sequential, x: np.ndarray, form: str, **need: bool) -> tuple[np.ndarray, ...]:
+    """Output, input gradient and parameter gradients, by the tuned or the portable chain."""
+    chain = kernels.chain if form == "tuned" else kernels.chain.portable
+    net.zero_grad()
+    y, pullback = chain(x, net.layers, True)
+    dx = pullback(np.cos(y), **need)
+    return y, np.zeros(()) if dx is None else dx, net.buffer.grad.copy()
+
+
+@pytest.mark.parametrize("need", [{}, {"need_dx": False}, {"need_grads": False}], ids=str)
+def test_outputs_and_gradients_are_those_of_one_piece(blas, need):
+    net = convolutional()
+    for ours, expected in zip(
+        passes(net, IMAGES, "tuned", **need), passes(net, IMAGES, "portable", **need), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11)
+    assert blas.calls, "nothing ran in lanes"
+
+
+def test_inference_is_that_of_one_piece(blas):
+    net = convolutional()
+    np.testing.assert_allclose(net(IMAGES), kernels.chain_forward.portable(IMAGES, net.layers), rtol=1e-12, atol=1e-12)
+    assert blas.calls == ["take", "give back"]
+
+
+def test_layers_that_look_at_the_whole_batch_stay_in_one_piece(blas):
+    """Batch norm and dropout after the convolutions: the same statistics and masks as without lanes."""
+    both = [convolutional(pn.BatchNorm(8), pn.Dropout(0.5), pn.Linear(8, 3)) for _ in range(2)]
+    results = [passes(net, IMAGES, form) for net, form in zip(both, ("tuned", "portable"), strict=True)]
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
+    assert blas.calls
+
+
+def test_two_runs_are_bit_equal(blas):
+    def train() -> np.ndarray:
+        trainer = pn.Trainer(convolutional(), pn.SoftmaxCrossEntropy(), pn.Adam())
+        trainer.fit(IMAGES, np.arange(22) % 3, epochs=2, batch_size=8, progress=False)
+        return trainer.net.buffer.data
+
+    np.testing.assert_array_equal(train(), train())
+
+
+def test_gradients_of_two_passes_add_up(blas):
+    net = convolutional()
+    *_, once = passes(net, IMAGES, "tuned")
+    y, pullback = kernels.chain(IMAGES, net.layers, True)
+    pullback(np.cos(y))
+    np.testing.assert_allclose(net.buffer.grad, 2 * once, rtol=1e-11, atol=1e-11)
+
+
+def test_lanes_are_threads_and_do_not_have_lanes_of_their_own(blas):
+    seen = []
+
+    class Watch(pn.Activation):
+        def curve(self, xp, x):
+            seen.append((threading.current_thread().name, len(x)))
+            return x, lambda: xp.ones_like(x)
+
+    inner = pn.Sequential(pn.Conv2D(1, 2, 3), Watch())
+    pn.Sequential(inner, pn.Flatten(), pn.Linear(288, 2)).initialize().vjp(IMAGES.astype("float32"))
+    assert sum(n for _, n in seen) == len(IMAGES)
+    assert len({name for name, _ in seen}) > 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_overflow_is_silent_in_every_lane(blas):
+    net = pn.Sequential(pn.Conv2D(1, 2, 3), pn.Flatten(), pn.Linear(288, 2)).initialize()
+    net.buffer.data[:] = 1e30
+    assert not np.isfinite(net(IMAGES.astype("float32") * 1e30)).all()
+
+
+def test_an_error_in_a_lane_is_raised_and_threads_go_back(blas):
+    class Fails(pn.Activation):
+        def curve(self, xp, x):
+            raise ArithmeticError("in a lane")
+
+    with pytest.raises(ArithmeticError, match="in a lane"):
+        pn.Sequential(pn.Conv2D(1, 2, 3), Fails())(IMAGES.astype("float32"))
+    assert blas.calls == ["take", "give back"]
+
+
+def test_blas_has_one_thread_from_the_first_lane_to_the_end_of_the_step(blas):
+    trainer = pn.Trainer(convolutional(), pn.SoftmaxCrossEntropy(), pn.SGD())
+    trainer.step(IMAGES, np.arange(22) % 3)
+    assert blas.calls == ["take", "give back"]
+
+
+def test_small_and_dense_networks_take_no_lanes(blas):
+    pn.Linear(784, 10)(np.ones((100, 784), "float32"))
+    pn.Sequential(pn.Linear(784, 10), pn.ReLU()).initialize().vjp(np.ones((100, 784), "float32"))
+    convolutional()(IMAGES[:2])
+    assert blas.calls == []
+
+
+def test_threads_are_made_anew_after_a_fork(blas):
+    net = convolutional()
+    before = net(IMAGES)
+    lanes._forget()  # what a child process calls first
+    np.testing.assert_array_equal(net(IMAGES), before)

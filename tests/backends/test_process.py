@@ -1,0 +1,81 @@
+"""What the process under NumPy is asked for, and that it is given back."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from portanet.backends.process import Activity, Blas, keep_memory
+
+
+@pytest.fixture
+def blas() -> Blas:
+    """A handle of its own on NumPy's BLAS."""
+    found = Blas()
+    if found.threads < 2:
+        pytest.skip("NumPy's BLAS has one thread, or does not say how many")
+    return found
+
+
+def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
+    given = blas.threads
+    raw = blas._functions[1]
+    blas.take()
+    blas.take()
+    assert (raw(), blas.threads) == (1, given)
+    blas.give_back()
+    assert raw() == 1
+    blas.give_back()
+    assert raw() == given
+
+
+def test_a_blas_that_does_not_answer_has_one_thread(monkeypatch):
+    monkeypatch.setattr("portanet.backends.process._find_blas", lambda: None)
+    unknown = Blas()
+    unknown.take()
+    unknown.give_back()
+    assert unknown.threads == 1
+
+
+def test_the_outermost_activity_gives_threads_back(monkeypatch):
+    calls = []
+
+    class Fake:
+        def take(self):
+            calls.append("take")
+
+        def give_back(self):
+            calls.append("give back")
+
+    monkeypatch.setattr("portanet.backends.process.blas", Fake())
+    with Activity():
+        with Activity() as inner:
+            inner.take_threads()
+            inner.take_threads()
+        assert calls == ["take"]
+    assert calls == ["take", "give back"]
+
+
+def test_overflow_is_silent_within_and_as_before_after():
+    with np.errstate(over="raise"):
+        with Activity(), Activity():
+            np.exp(np.asarray([1000.0]))
+        with pytest.raises(FloatingPointError):
+            np.exp(np.asarray([1000.0]))
+
+
+def test_activities_of_threads_do_not_mix():
+    def other() -> None:
+        with Activity():
+            pass
+
+    with Activity():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        np.exp(np.asarray([1000.0]))
+
+
+def test_memory_is_kept_without_complaint():
+    keep_memory()
+    keep_memory()
