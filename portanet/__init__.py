@@ -10,7 +10,7 @@ PortaNet: neural networks written once against the Array API, on NumPy or on a C
 True
 """
 
-from portanet import datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
+from portanet import course, datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
 from portanet.backends import BackendUnavailable, default_device, devices, get_backend, namespace, set_device
 from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRate, ReduceOnPlateau
 from portanet.cluster import KMeans
@@ -163,6 +163,7 @@ __all__ = [
     "binary_accuracy",
     "cluster_purity",
     "confusion_matrix",
+    "course",
     "datasets",
     "default_device",
     "devices",

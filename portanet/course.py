@@ -1,0 +1,338 @@
+"""
+The interface of courses whose students write a network library, over PortaNet's own layers, losses and k-means.
+
+A script of such a course runs with one changed import. Its training loop, which :class:`Optim` has ready:
+
+>>> x, y = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[-1], [1], [1], [-1]])
+>>> net, loss = Sequential(Linear(2, 4), TanH(), Linear(4, 1), TanH()), MSELoss()
+>>> for _ in range(500):
+...     yhat = net.forward(x)
+...     net.zero_grad()
+...     net.backward_update_gradient(x, loss.backward(yhat, y))
+...     net.update_parameters(0.1)
+>>> net.forward(x).round(1)
+array([[-1.],
+       [ 1.],
+       [ 1.],
+       [-1.]])
+
+Where courses differ:
+
+- A loss takes the prediction first, ``forward(yhat, y)``; a script that turns them round writes ``y=y, yhat=yhat``.
+- A cost is summed over the numbers of an example: ``forward`` gives one cost an example, ``backward`` the gradient of
+  their sum. A script that takes their mean divides ``eps`` by the batch size.
+- Constructors are PortaNet's: ``Conv1D(in_channels, out_channels, kernel_size)``, a bias unless ``bias=False``, and
+  activations apart from ``Linear``. Data are channels-last, (N, L, C) and (N, H, W, C).
+- All is computed in float64; ``net.to(dtype="float32")`` changes that, and ``net.to("cuda")`` the device. Weights are
+  drawn at the first use, of a whole network or of a module by itself, from seed 0; before it, ``net.to(seed=1)``
+  draws others.
+- Parameters are ``net[0].weight.data`` and ``net[0].bias.data``, their gradients ``net[0].weight.grad`` and so on.
+- Of k-means, the cost is ``inertia_``, and ``cost_history_`` iteration by iteration; the centres are
+  ``cluster_centers_``.
+"""
+
+from typing import Any
+
+from portanet import layers, losses
+from portanet.backends import Backend, backend_of, get_backend
+from portanet.cluster import KMeans
+from portanet.config import Configured
+from portanet.layers import Layer
+from portanet.optimizers import SGD
+from portanet.parameters import ParameterBuffer
+from portanet.training import Trainer
+from portanet.typing import Array
+
+__all__ = [
+    "BCE",
+    "AvgPool1D",
+    "AvgPool2D",
+    "Conv1D",
+    "Conv2D",
+    "CrossEntropy",
+    "Flatten",
+    "KMeans",
+    "Linear",
+    "LogSoftmaxCrossEntropy",
+    "Loss",
+    "MSELoss",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Module",
+    "Optim",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "TanH",
+]
+
+
+class _Course(Configured):
+    """What has a namesake in PortaNet: it stands beside it in the registry for files, not in its place."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        if cls.__module__ == __name__:
+            Configured._own[f"course.{cls.__name__}"] = cls
+        else:
+            super().__init_subclass__(**kwargs)
+
+
+class Module(_Course, Layer):
+    """
+    The methods of the course, over any layer; ``zero_grad`` is the layer's own.
+
+    Nothing is kept between calls: each ``backward_`` method computes the output for its input once more. They
+    differentiate ``forward``, which is inference; what is random in training, such as dropout, is trained by
+    :class:`Optim`.
+
+    Examples
+    --------
+    A module of any other layer; inside a :class:`Sequential` of this file, a layer needs none:
+
+    >>> class GELU(Module, portanet.GELU):
+    ...     pass
+    >>> GELU().backward_delta([[0.0, 100.0]], [[1.0, 1.0]])
+    array([[0.5, 1. ]])
+    """
+
+    def forward(self, x: Any) -> Array:
+        """Output for a batch, as an array on the module's device."""
+        buffer = self.buffer
+        with buffer.backend.activate():
+            return self.vjp(_floats(x, buffer), train=False)[0]
+
+    def backward_update_gradient(self, input: Any, delta: Any) -> None:
+        """
+        Add to the gradients of the parameters.
+
+        Parameters
+        ----------
+        input : array_like, shape (N, ...)
+            What ``forward`` was given.
+        delta : array_like
+            Gradient with respect to the output for it, of the same shape.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
+        """
+        self._pull(input, delta, need_dx=False)
+
+    def backward_delta(self, input: Any, delta: Any) -> Array:
+        """Gradient with respect to ``input``; see :meth:`backward_update_gradient`."""
+        return self._pull(input, delta, need_grads=False)
+
+    def update_parameters(self, gradient_step: float = 1e-3) -> None:
+        """Move the parameters against their gradients."""
+        buffer = self.buffer
+        with buffer.backend.activate():
+            buffer.data -= gradient_step * buffer.grad
+
+    def _pull(self, input: Any, delta: Any, **wanted: bool) -> Array:
+        buffer = self.buffer
+        delta = _floats(delta, buffer)
+        with buffer.backend.activate():
+            y, pullback = self.vjp(_floats(input, buffer), train=False)
+            if delta.shape != y.shape:
+                raise ValueError(f"delta must have the output's shape {tuple(y.shape)}, got {tuple(delta.shape)}")
+            return pullback(delta, **wanted)
+
+    def _default(self) -> tuple[Backend, str]:
+        return super()._default() if self._buffer else (get_backend(), "float64")
+
+
+class Sequential(Module, layers.Sequential):
+    """
+    Modules, or layers, one after another; a list of them will do.
+
+    Examples
+    --------
+    >>> Sequential([Linear(4, 4), TanH()])
+    Sequential(Linear(4, 4), TanH())
+    """
+
+    def __init__(self, *layers: Any):
+        super().__init__(*(layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers))
+
+    def backward(self, input: Any, delta: Any) -> Array:
+        """Both at once: :meth:`backward_update_gradient` and :meth:`backward_delta`."""
+        return self._pull(input, delta)
+
+
+class Linear(Module, layers.Linear):
+    """Affine map: :class:`portanet.Linear`."""
+
+
+class TanH(Module, layers.TanH):
+    """Hyperbolic tangent: :class:`portanet.TanH`."""
+
+
+class Sigmoid(Module, layers.Sigmoid):
+    """Logistic function: :class:`portanet.Sigmoid`."""
+
+
+class Softmax(Module, layers.Softmax):
+    """Probabilities of classes: :class:`portanet.Softmax`."""
+
+
+class ReLU(Module, layers.ReLU):
+    """Positive part: :class:`portanet.ReLU`."""
+
+
+class Conv1D(Module, layers.Conv1D):
+    """Convolution of signals: :class:`portanet.Conv1D`."""
+
+
+class MaxPool1D(Module, layers.MaxPool1D):
+    """Largest value of each window of a signal: :class:`portanet.MaxPool1D`."""
+
+
+class AvgPool1D(Module, layers.AvgPool1D):
+    """Mean of each window of a signal: :class:`portanet.AvgPool1D`."""
+
+
+class Conv2D(Module, layers.Conv2D):
+    """Convolution of images: :class:`portanet.Conv2D`."""
+
+
+class MaxPool2D(Module, layers.MaxPool2D):
+    """Largest value of each window of an image: :class:`portanet.MaxPool2D`."""
+
+
+class AvgPool2D(Module, layers.AvgPool2D):
+    """Mean of each window of an image: :class:`portanet.AvgPool2D`."""
+
+
+class Flatten(Module, layers.Flatten):
+    """Inputs as rows: :class:`portanet.Flatten`."""
+
+
+class Loss(_Course, losses.Loss):
+    """
+    The methods of the course, over any loss: one cost an example, and the gradient of their sum.
+
+    Examples
+    --------
+    >>> loss = MSELoss()
+    >>> yhat, y = np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([[1.0, 0.0], [0.0, 0.0]])
+    >>> loss.forward(yhat, y)
+    array([ 4., 25.])
+    >>> loss.backward(yhat, y)
+    array([[0., 4.],
+           [6., 8.]])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(reduction="sum")
+
+    def forward(self, yhat: Array, y: Any) -> Array:
+        """
+        Cost of each example.
+
+        Parameters
+        ----------
+        yhat : array, shape (N, ...)
+            Output of a network.
+        y : array_like
+            Targets, of which shapes and values PortaNet's loss says. Values are not looked at, as in a training step.
+
+        Returns
+        -------
+        array of float64, shape (N,)
+
+        Raises
+        ------
+        ValueError
+            If the shape of the targets does not fit.
+        """
+        backend, yhat, y = self._together(yhat, y)
+        self._check_shapes(yhat.shape, y.shape)
+        with backend.activate():
+            terms, _ = self.terms(backend.xp, yhat, y)
+            return backend.xp.sum(terms, axis=tuple(range(1, terms.ndim)))
+
+    def backward(self, yhat: Array, y: Any) -> Array:
+        """Gradient of the sum of the costs with respect to ``yhat``; see :meth:`forward`."""
+        backend, yhat, y = self._together(yhat, y)
+        with backend.activate():
+            return self.vjp(yhat, y)[1]()
+
+    def _together(self, yhat: Array, y: Any) -> tuple[Backend, Array, Array]:
+        backend = backend_of(yhat)
+        return backend, backend.asarray(yhat, "float64"), backend.asarray(y)
+
+
+class MSELoss(Loss, losses.MSELoss):
+    """Squared error: :class:`portanet.MSELoss`."""
+
+
+class BCE(Loss, losses.BCE):
+    """Binary cross-entropy of probabilities: :class:`portanet.BCE`."""
+
+
+class CrossEntropy(Loss, losses.CrossEntropy):
+    """Cross-entropy of probabilities of classes: :class:`portanet.CrossEntropy`."""
+
+
+class LogSoftmaxCrossEntropy(Loss, losses.LogSoftmaxCrossEntropy):
+    """Cross-entropy of scores of classes: :class:`portanet.SoftmaxCrossEntropy`."""
+
+
+class Optim(Trainer):
+    """
+    Gradient descent of a network: a :class:`portanet.Trainer` with ``SGD(eps)``, under the names of the course.
+
+    Parameters
+    ----------
+    net : Layer
+        A :class:`Sequential` for instance. Weights it does not have yet are drawn from ``seed``.
+    loss : Loss
+        Judges it.
+    eps : float
+        Step along the gradient of the cost of a batch, which the losses of this file sum.
+    seed : int
+        Of initial weights and of the order of examples.
+
+    Examples
+    --------
+    >>> x, y = np.asarray([[0.0, 1.0], [1.0, 0.0]]), np.asarray([[3.0], [5.0]])
+    >>> net = Sequential(Linear(2, 1, bias=False))
+    >>> costs = Optim(net, MSELoss(), eps=0.2).sgd(x, y, batch_size=2, n_iter=50)
+    >>> net[0].weight.data.round(4)
+    array([[5.],
+           [3.]])
+    """
+
+    def __init__(self, net: Layer, loss: losses.Loss, eps: float, *, seed: int = 0):
+        super().__init__(net, loss, SGD(eps), seed=seed)
+
+    def step(self, batch_x: Any, batch_y: Any) -> Array:
+        """Change the weights once, for one batch; the cost before it."""
+        return super().step(_floats(batch_x, self.net.buffer), self.backend.asarray(batch_y))
+
+    def sgd(self, x: Any, y: Any, batch_size: int, n_iter: int) -> list[float]:
+        """
+        Step through batches, in a new order for each pass; :meth:`portanet.Trainer.fit` says more.
+
+        Parameters
+        ----------
+        x, y : array_like
+            Inputs and targets, N of each.
+        batch_size : int
+            Examples a step: N is plain gradient descent, 1 stochastic.
+        n_iter : int
+            Passes over the examples.
+
+        Returns
+        -------
+        list of float
+            Cost of all examples in each pass, as they were met.
+        """
+        return self.fit(_floats(x, self.net.buffer), y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
+
+
+def _floats(values: Any, buffer: ParameterBuffer) -> Array:
+    """Values, whole numbers too, beside the parameters and of their dtype."""
+    return buffer.backend.asarray(values, buffer.dtype)
