@@ -1,39 +1,40 @@
-"""Training steps of dense networks, timed: ``python -m pytest bench`` (with pytest-benchmark installed)."""
+"""Training steps of whole networks."""
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 import pytest
 
 import portanet as pn
+from bench.networks import NETWORKS, Network, dense
 
-NETWORKS: dict[str, tuple[Callable[[], pn.Layer], pn.Loss, int]] = {
-    "4-4-2": (lambda: pn.Sequential(pn.Linear(4, 4), pn.TanH(), pn.Linear(4, 2)), pn.MSELoss(), 5),
-    "784-10": (lambda: pn.Sequential(pn.Linear(784, 10)), pn.SoftmaxCrossEntropy(), 300),
-    "784-100-10": (
-        lambda: pn.Sequential(pn.Linear(784, 100), pn.Sigmoid(), pn.Linear(100, 10)),
-        pn.SoftmaxCrossEntropy(),
-        300,
-    ),
-}
+pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_step(benchmark, name: str, device: str) -> None:
-    build, loss, batch_size = NETWORKS[name]
-    try:
-        trainer = pn.Trainer(build(), loss, pn.SGD(0.01), device=device)
-    except pn.BackendUnavailable as why:
-        pytest.skip(str(why))
-    n_in, rng = trainer.net.parameters()[0].shape[0], np.random.default_rng(0)
-    n_out = trainer.net.output_shape((n_in,))[0]
-    labels = rng.integers(n_out, size=batch_size)
-    target = np.eye(n_out)[labels] if isinstance(loss, pn.MSELoss) else labels
-    x, target = trainer.net.asarray(rng.normal(size=(batch_size, n_in))), trainer.net.asarray(target)
+def step(network: Network, device: str) -> Callable[[], Any]:
+    """A training step on one batch, ready to be timed."""
+    recipe = network.recipe()
+    trainer = pn.Trainer(network.build(), network.loss(), network.optimizer(), device=device)
+    examples = recipe.examples(network.batch_size)
+    x, target = trainer.net.asarray(examples), trainer.net.asarray(recipe.targets(examples))
+    return lambda: trainer.step(x, target)
 
-    def step() -> None:
-        trainer.step(x, target)
-        trainer.backend.synchronize()
 
-    benchmark(step)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_network_step(timed: Callable[..., None], network: str, device: str) -> None:
+    timed(step(NETWORKS[network], device))
+
+
+@pytest.mark.parametrize("batch", [1, 16, 128, 1024])
+@pytest.mark.parametrize("width", [16, 64, 256, 1024])
+def test_dense_step(timed: Callable[..., None], width: int, batch: int, device: str) -> None:
+    """From which batch on a GPU is the faster, for which width."""
+    network = Network(
+        id="dense",
+        layers=lambda: dense(width, width, width, 10, hidden=pn.ReLU),
+        loss=pn.SoftmaxCrossEntropy,
+        optimizer=pn.SGD,
+        batch_size=batch,
+        input_shape=(width,),
+    )
+    timed(step(network, device))

@@ -1,0 +1,112 @@
+"""What a library costs before the first step: its size, its import, and the way to the first step."""
+
+import importlib.metadata
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import Distribution, PackageNotFoundError
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from bench.networks import NETWORKS
+from bench.peers.contenders import CONTENDERS
+from bench.peers.process import ROOT, Child, environment
+from bench.peers.race import Settings
+
+DISTRIBUTIONS = {"portanet": "portanet", "torch": "torch", "sklearn": "scikit-learn", "jax": "jax"}
+FIRST_NETWORK = "003-mlp"
+TIMED_IMPORT = "from time import perf_counter; begun = perf_counter(); import {}; print(perf_counter() - begun)"
+
+
+def all_costs(settings: Settings, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """
+    Measure each library that is installed.
+
+    Parameters
+    ----------
+    settings : Settings
+        How; the medians over the rounds count.
+    say : callable
+        Is told how it goes.
+
+    Returns
+    -------
+    dict
+        Library by library, as one imports it, what :func:`costs` says.
+    """
+    measured = {}
+    for library in DISTRIBUTIONS:
+        if find_spec(library):
+            say(f"costs of {library}")
+            measured[library] = costs(library, settings)
+    return measured
+
+
+def costs(library: str, settings: Settings) -> dict[str, Any]:
+    """
+    Measure one library.
+
+    Returns
+    -------
+    dict
+        ``"import"`` and ``"first_step"`` in seconds, the latter from the start of a process to the end of the first
+        training step; ``"installed"``, in bytes, with all that the library requires; and ``"requires"``, what that is.
+    """
+    contender = next(name for name, c in CONTENDERS.items() if c.library == library)
+    distributions = required(DISTRIBUTIONS[library])
+    files = {file for distribution in distributions.values() for file in _files(distribution)}
+    return {
+        "import": statistics.median(import_time(library, settings) for _ in range(settings.rounds)),
+        "first_step": statistics.median(first_step(contender, settings) for _ in range(settings.rounds)),
+        "installed": sum(file.stat().st_size for file in files if file.is_file()),
+        "requires": sorted(set(distributions) - {DISTRIBUTIONS[library]}),
+    }
+
+
+def import_time(library: str, settings: Settings) -> float:
+    """Seconds that ``import`` takes in a fresh interpreter."""
+    command = [sys.executable, "-c", TIMED_IMPORT.format(library)]
+    return float(subprocess.check_output(command, cwd=ROOT, env=environment(settings.threads)))
+
+
+def first_step(contender: str, settings: Settings) -> float:
+    """Seconds from the start of a process to the end of its first training step."""
+    begun = perf_counter()
+    with Child(contender, settings.device, settings.threads) as child:
+        child.ask(do="step", recipe=NETWORKS[FIRST_NETWORK].recipe().to_json())
+        return perf_counter() - begun
+
+
+def required(name: str) -> dict[str, Distribution]:
+    """Find a distribution and all that it requires, without extras, by name."""
+    found: dict[str, Distribution] = {}
+    waiting = [name]
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name in found:
+            continue
+        try:
+            found[name] = importlib.metadata.distribution(name)
+        except PackageNotFoundError:
+            continue  # required on other systems only
+        requirements = map(Requirement, found[name].requires or ())
+        waiting += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def _files(distribution: Distribution) -> Iterator[Path]:
+    """Installed files; of an editable install, those of the source tree."""
+    listed = [Path(str(file.locate())).resolve() for file in distribution.files or ()]
+    if not any(file.name == "direct_url.json" and '"editable": true' in file.read_text() for file in listed):
+        yield from listed
+        return
+    name = distribution.metadata["Name"]
+    for package in (name, f"{name}.backends"):
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            yield from Path(folder).resolve().rglob("*")

@@ -1,0 +1,44 @@
+"""PortaNet itself, through its public interface."""
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.recipe import Config, Recipe
+from portanet import Sequential, Trainer
+from portanet.config import from_json
+
+
+def step(recipe: Recipe, device: str) -> Callable[[], Any]:
+    """A training step on one batch."""
+    trainer = Trainer(_net(recipe), _make(recipe.loss), _make(recipe.optimizer), device=device)
+    examples = recipe.examples(recipe.batch_size)
+    x, target = trainer.net.asarray(examples), trainer.net.asarray(recipe.targets(examples))
+    synchronize = trainer.backend.synchronize
+
+    def run() -> Any:
+        loss = trainer.step(x, target)
+        synchronize()
+        return loss
+
+    return run
+
+
+def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
+    """Outputs for one batch."""
+    net = _net(recipe).initialize(device=device)
+    x, synchronize = net.asarray(recipe.examples(batch_size)), net.buffer.backend.synchronize
+
+    def run() -> Any:
+        y = net(x)
+        synchronize()
+        return y
+
+    return run
+
+
+def _net(recipe: Recipe) -> Sequential:
+    return Sequential(*map(_make, recipe.layers))
+
+
+def _make(config: Config) -> Any:
+    return from_json({**config, "type": f"portanet.{config['type']}"})

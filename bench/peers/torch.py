@@ -1,0 +1,195 @@
+"""
+PyTorch, as its users write it: channels first, gradients set to None, and the variants that its documents advise.
+
+Fused optimizers, channels_last, torch.compile and CUDA graphs are options; see the tuning guide and "CUDA semantics" in
+PyTorch's documentation.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.peers import Unfit
+from bench.recipe import Config, Recipe
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def step(
+    recipe: Recipe,
+    device: str,
+    *,
+    fused: bool = False,
+    channels_last: bool = False,
+    compiled: str = "",
+    graph: bool = False,
+) -> Callable[[], Any]:
+    """A training step on one batch; ``compiled`` is a mode of torch.compile."""
+    net, x = _place(recipe, device, recipe.batch_size, channels_last)
+    target = x if recipe.target == "input" else torch.as_tensor(recipe.targets(recipe.examples(len(x))), device=device)
+    optimizer = make_optimizer(recipe.optimizer, net, fused=fused, capturable=graph)
+    loss = make_loss(recipe.loss)
+
+    def forward(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return loss(net(x), target)
+
+    if compiled:
+        forward = torch.compile(forward, dynamic=False, mode=compiled)
+
+    def run() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        value: Any = forward(x, target)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return _until_done(_captured(run) if graph else run, device)
+
+
+def inference(
+    recipe: Recipe,
+    device: str,
+    batch_size: int,
+    *,
+    fused: bool = False,
+    channels_last: bool = False,
+    compiled: str = "",
+    graph: bool = False,
+) -> Callable[[], Any]:
+    """Outputs for one batch."""
+    if fused and not (channels_last or compiled or graph):
+        raise Unfit("inference has no optimizer to fuse")
+    net, x = _place(recipe, device, batch_size, channels_last)
+    net.eval()
+    if compiled:
+        net = torch.compile(net, dynamic=False, mode=compiled)
+
+    @torch.inference_mode()
+    def run() -> Any:
+        return net(x)
+
+    return _until_done(_captured(run) if graph else run, device)
+
+
+def make_net(recipe: Recipe) -> nn.Sequential:
+    """Translate the layers, one by one."""
+    return nn.Sequential(*map(_layer, recipe.layers))
+
+
+def channels_first(x: Any) -> torch.Tensor:
+    """Turn inputs (N, ..., C) into (N, C, ...), PyTorch's order."""
+    return torch.as_tensor(x).movedim(-1, 1).contiguous()
+
+
+def make_loss(config: Config) -> Loss:
+    """The function with the same values."""
+    return LOSSES[config["type"]]
+
+
+def make_optimizer(config: Config, net: nn.Module, *, fused: bool, capturable: bool = False) -> torch.optim.Optimizer:
+    """The optimizer of the same name; RMSprop has no fused form, its nearest is foreach."""
+    kind, lr, weights = config["type"], config["lr"], net.parameters()
+    if kind == "SGD":
+        return torch.optim.SGD(weights, lr, momentum=config["momentum"], fused=fused or None)
+    if kind == "Adam":
+        return torch.optim.Adam(
+            weights, lr, betas=tuple(config["betas"]), eps=config["eps"], fused=fused or None, capturable=capturable
+        )
+    if kind == "RMSprop":
+        return torch.optim.RMSprop(
+            weights, lr, alpha=config["rho"], eps=config["eps"], foreach=fused or None, capturable=capturable
+        )
+    raise Unfit(f"no translation of {kind}")
+
+
+def _place(recipe: Recipe, device: str, batch_size: int, channels_last: bool) -> tuple[Any, torch.Tensor]:
+    """The network and a batch where and how they are wanted."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Unfit("this PyTorch finds no CUDA device")
+    net: Any = make_net(recipe).to(device)
+    x = channels_first(recipe.examples(batch_size)).to(device)
+    if channels_last:
+        if x.ndim != 4:
+            raise Unfit("channels_last is for images")
+        net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    return net, x
+
+
+def _layer(config: Config) -> nn.Module:
+    if config["type"] not in LAYERS:
+        raise Unfit(f"no translation of {config['type']}")
+    return LAYERS[config["type"]](config)
+
+
+def _linear(config: Config) -> nn.Module:
+    return nn.Linear(config["in_features"], config["out_features"], bias=config["bias"])
+
+
+def _conv(kind: type[nn.Module], config: Config) -> nn.Module:
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias")
+    return kind(**{name: config[name] for name in names})
+
+
+def _pool(kind: type[nn.Module], config: Config) -> nn.Module:
+    if config["padding"] != "valid":
+        raise Unfit("no translation of padded pooling")
+    return kind(config["window"], config["stride"], ceil_mode=config["ceil"])
+
+
+LAYERS: dict[str, Callable[[Config], nn.Module]] = {
+    "Linear": _linear,
+    "Conv1D": partial(_conv, nn.Conv1d),
+    "Conv2D": partial(_conv, nn.Conv2d),
+    "MaxPool1D": partial(_pool, nn.MaxPool1d),
+    "MaxPool2D": partial(_pool, nn.MaxPool2d),
+    "AvgPool1D": partial(_pool, nn.AvgPool1d),
+    "AvgPool2D": partial(_pool, nn.AvgPool2d),
+    "ReLU": lambda config: nn.ReLU(),
+    "Sigmoid": lambda config: nn.Sigmoid(),
+    "TanH": lambda config: nn.Tanh(),
+    "Softmax": lambda config: nn.Softmax(dim=-1),
+    "Dropout": lambda config: nn.Dropout(config["p"]),
+    "Flatten": lambda config: nn.Flatten(),
+}
+
+LOSSES: dict[str, Loss] = {
+    "MSELoss": functional.mse_loss,
+    "BCE": functional.binary_cross_entropy,
+    "SoftmaxCrossEntropy": functional.cross_entropy,
+    "CrossEntropy": lambda p, labels: functional.nll_loss(torch.log(p), labels),
+}
+
+
+def _until_done(run: Callable[[], Any], device: str) -> Callable[[], Any]:
+    if device == "cpu":
+        return run
+
+    def synchronized() -> Any:
+        value = run()
+        torch.cuda.synchronize()
+        return value
+
+    return synchronized
+
+
+def _captured(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Record a CUDA graph, after the warm-up on another stream that PyTorch's documentation asks for."""
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value = run()
+
+    def replay() -> Any:
+        graph.replay()
+        return value
+
+    return replay

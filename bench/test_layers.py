@@ -1,0 +1,109 @@
+"""Layers, losses and optimizers, each by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3)
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Family:
+    """A layer in several sizes: the length of its last axis."""
+
+    make: Callable[[int], pn.Layer]
+    space: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = (8, 32, 128)
+
+
+LAYERS: dict[str, Family] = {
+    "Linear": Family(lambda n: pn.Linear(n, n), sizes=(32, 256, 1024)),
+    "Conv1D": Family(lambda n: pn.Conv1D(n, n, 3), (128,)),
+    "Conv2D": Family(lambda n: pn.Conv2D(n, n, 3, padding="same"), (14, 14), (1, 16, 64)),
+    "MaxPool1D": Family(lambda n: pn.MaxPool1D(2), (128,)),
+    "MaxPool2D": Family(lambda n: pn.MaxPool2D(2), (14, 14)),
+    "AvgPool1D": Family(lambda n: pn.AvgPool1D(2), (128,)),
+    "AvgPool2D": Family(lambda n: pn.AvgPool2D(2), (14, 14)),
+    "BatchNorm": Family(pn.BatchNorm, (14, 14)),
+    "LayerNorm": Family(pn.LayerNorm, sizes=(32, 256, 1024)),
+    "ReLU": Family(lambda n: pn.ReLU(), sizes=(256, 4096)),
+    "Sigmoid": Family(lambda n: pn.Sigmoid(), sizes=(256, 4096)),
+    "TanH": Family(lambda n: pn.TanH(), sizes=(256, 4096)),
+    "Dropout": Family(lambda n: pn.Dropout(0.5), sizes=(256, 4096)),
+}
+
+LOSSES: dict[str, Callable[[], pn.Loss]] = {
+    "MSELoss": pn.MSELoss,
+    "BCE": pn.BCE,
+    "BCEWithLogits": pn.BCEWithLogits,
+    "SoftmaxCrossEntropy": pn.SoftmaxCrossEntropy,
+}
+
+OPTIMIZERS: dict[str, Callable[[], pn.Optimizer]] = {
+    "SGD": pn.SGD,
+    "SGD-momentum": partial(pn.SGD, momentum=0.9),
+    "RMSprop": pn.RMSprop,
+    "Adam": pn.Adam,
+    "AdamW": pn.AdamW,
+    "Adagrad": pn.Adagrad,
+}
+
+by_size = pytest.mark.parametrize(
+    ("layer", "size"), [(name, size) for name, family in LAYERS.items() for size in family.sizes]
+)
+
+
+def placed(layer: str, size: int, device: str) -> tuple[pn.Layer, Any]:
+    """A layer on a device, and an input for it."""
+    family, rng = LAYERS[layer], np.random.default_rng(0)
+    made = family.make(size).initialize(device=device)
+    return made, made.asarray(rng.random((BATCH, *family.space, size), "float32"))
+
+
+@by_size
+def test_forward(timed: Callable[..., None], layer: str, size: int, device: str) -> None:
+    made, x = placed(layer, size, device)
+    timed(lambda: made.forward(x))
+
+
+@by_size
+def test_forward_and_back(timed: Callable[..., None], layer: str, size: int, device: str) -> None:
+    made, x = placed(layer, size, device)
+    dy = made.forward(x)
+
+    def forward_and_back() -> None:
+        _, pullback = made.vjp(x)
+        pullback(dy)
+
+    timed(forward_and_back)
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss(timed: Callable[..., None], loss: str, size: int, device: str) -> None:
+    backend, made = pn.get_backend(device), LOSSES[loss]()
+    prediction, target = (
+        backend.asarray(values) for values in np.random.default_rng(0).random((2, BATCH, size), "float32")
+    )
+
+    def value_and_gradient() -> None:
+        _, pullback = made.vjp(prediction, target)
+        pullback()
+
+    timed(value_and_gradient)
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizer(timed: Callable[..., None], optimizer: str, size: int, device: str) -> None:
+    net = pn.Linear(1, size, bias=False).initialize(device=device)
+    net.buffer.grad[...] = net.buffer.data
+    timed(OPTIMIZERS[optimizer]().bind(net).step)

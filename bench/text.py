@@ -1,0 +1,46 @@
+"""Numbers and tables for people."""
+
+from collections.abc import Sequence
+
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+
+
+def duration(seconds: float) -> str:
+    """
+    Write a time with the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(0.0123), duration(4.2e-5), duration(75)
+    ('12.3 ms', '42.0 µs', '75.0 s')
+    """
+    unit, scale = next((pair for pair in UNITS if seconds >= pair[1]), UNITS[-1])
+    return f"{digits(seconds / scale)} {unit}"
+
+
+def mebibytes(n: float) -> str:
+    """Write a number of bytes in MiB."""
+    return f"{digits(n / 2**20)} MiB"
+
+
+def digits(value: float) -> str:
+    """Write a number with three digits at least."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown; columns of numbers are aligned to the right."""
+    numeric = [all(cell[:1].isdigit() for cell in column if cell) for column in zip(*rows, strict=True)]
+    rule = ["---", *("---:" if right else "---" for right in numeric[1:])]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Write a table for the terminal; the first row is the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
+
+    return "\n".join(map(line, rows))

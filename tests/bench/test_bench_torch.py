@@ -1,0 +1,75 @@
+"""What PyTorch is timed on is the same network: same outputs, same loss, same step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.networks import NETWORKS
+from bench.peers import Unfit
+from bench.recipe import Recipe
+from portanet import Sequential, Trainer
+
+torch = pytest.importorskip("torch", reason="translates networks to PyTorch")
+
+from bench.peers import torch as peer  # noqa: E402 (it imports PyTorch)
+
+# Between them: each layer but dropout, each loss, each optimizer, and flattening behind one axis and behind two
+IDS = ("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "001-conv2d-net3", "003-lenet", "004-cnn")
+BATCH = 4
+
+
+def copy_weights(net: Sequential, recipe: Recipe, twin: torch.nn.Sequential) -> None:
+    """Give PyTorch the weights of PortaNet, in its order of axes."""
+    shapes = [recipe.input_shape, *recipe.shapes]
+    for i, (config, layer) in enumerate(zip(recipe.layers, net, strict=True)):
+        if not layer.parameters():
+            continue
+        weight = layer.weight.data
+        if config["type"] == "Linear" and recipe.layers[i - 1]["type"] == "Flatten" and i > 0:
+            weight = np.moveaxis(weight.reshape(*shapes[i - 1], -1), -2, 0).reshape(weight.shape)
+        order = (-1, -2, *range(weight.ndim - 2))  # (*kernel, in, out) to (out, in, *kernel)
+        with torch.no_grad():
+            twin[i].weight.copy_(torch.as_tensor(np.ascontiguousarray(weight.transpose(order))))
+            twin[i].bias.copy_(torch.as_tensor(layer.bias.data))
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_the_twin_has_the_same_outputs_and_takes_the_same_steps(id):
+    network = NETWORKS[id]
+    recipe = replace(network.recipe(), batch_size=BATCH)
+    trainer, twin = Trainer(network.build(), network.loss(), network.optimizer()), peer.make_net(recipe)
+    copy_weights(trainer.net, recipe, twin)
+    x = recipe.examples(BATCH)
+    target, xs = recipe.targets(x), peer.channels_first(x)
+    np.testing.assert_allclose(twin(xs).detach().numpy(), trainer.net(x), rtol=1e-4, atol=1e-6)
+
+    optimizer, loss = peer.make_optimizer(recipe.optimizer, twin, fused=True), peer.make_loss(recipe.loss)
+    for _ in range(3):
+        value = loss(twin(xs), torch.as_tensor(target))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        np.testing.assert_allclose(value.item(), float(trainer.step(x, target)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"fused": True}, {"fused": True, "channels_last": True}], ids=str)
+def test_every_variant_trains_and_infers(options):
+    recipe = replace(NETWORKS["004-cnn"].recipe(), batch_size=BATCH)
+    step = peer.step(recipe, "cpu", **options)
+    assert step().item() > step().item() > 0
+    if options.keys() != {"fused"}:
+        assert peer.inference(recipe, "cpu", 2, **options)().shape == (2, 10)
+
+
+def test_dropout_drops_the_same_share():
+    recipe = NETWORKS["004-mlp-500"].recipe()
+    assert [layer.p for layer in peer.make_net(recipe) if isinstance(layer, torch.nn.Dropout)] == [0.7]
+
+
+def test_what_has_no_counterpart_is_refused():
+    recipe = NETWORKS["003-mlp"].recipe()
+    with pytest.raises(Unfit, match="channels_last is for images"):
+        peer.step(recipe, "cpu", channels_last=True)
+    with pytest.raises(Unfit, match="no translation of Wavelet"):
+        peer.make_net(replace(recipe, layers=({"type": "Wavelet"},)))
