@@ -25,7 +25,7 @@ from portanet.typing import Array, Pullback
 LANE = 2**17
 """Numbers that a lane must have to make, over all layers with space, to be worth a thread."""
 
-PART = 2**21
+PART = 2**22
 """
 Bytes of a part's largest array. Smaller parts would stay in the L2 cache, but take more operations, and at each of them
 a lane may have to wait for the interpreter, which the other one holds.

@@ -18,7 +18,7 @@ from portanet import kernels
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
-CACHE = 2**22
+CACHE = 2**20
 """Bytes of columns to hold at once: they stay in the L2 cache of a core."""
 
 
