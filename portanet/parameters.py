@@ -51,9 +51,9 @@ class Parameter:
     """
 
     data: Array
-    grad: Array
+    _grad: Array
     fresh = False
-    """Whether ``grad`` holds nothing of use yet, so that what comes first may overwrite it."""
+    """Whether the gradient is zero, but not yet written as such: what is accumulated first may take its place."""
 
     def __init__(self, shape: Shape, init: Initializer):
         if not callable(init):
@@ -69,7 +69,15 @@ class Parameter:
         self.buffer, self.offset = buffer, offset
         here = slice(offset, offset + self.size)
         self.data = buffer.xp.reshape(buffer.data[here], self.shape, copy=False)
-        self.grad = buffer.xp.reshape(buffer.grad[here], self.shape, copy=False)
+        self._grad = buffer.xp.reshape(buffer.grad[here], self.shape, copy=False)
+
+    @property
+    def grad(self) -> Array:
+        """The gradient, a view of the buffer's; layers add to it by :meth:`accumulate`."""
+        if self.fresh:
+            self._grad[...] = 0.0
+            self.fresh = False
+        return self._grad
 
     def release(self) -> None:
         """Leave the buffer, which then is no longer that of its network: an optimizer must not go on with it."""
@@ -94,22 +102,22 @@ class Parameter:
         if aside is not None:
             aside[self] = aside[self] + grad if self in aside else grad
         elif self.fresh:
-            self.grad[...] = grad
+            self._grad[...] = grad
             self.fresh = False
         else:
-            self.grad += grad
+            self._grad += grad
 
     def accumulate_product(self, a: Array, b: Array) -> None:
         """Add the product of two matrices to the gradient, with no array between where nothing is there yet."""
         if self.fresh and _aside.get() is None:
-            kernels.matmul_into(self.grad, a, b)
+            kernels.matmul_into(self._grad, a, b)
             self.fresh = False
         else:
             self.accumulate(namespace(a).matmul(a, b))
 
     def __getattr__(self, name: str) -> Any:
         # Reached only while data and grad are not set, so it costs a placed parameter nothing.
-        if name in ("data", "grad"):
+        if name in ("data", "_grad"):
             raise RuntimeError("parameter has no values yet: call initialize(seed=0) on the network, or net(x) once")
         raise AttributeError(name)
 
@@ -241,13 +249,12 @@ class ParameterBuffer:
         self.grad[...] = 0.0
 
     def begin_gradient(self) -> None:
-        """Forget the gradients: what is accumulated first takes their place."""
+        """Set all gradients to zero, without writing it: what is accumulated first takes the place of what is there."""
         for parameter in self.parameters:
             parameter.fresh = True
 
     def end_gradient(self) -> None:
-        """Set to zero what nothing was accumulated in since :meth:`begin_gradient`."""
+        """Write zero where nothing was accumulated since :meth:`begin_gradient`."""
         for parameter in self.parameters:
             if parameter.fresh:
-                parameter.grad[...] = 0.0
-                parameter.fresh = False
+                _ = parameter.grad

@@ -302,8 +302,10 @@ class Trainer:
         prediction, pullback = self.net.vjp(x)
         value, dloss = self.loss.vjp(prediction, target)
         self._buffer.begin_gradient()
-        pullback(dloss(), need_dx=False)
-        self._buffer.end_gradient()
+        try:
+            pullback(dloss(), need_dx=False)
+        finally:
+            self._buffer.end_gradient()
         self.optimizer.step()
         self.steps += 1
         return value, prediction

@@ -5,7 +5,7 @@ import pytest
 from cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
 import portanet as pn
-from portanet.backends import Backend
+from portanet.backends import Backend, get_backend
 from portanet.testing import check_gradients
 
 layers = pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
@@ -64,6 +64,23 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
     np.testing.assert_array_equal(first, dx([here])[0])
     if not any(name.endswith("stream") for name in layer.named_states()):  # else the second call draws anew
         np.testing.assert_array_equal(second, dx([there])[0])
+
+
+@layers
+@pytest.mark.parametrize("train", [True, False])
+def test_a_layer_that_takes_each_example_alone_gives_a_batch_in_parts(layer, x, train):
+    if not layer.by_example(train):
+        pytest.skip(f"{layer!r} looks at the whole batch, or draws numbers")
+    placed(layer, get_backend("cpu"))
+
+    def passed(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        layer.zero_grad()
+        made = [layer.vjp(part, train=train) for part in parts]
+        dx = [pullback(np.cos(y)) for y, pullback in made]
+        return np.concatenate([y for y, _ in made]), np.concatenate(dx), gradients(layer)
+
+    for whole, in_parts in zip(passed([x]), passed([x[:1], x[1:]]), strict=True):
+        np.testing.assert_allclose(in_parts, whole, rtol=1e-12, atol=1e-12)
 
 
 @layers

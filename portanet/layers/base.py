@@ -97,7 +97,8 @@ class Layer(Configured):
         """
         Whether the output for an example depends on that example alone, and a call leaves no trace.
 
-        Where it does, a batch may be computed in parts, side by side. ``train`` is as in :meth:`vjp`.
+        Where it does, a batch may be computed in parts, side by side; gradients must then go through
+        :meth:`Parameter.accumulate`. ``train`` is as in :meth:`vjp`.
         """
         return False
 

@@ -38,6 +38,9 @@ class Residual(Layer):
     def forward(self, x: Array) -> Array:
         return self._sum(x, self.branch.forward(x))
 
+    def by_example(self, train: bool) -> bool:
+        return all(child.by_example(train) for _, child in self.children())
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         branched, pull_branch = self.branch.vjp(x, train=train)
 
@@ -85,6 +88,9 @@ class Parallel(Layer):
 
     def forward(self, x: Array) -> Array:
         return self._join([branch.forward(x) for branch in self.branches])
+
+    def by_example(self, train: bool) -> bool:
+        return all(child.by_example(train) for _, child in self.children())
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         outputs, pullbacks = zip(*(branch.vjp(x, train=train) for branch in self.branches), strict=True)
@@ -148,6 +154,9 @@ class AutoEncoder(Layer):
 
     def forward(self, x: Array) -> Array:
         return self.decoder.forward(self.encoder.forward(x))
+
+    def by_example(self, train: bool) -> bool:
+        return all(child.by_example(train) for _, child in self.children())
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         code, pull_code = self.encoder.vjp(x, train=train)

@@ -26,6 +26,9 @@ class _Norm(Layer):
         self.weight = Parameter((channels,), ones) if affine else None
         self.bias = Parameter((channels,), zeros) if affine else None
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.channels)
 
@@ -123,6 +126,9 @@ class BatchNorm(_Norm):
         self.momentum = momentum
         self.running_mean = State(lambda rng: np.zeros(channels))
         self.running_variance = State(lambda rng: np.ones(channels))
+
+    def by_example(self, train: bool) -> bool:
+        return not train
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, mean, variance = namespace(x), self.running_mean.data, self.running_variance.data
@@ -266,6 +272,9 @@ class Normalize(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.channels)
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         mean, std = self.mean.data, self.std.data

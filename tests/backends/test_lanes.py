@@ -1,6 +1,7 @@
 """Networks in lanes and parts give what they give in one piece."""
 
 import threading
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,9 +73,13 @@ def test_inference_is_that_of_one_piece(blas):
     assert blas.calls == ["take", "give back"]
 
 
-def test_layers_that_look_at_the_whole_batch_stay_in_one_piece(blas):
-    """Batch norm and dropout after the convolutions: the same statistics and masks as without lanes."""
-    both = [convolutional(pn.BatchNorm(8), pn.Dropout(0.5), pn.Linear(8, 3)) for _ in range(2)]
+def test_layers_that_look_at_the_whole_batch_do_so_between_lanes(blas):
+    """Batch norm amid convolutions, and dropout after them: the same statistics and masks as without lanes."""
+    between = pn.Conv2D(1, 2, 3), pn.BatchNorm(2), pn.ReLU(), pn.Conv2D(2, 3, 3), pn.Flatten()
+    both = [
+        pn.Sequential(*map(deepcopy, between), pn.Dropout(0.5), pn.Linear(300, 3)).initialize(seed=0, dtype="float64")
+        for _ in range(2)
+    ]
     results = [passes(net, IMAGES, form) for net, form in zip(both, ("tuned", "portable"), strict=True)]
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.parameters import gradients_aside
+
+
+class ByHand(pn.Layer):
+    """Scales its input, and writes into the gradient without ``accumulate``."""
+
+    def __init__(self):
+        self.weight = pn.Parameter((2,), pn.initializers.ones)
+
+    def vjp(self, x, *, train=True):
+        w = self.weight.data
+
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                gradient = self.weight.grad
+                gradient += pn.namespace(x).sum(x * dy, axis=0)
+            return dy * w if need_dx else None
+
+        return x * w, pullback
+
+
+def trained(layer: pn.Layer, steps: int = 3) -> pn.Trainer:
+    trainer = pn.Trainer(layer, pn.MSELoss(), pn.SGD(lr=0.1))
+    x = trainer.net.asarray(np.asarray([[1.0, 2.0], [3.0, 4.0]]))
+    for _ in range(steps):
+        trainer.step(x, 2.0 * x)
+    return trainer
+
+
+def test_a_gradient_that_is_written_by_hand_starts_at_zero_each_step():
+    trainer = trained(ByHand())
+    w = np.ones(2)
+    for _ in range(3):
+        w -= 0.1 * 2 * (np.asarray([10.0, 20.0]) * (w - 2)) / 4
+    np.testing.assert_allclose(trainer.net.weight.data, w, rtol=1e-6)
+
+
+def test_what_gets_no_gradient_has_zero(backend):
+    net = pn.Sequential(pn.Linear(2, 2), pn.Linear(2, 2)).to(backend)
+    x = net.asarray(np.ones((3, 2)))
+    for _ in range(2):
+        net.buffer.begin_gradient()
+        net[1].vjp(x)[1](x)
+        net.buffer.end_gradient()
+        gradient = backend.to_numpy(net.buffer.grad)
+        np.testing.assert_array_equal(gradient, [*[0] * 6, *[3] * 6])
+
+
+def test_gradients_add_up_until_they_are_forgotten(backend):
+    net = pn.Linear(2, 2).to(backend)
+    x = net.asarray(np.ones((3, 2)))
+    net.buffer.begin_gradient()
+    for n in (1, 2):
+        net.vjp(x)[1](x)
+        np.testing.assert_array_equal(backend.to_numpy(net.weight.grad), np.full((2, 2), 3.0 * n))
+    net.zero_grad()
+    np.testing.assert_array_equal(backend.to_numpy(net.buffer.grad), np.zeros(6))
+
+
+def test_gradients_aside_leave_those_of_the_network_alone(backend):
+    net = pn.Linear(2, 2).to(backend)
+    x = net.asarray(np.ones((3, 2)))
+    net.zero_grad()
+    with gradients_aside() as sums:
+        net.vjp(x)[1](x)
+        net.vjp(x)[1](x)
+    np.testing.assert_array_equal(backend.to_numpy(net.buffer.grad), np.zeros(6))
+    np.testing.assert_array_equal(backend.to_numpy(sums[net.weight]), np.full((2, 2), 6.0))
+
+
+def test_an_error_in_a_pullback_leaves_no_gradient_undefined():
+    class Fails(pn.Activation):
+        def curve(self, xp, x):
+            return x, lambda: 1 / 0
+
+    net = pn.Sequential(pn.Linear(2, 2), Fails(), pn.Linear(2, 2))
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD())
+    before = net.buffer.data.copy()
+    with pytest.raises(ZeroDivisionError):
+        trainer.step(np.ones((3, 2), "float32"), np.ones((3, 2), "float32"))
+    np.testing.assert_array_equal(net[0].weight.grad, np.zeros((2, 2)))
+    np.testing.assert_array_equal(net.buffer.data, before)
+
+
+def test_a_gradient_before_there_are_values_says_what_to_do():
+    with pytest.raises(RuntimeError, match="no values yet"):
+        _ = pn.Linear(2, 2).weight.grad
