@@ -9,11 +9,11 @@ threads wait for the next product by spinning, which takes the cores from the la
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,13 +21,16 @@ from portanet import kernels
 from portanet.backends.process import Activity, blas
 from portanet.kernels.chain import Link
 from portanet.parameters import Parameter, gradients_aside
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback
 
-LANE = 2**17
-"""Numbers that a lane must have to make, over all layers with space, to be worth a thread."""
+if TYPE_CHECKING:
+    from portanet.layers import Layer
 
 SMALL = 4096
 """Numbers of an input that is not worth a plan."""
+
+LANE = 2**17
+"""Numbers that a lane must have to make, over all links with space, to be worth a thread."""
 
 PART = 2**22
 """
@@ -36,22 +39,22 @@ a lane may have to wait for the interpreter, which the other one holds.
 """
 
 T = TypeVar("T")
-Gradients: TypeAlias = dict[Parameter, Array]
+Links: TypeAlias = "Sequence[Layer]"
 _alone: ContextVar[bool] = ContextVar("alone", default=True)
 _pool: ThreadPoolExecutor | None = None
 
 
-def chain(x: Array, links: Sequence[Link], train: bool) -> tuple[Array, Pullback]:
+def chain(x: Array, links: Links, train: bool) -> tuple[Array, Pullback]:
     """See :func:`portanet.kernels.chain`."""
     return kernels.chain.portable(x, _runs(x, links, train), train)
 
 
-def chain_forward(x: Array, links: Sequence[Link]) -> Array:
+def chain_forward(x: Array, links: Links) -> Array:
     """See :func:`portanet.kernels.chain_forward`."""
     return kernels.chain_forward.portable(x, _runs(x, links, train=False))
 
 
-def _runs(x: Array, links: Sequence[Link], train: bool) -> Sequence[Link]:
+def _runs(x: Array, links: Links, train: bool) -> Sequence[Link]:
     """Join links that take each example alone."""
     if x.size < SMALL or not _alone.get():
         return links
@@ -65,67 +68,34 @@ def _runs(x: Array, links: Sequence[Link], train: bool) -> Sequence[Link]:
 class Run:
     """Links that take each example alone, in lanes where that pays."""
 
-    def __init__(self, links: Sequence[Link]):
+    def __init__(self, links: Links):
         self.links = links
 
     def has_parameters(self) -> bool:
         """Whether any link has."""
         return any(link.has_parameters() for link in self.links)
 
-    def by_example(self, train: bool) -> bool:
-        """All of them do."""
-        return True
-
     def forward(self, x: Array) -> Array:
         """Output in inference."""
-        plan = self._plan(x)
+        plan = _Plan.fit(x, self.links)
         if plan is None:
             return kernels.chain_forward.portable(x, self.links)
-        head, rest = self.links[: plan.head], self.links[plan.head :]
-
-        def forward(lane: slice) -> Array:
-            mine = x[lane]
-            made = [kernels.chain_forward.portable(mine[part], head) for part in _divide(len(mine), plan.parts)]
-            return kernels.chain_forward.portable(_join(made), rest)
-
-        return _join(_side_by_side([partial(forward, lane) for lane in _divide(len(x), plan.lanes)]))
+        return _join(_side_by_side([partial(_forward, x[lane], self.links, plan) for lane in plan.lanes]))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Output and pullback."""
-        plan = self._plan(x)
+        plan = _Plan.fit(x, self.links)
         if plan is None:
             return kernels.chain.portable(x, self.links, train)
-        head, rest = self.links[: plan.head], self.links[plan.head :]
-        head_is_trained = any(link.has_parameters() for link in head)
-
-        def forward(lane: slice) -> tuple[Array, Pullback]:
-            mine = x[lane]
-            parts = _divide(len(mine), plan.parts)
-            made, pullbacks = zip(*(kernels.chain.portable(mine[part], head, train) for part in parts), strict=True)
-            y, pullback = kernels.chain.portable(_join(made), rest, train)
-
-            def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-                dy = pullback(dy, need_dx=need_dx or head_is_trained, need_grads=need_grads)
-                if dy is None:
-                    return None
-                pairs = zip(pullbacks, parts, strict=True)
-                return _join([back(dy[part], need_dx=need_dx, need_grads=need_grads) for back, part in pairs])
-
-            return y, pull
-
-        lanes = _divide(len(x), plan.lanes)
-        made, pullbacks = zip(*_side_by_side([partial(forward, lane) for lane in lanes]), strict=True)
+        tasks = [partial(_vjp, x[lane], self.links, plan, train) for lane in plan.lanes]
+        made, pullbacks = zip(*_side_by_side(tasks), strict=True)
 
         def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            def back(pullback: Pullback, lane: slice) -> Array:
-                return pullback(dy[lane], need_dx=need_dx, need_grads=need_grads)
-
-            def aside(pullback: Pullback, lane: slice) -> tuple[Array, Gradients]:
-                with gradients_aside() as sums:
-                    return back(pullback, lane), sums
-
-            own, *others = zip(pullbacks, lanes, strict=True)
-            dx, *results = _side_by_side([partial(back, *own), *(partial(aside, *other) for other in others)])
+            need = {"need_dx": need_dx, "need_grads": need_grads}
+            first, *others = (
+                partial(pullback, dy[lane], **need) for pullback, lane in zip(pullbacks, plan.lanes, strict=True)
+            )
+            dx, *results = _side_by_side([first, *(partial(_aside, task) for task in others)])
             for _, sums in results:
                 for parameter, grad in sums.items():
                     parameter.accumulate(grad)
@@ -133,34 +103,62 @@ class Run:
 
         return _join(made), pull
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape after all of them."""
-        for link in self.links:
-            shape = link.output_shape(shape)
-        return shape
 
-    def _plan(self, x: Array) -> "_Plan | None":
+class _Plan(NamedTuple):
+    """How a batch is divided: into lanes, and in each the links up to ``head`` in so many parts."""
+
+    lanes: list[slice]
+    head: int
+    parts: int
+
+    @classmethod
+    def fit(cls, x: Array, links: Links) -> "_Plan | None":
         """None for little, and for links without space: products of a whole batch, which BLAS divides better."""
         if x.size < SMALL:
             return None
         shape, sizes, head = x.shape[1:], [], 0
-        for link in self.links:
+        for link in links:
             shape = link.output_shape(shape)
             sizes.append(math.prod(shape))
             if len(shape) > 1:
                 head = len(sizes)
-        lanes = min(blas.threads, len(x), len(x) * sum(sizes[:head]) // LANE)
-        if lanes < 1:
+        made = len(x) * sum(sizes[:head])
+        if made < LANE:
             return None
-        return _Plan(head, lanes, -(-len(x) * max(sizes[:head]) * x.itemsize // (lanes * PART)))
+        # Each lane has gradients of its own, and half a millisecond of Python, of which the others wait for the most.
+        n_parameters = 1 + sum(link.n_parameters for link in links)
+        lanes = max(1, min(blas.threads, len(x), math.isqrt(made // LANE), made // n_parameters))
+        largest = len(x) * max(sizes[:head]) * x.itemsize // lanes
+        return cls(_divide(len(x), lanes), head, -(-largest // PART))
 
 
-class _Plan(NamedTuple):
-    """How a batch is divided: into lanes, and in each the links up to ``head`` in parts."""
+def _forward(x: Array, links: Links, plan: _Plan) -> Array:
+    """Inference of a lane."""
+    made = [kernels.chain_forward.portable(x[part], links[: plan.head]) for part in _divide(len(x), plan.parts)]
+    return kernels.chain_forward.portable(_join(made), links[plan.head :])
 
-    head: int
-    lanes: int
-    parts: int
+
+def _vjp(x: Array, links: Links, plan: _Plan, train: bool) -> tuple[Array, Pullback]:
+    """Output and pullback of a lane."""
+    head, parts = links[: plan.head], _divide(len(x), plan.parts)
+    head_is_trained = any(link.has_parameters() for link in head)
+    made, pullbacks = zip(*(kernels.chain.portable(x[part], head, train) for part in parts), strict=True)
+    y, pullback = kernels.chain.portable(_join(made), links[plan.head :], train)
+
+    def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+        dy = pullback(dy, need_dx=need_dx or head_is_trained, need_grads=need_grads)
+        if dy is None:
+            return None
+        pairs = zip(pullbacks, parts, strict=True)
+        return _join([back(dy[part], need_dx=need_dx, need_grads=need_grads) for back, part in pairs])
+
+    return y, pull
+
+
+def _aside(pull: Callable[[], Array]) -> tuple[Array, dict[Parameter, Array]]:
+    """Gradients of a lane beside the first, which has the network's for its own."""
+    with gradients_aside() as sums:
+        return pull(), sums
 
 
 def _divide(n: int, parts: int) -> list[slice]:
@@ -174,33 +172,48 @@ def _join(arrays: Sequence[Array]) -> Array:
 
 
 def _side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Run tasks at once, the first in this thread, while BLAS has one."""
+    """Run tasks at once, the first in this thread; if there is more than one, while BLAS has one thread."""
+    futures: list[Future[T]] = []
     with Activity() as activity:
-        activity.take_threads()
-        futures = [_threads().submit(copy_context().run, _in_lane, task) for task in tasks[1:]]
+        if len(tasks) > 1:
+            activity.take_threads()
         try:
+            for task in tasks[1:]:
+                futures.append(_submit(task))
             first = copy_context().run(_in_lane, tasks[0])
         finally:
-            others = [future.result() for future in futures]  # also after an error: none may go on unseen
-        return [first, *others]
+            wait(futures)  # also after an error: none may go on unseen
+        return [first, *(future.result() for future in futures)]
+
+
+def _submit(task: Callable[[], T]) -> "Future[T]":
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="portanet")
+    try:
+        return _pool.submit(copy_context().run, _in_thread, task)
+    except RuntimeError:  # the interpreter is about to end, and begins no threads any more
+        done: Future[T] = Future()
+        done.set_result(copy_context().run(_in_lane, task))
+        return done
+
+
+def _in_thread(task: Callable[[], T]) -> T:
+    blas.quiet()
+    return _in_lane(task)
 
 
 def _in_lane(task: Callable[[], T]) -> T:
     _alone.set(False)
-    return task()
+    with Activity():
+        return task()
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(thread_name_prefix="portanet")
-    return _pool
-
-
-def _forget() -> None:
+def _after_fork() -> None:
+    """Threads are not there in a child process."""
     global _pool
     _pool = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_after_fork)

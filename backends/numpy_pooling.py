@@ -17,16 +17,19 @@ _BITS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}
 
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """Maxima along each axis of those along the axes before."""
-    y: np.ndarray = x if _tiles(window) else kernels.max_pool.portable(x, window)
-    if y is x:
-        for axis in range(window.n_axes):
-            y = _largest(_cells(y, window, axis))[-1]
+    y: np.ndarray
+    if not _tiles(window):
+        y = kernels.max_pool.portable(x, window)
+        return y
+    y = x
+    for axis in range(window.n_axes):
+        y = _largest(_cells(y, window, axis))[-1]
     return y
 
 
 def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """Deal the gradient out along each axis, from the last one back."""
-    if not _tiles(window):
+    if not _tiles(window) or dy.dtype != x.dtype or dy.itemsize not in _BITS:
         dx: np.ndarray = kernels.max_pool_gradient.portable(dy, x, y, window)
         return dx
     stages = [x]
@@ -91,7 +94,7 @@ def _largest(cells: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _deal(dy: np.ndarray, cells: list[np.ndarray], gradients: list[np.ndarray]) -> None:
-    """Give dy to the first of the largest cells, and zero to the others."""
+    """Give dy to the first of the largest cells, and zero to the others; equal infinities, and 0 and -0, to any."""
     bits = _BITS[dy.itemsize]
     largest = _largest(cells[:-1])
     for i in range(len(cells) - 1, 0, -1):

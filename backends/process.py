@@ -1,10 +1,13 @@
 """
 The process that NumPy computes in: how many threads its BLAS has, and memory that stays with it.
 
-Both are asked of the C libraries through ctypes; where one does not answer, all is as it was.
+Both are asked of the C libraries through ctypes; where one does not answer, all is as it was. So it is on Windows, and
+with Accelerate on a Mac: batches are not shared out to cores there.
 """
 
 import ctypes
+import os
+import sys
 import threading
 from importlib import import_module
 from types import TracebackType
@@ -22,16 +25,26 @@ _SETTERS = {
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def keep_memory() -> None:
+def keep_memory() -> bool:
     """
-    Ask glibc to keep up to 1 GiB that is freed, rather than to hand it back and fetch it again at every step.
+    Ask glibc to keep up to 256 MiB that is freed, rather than to hand it back and fetch it again at every step.
 
-    Fresh memory costs a page fault for each 4 KiB: for arrays of megabytes, more than the arithmetic on them.
+    Fresh memory costs a page fault for each 4 KiB: for arrays of megabytes, more than the arithmetic on them. Arrays
+    above 32 MiB, the most that every glibc takes, go back as ever. Whoever sets ``MALLOC_TRIM_THRESHOLD_``, or another
+    variable of malloc, is left alone.
+
+    Returns
+    -------
+    bool
+        Whether it was asked and agreed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if hasattr(ctypes, "CDLL") else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 2**30)
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library, or a static one
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**28))
 
 
 def _find_blas() -> tuple[Any, Any] | None:
@@ -53,14 +66,22 @@ class Blas:
         self._functions = _find_blas()
         self._lock = threading.Lock()
         self._takers = 0
-        self._given = 1
+        self._given = 1  # what the user gives it, while it is taken
+
+    def after_fork(self) -> None:
+        """Leave it to the thread that forked, the only one in a child process, whether it is taken."""
+        self._lock = threading.Lock()
+        if self._takers and not _thread.took and self._functions is not None:
+            self._functions[0](self._given)
+        self._takers = int(_thread.took)
 
     @property
     def threads(self) -> int:
         """How many the user gives it; 1 where it does not say."""
         if self._functions is None:
             return 1
-        return self._given if self._takers else self._functions[1]()
+        with self._lock:
+            return self._given if self._takers else self._functions[1]()
 
     def take(self) -> None:
         """Leave it one thread, until as many calls of :meth:`give_back`."""
@@ -71,6 +92,11 @@ class Blas:
                 self._given = self._functions[1]()
                 self._functions[0](1)
             self._takers += 1
+
+    def quiet(self) -> None:
+        """Leave it one thread for this caller too, where it has threads from OpenMP, which counts them for each."""
+        if self._functions is not None:
+            self._functions[0](1)
 
     def give_back(self) -> None:
         """Undo one :meth:`take`."""
@@ -86,11 +112,10 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """How deep in activities a thread is, and what the outermost one holds."""
+    """How deep in activities a thread is, and whether it took threads from BLAS."""
 
     depth = 0
     took = False
-    errors: Any = None
 
 
 _thread = _Thread()
@@ -104,9 +129,8 @@ class Activity:
     """
 
     def __enter__(self) -> "Activity":
-        if not _thread.depth:
-            _thread.errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-            _thread.errors.__enter__()
+        self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        self._errors.__enter__()
         _thread.depth += 1
         return self
 
@@ -114,14 +138,17 @@ class Activity:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _thread.depth -= 1
-        if not _thread.depth:
-            _thread.errors.__exit__(kind, error, trace)
-            if _thread.took:
-                _thread.took = False
-                blas.give_back()
+        if _thread.took and not _thread.depth:
+            _thread.took = False
+            blas.give_back()
+        self._errors.__exit__(kind, error, trace)
 
     def take_threads(self) -> None:
         """From now on BLAS has one thread, and the others are the caller's."""
         if not _thread.took:
             blas.take()
             _thread.took = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=blas.after_fork)

@@ -102,6 +102,9 @@ class Module(_Course, Layer):
         with buffer.backend.activate():
             return self.vjp(_floats(x, buffer), train=False)[0]
 
+    def by_example(self, train: bool) -> bool:
+        return super().by_example(train)
+
     def backward_update_gradient(self, input: Any, delta: Any) -> None:
         """
         Add to the gradients of the parameters.

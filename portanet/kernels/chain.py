@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from portanet.kernels.dispatch import kernel
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback
 
 
 class Link(Protocol):
@@ -12,8 +12,6 @@ class Link(Protocol):
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]: ...
     def forward(self, x: Array) -> Array: ...
-    def output_shape(self, shape: Shape) -> Shape: ...
-    def by_example(self, train: bool) -> bool: ...
     def has_parameters(self) -> bool: ...
 
 

@@ -30,7 +30,7 @@ class Activation(Layer):
     """
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        """Return ``f(x)``, and a function that gives ``f'(x)`` if it is asked for."""
+        """Return ``f(x)``, and a function that gives ``f'(x)`` if asked; it may be called on parts, in threads."""
         raise NotImplementedError
 
     def by_example(self, train: bool) -> bool:

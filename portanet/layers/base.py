@@ -49,6 +49,17 @@ class Layer(Configured):
 
     _buffer: ParameterBuffer | None = None
 
+    def __init_subclass__(cls, **kwargs: Any):
+        """Take back what a base promised of functions that this class replaces, unless it promises the same."""
+        super().__init_subclass__(**kwargs)
+        replaced = vars(cls).keys() & {"vjp", "forward", "curve"}
+        promises: dict[str, Any] = {"rising": False, "takes_maximum": False} if replaced else {}
+        if replaced - {"curve"}:
+            promises["by_example"] = Layer.by_example
+        for name, promise in promises.items():
+            if name not in vars(cls):
+                setattr(cls, name, promise)
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """
         Output, and the function that carries gradients back through this very call.
@@ -97,8 +108,9 @@ class Layer(Configured):
         """
         Whether the output for an example depends on that example alone, and a call leaves no trace.
 
-        Where it does, a batch may be computed in parts, side by side; gradients must then go through
-        :meth:`Parameter.accumulate`. ``train`` is as in :meth:`vjp`.
+        Where it does, a batch may be computed in parts, and in threads; gradients must then go through
+        :meth:`Parameter.accumulate`. ``train`` is as in :meth:`vjp`. A class that replaces ``vjp`` or ``forward`` says
+        so anew.
         """
         return False
 

@@ -215,6 +215,9 @@ class ConvTranspose(Conv):
         self._check_shape(shape)
         return (*self.window(shape[:-1]).space, self.out_channels)
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, groups = namespace(x), self.groups
         w = xp.matrix_transpose(self.weight.data)  # of the convolution that this one turns round

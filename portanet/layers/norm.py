@@ -26,9 +26,6 @@ class _Norm(Layer):
         self.weight = Parameter((channels,), ones) if affine else None
         self.bias = Parameter((channels,), zeros) if affine else None
 
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.channels)
 
@@ -173,6 +170,9 @@ class LayerNorm(_Norm):
     def __init__(self, channels: int, *, eps: float = 1e-5, affine: bool = True):
         super().__init__(channels, eps, affine)
 
+    def by_example(self, train: bool) -> bool:
+        return True
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         self.output_shape(x.shape[1:])
@@ -210,6 +210,9 @@ class GroupNorm(_Norm):
         if groups < 1 or channels % groups:
             raise ValueError(f"groups must divide channels={channels}, got {groups}")
         self.groups = groups
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)

@@ -46,9 +46,6 @@ class Pool(Layer):
             shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil
         )
 
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).places, shape[-1])
 
@@ -57,6 +54,9 @@ class MaxPool(Pool):
     """Largest value of each window; :class:`MaxPool2D` says the rest."""
 
     takes_maximum = True
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
@@ -83,6 +83,9 @@ class AvgPool(Pool):
     ):
         super().__init__(window, stride, padding=padding, ceil=ceil)
         self.count_padding = count_padding
+
+    def by_example(self, train: bool) -> bool:
+        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)

@@ -251,6 +251,9 @@ class RandomCrop(_RandomMove):
         size = self.size[axis - 1]
         return [(slice(0, size), slice(i, i + size)) for i in range(length - size + 1)]
 
+    def by_example(self, train: bool) -> bool:
+        return not train
+
     def forward(self, x: Array) -> Array:
         return self.vjp(x, train=False)[0]
 

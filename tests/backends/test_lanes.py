@@ -1,8 +1,10 @@
 """Networks in lanes and parts give what they give in one piece."""
 
+import os
 import threading
 from copy import deepcopy
 from dataclasses import dataclass, field
+from time import sleep
 
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ class ThreeThreads:
 
     def take(self) -> None:
         self.calls.append("take")
+
+    def quiet(self) -> None:
+        pass
 
     def give_back(self) -> None:
         self.calls.append("give back")
@@ -124,20 +129,46 @@ def test_overflow_is_silent_in_every_lane(blas):
     assert not np.isfinite(net(IMAGES.astype("float32") * 1e30)).all()
 
 
-def test_an_error_in_a_lane_is_raised_and_threads_go_back(blas):
+def test_an_error_in_one_lane_is_raised_when_all_are_done(blas):
+    done = []
+
     class Fails(pn.Activation):
         def curve(self, xp, x):
-            raise ArithmeticError("in a lane")
+            if x[0, 0, 0, 0] > 100:
+                raise ArithmeticError("in a lane")
+            sleep(0.05)
+            done.append(len(x))
+            return x, lambda: xp.ones_like(x)
 
-    with pytest.raises(ArithmeticError, match="in a lane"):
-        pn.Sequential(pn.Conv2D(1, 2, 3), Fails())(IMAGES.astype("float32"))
-    assert blas.calls == ["take", "give back"]
+    images = np.zeros((24, 14, 14, 1), "float32")
+    for bad in (0, 8, 16):  # the first example of each lane
+        images[...], done[:] = 0, []
+        images[bad] = 1e6
+        with pytest.raises(ArithmeticError, match="in a lane"):
+            pn.Sequential(pn.Conv2D(1, 1, 1, init=pn.initializers.ones), Fails())(images)
+        assert sum(done) >= 16
+    assert blas.calls == ["take", "give back"] * 3
 
 
 def test_blas_has_one_thread_from_the_first_lane_to_the_end_of_the_step(blas):
     trainer = pn.Trainer(convolutional(), pn.SoftmaxCrossEntropy(), pn.SGD())
     trainer.step(IMAGES, np.arange(22) % 3)
     assert blas.calls == ["take", "give back"]
+
+
+def test_a_dense_layer_of_many_weights_has_no_gradients_in_lanes(blas):
+    net = pn.Sequential(pn.Conv2D(1, 1, 3), pn.Flatten(), pn.Linear(144, 2000)).initialize()
+    net.vjp(IMAGES.astype("float32"))
+    assert blas.calls == []
+
+
+def test_a_layer_used_twice_is_right_in_lanes(blas):
+    twice = pn.Conv2D(1, 1, 3, padding="same")
+    both = [pn.Sequential(twice, pn.TanH(), twice).initialize(seed=0, dtype="float64") for _ in range(2)]
+    results = [passes(net, IMAGES, form) for net, form in zip(both, ("tuned", "portable"), strict=True)]
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11)
+    assert blas.calls
 
 
 def test_small_and_dense_networks_take_no_lanes(blas):
@@ -147,8 +178,13 @@ def test_small_and_dense_networks_take_no_lanes(blas):
     assert blas.calls == []
 
 
-def test_threads_are_made_anew_after_a_fork(blas):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_lanes_of_its_own(blas):
     net = convolutional()
-    before = net(IMAGES)
-    lanes._forget()  # what a child process calls first
-    np.testing.assert_array_equal(net(IMAGES), before)
+    expected = net(IMAGES)
+    with process.Activity():
+        child = os.fork()
+        if not child:
+            os._exit(not np.array_equal(net(IMAGES), expected))
+    assert os.waitpid(child, 0)[1] == 0

@@ -1,6 +1,9 @@
 """What the process under NumPy is asked for, and that it is given back."""
 
+import os
 import threading
+from platform import libc_ver
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,18 +67,49 @@ def test_overflow_is_silent_within_and_as_before_after():
             np.exp(np.asarray([1000.0]))
 
 
-def test_activities_of_threads_do_not_mix():
+def test_activities_of_threads_do_not_mix(monkeypatch):
+    calls = []
+    fake = SimpleNamespace(take=lambda: None, give_back=lambda: calls.append("give back"))
+    monkeypatch.setattr("portanet.backends.process.blas", fake)
+
     def other() -> None:
         with Activity():
             pass
+        calls.append("other is done")
 
-    with Activity():
+    with Activity() as activity:
+        activity.take_threads()
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
+        assert calls == ["other is done"]
+    assert calls == ["other is done", "give back"]
+
+
+def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
+    with Activity(), np.errstate(over="raise"), Activity():
         np.exp(np.asarray([1000.0]))
 
 
-def test_memory_is_kept_without_complaint():
-    keep_memory()
-    keep_memory()
+def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
+    given, raw = blas.threads, blas._functions[1]
+    thread = threading.Thread(target=blas.take)
+    thread.start()
+    thread.join()
+    assert raw() == 1
+    blas.after_fork()
+    assert (raw(), blas.threads) == (given, given)
+
+
+@pytest.mark.skipif(libc_ver()[0] != "glibc", reason="only glibc is asked")
+def test_glibc_agrees_to_keep_memory_unless_its_user_has_a_say(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    assert keep_memory()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert not keep_memory()
+
+
+def test_no_other_system_is_asked_to_keep_memory(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert not keep_memory()

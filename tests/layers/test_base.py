@@ -190,3 +190,22 @@ def test_a_state_that_is_appended_is_drawn_too():
     net(x)
     net.vjp(x)
     np.testing.assert_array_equal(net[0].weight.data, weights)
+
+
+def test_a_subclass_keeps_no_promise_about_a_function_that_it_replaces():
+    class Mish(pn.Softplus):
+        def curve(self, xp, x):
+            y, _ = super().curve(xp, x)
+            return x * xp.tanh(y), lambda: xp.ones_like(x)
+
+    class Centred(pn.Linear):
+        def vjp(self, x, *, train=True):
+            return super().vjp(x - x.mean(0), train=train)
+
+    class Named(pn.Softplus):
+        pass
+
+    assert (pn.Softplus.rising, Mish.rising, Named.rising) == (True, False, True)
+    assert Mish().by_example(train=True)
+    assert pn.Linear(2, 2).by_example(train=True)
+    assert not Centred(2, 2).by_example(train=True)
