@@ -125,9 +125,9 @@ class _Plan(NamedTuple):
         made = len(x) * sum(sizes[:head])
         if made < LANE:
             return None
-        # Each lane has gradients of its own, and half a millisecond of Python, of which the others wait for the most.
+        # Each lane has half a millisecond of Python, for most of which the others wait, and gradients of its own.
         n_parameters = 1 + sum(link.n_parameters for link in links)
-        lanes = max(1, min(blas.threads, len(x), math.isqrt(made // LANE), made // n_parameters))
+        lanes = max(1, min(blas.threads, len(x), math.isqrt(2 * made // LANE), 4 * made // n_parameters))
         largest = len(x) * max(sizes[:head]) * x.itemsize // lanes
         return cls(_divide(len(x), lanes), head, -(-largest // PART))
 
