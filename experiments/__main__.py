@@ -2,17 +2,23 @@
 
 import argparse
 import json
+import os
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from experiments.frame import carry_out, discover
+from experiments.frame import Experiment, Study, discover, report
 from experiments.frame.text import entry, table
-from portanet import BackendUnavailable, Diverged, get_backend
+from experiments.frame.work import INSTALL, Task, work_off
+from portanet import BackendUnavailable, get_backend
+from portanet.persistence import write_atomically
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-INSTALL = "pip install 'portanet[experiments]'"
+COMMITTED = Path(__file__).parent / "results"
 
 
 class Refused(Exception):
@@ -31,12 +37,17 @@ def main(arguments: list[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return MISUSED
     try:
-        return show(options) if options.command == "list" else run(options)
+        code = {"list": show, "run": run, "report": write_report}[options.command](options)
+        sys.stdout.flush()
+        return code
     except Refused as refusal:
         _complain(str(refusal))
         return refusal.code
+    except BrokenPipeError:  # of `list | head` for instance, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted; experiments that had ended keep their results")
+        _complain("interrupted; what had ended is kept, and the same command (without --force) goes on from there")
         return INTERRUPTED
 
 
@@ -56,26 +67,47 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser(
         "run",
         help="run experiments and compare their figures with those reported",
-        description="Train, print our figures beside those reported, and write result.json and pictures. "
+        description="Train, print our figures beside those reported, and write result.json and pictures. What is "
+        "finished, seed by seed, is not run again. "
         "Data sets are looked for in the folder that the variable PORTANET_DATA names, and else downloaded.",
         epilog="Exit code: 0 if all ran, 1 if one could not, 2 if the command is wrong, 130 if interrupted.",
     )
-    running.add_argument("ids", nargs="+", metavar="ID", help="experiments, by their ids in the list")
+    running.add_argument(
+        "ids", nargs="+", metavar="ID", help="id in the list; 000, 001 ... or ours for those of a source; or all"
+    )
     running.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, cuda:1, auto ... (default: PORTANET_DEVICE, else cpu)"
     )
-    running.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all that is drawn (default: 0)")
-    running.add_argument("--quick", action="store_true", help="take seconds only, to see that all works; not judged")
+    running.add_argument("--seed", type=_count(0), default=0, metavar="N", help="of all that is drawn (default: 0)")
     running.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR", help="write into DIR/ID (default: results/ID)"
+        "--seeds", type=_count(1), default=1, metavar="N", help="so many seeds, from --seed on (default: 1)"
+    )
+    running.add_argument("--quick", action="store_true", help="take seconds only, to see that all works; not judged")
+    running.add_argument("--force", action="store_true", help="run what is finished, too")
+    running.add_argument(
+        "--jobs", type=_count(1), default=1, metavar="N", help="so many at once, which share the cores (default: 1)"
+    )
+    running.add_argument(
+        "--out", type=Path, metavar="DIR", help="write into DIR/ID (default: results, with --quick results/quick)"
+    )
+    reporting = commands.add_parser(
+        "report",
+        help="write RESULTS.md from the results of full runs",
+        description="Write one page of all results, with the pictures: RESULTS.md, beside their folder.",
+    )
+    reporting.add_argument(
+        "--out", type=Path, default=COMMITTED, metavar="DIR", help="folder of results (default: those in experiments/)"
     )
     return parser
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
-    return int(text)
+def _count(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} on, got {text!r}")
+        return int(text)
+
+    return parse
 
 
 def show(options: argparse.Namespace) -> int:
@@ -89,31 +121,52 @@ def show(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run experiments one after another; one that cannot run does not hold up the others."""
+    """Run what is not finished; one experiment that cannot run does not hold up the others."""
+    chosen = _choose(options.ids)
+    device = _find_device(options.device)
+    if missing := [package for package in ("matplotlib", "tqdm") if not find_spec(package)]:
+        raise Refused(f"pictures and progress need {missing[0]}: {INSTALL}", FAILED)
+    out = options.out or Path("results", "quick" if options.quick else "")
+    _check_writable(out)
+    studies = [Study(experiment, device, out / experiment.id, options.quick) for experiment in chosen]
+    tasks = [task for study in studies for task in _tasks(study, options)]
+    left = Counter(task.study.folder for task in tasks)
+    for study in studies:
+        if not left[study.folder]:
+            _complain(f"{study.experiment.id} is finished already; --force runs it again")
+            _show_result(study)
+    code = 0
+    with closing(work_off(tasks, options.jobs)) as outcomes:
+        for task, mistake in outcomes:
+            if mistake:
+                _complain(f"{task}: {mistake}")
+                code = FAILED
+            task.study.summarise()
+            left[task.study.folder] -= 1
+            if not left[task.study.folder]:
+                _show_result(task.study)
+    return code
+
+
+def _choose(ids: list[str]) -> list[Experiment]:
     known = discover()
-    if unknown := [id for id in options.ids if id not in known]:
-        raise Refused(f"there is no experiment {unknown[0]!r}: choose among {', '.join(known)}")
+    chosen: dict[str, Experiment] = {}
+    for asked in ids:
+        found = {id: experiment for id, experiment in known.items() if asked in (id, experiment.group, "all")}
+        if not found:
+            groups = dict.fromkeys(experiment.group for experiment in known.values())
+            raise Refused(f"there is no experiment {asked!r}: choose among {', '.join([*known, *groups, 'all'])}")
+        chosen |= found
+    return list(chosen.values())
+
+
+def _find_device(asked: str | None) -> str:
     try:
-        backend = get_backend(options.device)
+        return str(get_backend(asked).name)
     except ValueError as error:
         raise Refused(str(error)) from error
     except BackendUnavailable as error:
         raise Refused(str(error), FAILED) from error
-    if not find_spec("matplotlib"):
-        raise Refused(f"pictures need matplotlib: {INSTALL}", FAILED)
-    _check_writable(options.out)
-    code = 0
-    for id in dict.fromkeys(options.ids):
-        folder = options.out / id
-        try:
-            print(table(carry_out(known[id], backend, folder, seed=options.seed, quick=options.quick), folder))
-        except ModuleNotFoundError as error:
-            _complain(f"{id}: {error}: {INSTALL}")
-            code = FAILED
-        except (ImportError, BackendUnavailable, Diverged, OSError) as error:  # their messages name the fix
-            _complain(f"{id}: {error}")
-            code = FAILED
-    return code
 
 
 def _check_writable(out: Path) -> None:
@@ -123,6 +176,31 @@ def _check_writable(out: Path) -> None:
         TemporaryFile(dir=out).close()
     except OSError as error:
         raise Refused(f"--out must be a folder that can be written to, got {out}: {error.strerror}") from error
+
+
+def _tasks(study: Study, options: argparse.Namespace) -> Iterator[Task]:
+    finished, asked = study.finished(), range(options.seed, options.seed + options.seeds)
+    first = min({*finished, *asked})
+    return (Task(study, seed, seed == first) for seed in asked if options.force or seed not in finished)
+
+
+def _show_result(study: Study) -> None:
+    if result := study.summarise():
+        print(table(result, study.folder))
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Write RESULTS.md."""
+    known = list(discover().values())
+    pairs = report.read(known, options.out)
+    if not pairs:
+        fix = f"python -m experiments run all --out {options.out}"
+        raise Refused(f"{options.out} holds no results of full runs: {fix}", FAILED)
+    page = options.out.parent / "RESULTS.md"
+    write_atomically(page, report.write(known, pairs, options.out.name).encode())
+    met = [figure["met"] for *_, figure in report.judged(pairs)]
+    print(f"{page}: {len(pairs)} of {len(known)} experiments; {sum(met)} of {len(met)} figures met")
+    return 0
 
 
 def _complain(message: str) -> None:

@@ -5,6 +5,11 @@ from portanet import SGD, Flatten, Linear, Sequential, Sigmoid
 from portanet.initializers import VarianceScaling
 
 
+def perceptron() -> Sequential:
+    behind_sigmoid = VarianceScaling(16.0, "average", "uniform")
+    return Sequential(Flatten(), Linear(784, 100), Sigmoid(), Linear(100, 10, init=behind_sigmoid))
+
+
 @experiment(
     "003-mlp",
     source="003, exercise 2; figures of 002",
@@ -27,9 +32,8 @@ from portanet.initializers import VarianceScaling
 )
 def mlp(run: Run) -> Figures:
     data = run.load("mnist")
-    behind_sigmoid = VarianceScaling(16.0, "average", "uniform")
     figures: dict[str, float] = {}
     for lr in (0.5, 0.3, 0.2):
-        net = Sequential(Flatten(), Linear(784, 100), Sigmoid(), Linear(100, 10, init=behind_sigmoid))
-        figures |= classify(run, net, SGD(lr), data, batch_size=300, epochs=1 if run.quick else 10, name=f"lr {lr}")
+        epochs = 1 if run.quick else 10
+        figures |= classify(run, perceptron(), SGD(lr), data, batch_size=300, epochs=epochs, name=f"lr {lr}")
     return figures

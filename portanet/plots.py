@@ -1,14 +1,60 @@
-"""Pictures of training, with matplotlib, which is imported only here and only when a picture is asked for."""
+"""Pictures of training and of what networks make, with matplotlib: it is imported when a picture is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from portanet.checks import check_count
 from portanet.typing import Array
 
 if TYPE_CHECKING:
     from portanet.history import History
+
+
+def curves(x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str = "", title: str = "") -> Any:
+    """
+    Draw curves over common places, in panels side by side.
+
+    Parameters
+    ----------
+    x : array_like, shape (N,)
+        Places.
+    panels : mapping of str to mapping of str to array_like, shape (N,)
+        Curves of each panel by their names, which stand in a legend where there are several; the panel's name stands
+        at its vertical axis.
+    xlabel, title : str
+        Below each panel, and above all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no panel.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> x = np.linspace(-3, 3)
+    >>> figure = curves(x, {"height": {"sin": np.sin(x), "cos": np.cos(x)}}, xlabel="x")
+    >>> figure.savefig("curves.png")
+    """
+    if not panels:
+        raise ValueError("panels is empty: give at least one, such as {'loss': {'training': losses}}")
+    figure = _figure(4.2 * len(panels), 3.2 + 0.3 * bool(title))
+    figure.suptitle(title)
+    for axes, (name, lines) in zip(_row(figure, len(panels)), panels.items(), strict=True):
+        for label, y in lines.items():
+            axes.plot(x, y, label=label, marker="." if len(y) < 30 else "")
+        axes.set(xlabel=xlabel, ylabel=name)
+        axes.grid(alpha=0.3)
+        if len(lines) > 1:
+            axes.legend()
+    return figure
 
 
 def training_curves(history: "History", *, title: str = "", held_out: str = "validation") -> Any:
@@ -44,18 +90,16 @@ def training_curves(history: "History", *, title: str = "", held_out: str = "val
     if not len(history):
         raise ValueError("history holds no epochs: call fit first")
     names = [name for name in history.names if name.removeprefix("val_") == name or name[4:] not in history.names]
-    figure = _figure(4.2 * len(names), 3.2 + 0.3 * bool(title))
-    figure.suptitle(title)
+    both = {"training": "", held_out: "val_"}
+    panels = {
+        _quantity(name): {label: history[kind + name] for label, kind in both.items() if kind + name in history.names}
+        for name in names
+    }
     epochs = np.arange(1, len(history) + 1)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for label, curve in (("training", name), (held_out, f"val_{name}")):
-            if curve in history.names:
-                axes.plot(epochs, history[curve], label=label, marker="." if len(history) < 30 else "")
-        axes.set(xlabel="epoch", ylabel=_quantity(name), xlim=(0.5, len(history) + 0.5))
+    figure = curves(epochs, panels, xlabel="epoch", title=title)
+    for axes in figure.axes:
+        axes.set_xlim(0.5, len(history) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axes.grid(alpha=0.3)
-        if len(axes.lines) > 1:
-            axes.legend()
     return figure
 
 
@@ -114,6 +158,175 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
     return figure
 
 
+def image_grid(
+    images: Array, *, columns: int = 10, rows: Sequence[str] = (), captions: Sequence[str] = (), title: str = ""
+) -> Any:
+    """
+    Draw images in rows, 0 white and 1 black; values beyond these are shown as these.
+
+    Parameters
+    ----------
+    images : array of float, shape (N, H, W) or (N, H, W, 1)
+        On the host, a row after another.
+    columns : int
+        Images a row.
+    rows : sequence of str, optional
+        A name for each row.
+    captions : sequence of str, optional
+        N texts, one above each image.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the images have another shape, or the names are not as many as what they name.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> before = np.linspace(0, 1, 3 * 64).reshape(3, 8, 8)
+    >>> figure = image_grid(np.concat([before, 1 - before]), columns=3, rows=["before", "after"])
+    >>> figure.savefig("images.png")
+    """
+    images, columns = np.asarray(images), check_count("columns", columns)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 or not images.size:
+        raise ValueError(f"images must have shape (N, H, W) or (N, H, W, 1), got {images.shape}")
+    n, height, width = images.shape
+    n_rows = -(-n // columns)
+    for what, names, wanted in (("rows", rows, n_rows), ("captions", captions, n)):
+        if len(names) not in (0, wanted):
+            raise ValueError(f"{what} must be {wanted} texts for {n} images in rows of {columns}, got {len(names)}")
+    above = height // 4 if captions else 0
+    cells = np.zeros((n_rows * columns, above + height + 1, width + 1))
+    cells[:n, above:-1, :-1] = images
+    sheet = cells.reshape(n_rows, columns, *cells.shape[1:]).swapaxes(1, 2).reshape(n_rows * cells.shape[1], -1)
+    inch = min(9 / columns, 1.2) / width
+    figure = _figure(inch * sheet.shape[1] + 0.1 * max(map(len, rows), default=0), inch * sheet.shape[0] + 0.4)
+    axes = figure.subplots()
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
+    axes.set_anchor("E")  # what is left over goes to the names
+    for i, caption in enumerate(captions):
+        row, column = divmod(i, columns)
+        place = (column + 0.5) * cells.shape[2] - 1, row * cells.shape[1] + above - 1
+        axes.text(*place, caption, ha="center", va="bottom", fontsize=7)
+    axes.set_xticks([])
+    axes.set_yticks([(row + 0.5) * cells.shape[1] for row in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def scatter(panels: Mapping[str, tuple[Array, Array]], classes: Sequence[str] = (), *, title: str = "") -> Any:
+    """
+    Draw points of planes in the colours of their classes, and write the name of each class amid its points.
+
+    Parameters
+    ----------
+    panels : mapping of str to tuple (points, labels)
+        Arrays on the host of shapes (N, 2) and (N,), the labels class indices; the name stands above the panel.
+    classes : sequence of str, optional
+        Names in the order of the indices; by default the indices.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no panel, or points and labels do not fit together.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> corners = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> figure = scatter({"exclusive or": (corners, np.asarray([0, 1, 1, 0]))}, ("no", "yes"))
+    >>> figure.savefig("scatter.png")
+    """
+    if not panels:
+        raise ValueError("panels is empty: give at least one, such as {'test set': (points, labels)}")
+    figure = _figure(4.8 * len(panels), 4.5 + 0.3 * bool(title))
+    figure.suptitle(title)
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for axes, (name, given) in zip(_row(figure, len(panels)), panels.items(), strict=True):
+        points, labels = _plane(*given)
+        axes.scatter(*points.T, c=labels % 10, cmap="tab10", vmin=-0.5, vmax=9.5, s=400 / len(points) ** 0.5, lw=0)
+        for label in np.unique(labels):
+            text = classes[label] if classes else str(label)
+            middle = np.median(points[labels == label], axis=0)
+            axes.text(*middle, text, ha="center", va="center", weight="bold", path_effects=halo)
+        axes.set(title=name, xlabel="first coordinate", ylabel="second coordinate")
+    return figure
+
+
+def decision_boundary(
+    score: Callable[[Array], Array], points: Array, labels: Array, *, level: float = 0.5, title: str = ""
+) -> Any:
+    """
+    Draw points of two classes, the score of every place around them, and the line where it decides.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(places)`` gives numbers of shape (M,) for places of shape (M, 2), all on the host.
+    points : array, shape (N, 2)
+        Examples.
+    labels : array of int, shape (N,)
+        Their classes: 0, or 1 where the score should be above the level.
+    level : float
+        Score at which the decision turns.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If points and labels do not fit together.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> points = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> figure = decision_boundary(lambda places: places[:, 0], points, np.asarray([0, 0, 1, 1]))
+    >>> figure.savefig("boundary.png")
+    """
+    points, labels = _plane(points, labels)
+    figure = _figure(5.2, 4.2)
+    axes = figure.subplots()
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.1 * (high - low)
+    x, y = np.meshgrid(*np.linspace(low - margin, high + margin, 201).T)
+    scores = np.asarray(score(np.stack([x.ravel(), y.ravel()], axis=1))).reshape(x.shape)
+    reach = np.abs(scores - level).max()
+    shown = axes.contourf(x, y, scores, np.linspace(level - reach, level + reach, 21), cmap="RdBu_r", alpha=0.7)
+    axes.contour(x, y, scores, [level], colors="black")
+    for label, color, marker in ((0, "tab:blue", "o"), (1, "tab:red", "s")):
+        axes.scatter(*points[labels == label].T, c=color, marker=marker, s=18, edgecolors="white", lw=0.5, label=label)
+    axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
+    axes.legend(title="class")
+    figure.colorbar(shown, ax=axes, label="output", ticks=[level - reach, level, level + reach], format="{x:.2g}")
+    return figure
+
+
 def _figure(width: float, height: float) -> Any:
     """Make an empty picture of a size in inches, without pyplot: it needs no display and stays in no list."""
     try:
@@ -121,6 +334,18 @@ def _figure(width: float, height: float) -> Any:
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _row(figure: Any, panels: int) -> Any:
+    """Panels side by side."""
+    return figure.subplots(1, panels, squeeze=False)[0]
+
+
+def _plane(points: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
+    points, labels = np.asarray(points), np.asarray(labels)
+    if points.shape != (len(labels), 2) or labels.ndim != 1:
+        raise ValueError(f"points must have shape (N, 2) and labels (N,), got {points.shape} and {labels.shape}")
+    return points, labels
 
 
 def _quantity(name: str) -> str:

@@ -1,8 +1,8 @@
-"""What experiments are made with: a record, a run, and the training that most of them share."""
+"""What experiments are made with: a record, a run, its results, and the training that most share."""
 
 from experiments.frame.classifier import classify
 from experiments.frame.record import Experiment, Reported, at_least, at_most, discover, experiment
-from experiments.frame.results import carry_out
+from experiments.frame.results import Study, carry_out
 from experiments.frame.run import Figures, Run
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Figures",
     "Reported",
     "Run",
+    "Study",
     "at_least",
     "at_most",
     "carry_out",

@@ -38,7 +38,7 @@ def classify(
     Returns
     -------
     dict
-        Accuracy and loss on the test set.
+        "train accuracy", "train loss", "test accuracy" and "test loss", of the network as it ends.
     """
     trainer = Trainer(net, SoftmaxCrossEntropy(), optimizer, metrics=[accuracy], device=run.backend, seed=run.seed)
     test = data.x_test, data.y_test
@@ -49,10 +49,13 @@ def classify(
             data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation=test, callbacks=callbacks
         )
     counts = metrics.confusion_matrix(trainer.predict(data.x_test), data.y_test)
-    run.picture(f"curves {name}".strip(), plots.training_curves(history, title=title, held_out="test"))
-    run.picture(f"confusion {name}".strip(), plots.confusion_matrix(counts, data.classes, title=f"{title}: test set"))
-    scores = trainer.evaluate(*test)
-    return {_with_name(f"test {score}", name): scores[score] for score in ("accuracy", "loss")}
+    curves = plots.training_curves(history, title=title, held_out="test")
+    mistakes = plots.confusion_matrix(counts, data.classes, title=f"{title}: test set")
+    run.picture(f"curves {name}".strip(), curves, f"{title}: the course of training")
+    run.picture(f"confusion {name}".strip(), mistakes, f"{title}: classes of the test set and what was taken for them")
+    sets = {"train": (data.x_train, data.y_train), "test": test}
+    scores = {part: trainer.evaluate(*examples) for part, examples in sets.items()}
+    return {_with_name(f"{part} {score}", name): scores[part][score] for part in sets for score in ("accuracy", "loss")}
 
 
 def _with_name(text: str, name: str) -> str:

@@ -56,14 +56,34 @@ class Experiment:
     choices: str
     reported: Mapping[str, Reported]
     function: Function
+    remark: str = ""
+    authors_waited: str = ""
+
+    @property
+    def group(self) -> str:
+        """Number of the source that the id begins with, or "ours"."""
+        number = self.id.partition("-")[0]
+        return number if number.isdecimal() else "ours"
 
     def record(self) -> dict[str, Any]:
         """Return all but the function, for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "function"}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process by name: the decorator has taken the function's place in its module."""
+        return _known, (self.id,)
+
 
 def experiment(
-    id: str, *, source: str, data: str, what: str, reported: Mapping[str, Reported], choices: str = ""
+    id: str,
+    *,
+    source: str,
+    data: str,
+    what: str,
+    reported: Mapping[str, Reported],
+    choices: str = "",
+    remark: str = "",
+    authors_waited: str = "",
 ) -> Callable[[Function], Experiment]:
     """
     Turn a function of a run, which returns our figures, into an experiment.
@@ -81,9 +101,14 @@ def experiment(
     reported : mapping of str to Reported
         The source's figures; empty where it shows pictures only.
     choices : str
-        What was taken where the source leaves a choice open.
+        What was taken where the source leaves a choice open. If ``data``, ``what`` or ``choices`` change, finished
+        runs no longer count.
+    remark : str
+        For the report, in Markdown: what our figures say against the source's explanation, or why one is missed.
+    authors_waited : str
+        Time that the source says training took, such as "2 hours".
     """
-    return lambda function: Experiment(id, source, data, what, choices, reported, function)
+    return lambda function: Experiment(id, source, data, what, choices, reported, function, remark, authors_waited)
 
 
 def discover() -> dict[str, Experiment]:
@@ -106,3 +131,7 @@ def discover() -> dict[str, Experiment]:
             if isinstance(value, Experiment) and found.setdefault(value.id, value) is not value:
                 raise ValueError(f"two experiments have the id {value.id!r}: rename the one in {module.name}")
     return dict(sorted(found.items()))
+
+
+def _known(id: str) -> Experiment:
+    return discover()[id]

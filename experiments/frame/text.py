@@ -7,27 +7,57 @@ from typing import Any
 
 from experiments.frame.record import Experiment
 
+SHOWN = 8
+"""Figures of an experiment in the list: some have dozens."""
+
 
 def entry(experiment: Experiment) -> str:
     """Describe an experiment in the list of all."""
-    figures = "; ".join(f"{name}: {reported.value:g}" for name, reported in experiment.reported.items())
+    figures = [f"{name}: {reported.value:g}" for name, reported in experiment.reported.items()]
+    if len(figures) > SHOWN:
+        figures[SHOWN:] = [f"and {len(figures) - SHOWN} more, which --json shows"]
     lines = (
         f"{experiment.id}: {experiment.what}",
         f"    source: {experiment.source}; data: {experiment.data}",
-        f"    reported: {figures or 'pictures only'}",
+        f"    reported: {'; '.join(figures) or 'pictures only'}",
     )
     width = shutil.get_terminal_size((100, 24)).columns
-    return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 8) for line in lines)
+    return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 8, break_on_hyphens=False) for line in lines)
 
 
 def table(result: dict[str, Any], folder: Path) -> str:
     """Set our figures beside those reported, and say where the pictures are."""
     quick = ", the quick form" if result["quick"] else ""
-    head = f"{result['id']}{quick}, seed {result['seed']}, on {result['device']['name']}: {result['seconds']['all']} s"
-    rows = [(name, f"{figure['ours']:.4g}", *_judgement(figure)) for name, figure in result["figures"].items()]
+    seconds = f"{duration(result['seconds']['all'])}{' each' if len(result['seeds']) > 1 else ''}"
+    head = f"{result['id']}{quick}, {seeds(result)}, on {result['device']['name']}: {seconds}"
+    rows = [(name, ours(figure), *_judgement(figure)) for name, figure in result["figures"].items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([head, *lines, *(f"picture: {folder / name}" for name in result["pictures"])])
+
+
+def ours(figure: dict[str, Any]) -> str:
+    """Mean over the seeds and, if there are several, standard deviation."""
+    return _short(figure["ours"], 4) + ("" if figure["spread"] is None else f" ± {_short(figure['spread'], 2)}")
+
+
+def seeds(result: dict[str, Any]) -> str:
+    """Name the seeds of a result."""
+    return f"{'seed' if len(result['seeds']) == 1 else 'seeds'} {', '.join(map(str, result['seeds']))}"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something took, to two or three digits."""
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.2g} min"
+    return f"{seconds / 3600:.2g} h"
+
+
+def _short(value: float, digits: int) -> str:
+    """Round, and keep clear of exponents below a million."""
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def _judgement(figure: dict[str, Any]) -> tuple[str, str]:

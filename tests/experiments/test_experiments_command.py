@@ -1,21 +1,25 @@
 """``python -m experiments``: what it shows, and that it answers every mistake with one sentence and an exit code."""
 
 import json
+import os
 import subprocess
 import sys
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 
 import portanet
 from experiments.__main__ import main
-from experiments.frame import discover
+from experiments.frame import Experiment, Study, discover
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def _without_the_users_settings(monkeypatch, tmp_path):
     monkeypatch.delenv("PORTANET_DEVICE", raising=False)
-    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,8 +37,9 @@ def test_list_shows_id_source_data_and_what_is_reported(capsys):
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     for experiment in discover().values():
-        for part in (experiment.id, experiment.what, experiment.source, experiment.data, *experiment.reported):
+        for part in (experiment.id, experiment.what, experiment.source, experiment.data, *[*experiment.reported][:8]):
             assert part in shown
+        assert (f"and {len(experiment.reported) - 8} more" in shown) is (len(experiment.reported) > 8)
     assert "test accuracy, lr 0.5: 0.9466" in shown
 
 
@@ -52,8 +57,15 @@ def test_listing_imports_neither_matplotlib_nor_scikit_learn():
         "import sys; from experiments.__main__ import main; main(['list']);"
         "sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
-    root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "experiments", "list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 1
 
 
 def test_without_a_command_help_is_printed(capsys):
@@ -61,7 +73,9 @@ def test_without_a_command_help_is_printed(capsys):
     assert "Begin with: python -m experiments run digits" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list", "--help"], ["report", "--help"]], ids=" ".join
+)
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
@@ -72,14 +86,23 @@ def test_an_unknown_id_names_the_known_ones(capsys):
     said = refused(capsys, 2, "run", "digits", "004-nothing")
     assert "no experiment '004-nothing'" in said
     assert all(id in said for id in discover())
+    assert said.endswith(", ours, all\n")
     assert not Path("results").exists()
 
 
-@pytest.mark.parametrize("seed", ["-1", "1.5", "one", ""])
-def test_a_seed_is_a_whole_number_from_zero_on(seed, capsys):
+@pytest.mark.parametrize(("option", "least"), [("--seed", 0), ("--seeds", 1), ("--jobs", 1)])
+@pytest.mark.parametrize("number", ["-1", "1.5", "one", ""])
+def test_numbers_are_whole(option, least, number, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["run", "digits", "--seed", seed])
-    assert f"--seed: must be a whole number from 0 on, got {seed!r}" in capsys.readouterr().err
+        main(["run", "digits", option, number])
+    assert f"{option}: must be a whole number from {least} on, got {number!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--jobs"])
+def test_nothing_is_no_number_of_seeds_or_jobs(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "digits", option, "0"])
+    assert f"{option}: must be a whole number from 1 on, got '0'" in capsys.readouterr().err
 
 
 def test_an_unknown_device(capsys):
@@ -111,15 +134,36 @@ def test_missing_data_say_so_and_other_experiments_still_run(capsys, monkeypatch
     monkeypatch.setenv("PORTANET_DATA", "nowhere")
     assert main(["run", "003-mlp", "digits", "--quick"]) == 1
     said = capsys.readouterr()
-    assert "experiments: 003-mlp: PORTANET_DATA is 'nowhere', which is not a folder" in said.err
+    assert "experiments: 003-mlp, seed 0: PORTANET_DATA is 'nowhere', which is not a folder" in said.err
     assert "Traceback" not in said.err
-    assert [path.name for path in Path("results").iterdir()] == ["digits"]
+    assert [path.name for path in Path("results", "quick").iterdir()] == ["digits"]
+
+
+def test_a_missing_file_is_named_and_how_to_get_it(capsys, monkeypatch):
+    pooch = pytest.importorskip("pooch", reason="pooch downloads")
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: Path("cache", name))
+    Path("empty").mkdir()
+    monkeypatch.setenv("PORTANET_DATA", "empty")
+    assert main(["run", "003-mlp", "--quick"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("experiments: 003-mlp, seed 0: could not download https://")
+    assert said.endswith(
+        "place the file by hand as mnist/train-images-idx3-ubyte.gz in the folder that the variable PORTANET_DATA names"
+    )
 
 
 def test_a_missing_package_of_a_data_set(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    said = refused(capsys, 1, "run", "digits", "--quick")
-    assert said == "experiments: digits: digits needs scikit-learn: pip install 'portanet[experiments]'\n"
+    assert main(["run", "digits", "--quick"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "experiments: digits, seed 0: digits needs scikit-learn: pip install 'portanet[experiments]'\n"
+    )
 
 
 def test_a_missing_package_of_an_experiment(capsys, monkeypatch):
@@ -128,13 +172,14 @@ def test_a_missing_package_of_an_experiment(capsys, monkeypatch):
 
     monkeypatch.setattr(portanet.Trainer, "fit", fit)
     assert main(["run", "digits", "--quick"]) == 1
-    assert "digits: No module named 'skimage': pip install 'portanet[experiments]'\n" in capsys.readouterr().err
+    assert "digits, seed 0: No module named 'skimage': pip install 'portanet[experiments]'\n" in capsys.readouterr().err
 
 
-def test_missing_matplotlib_is_noticed_before_the_training(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.mark.parametrize("package", ["matplotlib", "tqdm"])
+def test_a_missing_package_of_the_command_is_noticed_before_the_training(package, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
     said = refused(capsys, 1, "run", "digits")
-    assert said == "experiments: pictures need matplotlib: pip install 'portanet[experiments]'\n"
+    assert said == f"experiments: pictures and progress need {package}: pip install 'portanet[experiments]'\n"
 
 
 def test_divergence_is_reported_in_a_sentence(capsys, monkeypatch):
@@ -143,21 +188,172 @@ def test_divergence_is_reported_in_a_sentence(capsys, monkeypatch):
 
     monkeypatch.setattr(portanet.Trainer, "fit", fit)
     assert main(["run", "digits", "--quick"]) == 1
-    assert "experiments: digits: the loss became nan at step 3 of epoch 1\n" in capsys.readouterr().err
+    assert "experiments: digits, seed 0: the loss became nan at step 3 of epoch 1\n" in capsys.readouterr().err
 
 
-def test_an_interruption_keeps_older_results(capsys, monkeypatch):
-    folder = Path("results/digits")
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text("older")
+@pytest.fixture
+def claims(monkeypatch):
+    """Two experiments that find their seed, and the seeds in the order in which they were run."""
+    ran = []
 
-    def interrupt(*_, **__):
+    def function(run):
+        ran.append((run.id, run.seed, run.draw))
+        return {"seed": run.seed}
+
+    known = {id: Experiment(id, "nobody", "nothing", "nothing", "", {}, function) for id in ("001-a", "002-b")}
+    monkeypatch.setattr("experiments.__main__.discover", lambda: known)
+    return known, ran
+
+
+def result(id, folder="results"):
+    return json.loads(Path(folder, id, "result.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "chosen"),
+    [(["001"], ["001-a"]), (["all"], ["001-a", "002-b"]), (["002-b", "001", "all", "001-a"], ["002-b", "001-a"])],
+)
+def test_ids_may_be_those_of_a_source_or_all_and_none_runs_twice(ids, chosen, claims):
+    assert main(["run", *ids]) == 0
+    assert [id for id, _, _ in claims[1]] == chosen
+
+
+def test_ours_are_a_source_too():
+    assert {experiment.group for experiment in discover().values()} >= {"000", "001", "003", "ours"}
+    assert discover()["digits"].group == "ours"
+
+
+def test_seeds_are_run_once_and_more_of_them_are_added(claims, capsys):
+    _, ran = claims
+    assert main(["run", "001-a", "--seed", "4"]) == 0
+    assert main(["run", "001-a", "--seed", "4", "--seeds", "3"]) == 0
+    assert ran == [("001-a", 4, True), ("001-a", 5, False), ("001-a", 6, False)]
+    assert result("001-a")["seeds"] == [4, 5, 6]
+    assert result("001-a")["figures"]["seed"]["ours"] == 5
+    capsys.readouterr()
+    assert main(["run", "001-a", "--seed", "4"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "experiments: 001-a is finished already; --force runs it again\n"
+    assert "seed  5 ± 1\n" in said.out
+    assert len(ran) == 3
+    assert main(["run", "001-a", "--seed", "4", "--force"]) == 0
+    assert ran[3:] == [("001-a", 4, True)]
+
+
+def test_a_lower_seed_takes_over_the_pictures(claims):
+    assert main(["run", "001-a", "--seed", "1"]) == 0
+    assert main(["run", "001-a", "--seeds", "2"]) == 0
+    assert claims[1] == [("001-a", 1, True), ("001-a", 0, True)]
+
+
+def test_quick_runs_stay_apart_from_full_ones(claims):
+    assert main(["run", "all"]) == 0
+    before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+    assert main(["run", "all", "--quick"]) == 0
+    assert result("001-a", "results/quick")["quick"] is True
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_experiment_with_a_bug_says_where_and_holds_up_no_other(claims, capsys, monkeypatch):
+    known, ran = claims
+
+    def wrong(run):
+        return {"share": 1 / run.seed}
+
+    known["001-a"] = Experiment("001-a", "nobody", "nothing", "nothing", "", {}, wrong)
+    assert main(["run", "all", "--seeds", "2"]) == 1
+    said = capsys.readouterr()
+    assert "experiments: 001-a, seed 0: Traceback" in said.err
+    assert "in wrong\n" in said.err
+    assert result("001-a")["seeds"] == [1]
+    assert "001-a, seed 1, on cpu" in said.out
+    assert [id for id, _, _ in ran] == ["002-b", "002-b"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(claims, capsys, monkeypatch):
+    _, ran = claims
+    finish = Study.measure
+
+    def interrupted(self, seed, **options):
+        if seed == 1:
+            raise KeyboardInterrupt
+        finish(self, seed, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "measure", interrupted)
+        assert main(["run", "all", "--seeds", "3"]) == 130
+    assert "\nexperiments: interrupted; what had ended is kept" in capsys.readouterr().err
+    assert ran == [("001-a", 0, True)]
+    assert result("001-a")["seeds"] == [0]
+    assert main(["run", "all", "--seeds", "3"]) == 0
+    assert ran[1:] == [
+        ("001-a", 1, False),
+        ("001-a", 2, False),
+        ("002-b", 0, True),
+        ("002-b", 1, False),
+        ("002-b", 2, False),
+    ]
+    assert all(result(id)["seeds"] == [0, 1, 2] for id in ("001-a", "002-b"))
+
+
+def test_an_interruption_while_forced_keeps_older_results(claims, monkeypatch):
+    known, _ = claims
+    assert main(["run", "001-a"]) == 0
+    before = {path.name: path.read_bytes() for path in Path("results", "001-a").iterdir()}
+
+    def interrupt(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("portanet.plots.confusion_matrix", interrupt)
-    assert main(["run", "digits", "--quick"]) == 130
-    assert capsys.readouterr().err.endswith(
-        "\nexperiments: interrupted; experiments that had ended keep their results\n"
-    )
-    assert [path.name for path in folder.iterdir()] == ["result.json"]
-    assert (folder / "result.json").read_text() == "older"
+    known["001-a"] = Experiment("001-a", "nobody", "nothing", "nothing", "", {}, interrupt)
+    assert main(["run", "001-a", "--force"]) == 130
+    assert {path.name: path.read_bytes() for path in Path("results", "001-a").iterdir()} == before
+
+
+TWO = ["run", "000-toy-tanh", "digits", "--quick", "--out", "side-by-side"]
+
+
+def test_jobs_give_the_same_figures_as_one_after_another(capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the command would set it for this process, too
+    assert main([*TWO, "--seeds", "2", "--jobs", "3"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "digits, the quick form, seeds 0, 1, on cpu" in said.out
+    assert main(["run", "digits", "--quick", "--seeds", "2", "--out", "in-turn"]) == 0
+    assert result("digits", "side-by-side")["figures"] == result("digits", "in-turn")["figures"]
+    assert result("000-toy-tanh", "side-by-side")["seeds"] == [0, 1]
+
+
+def test_a_failure_in_another_process_is_told_in_a_sentence(capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PORTANET_DATA", "nowhere")
+    assert main(["run", "003-mlp", "000-toy-tanh", "--quick", "--jobs", "2"]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("experiments: 003-mlp, seed 0: PORTANET_DATA is 'nowhere', which is not a folder")
+    assert said.err.count("\n") == 1
+    assert "000-toy-tanh, the quick form" in said.out
+
+
+def test_interrupted_jobs_end_and_go_on_later(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "summarise", interrupt)  # as soon as one has ended
+        assert main([*TWO, "--seeds", "3", "--jobs", "2"]) == 130
+    for process in active_children():
+        process.join(timeout=60)
+    assert not active_children()
+    kept = {path: path.stat().st_mtime_ns for path in Path("side-by-side").rglob("seed-*.json")}
+    assert kept
+    assert main([*TWO, "--seeds", "3"]) == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    assert result("digits", "side-by-side")["seeds"] == [0, 1, 2]
+
+
+def test_a_process_that_dies_is_told_of(capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("experiments.frame.work._serve", os.abort)
+    assert main([*TWO, "--jobs", "2"]) == 1
+    assert capsys.readouterr().err.count("a process was ended from outside, perhaps for lack of memory") == 2

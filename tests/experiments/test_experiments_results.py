@@ -1,11 +1,12 @@
-"""The experiments themselves, and the files that they leave."""
+"""Records, runs, and the files that they leave."""
 
 import importlib
 import json
-import os
+import pickle
 import sys
 from datetime import datetime
 from pathlib import Path
+from statistics import stdev
 
 import numpy as np
 import pytest
@@ -14,41 +15,32 @@ import experiments
 import portanet
 from experiments.__main__ import main
 from experiments.digits import digits
-from experiments.frame import Experiment, Reported, Run, at_least, at_most, carry_out, discover
+from experiments.frame import Experiment, Reported, Run, Study, at_least, at_most, carry_out, discover
 from portanet.datasets import Dataset
-from portanet.datasets.catalogue import SOURCES
 
 pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 
 
-def carried_out(id, tmp_path, *options):
-    """Run an experiment from the command line; its result and its folder."""
-    assert main(["run", id, "--out", str(tmp_path), *options]) == 0
-    folder = tmp_path / id
-    return json.loads((folder / "result.json").read_text(encoding="utf-8")), folder
+def claim(function, reported=None, **said):
+    """An experiment of no network, by the name of claim."""
+    about = {"id": "claim", "source": "nobody", "data": "nothing", "what": "nothing", "choices": "none", **said}
+    return Experiment(**about, reported=reported or {}, function=function)
 
 
-def check_pictures(result, folder):
-    assert {path.name for path in folder.iterdir()} == {"result.json", *result["pictures"]}
-    assert result["pictures"]
-    for name in result["pictures"]:
-        pixels = image.imread(folder / name)[..., :3]
-        assert min(pixels.shape[:2]) >= 300
-        assert pixels.std() > 0.05, f"{name} is blank"
+def share(value, reported=None):
+    """A claim that finds a share, whatever the seed."""
+    return claim(lambda run: {"share": value}, reported)
 
 
-@pytest.mark.parametrize("id", discover())
-def test_the_quick_form_gives_every_figure_and_pictures(id, tmp_path):
-    for name in set(discover()[id].data.split(", ")) & SOURCES.keys():
-        folder = Path(os.environ.get("PORTANET_DATA", ""), name)
-        if not all((folder / file.name).is_file() for file in SOURCES[name].files):
-            pytest.skip(f"PORTANET_DATA names no folder with the files of {name}")
-    result, folder = carried_out(id, tmp_path, "--quick")
-    assert result["quick"] is True
-    assert discover()[id].reported.keys() <= result["figures"].keys()
-    assert all(figure["met"] is None for figure in result["figures"].values())
-    check_pictures(result, folder)
+def draw(run):
+    """What a run may do: a figure that depends on the seed, and a picture that shows it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots().plot([0, run.seed])
+    run.picture("a line", figure, f"to {run.seed}")
+    return {"seed": run.seed}
 
 
 def test_only_a_quick_run_cuts_the_data(monkeypatch):
@@ -63,26 +55,30 @@ def test_only_a_quick_run_cuts_the_data(monkeypatch):
 
 
 def test_digits_reaches_its_figure_and_says_so(tmp_path, capsys):
-    result, folder = carried_out("digits", tmp_path, "--seed", "1", "--device", "cpu")
+    arguments = ["run", "digits", "--out", str(tmp_path), "--seed", "1", "--seeds", "3", "--device", "cpu"]
+    assert main(arguments) == 0
+    result = json.loads((tmp_path / "digits" / "result.json").read_text(encoding="utf-8"))
     accuracy, loss = result["figures"]["test accuracy"], result["figures"]["test loss"]
-    assert accuracy == {"ours": accuracy["ours"], "reported": 0.97, "better": "higher", "met": True}
+    assert (accuracy["reported"], accuracy["better"], accuracy["met"]) == (0.97, "higher", True)
+    assert (loss["reported"], loss["better"], loss["met"]) == (None, None, None)
     assert 0.97 <= accuracy["ours"] < 1
-    assert loss == {"ours": loss["ours"], "reported": None, "better": None, "met": None}
+    assert result["seeds"] == [1, 2, 3]
     said = capsys.readouterr()
-    assert f"test accuracy  {accuracy['ours']:.4g}" in said.out
+    assert f"test accuracy   {accuracy['ours']:.4g} ± {accuracy['spread']:.2g}" in said.out
     assert "(to reach: 0.97)  met\n" in said.out
-    assert f"picture: {folder / 'confusion.png'}\n" in said.out
-    assert said.err.count("val_accuracy") == 60
-    check_pictures(result, folder)
+    assert f"picture: {tmp_path / 'digits' / 'confusion.png'}\n" in said.out
+    assert said.err.count("val_accuracy") == 3 * 60
+    assert "[2/3] digits, seed 2\n" in said.err
 
 
 def test_what_result_json_says(tmp_path):
-    result, _ = carried_out("digits", tmp_path, "--quick", "--seed", "7", "--device", "cpu")
+    result = carry_out(digits, portanet.get_backend("cpu"), tmp_path, seed=7, quick=True)
+    assert result == json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     record = digits.record()
-    assert result.keys() >= record.keys() - {"reported"}
-    assert all(result[name] == record[name] for name in ("id", "source", "data", "what", "choices"))
-    assert result["seed"] == 7
-    assert result["device"] == {"name": "cpu", "description": portanet.get_backend("cpu").description}
+    assert all(result[name] == record[name] for name in record.keys() - {"reported"})
+    assert result["seeds"] == [7]
+    assert result["device"].items() >= {"name": "cpu", "description": portanet.get_backend("cpu").description}.items()
+    assert "cores" in result["device"]["machine"]
     (network,) = result["networks"]
     assert network["layers"].startswith("Sequential(Flatten(), Linear(64, 256)")
     assert network["parameters"] == 64 * 256 + 256 + 256 * 10 + 10
@@ -91,6 +87,7 @@ def test_what_result_json_says(tmp_path):
     assert result["versions"].items() >= {"portanet": portanet.__version__, "numpy": np.__version__}.items()
     assert result["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert datetime.fromisoformat(result["date"]).tzinfo is not None
+    assert result["figures"].keys() == {"train accuracy", "train loss", "test accuracy", "test loss"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +104,8 @@ def test_every_device_gives_nearly_the_same_figures(backend, quick_digits_on_the
 
 def test_a_seed_means_one_result(quick_digits_on_the_cpu, tmp_path):
     again, other = (
-        carry_out(digits, portanet.get_backend("cpu"), tmp_path, seed=seed, quick=True)["figures"] for seed in (0, 1)
+        carry_out(digits, portanet.get_backend("cpu"), tmp_path / str(seed), seed=seed, quick=True)["figures"]
+        for seed in (0, 1)
     )
     assert again == quick_digits_on_the_cpu
     assert other != quick_digits_on_the_cpu
@@ -127,30 +125,107 @@ def test_a_figure_is_judged_by_the_better_side(reported, ours, met):
     assert reported.met(ours) is met
 
 
-def claim(figures, reported):
-    return Experiment("claim", "nobody", "digits", "nothing", "", reported, lambda run: figures)
-
-
 def test_rounding_of_float32_does_not_miss_a_figure(tmp_path):
-    share = float(np.float32(0.82))
-    assert share < 0.82
-    result = carry_out(claim({"share": share}, {"share": at_least(0.82)}), portanet.get_backend("cpu"), tmp_path)
+    value = float(np.float32(0.82))
+    assert value < 0.82
+    result = carry_out(share(value, {"share": at_least(0.82)}), portanet.get_backend("cpu"), tmp_path)
     assert result["figures"]["share"]["met"] is True
+
+
+def test_seeds_are_judged_by_their_mean_and_shown_with_their_spread(tmp_path):
+    found = [0.8, 0.85, 0.81]
+    study = Study(claim(lambda run: {"share": found[run.seed]}, {"share": at_least(0.82)}), "cpu", tmp_path)
+    met = []
+    for seed in (0, 1, 2):
+        study.measure(seed)
+        figure = study.summarise()["figures"]["share"]
+        met.append(figure["met"])
+    assert met == [False, True, True]
+    assert figure["each"] == found
+    assert figure["ours"] == 0.82
+    assert figure["spread"] == pytest.approx(stdev(found), rel=1e-5)
+
+
+def test_a_study_without_a_finished_seed_says_nothing(tmp_path):
+    assert Study(share(0.5), "cpu", tmp_path).summarise() is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("experiment", "device", "quick", "counts"),
+    [
+        (share(0.5), "cpu", False, True),
+        (share(0.5, {"share": at_least(0.9)}), "cpu", False, True),
+        (claim(draw, source="somebody", remark="new"), "cpu", False, True),
+        (claim(draw, what="something"), "cpu", False, False),
+        (claim(draw, choices="some"), "cpu", False, False),
+        (claim(draw, data="digits"), "cpu", False, False),
+        (share(0.5), "torch", False, False),
+        (share(0.5), "cpu", True, False),
+    ],
+)
+def test_a_finished_seed_counts_for_the_same_question_only(experiment, device, quick, counts, tmp_path):
+    Study(share(0.5), "cpu", tmp_path).measure(0)
+    assert (list(Study(experiment, device, tmp_path, quick).finished()) == [0]) is counts
+
+
+def test_gpus_are_of_one_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.frame.results.get_backend", lambda name: portanet.get_backend("cpu"))
+    Study(share(0.5), "cuda:1", tmp_path).measure(0)
+    assert list(Study(share(0.5), "cuda:0", tmp_path).finished()) == [0]
+
+
+def test_a_damaged_record_does_not_count(tmp_path):
+    study = Study(share(0.5), "cpu", tmp_path)
+    study.measure(0)
+    (tmp_path / "seed-1.json").write_bytes((tmp_path / "seed-0.json").read_bytes()[:-20])
+    assert list(study.finished()) == [0]
+
+
+def test_pictures_are_those_of_one_seed(tmp_path):
+    study = Study(claim(draw), "cpu", tmp_path)
+    study.measure(0)
+    before = (tmp_path / "a-line.png").read_bytes()
+    study.measure(1, draw=False)
+    assert (tmp_path / "a-line.png").read_bytes() == before
+    assert study.summarise()["pictures"] == {"a-line.png": "to 0"}
+
+
+def test_pictures_that_are_no_longer_drawn_go_and_others_stay(tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"kept")
+    Study(claim(draw, what="before"), "cpu", tmp_path).measure(0)
+    assert (tmp_path / "a-line.png").exists()
+    Study(share(0.5), "cpu", tmp_path).measure(0)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.png", "seed-0.json"}
+
+
+def test_a_picture_has_a_short_palette_and_its_colours(tmp_path):
+    Study(claim(draw), "cpu", tmp_path).measure(1)
+    pixels = image.imread(tmp_path / "a-line.png")[..., :3]
+    assert pixels.shape == (480, 640, 3)
+    assert (pixels == 1).all(axis=2).mean() > 0.5, "paper is white"
+    blue = np.asarray([0x1F, 0x77, 0xB4]) / 255
+    assert np.abs(pixels - blue).max(axis=2).min() < 0.02, "the line is as matplotlib draws it"
+
+
+def test_a_figure_that_is_no_number_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="nan"):
+        Study(share(float("nan")), "cpu", tmp_path).measure(0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch):
     cpu = portanet.get_backend("cpu")
-    carry_out(claim({"share": 0.5}, {}), cpu, tmp_path)
-    before = (tmp_path / "result.json").read_bytes()
+    carry_out(share(0.5), cpu, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refuse(self, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="No space left"):
-        carry_out(claim({"share": 0.6}, {}), cpu, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
-    assert (tmp_path / "result.json").read_bytes() == before
+        carry_out(share(0.6), cpu, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 NEW = """
@@ -186,3 +261,7 @@ def test_two_experiments_cannot_share_an_id(new_file):
     new_file("digits")
     with pytest.raises(ValueError, match=r"two experiments have the id 'digits': rename the one in experiments\."):
         discover()
+
+
+def test_an_experiment_travels_between_processes_by_its_id():
+    assert pickle.loads(pickle.dumps(digits)) is digits

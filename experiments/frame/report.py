@@ -1,0 +1,149 @@
+"""One page of all results: what is reported against what we get, and the pictures."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.frame.record import Experiment
+from experiments.frame.text import duration, ours, seeds
+
+TITLES = {
+    "000": "Source 000: a modular network from nothing",
+    "001": "Source 001: the same, grown",
+    "003": "Sources 002 and 003: course work on MNIST, a report and its sheet",
+    "004": "Source 004: dense and convolutional networks, HOG features",
+    "ours": "Ours",
+}
+HEAD = ("experiment", "what", "figure", "reported", "ours", "met", "training")
+NOTE = """\
+Ours is the mean over the seeds, ± their standard deviation, and a figure is met if the mean meets it. Times of training
+are those of one seed, with what is evaluated meanwhile; the pictures are those of the first. Every experiment runs
+again with `python -m experiments run ID`, and this page is written by `python -m experiments report`."""
+
+Result = dict[str, Any]
+Pair = tuple[Experiment, Result]
+
+
+def read(experiments: Sequence[Experiment], folder: Path) -> list[Pair]:
+    """Return the experiments of which the folder holds a full result, with it."""
+    paths = [(experiment, folder / experiment.id / "result.json") for experiment in experiments]
+    results = [(experiment, json.loads(path.read_bytes())) for experiment, path in paths if path.is_file()]
+    return [(experiment, result) for experiment, result in results if not result["quick"]]
+
+
+def judged(pairs: Sequence[Pair]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return id, name and comparison of each figure that has one to meet."""
+    figures = [(result["id"], name, figure) for _, result in pairs for name, figure in result["figures"].items()]
+    return [(id, name, figure) for id, name, figure in figures if figure["met"] is not None]
+
+
+def write(experiments: Sequence[Experiment], pairs: Sequence[Pair], folder: str) -> str:
+    """
+    Write the page.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+        All there are; those without a result are named.
+    pairs : sequence of tuple of Experiment and dict
+        What :func:`read` gives. Remarks are the experiment's, all else is the result's.
+    folder : str
+        Of the results, seen from the page.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    parts = ["# Results", *_summary(experiments, pairs)]
+    for group in sorted({experiment.group for experiment, _ in pairs}):
+        members = [pair for pair in pairs if pair[0].group == group]
+        parts += [f"## {TITLES.get(group, f'Source {group}')}", _table(members)]
+        for pair in members:
+            parts += _section(*pair, folder)
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(experiments: Sequence[Experiment], pairs: Sequence[Pair]) -> Iterator[str]:
+    results, figures = [result for _, result in pairs], judged(pairs)
+    yield f"**{sum(figure['met'] for *_, figure in figures)} of {len(figures)} reported figures are met.**"
+    if missed := [f"- [{id}](#{id}), {name}: {_by(figure)}" for id, name, figure in figures if not figure["met"]]:
+        yield "\n".join(["Not met, and why is said there:", "", *missed])
+    there = {result["id"] for result in results}
+    if missing := [experiment.id for experiment in experiments if experiment.id not in there]:
+        yield f"Not run yet: {', '.join(missing)}."
+    if changed := [experiment.id for experiment, result in pairs if not _is_current(experiment, result)]:
+        yield f"Changed since they were run: {', '.join(changed)}."
+    dates = sorted({result["date"][:10] for result in results})
+    total = sum(result["seconds"]["training"] * len(result["seeds"]) for result in results)
+    versions = {f"{name} {version}" for result in results for name, version in result["versions"].items()}
+    yield "\n".join(
+        [
+            f"- run on: {_distinct(result['device']['description'] for result in results)}",
+            f"- machine: {_distinct(result['device']['machine'] for result in results)}",
+            f"- with: {', '.join(sorted(versions))}",
+            f"- date: {' to '.join(dict.fromkeys((dates[0], dates[-1])))}",
+            f"- training of all seeds: {duration(total)}",
+        ]
+    )
+    yield NOTE
+
+
+def _is_current(experiment: Experiment, result: Result) -> bool:
+    theirs = {name: figure["reported"] for name, figure in result["figures"].items() if figure["reported"] is not None}
+    return {name: reported.value for name, reported in experiment.reported.items()} == theirs and all(
+        getattr(experiment, name) == result[name] for name in ("data", "what", "choices")
+    )
+
+
+def _distinct(values: Iterator[str]) -> str:
+    return "; ".join(dict.fromkeys(values))
+
+
+def _table(pairs: Sequence[Pair]) -> str:
+    rows: list[Sequence[str]] = [HEAD, ["---"] * len(HEAD)]
+    for experiment, result in pairs:
+        waited = f" (authors: {experiment.authors_waited})" if experiment.authors_waited else ""
+        seconds = result["seconds"]["training"]
+        time = f"{duration(seconds) if seconds else '-'}{waited}"
+        compared = {name: figure for name, figure in result["figures"].items() if figure["reported"] is not None}
+        lines = [(name, _reported(figure), ours(figure), _met(figure)) for name, figure in compared.items()]
+        lines = lines or [("pictures", "-", "-", "-")]
+        rows.append((f"[{experiment.id}](#{experiment.id})", result["what"], *lines[0], time))
+        rows += [("", "", *line, "") for line in lines[1:]]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _reported(figure: dict[str, Any]) -> str:
+    sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[figure["better"]]
+    return f"{sign}{figure['reported']:g}"
+
+
+def _met(figure: dict[str, Any]) -> str:
+    return {True: "yes", False: f"**no**, {_by(figure)}", None: "-"}[figure["met"]]
+
+
+def _by(figure: dict[str, Any]) -> str:
+    return f"by {abs(figure['ours'] - figure['reported']):.2g}"
+
+
+def _section(experiment: Experiment, result: Result, folder: str) -> Iterator[str]:
+    yield f"### {experiment.id}"
+    yield result["what"]
+    sizes = " / ".join(dict.fromkeys(f"{network['parameters']:,}" for network in result["networks"]))
+    facts = [f"source {result['source']}", f"data: {result['data']}", *([f"{sizes} parameters"] if sizes else [])]
+    yield f"*{'; '.join([*facts, seeds(result)])}*"
+    if result["choices"]:
+        yield f"**Choices.** {result['choices']}"
+    if experiment.remark:
+        yield f"**Remark.** {experiment.remark}"
+    others = {name: figure for name, figure in result["figures"].items() if figure["reported"] is None}
+    if others:
+        yield f"**Also measured.** {'; '.join(f'{name}: {ours(figure)}' for name, figure in others.items())}."
+    for name, caption in result["pictures"].items():
+        yield f"![{caption}]({folder}/{experiment.id}/{name})\\\n*{caption}*"

@@ -1,0 +1,153 @@
+"""The page of results: from a small folder of them, and the one that is committed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import experiments
+from experiments.__main__ import main
+from experiments.frame import Experiment, Reported, Study, at_least, at_most, discover, report
+
+image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
+
+COMMITTED = Path(experiments.__file__).parent / "results"
+
+
+def claim(id, figures, reported, **said):
+    def function(run):
+        from matplotlib.figure import Figure
+
+        run.picture("a picture", Figure(), f"What {id} shows")
+        return {name: value + run.seed / 100 for name, value in figures.items()}
+
+    about = {"source": "nobody", "data": "nothing", "what": f"what {id} does", "choices": "", **said}
+    return Experiment(id, **about, reported=reported, function=function)
+
+
+CLAIMS = [
+    claim("001-met", {"share": 0.5, "loss": 1234.5}, {"share": at_least(0.51)}, authors_waited="2 hours"),
+    claim("003-missed", {"loss": 0.3, "weight|1|": 7}, {"loss": at_most(0.3), "weight|1|": Reported(8)}, remark="Why."),
+    claim("003-pictures", {"seen": 1}, {}, choices="Some."),
+    claim("own", {"share": 1.0}, {"share": at_least(0.5)}),
+    claim("own-not-run", {}, {}),
+    claim("own-quick", {"share": 1.0}, {"share": at_least(0.5)}),
+]
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch, capsys):
+    """What is written for the claims above, three seeds of each, and the folder it lies in."""
+    monkeypatch.setattr("experiments.__main__.discover", lambda: {each.id: each for each in CLAIMS})
+    out = tmp_path / "of-a-run"
+    for each in CLAIMS:
+        study = Study(each, "cpu", out / each.id, quick=each.id == "own-quick")
+        if each.id != "own-not-run":
+            for seed in (0, 1, 2):
+                study.measure(seed, draw=seed == 0)
+            study.summarise()
+    capsys.readouterr()
+    assert main(["report", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'RESULTS.md'}: 4 of 6 experiments; 2 of 3 figures met\n"
+    return (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def test_the_summary(page):
+    assert "**2 of 3 reported figures are met.**" in page
+    assert "- [003-missed](#003-missed), loss: by 0.01\n" in page
+    assert "Not run yet: own-not-run, own-quick." in page
+    assert "Changed since" not in page
+    assert re.search(r"^- run on: NumPy [\d.]+ on \w+$", page, re.MULTILINE)
+    assert re.search(r"^- date: \d{4}-\d\d-\d\d$", page, re.MULTILINE)
+
+
+def test_a_table_a_source_with_a_row_a_figure(page):
+    assert [title for title in page.splitlines() if title.startswith("## ")] == [
+        "## Source 001: the same, grown",
+        "## Sources 002 and 003: course work on MNIST, a report and its sheet",
+        "## Ours",
+    ]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| exp", "| ---"))]
+    assert rows == [
+        "| [001-met](#001-met) | what 001-met does | share | ≥ 0.51 | 0.51 ± 0.01 | yes | - (authors: 2 hours) |",
+        "| [003-missed](#003-missed) | what 003-missed does | loss | ≤ 0.3 | 0.31 ± 0.01 | **no**, by 0.01 | - |",
+        r"|  |  | weight\|1\| | 8 | 7.01 ± 0.01 | - |  |",
+        "| [003-pictures](#003-pictures) | what 003-pictures does | pictures | - | - | - | - |",
+        "| [own](#own) | what own does | share | ≥ 0.5 | 1.01 ± 0.01 | yes | - |",
+    ]
+    assert len({row.replace(r"\|", "").count("|") for row in rows}) == 1
+
+
+def test_what_stands_with_an_experiment(page):
+    _, missed = page.split("### 003-missed\n")
+    missed, pictures = missed.split("### 003-pictures\n")
+    assert "**Remark.** Why." in missed
+    assert "seeds 0, 1, 2*" in missed
+    assert "**Choices.** Some." in pictures
+    assert "**Also measured.** seen: 1.01 ± 0.01." in pictures
+    assert "**Also measured.** loss: 1235 ± 0.01." in page
+
+
+def test_every_link_leads_somewhere(page, tmp_path):
+    pictures = re.findall(r"!\[(.+)\]\((.+)\)\\\n\*(.+)\*\n", page)
+    assert len(pictures) == 4
+    for alternative, path, caption in pictures:
+        assert alternative == caption
+        assert (tmp_path / path).is_file()
+    titles = re.findall(r"^### (.+)$", page, re.MULTILINE)
+    assert set(re.findall(r"\]\(#(.+?)\)", page)) == set(titles)
+
+
+@pytest.mark.parametrize(
+    ("now", "current"),
+    [
+        (claim("own", {}, {"share": at_least(0.5)}, remark="new", source="else"), True),
+        (claim("own", {}, {"share": at_least(0.6)}), False),
+        (claim("own", {}, {"share": at_least(0.5)}, choices="new"), False),
+    ],
+)
+def test_what_changed_since_is_named(now, current, tmp_path):
+    study = Study(CLAIMS[3], "cpu", tmp_path / "own")
+    study.measure(0)
+    study.summarise()
+    text = report.write([now], report.read([now], tmp_path), "results")
+    assert ("Changed since they were run: own." not in text) is current
+
+
+def test_without_results_there_is_no_page(tmp_path, capsys):
+    assert main(["report", "--out", str(tmp_path / "empty")]) == 1
+    assert "empty holds no results of full runs: python -m experiments run all --out " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def committed():
+    known = list(discover().values())
+    pairs = report.read(known, COMMITTED)
+    if not pairs:
+        pytest.skip("there are no results in experiments/results")
+    return known, pairs
+
+
+def test_the_committed_page_is_what_report_writes(committed):
+    page = (COMMITTED.parent / "RESULTS.md").read_text(encoding="utf-8")
+    assert page == report.write(*committed, COMMITTED.name)
+
+
+def test_every_miss_is_explained(committed):
+    explained = {experiment.id for experiment, _ in committed[1] if experiment.remark}
+    assert {id for id, _, figure in report.judged(committed[1]) if not figure["met"]} <= explained
+
+
+def test_short_runs_have_three_seeds(committed):
+    short = [result for _, result in committed[1] if result["seconds"]["all"] < 60]
+    assert [result["id"] for result in short if len(result["seeds"]) < 3] == []
+
+
+def test_the_committed_pictures_are_small_and_show_something(committed):
+    assert sum(path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()) < 15e6
+    for _, result in committed[1]:
+        folder = COMMITTED / result["id"]
+        assert {path.name for path in folder.glob("*.png")} == result["pictures"].keys()
+        for name in result["pictures"]:
+            assert image.imread(folder / name)[..., :3].std() > 0.05, f"{name} is blank"
