@@ -79,6 +79,12 @@ class Parameter:
             self.fresh = False
         return self._grad
 
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        if grad is not self._grad:  # as it is after "grad += ...", which has written already
+            self._grad[...] = grad
+        self.fresh = False
+
     def release(self) -> None:
         """Leave the buffer, which then is no longer that of its network: an optimizer must not go on with it."""
         if self.buffer is not None:

@@ -16,8 +16,7 @@ class ByHand(pn.Layer):
 
         def pullback(dy, *, need_dx=True, need_grads=True):
             if need_grads:
-                gradient = self.weight.grad
-                gradient += pn.namespace(x).sum(x * dy, axis=0)
+                self.weight.grad += pn.namespace(x).sum(x * dy, axis=0)
             return dy * w if need_dx else None
 
         return x * w, pullback
@@ -89,3 +88,11 @@ def test_an_error_in_a_pullback_leaves_no_gradient_undefined():
 def test_a_gradient_before_there_are_values_says_what_to_do():
     with pytest.raises(RuntimeError, match="no values yet"):
         _ = pn.Linear(2, 2).weight.grad
+
+
+def test_a_gradient_can_be_set(backend):
+    layer = pn.Linear(2, 2).to(backend)
+    layer.buffer.begin_gradient()
+    layer.weight.grad = layer.asarray(np.ones((2, 2)))
+    layer.buffer.end_gradient()
+    np.testing.assert_array_equal(backend.to_numpy(layer.buffer.grad), [1, 1, 1, 1, 0, 0])
