@@ -47,8 +47,8 @@ def block(in_channels: int, out_channels: int) -> tuple[Layer, ...]:
         "12 epochs; batch 128"
     ),
     choices=(
-        "The improved network, of 92,170 parameters, and its training are those with which 0.931 of the last 10000 "
-        "training examples were right, held out; then it is trained on all of them."
+        "The improved network, of 92,170 parameters, and its training are those with which 0.931 of 10,000 "
+        "training examples, held out, were right; then it is trained on all."
     ),
     reported={"test accuracy, improved": at_least(0.925)},
 )

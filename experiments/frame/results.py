@@ -48,8 +48,10 @@ class Study:
     quick: bool = False
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """Return the records that count, by seed."""
-        counting = {record["seed"]: record for record in self._records() if record.get("question") == self._question()}
+        """Return the records that count, by seed: of this question, and with the figures that the newest has."""
+        answers = [record for record in self._records() if record.get("question") == self._question()]
+        newest = max(answers, key=lambda record: record["date"], default=None)
+        counting = {r["seed"]: r for r in answers if newest and r["figures"].keys() == newest["figures"].keys()}
         return dict(sorted(counting.items()))
 
     def measure(self, seed: int, *, draw: bool = True) -> None:

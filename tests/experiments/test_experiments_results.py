@@ -175,6 +175,17 @@ def test_gpus_are_of_one_kind(tmp_path, monkeypatch):
     assert list(Study(share(0.5), "cuda:0", tmp_path).finished()) == [0]
 
 
+def test_a_seed_with_other_figures_than_the_newest_does_not_count(tmp_path):
+    """An experiment may come to measure something else without a change of what it says."""
+    Study(share(0.5), "cpu", tmp_path).measure(0)
+    older = json.loads((tmp_path / "seed-0.json").read_text())
+    (tmp_path / "seed-0.json").write_text(json.dumps({**older, "date": "2000-01-01T00:00:00+00:00"}))
+    study = Study(claim(lambda run: {"another": 1.0}), "cpu", tmp_path)
+    study.measure(1)
+    assert list(study.finished()) == [1]
+    assert study.summarise()["figures"].keys() == {"another"}
+
+
 def test_a_damaged_record_does_not_count(tmp_path):
     study = Study(share(0.5), "cpu", tmp_path)
     study.measure(0)
