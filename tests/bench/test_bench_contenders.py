@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 from time import perf_counter
 
@@ -84,11 +85,22 @@ def test_a_network_that_diverged_is_not_timed():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count the memory otherwise")
-def test_peak_memory_is_this_process_own_and_grows():
-    before = peak_memory()
-    block = np.ones(2**26, np.uint8)
-    assert peak_memory() >= before
-    assert peak_memory() >= block.nbytes
+def test_peak_memory_is_this_process_own_grows_and_stays():
+    here = np.ones(2**28, np.uint8)
+    script = """
+import numpy as np
+from bench.peers.child import peak_memory
+before = peak_memory()
+block = np.ones(2**26, np.uint8)
+during = peak_memory()
+del block
+print(before, during, peak_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    before, during, after = map(int, done.stdout.split())
+    assert before < here.nbytes  # Linux adds up what each core counted now and then, so some pages may be missing
+    assert during - before > 0.9 * 2**26
+    assert after > during - 0.1 * 2**26
 
 
 def test_scikit_learn_gets_the_same_layers():
