@@ -9,11 +9,12 @@ threads wait for the next product by spinning, which takes the cores from the la
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -41,7 +42,6 @@ a lane may have to wait for the interpreter, which the other one holds.
 T = TypeVar("T")
 Links: TypeAlias = "Sequence[Layer]"
 _alone: ContextVar[bool] = ContextVar("alone", default=True)
-_pool: ThreadPoolExecutor | None = None
 
 
 def chain(x: Array, links: Links, train: bool) -> tuple[Array, Pullback]:
@@ -142,7 +142,7 @@ def _vjp(x: Array, links: Links, plan: _Plan, train: bool) -> tuple[Array, Pullb
     """Output and pullback of a lane."""
     head, parts = links[: plan.head], _divide(len(x), plan.parts)
     head_is_trained = any(link.has_parameters() for link in head)
-    made, pullbacks = zip(*(kernels.chain.portable(x[part], head, train) for part in parts), strict=True)
+    made, pullbacks = zip(*[kernels.chain.portable(x[part], head, train) for part in parts], strict=True)
     y, pullback = kernels.chain.portable(_join(made), links[plan.head :], train)
 
     def pull(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
@@ -171,48 +171,117 @@ def _join(arrays: Sequence[Array]) -> Array:
     return arrays[0] if arrays[0] is None or len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Run tasks at once, the first in this thread; if there is more than one, while BLAS has one thread."""
-    futures: list[Future[T]] = []
+def _side_by_side(functions: Sequence[Callable[[], T]]) -> list[T]:
+    """Call functions at once, the first in this thread; if there is more than one, while BLAS has one thread."""
     with Activity() as activity:
-        if len(tasks) > 1:
-            activity.take_threads()
+        tasks = [_Task(function) for function in functions[1:]]
+        if not tasks or not _workers.start(len(tasks)):
+            return [copy_context().run(_in_lane, function) for function in functions]
+        activity.take_threads()
+        given = False
         try:
-            for task in tasks[1:]:
-                futures.append(_submit(task))
-            first = copy_context().run(_in_lane, tasks[0])
-        finally:
-            wait(futures)  # also after an error: none may go on unseen
-        return [first, *(future.result() for future in futures)]
+            for task in tasks:
+                _workers.give(task)
+            given = True
+            first = copy_context().run(_in_lane, functions[0])
+        finally:  # also after an error: none may go on unseen
+            _wait(tasks, given)
+        return [first, *(task.result() for task in tasks)]
 
 
-def _submit(task: Callable[[], T]) -> "Future[T]":
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="portanet")
-    try:
-        return _pool.submit(copy_context().run, _in_thread, task)
-    except RuntimeError:  # the interpreter is about to end, and begins no threads any more
-        done: Future[T] = Future()
-        done.set_result(copy_context().run(_in_lane, task))
-        return done
+def _wait(tasks: Sequence["_Task[T]"], given: bool) -> None:
+    """Wait until all tasks are done, and through interruptions, which come to the main thread only."""
+    interruption = None
+    while not all(task.done for task in tasks):
+        try:
+            for task in tasks:
+                if not given:
+                    _workers.give(task)  # perhaps once more, which does nothing
+                task.wait()
+        except KeyboardInterrupt as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
-def _in_thread(task: Callable[[], T]) -> T:
-    blas.quiet()
-    return _in_lane(task)
+class _Task(Generic[T]):
+    """
+    A call for another thread.
+
+    Locks and a flag, and not a future: whatever line an interruption meets in the thread that waits, it can wait again.
+    """
+
+    def __init__(self, function: Callable[[], T]):
+        self.function, self.context = function, copy_context()
+        self.made: list[T] = []
+        self.error: BaseException | None = None
+        self.done = False
+        self._begun, self._working = Lock(), Lock()
+        self._working.acquire()
+
+    def run(self) -> None:
+        """Call the function, unless another thread does."""
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
+            blas.quiet()
+            self.made = [self.context.run(_in_lane, self.function)]
+        except BaseException as error:
+            self.error = error
+        self.done = True
+        self._working.release()
+
+    def wait(self) -> None:
+        """Return once it is done."""
+        if not self.done:
+            self._working.acquire()
+
+    def result(self) -> T:
+        """What the function returned, or the error it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.made[0]
 
 
-def _in_lane(task: Callable[[], T]) -> T:
+class _Workers:
+    """Threads that wait for tasks."""
+
+    def __init__(self) -> None:
+        self.tasks: SimpleQueue[_Task[Any]] = SimpleQueue()
+        self.number = 0
+
+    def start(self, wanted: int) -> int:
+        """See that there are so many threads, or as many as cores; return how many there are."""
+        try:
+            while self.number < min(wanted, os.cpu_count() or 1):
+                Thread(target=self._work, name="portanet", daemon=True).start()
+                self.number += 1
+        except RuntimeError:  # the interpreter is about to end, and begins no threads any more
+            pass
+        return self.number
+
+    def give(self, task: _Task[Any]) -> None:
+        """Have a thread run a task."""
+        self.tasks.put(task)
+
+    def _work(self) -> None:
+        while True:
+            self.tasks.get().run()
+
+
+_workers = _Workers()
+
+
+def _in_lane(function: Callable[[], T]) -> T:
     _alone.set(False)
     with Activity():
-        return task()
+        return function()
 
 
 def _after_fork() -> None:
     """Threads are not there in a child process."""
-    global _pool
-    _pool = None
+    global _workers
+    _workers = _Workers()
 
 
 if hasattr(os, "register_at_fork"):

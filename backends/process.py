@@ -65,15 +65,17 @@ class Blas:
     def __init__(self) -> None:
         self._functions = _find_blas()
         self._lock = threading.Lock()
-        self._takers = 0
+        # By thread, so that an interruption between two lines leaves nothing that the next call does not put right.
+        self._takers: set[int] = set()
         self._given = 1  # what the user gives it, while it is taken
 
     def after_fork(self) -> None:
         """Leave it to the thread that forked, the only one in a child process, whether it is taken."""
         self._lock = threading.Lock()
-        if self._takers and not _thread.took and self._functions is not None:
+        me = {threading.get_ident()}
+        if self._takers - me and not self._takers & me and self._functions is not None:
             self._functions[0](self._given)
-        self._takers = int(_thread.took)
+        self._takers &= me
 
     @property
     def threads(self) -> int:
@@ -84,14 +86,15 @@ class Blas:
             return self._given if self._takers else self._functions[1]()
 
     def take(self) -> None:
-        """Leave it one thread, until as many calls of :meth:`give_back`."""
-        if self._functions is None:
+        """Leave it one thread, until :meth:`give_back` by this thread, and by all others that took it."""
+        me = threading.get_ident()
+        if self._functions is None or me in self._takers:
             return
         with self._lock:
             if not self._takers:
                 self._given = self._functions[1]()
-                self._functions[0](1)
-            self._takers += 1
+            self._takers.add(me)
+            self._functions[0](1)
 
     def quiet(self) -> None:
         """Leave it one thread for this caller too, where it has threads from OpenMP, which counts them for each."""
@@ -99,23 +102,23 @@ class Blas:
             self._functions[0](1)
 
     def give_back(self) -> None:
-        """Undo one :meth:`take`."""
-        if self._functions is None:
+        """Undo :meth:`take`, if this thread took it; what the user has set meanwhile stays."""
+        me = threading.get_ident()
+        if self._functions is None or me not in self._takers:
             return
         with self._lock:
-            self._takers -= 1
-            if not self._takers:
+            if self._takers == {me} and self._functions[1]() == 1:
                 self._functions[0](self._given)
+            self._takers.discard(me)
 
 
 blas = Blas()
 
 
 class _Thread(threading.local):
-    """How deep in activities a thread is, and whether it took threads from BLAS."""
+    """How deep in activities a thread is."""
 
     depth = 0
-    took = False
 
 
 _thread = _Thread()
@@ -131,23 +134,21 @@ class Activity:
     def __enter__(self) -> "Activity":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
-        _thread.depth += 1
+        self._depth = _thread.depth
+        _thread.depth = self._depth + 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.depth -= 1
-        if _thread.took and not _thread.depth:
-            _thread.took = False
+        _thread.depth = self._depth
+        if not self._depth:
             blas.give_back()
         self._errors.__exit__(kind, error, trace)
 
     def take_threads(self) -> None:
         """From now on BLAS has one thread, and the others are the caller's."""
-        if not _thread.took:
-            blas.take()
-            _thread.took = True
+        blas.take()
 
 
 if hasattr(os, "register_at_fork"):

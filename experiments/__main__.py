@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -129,12 +130,16 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or Path("results", "quick" if options.quick else "")
     _check_writable(out)
     studies = [Study(experiment, device, out / experiment.id, options.quick) for experiment in chosen]
+    if occupied := [str(study.folder) for study in studies if study.occupied()]:
+        raise Refused(f"{', '.join(occupied)} holds runs of the other form or of another device: give another --out")
     tasks = [task for study in studies for task in _tasks(study, options)]
     left = Counter(task.study.folder for task in tasks)
     for study in studies:
         if not left[study.folder]:
-            _complain(f"{study.experiment.id} is finished already; --force runs it again")
-            _show_result(study)
+            changed = ", with other code than it has now" if study.changed() else ""
+            _complain(f"{study.experiment.id} is finished already{changed}; --force runs it again")
+            if len(studies) == 1:
+                _show_result(study)
     code = 0
     with closing(work_off(tasks, options.jobs)) as outcomes:
         for task, mistake in outcomes:
@@ -155,7 +160,9 @@ def _choose(ids: list[str]) -> list[Experiment]:
         found = {id: experiment for id, experiment in known.items() if asked in (id, experiment.group, "all")}
         if not found:
             groups = dict.fromkeys(experiment.group for experiment in known.values())
-            raise Refused(f"there is no experiment {asked!r}: choose among {', '.join([*known, *groups, 'all'])}")
+            near = get_close_matches(asked, [*known, *groups, "all"])
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise Refused(f"there is no experiment {asked!r}: {hint}python -m experiments list shows all")
         chosen |= found
     return list(chosen.values())
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.frame import Figures, Reported, Run, at_most, experiment
+from experiments.frame import Figures, Reported, Run, at_most, descend, experiment
 from portanet import plots
 from portanet.course import Linear, MSELoss, Optim, Sequential
 
+SIZES = (1, 2, 5, 10, 20, 50)
 WEIGHTS = [[100], [2], [15], [16], [19]]
 PRINTED = at_most(5e-9)
 """The source prints numbers such as ``280.``: NumPy writes so what is whole to eight places."""
@@ -27,10 +28,15 @@ PRINTED = at_most(5e-9)
 )
 def one(run: Run) -> Figures:
     figures, _ = find(run, [WEIGHTS], eps=2e-3, n_iter=20 if run.quick else 200)
-    for size in (1, 2, 5, 10, 20, 50):
-        _, costs = find(run, [np.resize(WEIGHTS, (size, 1))], eps=2e-3, n_iter=20, name=f"input size {size}")
-        figures[f"cost, input size {size}"] = costs[-1]
-    return figures
+    weights = {f"input size {size}": np.resize(WEIGHTS, (size, 1)) for size in SIZES}
+    costs = [find(run, [each], eps=2e-3, n_iter=20, name=name)[1][-1] for name, each in weights.items()]
+    panel = {"cost of all examples": {"": costs}}
+    run.picture(
+        "cost by size",
+        plots.curves(SIZES, panel, xlabel="numbers of an input", title=run.id, log="xy"),
+        f"{run.id}: what all examples cost after 20 passes, by the size of the input",
+    )
+    return {**figures, **{f"cost, {name}": cost for name, cost in zip(weights, costs, strict=True)}}
 
 
 @experiment(
@@ -87,9 +93,7 @@ def find(
     y = np.matmul(x, product) + noise * rng.normal(size=(examples, 1))
     net = Sequential(*(Linear(*np.shape(each), bias=False) for each in maps)).to(run.backend, seed=run.seed)
     optim = Optim(net, MSELoss(), eps)
-    with run.training(net, name):
-        costs = optim.sgd(x, y, batch_size=examples, n_iter=n_iter)
-    run.picture(f"cost {name}".strip(), plots.training_curves(optim.history, title=f"{run.id} {name}".strip()))
+    costs = descend(run, optim, x, y, batch_size=examples, n_iter=n_iter, name=name)
     found = run.backend.to_numpy(net.forward(np.eye(len(product))))
     figures = {f"weight {i}": weight for i, weight in enumerate(found[:, 0], start=1)}
     figures["largest error"] = np.abs(found - product).max()

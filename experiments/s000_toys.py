@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from experiments.frame import Figures, Run, at_least, at_most, experiment
-from portanet import plots
+from experiments.frame import Figures, Run, at_least, at_most, descend, experiment
 from portanet.course import BCE, Linear, Loss, MSELoss, Optim, Sequential, Sigmoid, Softmax, TanH
 from portanet.testing import central_difference
 
@@ -88,9 +87,7 @@ def bce(run: Run) -> Figures:
 def train(run: Run, net: Sequential, loss: Loss, y: np.ndarray) -> np.ndarray:
     """Outputs of a network after its training."""
     optim = Optim(net.to(run.backend, seed=run.seed), loss, eps=0.1)
-    with run.training(net):
-        optim.sgd(POINTS, y, batch_size=len(POINTS), n_iter=50 if run.quick else 2000)
-    run.picture("cost", plots.training_curves(optim.history, title=run.id))
+    descend(run, optim, POINTS, y, batch_size=len(POINTS), n_iter=50 if run.quick else 2000)
     return run.backend.to_numpy(net.forward(POINTS))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.frame import Figures, Run, experiment
+from experiments.frame import Figures, Run, descend, experiment
 from portanet import plots
 from portanet.course import Linear, MSELoss, Optim, Sequential, Sigmoid, TanH
 
@@ -63,14 +63,14 @@ def train(
 ) -> dict[str, float]:
     """Train a network of one output; draw its decisions and its costs."""
     optim = Optim(net.to(run.backend, seed=run.seed), MSELoss(), eps, seed=run.seed)
-    with run.training(net, name):
-        optim.sgd(points, np.asarray(targets)[labels][:, np.newaxis], batch_size=20, n_iter=10 if run.quick else 50)
+    wanted = np.asarray(targets)[labels][:, np.newaxis]
+    descend(run, optim, points, wanted, batch_size=20, n_iter=10 if run.quick else 50, name=name)
     middle, title = sum(targets) / 2, f"{run.id} {name}".strip()
 
     def output(places: np.ndarray) -> np.ndarray:
         return np.asarray(net.predict(places))[:, 0]
 
-    run.picture(f"boundary {name}".strip(), plots.decision_boundary(output, points, labels, level=middle, title=title))
-    run.picture(f"cost {name}".strip(), plots.training_curves(optim.history, title=title))
+    boundary = plots.decision_boundary(output, points, labels, level=middle, title=title)
+    run.picture(f"boundary {name}".strip(), boundary, f"{title}: the points, and the line where the output decides")
     right = np.mean((output(points) > middle) == (labels == 1))
     return {f"accuracy, {name}" if name else "accuracy": float(right)}

@@ -26,7 +26,7 @@ def lenet() -> Sequential:
 def train(run: Run, net: Sequential, data: Dataset, name: str = "") -> Figures:
     epochs = 2 if run.quick else 10
     steps = epochs * -(-len(data.x_train) // BATCH_SIZE)
-    rate = LearningRate(OneCycle(3e-3, steps))
+    rate = LearningRate(OneCycle(6e-3, steps))
     return classify(run, net, Adam(), data, batch_size=BATCH_SIZE, epochs=epochs, callbacks=[rate], name=name)
 
 
@@ -35,7 +35,10 @@ def train(run: Run, net: Sequential, data: Dataset, name: str = "") -> Figures:
     source="003, exercise 3; figures of 002",
     data="mnist",
     what="32 and 64 filters of 5x5, each with sigmoid and max pooling by 2; 100 sigmoid; 10; batch 128, 10 epochs",
-    choices="TODO",
+    choices=(
+        "The sheet gives no rate: Adam over one cycle up to 6e-3. With 10,000 training examples held out, it was ahead "
+        "of one up to 3e-3 (0.9888 after ten epochs) in each of the first five, when that comparison was stopped."
+    ),
     reported={"test accuracy": at_least(0.9826), "test loss": at_most(0.1003)},
 )
 def lenet_experiment(run: Run) -> Figures:

@@ -9,6 +9,7 @@ from experiments.s004_mlp import dense
 from experiments.scores import f1
 from portanet import RMSprop
 
+BATCH_SIZE, EPOCHS = 128, 15
 REPORTED = {
     (4, 8, 0.0): (0.9803, 0.0633),
     (14, 10, 0.0): (0.8993, 0.3115),
@@ -33,7 +34,11 @@ def label(cell: int, orientations: int, p: float) -> str:
         "HOG features: 392-200-10 (cells of 4 pixels, 8 orientations), 40-200-10 (14 pixels, 10 orientations), "
         "196-200-10 with dropout 0.5 (4 pixels, 4 orientations); RMSprop"
     ),
-    choices="TODO",
+    choices=(
+        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}; nor how a cell's histogram is "
+        "normalised: the roots of its shares (L1-sqrt), with which 0.978 of 10,000 held-out training examples were "
+        "right, 0.976 with scikit-image's L2-Hys."
+    ),
     reported={
         **{
             f"test {score}, {label(*features)}": bound(value)
@@ -57,7 +62,8 @@ def hog(run: Run) -> Figures:
             x_test=histograms(data.x_test, cell, orientations),
         )
         net, name = dense(features.x_train.shape[1], 200, p), label(cell, orientations, p)
-        figures |= classify(run, net, RMSprop(), features, batch_size=512, epochs=1 if run.quick else 50, name=name)
+        epochs = 1 if run.quick else EPOCHS
+        figures |= classify(run, net, RMSprop(), features, batch_size=BATCH_SIZE, epochs=epochs, name=name)
         figures |= f1(net, features, name)
     return figures
 
@@ -66,6 +72,6 @@ def histograms(images: np.ndarray, cell: int, orientations: int) -> np.ndarray:
     """Histograms of the gradient's direction in each square cell, shape (N, cells x orientations)."""
     from skimage.feature import hog
 
-    sizes = {"pixels_per_cell": (cell, cell), "cells_per_block": (1, 1)}
-    features = [hog(image, orientations, channel_axis=2, **sizes) for image in images]
+    how = {"pixels_per_cell": (cell, cell), "cells_per_block": (1, 1), "block_norm": "L1-sqrt"}
+    features = [hog(image, orientations, channel_axis=2, **how) for image in images]
     return np.stack(features).astype(images.dtype)

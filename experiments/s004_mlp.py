@@ -4,6 +4,7 @@ from experiments.frame import Figures, Run, at_least, at_most, classify, experim
 from experiments.scores import f1
 from portanet import Dropout, Flatten, Linear, ReLU, RMSprop, Sequential
 
+BATCH_SIZE, EPOCHS = 512, 30
 REPORTED = {
     (300, 0.5): (0.9812, 0.0699),
     (200, 0.3): (0.9801, 0.0687),
@@ -22,7 +23,10 @@ def dense(features: int, hidden: int, p: float) -> Sequential:
     source="004, question 4, MLP_from_raw_data",
     data="mnist",
     what="784-300-10 with dropout 0.5, 784-200-10 with 0.3, 784-500-10 with 0.7 and 784-900-10 with 0.5; RMSprop",
-    choices="TODO",
+    choices=(
+        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}. With 10,000 training examples "
+        "held out, more epochs made the accuracy of 784-300-10 larger (0.9806 after 50), but the loss as well."
+    ),
     reported={
         **{
             f"test {score}, {hidden} hidden, dropout {p}": bound(value)
@@ -37,7 +41,8 @@ def mlp(run: Run) -> Figures:
     figures: dict[str, float] = {}
     for hidden, p in REPORTED:
         net, name = dense(784, hidden, p), f"{hidden} hidden, dropout {p}"
-        figures |= classify(run, net, RMSprop(), data, batch_size=512, epochs=1 if run.quick else 30, name=name)
+        epochs = 1 if run.quick else EPOCHS
+        figures |= classify(run, net, RMSprop(), data, batch_size=BATCH_SIZE, epochs=epochs, name=name)
         if (hidden, p) == (200, 0.3):
             figures |= f1(net, data, name)
     return figures

@@ -24,13 +24,16 @@ Where courses differ:
 - Constructors are PortaNet's: ``Conv1D(in_channels, out_channels, kernel_size)``, a bias unless ``bias=False``, and
   activations apart from ``Linear``. Data are channels-last, (N, L, C) and (N, H, W, C).
 - All is computed in float64; ``net.to(dtype="float32")`` changes that, and ``net.to("cuda")`` the device. Weights are
-  drawn at the first use, of a whole network or of a module by itself, from seed 0; before it, ``net.to(seed=1)``
-  draws others.
+  drawn at the first use: those of a whole network from seed 0, and those of modules by themselves from seeds 0, 1, 2
+  ... in turn; before it, ``net.to(seed=1)`` draws others.
+- A module of one's own is a :class:`portanet.Layer` with ``vjp``, and a loss a :class:`portanet.Loss` with ``terms``;
+  :class:`Module` and :class:`Loss` give them the methods of the course.
 - Parameters are ``net[0].weight.data`` and ``net[0].bias.data``, their gradients ``net[0].weight.grad`` and so on.
 - Of k-means, the cost is ``inertia_``, and ``cost_history_`` iteration by iteration; the centres are
   ``cluster_centers_``.
 """
 
+from itertools import count
 from typing import Any
 
 from portanet import layers, losses
@@ -66,6 +69,10 @@ __all__ = [
     "Softmax",
     "TanH",
 ]
+
+
+_alone = count()
+"""Seeds of modules by themselves: two of one shape must not have the same weights."""
 
 
 class _Course(Configured):
@@ -144,6 +151,11 @@ class Module(_Course, Layer):
 
     def _default(self) -> tuple[Backend, str]:
         return super()._default() if self._buffer else (get_backend(), "float64")
+
+    def _gather(self, backend: Backend, dtype: str, seed: int | None = None) -> ParameterBuffer:
+        if seed is None:
+            seed = 0 if self.initialized or any(self.children()) else next(_alone)
+        return super()._gather(backend, dtype, seed)
 
 
 class Sequential(Module, layers.Sequential):

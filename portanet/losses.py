@@ -50,7 +50,9 @@ class Loss(Configured):
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
         """Return the terms, and a function that gives d term / d prediction if it is asked for."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method terms(self, xp, prediction, target): see portanet.Loss"
+        )
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """Shapes that a target may have for a prediction of a shape."""

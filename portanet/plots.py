@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from portanet.history import History
 
 
-def curves(x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str = "", title: str = "") -> Any:
+def curves(
+    x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str = "", title: str = "", log: str = ""
+) -> Any:
     """
     Draw curves over common places, in panels side by side.
 
@@ -25,6 +27,8 @@ def curves(x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str =
         at its vertical axis.
     xlabel, title : str
         Below each panel, and above all.
+    log : {"", "x", "y", "xy"}
+        Axes on which equal steps are equal factors.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def curves(x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str =
     for axes, (name, lines) in zip(_row(figure, len(panels)), panels.items(), strict=True):
         for label, y in lines.items():
             axes.plot(x, y, label=label, marker="." if len(y) < 30 else "")
-        axes.set(xlabel=xlabel, ylabel=name)
+        axes.set(xlabel=xlabel, ylabel=name, **{f"{axis}scale": "log" for axis in log})
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend()
@@ -219,7 +223,7 @@ def image_grid(
         axes.text(*place, caption, ha="center", va="bottom", fontsize=7)
     axes.set_xticks([])
     axes.set_yticks([(row + 0.5) * cells.shape[1] for row in range(len(rows))], rows)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=10)
     return figure

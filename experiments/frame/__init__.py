@@ -1,6 +1,7 @@
-"""What experiments are made with: a record, a run, its results, and the training that most share."""
+"""What experiments are made with: a record, a run, its results, and the training that many share."""
 
 from experiments.frame.classifier import classify
+from experiments.frame.course import descend
 from experiments.frame.record import Experiment, Reported, at_least, at_most, discover, experiment
 from experiments.frame.results import Study, carry_out
 from experiments.frame.run import Figures, Run
@@ -15,6 +16,7 @@ __all__ = [
     "at_most",
     "carry_out",
     "classify",
+    "descend",
     "discover",
     "experiment",
 ]

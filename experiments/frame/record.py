@@ -1,6 +1,9 @@
 """What an experiment is, and which there are."""
 
+import ast
+import hashlib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -65,6 +68,20 @@ class Experiment:
         number = self.id.partition("-")[0]
         return number if number.isdecimal() else "ours"
 
+    def code(self) -> str:
+        """
+        Return a digest of the file that the function stands in, without what is said of experiments there.
+
+        Comments, docstrings, and what :func:`experiment` is given do not count.
+        """
+        tree = ast.parse(inspect.getsource(inspect.getmodule(self.function) or self.function))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                node.decorator_list = []
+                if ast.get_docstring(node) is not None:
+                    del node.body[0]
+        return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
     def record(self) -> dict[str, Any]:
         """Return all but the function, for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "function"}
@@ -102,7 +119,7 @@ def experiment(
         The source's figures; empty where it shows pictures only.
     choices : str
         What was taken where the source leaves a choice open. If ``data``, ``what`` or ``choices`` change, finished
-        runs no longer count.
+        runs no longer count; if the code does, the command line says so.
     remark : str
         For the report, in Markdown: what our figures say against the source's explanation, or why one is missed.
     authors_waited : str

@@ -1,11 +1,11 @@
 """One page of all results: what is reported against what we get, and the pictures."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.frame.record import Experiment
+from experiments.frame.results import read_record
 from experiments.frame.text import duration, ours, seeds
 
 TITLES = {
@@ -17,9 +17,11 @@ TITLES = {
 }
 HEAD = ("experiment", "what", "figure", "reported", "ours", "met", "training")
 NOTE = """\
-Ours is the mean over the seeds, ± their standard deviation, and a figure is met if the mean meets it. Times of training
-are those of one seed, with what is evaluated meanwhile; the pictures are those of the first. Every experiment runs
-again with `python -m experiments run ID`, and this page is written by `python -m experiments report`."""
+Ours is the mean over the seeds, ± their standard deviation, and a figure is met if the mean meets it; where one run
+takes minutes there may be one seed only, and no deviation. A figure without a sign is shown and not judged. Those that
+no source reports, among them all of "Ours", are bars that we set ourselves. Times of training are those of one seed,
+with what is evaluated meanwhile; the pictures are those of the first. Every experiment runs again with
+`python -m experiments run ID`, and this page is written by `python -m experiments report`."""
 
 Result = dict[str, Any]
 Pair = tuple[Experiment, Result]
@@ -28,8 +30,8 @@ Pair = tuple[Experiment, Result]
 def read(experiments: Sequence[Experiment], folder: Path) -> list[Pair]:
     """Return the experiments of which the folder holds a full result, with it."""
     paths = [(experiment, folder / experiment.id / "result.json") for experiment in experiments]
-    results = [(experiment, json.loads(path.read_bytes())) for experiment, path in paths if path.is_file()]
-    return [(experiment, result) for experiment, result in results if not result["quick"]]
+    results = [(experiment, read_record(path)) for experiment, path in paths if path.is_file()]
+    return [(experiment, result) for experiment, result in results if result.get("quick") is False]
 
 
 def judged(pairs: Sequence[Pair]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -67,7 +69,7 @@ def write(experiments: Sequence[Experiment], pairs: Sequence[Pair], folder: str)
 
 def _summary(experiments: Sequence[Experiment], pairs: Sequence[Pair]) -> Iterator[str]:
     results, figures = [result for _, result in pairs], judged(pairs)
-    yield f"**{sum(figure['met'] for *_, figure in figures)} of {len(figures)} reported figures are met.**"
+    yield f"**{sum(figure['met'] for *_, figure in figures)} of {len(figures)} figures are met.**"
     if missed := [f"- [{id}](#{id}), {name}: {_by(figure)}" for id, name, figure in figures if not figure["met"]]:
         yield "\n".join(["Not met, and why is said there:", "", *missed])
     there = {result["id"] for result in results}

@@ -54,6 +54,17 @@ class Study:
         counting = {r["seed"]: r for r in answers if newest and r["figures"].keys() == newest["figures"].keys()}
         return dict(sorted(counting.items()))
 
+    def changed(self) -> bool:
+        """Whether the experiment's code is other than when one of the finished seeds was run."""
+        code = self.experiment.code()
+        return any(record.get("code", code) != code for record in self.finished().values())
+
+    def occupied(self) -> bool:
+        """Whether the folder holds records of another form or device, which a run would write over."""
+        mine = {name: self._question()[name] for name in ("quick", "device")}
+        asked = [record["question"] for record in self._records() if "question" in record]
+        return any(question[name] != value for question in asked for name, value in mine.items())
+
     def measure(self, seed: int, *, draw: bool = True) -> None:
         """Run with one seed; then write the pictures, if wanted, and last the record. Nothing is written on failure."""
         begun = perf_counter()
@@ -62,6 +73,7 @@ class Study:
         figures = self.experiment.function(run)
         record = {
             "question": self._question(),
+            "code": self.experiment.code(),
             "seed": seed,
             "figures": {name: _rounded(value) for name, value in figures.items()},
             "device": {"name": backend.name, "description": backend.description, "machine": _machine()},
@@ -120,7 +132,7 @@ class Study:
         return result
 
     def _records(self) -> list[dict[str, Any]]:
-        return [_read(path) for path in self.folder.glob("seed-*.json")]
+        return [read_record(path) for path in self.folder.glob("seed-*.json")]
 
     def _question(self) -> dict[str, Any]:
         asked = {name: getattr(self.experiment, name) for name in ("id", "data", "what", "choices")}
@@ -190,13 +202,13 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "portanet": portanet.__version__, **used}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     """Read a record; one that is damaged says nothing, and so does not count."""
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
+        record = json.loads(path.read_bytes())
     except ValueError:
         return {}
-    return record
+    return record if isinstance(record, dict) else {}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import traceback
+from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
@@ -69,16 +70,31 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str
     from tqdm import tqdm
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))  # read by every BLAS, but only at its start
-    with (
-        ProcessPoolExecutor(jobs, get_context("spawn"), _serve) as pool,
-        tqdm(total=len(tasks), unit="run", disable=None) as bar,
-    ):
-        futures = {pool.submit(attempt, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
+    waiting = deque(tasks)
+    with tqdm(total=len(tasks), unit="run", disable=None) as bar:
+        while waiting:  # once more after a process has died, which ends its pool
+            for task, mistake in _in_pool(waiting, jobs):
                 bar.clear()
-                yield futures[future], _outcome(future)
+                yield task, mistake
                 bar.update()
+
+
+def _in_pool(waiting: deque[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
+    """Take tasks off those that wait, as many as there are processes, until none is left or a process has died."""
+    running: dict[Future[str], Task] = {}
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _serve) as pool:
+        try:
+            died = False
+            while running or (waiting and not died):
+                while waiting and not died and len(running) < jobs:
+                    try:
+                        running[pool.submit(attempt, waiting[0])] = waiting[0]
+                        waiting.popleft()
+                    except BrokenProcessPool:
+                        died = True
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    died = died or isinstance(future.exception(), BrokenProcessPool)
+                    yield running.pop(future), _outcome(future)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():

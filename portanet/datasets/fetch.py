@@ -137,7 +137,11 @@ def _verified(path: Path, source: Source, file: File, decode: Decoder) -> np.nda
 
 def _download(source: Source, file: File, decode: Decoder) -> np.ndarray:
     url = source.url + file.name
-    by_hand = f"place the file by hand as {source.name}/{file.name} in the folder that the variable PORTANET_DATA names"
+    *others, last = (each.name for each in source.files)
+    names = f"{', '.join(others)} and {last}"
+    by_hand = f"place {names} by hand in the folder {source.name}/ of the folder that PORTANET_DATA names"
+    if given := os.environ.get("PORTANET_DATA"):
+        by_hand += f", {given!r}"
     if not find_spec("pooch"):
         raise ImportError(f"downloading {url} needs pooch: pip install 'portanet[experiments]', or {by_hand}")
     import pooch
@@ -155,5 +159,7 @@ def _download(source: Source, file: File, decode: Decoder) -> np.ndarray:
             for done in path.parent.iterdir():
                 done.replace(folder / done.name)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"could not download {url}: {error}; {by_hand}") from error
+        # What went wrong on the net takes 400 characters to say; the traceback has them.
+        reason = str(error) if isinstance(error, ValueError) else f"({type(error).__name__})"
+        raise DatasetError(f"could not download {url}: {reason}; {by_hand}") from error
     return array

@@ -79,7 +79,9 @@ class Layer(Configured):
             ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
             before the parameters change.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method vjp(self, x, *, train=True): see portanet.Layer"
+        )
 
     def forward(self, x: Array) -> Array:
         """Inference: the output for a batch ``x``, keeping nothing."""

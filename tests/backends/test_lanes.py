@@ -20,15 +20,20 @@ class ThreeThreads:
 
     threads: int = 3
     calls: list[str] = field(default_factory=list)
+    taker: int = 0
 
     def take(self) -> None:
-        self.calls.append("take")
+        if not self.taker:
+            self.taker = threading.get_ident()
+            self.calls.append("take")
 
     def quiet(self) -> None:
         pass
 
     def give_back(self) -> None:
-        self.calls.append("give back")
+        if self.taker == threading.get_ident():
+            self.taker = 0
+            self.calls.append("give back")
 
 
 @pytest.fixture
@@ -176,6 +181,55 @@ def test_small_and_dense_networks_take_no_lanes(blas):
     pn.Sequential(pn.Linear(784, 10), pn.ReLU()).initialize().vjp(np.ones((100, 784), "float32"))
     convolutional()(IMAGES[:2])
     assert blas.calls == []
+
+
+@pytest.mark.parametrize("where", ["give", "wait"])
+def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where):
+    """Wherever it meets the thread that waits, and more than once."""
+    owner, busy, left = {"give": lanes._Workers, "wait": lanes._Task}[where], [], [2]
+    call = getattr(owner, where)
+
+    class Slow(pn.Activation):
+        def curve(self, xp, x):
+            busy.append(1)
+            sleep(0 if threading.current_thread() is threading.main_thread() else 0.2)
+            busy.pop()
+            return x, lambda: xp.ones_like(x)
+
+    def interrupted(*args):
+        if left[0]:
+            left[0] -= 1
+            raise KeyboardInterrupt
+        return call(*args)
+
+    monkeypatch.setattr(owner, where, interrupted)
+    net = pn.Sequential(pn.Conv2D(1, 1, 3), Slow()).initialize(dtype="float64")
+    with pytest.raises(KeyboardInterrupt):
+        net(IMAGES)
+    assert left == [0]
+    assert busy == []
+    np.testing.assert_allclose(net(IMAGES), net.layers[0](IMAGES), rtol=1e-12, atol=1e-12)
+
+
+def test_an_interpreter_that_begins_no_threads_computes_in_one(blas, monkeypatch):
+    net = convolutional()
+    expected = net(IMAGES)
+    monkeypatch.setattr(lanes, "_workers", lanes._Workers())
+
+    def refuse(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_array_equal(net(IMAGES), expected)
+
+
+def test_an_end_of_iteration_in_a_layer_is_an_error_like_others(blas):
+    class Ends(pn.Activation):
+        def curve(self, xp, x):
+            raise StopIteration("too soon")
+
+    with pytest.raises(StopIteration, match="too soon"):
+        pn.Sequential(pn.Conv2D(1, 1, 3), Ends()).initialize(dtype="float64").vjp(IMAGES)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

@@ -11,7 +11,7 @@ import pytest
 
 from bench.networks import NETWORKS
 from bench.peers import Unfit, costs, floor
-from bench.peers.child import in_a_line, peak_memory, time
+from bench.peers.child import in_a_line, time
 from bench.peers.contenders import CONTENDERS
 from bench.peers.process import Child, Failed
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from multiprocessing import active_children
@@ -13,6 +14,7 @@ import pytest
 import portanet
 from experiments.__main__ import main
 from experiments.frame import Experiment, Study, discover
+from experiments.frame.work import Task, work_off
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,11 +85,16 @@ def test_help(arguments, capsys):
     assert "usage: python -m experiments" in capsys.readouterr().out
 
 
-def test_an_unknown_id_names_the_known_ones(capsys):
-    said = refused(capsys, 2, "run", "digits", "004-nothing")
-    assert "no experiment '004-nothing'" in said
-    assert all(id in said for id in discover())
-    assert said.endswith(", ours, all\n")
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("digist", "did you mean digits? python -m experiments list shows all"),
+        ("000-toy-tahn", "did you mean 000-toy-tanh or "),
+        ("?", "python -m experiments list shows all"),
+    ],
+)
+def test_an_unknown_id_names_those_near(asked, hint, capsys):
+    assert f"there is no experiment {asked!r}: {hint}" in refused(capsys, 2, "run", "digits", asked)
     assert not Path("results").exists()
 
 
@@ -154,7 +161,8 @@ def test_a_missing_file_is_named_and_how_to_get_it(capsys, monkeypatch):
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("experiments: 003-mlp, seed 0: could not download https://")
     assert said.endswith(
-        "place the file by hand as mnist/train-images-idx3-ubyte.gz in the folder that the variable PORTANET_DATA names"
+        "(OSError); place train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
+        "t10k-labels-idx1-ubyte.gz by hand in the folder mnist/ of the folder that PORTANET_DATA names, 'empty'"
     )
 
 
@@ -368,3 +376,36 @@ def test_a_process_that_dies_is_told_of(capsys, monkeypatch):
     monkeypatch.setattr("experiments.frame.work._serve", os.abort)
     assert main([*TWO, "--jobs", "2"]) == 1
     assert capsys.readouterr().err.count("a process was ended from outside, perhaps for lack of memory") == 2
+
+
+def test_a_process_that_dies_takes_along_only_what_runs_beside_it(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    tasks = [Task(Study(discover()["digits"], "cpu", Path("digits"), quick=True), seed, False) for seed in range(5)]
+    outcomes = {}
+    for task, mistake in work_off(tasks, jobs=2):
+        outcomes[task.seed] = mistake
+        if len(outcomes) == 1:
+            os.kill(active_children()[0].pid, signal.SIGKILL)
+    assert outcomes.keys() == set(range(5))
+    failed = [seed for seed, mistake in outcomes.items() if mistake]
+    assert len(failed) <= 2
+    assert all("ended from outside" in outcomes[seed] for seed in failed)
+    assert outcomes[4] == ""
+
+
+def test_other_code_than_that_of_the_record_is_told_of(capsys, monkeypatch):
+    assert main(["run", "digits", "--quick"]) == 0
+    assert main(["run", "digits", "--quick"]) == 0
+    assert "digits is finished already; --force runs it again" in capsys.readouterr().err
+    monkeypatch.setattr(Experiment, "code", lambda self: "other")
+    assert main(["run", "digits", "--quick"]) == 0
+    assert "digits is finished already, with other code than it has now; --force" in capsys.readouterr().err
+
+
+def test_a_run_does_not_write_over_one_of_another_form(capsys):
+    assert main(["run", "digits", "--quick", "--out", "here"]) == 0
+    capsys.readouterr()
+    before = Path("here/digits/seed-0.json").read_bytes()
+    said = refused(capsys, 2, "run", "digits", "--force", "--out", "here")
+    assert f"{Path('here/digits')} holds runs of the other form or of another device: give another --out" in said
+    assert Path("here/digits/seed-0.json").read_bytes() == before

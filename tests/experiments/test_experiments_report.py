@@ -53,7 +53,7 @@ def page(tmp_path, monkeypatch, capsys):
 
 
 def test_the_summary(page):
-    assert "**2 of 3 reported figures are met.**" in page
+    assert "**2 of 3 figures are met.**" in page
     assert "- [003-missed](#003-missed), loss: by 0.01\n" in page
     assert "Not run yet: own-not-run, own-quick." in page
     assert "Changed since" not in page

@@ -190,6 +190,7 @@ def test_a_damaged_record_does_not_count(tmp_path):
     study = Study(share(0.5), "cpu", tmp_path)
     study.measure(0)
     (tmp_path / "seed-1.json").write_bytes((tmp_path / "seed-0.json").read_bytes()[:-20])
+    (tmp_path / "seed-2.json").write_text("null")
     assert list(study.finished()) == [0]
 
 
