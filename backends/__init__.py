@@ -11,7 +11,8 @@ A :class:`Backend` is one array library on one device. Everything above it asks 
 np.float64(3.0)
 """
 
-from portanet.backends.base import Backend, BackendUnavailable, describe
+from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe
+from portanet.backends.precision import float32_matmul, set_float32_matmul
 from portanet.backends.registry import (
     Device,
     backend_of,
@@ -28,13 +29,16 @@ __all__ = [
     "Backend",
     "BackendUnavailable",
     "Device",
+    "OutOfMemory",
     "backend_of",
     "default_device",
     "describe",
     "devices",
+    "float32_matmul",
     "get_backend",
     "kernel_override",
     "namespace",
     "register",
     "set_device",
+    "set_float32_matmul",
 ]

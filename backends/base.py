@@ -1,11 +1,13 @@
 """What a backend is: an array library, a device, and the ways in and out of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Batch: TypeAlias = tuple[np.ndarray, ...]
 
 
 def silent_overflow() -> AbstractContextManager[Any]:
@@ -25,6 +27,31 @@ class BackendUnavailable(RuntimeError):
     ...     print(reason)
     device 'cpu:1' does not exist: there is one, 'cpu'
     """
+
+
+class OutOfMemory(MemoryError):
+    """
+    The device has too little memory; the network is as it was after the last whole step, and can be used.
+
+    Parameters
+    ----------
+    device : str
+        Name of the backend.
+    asked, free : int
+        Bytes that were asked for, and that there are.
+    fix : str
+        What to do.
+
+    Examples
+    --------
+    >>> print(OutOfMemory("cuda:0", asked=3 * 2**30, free=2**30))
+    out of memory on cuda:0: 3.00 GiB were asked for and 1.00 GiB are free; take a smaller batch_size
+    """
+
+    def __init__(self, device: str, asked: int, free: int, fix: str = "take a smaller batch_size"):
+        sizes = f"{asked / 2**30:.2f} GiB were asked for and {free / 2**30:.2f} GiB are free"
+        super().__init__(f"out of memory on {device}: {sizes}; {fix}")
+        self.device, self.asked, self.free = device, asked, free
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +81,15 @@ class Backend:
     activate : callable
         Returns the context to train and predict in: the device is the library's current one, and an overflow is
         silent, as on a GPU (``fit`` reports it). Where a library has several devices, all computation on one happens
-        inside: CuPy puts every new array on the current device, whatever device the operands are on.
+        inside: CuPy puts every new array on the current device, whatever device the operands are on. It turns the
+        library's own error for memory that is not there into :class:`OutOfMemory`.
+    capture : callable, optional
+        ``capture(step)`` records what ``step()`` would have the device do, and returns a function of no arguments that
+        has it done, on the same arrays. It raises where something cannot be recorded.
+    has_room : callable
+        ``has_room(nbytes)`` says whether data of so many bytes should be on the device as a whole.
+    prefetch : callable, optional
+        See :meth:`feed`.
     """
 
     name: str
@@ -66,6 +101,9 @@ class Backend:
     kernels: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     synchronize: Callable[[], None] = lambda: None
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
+    capture: Callable[[Callable[[], Any]], Callable[[], None]] | None = None
+    has_room: Callable[[int], bool] = lambda nbytes: True
+    prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         """
@@ -103,6 +141,21 @@ class Backend:
             return values
         with self.activate():
             return self.xp.astype(values, getattr(self.xp, dtype), copy=False)
+
+    def feed(self, batches: Iterable[Batch]) -> Iterator[tuple[Any, ...]]:
+        """
+        Bring batches of host arrays to the device, the next one while one is at work where the library can.
+
+        Parameters
+        ----------
+        batches : iterable of tuples of NumPy arrays
+
+        Yields
+        ------
+        tuple of arrays
+            On this device, until the next is asked for.
+        """
+        return self.prefetch(batches) if self.prefetch else (tuple(map(self.asarray, batch)) for batch in batches)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
         """A device has no copies."""

@@ -7,6 +7,7 @@ ignores its argument ``device`` and takes the current device (data-apis/array-ap
 memory aside before an asynchronous transfer, but not pinned memory, which must not be written meanwhile.
 """
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -23,8 +24,18 @@ def load(ordinal: str | None = None) -> Backend:
     index = _device_index(cupy, "0" if ordinal is None else ordinal)
     device = cupy.cuda.Device(index)
     _compute(cupy, index)
+    # Imported here: they build on cupy, which may be absent.
+    from portanet.backends import cupy_blas, cupy_conv, cupy_graph, cupy_kernels, cupy_memory, cupy_pooling
+
+    def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
+        # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
+        arrays = list(arrays)
+        while len(arrays) > 8:
+            arrays = [standard.concat(arrays[i : i + 8], axis=axis) for i in range(0, len(arrays), 8)]
+        return standard.concat(arrays, axis=axis)
+
     xp = ModuleType("portanet.backends.cupy_xp")
-    vars(xp).update(vars(standard))
+    vars(xp).update(vars(standard), matmul=cupy_blas.matmul, concat=concat)
     properties = cupy.cuda.runtime.getDeviceProperties(index)
     version = cupy.cuda.runtime.runtimeGetVersion()
 
@@ -44,7 +55,32 @@ def load(ordinal: str | None = None) -> Backend:
             f"{properties['totalGlobalMem'] / 2**30:.0f} GiB, CUDA {version // 1000}.{version % 1000 // 10}"
         ),
         synchronize=device.synchronize,
-        activate=lambda: cupy.cuda.Device(index),  # a fresh one each time: a Device context is not re-entrant
+        activate=partial(cupy_memory.active, index),
+        capture=cupy_graph.capture,
+        has_room=partial(cupy_memory.has_room, index),
+        prefetch=cupy_memory.prefetch,
+        kernels={
+            function.__name__: function
+            for function in (
+                cupy_blas.matmul_into,
+                cupy_conv.conv,
+                cupy_conv.conv_input_gradient,
+                cupy_conv.conv_weight_gradient,
+                cupy_kernels.adam,
+                cupy_kernels.channel_sums,
+                cupy_kernels.erf,
+                cupy_kernels.label_cross_entropy,
+                cupy_kernels.log_softmax,
+                cupy_kernels.random_bits,
+                cupy_kernels.rmsprop,
+                cupy_kernels.sgd,
+                cupy_kernels.sigmoid,
+                cupy_pooling.max_pool,
+                cupy_pooling.max_pool_gradient,
+                cupy_pooling.sum_pool,
+                cupy_pooling.sum_pool_gradient,
+            )
+        },
     )
 
 

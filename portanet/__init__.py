@@ -11,7 +11,16 @@ True
 """
 
 from portanet import course, datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
-from portanet.backends import BackendUnavailable, default_device, devices, get_backend, namespace, set_device
+from portanet.backends import (
+    BackendUnavailable,
+    OutOfMemory,
+    default_device,
+    devices,
+    get_backend,
+    namespace,
+    set_device,
+    set_float32_matmul,
+)
 from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRate, ReduceOnPlateau
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
@@ -137,6 +146,7 @@ __all__ = [
     "MaxPool2D",
     "Normalize",
     "Optimizer",
+    "OutOfMemory",
     "Parallel",
     "Parameter",
     "RMSprop",
@@ -183,6 +193,7 @@ __all__ = [
     "psnr",
     "schedules",
     "set_device",
+    "set_float32_matmul",
     "testing",
     "top_k_accuracy",
 ]

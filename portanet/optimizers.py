@@ -174,12 +174,7 @@ class SGD(Optimizer):
         return {"velocity": xp.zeros_like(like)} if self.momentum else {}
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        if self.momentum:
-            v = self.state["velocity"]
-            v *= self.momentum
-            v += grad
-            grad = grad + self.momentum * v if self.nesterov else v
-        data -= lr * grad
+        kernels.sgd(data, grad, self.state.get("velocity"), lr, self.momentum, self.nesterov)
 
 
 class RMSprop(Optimizer):
@@ -233,20 +228,8 @@ class RMSprop(Optimizer):
         return {name: xp.zeros_like(like) for name in names}
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        square = self.state["square"]
-        square += (1 - self.rho) * (grad * grad - square)
-        variance = square
-        if self.centered:
-            mean = self.state["mean"]
-            mean += (1 - self.rho) * (grad - mean)
-            variance = xp.maximum(square - mean * mean, 0.0)  # rounding may take it below zero
-        change = grad / (xp.sqrt(variance) + self.eps)
-        if self.momentum:
-            v = self.state["velocity"]
-            v *= self.momentum
-            v += change
-            change = v
-        data -= lr * change
+        square, mean, velocity = (self.state.get(name) for name in ("square", "mean", "velocity"))
+        kernels.rmsprop(data, grad, square, mean, velocity, lr, self.rho, self.momentum, self.eps)
 
 
 class Adam(Optimizer):

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from traceback import clear_frames
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-from portanet.backends import Backend
+from portanet.backends import Backend, OutOfMemory, namespace
 from portanet.callbacks import Callback, progress_callbacks
 from portanet.checks import check_count
 from portanet.history import History
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
+from portanet.steps import FedSteps, RecordedSteps, Steps
 from portanet.typing import Array
 
 Metric: TypeAlias = Callable[[Array, Array], Array]
@@ -139,7 +141,9 @@ class Trainer:
             The loss before the change, on the device.
         """
         self._check_optimizer()
-        return self._step(x, target)[0]
+        value, _ = self._step(x, target)
+        self.steps += 1
+        return value
 
     @_on_device
     def fit(
@@ -153,6 +157,7 @@ class Trainer:
         validation: tuple[Any, Any] | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        capture: Literal["auto", "never"] = "auto",
     ) -> History:
         """
         Train for a number of passes over the data.
@@ -160,7 +165,7 @@ class Trainer:
         Parameters
         ----------
         x : array_like of float, shape (N, ...)
-            Inputs; host data is moved to the network's device once.
+            Inputs; host data is moved to the network's device once, or batch by batch where it is too large for that.
         target : array_like
             As the loss wants it, N of them.
         epochs : int
@@ -176,6 +181,9 @@ class Trainer:
             Called before each step and after each epoch.
         progress : bool
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
+        capture : {"auto", "never"}
+            Whether to record a step and replay it, where the device can: the order of examples, the learning rate and
+            random numbers change all the same, but numbers that a layer of one's own keeps outside of arrays do not.
 
         Returns
         -------
@@ -188,17 +196,22 @@ class Trainer:
             If data or settings are unfit; the weights are as before.
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
+        OutOfMemory
+            If a step needs more memory than the device has; it says with which batch size one went through.
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         self._check_buffer()
-        x, target = self._checked(x, target)
+        x, target = self._checked(x, target, may_stay=True)
         if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
             raise ValueError("validation must be a pair (x, target)")
         held_out = None if validation is None else self._checked(*validation, name="validation ")
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
+        if capture not in ("auto", "never"):
+            raise ValueError(f"capture must be 'auto' or 'never', got {capture!r}")
         self._check_metrics(x, target)
-        calls = [*callbacks, *progress_callbacks(progress, epochs, steps=len(_batches(x.shape[0], batch_size)))]
+        steps = self._steps(x, target, batch_size, recorded=capture == "auto" and self.backend.capture is not None)
+        calls = [*callbacks, *progress_callbacks(progress, epochs, len(steps.batches))]
         history = self.history = History()
         self._stopped = False
         with ExitStack() as at_end:
@@ -206,7 +219,10 @@ class Trainer:
                 at_end.callback(call.on_fit_end, self)
                 call.on_fit_begin(self)
             while len(history) < epochs and not self._stopped:
-                row = self.epoch(x, target, batch_size=batch_size, shuffle=shuffle, callbacks=calls)
+                try:
+                    row = self._pass(steps, shuffle, calls)
+                except OutOfMemory as error:
+                    raise self._sized(error, x, target, batch_size) from None
                 if held_out is not None:
                     row |= {f"val_{name}": value for name, value in self._scores(*held_out).items()}
                 history.append(row)
@@ -226,25 +242,30 @@ class Trainer:
         dict
             Loss and metrics, averaged over the examples.
         """
-        xp, n = self.backend.xp, x.shape[0]
-        before = self.snapshot()
+        return self._pass(self._steps(x, target, batch_size, recorded=False), shuffle, callbacks)
+
+    def _steps(self, x: Array, target: Array, batch_size: int, *, recorded: bool) -> Steps:
+        xp, like, batches = self.backend.xp, self._buffer.data, _batches(x.shape[0], batch_size)
+        numbers = xp.zeros((len(batches), 1 + len(self.metrics)), dtype=like.dtype, device=like.device)
+        on_host = not isinstance(x, self.backend.array_type)
+        kind = FedSteps if on_host else RecordedSteps if recorded else Steps
+        return kind(self._measured_step, (x, target), batches, numbers, self.backend)
+
+    def _pass(self, steps: Steps, shuffle: bool, callbacks: Sequence[Callback]) -> dict[str, float]:
+        before, n = self.snapshot(), steps.batches[-1].stop
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
-        batches = _batches(n, batch_size)
-        values = xp.zeros((len(batches), 1 + len(self.metrics)), dtype=x.dtype, device=x.device)
-        order = self.backend.asarray(self._shuffle.permutation(n)) if shuffle else None
-        for i, here in enumerate(batches):
-            batch, wanted = (a[here, ...] if order is None else xp.take(a, order[here], axis=0) for a in (x, target))
+        steps.begin(self._shuffle.permutation(n) if shuffle else None)
+        for batch in steps.batches:
             for call in stepping:
                 call.on_step_begin(self)
-            values[i, 0], prediction = self._step(batch, wanted)
-            for j, metric in enumerate(self.metrics.values(), start=1):
-                values[i, j] = xp.astype(metric(prediction, wanted), x.dtype, copy=False)
-        host = self.backend.to_numpy(values).astype("float64")  # after the last step: none of them reads anything
-        self._check_finite(host[:, 0], before)
-        share = np.asarray([here.stop - here.start for here in batches]) / n
-        averages = dict(zip(("loss", *self.metrics), (share @ host).tolist(), strict=True))
+            steps.take(batch)
+            self.steps += 1
+        numbers = self.backend.to_numpy(steps.numbers).astype("float64")  # after the last step: none reads anything
+        self._check_finite(numbers[:, 0], before)
+        share = np.asarray([batch.stop - batch.start for batch in steps.batches]) / n
+        averages = dict(zip(("loss", *self.metrics), (share @ numbers).tolist(), strict=True))
         if self.loss.reduction == "sum":
-            averages["loss"] = float(np.sum(host[:, 0]))
+            averages["loss"] = float(np.sum(numbers[:, 0]))
         return averages
 
     @_on_device
@@ -307,8 +328,12 @@ class Trainer:
         finally:
             self._buffer.end_gradient()
         self.optimizer.step()
-        self.steps += 1
         return value, prediction
+
+    def _measured_step(self, x: Array, target: Array) -> list[Array]:
+        value, prediction = self._step(x, target)
+        metrics = (metric(prediction, target) for metric in self.metrics.values())
+        return [value, *(self.backend.xp.astype(number, value.dtype, copy=False) for number in metrics)]
 
     def _scores(self, x: Array, target: Array, batch_size: int = 1000) -> dict[str, float]:
         prediction = self.net.predict(x, batch_size=batch_size)
@@ -350,10 +375,16 @@ class Trainer:
             self.history,
         )
 
-    def _checked(self, x: Any, target: Any, name: str = "") -> tuple[Array, Array]:
-        """Inputs and targets on the device, after all the checks that a step must not make."""
-        xp = self.backend.xp
-        x, target = (self._numbers(f"{name}{kind}", values) for kind, values in (("x", x), ("target", target)))
+    def _checked(self, x: Any, target: Any, name: str = "", *, may_stay: bool = False) -> tuple[Array, Array]:
+        """Inputs and targets after all the checks that a step must not make; on the device, or NumPy's if they may."""
+        x, target = _numbers(f"{name}x", x), _numbers(f"{name}target", target)
+        on_host = isinstance(x, np.ndarray) and isinstance(target, np.ndarray)
+        if not (may_stay and on_host) or self.backend.has_room(x.nbytes + target.nbytes):
+            x, target = self.net.asarray(x), self.net.asarray(target)
+        xp = namespace(x)
+        for kind, values in (("x", x), ("target", target)):
+            if xp.isdtype(values.dtype, "real floating") and not bool(xp.all(xp.isfinite(values))):
+                raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
         if not xp.isdtype(x.dtype, "real floating"):
             raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
         if x.shape[0] == 0:
@@ -370,23 +401,38 @@ class Trainer:
         """Try the metrics on an example or two, so that one that does not fit fails before training."""
         if not self.metrics:
             return
-        prediction, target = self.net.forward(x[:2, ...]), target[:2, ...]
+        x, target = self.net.asarray(x[:2, ...]), self.net.asarray(target[:2, ...])
+        prediction = self.net.forward(x)
         for name, metric in self.metrics.items():
             value = metric(prediction, target)
             if not isinstance(value, self.backend.array_type) and not hasattr(value, "dtype"):
                 raise TypeError(f"metric {name!r} must give an array of shape (), got {value!r}")
 
-    def _numbers(self, name: str, values: Any) -> Array:
-        if not hasattr(values, "device"):
-            values = np.asarray(values)
-        if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
-            raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
-        if values.ndim == 0:
-            raise ValueError(f"{name} is a single number: give an array with one row an example")
-        xp, array = self.backend.xp, self.net.asarray(values)
-        if xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
-            raise ValueError(f"{name} holds NaN or infinity: remove or replace these values")
-        return array
+    def _sized(self, error: OutOfMemory, x: Array, target: Array, batch_size: int) -> OutOfMemory:
+        """Find a batch size that fits, by halves; the trials leave nothing behind."""
+        clear_frames(error.__traceback__)  # their variables hold arrays
+        while batch_size >= 4:  # some layers need more than one example
+            batch_size //= 2
+            before = self.snapshot()
+            try:
+                self._step(self.net.asarray(x[:batch_size, ...]), self.net.asarray(target[:batch_size, ...]))
+            except OutOfMemory as smaller:
+                clear_frames(smaller.__traceback__)
+            else:
+                return OutOfMemory(error.device, error.asked, error.free, f"batch_size={batch_size} fits")
+            finally:
+                self.restore(before)
+        return error
+
+
+def _numbers(name: str, values: Any) -> Array:
+    if not hasattr(values, "device"):
+        values = np.asarray(values)
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
+    if values.ndim == 0:
+        raise ValueError(f"{name} is a single number: give an array with one row an example")
+    return values
 
 
 def _batches(n: int, batch_size: int) -> list[slice]:

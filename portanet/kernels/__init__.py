@@ -12,7 +12,7 @@ from portanet.kernels.products import matmul_into
 from portanet.kernels.random import normal, random_bits
 from portanet.kernels.softmax import label_cross_entropy, log_softmax
 from portanet.kernels.special import erf, sigmoid
-from portanet.kernels.updates import adam
+from portanet.kernels.updates import adam, rmsprop, sgd
 
 __all__ = [
     "adam",
@@ -34,6 +34,8 @@ __all__ = [
     "normal",
     "one_hot",
     "random_bits",
+    "rmsprop",
+    "sgd",
     "sigmoid",
     "squared_distances",
     "sum_pool",

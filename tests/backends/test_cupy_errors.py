@@ -4,12 +4,13 @@ The CUDA backend without a GPU: a stand-in for the module cupy, made of NumPy's 
 What it computes on a GPU is covered by the tests that take the fixture ``backend``.
 """
 
-import sys
+from contextlib import ExitStack
 from types import ModuleType, SimpleNamespace
 
-import array_api_compat
+import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import numpy as np
 import pytest
+from cupy_on_cpu import stand_ins, standing_in
 
 import portanet
 from portanet.backends import BackendUnavailable, backend_of, get_backend, namespace
@@ -76,22 +77,15 @@ class FakeCuPy(ModuleType):
 
 
 @pytest.fixture
-def install(registry, monkeypatch):
+def install(registry):
     """Put a stand-in where ``import cupy`` finds it."""
-    for name in [name for name in sys.modules if name.startswith(("cupy", "array_api_compat.cupy"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("array_api_compat.cupy", raising=False)
+    with standing_in({}), ExitStack() as until_the_end:
 
-    def install(cupy: ModuleType | None) -> None:
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        for name in ("linalg", "fft") if cupy else ():
-            monkeypatch.setitem(sys.modules, f"cupy.{name}", getattr(np, name))
-        monkeypatch.setitem(sys.modules, "cupy.cuda.device", cupy and SimpleNamespace(Device=cupy.cuda.Device))
+        def install(cupy: ModuleType | None) -> None:
+            modules = {"cupy": None} if cupy is None else stand_ins(cupy, cupy.cuda.Device)
+            until_the_end.enter_context(standing_in(modules))
 
-    yield install
-    vars(array_api_compat).pop("cupy", None)  # made of the stand-in
-    for name in [name for name in sys.modules if name.startswith("array_api_compat.cupy")]:
-        del sys.modules[name]
+        yield install
 
 
 def why(device: str = "cuda") -> str:

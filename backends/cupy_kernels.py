@@ -1,0 +1,240 @@
+"""Kernels of ``portanet.kernels`` for CuPy, each in one launch or a few; no sum depends on the order of threads."""
+
+from typing import Any
+
+import cupy
+
+from portanet.backends.cupy_source import TYPES, Source, contiguous
+from portanet.typing import Array
+
+ELEMENTWISE = Source("""
+KERNEL sigmoid(INDEX n, const T* x, T* y) {
+  EACH(i);
+  y[i] = 1 / (1 + exp(-x[i]));  // where exp is infinite, this is 0
+}
+
+KERNEL error_function(INDEX n, const T* x, T* y) {
+  EACH(i);
+  y[i] = erf(x[i]);
+}
+""")
+
+UPDATES = Source("""
+KERNEL adam(INDEX n, T* data, const T* grad, T* mean, T* square, const T* rate, const T* eps, T take1, T take2) {
+  EACH(i);
+  const T g = grad[i], m = mean[i] + take1 * (g - mean[i]), s = square[i] + take2 * (g * g - square[i]);
+  mean[i] = m;
+  square[i] = s;
+  data[i] -= *rate * m / (sqrt(s) + *eps);
+}
+
+KERNEL sgd(INDEX n, T* data, const T* grad, const T* rate) {
+  EACH(i);
+  data[i] -= *rate * grad[i];
+}
+
+KERNEL momentum(INDEX n, T* data, const T* grad, T* velocity, const T* rate, T keep, INDEX nesterov) {
+  EACH(i);
+  const T v = keep * velocity[i] + grad[i];
+  velocity[i] = v;
+  data[i] -= *rate * (nesterov ? grad[i] + keep * v : v);
+}
+
+// Of a mean or velocity that is not kept, the address is that of the square, and nothing is read or written there.
+KERNEL rmsprop(INDEX n, T* data, const T* grad, T* square, T* mean, T* velocity, const T* rate, T take, T keep, T eps) {
+  EACH(i);
+  const T g = grad[i], s = square[i] + take * (g * g - square[i]);
+  T variance = s;
+  if (mean != square) {
+    const T m = mean[i] + take * (g - mean[i]);
+    mean[i] = m;
+    variance = s - m * m < 0 ? 0 : s - m * m;  // rounding may take it below zero
+  }
+  T change = g / (sqrt(variance) + eps);
+  if (velocity != square) {
+    change += keep * velocity[i];
+    velocity[i] = change;
+  }
+  square[i] = s;
+  data[i] -= *rate * change;
+}
+""")
+
+SUMS = Source("""
+// Row p of the sums adds up the rows p, p + parts, p + 2 parts ... : neighbours in a warp read neighbours in memory.
+KERNEL part_sums(INDEX n, const T* rows, T* sums, INDEX size) {
+  EACH(i);
+  T sum = 0;
+  for (long long j = i; j < size; j += n) sum += rows[j];
+  sums[i] = sum;
+}
+""")
+
+# Each row is a warp's: 32 threads go along it, and what they found is joined by exchange, always in the same order.
+ROWS = """
+#define ROW(x) (x + (long long)(i / 32) * classes)
+
+__device__ T row_maximum(const T* x, INDEX classes) {
+  T largest = x[0];
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) largest = x[c] > largest || x[c] != x[c] ? x[c] : largest;
+  for (int d = 16; d; d /= 2) {
+    const T other = __shfl_xor_sync(0xffffffffu, largest, d);
+    largest = other > largest || other != other ? other : largest;
+  }
+  return largest;
+}
+
+__device__ T row_sum_of_exp(const T* x, INDEX classes, T shift) {
+  T sum = 0;
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) sum += exp(x[c] - shift);
+  for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+  return sum;
+}
+"""
+
+SOFTMAX = Source(
+    ROWS
+    + """
+KERNEL log_softmax(INDEX n, const T* scores, T* log_p, INDEX classes) {
+  EACH(i);
+  const T* x = ROW(scores);
+  T* y = ROW(log_p);
+  const T largest = row_maximum(x, classes), log_sum = log(row_sum_of_exp(x, classes, largest));
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) y[c] = x[c] - largest - log_sum;
+}
+"""
+)
+
+CROSS_ENTROPY = Source(
+    ROWS
+    + """
+KERNEL label_cross_entropy(INDEX n, const T* scores, const LABEL* labels, T* terms, T* gradient, INDEX classes) {
+  EACH(i);
+  const T* x = ROW(scores);
+  T* dx = ROW(gradient);
+  const T largest = row_maximum(x, classes), sum = row_sum_of_exp(x, classes, largest);
+  const long long label = labels[i / 32];
+  const bool known = label >= 0 && label < classes;
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) dx[c] = exp(x[c] - largest) / sum * known - (c == label);
+  if (threadIdx.x % 32 == 0) terms[i / 32] = known ? log(sum) - (x[label] - largest) : 0;
+}
+"""
+)
+
+# Ten rounds of Philox4x64, as portanet/kernels/random.py has them; a thread enciphers one block, which is 16 integers.
+RANDOM = Source("""
+typedef unsigned long long Word;
+
+KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
+  EACH(i);
+  const Word m0 = 0xD2E7470EE14C6C93ull, m1 = 0xCA5A826395121157ull;
+  Word c0 = (Word)i + 1, c1 = stream[1], c2 = 0, c3 = 0, k0 = stream[0], k1 = 0;
+  for (int round = 0; round < 10; ++round) {
+    const Word high0 = __umul64hi(c0, m0), high1 = __umul64hi(c2, m1), low0 = c0 * m0, low1 = c2 * m1;
+    c0 = high1 ^ c1 ^ k0, c1 = low1, c2 = high0 ^ c3 ^ k1, c3 = low0;
+    k0 += 0x9E3779B97F4A7C15ull, k1 += 0xBB67AE8584CAA73Bull;
+  }
+  const Word words[] = {c0, c1, c2, c3};
+  for (int j = 0; j < 16; ++j) {
+    const long long place = 16 * (long long)i + j;
+    if (place < count) bits[place] = words[j / 4] >> 16 * (j % 4) & 0xffff;
+  }
+}
+""")
+
+
+def sigmoid(x: Array) -> Array:
+    """See :func:`portanet.kernels.sigmoid`."""
+    return _each("sigmoid", x)
+
+
+def erf(x: Array) -> Array:
+    """CUDA's own."""
+    return _each("error_function", x)
+
+
+def _each(name: str, x: Array) -> Array:
+    x = contiguous(x)
+    y = cupy.empty_like(x)
+    ELEMENTWISE.launch(name, x.size, x.dtype, x, y)
+    return y
+
+
+def adam(  # noqa: PLR0917
+    data: Array, grad: Array, mean: Array, square: Array, rate: Array, eps: Array, betas: tuple[float, float]
+) -> None:
+    """One pass over the arrays."""
+    take1, take2 = (1 - float(beta) for beta in betas)
+    UPDATES.launch("adam", data.size, data.dtype, data, contiguous(grad), mean, square, rate, eps, take1, take2)
+
+
+def sgd(  # noqa: PLR0917
+    data: Array, grad: Array, velocity: Array | None, rate: Array, momentum: float, nesterov: bool
+) -> None:
+    """One pass over the arrays."""
+    grad = contiguous(grad)
+    if velocity is None:
+        UPDATES.launch("sgd", data.size, data.dtype, data, grad, rate)
+    else:
+        numbers = float(momentum), int(nesterov)
+        UPDATES.launch("momentum", data.size, data.dtype, data, grad, velocity, rate, *numbers)
+
+
+def rmsprop(  # noqa: PLR0917
+    data: Array,
+    grad: Array,
+    square: Array,
+    mean: Array | None,
+    velocity: Array | None,
+    rate: Array,
+    rho: float,
+    momentum: float,
+    eps: float,
+) -> None:
+    """One pass over the arrays."""
+    states = square, square if mean is None else mean, square if velocity is None else velocity
+    numbers = 1 - float(rho), float(momentum), float(eps)
+    UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *states, rate, *numbers)
+
+
+def channel_sums(x: Array) -> Array:
+    """Rows by parts of 64, and their sums likewise, until one is left: long sums stay exact, and fill the GPU."""
+    rows = contiguous(x).reshape(-1, x.shape[-1])
+    if not rows.size:
+        return cupy.zeros(x.shape[-1:], dtype=x.dtype)
+    while True:
+        sums = cupy.empty((-(-rows.shape[0] // 64), x.shape[-1]), dtype=x.dtype)
+        SUMS.launch("part_sums", sums.size, x.dtype, rows, sums, rows.size)
+        if sums.shape[0] == 1:
+            return sums[0]
+        rows = sums
+
+
+def log_softmax(x: Array) -> Array:
+    """See :func:`portanet.kernels.log_softmax`."""
+    x = contiguous(x)
+    y = cupy.empty_like(x)
+    SOFTMAX.launch("log_softmax", _row_threads(x), x.dtype, x, y, x.shape[-1])
+    return y
+
+
+def label_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
+    """Terms and gradient from one look at the scores."""
+    scores, labels = contiguous(scores), contiguous(labels)
+    terms, gradient = cupy.empty(labels.shape, dtype=scores.dtype), cupy.empty_like(scores)
+    arguments = scores, labels, terms, gradient, scores.shape[-1]
+    kind = TYPES[labels.dtype.name]
+    CROSS_ENTROPY.launch("label_cross_entropy", _row_threads(scores), scores.dtype, *arguments, LABEL=kind)
+    return terms, gradient
+
+
+def _row_threads(x: Array) -> int:
+    rows: int = x.size // max(1, x.shape[-1])
+    return 32 * rows
+
+
+def random_bits(stream: Array, n: int) -> Array:
+    """See :func:`portanet.kernels.random_bits`."""
+    bits: Any = cupy.empty((n,), dtype="int32")
+    RANDOM.launch("random_bits", -(-n // 16), bits.dtype, stream, bits, n)
+    return bits

@@ -1,0 +1,150 @@
+"""
+The steps of a pass over data: each takes its batch, changes the weights, and leaves on the device what it measured.
+
+On a GPU, to ask for a small step takes longer than to do it. Where the backend can, a step is therefore recorded once,
+and replayed for every other batch of its size: :class:`RecordedSteps`. Data that are too large for the device stay on
+the host, and come batch by batch: :class:`FedSteps`.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from portanet.backends import Backend
+from portanet.typing import Array
+
+Step = Callable[[Array, Array], Sequence[Array]]
+"""Changes the weights for a batch and its target, and gives numbers: arrays of shape ()."""
+
+WARM_UP = 2
+"""Steps to take before one is recorded: they compile what it needs."""
+
+
+class Steps:
+    """
+    Steps one by one.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(x, target)`` takes one, and gives arrays of shape ().
+    data : tuple of two arrays, shape (N, ...)
+        Inputs and targets, on the device.
+    batches : sequence of slice
+        Of N, in order.
+    numbers : array, shape (len(batches), ...)
+        Where each step leaves what it gives.
+    backend : Backend
+        Of these arrays.
+
+    Examples
+    --------
+    >>> x, numbers = np.asarray([1.0, 2.0, 4.0]), np.zeros((2, 1))
+    >>> batches = [slice(0, 2), slice(2, 3)]
+    >>> steps = Steps(lambda x, target: [np.sum(x * target)], (x, x), batches, numbers, get_backend("cpu"))
+    >>> steps.begin(order=np.asarray([2, 1, 0]))
+    >>> for batch in batches:
+    ...     steps.take(batch)
+    >>> numbers
+    array([[20.],
+           [ 1.]])
+    """
+
+    def __init__(
+        self, step: Step, data: tuple[Array, Array], batches: Sequence[slice], numbers: Array, backend: Backend
+    ):
+        self.step, self.data, self.batches, self.numbers, self.backend = step, data, batches, numbers, backend
+
+    def begin(self, order: np.ndarray | None) -> None:
+        """Begin a pass, in an order of the examples or as they stand."""
+        self.order = None if order is None else self.backend.asarray(order)
+        self.taken = 0
+
+    def take(self, batch: slice) -> None:
+        """Take the next step."""
+        for i, number in enumerate(self.step(*self.bring(batch))):
+            self.numbers[self.taken, i] = number
+        self.taken += 1
+
+    def bring(self, batch: slice) -> Iterator[Array]:
+        """Give inputs and targets of a batch."""
+        take, order = self.backend.xp.take, self.order
+        return (a[batch, ...] if order is None else take(a, order[batch], axis=0) for a in self.data)
+
+
+class FedSteps(Steps):
+    """Steps one by one on NumPy arrays, of which a batch is on the device, and the next one on its way."""
+
+    def begin(self, order: np.ndarray | None) -> None:
+        super().begin(None)
+        dtype = self.backend.to_numpy(self.numbers).dtype  # the network's, which floats become
+        rows = self.batches if order is None else [order[batch] for batch in self.batches]
+        self.fed = self.backend.feed(
+            tuple(a[here].astype(dtype if a.dtype.kind == "f" else a.dtype) for a in self.data) for here in rows
+        )
+
+    def bring(self, batch: slice) -> Iterator[Array]:
+        return iter(next(self.fed))
+
+
+class RecordedSteps(Steps):
+    """
+    Steps of which one is recorded, and replayed for each batch but a last one of another size.
+
+    What changes from step to step is on the device: the order, and how many steps were taken. Numbers that a layer or a
+    loss keeps outside of arrays are those of the recorded step ever after. Where recording fails, a warning says why,
+    and steps are taken one by one.
+    """
+
+    def __init__(
+        self, step: Step, data: tuple[Array, Array], batches: Sequence[slice], numbers: Array, backend: Backend
+    ):
+        super().__init__(step, data, batches, numbers, backend)
+        self.size = batches[0].stop
+        self.kept_order = self._count(batches[-1].stop)
+        self.place = self._count(1)  # of the next step in the pass
+        self.until_recording = WARM_UP
+        self.replay: Callable[[], None] | None = None
+
+    def begin(self, order: np.ndarray | None) -> None:
+        super().begin(order)
+        if self.order is not None:
+            self.kept_order[...] = self.order
+        self.order = self.kept_order
+        self.place[...] = 0
+
+    def take(self, batch: slice) -> None:
+        if batch.stop - batch.start != self.size:
+            super().take(batch)
+            return
+        if not self.until_recording:
+            self._record()
+        self.until_recording -= 1
+        (self.replay or self._take_here)()
+        self.taken += 1
+
+    def _take_here(self) -> None:
+        """Take the step that the device has come to."""
+        take, where = self.backend.xp.take, self.backend.xp.where
+        rows = take(self.kept_order, self.place * self.size + self._count(self.size), axis=0)
+        here = self._count(len(self.batches)) == self.place
+        for i, number in enumerate(self.step(*(take(a, rows, axis=0) for a in self.data))):
+            self.numbers[:, i] = where(here, number, self.numbers[:, i])
+        self.place += 1
+
+    def _count(self, n: int) -> Array:
+        xp = self.backend.xp
+        return xp.arange(n, dtype=xp.int64, device=self.numbers.device)
+
+    def _record(self) -> None:
+        if self.backend.capture is None:
+            return
+        try:
+            self.replay = self.backend.capture(self._take_here)
+        except Exception as error:  # of the library, or of what asks for a number that does not exist yet
+            warnings.warn(
+                f"training steps are taken one by one: to record one failed ({type(error).__name__}: {error})",
+                RuntimeWarning,
+                stacklevel=6,  # the call of fit
+            )

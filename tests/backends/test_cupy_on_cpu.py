@@ -1,0 +1,249 @@
+"""
+The CUDA backend's own code without a GPU: its kernels compiled by g++, its cuBLAS calls answered by a few loops.
+
+What a GPU makes of it is for the tests that take the fixture ``backend``, and for test_overrides.py, on a machine with
+one. These show that the sources say what they should, and that they are called rightly.
+"""
+
+import re
+
+import array_api_compat  # noqa: F401 (before a part of it is replaced)
+import numpy as np
+import pytest
+from cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
+from kernel_cases import CASES, compare
+
+import portanet as pn
+from portanet.backends import Backend, get_backend
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels")
+
+
+@pytest.fixture
+def cuda(registry) -> Backend:
+    """The backend "cuda" over a stand-in for CuPy."""
+    cupy = CuPy()
+    with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
+        yield get_backend("cuda")
+
+
+def test_no_override_goes_untested(cuda):
+    assert cuda.kernels.keys() <= CASES.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_equal_the_portable_form(cuda, name):
+    if name not in cuda.kernels:
+        pytest.skip("CuPy has the portable form")
+    with np.errstate(all="ignore"):
+        compare(cuda, name)
+
+
+def test_dropout_bits_beyond_one_block_of_threads(cuda):
+    stream = np.asarray([5, 7])
+    bits = cuda.kernels["random_bits"](cuda.asarray(stream), 10_000)
+    np.testing.assert_array_equal(cuda.to_numpy(bits), pn.kernels.random_bits(stream, 10_000))
+
+
+def matrices() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Factors of all layouts: transposed, cut out, broadcast, of one row or column, empty, vectors, batches."""
+    rng = np.random.default_rng(0)
+    a, b, stack = (rng.normal(size=shape) for shape in ((4, 3), (3, 5), (2, 4, 3)))
+    wide, tall = rng.normal(size=(8, 6)), rng.normal(size=(3, 20))
+    return [
+        (a, b),
+        (a.T.copy().T, b),
+        (a, b.T.copy().T),
+        (a.T.copy().T, b.T.copy().T),
+        (wide[:4, :3], tall[:, :5]),
+        (wide[:3, :4].T, tall.reshape(20, 3)[:5].T),
+        (wide[::2, ::2], tall[:, ::4]),
+        (wide[::-1, :3], b),
+        (np.broadcast_to(a[0], (4, 3)), b),
+        (a[:1], b),
+        (a, b[:, :1]),
+        (a[:, :1], b[:1]),
+        (wide.T[:1, :3], b),
+        (a, tall.T[:3, :1]),
+        (a[:0], b),
+        (a[:, :0], b[:0]),
+        (a[0], b),
+        (a, b[:, 0]),
+        (a[0], b[:, 0]),
+        (stack, b),
+        (stack, np.stack([b, 2 * b])),
+        (stack[:1], np.stack([b, 2 * b])),
+        (a, np.stack([b, 2 * b])),
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_any_layout(cuda, dtype):
+    for a, b in matrices():
+        here, there = (cuda.asarray(x.astype(dtype, order="K")) for x in (a, b))
+        product = cuda.xp.matmul(here, there)
+        np.testing.assert_allclose(cuda.to_numpy(product), a.astype(dtype) @ b.astype(dtype), rtol=1e-5, atol=1e-5)
+        assert product.dtype == dtype
+
+
+def test_the_layouts_are_read_where_they_are(cuda):
+    from portanet.backends.cupy_blas import _operand
+
+    copies = [sum(_operand(cuda.asarray(x)).array is not x for x in pair) for pair in matrices()[:6]]
+    assert not any(copies)
+
+
+def test_a_product_that_does_not_fit_is_refused(cuda):
+    with pytest.raises(ValueError, match=re.escape("as many columns as rows, got (2, 3) and (2, 3)")):
+        cuda.xp.matmul(*(cuda.asarray(np.ones((2, 3))) for _ in range(2)))
+
+
+def test_other_dtypes_are_left_to_cupy(cuda):
+    with pytest.raises(NotImplementedError):
+        cuda.xp.matmul(*(cuda.asarray(np.ones((3, 3), "int64")) for _ in range(2)))
+
+
+def test_a_product_may_be_added(cuda):
+    from portanet.backends.cupy_blas import multiply
+
+    a, b = (cuda.asarray(x) for x in matrices()[0])
+    out = cuda.asarray(np.ones((4, 5)))
+    multiply(out, a, b, add=True)
+    np.testing.assert_allclose(cuda.to_numpy(out), 1 + np.asarray(a) @ np.asarray(b))
+
+
+def test_tf32_is_asked_for_by_name(cuda, monkeypatch):
+    from portanet.backends import cupy_blas
+
+    asked, library = [], cupy_blas._library()
+
+    class Watched:
+        def cublasGemmEx(self, *arguments):
+            asked.append(arguments[-2])
+            return library.cublasGemmEx(*arguments)
+
+        def __getattr__(self, name):
+            return getattr(library, name)
+
+    monkeypatch.setattr(cupy_blas, "_library", Watched)
+    try:
+        for precision in ("float32", "tf32"):
+            pn.set_float32_matmul(precision)
+            for dtype in ("float32", "float64"):
+                cuda.xp.matmul(*(cuda.asarray(np.ones((2, 2), dtype)) for _ in range(2)))
+    finally:
+        pn.set_float32_matmul("float32")
+    assert asked == [68, 70, 77, 70]  # cublasComputeType_t: 32F, 64F, 32F_FAST_TF32, 64F
+
+
+@pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="columns={}".format)
+def test_convolutions_a_few_examples_at_a_time(cuda, monkeypatch, limit):
+    from portanet.backends import cupy_conv
+
+    monkeypatch.setattr(cupy_conv, "COLUMNS", limit)
+    for name in ("conv", "conv_input_gradient", "conv_weight_gradient"):
+        x, w, window = CASES[name][4]
+        given = [cuda.asarray(x), cuda.asarray(w), window]
+        expected = getattr(pn.kernels, name).portable(x, w, window)
+        np.testing.assert_allclose(cuda.to_numpy(cuda.kernels[name](*given)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_many_arrays_are_joined_a_few_at_a_time(cuda):
+    arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
+    joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
+    np.testing.assert_array_equal(cuda.to_numpy(joined), np.concatenate(arrays, axis=1))
+
+
+def a_trainer(device: Backend | str, dtype: str) -> pn.Trainer:
+    net = pn.Sequential(
+        *(
+            pn.Conv2D(1, 4, 3, padding="same"),
+            pn.ReLU(),
+            pn.MaxPool2D(2),
+            pn.Conv2D(4, 6, 3, stride=2),
+            pn.BatchNorm(6),
+        ),
+        *(pn.GELU(), pn.AvgPool2D(2, stride=1), pn.Flatten(), pn.Linear(6, 8), pn.Sigmoid(), pn.Dropout(0.2)),
+        *(pn.GaussianNoise(0.1), pn.Linear(8, 3)),
+    )
+    net.initialize(1, device=device, dtype=dtype)
+    return pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam(0.01), metrics=[pn.accuracy])
+
+
+def test_a_network_trains_as_on_the_cpu(cuda):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(30, 10, 10, 1)), rng.integers(3, size=30)
+    runs = []
+    for device in (cuda, "cpu"):
+        trainer = a_trainer(device, "float64")
+        history = trainer.fit(x, labels, epochs=2, batch_size=8, progress=False, capture="never")
+        runs.append((history, trainer.net.get_weights()))
+    np.testing.assert_allclose(runs[0][0]["loss"], runs[1][0]["loss"], rtol=1e-9)
+    for name, values in runs[0][1].items():
+        np.testing.assert_allclose(values, runs[1][1][name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(33, 10, 10, 1)).astype("float32"), rng.integers(3, size=33)
+    losses = []
+    for memory in (2**30, x.nbytes):
+        cupy = CuPy(memory)
+        with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
+            registry._loaded.clear()
+            registry._by_type.clear()
+            cuda = get_backend("cuda")
+            assert cuda.has_room(x.nbytes) == (memory == 2**30)
+            trainer = a_trainer(cuda, "float32")
+            fit = trainer.fit(x, labels, epochs=2, batch_size=8, progress=False, capture="never")
+            losses.append(fit["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_out_of_memory_says_how_much(cuda):
+    with pytest.raises(pn.OutOfMemory) as caught, cuda.activate():
+        raise CuPy.current.OutOfMemoryError
+    assert str(caught.value) == (
+        "out of memory on cuda:0: 3.00 GiB were asked for and 1.00 GiB are free; take a smaller batch_size"
+    )
+    assert CuPy.current.log == ["free"]
+
+
+class TestCapture:
+    def test_a_step_is_recorded_under_an_allocator_of_its_own(self, cuda):
+        log = CuPy.current.log
+        replay = cuda.capture(lambda: log.append("step"))
+        assert log == ["free", "allocator", "begin", "step", "end", "allocator before"]
+        replay()
+        replay()
+        assert log[-2:] == ["launch", "launch"]
+
+    def test_products_have_a_workspace_that_lives_with_the_graph(self, cuda):
+        from portanet.backends import cupy_blas
+
+        streams = []
+
+        def step():
+            streams.append(CuPy.current.streams[-1].ptr)
+            assert (0, streams[-1]) in cupy_blas._handles.by_stream  # there before the recording began
+
+        replay = cuda.capture(step)
+        assert not cupy_blas._handles.by_stream
+        assert any(isinstance(kept, cupy_blas.Handle) for kept in replay.__defaults__[0])
+
+    def test_what_cannot_be_recorded_ends_the_recording(self, cuda):
+        def step():
+            raise NotImplementedError("not while capturing")
+
+        with pytest.raises(NotImplementedError, match="not while capturing"):
+            cuda.capture(step)
+        assert CuPy.current.log[-2:] == ["end", "allocator before"] or CuPy.current.log[-1] == "end"
+        assert len(CuPy.current.streams) == 1
+
+
+def test_arrays_of_another_device_are_refused(cuda, monkeypatch):
+    x = cuda.asarray(np.ones((2, 2)))
+    monkeypatch.setattr(CuPy.current.cuda.runtime, "getDevice", lambda: 1)
+    for compute in (cuda.kernels["sigmoid"], lambda x: cuda.xp.matmul(x, x)):
+        with pytest.raises(ValueError, match="array is on cuda:0 while cuda:1 is the current device: compute inside"):
+            compute(x)

@@ -1,0 +1,189 @@
+"""What only a GPU can show: that recorded steps, cuBLAS under capture, TF32, and memory behave as they are meant to."""
+
+import os
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.backends import Backend, BackendUnavailable, get_backend
+
+pytestmark = pytest.mark.gpu
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(300, 12, 12, 1)).astype("float32")
+LABELS = rng.integers(3, size=300)
+
+
+def usable(device: str) -> Backend:
+    try:
+        return get_backend(device)
+    except BackendUnavailable as why:
+        if device == "cuda" and "cupy" in os.environ.get("PORTANET_REQUIRE", ""):
+            raise
+        pytest.skip(str(why))
+
+
+@pytest.fixture
+def cuda() -> Backend:
+    return usable("cuda")
+
+
+def a_trainer(device: Backend | str, *, dtype: str = "float32", optimizer: pn.Optimizer | None = None) -> pn.Trainer:
+    net = pn.Sequential(
+        *(pn.Conv2D(1, 8, 3, padding="same"), pn.ReLU(), pn.MaxPool2D(2), pn.Conv2D(8, 16, 3), pn.BatchNorm(16)),
+        *(pn.Sigmoid(), pn.Flatten(), pn.Linear(256, 32), pn.TanH(), pn.Dropout(0.2), pn.Linear(32, 3)),
+    )
+    net.initialize(1, device=device, dtype=dtype)
+    return pn.Trainer(net, pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.003), metrics=[pn.accuracy])
+
+
+def run(trainer: pn.Trainer, *, capture: str = "auto", epochs: int = 4) -> tuple[list[dict], dict[str, np.ndarray]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a step that could not be recorded would only warn
+        history = trainer.fit(X, LABELS, epochs=epochs, batch_size=32, progress=False, capture=capture)
+    return history.epochs, trainer.net.get_weights()
+
+
+def assert_equal(one: tuple, other: tuple) -> None:
+    assert one[0] == other[0]
+    for name, values in one[1].items():
+        np.testing.assert_array_equal(values, other[1][name], name)
+
+
+@pytest.mark.parametrize("optimizer", [pn.SGD(0.1, momentum=0.9), pn.RMSprop(), pn.Adam(), pn.Adagrad()], ids=repr)
+def test_a_recorded_run_is_the_run_to_the_last_bit(cuda, optimizer):
+    assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=how) for how in ("auto", "never")))
+
+
+def test_two_runs_are_equal_to_the_last_bit(cuda):
+    assert_equal(run(a_trainer(cuda)), run(a_trainer(cuda)))
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-3), ("float64", 1e-9)])
+def test_weights_after_100_steps_are_the_cpus(cuda, dtype, rtol):
+    """To a thousandth in float32: roundings differ with the order of sums, and training carries them along."""
+    gpu, cpu = (run(a_trainer(device, dtype=dtype), epochs=10)[1] for device in (cuda, "cpu"))
+    for name, values in gpu.items():
+        np.testing.assert_allclose(values, cpu[name], rtol=rtol, atol=rtol * np.abs(cpu[name]).max(), err_msg=name)
+
+
+def test_a_network_of_the_gpu_loads_on_the_cpu(cuda, tmp_path):
+    trainer = a_trainer(cuda)
+    run(trainer, epochs=1)
+    trainer.net.save(tmp_path / "net.safetensors")
+    there = pn.load(tmp_path / "net.safetensors", device="cpu")
+    np.testing.assert_allclose(there.predict(X), trainer.predict(X), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_wait_for_nothing(cuda):
+    cupyx = pytest.importorskip("cupyx", reason="it tells when the host waits for the device")
+    trainer = a_trainer(cuda)
+    x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
+    steps = trainer._steps(x, labels, 32, recorded=True)
+    with cuda.activate():
+        for recorded in (False, True):
+            steps.begin(rng.permutation(300))
+            with cupyx.allow_synchronize(False):
+                for batch in steps.batches:
+                    steps.take(batch)
+            assert recorded is False or steps.replay is not None
+
+
+def test_a_replay_is_not_disturbed_by_what_is_allocated_between(cuda):
+    xp = cuda.xp
+    with cuda.activate():
+        x, y = cuda.asarray(rng.normal(size=(64, 64)), "float32"), cuda.asarray(np.zeros((64, 64)), "float32")
+
+        def step():
+            y[...] = xp.matmul(xp.tanh(xp.matmul(x, x) * 0.01), x) + 1.0
+
+        step()
+        expected = np.array(cuda.to_numpy(y))
+        replay = cuda.capture(step)
+        for i in range(20):
+            clutter = [xp.full((64, 64), float(i), dtype=xp.float32, device=cuda.device) for _ in range(50)]
+            y[...] = 0.0
+            replay()
+            clutter.append(xp.matmul(clutter[0], clutter[1]))
+            np.testing.assert_array_equal(cuda.to_numpy(y), expected)
+
+
+def test_a_product_during_capture_changes_nothing_until_it_is_replayed(cuda):
+    with cuda.activate():
+        a, out = cuda.asarray(np.eye(8), "float32"), cuda.asarray(np.zeros((8, 8)), "float32")
+        pn.kernels.matmul_into(out, a, a)
+        out[...] = 0.0
+        replay = cuda.capture(lambda: pn.kernels.matmul_into(out, a, a))
+        assert not cuda.to_numpy(out).any()
+        a *= 2.0
+        replay()
+        np.testing.assert_array_equal(cuda.to_numpy(out), 4 * np.eye(8))
+
+
+def test_random_numbers_of_replays_go_on(cuda):
+    with cuda.activate():
+        layer = pn.Dropout(0.5).initialize(device=cuda)
+        x = cuda.asarray(np.ones((4, 100)), "float32")
+        y = cuda.asarray(np.zeros((4, 100)), "float32")
+
+        def step():
+            y[...] = layer.vjp(x)[0]
+
+        step()
+        replay, masks = cuda.capture(step), []
+        for _ in range(3):
+            replay()
+            masks.append(np.array(cuda.to_numpy(y)))
+    twin = pn.Dropout(0.5).initialize(device="cpu")
+    expected = [twin.vjp(np.ones((4, 100), "float32"))[0] for _ in range(4)]
+    for mask, wanted in zip(masks, expected[1:], strict=True):
+        np.testing.assert_array_equal(mask, wanted)
+
+
+def test_tf32_is_a_choice(cuda):
+    a, b = (rng.normal(size=(512, 512)) for _ in range(2))
+    exact, errors = a @ b, []
+    for precision in ("float32", "tf32"):
+        pn.set_float32_matmul(precision)
+        try:
+            with cuda.activate():
+                product = cuda.to_numpy(cuda.xp.matmul(cuda.asarray(a, "float32"), cuda.asarray(b, "float32")))
+        finally:
+            pn.set_float32_matmul("float32")
+        errors.append(np.abs(product - exact).max() / np.abs(exact).max())
+    assert errors[0] < 1e-6
+    assert errors[1] < 5e-3
+
+
+def test_data_that_do_not_fit_are_fed(cuda):
+    fed = replace(cuda, has_room=lambda nbytes: False)
+    assert_equal(run(a_trainer(fed)), run(a_trainer(cuda), capture="never"))
+
+
+def test_out_of_memory_says_what_fits_and_leaves_the_network_usable(cuda):
+    cupy = pytest.importorskip("cupy", reason="its pool is given a limit")
+    net = pn.Sequential(pn.Linear(8, 4096), pn.TanH(), pn.Linear(4096, 2))
+    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.SGD(0.01), device=cuda)
+    x, labels = np.ones((40_000, 8), "float32"), np.zeros(40_000, "int64")
+    pool = cupy.get_default_memory_pool()
+    with cuda.activate():
+        pool.free_all_blocks()
+        pool.set_limit(size=pool.total_bytes() + 400 * 2**20)  # a layer's output for all examples alone takes 625 MiB
+    try:
+        with pytest.raises(pn.OutOfMemory, match=r"asked for and .* GiB are free; batch_size=\d+ fits") as caught:
+            trainer.fit(x, labels, batch_size=40_000, progress=False)
+        fits = int(str(caught.value).rpartition("batch_size=")[2].split()[0])
+        trainer.fit(x, labels, batch_size=fits, progress=False, capture="never")
+    finally:
+        with cuda.activate():
+            pool.set_limit(size=0)
+
+
+def test_the_second_gpu_trains_as_the_first(cuda):
+    second = usable("cuda:1")
+    assert_equal(run(a_trainer(cuda)), run(a_trainer(second)))
+    with pytest.raises(ValueError, match="array is on"):
+        a_trainer(second).fit(cuda.asarray(X), cuda.asarray(LABELS), progress=False)

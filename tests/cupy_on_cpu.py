@@ -1,0 +1,386 @@
+"""
+As much of CuPy as PortaNet uses, on a CPU: arrays are NumPy's, and what a GPU would run is compiled by g++.
+
+The kernels are the very sources that CUDA compiles. A block of threads runs one after another; where threads of a warp
+exchange numbers, each is a fiber that waits for the others. cuBLAS is a few loops that count as it does, along columns.
+"""
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, wraps
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+COMPILER = shutil.which("g++")
+
+CUDA = r"""
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+using std::erf; using std::exp; using std::log; using std::sqrt;
+#define __global__
+#define __device__ static
+struct { unsigned x; } threadIdx, blockIdx, blockDim;
+unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
+
+namespace fibers {
+  constexpr int most = 256, stack = 1 << 16;
+  ucontext_t here, contexts[most];
+  char stacks[most][stack], slots[2][most][8];
+  bool done[most];
+  int turn[most];
+  void (*body)();
+  void begin() { body(); done[threadIdx.x] = true; }
+  void run(void (*f)()) {
+    body = f;
+    for (unsigned t = 0; t < blockDim.x; ++t) {
+      getcontext(&contexts[t]);
+      contexts[t].uc_stack.ss_sp = stacks[t];
+      contexts[t].uc_stack.ss_size = stack;
+      contexts[t].uc_link = &here;
+      makecontext(&contexts[t], begin, 0);
+      done[t] = false, turn[t] = 0;
+    }
+    for (bool any = true; any;) {
+      any = false;
+      for (unsigned t = 0; t < blockDim.x; ++t)
+        if (!done[t]) any = true, threadIdx.x = t, swapcontext(&here, &contexts[t]);
+    }
+  }
+}
+
+template <class V> V __shfl_xor_sync(unsigned, V value, int distance) {
+  using namespace fibers;
+  const int t = threadIdx.x, mine = turn[t]++ % 2;
+  memcpy(slots[mine][t], &value, sizeof value);
+  swapcontext(&contexts[t], &here);
+  threadIdx.x = t;
+  memcpy(&value, slots[mine][t ^ distance], sizeof value);
+  return value;
+}
+
+template <class A> bool fits(const char* kind, int i) {
+  const char wanted = std::is_pointer<A>() ? 'p' : std::is_floating_point<A>() ? 'f' : 'i';
+  return kind[2 * i] == wanted && kind[2 * i + 1] == '0' + (int)sizeof(A);
+}
+
+template <class... A, std::size_t... I>
+int launch(void (*kernel)(A...), void** arguments, const char* kinds, unsigned grid, std::index_sequence<I...>) {
+  if (strlen(kinds) != 2 * sizeof...(A)) return 1;
+  for (bool fit : {fits<A>(kinds, I)...}) if (!fit) return 1;
+  static void (*k)(A...);
+  static void** a;
+  k = kernel, a = arguments;
+  for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
+    if (FIBERS) fibers::run([] { k(*(A*)a[I]...); });
+    else for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x) k(*(A*)a[I]...);
+  }
+  return 0;
+}
+
+#define ENTRY(name) \
+  template <class... A> int entry_##name(void (*kernel)(A...), void** a, const char* kinds, unsigned grid) { \
+    return launch(kernel, a, kinds, grid, std::index_sequence_for<A...>()); } \
+  extern "C" int launch_##name(void** a, const char* kinds, unsigned grid, unsigned block) { \
+    blockDim.x = block; return entry_##name(name, a, kinds, grid); }
+"""
+
+CUBLAS = r"""
+#include <cstddef>
+template <class T> void gemm(int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb,
+                             T beta, T* c, int ldc) {
+  for (int j = 0; j < n; ++j)
+    for (int i = 0; i < m; ++i) {
+      T sum = 0;
+      for (int l = 0; l < k; ++l)
+        sum += a[ta ? l + (size_t)i * lda : i + (size_t)l * lda] * b[tb ? j + (size_t)l * ldb : l + (size_t)j * ldb];
+      T& entry = c[i + (size_t)j * ldc];
+      entry = beta == 0 ? alpha * sum : alpha * sum + beta * entry;
+    }
+}
+extern "C" {
+int cublasCreate_v2(void** handle) { *handle = new int; return 0; }
+int cublasDestroy_v2(void* handle) { delete (int*)handle; return 0; }
+int cublasSetStream_v2(void*, void*) { return 0; }
+int cublasSetWorkspace_v2(void*, void* where, size_t size) { return where && size ? 0 : 7; }
+int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const void* alpha,
+    const void* a, int at, int lda, long long as, const void* b, int bt, int ldb, long long bs, const void* beta,
+    void* c, int ct, int ldc, long long cs, int count, int compute, int algorithm) {
+  if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || at != bt || at != ct || algorithm != -1) return 7;
+  if (compute != (at ? 70 : 68) && (at || compute != 77)) return 15;
+  for (int i = 0; i < count; ++i)
+    if (at) gemm(ta, tb, m, n, k, *(double*)alpha, (double*)a + i * as, lda, (double*)b + i * bs, ldb,
+                 *(double*)beta, (double*)c + i * cs, ldc);
+    else gemm(ta, tb, m, n, k, *(float*)alpha, (float*)a + i * as, lda, (float*)b + i * bs, ldb,
+              *(float*)beta, (float*)c + i * cs, ldc);
+  return 0;
+}
+int cublasGemmEx(void* h, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int at, int lda,
+    const void* b, int bt, int ldb, const void* beta, void* c, int ct, int ldc, int compute, int algorithm) {
+  return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0,
+                                    1, compute, algorithm);
+}
+}
+"""
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="cupy-on-cpu-"))
+
+
+@cache
+def compiled(code: str, options: tuple[str, ...] = ()) -> str:
+    """Path of the library that g++ makes of a source."""
+    path = _folder() / f"{len(list(_folder().iterdir()))}.so"
+    command = [COMPILER, "-std=c++14", "-O1", "-w", "-shared", "-fPIC", *options, "-xc++", "-", "-o", str(path)]
+    subprocess.run(command, input=code, text=True, check=True)
+    return str(path)
+
+
+class Array(np.ndarray):
+    """Stands for ``cupy.ndarray``: a number of it is an array of shape ()."""
+
+    @property
+    def device(self) -> Any:
+        return CuPy.current.cuda.Device(0)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.ctypes.data, device_id=0)
+
+    def set(self, values: np.ndarray, stream: Any) -> None:
+        assert type(values) is np.ndarray
+        self[...] = values
+
+    def __getitem__(self, key: Any) -> Any:
+        item = super().__getitem__(key)
+        if isinstance(item, np.generic):
+            item = super().__getitem__((*(key if isinstance(key, tuple) else (key,)), ...))
+        return item
+
+
+Array.__module__ = "cupy"
+
+
+def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _as_ours(function(*args, **kwargs))
+
+    return call
+
+
+def _as_ours(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value).view(Array)
+    if type(value) in (tuple, list):
+        return type(value)(map(_as_ours, value))
+    return value
+
+
+class CuPy(ModuleType):
+    """
+    Stands for the module ``cupy``.
+
+    ``log`` notes what is done to streams and graphs. ``matmul`` refuses, as CuPy's does while a step is recorded.
+    """
+
+    __version__ = "14.2.0"
+    current: "CuPy"
+
+    def __init__(self, memory: int = 2**30) -> None:
+        super().__init__("cupy")
+        CuPy.current, self.log, self.streams = self, [], [SimpleNamespace(ptr=0)]
+        for name, value in vars(np).items():
+            if not name.startswith("_"):
+                plain = isinstance(value, (type, ModuleType)) or not callable(value)
+                setattr(self, name, value if plain else _ours(value))
+        names = {"abs": np.abs, "max": np.max, "min": np.min, "round": np.round}
+        vars(self).update({name: _ours(function) for name, function in names.items()})
+        self.ndarray = Array
+        self.asnumpy = lambda array: np.array(array).view(np.ndarray)
+        self.RawKernel = _RawKernel
+        self.OutOfMemoryError = type("OutOfMemoryError", (MemoryError,), {"_size": 3 * 2**30})
+        pool = _MemoryPool()
+        self.get_default_memory_pool = lambda: pool
+        self.cuda = SimpleNamespace(
+            Device=_Device,
+            Event=_Event,
+            MemoryPool=_MemoryPool,
+            Stream=_Stream,
+            alloc_pinned_memory=bytearray,
+            get_current_stream=lambda: self.streams[-1],
+            memory=SimpleNamespace(OutOfMemoryError=self.OutOfMemoryError),
+            runtime=SimpleNamespace(
+                getDevice=lambda: 0,
+                getDeviceCount=lambda: 1,
+                getDeviceProperties=lambda index: {"name": b"a CPU in disguise", "totalGlobalMem": memory},
+                memGetInfo=lambda: (memory, memory),
+                runtimeGetVersion=lambda: 12090,
+            ),
+            using_allocator=self.using_allocator,
+        )
+
+    @contextmanager
+    def using_allocator(self, allocator: Any) -> Iterator[None]:
+        self.log.append("allocator")
+        yield
+        self.log.append("allocator before")
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        if a.size > 4:  # what loading a backend tries
+            raise NotImplementedError("PortaNet multiplies through cuBLAS itself")
+        return a
+
+
+@contextmanager
+def standing_in(modules: dict[str, Any]) -> Iterator[None]:
+    """
+    Put modules where an import looks for them, and forget what was made of the real ones; afterwards all is as before.
+
+    A module of None is one that cannot be imported.
+    """
+
+    def take_out() -> dict[str, Any]:
+        tops = ("cupy", "array_api_compat.cupy", *modules)
+        below = ("portanet.backends.cupy", *(f"{top}." for top in tops))
+        taken = {name: module for name, module in sys.modules.items() if name in tops or name.startswith(below)}
+        for name in taken:
+            del sys.modules[name]
+            vars(_parent(name)).pop(name.rpartition(".")[2], None)
+        return taken
+
+    before = take_out()
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        take_out()
+        sys.modules.update(before)
+        for name, module in before.items():
+            vars(_parent(name))[name.rpartition(".")[2]] = module
+
+
+def _parent(name: str) -> ModuleType:
+    return sys.modules.get(name.rpartition(".")[0]) or ModuleType("of no package")
+
+
+def stand_ins(cupy: ModuleType, device: type) -> dict[str, Any]:
+    """Modules to import in place of CuPy, as array-api-compat needs them."""
+    return {
+        "cupy": cupy,
+        "cupy.linalg": np.linalg,
+        "cupy.fft": np.fft,
+        "cupy.cuda.device": SimpleNamespace(Device=device),
+    }
+
+
+def pathfinder() -> ModuleType:
+    """Stand for ``cuda.pathfinder``, which finds cuBLAS."""
+    module = ModuleType("cuda.pathfinder")
+    module.load_nvidia_dynamic_lib = lambda name: SimpleNamespace(abs_path=compiled(CUBLAS))
+    return module
+
+
+class _Device:
+    def __init__(self, index: int = 0):
+        self.id = index
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Device) and self.id == other.id
+
+    __hash__ = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class _MemoryPool:
+    def malloc(self, size: int) -> Any:
+        buffer = ctypes.create_string_buffer(size)
+        return SimpleNamespace(buffer=buffer, ptr=ctypes.addressof(buffer))
+
+    def free_all_blocks(self) -> None:
+        CuPy.current.log.append("free")
+
+    def free_bytes(self) -> int:
+        return 0
+
+    used_bytes = get_limit = free_bytes
+
+
+class _Event:
+    def __init__(self, disable_timing: bool):
+        pass
+
+    def record(self, stream: Any = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class _Stream:
+    def __init__(self, non_blocking: bool):
+        assert non_blocking
+        self.ptr = id(self)
+
+    def __enter__(self) -> None:
+        CuPy.current.streams.append(self)
+
+    def __exit__(self, *_: object) -> None:
+        CuPy.current.streams.pop()
+
+    def begin_capture(self) -> None:
+        CuPy.current.log.append("begin")
+
+    def end_capture(self) -> Any:
+        CuPy.current.log.append("end")
+        return SimpleNamespace(launch=lambda: CuPy.current.log.append("launch"))
+
+    def wait_event(self, event: _Event) -> None:
+        pass
+
+
+class _RawKernel:
+    def __init__(self, code: str, name: str, options: tuple[str, ...]):
+        self.code, self.name, self.options = code, name, options
+        names = re.findall(r"^KERNEL (\w+)\(", code, re.MULTILINE)
+        self.entries = "\n".join(f"ENTRY({each})" for each in names)
+
+    def __call__(self, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        fibers = f"-DFIBERS={int('__shfl' in self.code)}"
+        library = ctypes.CDLL(compiled(CUDA + self.code + self.entries, (*self.options, fibers)))
+        values, kinds = [], ""
+        for argument in arguments:
+            if isinstance(argument, Array):
+                assert argument.flags.c_contiguous, f"{self.name} is given an array with gaps"
+                value, kind = np.uint64(argument.data.ptr), "p"
+            else:
+                value, kind = argument, argument.dtype.kind
+            values.append(np.asarray(value))
+            kinds += f"{kind}{value.itemsize}"
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        failed = getattr(library, f"launch_{self.name}")(pointers, kinds.encode(), *grid, *block)
+        assert not failed, f"{self.name} takes other arguments than {kinds}"

@@ -1,0 +1,130 @@
+"""Problems for every kernel that some backend overrides, and the comparison with the portable form."""
+
+from typing import Any
+
+import numpy as np
+
+from portanet import kernels
+from portanet.backends import Backend
+from portanet.kernels.windows import Window
+
+
+def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
+    """Windows with inputs, weights and output gradients: 1-D and 2-D, with and without strides, gaps and padding."""
+    rng, problems = np.random.default_rng(0), []
+    for space, size, stride, dilation, padding, channels in (
+        ((9,), (3,), (1,), (1,), "valid", (1, 4)),
+        ((9,), (4,), (2,), (2,), "same", (3, 2)),
+        ((6, 7), (3, 2), (1, 1), (1, 1), "same", (1, 3)),
+        ((6, 7), (2, 3), (1, 2), (2, 1), ((1, 0), (2, 2)), (3, 2)),
+        ((9,), (3,), (1,), (1,), "same", (4, 5)),  # Winograd's way: whole tiles and one cut short, of 4 and of 2
+        ((8, 6), (5, 3), (1, 2), (1, 1), "same", (4, 3)),
+        ((12,), (7,), (1,), (1,), "valid", (5, 4)),
+    ):
+        window = Window.fit(space, size, stride=stride, dilation=dilation, padding=padding)
+        shapes = (5, *space, channels[0]), (*size, *channels), (5, *window.places, channels[1])
+        for dtype in TOLERANCE:
+            problems.append((window, *(rng.normal(size=shape).astype(dtype) for shape in shapes)))
+    return problems
+
+
+def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
+    """Windows with inputs and output gradients: with and without overlaps, gaps, padding and equal numbers."""
+    rng, problems = np.random.default_rng(0), []
+    for space, size, stride, padding in (
+        ((8,), (2,), (2,), "valid"),
+        ((7, 9), (2, 3), (2, 3), "valid"),
+        ((6, 6), (2, 2), (1, 2), "valid"),
+        ((5, 6), (3, 3), (2, 2), "same"),
+    ):
+        window = Window.fit(space, size, stride=stride, dilation=(1,) * len(space), padding=padding)
+        for dtype in TOLERANCE:
+            x = rng.integers(-2, 3, size=(4, *space, 3)).astype(dtype)
+            problems.append((window, x, rng.normal(size=(4, *window.places, 3)).astype(dtype)))
+    return problems
+
+
+def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
+    """Arrays of these shapes in each precision."""
+    rng = np.random.default_rng(0)
+    return [tuple(rng.normal(size=shape).astype(dtype) for shape in shapes) for dtype in TOLERANCE]
+
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+# Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
+CASES: dict[str, list[tuple[Any, ...]]] = {
+    "adam": [
+        (*flat, np.abs(square), rate[0, 0], eps[0, 0], (0.9, 0.999))
+        for *flat, square, rate, eps in normal(*((50,),) * 4, (1, 1), (1, 1))
+    ],
+    "add_to_channels": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
+    "channel_sums": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((0, 5))],
+    "conv": [(x, w, window) for window, x, w, _ in convolutions()],
+    "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
+    "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
+    "erf": [(np.asarray([[-np.inf, -3.0, -0.5, -0.0], [1e-9, 0.4, 2.0, 1e30]], dtype),) for dtype in TOLERANCE],
+    "label_cross_entropy": [
+        (*scores, np.asarray(labels))
+        for scores in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
+        for labels in ([0, 3, 1], [0, 70, -1])  # out of range: no class
+    ],
+    "log_softmax": [*normal((3, 4)), *normal((2, 5, 70))],
+    "matmul_into": normal((3, 4), (3, 5), (5, 4)),
+    "max_pool": [(x, window) for window, x, _ in poolings()],
+    "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
+    "random_bits": [
+        (np.asarray([key, counter]), n)
+        for key, counter in ((0, 0), (7, 3), (2**63 - 1, 2**63 - 1))
+        for n in (0, 1, 4, 5, 1000)
+    ],
+    "rmsprop": [
+        (data, grad, np.abs(square), mean, velocity, rate[0, 0], 0.9, momentum, 1e-7)
+        for data, grad, square, m, v, rate in normal(*((50,),) * 5, (1, 1))
+        for mean, velocity, momentum in ((None, None, 0.0), (0.1 * m, None, 0.0), (None, v, 0.5), (0.1 * m, v, 0.5))
+    ],
+    "sgd": [
+        (data, grad, velocity, rate[0, 0], momentum, nesterov)
+        for data, grad, v, rate in normal(*((50,),) * 3, (1, 1))
+        for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
+    ],
+    "sum_pool": [(x, window) for window, x, _ in poolings()],
+    "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
+    "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
+}
+
+
+def compare(backend: Backend, name: str) -> None:
+    """Check a backend's override, and the kernel that calls it, against the portable form on the same arrays."""
+    kernel = getattr(kernels, name)
+    for case in CASES[name]:
+        outcomes = []
+        for form in (kernel.portable, backend.kernels[name], kernel):
+            arguments = [backend.asarray(a.copy()) if _is_array(a) else a for a in case]
+            with backend.activate():
+                result = form(*arguments)
+            # Arguments too: some kernels change them, and the others must not.
+            outcomes.append((result, *(a for a, given in zip(arguments, case, strict=True) if _is_array(given))))
+        for outcome in outcomes[1:]:
+            _assert_same(backend, outcome, outcomes[0], f"{name}{case} on {backend.name}")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic)
+
+
+def _assert_same(backend: Backend, actual: Any, expected: Any, message: str) -> None:
+    if isinstance(expected, tuple):
+        for one, other in zip(actual, expected, strict=True):
+            _assert_same(backend, one, other, message)
+        return
+    if expected is None:
+        assert actual is None, message
+        return
+    assert isinstance(actual, backend.array_type | np.generic), message
+    actual, expected = backend.to_numpy(actual), backend.to_numpy(expected)
+    if expected.dtype.kind == "f":
+        rtol = TOLERANCE[expected.dtype.name]
+        assert actual.dtype == expected.dtype, message
+        np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol, err_msg=message)
+    else:  # the integer type is the backend's choice
+        np.testing.assert_array_equal(actual, expected, message)

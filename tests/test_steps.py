@@ -1,0 +1,228 @@
+"""Steps that are recorded: what they compute is what steps one by one compute, to the last bit."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import LAYERS, LOSSES, OPTIMIZERS
+
+import portanet as pn
+from portanet.backends import Backend
+from portanet.steps import WARM_UP, RecordedSteps
+
+pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
+tape = pytest.importorskip("tape")
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(45, 4))
+LABELS = (X[:, 0] > 0).astype("int64") + (X[:, 2] > 1)
+
+
+@pytest.fixture
+def recording() -> Backend:
+    return replace(pn.get_backend("strict"), name="recording", capture=tape.capture)
+
+
+class Counted(pn.Linear):
+    """Counts how often its Python runs in training."""
+
+    calls = 0
+
+    def vjp(self, x, *, train=True):
+        self.calls += train
+        return super().vjp(x, train=train)
+
+
+def a_trainer(device: Backend, optimizer: pn.Optimizer | None = None) -> pn.Trainer:
+    net = pn.Sequential(pn.Linear(4, 8), pn.BatchNorm(8), pn.TanH(), pn.Dropout(0.2), Counted(8, 3))
+    return pn.Trainer(
+        net, pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], device=device, seed=3
+    )
+
+
+def run(trainer: pn.Trainer, capture: str, **settings) -> tuple[list[dict], dict[str, np.ndarray]]:
+    settings = {"epochs": 3, "batch_size": 8, "progress": False, **settings}
+    history = trainer.fit(X, LABELS, capture=capture, **settings)
+    return history.epochs, trainer.net.get_weights()
+
+
+def assert_equal(one: tuple, other: tuple) -> None:
+    assert one[0] == other[0]
+    for name, values in one[1].items():
+        np.testing.assert_array_equal(values, other[1][name], name)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", [8, 9, 40, 45, 44])  # a short last batch, none, one of another size, one in all
+def test_a_recorded_run_is_the_run(recording, shuffle, batch_size):
+    settings = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
+    trainers = [a_trainer(recording) for _ in range(2)]
+    assert_equal(*(run(t, how, **settings) for t, how in zip(trainers, ("auto", "never"), strict=True)))
+    assert trainers[0].steps == trainers[1].steps
+
+
+def test_the_python_of_a_step_runs_no_more_than_it_must(recording):
+    trainer = a_trainer(recording)
+    run(trainer, "auto", epochs=4)
+    full, short = 5, 1  # in each of 4 epochs of 45 examples
+    assert trainer.net[4].calls == WARM_UP + 1 + 4 * short
+    assert trainer.steps == 4 * (full + short)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_every_optimizer_can_be_recorded(recording, optimizer):
+    assert_equal(*(run(a_trainer(recording, optimizer), how) for how in ("auto", "never")))
+
+
+def test_a_learning_rate_that_changes_with_each_step_is_seen(recording):
+    def schedule(t: int) -> float:
+        return 0.1 / (1 + t)
+
+    histories = [run(a_trainer(recording), how, callbacks=[pn.LearningRate(schedule)]) for how in ("auto", "never")]
+    assert_equal(*histories)
+    assert histories[0][0] != run(a_trainer(recording), "auto", callbacks=[])[0]
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
+def test_every_layer_can_be_recorded(recording, layer, x):
+    x = np.concatenate([x] * 5).astype("float32")
+
+    def weights(how: str) -> list[np.ndarray]:
+        net = pn.Sequential(pn.Flatten(), pn.Linear(x[0].size, x[0].size), pn.Reshape(*x.shape[1:]), layer)
+        trainer = pn.Trainer(net.initialize(1, device=recording), pn.MSELoss(), pn.SGD(0.01))
+        target = np.ones((len(x), *net.output_shape(x.shape[1:])))
+        trainer.fit(x, target, batch_size=len(x) // 5, progress=False, capture=how)
+        return list(net.get_weights().values())
+
+    for one, other in zip(weights("auto"), weights("never"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("loss", "prediction", "target"), LOSSES, ids=[f"{loss!r}-{target.ndim}d" for loss, _, target in LOSSES]
+)
+def test_every_loss_can_be_recorded(recording, loss, prediction, target):
+    x, wanted = (np.concatenate([a] * 5) for a in (prediction.astype("float32"), target))
+
+    def weights(how: str) -> np.ndarray:
+        n = prediction.shape[-1]
+        net = pn.Sequential(pn.Linear(n, n), pn.Softmax()) if prediction.ndim == 2 else pn.LayerNorm(n)
+        trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
+        trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)
+        return recording.to_numpy(net.buffer.data)
+
+    np.testing.assert_array_equal(weights("auto"), weights("never"))
+
+
+def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recording):
+    class Reading(pn.MSELoss):
+        def compare(self, xp, p, t):
+            float(xp.max(p))
+            return super().compare(xp, p, t)
+
+    def run(how: str) -> list[float]:
+        trainer = pn.Trainer(pn.Linear(4, 4).initialize(1, device=recording), Reading(), pn.SGD(0.1))
+        return trainer.fit(X, X, epochs=3, batch_size=5, progress=False, capture=how)["loss"]
+
+    with pytest.warns(RuntimeWarning, match=r"one by one: .*RuntimeError: a number was read back") as caught:
+        losses = run("auto")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert losses == run("never")
+
+
+def test_a_failing_recorder_leaves_no_trace(recording):
+    def fail(step):
+        step_arrays = trainer.snapshot()
+        step()  # has no effect in a graph, but leaves flags
+        trainer.restore(step_arrays)
+        raise RuntimeError("cudaErrorStreamCaptureInvalidated")
+
+    trainer = a_trainer(replace(recording, capture=fail))
+    with pytest.warns(RuntimeWarning, match="cudaErrorStreamCaptureInvalidated"):
+        with_failure = run(trainer, "auto", shuffle=False)
+    assert with_failure[0][-1]["loss"] < with_failure[0][0]["loss"]
+
+
+def test_never_means_never(recording):
+    def refuse(step):
+        raise AssertionError("recorded")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(a_trainer(replace(recording, capture=refuse)), "never")
+    with pytest.raises(ValueError, match="capture must be 'auto' or 'never', got 'always'"):
+        run(a_trainer(recording), "always")
+
+
+def test_divergence_is_noticed_at_its_step(recording):
+    messages = []
+    for how in ("auto", "never"):
+        trainer = pn.Trainer(pn.Linear(4, 4).initialize(device=recording), pn.MSELoss(), pn.SGD(1e15))
+        before = trainer.net.get_weights()["weight"]
+        with pytest.raises(pn.Diverged, match="became") as caught:
+            trainer.fit(1e3 * X, X, batch_size=4, progress=False, capture=how)
+        messages.append(str(caught.value))
+        np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
+    assert messages[0] == messages[1]
+
+
+def test_a_pass_reads_nothing_back(no_host_reads):
+    trainer = a_trainer(no_host_reads)
+    x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
+    steps = trainer._steps(x, labels, 8, recorded=True)
+    assert isinstance(steps, RecordedSteps)
+    for _ in range(2):
+        steps.begin(np.arange(45)[::-1])
+        for batch in steps.batches:
+            steps.take(batch)
+
+
+def test_data_that_do_not_fit_are_fed(recording):
+    """From the host, in the order and with the results of data on the device."""
+    asked = []
+
+    def too_much(nbytes: int) -> bool:
+        asked.append(nbytes)
+        return False
+
+    fed, placed = (a_trainer(replace(recording, has_room=room)) for room in (too_much, recording.has_room))
+    for shuffle in (True, False):
+        assert_equal(run(fed, "auto", shuffle=shuffle), run(placed, "never", shuffle=shuffle))
+    assert asked == [X.nbytes + LABELS.nbytes] * 2
+
+
+class Hungry(pn.Layer):
+    """Needs memory for each example."""
+
+    most = 11
+
+    def __init__(self):
+        self.calls = pn.State(lambda rng: np.zeros(1))
+
+    def vjp(self, x, *, train=True):
+        self.calls.data[...] += 1.0
+        if x.shape[0] > self.most:
+            raise pn.OutOfMemory("strict", asked=x.shape[0] * 2**30, free=self.most * 2**30)
+        return x, lambda dy, **_: dy
+
+
+def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable():
+    net = pn.Sequential(pn.Linear(4, 3), Hungry())
+    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam(0.1), device="strict")
+    before = net.get_weights()["0.weight"]
+    message = "out of memory on strict: 40.00 GiB were asked for and 11.00 GiB are free; batch_size=10 fits"
+    with pytest.raises(pn.OutOfMemory) as caught:
+        trainer.fit(X, LABELS, batch_size=40, progress=False)
+    assert str(caught.value) == message
+    np.testing.assert_array_equal(net.get_weights()["0.weight"], before)
+    assert net.get_weights()["1.calls"] == [1.0]  # of the step that failed, and none of the trials
+    assert trainer.fit(X, LABELS, batch_size=10, epochs=20, progress=False)["loss"][-1] < 1.0
+
+
+def test_out_of_memory_whatever_the_batch_size(monkeypatch):
+    monkeypatch.setattr(Hungry, "most", 0)
+    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    with pytest.raises(pn.OutOfMemory, match=r"40.00 GiB were asked for and 0.00 GiB are free; take a smaller batch"):
+        trainer.fit(X, LABELS, batch_size=40, progress=False)
