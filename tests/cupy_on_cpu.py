@@ -194,7 +194,7 @@ class CuPy(ModuleType):
     """
     Stands for the module ``cupy``.
 
-    ``log`` notes what is done to streams and graphs. ``matmul`` refuses, as CuPy's does while a step is recorded.
+    ``notes`` says what was done to streams, graphs and memory. ``matmul`` refuses, as CuPy's does while a step is recorded.
     """
 
     __version__ = "14.2.0"
@@ -202,13 +202,12 @@ class CuPy(ModuleType):
 
     def __init__(self, memory: int = 2**30) -> None:
         super().__init__("cupy")
-        CuPy.current, self.log, self.streams = self, [], [SimpleNamespace(ptr=0)]
-        for name, value in vars(np).items():
-            if not name.startswith("_"):
-                plain = isinstance(value, (type, ModuleType)) or not callable(value)
-                setattr(self, name, value if plain else _ours(value))
-        names = {"abs": np.abs, "max": np.max, "min": np.min, "round": np.round}
-        vars(self).update({name: _ours(function) for name, function in names.items()})
+        functions = {name: value for name, value in vars(np).items() if not name.startswith(("_", "matmul"))}
+        functions |= {"abs": np.abs, "max": np.max, "min": np.min, "round": np.round}
+        for name, value in functions.items():
+            plain = isinstance(value, (type, ModuleType)) or not callable(value)
+            setattr(self, name, value if plain else _ours(value))
+        CuPy.current, self.notes, self.streams = self, [], [_Stream(ptr=0)]
         self.ndarray = Array
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
@@ -235,9 +234,9 @@ class CuPy(ModuleType):
 
     @contextmanager
     def using_allocator(self, allocator: Any) -> Iterator[None]:
-        self.log.append("allocator")
+        self.notes.append("allocator")
         yield
-        self.log.append("allocator before")
+        self.notes.append("allocator before")
 
     def matmul(self, a: Any, b: Any) -> Any:
         if a.size > 4:  # what loading a backend tries
@@ -322,7 +321,7 @@ class _MemoryPool:
         return SimpleNamespace(buffer=buffer, ptr=ctypes.addressof(buffer))
 
     def free_all_blocks(self) -> None:
-        CuPy.current.log.append("free")
+        CuPy.current.notes.append("free")
 
     def free_bytes(self) -> int:
         return 0
@@ -342,9 +341,9 @@ class _Event:
 
 
 class _Stream:
-    def __init__(self, non_blocking: bool):
-        assert non_blocking
-        self.ptr = id(self)
+    def __init__(self, non_blocking: bool = False, ptr: int | None = None):
+        assert non_blocking or ptr == 0
+        self.ptr = id(self) if ptr is None else ptr
 
     def __enter__(self) -> None:
         CuPy.current.streams.append(self)
@@ -353,11 +352,11 @@ class _Stream:
         CuPy.current.streams.pop()
 
     def begin_capture(self) -> None:
-        CuPy.current.log.append("begin")
+        CuPy.current.notes.append("begin")
 
     def end_capture(self) -> Any:
-        CuPy.current.log.append("end")
-        return SimpleNamespace(launch=lambda: CuPy.current.log.append("launch"))
+        CuPy.current.notes.append("end")
+        return SimpleNamespace(launch=lambda: CuPy.current.notes.append("launch"))
 
     def wait_event(self, event: _Event) -> None:
         pass

@@ -48,17 +48,17 @@ def sources() -> dict[str, str]:
     """All there are, by name."""
     cupy = CuPy()
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends import cupy_conv, cupy_kernels, cupy_pooling
-        from portanet.backends.cupy_source import Source
+        from portanet.backends.cupy import conv, kernels, pooling
+        from portanet.backends.cupy.source import Source
 
-        modules = cupy_kernels, cupy_conv, cupy_pooling
+        modules = kernels, conv, pooling
         return {name: value.code for m in modules for name, value in vars(m).items() if isinstance(value, Source)}
 
 
 def window_macros() -> dict[str, int]:
     cupy = CuPy()
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy_windows import macros
+        from portanet.backends.cupy.windows import macros
 
         return macros(WINDOW, channels=3)
 

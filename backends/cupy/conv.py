@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import cupy
 
 from portanet import kernels
-from portanet.backends.cupy_blas import multiply
-from portanet.backends.cupy_source import Source, contiguous
-from portanet.backends.cupy_windows import AXES, INDICES, macros
+from portanet.backends.cupy.blas import multiply
+from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.cupy.windows import AXES, INDICES, macros
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 

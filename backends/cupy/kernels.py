@@ -4,7 +4,7 @@ from typing import Any
 
 import cupy
 
-from portanet.backends.cupy_source import TYPES, Source, contiguous
+from portanet.backends.cupy.source import TYPES, Source, contiguous
 from portanet.typing import Array
 
 ELEMENTWISE = Source("""

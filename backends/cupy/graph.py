@@ -7,7 +7,7 @@ from typing import Any
 
 import cupy
 
-from portanet.backends.cupy_blas import forget_handle, handle
+from portanet.backends.cupy.blas import forget_handle, handle
 
 
 def capture(step: Callable[[], Any]) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from portanet.backends.cupy_source import check_device, contiguous
+from portanet.backends.cupy.source import check_device, contiguous
 from portanet.backends.precision import float32_matmul
 from portanet.typing import Array
 

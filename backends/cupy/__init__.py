@@ -25,7 +25,7 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     _compute(cupy, index)
     # Imported here: they build on cupy, which may be absent.
-    from portanet.backends import cupy_blas, cupy_conv, cupy_graph, cupy_kernels, cupy_memory, cupy_pooling
+    from portanet.backends.cupy import blas, conv, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
@@ -34,8 +34,8 @@ def load(ordinal: str | None = None) -> Backend:
             arrays = [standard.concat(arrays[i : i + 8], axis=axis) for i in range(0, len(arrays), 8)]
         return standard.concat(arrays, axis=axis)
 
-    xp = ModuleType("portanet.backends.cupy_xp")
-    vars(xp).update(vars(standard), matmul=cupy_blas.matmul, concat=concat)
+    xp = ModuleType("portanet.backends.cupy.xp")
+    vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat)
     properties = cupy.cuda.runtime.getDeviceProperties(index)
     version = cupy.cuda.runtime.runtimeGetVersion()
 
@@ -55,30 +55,30 @@ def load(ordinal: str | None = None) -> Backend:
             f"{properties['totalGlobalMem'] / 2**30:.0f} GiB, CUDA {version // 1000}.{version % 1000 // 10}"
         ),
         synchronize=device.synchronize,
-        activate=partial(cupy_memory.active, index),
-        capture=cupy_graph.capture,
-        has_room=partial(cupy_memory.has_room, index),
-        prefetch=cupy_memory.prefetch,
+        activate=partial(memory.active, index),
+        capture=graph.capture,
+        has_room=partial(memory.has_room, index),
+        prefetch=memory.prefetch,
         kernels={
             function.__name__: function
             for function in (
-                cupy_blas.matmul_into,
-                cupy_conv.conv,
-                cupy_conv.conv_input_gradient,
-                cupy_conv.conv_weight_gradient,
-                cupy_kernels.adam,
-                cupy_kernels.channel_sums,
-                cupy_kernels.erf,
-                cupy_kernels.label_cross_entropy,
-                cupy_kernels.log_softmax,
-                cupy_kernels.random_bits,
-                cupy_kernels.rmsprop,
-                cupy_kernels.sgd,
-                cupy_kernels.sigmoid,
-                cupy_pooling.max_pool,
-                cupy_pooling.max_pool_gradient,
-                cupy_pooling.sum_pool,
-                cupy_pooling.sum_pool_gradient,
+                blas.matmul_into,
+                conv.conv,
+                conv.conv_input_gradient,
+                conv.conv_weight_gradient,
+                kernels.adam,
+                kernels.channel_sums,
+                kernels.erf,
+                kernels.label_cross_entropy,
+                kernels.log_softmax,
+                kernels.random_bits,
+                kernels.rmsprop,
+                kernels.sgd,
+                kernels.sigmoid,
+                pooling.max_pool,
+                pooling.max_pool_gradient,
+                pooling.sum_pool,
+                pooling.sum_pool_gradient,
             )
         },
     )
