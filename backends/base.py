@@ -31,7 +31,7 @@ class BackendUnavailable(RuntimeError):
 
 class OutOfMemory(MemoryError):
     """
-    The device has too little memory; the network is as it was after the last whole step, and can be used.
+    The device has too little memory; the weights are those of the last whole step, and the network can be used.
 
     Parameters
     ----------

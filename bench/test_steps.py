@@ -7,6 +7,7 @@ import pytest
 
 import portanet as pn
 from bench.networks import NETWORKS, Network, dense
+from bench.recorded import training_step
 
 pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3)
 
@@ -17,7 +18,7 @@ def step(network: Network, device: str) -> Callable[[], Any]:
     trainer = pn.Trainer(network.build(), network.loss(), network.optimizer(), device=device)
     examples = recipe.examples(network.batch_size)
     x, target = trainer.net.asarray(examples), trainer.net.asarray(recipe.targets(examples))
-    return lambda: trainer.step(x, target)
+    return training_step(trainer, x, target)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -42,7 +42,8 @@ class Steps:
     --------
     >>> x, numbers = np.asarray([1.0, 2.0, 4.0]), np.zeros((2, 1))
     >>> batches = [slice(0, 2), slice(2, 3)]
-    >>> steps = Steps(lambda x, target: [np.sum(x * target)], (x, x), batches, numbers, get_backend("cpu"))
+    >>> cpu = portanet.get_backend("cpu")
+    >>> steps = Steps(lambda x, target: [np.sum(x * target)], (x, x), batches, numbers, cpu)
     >>> steps.begin(order=np.asarray([2, 1, 0]))
     >>> for batch in batches:
     ...     steps.take(batch)

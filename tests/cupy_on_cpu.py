@@ -141,10 +141,10 @@ def _folder() -> Path:
 
 
 @cache
-def compiled(code: str, options: tuple[str, ...] = ()) -> str:
+def compiled(code: str) -> str:
     """Path of the library that g++ makes of a source."""
     path = _folder() / f"{len(list(_folder().iterdir()))}.so"
-    command = [COMPILER, "-std=c++14", "-O1", "-w", "-shared", "-fPIC", *options, "-xc++", "-", "-o", str(path)]
+    command = [COMPILER, "-std=c++14", "-O1", "-w", "-shared", "-fPIC", "-xc++", "-", "-o", str(path)]
     subprocess.run(command, input=code, text=True, check=True)
     return str(path)
 
@@ -194,7 +194,8 @@ class CuPy(ModuleType):
     """
     Stands for the module ``cupy``.
 
-    ``notes`` says what was done to streams, graphs and memory. ``matmul`` refuses, as CuPy's does while a step is recorded.
+    ``notes`` says what was done to streams, graphs and memory. ``matmul`` refuses, as CuPy's does while a step is
+    recorded.
     """
 
     __version__ = "14.2.0"
@@ -361,16 +362,19 @@ class _Stream:
     def wait_event(self, event: _Event) -> None:
         pass
 
+    def synchronize(self) -> None:
+        pass
+
 
 class _RawKernel:
-    def __init__(self, code: str, name: str, options: tuple[str, ...]):
-        self.code, self.name, self.options = code, name, options
+    def __init__(self, code: str, name: str):
+        self.code, self.name = code, name
         names = re.findall(r"^KERNEL (\w+)\(", code, re.MULTILINE)
         self.entries = "\n".join(f"ENTRY({each})" for each in names)
 
     def __call__(self, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
-        fibers = f"-DFIBERS={int('__shfl' in self.code)}"
-        library = ctypes.CDLL(compiled(CUDA + self.code + self.entries, (*self.options, fibers)))
+        fibers = f"#define FIBERS {int('__shfl' in self.code)}\n"
+        library = ctypes.CDLL(compiled(fibers + CUDA + self.code + self.entries))
         values, kinds = [], ""
         for argument in arguments:
             if isinstance(argument, Array):

@@ -39,7 +39,8 @@ def matmul(a: Array, b: Array) -> Array:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul needs as many columns as rows, got {a.shape} and {b.shape}")
     if a.ndim > 2 and b.ndim == 2:
-        return matmul(contiguous(a).reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+        rows = contiguous(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
+        return matmul(rows, b).reshape(*a.shape[:-1], b.shape[-1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = cupy.empty((*batch, a.shape[-2], b.shape[-1]), dtype=a.dtype)
     multiply(out, *(x if x.shape[:-2] == batch else cupy.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)))
@@ -77,6 +78,8 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     name, (m, n), k = out.dtype.name, out.shape[-2:], a.shape[-1]
     zero, one = _FACTORS[name]
     left, right, target = _operand(a), _operand(b), _operand(out)
+    if max(m, n, k, left.row, right.row) >= 2**31:
+        raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: take parts")
     compute = _COMPUTE_TF32 if name == "float32" and float32_matmul() == "tf32" else _COMPUTE[name]
 
     # cuBLAS counts along columns: what it takes for the matrices are their transposes, and (AB)ᵀ = BᵀAᵀ.
@@ -121,7 +124,7 @@ class Handle:
     """What cuBLAS keeps for one stream: its own handle, and a workspace that no other stream writes to."""
 
     def __init__(self) -> None:
-        self.address = ctypes.c_void_p()
+        self.address, self.device = ctypes.c_void_p(), cupy.cuda.Device()
         self.workspace = cupy.cuda.MemoryPool().malloc(WORKSPACE)  # of its own pool: it is never given to anything else
         cublas, stream = _library(), cupy.cuda.get_current_stream().ptr
         _check(cublas.cublasCreate_v2(ctypes.byref(self.address)), "cublasCreate")
@@ -131,7 +134,8 @@ class Handle:
 
     def __del__(self) -> None:
         if self.address and not sys.is_finalizing():
-            _library().cublasDestroy_v2(self.address)
+            with self.device:
+                _library().cublasDestroy_v2(self.address)
 
 
 class _Handles(threading.local):

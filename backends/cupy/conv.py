@@ -12,7 +12,7 @@ import cupy
 from portanet import kernels
 from portanet.backends.cupy.blas import multiply
 from portanet.backends.cupy.source import Source, contiguous
-from portanet.backends.cupy.windows import AXES, INDICES, macros
+from portanet.backends.cupy.windows import INDICES, fits, macros
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
@@ -53,7 +53,7 @@ KERNEL sum_columns(INDEX n, const T* columns, T* dx) {
 
 def conv(x: Array, w: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.conv`."""
-    if window.n_axes > AXES:
+    if not fits(window, x, w):
         return kernels.conv.portable(x, w, window)
     x, n_out = contiguous(x), w.shape[-1]
     y = cupy.empty((x.shape[0], *window.places, n_out), dtype=x.dtype)
@@ -64,7 +64,7 @@ def conv(x: Array, w: Array, window: Window) -> Array:
 
 def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
-    if window.n_axes > AXES:
+    if not fits(window, x, dy):
         return kernels.conv_weight_gradient.portable(x, dy, window)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
     dw = cupy.zeros((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
@@ -75,7 +75,7 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
 
 def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.conv_input_gradient`."""
-    if window.n_axes > AXES:
+    if not fits(window, dy, w):
         return kernels.conv_input_gradient.portable(dy, w, window)
     dy, (n_in, n_out) = contiguous(dy), w.shape[-2:]
     dx = cupy.empty((dy.shape[0], *window.space, n_in), dtype=dy.dtype)

@@ -14,7 +14,8 @@ def capture(step: Callable[[], Any]) -> Callable[[], None]:
     """
     Record what a step launches on the current device, and return what launches it all.
 
-    What it allocates comes from a pool that lives as long as the graph: nothing else is ever given these addresses.
+    What it allocates comes from a pool that lives as long as the graph, as does the step with the arrays that it holds:
+    nothing else is ever given these addresses.
     The step should have run before, so that its kernels are compiled.
     """
     pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
@@ -27,7 +28,7 @@ def capture(step: Callable[[], Any]) -> Callable[[], None]:
         finally:
             forget_handle()
 
-    def replay(_alive: Any = (pool, cublas)) -> None:
+    def replay(_alive: Any = (pool, cublas, step)) -> None:
         graph.launch()  # on the stream that is current then, in order with what runs between steps
 
     return replay

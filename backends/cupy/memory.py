@@ -44,14 +44,17 @@ def prefetch(batches: Iterable[Batch]) -> Iterator[tuple[Array, ...]]:
     """Copy a batch on a stream of its own while the one before is at work; see :meth:`Backend.feed`."""
     copying, ready = cupy.cuda.Stream(non_blocking=True), None
     slots = _Slot(), _Slot()
-    for i, batch in enumerate(batches):
-        slot = slots[i % 2]
-        slot.fill(batch, copying)
+    try:
+        for i, batch in enumerate(batches):
+            slot = slots[i % 2]
+            slot.fill(batch, copying)
+            if ready:
+                yield from ready.lend()
+            ready = slot
         if ready:
             yield from ready.lend()
-        ready = slot
-    if ready:
-        yield from ready.lend()
+    finally:
+        copying.synchronize()  # where the rest is not wanted, a copy may still write to memory that is given back here
 
 
 class _Slot:

@@ -4,7 +4,7 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.source import Source, contiguous
-from portanet.backends.cupy.windows import AXES, INDICES, macros
+from portanet.backends.cupy.windows import INDICES, fits, macros
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
@@ -75,28 +75,28 @@ KERNEL sum_pool_gradient(INDEX n, const T* dy, T* dx) {
 
 def max_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool`."""
-    if window.n_axes > AXES:
+    if not fits(window, x):
         return kernels.max_pool.portable(x, window)
     return _gather("max_pool", window.places, window, x)
 
 
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool_gradient`."""
-    if window.n_axes > AXES:
+    if not fits(window, dy, x, y):
         return kernels.max_pool_gradient.portable(dy, x, y, window)
     return _gather("max_pool_gradient", window.space, window, dy, x, y)
 
 
 def sum_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool`."""
-    if window.n_axes > AXES:
+    if not fits(window, x):
         return kernels.sum_pool.portable(x, window)
     return _gather("sum_pool", window.places, window, x)
 
 
 def sum_pool_gradient(dy: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
-    if window.n_axes > AXES:
+    if not fits(window, dy):
         return kernels.sum_pool_gradient.portable(dy, window)
     return _gather("sum_pool_gradient", window.space, window, dy)
 

@@ -2,7 +2,8 @@
 CUDA sources: compiled for the types and numbers that a kernel is used with, once each, and launched.
 
 Kernels take one index a thread. Types and the numbers of a window are macros: the compiler then divides by constants,
-which costs a tenth of a division, and unrolls loops. CuPy keeps what was compiled in memory and on disk.
+which costs a tenth of a division, and unrolls loops. They are defined in the source, not by options: the compiler's own
+header comes after the options, and has a T of its own. CuPy keeps what was compiled in memory and on disk.
 """
 
 from functools import cache
@@ -50,7 +51,11 @@ class Source:
     """
 
     def __init__(self, code: str):
-        self.code = PREAMBLE + code
+        self.code = code
+
+    def text(self, macros: dict[str, int | str]) -> str:
+        """Give what the compiler reads."""
+        return "".join(f"#define {name} {value}\n" for name, value in macros.items()) + PREAMBLE + self.code
 
     def launch(self, name: str, n: int, dtype: Any, *arguments: Any, **constants: int | str) -> None:
         """
@@ -71,11 +76,15 @@ class Source:
         """
         if not n:
             return
-        check_device(*(a for a in arguments if isinstance(a, cupy.ndarray)))
+        arrays = [a for a in arguments if isinstance(a, cupy.ndarray)]
+        check_device(*arrays)
+        if any(a.dtype.kind == "f" and a.dtype != dtype for a in arrays):
+            kinds = ", ".join(str(a.dtype) for a in arrays)
+            raise TypeError(f"{name} needs floats of one dtype, got {kinds}: net.asarray(...) gives the network's")
         largest = max(n, *(a.size if isinstance(a, cupy.ndarray) else a for a in arguments))
         index = np.int32 if largest <= LAST else np.int64
         macros = {"T": TYPES[dtype.name], "INDEX": TYPES[index.__name__], **constants}
-        kernel = _kernel(self.code, name, tuple(f"-D{macro}={value}" for macro, value in macros.items()))
+        kernel = _kernel(self, name, tuple(macros.items()))
         scalars = {int: index, float: dtype.type}
         kernel((-(-n // BLOCK),), (BLOCK,), (index(n), *(scalars.get(type(a), _same)(a) for a in arguments)))
 
@@ -97,8 +106,8 @@ def contiguous(array: Any) -> Any:
 
 
 @cache
-def _kernel(code: str, name: str, options: tuple[str, ...]) -> Any:
-    return cupy.RawKernel(code, name, options)
+def _kernel(source: Source, name: str, macros: tuple[tuple[str, int | str], ...]) -> Any:
+    return cupy.RawKernel(source.text(dict(macros)), name)
 
 
 def _same(argument: Any) -> Any:

@@ -1,6 +1,7 @@
 """What kernels that slide a window share: its numbers as macros, for up to three axes of space."""
 
 from portanet.kernels.windows import Window
+from portanet.typing import Array
 
 AXES = 3
 
@@ -32,6 +33,12 @@ INDICES = """
 #define CELLS1 for (int k1 = 0; k1 < SIZE1; ++k1)
 #define CELLS2 for (int k2 = 0; k2 < SIZE2; ++k2)
 """
+
+
+def fits(window: Window, *arrays: Array) -> bool:
+    """Whether the kernels are for these; the portable forms are for the rest."""
+    kinds = {array.dtype.name for array in arrays}
+    return window.n_axes <= AXES and len(kinds) == 1 and kinds <= {"float32", "float64"}
 
 
 def macros(window: Window, channels: int) -> dict[str, int]:

@@ -1,9 +1,10 @@
-"""PortaNet itself, through its public interface."""
+"""PortaNet itself, through its public interface, its steps recorded where the device can."""
 
 from collections.abc import Callable
 from typing import Any
 
 from bench.recipe import Config, Recipe
+from bench.recorded import training_step
 from portanet import Sequential, Trainer
 from portanet.config import from_json
 
@@ -13,10 +14,10 @@ def step(recipe: Recipe, device: str) -> Callable[[], Any]:
     trainer = Trainer(_net(recipe), _make(recipe.loss), _make(recipe.optimizer), device=device)
     examples = recipe.examples(recipe.batch_size)
     x, target = trainer.net.asarray(examples), trainer.net.asarray(recipe.targets(examples))
-    synchronize = trainer.backend.synchronize
+    take, synchronize = training_step(trainer, x, target), trainer.backend.synchronize
 
     def run() -> Any:
-        loss = trainer.step(x, target)
+        loss = take()
         synchronize()
         return loss
 

@@ -4,6 +4,7 @@ import ctypes
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import pytest
@@ -25,15 +26,12 @@ def nvrtc() -> ctypes.CDLL | None:
     return None
 
 
-def compile_for(architecture: str, code: str, macros: dict[str, object]) -> tuple[int, str]:
+def compile_for(architecture: str, code: str) -> tuple[int, str]:
     """Size of the machine code, and what the compiler had to say."""
     library, program = nvrtc(), ctypes.c_void_p()
-    defined = (f"-D{name}={value}".encode() for name, value in macros.items())
-    options = [f"-arch={architecture}".encode(), b"-std=c++17", *defined]
+    options = [f"-arch={architecture}".encode(), b"-std=c++17"]
     assert not library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
-    failed = library.nvrtcCompileProgram(
-        program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
-    )
+    failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
     library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
@@ -44,7 +42,7 @@ def compile_for(architecture: str, code: str, macros: dict[str, object]) -> tupl
     return 0 if failed else size.value, log.value.decode()
 
 
-def sources() -> dict[str, str]:
+def sources() -> dict[str, Any]:
     """All there are, by name."""
     cupy = CuPy()
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
@@ -52,7 +50,7 @@ def sources() -> dict[str, str]:
         from portanet.backends.cupy.source import Source
 
         modules = kernels, conv, pooling
-        return {name: value.code for m in modules for name, value in vars(m).items() if isinstance(value, Source)}
+        return {name: value for m in modules for name, value in vars(m).items() if isinstance(value, Source)}
 
 
 def window_macros() -> dict[str, int]:
@@ -76,15 +74,14 @@ def test_there_are_sources():
 @pytest.mark.parametrize("name", SOURCES)
 def test_it_compiles_without_a_word(name, types, architecture):
     macros = dict(zip(("T", "INDEX", "LABEL"), types, strict=True))
-    size, log = compile_for(architecture, SOURCES[name], {**macros, **window_macros()})
+    size, log = compile_for(architecture, SOURCES[name].text({**macros, **window_macros()}))
     assert not log
     assert size > 1000
 
 
 @pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
 def test_a_mistake_would_be_found():
-    size, log = compile_for(
-        "sm_90", SOURCES["UPDATES"].replace("grad[i]", "gard[i]", 1), {"T": "float", "INDEX": "int"}
-    )
+    code = SOURCES["UPDATES"].text({"T": "float", "INDEX": "int"})
+    size, log = compile_for("sm_90", code.replace("grad[i]", "gard[i]", 1))
     assert not size
     assert 'identifier "gard" is undefined' in log

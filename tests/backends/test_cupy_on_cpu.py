@@ -74,6 +74,7 @@ def matrices() -> list[tuple[np.ndarray, np.ndarray]]:
         (stack, np.stack([b, 2 * b])),
         (stack[:1], np.stack([b, 2 * b])),
         (a, np.stack([b, 2 * b])),
+        (stack[..., :0], b[:0]),
     ]
 
 
@@ -240,6 +241,13 @@ class TestCapture:
             cuda.capture(step)
         assert CuPy.current.notes[-2:] == ["end", "allocator before"] or CuPy.current.notes[-1] == "end"
         assert len(CuPy.current.streams) == 1
+
+
+def test_floats_of_two_kinds_are_refused(cuda):
+    """A kernel would take the ones for the others."""
+    flat = [cuda.asarray(np.ones(3, dtype)) for dtype in ("float32", "float64")]
+    with pytest.raises(TypeError, match="sgd needs floats of one dtype, got float32, float64, float32"):
+        cuda.kernels["sgd"](flat[0], flat[1], None, cuda.asarray(np.float32(0.1)), 0.0, False)
 
 
 def test_arrays_of_another_device_are_refused(cuda, monkeypatch):

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-NAMES = ("compare", "machine", "recipe", "results", "text", "peers.race", "peers.ratios")
+NAMES = ("compare", "machine", "recipe", "recorded", "results", "text", "peers.race", "peers.ratios")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,35 @@
+"""A training step as ``fit`` takes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from portanet import Trainer
+from portanet.steps import WARM_UP
+
+
+def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
+    """
+    A function that takes the step for one batch and gives its loss: replayed where the device can record it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import portanet as pn
+    >>> x = np.ones((4, 2), "float32")
+    >>> step = training_step(pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(lr=0.1)), x, x[:, :1])
+    >>> bool(step() > step())
+    True
+    """
+    if trainer.backend.capture is None:
+        return lambda: trainer.step(x, target)
+    for _ in range(WARM_UP):
+        trainer.step(x, target)
+    losses: list[Any] = []  # holds the array that every replay writes to
+    with trainer.backend.activate():
+        replay = trainer.backend.capture(lambda: losses.append(trainer.step(x, target)))
+
+    def step() -> Any:
+        replay()
+        return losses[0]
+
+    return step
