@@ -7,7 +7,7 @@ the host, and come batch by batch: :class:`FedSteps`.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -64,14 +64,18 @@ class Steps:
 
     def take(self, batch: slice) -> None:
         """Take the next step."""
+        numbers, taken = self.numbers, self.taken
         for i, number in enumerate(self.step(*self.bring(batch))):
-            self.numbers[self.taken, i] = number
+            numbers[taken, i] = number
         self.taken += 1
 
-    def bring(self, batch: slice) -> Iterator[Array]:
+    def bring(self, batch: slice) -> tuple[Array, Array]:
         """Give inputs and targets of a batch."""
-        take, order = self.backend.xp.take, self.order
-        return (a[batch, ...] if order is None else take(a, order[batch], axis=0) for a in self.data)
+        x, target = self.data
+        if self.order is None:
+            return x[batch, ...], target[batch, ...]
+        take, rows = self.backend.xp.take, self.order[batch]
+        return take(x, rows, axis=0), take(target, rows, axis=0)
 
 
 class FedSteps(Steps):
@@ -85,8 +89,9 @@ class FedSteps(Steps):
             tuple(a[here].astype(dtype if a.dtype.kind == "f" else a.dtype) for a in self.data) for here in rows
         )
 
-    def bring(self, batch: slice) -> Iterator[Array]:
-        return iter(next(self.fed))
+    def bring(self, batch: slice) -> tuple[Array, Array]:
+        x, target = next(self.fed)
+        return x, target
 
 
 class RecordedSteps(Steps):

@@ -198,6 +198,14 @@ class Trainer:
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         OutOfMemory
             If a step needs more memory than the device has; it says with which batch size one went through.
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1))
+        >>> x, target = np.ones((8, 2)), np.ones((8, 1))
+        >>> history = trainer.fit(x, target, epochs=3, progress=False, capture="never")  # to look at each in a debugger
+        >>> history["loss"][-1] < history["loss"][0]
+        True
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         self._check_buffer()
@@ -332,8 +340,10 @@ class Trainer:
 
     def _measured_step(self, x: Array, target: Array) -> list[Array]:
         value, prediction = self._step(x, target)
-        metrics = (metric(prediction, target) for metric in self.metrics.values())
-        return [value, *(self.backend.xp.astype(number, value.dtype, copy=False) for number in metrics)]
+        astype, numbers = self._buffer.xp.astype, [value]
+        for metric in self.metrics.values():
+            numbers.append(astype(metric(prediction, target), value.dtype, copy=False))
+        return numbers
 
     def _scores(self, x: Array, target: Array, batch_size: int = 1000) -> dict[str, float]:
         prediction = self.net.predict(x, batch_size=batch_size)

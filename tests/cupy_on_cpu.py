@@ -363,7 +363,7 @@ class _Stream:
         pass
 
     def synchronize(self) -> None:
-        pass
+        CuPy.current.notes.append("synchronize")
 
 
 class _RawKernel:

@@ -202,6 +202,14 @@ def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
     assert losses[0] == losses[1]
 
 
+def test_a_pass_that_ends_early_waits_for_the_copy_under_way(cuda):
+    fed = cuda.feed((np.full((2, 3), i),) for i in range(4))
+    np.testing.assert_array_equal(cuda.to_numpy(next(fed)[0]), np.zeros((2, 3)))
+    assert CuPy.current.notes == []
+    fed.close()
+    assert CuPy.current.notes == ["synchronize"]
+
+
 def test_out_of_memory_says_how_much(cuda):
     with pytest.raises(pn.OutOfMemory) as caught, cuda.activate():
         raise CuPy.current.OutOfMemoryError
