@@ -1,6 +1,7 @@
 """What the commands of ``python -m bench`` share."""
 
 import argparse
+import os
 import sys
 from collections.abc import Collection, Iterable
 
@@ -40,12 +41,30 @@ def seconds(text: str) -> float:
     return value
 
 
+def reason(error: OSError) -> str:
+    """Say why the system refused."""
+    return error.strerror or str(error)
+
+
+def show(*lines: str) -> None:
+    """Print on stdout, at once."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more when it ends
+        if isinstance(error, BrokenPipeError):  # of `| head` for instance, which has read enough
+            raise SystemExit(FAILED) from error
+        raise Refused(f"cannot write to the standard output: {reason(error)}", FAILED) from error
+
+
 def complain(message: str) -> None:
     """Say on stderr what is wrong."""
     print(f"bench: {message}", file=sys.stderr)
 
 
-def progress(message: str) -> None:
-    """Say on a terminal what is going on, in one line that the next one replaces."""
+def progress(message: str, *, milestone: bool = False) -> None:
+    """Say what is going on: on a terminal in one line that the next one replaces, in a log the milestones only."""
     if sys.stderr.isatty():
         print(f"\r{message}\033[K", end="", file=sys.stderr, flush=True)
+    elif milestone:
+        print(message, file=sys.stderr, flush=True)

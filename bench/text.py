@@ -23,6 +23,35 @@ def mebibytes(n: float) -> str:
     return f"{digits(n / 2**20)} MiB"
 
 
+def factor(value: float) -> str:
+    """Write how many times as much one is as another."""
+    return f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """
+    Write a share.
+
+    Examples
+    --------
+    >>> percent(0.604)
+    '60 %'
+    """
+    return f"{100 * value:.0f} %"
+
+
+def counted(n: int, thing: str) -> str:
+    """
+    Write how many of a thing there are.
+
+    Examples
+    --------
+    >>> counted(1, "round"), counted(9, "round")
+    ('1 round', '9 rounds')
+    """
+    return f"{n} {thing}{'s' * (n != 1)}"
+
+
 def digits(value: float) -> str:
     """Write a number with three digits at least."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
