@@ -62,9 +62,10 @@ def complain(message: str) -> None:
     print(f"bench: {message}", file=sys.stderr)
 
 
-def progress(message: str, *, milestone: bool = False) -> None:
+def progress(*message: str, milestone: bool = False) -> None:
     """Say what is going on: on a terminal in one line that the next one replaces, in a log the milestones only."""
+    said = ": ".join(message)
     if sys.stderr.isatty():
-        print(f"\r{message}\033[K", end="", file=sys.stderr, flush=True)
+        print(f"\r{said}\033[K", end="", file=sys.stderr, flush=True)
     elif milestone:
-        print(message, file=sys.stderr, flush=True)
+        print(said, file=sys.stderr, flush=True)

@@ -10,6 +10,8 @@ from bench.results import rounded
 from portanet import BackendUnavailable, get_backend
 
 DEVICES = ("cpu", "cuda")
+SECONDS = 0.3
+"""Of a case, unless --benchmark-max-time is given: pytest-benchmark's second is long for hundreds of cases."""
 devices_key: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
@@ -22,6 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("benchmark"):
         raise pytest.UsageError("bench needs pytest-benchmark: pip install -e '.[bench]'")
+    if not any(given.startswith("--benchmark-max-time") for given in config.invocation_params.args):
+        config.option.benchmark_max_time = SECONDS
     asked = config.getoption("--device")
     usable = config.stash[devices_key] = []
     for device in asked or DEVICES:

@@ -55,7 +55,8 @@ def cores() -> int:
 
 def threads() -> int:
     """How many threads BLAS was told to use, by default one a core."""
-    return int(os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or cores())
+    asked = (os.environ.get(f"{pool}_NUM_THREADS", "") for pool in ("OPENBLAS", "OMP"))
+    return next((int(number) for number in asked if number.isdecimal()), cores())
 
 
 def gpu() -> str:

@@ -6,13 +6,12 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-from bench import compare, results
-from bench.command import FAILED, Refused
+from bench import compare, files, results
+from bench.command import Refused, show
 from bench.networks import NETWORKS
 from bench.peers.contenders import OURS
 from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, mean, share, verdict
-from bench.text import duration, markdown, mebibytes
-from portanet.persistence import write_atomically
+from bench.text import counted, duration, factor, markdown, mebibytes, percent
 
 REPORT = Path(__file__).parent / "RESULTS.md"
 NOTES, PICTURE = "notes.md", "compare.png"
@@ -22,8 +21,10 @@ HEAD = """\
 
 Written by `python -m bench report` from the files in `bench/results`; nothing here is typed by hand but the notes.
 Ratios are PortaNet's time over the other's: below 1, PortaNet is the faster. Each is the median of ratios that were
-taken moments apart, with its quartiles. "Best" is the variant of PyTorch that leaves PortaNet the largest ratio. The
-floor is the time of the network's matrix products alone; a share of 60 % says that they would take 60 % of the step."""
+taken moments apart, with its quartiles. The times are medians over the same rounds, each side by itself, so that one
+over the other may differ from the ratio where the machine's speed changed between rounds. "Best" is the variant of
+PyTorch that leaves PortaNet the largest ratio. The floor is the time of the network's matrix products alone; a share of
+60 % says that they would take 60 % of the step."""
 
 
 def add_to(commands: Any) -> None:
@@ -41,20 +42,22 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the report."""
-    peers = [results.read(path, "peers") for path in sorted(options.results.glob("peers-*.json"))]
-    suites = [results.read(path, "suite") for path in sorted(options.results.glob("suite-*.json"))]
+    files.check_writable(options.out)
+    files.write(options.out, report(options.results, options.out).encode())
+    show(f"written: {options.out}")
+
+
+def report(folder: Path, out: Path) -> str:
+    """Make a report of a folder's results, with paths as seen from the file that it goes to."""
+    peers = [results.read(path, "peers") for path in sorted(folder.glob("peers-*.json"))]
+    suites = [results.read(path, "suite") for path in sorted(folder.glob("suite-*.json"))]
     if not peers and not suites:
-        raise Refused(f"there are no files of results in {options.results}: run python -m bench peers")
-    notes = options.results / NOTES
-    parts = [HEAD, *([notes.read_text(encoding="utf-8").strip()] if notes.exists() else [])]
+        raise Refused(f"there are no files of results in {folder}: run python -m bench peers")
+    notes, picture = folder / NOTES, folder / PICTURE
+    parts = [HEAD, *([files.read_text(notes).strip()] if notes.exists() else [])]
     parts += [part for file in peers for part in peers_parts(file)]
-    picture = options.results / PICTURE
-    parts += suite_parts(suites, relpath(picture, options.out.parent) if picture.exists() else "") if suites else []
-    try:
-        write_atomically(options.out, ("\n\n".join(parts) + "\n").encode())
-    except OSError as error:
-        raise Refused(f"cannot write {options.out}: {error.strerror}", FAILED) from error
-    print(f"written: {options.out}")
+    parts += suite_parts(suites, relpath(picture, out.parent) if picture.exists() else "") if suites else []
+    return "\n\n".join(parts) + "\n"
 
 
 def peers_parts(file: Mapping[str, Any]) -> list[str]:
@@ -70,7 +73,7 @@ def peers_parts(file: Mapping[str, Any]) -> list[str]:
     }
     return [
         f"## Beside other libraries: {file['machine']['gpu'] or file['machine']['cpu']}",
-        f"{measured_on(file)} {file['rounds']} rounds of {file['seconds']:g} s.",
+        f"{measured_on(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
         *(f"### {title}\n\n{section}" for title, section in sections.items() if section),
     ]
 
@@ -86,26 +89,37 @@ def measured_on(file: Mapping[str, Any]) -> str:
     )
 
 
+def unfinished(file: Mapping[str, Any]) -> str:
+    """Say which networks an interrupted run did not come to."""
+    lacking = [id for id in file.get("asked", ()) if id not in file["networks"]]
+    return f" The run ended before it came to {', '.join(lacking)}." if lacking else ""
+
+
 def steps(networks: Mapping[str, Any]) -> str:
-    """Table of training steps, and how many goals are met."""
-    rows, ratios, met = [], {}, 0
+    """Table of training steps, how many goals are met, and where PortaNet is the slower."""
+    rows, ratios, met, slower = [], {}, 0, []
     for id, result in networks.items():
         times = result["tasks"].get("step", {})
         name, ratio, goal = best(times), best_ratio(times), _goal(id)
         if name is None or ratio is None:
             continue
-        shares = [percent(share(times, who)) for who in (OURS, name)]
+        shares = [share_of(times, who) for who in (OURS, name)]
         rows.append([id, *pair(times, name), name, *judged(ratio, goal), quartiles(times[name]), *shares])
         if goal is not None:
             ratios[id] = ratio
             met += ratio <= goal
+        slower += [id] * (ratio > 1)
     if not rows:
         return ""
     rows.append(
         [MEAN, "", "", "", *judged(mean(ratios.values()), STEP_MEAN if _complete(ratios) else None), "", "", ""]
     )
     header = ["network", "PortaNet", "PyTorch", "best", "ratio", "at most", "goal", "quartiles", "floor / ours"]
-    return f"{met} of {len(ratios)} goals of single networks are met.\n\n{markdown([*header, 'floor / theirs'], rows)}"
+    summary = (
+        f"Goals of single networks that are met: {met} of {len(ratios)}. "
+        f"Networks for which PortaNet is the slower: {', '.join(slower) or 'none'}."
+    )
+    return f"{summary}\n\n{markdown([*header, 'floor / theirs'], rows)}"
 
 
 def inference(networks: Mapping[str, Any]) -> str:
@@ -116,7 +130,7 @@ def inference(networks: Mapping[str, Any]) -> str:
             name, ratio = best(times), best_ratio(times)
             if task == "step" or name is None or ratio is None:
                 continue
-            batch, floor = task.rpartition("-")[2], percent(share(times, OURS))
+            batch, floor = task.rpartition("-")[2], share_of(times, OURS)
             rows.append([id, batch, *pair(times, name), name, *judged(ratio, None), quartiles(times[name]), floor])
             if _goal(id) is not None:
                 ratios[id, batch] = ratio
@@ -190,18 +204,19 @@ def absent(networks: Mapping[str, Any]) -> str:
             for name, reason in reasons.items():
                 line = f"{name}: {reason}"
                 where[line] = where.get(line, 0) + 1
-    return "\n".join(f"- {line} ({times} times)" for line, times in where.items())
+    return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in where.items())
 
 
 def suite_parts(files: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
     """Write the chapter of files of kind "suite"."""
     medians = compare.gather(files)
     header, *rows = compare.rows(medians)
+    crossovers = compare.crossover_lines(medians)
     return [
         "## Pieces and networks by themselves",
         "Medians of `python -m pytest bench`.",
         *map(measured_on, files),
-        "\n".join(f"- {line}" for line in compare.crossover_lines(medians)),
+        *(["\n".join(f"- {line}" for line in crossovers)] if crossovers else []),
         *([f"![CPU and GPU]({picture})"] if picture else []),
         f"<details><summary>{len(rows)} cases</summary>\n\n{markdown(header, rows)}\n\n</details>",
     ]
@@ -214,17 +229,18 @@ def pair(times: Mapping[str, Any], name: str) -> list[str]:
 
 def judged(ratio: float | None, goal: float | None) -> list[str]:
     """Cells: ratio, goal, and whether it is met."""
-    return ["" if ratio is None else f"{ratio:.3f}", "" if goal is None else f"{goal:.2f}", verdict(ratio, goal)]
+    return ["" if ratio is None else factor(ratio), "" if goal is None else f"{goal:.2f}", verdict(ratio, goal)]
 
 
 def quartiles(row: Mapping[str, Any]) -> str:
     """Cell: between which numbers the middle half of the ratios is."""
-    return " to ".join(f"{value:.3f}" for value in row["quartiles"])
+    return " to ".join(map(factor, row["quartiles"]))
 
 
-def percent(value: float | None) -> str:
-    """Cell: a share."""
-    return "" if value is None else f"{value:.0%}"
+def share_of(times: Mapping[str, Any], name: str) -> str:
+    """Cell: which share of a contender's time the floor is."""
+    value = share(times, name)
+    return "" if value is None else percent(value)
 
 
 def _goal(id: str) -> float | None:

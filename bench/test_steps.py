@@ -9,7 +9,7 @@ import portanet as pn
 from bench.networks import NETWORKS, Network, dense
 from bench.recorded import training_step
 
-pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3)
+pytestmark = pytest.mark.benchmark(warmup=True)
 
 
 def step(network: Network, device: str) -> Callable[[], Any]:

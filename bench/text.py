@@ -18,6 +18,18 @@ def duration(seconds: float) -> str:
     return f"{digits(seconds / scale)} {unit}"
 
 
+def about(seconds: float) -> str:
+    """
+    Write a time that is guessed.
+
+    Examples
+    --------
+    >>> about(28.4), about(700)
+    ('about 28 s', 'about 12 min')
+    """
+    return f"about {seconds:.0f} s" if seconds < 60 else f"about {seconds / 60:.0f} min"
+
+
 def mebibytes(n: float) -> str:
     """Write a number of bytes in MiB."""
     return f"{digits(n / 2**20)} MiB"

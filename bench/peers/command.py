@@ -1,11 +1,15 @@
 """``python -m bench peers``."""
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from bench import results
-from bench.command import FAILED, Refused, check_known, complain, count, progress, seconds
+from bench.command import FAILED, INTERRUPTED, Refused, check_known, complain, count, progress, seconds, show
+from bench.files import check_writable
 from bench.machine import cores, file_name, measured_on
 from bench.networks import NETWORKS
 from bench.peers.contenders import CONTENDERS, OURS
@@ -13,6 +17,8 @@ from bench.peers.costs import all_costs
 from bench.peers.process import Failed
 from bench.peers.race import INFERENCE, STEP, Settings, run_network
 from bench.peers.table import of_costs, of_network
+from bench.results import rounded
+from bench.text import about, counted
 from portanet import BackendUnavailable
 
 BUSY = 0.3
@@ -28,7 +34,8 @@ def add_to(commands: Any) -> None:
         "the same number of threads. The figure is the median over the rounds of PortaNet's time over the other's. "
         "Without a selection, all contenders do all tasks for all networks that have a goal.",
         epilog="Such a complete run takes about half an hour, during which nothing else should run, and its results "
-        "go to bench/results. A selection is only printed, unless --out names a file.",
+        "go to bench/results, network by network, so that an interrupted run leaves what it has. A selection is only "
+        "printed, unless --out names a file. Fewer --rounds of fewer --seconds take less time and scatter more.",
     )
     parser.add_argument("--step", action="store_true", help="select training steps")
     parser.add_argument("--inference", action="store_true", help="select inference, at batch sizes 1 and 1000")
@@ -52,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     """Time networks beside other libraries."""
     check_known("network", options.networks, [*NETWORKS, "all"])
     check_known("contender", options.contenders, CONTENDERS)
+    if options.threads > cores():
+        raise Refused(f"--threads {options.threads} is too many: this process may use {counted(cores(), 'core')}")
     everything = not (options.step or options.inference or options.costs)
     tasks = [STEP] * (options.step or everything) + [*INFERENCE] * (options.inference or everything)
     able = [name for name, contender in CONTENDERS.items() if options.device in contender.devices]
@@ -60,29 +69,71 @@ def run(options: argparse.Namespace) -> None:
         measured = measured_on([options.device], options.threads)
     except BackendUnavailable as reason:
         raise Refused(f"--device cuda: {reason}", FAILED) from reason
+    complete = everything and not options.networks and not options.contenders
+    out = options.out or (results.FOLDER / file_name("peers", measured) if complete else None)
+    if out:
+        check_writable(out)
     if measured["load"] > BUSY:
         complain(f"the machine is busy (load {measured['load']}), so that times will scatter: let nothing else run")
 
     settings = Settings(options.device, options.threads, options.rounds, options.seconds, options.limit)
-    networks = {}
-    for network in (NETWORKS[id] for id in _selected(options.networks)) if tasks else ():
-        try:
-            networks[network.id] = run_network(network, names, tasks, settings, progress)
-        except Failed as reason:
-            raise Refused(f"{network.id} cannot be timed: {reason}", FAILED) from reason
-        progress("")
-        print(of_network(network, networks[network.id]), flush=True)
-    costs = all_costs(settings, progress) if options.costs or everything else {}
-    if costs:
-        progress("")
-        print(of_costs(costs))
-
-    complete = everything and not options.networks and not options.contenders
-    out = options.out or (results.FOLDER / file_name("peers", measured) if complete else None)
+    spent = {"rounds": options.rounds, "seconds": options.seconds}
+    record = Record(out, {**measured, **spent}, _selected(options.networks) if tasks else [])
+    try:
+        for id, ahead in record.to_do():
+            progress(ahead, id, milestone=True)
+            record.add("networks", {id: run_network(NETWORKS[id], names, tasks, settings, partial(progress, ahead))})
+            progress()
+            show(of_network(NETWORKS[id], record.file["networks"][id]))
+        if options.costs or everything:
+            record.add("costs", all_costs(settings, partial(progress, milestone=True)))
+            progress()
+            show(of_costs(record.file["costs"]))
+    except Failed as reason:
+        raise Refused(f"{id} cannot be timed: {reason}; {record.kept()}", FAILED) from reason
+    except KeyboardInterrupt:
+        progress()
+        raise Refused(f"interrupted; {record.kept()}", INTERRUPTED) from None
     if out:
-        spent = {"rounds": options.rounds, "seconds": options.seconds}
-        results.write(out, {"kind": "peers", **measured, **spent, "networks": networks, "costs": costs})
-        print(f"written: {out}")
+        show(f"written: {out}")
+
+
+class Record:
+    """
+    What a run has found, written anew after each network, so that an interruption does not lose it.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Where to.
+    measured : mapping
+        On what, and how.
+    asked : sequence of str
+        Networks to be timed.
+    """
+
+    def __init__(self, out: Path | None, measured: Mapping[str, Any], asked: Sequence[str]):
+        self.out, self.asked = out, asked
+        self.file: dict[str, Any] = {"kind": "peers", **measured, "asked": asked, "networks": {}, "costs": {}}
+
+    def to_do(self) -> Iterator[tuple[str, str]]:
+        """Give the networks one by one, each with how far the run is."""
+        begun = perf_counter()
+        for n, id in enumerate(self.asked):
+            left = (perf_counter() - begun) / n * (len(self.asked) - n) if n else None
+            yield id, f"network {n + 1} of {len(self.asked)}" + (f", {about(left)} left" if left else "")
+
+    def add(self, what: str, found: Mapping[str, Any]) -> None:
+        """Take up more networks or costs; what the terminal shows is rounded as in the file."""
+        self.file[what] |= rounded(found)
+        if self.out:
+            results.write(self.out, self.file)
+
+    def kept(self) -> str:
+        """Say what an interruption leaves."""
+        if not self.out or not self.file["networks"]:
+            return "nothing was written"
+        return f"{len(self.file['networks'])} of {counted(len(self.asked), 'network')} stand in {self.out}"
 
 
 def _others() -> str:

@@ -2,20 +2,22 @@
 
 import importlib.metadata
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CalledProcessError, check_output
 from time import perf_counter
 from typing import Any
 
 from packaging.requirements import Requirement
 
+from bench.command import complain
 from bench.networks import NETWORKS
+from bench.peers import Unfit
 from bench.peers.contenders import CONTENDERS
-from bench.peers.process import ROOT, Child, environment
+from bench.peers.process import ROOT, Child, Failed, environment
 from bench.peers.race import Settings
 
 DISTRIBUTIONS = {"portanet": "portanet", "torch": "torch", "sklearn": "scikit-learn", "jax": "jax"}
@@ -25,7 +27,7 @@ TIMED_IMPORT = "from time import perf_counter; begun = perf_counter(); import {}
 
 def all_costs(settings: Settings, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """
-    Measure each library that is installed.
+    Measure each library that is installed and works.
 
     Parameters
     ----------
@@ -43,7 +45,10 @@ def all_costs(settings: Settings, say: Callable[[str], None]) -> dict[str, dict[
     for library in DISTRIBUTIONS:
         if find_spec(library):
             say(f"costs of {library}")
-            measured[library] = costs(library, settings)
+            try:
+                measured[library] = costs(library, settings)
+            except (Unfit, Failed, CalledProcessError) as reason:
+                complain(f"costs of {library} cannot be measured: {reason}")
     return measured
 
 
@@ -71,7 +76,7 @@ def costs(library: str, settings: Settings) -> dict[str, Any]:
 def import_time(library: str, settings: Settings) -> float:
     """Seconds that ``import`` takes in a fresh interpreter."""
     command = [sys.executable, "-c", TIMED_IMPORT.format(library)]
-    return float(subprocess.check_output(command, cwd=ROOT, env=environment(settings.threads)))
+    return float(check_output(command, cwd=ROOT, env=environment(settings.threads)))
 
 
 def first_step(contender: str, settings: Settings) -> float:

@@ -11,6 +11,7 @@ from bench.peers import Unfit
 from bench.peers.contenders import OURS
 from bench.peers.process import Child, Failed
 from bench.peers.ratios import compare
+from bench.text import counted
 
 PAUSE = 0.05
 """Seconds between two contenders: the threads of OpenBLAS and OpenMP spin for some 20 ms after their last work."""
@@ -69,7 +70,7 @@ def run_network(
     -------
     dict
         ``"tasks"``: for each what :func:`bench.peers.ratios.compare` says. ``"memory"``: peak of each contender in
-        bytes, after the first task. ``"absent"``: for each task the contenders that took no part, and why.
+        bytes, after the training steps. ``"absent"``: for each task the contenders that took no part, and why.
 
     Raises
     ------
@@ -91,10 +92,10 @@ def run_network(
                     present[name] = child
                 except (Unfit, Failed) as reason:
                     _excuse(name, reason, absent)
-            say(f"{network.id}, {title}: {settings.rounds} rounds")
+            say(f"{network.id}, {title}: {counted(settings.rounds, 'round')}")
             blocks = take_turns(present, settings, absent)
             result["tasks"][title], result["absent"][title] = compare(blocks), absent
-            if task is tasks[0]:
+            if task == STEP:
                 result["memory"] = {name: children[name].ask(do="memory")["bytes"] for name in blocks}
     return result
 

@@ -62,8 +62,8 @@ def best(times: Times, library: str = "torch") -> str | None:
     >>> best({"torch-eager": {"ratio": 0.5}, "torch-fused": {"ratio": 0.6}, "portanet": {}})
     'torch-fused'
     """
-    theirs = [name for name in times if CONTENDERS[name].library == library and "ratio" in times[name]]
-    return max((name for name in theirs if name != FLOOR), key=lambda name: times[name]["ratio"], default=None)
+    theirs = [name for name in times if name in CONTENDERS and CONTENDERS[name].library == library]
+    return max(theirs, key=lambda name: times[name]["ratio"], default=None)
 
 
 def best_ratio(times: Times, library: str = "torch") -> float | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.networks import Network
 from bench.peers.ratios import best_ratio, share, verdict
-from bench.text import columns, duration, mebibytes
+from bench.text import columns, duration, factor, mebibytes, percent
 
 
 def of_network(network: Network, result: Mapping[str, Any]) -> str:
@@ -40,9 +40,9 @@ def _task(network: Network, task: str, result: Mapping[str, Any]) -> str:
             (
                 f"  {name}",
                 duration(row["seconds"]),
-                f"{row['ratio']:.3f}" if "ratio" in row else "",
-                "-".join(f"{value:.3f}" for value in row.get("quartiles", ())),
-                f"{floor:.0%}" if floor else "",
+                factor(row["ratio"]) if "ratio" in row else "",
+                " to ".join(map(factor, row.get("quartiles", ()))),
+                "" if floor is None else percent(floor),
                 mebibytes(memory[name]) if name in memory else "",
             )
         )
@@ -55,4 +55,4 @@ def _summary(times: Mapping[str, Any], goal: float | None) -> list[str]:
     if ratio is None:
         return []
     judged = f", at most {goal:.2f} is {verdict(ratio, goal)}" if goal else ""
-    return [f"  against the best of PyTorch: {ratio:.3f}{judged}"]
+    return [f"  against the best of PyTorch: {factor(ratio)}{judged}"]
