@@ -1,7 +1,7 @@
 """``python -m bench compare``: runs of ``python -m pytest bench`` side by side, CPU against GPU."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -57,11 +57,11 @@ def check_picture(medians: Medians, path: Path) -> None:
     files.check_writable(path)
 
 
-def gather(files: Iterable[Mapping[str, Any]]) -> Medians:
+def gather(suites: Iterable[Mapping[str, Any]]) -> Medians:
     """Take the medians out of files of kind "suite"."""
     medians: dict[Case, dict[str, float]] = {}
-    for file in files:
-        for entry in file["benchmarks"]:
+    for suite in suites:
+        for entry in suite["benchmarks"]:
             case = (entry["test"], *map(str, entry["params"].values()))
             medians.setdefault(case, {})[entry["device"]] = entry["median"]
     return medians
@@ -161,7 +161,8 @@ def figure(medians: Medians) -> Any:
     from matplotlib.figure import Figure
 
     networks, dense = network_steps(medians), dense_steps(medians)
-    panels = [(panel, data) for panel, data in ((_draw_networks, networks), (_draw_curves, dense)) if data]
+    pairs: list[tuple[Callable[[Any, Any], None], Any]] = [(_draw_networks, networks), (_draw_curves, dense)]
+    panels = [(panel, data) for panel, data in pairs if data]
     drawn = Figure(figsize=(6.5 * len(panels), max(4.5, 2.5 + 0.18 * len(networks))), layout="constrained")
     for axes, (panel, data) in zip(drawn.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         panel(axes, data)

@@ -1,5 +1,6 @@
 """Read and write files, with one sentence where that cannot be done."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -19,10 +20,10 @@ def read_text(path: Path) -> str:
 
 def check_writable(path: Path) -> None:
     """Refuse a place where no file can be written, before the work for it is done; nothing is left there."""
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        raise Refused(f"cannot write {path}: it is {'a folder' if target.is_dir() else 'no regular file'}", FAILED)
-    folder = next(parent for parent in target.parents if parent.exists())
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise Refused(f"cannot write {path}: it is {'a folder' if os.path.isdir(target) else 'no file'}", FAILED)
+    folder = next(parent for parent in Path(target).parents if os.path.exists(parent))
     try:
         with TemporaryFile(dir=folder):
             pass

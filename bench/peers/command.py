@@ -15,7 +15,7 @@ from bench.networks import NETWORKS
 from bench.peers.contenders import CONTENDERS, OURS
 from bench.peers.costs import all_costs
 from bench.peers.process import Failed
-from bench.peers.race import INFERENCE, STEP, Settings, run_network
+from bench.peers.race import INFERENCE, STEP, Settings, Task, run_network
 from bench.peers.table import of_costs, of_network
 from bench.results import rounded
 from bench.text import about, counted
@@ -80,22 +80,32 @@ def run(options: argparse.Namespace) -> None:
     spent = {"rounds": options.rounds, "seconds": options.seconds}
     record = Record(out, {**measured, **spent}, _selected(options.networks) if tasks else [])
     try:
-        for id, ahead in record.to_do():
-            progress(ahead, id, milestone=True)
-            record.add("networks", {id: run_network(NETWORKS[id], names, tasks, settings, partial(progress, ahead))})
-            progress()
-            show(of_network(NETWORKS[id], record.file["networks"][id]))
+        race(record, names, tasks, settings)
         if options.costs or everything:
             record.add("costs", all_costs(settings, partial(progress, milestone=True)))
             progress()
             show(of_costs(record.file["costs"]))
     except Failed as reason:
-        raise Refused(f"{id} cannot be timed: {reason}; {record.kept()}", FAILED) from reason
+        progress()
+        raise Refused(f"{reason}; {record.kept()}", FAILED) from reason
     except KeyboardInterrupt:
         progress()
         raise Refused(f"interrupted; {record.kept()}", INTERRUPTED) from None
     if out:
         show(f"written: {out}")
+
+
+def race(record: "Record", names: Sequence[str], tasks: Sequence[Task], settings: Settings) -> None:
+    """Time the networks that a record lacks, and show each as soon as it is finished."""
+    for id, ahead in record.to_do():
+        progress(ahead, id, milestone=True)
+        try:
+            result = run_network(NETWORKS[id], names, tasks, settings, partial(progress, ahead))
+        except Failed as reason:
+            raise Failed(f"{id} cannot be timed: {reason}") from reason
+        record.add("networks", {id: result})
+        progress()
+        show(of_network(NETWORKS[id], record.file["networks"][id]))
 
 
 class Record:

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
-from bench import compare
+from bench import command, compare, report, results
 from bench.__main__ import main
+from bench.machine import cores
+from bench.peers.command import Record
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cpu": "Some CPU", "cores": 2, "memory_gib": 8.0, "gpu": None, "system": "Linux x86_64"}
@@ -63,6 +66,11 @@ PEERS = {
 }
 
 
+def only(*devices):
+    """The suite of some devices."""
+    return {**SUITE, "benchmarks": [entry for entry in SUITE["benchmarks"] if entry["device"] in devices]}
+
+
 def written(path, content):
     path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
@@ -78,11 +86,11 @@ def refused(capsys, code, *arguments):
     return said.err
 
 
-def row(report, first):
+def row(text, first):
     """Cells of the first table row that begins with a cell."""
     return next(
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in report.splitlines()
+        for line in text.splitlines()
         if line.startswith(f"| {first} |")
     )
 
@@ -104,14 +112,49 @@ def test_peers_prints_and_writes_what_was_selected(tmp_path, capsys):
     assert main(["peers", "--step", *arguments, "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "000-toy, step" in shown
-    assert "% " in shown
-    results = json.loads(out.read_text())
-    times = results["networks"]["000-toy"]["tasks"]["step"]
+    assert " % " in shown
+    written = results.read(out, "peers")
+    times = written["networks"]["000-toy"]["tasks"]["step"]
     assert times.keys() == {"portanet", "floor"}
-    assert times["floor"]["ratio"] > 0
-    assert results["networks"]["000-toy"]["memory"]["portanet"] > 2**20
-    assert results["threads"] == 1
-    assert results["costs"] == {}
+    assert f"{times['floor']['ratio']:.3f}" in shown
+    assert written["networks"]["000-toy"]["memory"]["portanet"] > 2**20
+    assert written["threads"] == 1
+    assert written["asked"] == ["000-toy"]
+    assert written["costs"] == {}
+
+
+def test_an_interrupted_run_keeps_what_is_finished(tmp_path, capsys, monkeypatch):
+    def run_network(network, *_):
+        if network.id == "003-mlp":
+            raise KeyboardInterrupt
+        return PEERS["networks"]["003-mlp"]
+
+    monkeypatch.setattr("bench.peers.command.run_network", run_network)
+    out = tmp_path / "peers-some-cpu.json"
+    selected = ["peers", "--step", "--inference", "--networks", "003-logistic", "003-mlp", "--out", str(out)]
+    assert main(selected) == 130
+    assert f"interrupted; 1 of 2 networks stand in {out}\n" in capsys.readouterr().err
+    assert list(results.read(out, "peers")["networks"]) == ["003-logistic"]
+    assert main(["report", "--results", str(tmp_path), "--out", str(tmp_path / "RESULTS.md")]) == 0
+    assert "The run ended before it came to 003-mlp." in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert main(selected[:-2]) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+
+
+def test_progress_tells_the_time_left(monkeypatch):
+    clock = iter([0.0, 60.0, 200.0])
+    monkeypatch.setattr("bench.peers.command.perf_counter", lambda: next(clock))
+    assert list(Record(None, {}, ["a", "b", "c"]).to_do()) == [
+        ("a", "network 1 of 3"),
+        ("b", "network 2 of 3, about 2 min left"),
+        ("c", "network 3 of 3, about 2 min left"),
+    ]
+
+
+def test_a_log_gets_milestones_only(capsys):
+    command.progress("network 1 of 3", "000-toy", milestone=True)
+    command.progress("network 1 of 3", "floor prepares")
+    assert capsys.readouterr().err == "network 1 of 3: 000-toy\n"
 
 
 @pytest.mark.parametrize("command", [[], ["peers"], ["compare"], ["report"]], ids=" ".join)
@@ -138,6 +181,56 @@ def test_numbers_are_checked(capsys, option, value):
     assert f"got '{value}'" in capsys.readouterr().err
 
 
+def test_more_threads_than_cores_are_refused(capsys):
+    said = refused(capsys, 2, "peers", "--threads", str(cores() + 1))
+    assert f"--threads {cores() + 1} is too many: this process may use {cores()} core" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["peers", "--step", "--networks", "000-toy", "--out"],
+        ["compare", "suite-some-cpu.json", "--picture"],
+        ["report", "--results", ".", "--out"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_places_that_take_no_file_are_refused_before_the_work(tmp_path, capsys, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "suite-some-cpu.json", SUITE)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert "cannot write folder.png: it is a folder" in refused(capsys, 1, *arguments, "folder.png")
+    assert "takes no file (Not a directory)" in refused(capsys, 1, *arguments, "file/x.png")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
+def test_a_full_disk_is_answered_with_a_sentence(tmp_path):
+    suite = written(tmp_path / "suite.json", SUITE)
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "bench", "compare", suite]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "bench: cannot write to the standard output: No space left on device\n"
+
+
+def test_the_report_in_the_repository_is_that_of_the_results():
+    assert report.report(results.FOLDER, report.REPORT) == report.REPORT.read_text(encoding="utf-8")
+
+
+def test_the_readme_says_what_the_results_say():
+    found = report.REPORT.read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"takes {row(found, report.MEAN)[4]} of the time of PyTorch's best variant" in readme
+    slower = found.partition("PortaNet is the slower: ")[2].partition(".\n")[0].split(", ")
+    met = found.partition("single networks that are met: ")[2].partition(".")[0]
+    assert f"{met} for training steps" in readme
+    for id in slower:
+        assert f"{id} ({row(found, id)[4]})" in readme
+
+
 def test_report_judges_every_goal(tmp_path):
     written(tmp_path / "peers-some-cpu.json", PEERS)
     written(tmp_path / "suite-some-cpu.json", SUITE)
@@ -145,18 +238,18 @@ def test_report_judges_every_goal(tmp_path):
     (tmp_path / "compare.png").touch()
     out = tmp_path / "RESULTS.md"
     assert main(["report", "--results", str(tmp_path), "--out", str(out)]) == 0
-    report = out.read_text(encoding="utf-8")
-    step = ["003-mlp", "800 µs", "1.00 ms", "torch-fused", "0.800", "0.75", "NOT met", "0.790 to 0.820", "50%", "40%"]
-    assert row(report, "003-mlp") == step
-    assert "0 of 1 goals of single networks are met." in report
-    assert row(report, "geometric mean of those with a goal")[4:7] == ["0.800", "", ""]  # one of fourteen: not judged
-    assert "| 003-mlp | MLPClassifier | 800 µs | 2.00 ms | 0.400 | 0.50 | met |" in report
-    assert "| 003-mlp | 50.0 MiB | 300 MiB |  | met |" in report
-    assert "- jax: jax is not installed (1 times)" in report
-    assert "A note by hand." in report
-    assert "Some CPU, 2 usable cores" in report
-    assert "![CPU and GPU](compare.png)" in report
-    assert "width 64: the GPU is the faster from batch size 16 on" in report
+    text = out.read_text(encoding="utf-8")
+    step = ["003-mlp", "800 µs", "1.00 ms", "torch-fused", "0.800", "0.75", "NOT met", "0.790 to 0.820", "50 %", "40 %"]
+    assert row(text, "003-mlp") == step
+    assert "Goals of single networks that are met: 0 of 1. Networks for which PortaNet is the slower: none." in text
+    assert row(text, "geometric mean of those with a goal")[4:7] == ["0.800", "", ""]  # one of fourteen: not judged
+    assert "| 003-mlp | MLPClassifier | 800 µs | 2.00 ms | 0.400 | 0.50 | met |" in text
+    assert "| 003-mlp | 50.0 MiB | 300 MiB |  | met |" in text
+    assert "- jax: jax is not installed (1 time)" in text
+    assert "A note by hand." in text
+    assert "Some CPU, 2 usable cores" in text
+    assert "![CPU and GPU](compare.png)" in text
+    assert "width 64: the GPU is the faster from batch size 16 on" in text
 
 
 def test_report_without_results_is_refused(tmp_path, capsys):
@@ -172,33 +265,54 @@ def test_compare_shows_the_gain_and_the_crossover(tmp_path, capsys):
 
 
 def test_compare_takes_a_file_for_each_device(tmp_path, capsys):
-    halves = [
-        {**SUITE, "benchmarks": [entry for entry in SUITE["benchmarks"] if entry["device"] == device]}
-        for device in ("cuda", "cpu")
-    ]
-    assert main(["compare", *(written(tmp_path / f"{i}.json", half) for i, half in enumerate(halves))]) == 0
+    files = [written(tmp_path / f"{device}.json", only(device)) for device in ("cuda", "cpu")]
+    assert main(["compare", *files]) == 0
     assert "from batch size 16 on" in capsys.readouterr().out
-    assert main(["compare", str(tmp_path / "1.json")]) == 0
-    assert "no file holds times of a GPU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_compare_says_nothing_of_a_crossover_on_one_device(tmp_path, capsys, device):
+    assert main(["compare", written(tmp_path / "suite.json", only(device))]) == 0
+    assert "faster" not in capsys.readouterr().out
 
 
 def test_a_gpu_that_falls_behind_again_has_not_crossed_over():
     times = {1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 1.0, "cuda": 2.0}}
     assert compare.crossover(times) is None
     assert compare.crossover({1: {"cpu": 2.0}}) is None
+    assert compare.crossover({1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 3.0}}) == 1  # nothing is known of 16
 
 
-@pytest.mark.parametrize("devices", [{"cpu"}, {"cpu", "cuda"}], ids=len)
+@pytest.mark.parametrize("devices", [{"cpu"}, {"cuda"}, {"cpu", "cuda"}], ids="-".join)
 def test_the_picture_is_not_blank(tmp_path, devices):
     image = pytest.importorskip("matplotlib.image", reason="draws the picture")
-    suite = {**SUITE, "benchmarks": [entry for entry in SUITE["benchmarks"] if entry["device"] in devices]}
-    picture = tmp_path / "compare.png"
+    suite, picture = only(*devices), tmp_path / "compare.png"
     assert main(["compare", written(tmp_path / "suite.json", suite), "--picture", str(picture)]) == 0
     pixels = image.imread(picture)[..., :3]
     left, right = pixels[:, : pixels.shape[1] // 2], pixels[:, pixels.shape[1] // 2 :]
     coloured = [(half.max(axis=-1) - half.min(axis=-1) > 0.3).mean() for half in (left, right)]
-    assert coloured[0] > 0.02  # bars
+    assert coloured[0] > (0.02 if len(devices) == 2 else 1e-4)  # bars, or points
     assert coloured[1] > 0.001  # curves
+
+
+def test_the_picture_speaks_of_the_gpu_only_where_both_devices_were_timed():
+    pytest.importorskip("matplotlib", reason="draws the picture")
+    for devices, said in ((("cpu",), False), (("cuda",), False), (("cpu", "cuda"), True)):
+        axes = compare.figure(compare.gather([only(*devices)])).axes
+        assert any("the GPU is the faster" in a.get_title() + a.get_xlabel() for a in axes) is said
+
+
+def test_the_picture_is_of_the_kind_that_its_name_asks_for(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="draws the picture")
+    suite = written(tmp_path / "suite.json", SUITE)
+    for name, begin in (("x.pdf", b"%PDF"), ("x.svg", b"<?xml"), ("x.PNG", b"\x89PNG")):
+        assert main(["compare", suite, "--picture", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).read_bytes().startswith(begin)
+    capsys.readouterr()
+    assert "name ends in .png, .pdf, .svg" in refused(capsys, 2, "compare", suite, "--picture", "x.docx")
+    losses = {**SUITE, "benchmarks": [entry("loss", "cpu", 1e-5, loss="MSELoss", size=10)]}
+    losses = written(tmp_path / "losses.json", losses)
+    assert "nothing to draw" in refused(capsys, 2, "compare", losses, "--picture", str(tmp_path / "y.png"))
 
 
 def test_files_that_hold_something_else_are_refused(tmp_path, capsys):
@@ -206,6 +320,54 @@ def test_files_that_hold_something_else_are_refused(tmp_path, capsys):
     assert "holds no results of kind 'suite'" in refused(capsys, 2, "compare", written(tmp_path / "p.json", PEERS))
     (tmp_path / "x.json").write_text("{")
     assert "is no JSON file" in refused(capsys, 2, "compare", str(tmp_path / "x.json"))
+    none = written(tmp_path / "none.json", {**SUITE, "benchmarks": []})
+    assert f"there are no times in {none}" in refused(capsys, 2, "compare", none, "--picture", "x.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"kind": "suite"}, "lacks 'machine', 'threads', 'load', 'versions', 'date', 'benchmarks'"),
+        ({**SUITE, "benchmarks": [{}]}, "benchmarks.0 lacks 'test', 'device', 'params', 'median'"),
+        ({**SUITE, "benchmarks": {}}, "benchmarks is {}"),
+        ({**SUITE, "threads": "two"}, "threads is 'two'"),
+    ],
+)
+def test_suites_that_lack_something_are_refused(tmp_path, capsys, content, wrong):
+    path = written(tmp_path / "suite-x.json", content)
+    for arguments in (["compare", path], ["report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md")]):
+        said = refused(capsys, 2, *arguments)
+        assert f"{path} is not as python -m pytest bench" in said
+        assert wrong in said
+
+
+@pytest.mark.parametrize(
+    ("without", "wrong"),
+    [
+        (["networks"], "the file lacks 'networks'"),
+        (["machine", "gpu"], "machine lacks 'gpu'"),
+        (["networks", "003-mlp", "absent"], "networks.003-mlp lacks 'absent'"),
+        (["networks", "003-mlp", "tasks", "step", "portanet"], "networks.003-mlp.tasks.step lacks 'portanet'"),
+        (["networks", "003-mlp", "tasks", "step", "sklearn", "ratio"], "tasks.step.sklearn lacks 'ratio'"),
+    ],
+)
+def test_peers_that_lack_something_are_refused(tmp_path, capsys, without, wrong):
+    content = inner = deepcopy(PEERS)
+    *folders, last = without
+    for key in folders:
+        inner = inner[key]
+    del inner[last]
+    path = written(tmp_path / "peers-x.json", content)
+    said = refused(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
+    assert said.startswith(f"bench: {path} is not as")
+    assert wrong in said
+
+
+def test_notes_in_another_encoding_are_refused(tmp_path, capsys):
+    written(tmp_path / "peers-x.json", PEERS)
+    (tmp_path / "notes.md").write_bytes("größer".encode("latin-1"))
+    said = refused(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
+    assert f"{tmp_path / 'notes.md'} is no text in UTF-8" in said
 
 
 def test_the_suite_runs_and_writes_a_small_file(tmp_path):
@@ -213,15 +375,9 @@ def test_the_suite_runs_and_writes_a_small_file(tmp_path):
     out = tmp_path / "suite.json"
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}  # it stops timings
     command = ["-m", "pytest", "bench", "-q", "-p", "no:cacheprovider", "-k", "loss and MSELoss", "--device", "cpu"]
-    subprocess.run(
-        [sys.executable, *command, "--benchmark-json", str(out)], cwd=ROOT, check=True, capture_output=True, env=env
-    )
-    results = json.loads(out.read_text())
-    assert results["kind"] == "suite"
-    assert [entry["params"] for entry in results["benchmarks"]] == [
-        {"loss": "MSELoss", "size": 10},
-        {"loss": "MSELoss", "size": 1000},
-    ]
-    assert all(
-        entry.keys() == {"test", "device", "params", "median", "iqr", "rounds"} for entry in results["benchmarks"]
-    )
+    short = ["--benchmark-max-time", "0.001", "--benchmark-min-rounds", "2", "--benchmark-json", str(out)]
+    subprocess.run([sys.executable, *command, *short], cwd=ROOT, check=True, capture_output=True, env=env)
+    entries = results.read(out, "suite")["benchmarks"]
+    assert [entry["params"] for entry in entries] == [{"loss": "MSELoss", "size": size} for size in (10, 1000)]
+    assert all(entry.keys() == {"test", "device", "params", "median", "iqr", "rounds"} for entry in entries)
+    assert all(2 <= entry["rounds"] < 1000 for entry in entries)  # 0.3 s, the default, are some ten thousand
