@@ -214,9 +214,10 @@ def _draw_curves(axes: Any, steps: Mapping[int, Mapping[int, Mapping[str, float]
 
 
 def _label_decades(axis: Any) -> None:
-    """Label 1, 2 and 5 of each decade: of short ranges matplotlib labels all digits, one over another."""
+    """Label the decades, of few also 2 and 5: matplotlib labels all digits of short ranges, one over another."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())

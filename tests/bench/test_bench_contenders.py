@@ -135,3 +135,14 @@ def test_costs_count_what_a_library_requires():
     assert measured["installed"] > 10 * 2**20
     assert 0 < measured["import"] < measured["first_step"]
     json.dumps(measured)
+
+
+def test_a_library_that_does_not_start_is_left_out_of_the_costs(monkeypatch, capsys):
+    def measured(library, settings):
+        if library == "portanet":
+            raise Failed("its process ended")
+        return {"import": 0.1}
+
+    monkeypatch.setattr(costs, "costs", measured)
+    assert "portanet" not in costs.all_costs(costs.Settings(), str)
+    assert capsys.readouterr().err == "bench: costs of portanet cannot be measured: its process ended\n"
