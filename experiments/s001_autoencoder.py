@@ -46,6 +46,12 @@ CHOICES = "The source gives neither optimizer nor epochs: Adam; 50 epochs on USP
         f"{CHOICES} All again under SGD, with the source's rate for a loss that is summed over pixels: 0.256 for one "
         "that is averaged."
     ),
+    remark=(
+        "The source finds BCE clearly better than MSE, and the complex net under MSE hopeless. Under SGD so it is "
+        "here: BCE gains 1.3 to 1.5 dB, since its gradient does not fade where the sigmoid is flat. Under Adam, whose "
+        "steps do not depend on the gradient's size, MSE is ahead by 0.1 to 0.4 dB of the PSNR, which is its own "
+        "measure. The simple net is the better one in every case: its code has 64 numbers, that of the complex one 32."
+    ),
     reported={},
 )
 def usps(run: Run) -> Figures:
@@ -53,17 +59,52 @@ def usps(run: Run) -> Figures:
     return {**reconstruct(run, data), **reconstruct(run, data, ", SGD", lambda: SGD(0.256))}
 
 
-@experiment("001-ae-mnist", source="001, section 3.1.2", data="mnist", what=MNIST, choices=CHOICES, reported={})
+@experiment(
+    "001-ae-mnist",
+    source="001, section 3.1.2",
+    data="mnist",
+    what=MNIST,
+    choices=CHOICES,
+    remark=(
+        "The source finds BCE clearly better than MSE. Under Adam they differ by 0.1 dB and less, to either side; "
+        "001-ae-usps has both losses under SGD, too, and there it is right."
+    ),
+    reported={},
+)
 def mnist(run: Run) -> Figures:
     return reconstruct(run, run.load("mnist"))
 
 
-@experiment("001-denoise-usps", source="001, section 3.3.1", data="usps", what=USPS, choices=CHOICES, reported={})
+@experiment(
+    "001-denoise-usps",
+    source="001, section 3.3.1",
+    data="usps",
+    what=USPS,
+    choices=CHOICES,
+    remark=(
+        "The source tried noise in training as well, and left it out for being of no use. It is of use to each net: "
+        "1.6 to 1.7 dB at noise 0.3, 2.4 to 2.5 dB at 0.4. Nets trained without it take off 4 to 6 dB of noise, for "
+        "their codes are short; the complex one under BCE, which the source finds hardly touched, is the worst."
+    ),
+    reported={},
+)
 def denoise_usps(run: Run) -> Figures:
     return denoise(run, run.load("usps"), (0.3, 0.4))
 
 
-@experiment("001-denoise-mnist", source="001, section 3.3.2", data="mnist", what=MNIST, choices=CHOICES, reported={})
+@experiment(
+    "001-denoise-mnist",
+    source="001, section 3.3.2",
+    data="mnist",
+    what=MNIST,
+    choices=CHOICES,
+    remark=(
+        "As the source has it, only the complex net under BCE makes something of noisy digits if it has seen clean "
+        "ones alone: 15.7 dB, where the simple nets are at 13 to 14 and draw fragments. But its word that noise in "
+        "training is of no use does not hold: with it, each of the three nets is at 20 dB, and the digits are whole."
+    ),
+    reported={},
+)
 def denoise_mnist(run: Run) -> Figures:
     return denoise(run, run.load("mnist"), (0.3,))
 
