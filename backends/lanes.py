@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SMALL = 4096
 """Numbers of an input that is not worth a plan."""
 
-LANE = 2**17
+LANE = 2**19
 """Numbers that a lane must have to make, over all links with space, to be worth a thread."""
 
 PART = 2**22
