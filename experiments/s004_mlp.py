@@ -25,7 +25,7 @@ def dense(features: int, hidden: int, p: float) -> Sequential:
     what="784-300-10 with dropout 0.5, 784-200-10 with 0.3, 784-500-10 with 0.7 and 784-900-10 with 0.5; RMSprop",
     choices=(
         f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}. With 10,000 training examples "
-        "held out, more epochs made the accuracy of 784-300-10 larger (0.9806 after 50), but the loss as well."
+        "held out, more epochs still made the accuracy of 784-300-10 larger (0.9806 after 50), but the loss as well."
     ),
     remark=(
         "Accuracy and loss of all four networks are better than reported. Of the ten F1 of 784-200-10, four are missed "
