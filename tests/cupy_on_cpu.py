@@ -218,6 +218,7 @@ class CuPy(ModuleType):
         self.cuda = SimpleNamespace(
             Device=_Device,
             Event=_Event,
+            Memory=_Memory,
             MemoryPool=_MemoryPool,
             Stream=_Stream,
             alloc_pinned_memory=bytearray,
@@ -316,10 +317,14 @@ class _Device:
         pass
 
 
+class _Memory:
+    def __init__(self, size: int):
+        self.buffer = ctypes.create_string_buffer(size)
+        self.ptr = ctypes.addressof(self.buffer)
+
+
 class _MemoryPool:
-    def malloc(self, size: int) -> Any:
-        buffer = ctypes.create_string_buffer(size)
-        return SimpleNamespace(buffer=buffer, ptr=ctypes.addressof(buffer))
+    malloc = _Memory
 
     def free_all_blocks(self) -> None:
         CuPy.current.notes.append("free")
@@ -357,7 +362,9 @@ class _Stream:
 
     def end_capture(self) -> Any:
         CuPy.current.notes.append("end")
-        return SimpleNamespace(launch=lambda: CuPy.current.notes.append("launch"))
+        return SimpleNamespace(
+            launch=lambda: CuPy.current.notes.append("launch"), upload=lambda: CuPy.current.notes.append("upload")
+        )
 
     def wait_event(self, event: _Event) -> None:
         pass

@@ -125,7 +125,7 @@ class Handle:
 
     def __init__(self) -> None:
         self.address, self.device = ctypes.c_void_p(), cupy.cuda.Device()
-        self.workspace = cupy.cuda.MemoryPool().malloc(WORKSPACE)  # of its own pool: it is never given to anything else
+        self.workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: what a pool gives may end with it
         cublas, stream = _library(), cupy.cuda.get_current_stream().ptr
         _check(cublas.cublasCreate_v2(ctypes.byref(self.address)), "cublasCreate")
         _check(cublas.cublasSetStream_v2(self.address, stream), "cublasSetStream")

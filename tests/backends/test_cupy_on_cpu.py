@@ -5,6 +5,7 @@ What a GPU makes of it is for the tests that take the fixture ``backend``, and f
 one. These show that the sources say what they should, and that they are called rightly.
 """
 
+import gc
 import re
 
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
@@ -223,10 +224,13 @@ class TestCapture:
     def test_a_step_is_recorded_under_an_allocator_of_its_own(self, cuda):
         notes = CuPy.current.notes
         replay = cuda.capture(lambda: notes.append("step"))
-        assert notes == ["free", "allocator", "begin", "step", "end", "allocator before"]
+        assert notes == ["free", "allocator", "begin", "step", "end", "allocator before", "upload"]
         replay()
         replay()
         assert notes[-2:] == ["launch", "launch"]
+        del replay
+        gc.collect()
+        assert notes[-1] == "free"  # the memory of the graph, which CuPy would keep
 
     def test_products_have_a_workspace_that_lives_with_the_graph(self, cuda):
         from portanet.backends.cupy import blas
@@ -247,7 +251,7 @@ class TestCapture:
 
         with pytest.raises(NotImplementedError, match="not while capturing"):
             cuda.capture(step)
-        assert CuPy.current.notes[-2:] == ["end", "allocator before"] or CuPy.current.notes[-1] == "end"
+        assert CuPy.current.notes[-1] in {"end", "free"}
         assert len(CuPy.current.streams) == 1
 
 

@@ -1,5 +1,6 @@
 """What only a GPU can show: that recorded steps, cuBLAS under capture, TF32, and memory behave as they are meant to."""
 
+import gc
 import os
 import warnings
 from dataclasses import replace
@@ -55,6 +56,36 @@ def assert_equal(one: tuple, other: tuple) -> None:
         np.testing.assert_array_equal(values, other[1][name], name)
 
 
+def test_cupys_own_operations_are_recorded(cuda):
+    """Without a matrix product: where this fails, no step is recorded, whatever cuBLAS does."""
+    xp = cuda.xp
+    with cuda.activate():
+        x, y = cuda.asarray(np.arange(12.0).reshape(3, 4), "float32"), cuda.asarray(np.zeros(4), "float32")
+        rows, place = cuda.asarray(np.asarray([2, 0])), cuda.asarray(np.asarray([0]))
+
+        def step():
+            taken = xp.take(x, rows + place * 0, axis=0)
+            y[...] = xp.sum(xp.where(taken > 2.0, taken, -1.0), axis=0)
+            y[1:] += 1.0
+            place[...] = 0
+
+        step()
+        expected = np.array(cuda.to_numpy(y))
+        replay = cuda.capture(step)
+        y[...] = 0.0
+        replay()
+        np.testing.assert_array_equal(cuda.to_numpy(y), expected)
+
+
+def test_cublas_is_that_of_cupy(cuda):
+    """One for another CUDA comes from an environment with packages for two, which do not fit together."""
+    cupy = pytest.importorskip("cupy", reason="it knows its version of CUDA")
+    from portanet.backends.cupy.blas import _library
+
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    assert f"libcublas.so.{major}" in _library()._name, f"CuPy is for CUDA {major}: install all packages for this one"
+
+
 @pytest.mark.parametrize("optimizer", [pn.SGD(0.1, momentum=0.9), pn.RMSprop(), pn.Adam(), pn.Adagrad()], ids=repr)
 def test_a_recorded_run_is_the_run_to_the_last_bit(cuda, optimizer):
     assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=how) for how in ("auto", "never")))
@@ -80,6 +111,7 @@ def test_a_network_of_the_gpu_loads_on_the_cpu(cuda, tmp_path):
     np.testing.assert_allclose(there.predict(X), trainer.predict(X), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")  # that it does not see all: what it sees will do
 def test_steps_wait_for_nothing(cuda):
     cupyx = pytest.importorskip("cupyx", reason="it tells when the host waits for the device")
     trainer = a_trainer(cuda)
@@ -111,6 +143,28 @@ def test_a_replay_is_not_disturbed_by_what_is_allocated_between(cuda):
             replay()
             clutter.append(xp.matmul(clutter[0], clutter[1]))
             np.testing.assert_array_equal(cuda.to_numpy(y), expected)
+
+
+def test_the_memory_of_a_recording_is_given_back(cuda):
+    cupy = pytest.importorskip("cupy", reason="it says how much memory is free")
+    xp = cuda.xp
+    with cuda.activate():
+        x = cuda.asarray(np.ones((2048, 2048)), "float32")  # 16 MiB
+
+        def step():
+            x[...] = xp.tanh(xp.matmul(x, x)) + 1.0
+
+        def free() -> int:
+            gc.collect()
+            cupy.get_default_memory_pool().free_all_blocks()
+            return cupy.cuda.runtime.memGetInfo()[0]
+
+        step()
+        cuda.capture(step)()
+        before = free()
+        for _ in range(20):
+            cuda.capture(step)()
+        assert before - free() < 100 * 2**20  # each took 32 MiB, and as much for cuBLAS
 
 
 def test_a_product_during_capture_changes_nothing_until_it_is_replayed(cuda):
@@ -146,6 +200,7 @@ def test_random_numbers_of_replays_go_on(cuda):
 
 
 def test_tf32_is_a_choice(cuda):
+    cupy = pytest.importorskip("cupy", reason="it says what the GPU can do")
     a, b = (rng.normal(size=(512, 512)) for _ in range(2))
     exact, errors = a @ b, []
     for precision in ("float32", "tf32"):
@@ -158,6 +213,8 @@ def test_tf32_is_a_choice(cuda):
         errors.append(np.abs(product - exact).max() / np.abs(exact).max())
     assert errors[0] < 1e-6
     assert errors[1] < 5e-3
+    if int(cupy.cuda.Device().compute_capability) >= 80:
+        assert errors[1] > 10 * errors[0], "TF32 was asked for, and float32 was given"
 
 
 def test_data_that_do_not_fit_are_fed(cuda):
