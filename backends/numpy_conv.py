@@ -21,10 +21,13 @@ from portanet.typing import Array
 CACHE = 2**20
 """Bytes of columns to hold at once: they stay in the L2 cache of a core."""
 
+LARGE = 2**21
+"""Products from which on Winograd's way pays: its transforms take some 20 µs more, however small they are."""
+
 
 def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
-    method = choose(window, w.shape[-2])
+    method = choose(window, w.shape[-2], _is_large(x, w, window))
     weights, padded = method.weights(w), np.ascontiguousarray(method.window.pad(x))
     y = np.empty((len(x), *window.places, w.shape[-1]), x.dtype)
     for seen, made in method.chunks(len(x), padded, weights.nbytes):
@@ -35,7 +38,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
     shape = (*window.size, x.shape[-1], dy.shape[-1])
-    method = choose(window, x.shape[-1])
+    method = choose(window, x.shape[-1], _is_large(x, dy, window))
     padded, total = np.ascontiguousarray(method.window.pad(x)), None
     for seen, made in method.chunks(len(x), padded, math.prod(shape) * x.itemsize):
         part = method.correlate(padded[seen], dy[made])
@@ -53,12 +56,17 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.nda
     return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), turned)
 
 
+def _is_large(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
+    """Whether a convolution of x, to as many channels as ``out`` has, takes enough products to save some."""
+    return x.size * out.shape[-1] * math.prod(window.size) >= LARGE
+
+
 @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
-def choose(window: Window, n_in: int) -> "Direct":
+def choose(window: Window, n_in: int, large: bool) -> "Direct":
     """The faster way for a window on so many channels."""
     taps = window.size[0]
-    steps = window.stride[0] == window.dilation[0] == 1
-    return Winograd(window) if steps and 3 <= taps <= 7 and n_in >= 4 and window.places[0] >= 4 else Direct(window)
+    fits = window.stride[0] == window.dilation[0] == 1 and 3 <= taps <= 7 and n_in >= 4 and window.places[0] >= 4
+    return Winograd(window) if large and fits else Direct(window)
 
 
 def columns(x: np.ndarray, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> np.ndarray:

@@ -18,7 +18,8 @@ def test_no_override_goes_untested():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_overrides_equal_the_portable_form(name):
+def test_overrides_equal_the_portable_form(name, monkeypatch):
+    monkeypatch.setattr("portanet.backends.numpy_conv.LARGE", 0)  # small problems go Winograd's way, too
     overriding = [backend for backend in usable() if name in backend.kernels]
     if not overriding:
         pytest.skip(f"no backend that is usable here overrides {name}")

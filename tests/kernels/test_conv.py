@@ -79,6 +79,26 @@ def test_the_gradients_are_adjoint_to_the_convolution(problem):
     assert abs(np.sum(w * kernels.conv_weight_gradient(x, dy, window)) - expected) < 1e-12 * scale
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_is_large():
+    """Problems of a test are too small for Winograd's way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portanet.backends.numpy_conv.LARGE", 0)
+        yield
+
+
+def test_what_is_small_goes_the_direct_way(monkeypatch):
+    from portanet.backends import numpy_conv
+
+    window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
+    assert type(numpy_conv.choose(window, 4, True)) is numpy_conv.Winograd
+    assert type(numpy_conv.choose(window, 4, False)) is numpy_conv.Direct
+    monkeypatch.setattr(numpy_conv, "LARGE", 2 * 81 * 9 * 4 * 5)
+    x, y = np.ones((2, 9, 9, 4)), np.ones((2, 9, 9, 5))
+    assert numpy_conv._is_large(x, y, window)
+    assert not numpy_conv._is_large(x[:1], y[:1], window)
+
+
 @pytest.mark.parametrize("cache", [12_000, 2_000, 100], ids=["images", "parts of an image", "a row at a time"])
 def test_chunks_of_a_large_batch_or_image_join(monkeypatch, cache):
     from portanet.backends import numpy_conv
