@@ -5,7 +5,7 @@ from kernel_cases import CASES, compare
 
 from portanet.backends import Backend, devices, get_backend
 
-ELSEWHERE = {"chain", "chain_forward"}  # test_lanes.py
+ELSEWHERE = {"chain", "chain_forward"}  # test_numpy_lanes.py
 
 
 def usable() -> list[Backend]:
@@ -19,7 +19,7 @@ def test_no_override_goes_untested():
 
 @pytest.mark.parametrize("name", CASES)
 def test_overrides_equal_the_portable_form(name, monkeypatch):
-    monkeypatch.setattr("portanet.backends.numpy_conv.LARGE", 0)  # small problems go Winograd's way, too
+    monkeypatch.setattr("portanet.backends.numpy.conv.LARGE", 0)  # small problems go Winograd's way, too
     overriding = [backend for backend in usable() if name in backend.kernels]
     if not overriding:
         pytest.skip(f"no backend that is usable here overrides {name}")

@@ -83,12 +83,12 @@ def test_the_gradients_are_adjoint_to_the_convolution(problem):
 def _small_is_large():
     """Problems of a test are too small for Winograd's way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portanet.backends.numpy_conv.LARGE", 0)
+        patch.setattr("portanet.backends.numpy.conv.LARGE", 0)
         yield
 
 
 def test_what_is_small_goes_the_direct_way(monkeypatch):
-    from portanet.backends import numpy_conv
+    from portanet.backends.numpy import conv as numpy_conv
 
     window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
     assert type(numpy_conv.choose(window, 4, True)) is numpy_conv.Winograd
@@ -101,7 +101,7 @@ def test_what_is_small_goes_the_direct_way(monkeypatch):
 
 @pytest.mark.parametrize("cache", [12_000, 2_000, 100], ids=["images", "parts of an image", "a row at a time"])
 def test_chunks_of_a_large_batch_or_image_join(monkeypatch, cache):
-    from portanet.backends import numpy_conv
+    from portanet.backends.numpy import conv as numpy_conv
 
     monkeypatch.setattr(numpy_conv, "CACHE", cache)
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from portanet.backends.process import Activity, Blas, keep_memory
+from portanet.backends.numpy.process import Activity, Blas, keep_memory
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_threads_that_the_user_sets_meanwhile_stay(blas):
 
 
 def test_a_blas_that_does_not_answer_has_one_thread(monkeypatch):
-    monkeypatch.setattr("portanet.backends.process._find_blas", lambda: None)
+    monkeypatch.setattr("portanet.backends.numpy.process._find_blas", lambda: None)
     unknown = Blas()
     unknown.take()
     unknown.give_back()
@@ -77,7 +77,7 @@ def test_the_outermost_activity_gives_threads_back(monkeypatch):
         def give_back(self):
             calls.append("give back")
 
-    monkeypatch.setattr("portanet.backends.process.blas", Fake())
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", Fake())
     with Activity():
         with Activity() as inner:
             inner.take_threads()
@@ -97,7 +97,7 @@ def test_overflow_is_silent_within_and_as_before_after():
 def test_activities_of_threads_do_not_mix(monkeypatch):
     givers = []
     fake = SimpleNamespace(take=lambda: None, give_back=lambda: givers.append(threading.current_thread().name))
-    monkeypatch.setattr("portanet.backends.process.blas", fake)
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", fake)
 
     def other() -> None:
         with Activity():

@@ -11,7 +11,7 @@ import pytest
 
 import portanet as pn
 from portanet import kernels
-from portanet.backends import lanes, process
+from portanet.backends.numpy import lanes, process
 
 
 @dataclass

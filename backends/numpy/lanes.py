@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from portanet import kernels
-from portanet.backends.process import Activity, blas
+from portanet.backends.numpy.process import Activity, blas
 from portanet.kernels.chain import Link
 from portanet.parameters import Parameter, gradients_aside
 from portanet.typing import Array, Pullback
