@@ -58,7 +58,8 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.nda
 
 def _is_large(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
     """Whether a convolution of x, to as many channels as ``out`` has, takes enough products to save some."""
-    return x.size * out.shape[-1] * math.prod(window.size) >= LARGE
+    products: int = x.size * out.shape[-1] * math.prod(window.size)
+    return products >= LARGE
 
 
 @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
