@@ -132,12 +132,14 @@ def run(options: argparse.Namespace) -> int:
     studies = [Study(experiment, device, out / experiment.id, options.quick) for experiment in chosen]
     if occupied := [str(study.folder) for study in studies if study.occupied()]:
         raise Refused(f"{', '.join(occupied)} holds runs of the other form or of another device: give another --out")
+    for study in studies:
+        if study.changed() and not options.force:
+            _complain(f"{study.experiment.id} has results of other code than it has now; --force runs it anew")
     tasks = [task for study in studies for task in _tasks(study, options)]
     left = Counter(task.study.folder for task in tasks)
     for study in studies:
         if not left[study.folder]:
-            changed = ", with other code than it has now" if study.changed() else ""
-            _complain(f"{study.experiment.id} is finished already{changed}; --force runs it again")
+            _complain(f"{study.experiment.id} is finished already; --force runs it again")
             if len(studies) == 1:
                 _show_result(study)
     code = 0

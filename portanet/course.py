@@ -25,7 +25,7 @@ Where courses differ:
   activations apart from ``Linear``. Data are channels-last, (N, L, C) and (N, H, W, C).
 - All is computed in float64; ``net.to(dtype="float32")`` changes that, and ``net.to("cuda")`` the device. Weights are
   drawn at the first use: those of a whole network from seed 0, and those of modules by themselves from seeds 0, 1, 2
-  ... in turn; before it, ``net.to(seed=1)`` draws others.
+  ... in turn, as they come up in the process; before it, ``net.to(seed=1)`` draws others.
 - A module of one's own is a :class:`portanet.Layer` with ``vjp``, and a loss a :class:`portanet.Loss` with ``terms``;
   :class:`Module` and :class:`Loss` give them the methods of the course.
 - Parameters are ``net[0].weight.data`` and ``net[0].bias.data``, their gradients ``net[0].weight.grad`` and so on.
@@ -34,7 +34,7 @@ Where courses differ:
 """
 
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from portanet import layers, losses
 from portanet.backends import Backend, backend_of, get_backend
@@ -152,10 +152,15 @@ class Module(_Course, Layer):
     def _default(self) -> tuple[Backend, str]:
         return super()._default() if self._buffer else (get_backend(), "float64")
 
+    def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int | None = None) -> Self:
+        """See :meth:`portanet.Layer.to`; without a seed, weights are drawn as at the first use."""
+        return super().to(device, dtype=dtype, seed=self._seed() if seed is None else seed)
+
     def _gather(self, backend: Backend, dtype: str, seed: int | None = None) -> ParameterBuffer:
-        if seed is None:
-            seed = 0 if self.initialized or any(self.children()) else next(_alone)
-        return super()._gather(backend, dtype, seed)
+        return super()._gather(backend, dtype, self._seed() if seed is None else seed)
+
+    def _seed(self) -> int:
+        return 0 if self.initialized or any(self.children()) else next(_alone)
 
 
 class Sequential(Module, layers.Sequential):

@@ -1,7 +1,7 @@
 """Pictures of training and of what networks make, with matplotlib: it is imported when a picture is asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,9 +11,12 @@ from portanet.typing import Array
 if TYPE_CHECKING:
     from portanet.history import History
 
+Scale: TypeAlias = Literal["", "x", "y", "xy"]
+"""Axes with a logarithmic scale."""
+
 
 def curves(
-    x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str = "", title: str = "", log: str = ""
+    x: Array, panels: Mapping[str, Mapping[str, Array]], *, xlabel: str = "", title: str = "", log: Scale = ""
 ) -> Any:
     """
     Draw curves over common places, in panels side by side.
@@ -37,7 +40,7 @@ def curves(
     Raises
     ------
     ValueError
-        If there is no panel.
+        If there is no panel, or no such axis.
     ImportError
         If matplotlib is missing.
 
@@ -49,6 +52,8 @@ def curves(
     """
     if not panels:
         raise ValueError("panels is empty: give at least one, such as {'loss': {'training': losses}}")
+    if log not in get_args(Scale):
+        raise ValueError(f"log must be '', 'x', 'y' or 'xy', got {log!r}")
     figure = _figure(4.2 * len(panels), 3.2 + 0.3 * bool(title))
     figure.suptitle(title)
     for axes, (name, lines) in zip(_row(figure, len(panels)), panels.items(), strict=True):

@@ -45,8 +45,8 @@ class Steps:
     >>> cpu = portanet.get_backend("cpu")
     >>> steps = Steps(lambda x, target: [np.sum(x * target)], (x, x), batches, numbers, cpu)
     >>> steps.begin(order=np.asarray([2, 1, 0]))
-    >>> for batch in batches:
-    ...     steps.take(batch)
+    >>> for _ in batches:
+    ...     steps.take()
     >>> numbers
     array([[20.],
            [ 1.]])
@@ -62,16 +62,16 @@ class Steps:
         self.order = None if order is None else self.backend.asarray(order)
         self.taken = 0
 
-    def take(self, batch: slice) -> None:
+    def take(self) -> None:
         """Take the next step."""
         numbers, taken = self.numbers, self.taken
-        for i, number in enumerate(self.step(*self.bring(batch))):
+        for i, number in enumerate(self.step(*self.bring())):
             numbers[taken, i] = number
         self.taken += 1
 
-    def bring(self, batch: slice) -> tuple[Array, Array]:
-        """Give inputs and targets of a batch."""
-        x, target = self.data
+    def bring(self) -> tuple[Array, Array]:
+        """Give inputs and targets of the next batch."""
+        (x, target), batch = self.data, self.batches[self.taken]
         if self.order is None:
             return x[batch, ...], target[batch, ...]
         take, rows = self.backend.xp.take, self.order[batch]
@@ -89,7 +89,7 @@ class FedSteps(Steps):
             tuple(a[here].astype(dtype if a.dtype.kind == "f" else a.dtype) for a in self.data) for here in rows
         )
 
-    def bring(self, batch: slice) -> tuple[Array, Array]:
+    def bring(self) -> tuple[Array, Array]:
         x, target = next(self.fed)
         return x, target
 
@@ -110,23 +110,23 @@ class RecordedSteps(Steps):
         self.size = batches[0].stop
         self.kept_order = self._count(batches[-1].stop)
         self.place = self._count(1)  # of the next step in the pass
-        self.until_recording = WARM_UP
+        self.whole = 0  # steps of full size that were taken
         self.replay: Callable[[], None] | None = None
 
     def begin(self, order: np.ndarray | None) -> None:
         super().begin(order)
-        if self.order is not None:
-            self.kept_order[...] = self.order
+        self.kept_order[...] = self._count(self.kept_order.shape[0]) if self.order is None else self.order
         self.order = self.kept_order
         self.place[...] = 0
 
-    def take(self, batch: slice) -> None:
+    def take(self) -> None:
+        batch = self.batches[self.taken]
         if batch.stop - batch.start != self.size:
-            super().take(batch)
+            super().take()
             return
-        if not self.until_recording:
+        if self.whole == WARM_UP:
             self._record()
-        self.until_recording -= 1
+        self.whole += 1
         (self.replay or self._take_here)()
         self.taken += 1
 
@@ -144,7 +144,7 @@ class RecordedSteps(Steps):
         return xp.arange(n, dtype=xp.int64, device=self.numbers.device)
 
     def _record(self) -> None:
-        if self.backend.capture is None:
+        if self.backend.capture is None:  # the same steps, one by one
             return
         try:
             self.replay = self.backend.capture(self._take_here)

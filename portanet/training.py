@@ -243,7 +243,7 @@ class Trainer:
         self, x: Array, target: Array, *, batch_size: int, shuffle: bool = True, callbacks: Sequence[Callback] = ()
     ) -> dict[str, float]:
         """
-        Pass over data on the device once; :meth:`fit` without its checks.
+        Pass over data on the device once, without the checks of :meth:`fit`, which takes its passes by itself.
 
         Returns
         -------
@@ -263,10 +263,10 @@ class Trainer:
         before, n = self.snapshot(), steps.batches[-1].stop
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
         steps.begin(self._shuffle.permutation(n) if shuffle else None)
-        for batch in steps.batches:
+        for _ in steps.batches:
             for call in stepping:
                 call.on_step_begin(self)
-            steps.take(batch)
+            steps.take()
             self.steps += 1
         numbers = self.backend.to_numpy(steps.numbers).astype("float64")  # after the last step: none reads anything
         self._check_finite(numbers[:, 0], before)

@@ -175,8 +175,8 @@ def test_a_pass_reads_nothing_back(no_host_reads):
     assert isinstance(steps, RecordedSteps)
     for _ in range(2):
         steps.begin(np.arange(45)[::-1])
-        for batch in steps.batches:
-            steps.take(batch)
+        for _batch in steps.batches:
+            steps.take()
 
 
 def test_data_that_do_not_fit_are_fed(recording):

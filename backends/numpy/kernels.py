@@ -1,7 +1,7 @@
 """Kernels of ``portanet.kernels`` tuned for NumPy; tests hold each against the portable form of the same name."""
 
 import threading
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,18 @@ def add_to_channels(x: np.ndarray, numbers: np.ndarray) -> None:
 def channel_sums(x: np.ndarray) -> np.ndarray:
     """A product with ones, where there is much: BLAS adds rows up several times faster than NumPy does."""
     rows = x.reshape(-1, x.shape[-1])
-    sums: np.ndarray = np.add.reduce(rows) if x.size < 4096 else np.matmul(_ones(len(rows), x.dtype), rows)
+    ones = _ones(x.dtype)[: len(rows)] if len(rows) <= ONES else np.ones(len(rows), x.dtype)
+    sums: np.ndarray = np.add.reduce(rows) if x.size < 4096 else np.matmul(ones, rows)
     return sums
 
 
-@lru_cache(maxsize=16)
-def _ones(n: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """To make them takes as long as a small product."""
-    ones = np.ones(n, dtype)
+ONES = 2**16
+"""Rows up to which ones are kept: to make them would take as long as a small product with them."""
+
+
+@cache
+def _ones(dtype: np.dtype[Any]) -> np.ndarray:
+    ones = np.ones(ONES, dtype)
     ones.flags.writeable = False
     return ones
 

@@ -8,6 +8,7 @@ threads wait for the next product by spinning, which takes the cores from the la
 
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -178,27 +179,26 @@ def _side_by_side(functions: Sequence[Callable[[], T]]) -> list[T]:
         if not tasks or not _workers.start(len(tasks)):
             return [copy_context().run(_in_lane, function) for function in functions]
         activity.take_threads()
-        given = False
         try:
             for task in tasks:
-                _workers.give(task)
-            given = True
+                _workers.tasks.put(task)
             first = copy_context().run(_in_lane, functions[0])
         finally:  # also after an error: none may go on unseen
-            _wait(tasks, given)
+            _wait(tasks)
         return [first, *(task.result() for task in tasks)]
 
 
-def _wait(tasks: Sequence["_Task[T]"], given: bool) -> None:
-    """Wait until all tasks are done, and through interruptions, which come to the main thread only."""
+def _wait(tasks: Sequence["_Task[T]"]) -> None:
+    """Wait until all tasks are done, through whatever signals raise in the main thread."""
     interruption = None
-    while not all(task.done for task in tasks):
+    while True:
         try:
             for task in tasks:
-                if not given:
-                    _workers.give(task)  # perhaps once more, which does nothing
+                if not task.begun.locked():
+                    _workers.tasks.put(task)  # the interruption may have come before; a second time is nothing
                 task.wait()
-        except KeyboardInterrupt as error:
+            break
+        except BaseException as error:
             interruption = error
     if interruption is not None:
         raise interruption
@@ -216,12 +216,12 @@ class _Task(Generic[T]):
         self.made: list[T] = []
         self.error: BaseException | None = None
         self.done = False
-        self._begun, self._working = Lock(), Lock()
+        self.begun, self._working = Lock(), Lock()
         self._working.acquire()
 
     def run(self) -> None:
         """Call the function, unless another thread does."""
-        if not self._begun.acquire(blocking=False):
+        if not self.begun.acquire(blocking=False):
             return
         try:
             blas.quiet()
@@ -252,6 +252,8 @@ class _Workers:
 
     def start(self, wanted: int) -> int:
         """See that there are so many threads, or as many as cores; return how many there are."""
+        if sys.is_finalizing():  # they are there, and do not run any more
+            return 0
         try:
             while self.number < min(wanted, os.cpu_count() or 1):
                 Thread(target=self._work, name="portanet", daemon=True).start()
@@ -259,10 +261,6 @@ class _Workers:
         except RuntimeError:  # the interpreter is about to end, and begins no threads any more
             pass
         return self.number
-
-    def give(self, task: _Task[Any]) -> None:
-        """Have a thread run a task."""
-        self.tasks.put(task)
 
     def _work(self) -> None:
         while True:

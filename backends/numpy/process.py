@@ -11,7 +11,8 @@ import sys
 import threading
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -47,7 +48,14 @@ def keep_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**28))
 
 
-def _find_blas() -> tuple[Any, Any] | None:
+class _Threads(NamedTuple):
+    """Functions of a BLAS that set and tell how many threads it has."""
+
+    set: Any
+    get: Any
+
+
+def _find_blas() -> _Threads | None:
     try:
         # A look-up in NumPy's own library sees the BLAS that it is linked with.
         library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
@@ -55,7 +63,7 @@ def _find_blas() -> tuple[Any, Any] | None:
         return None
     for setter, getter in _SETTERS.items():
         if hasattr(library, setter):
-            return getattr(library, setter), getattr(library, getter)
+            return _Threads(getattr(library, setter), getattr(library, getter))
     return None
 
 
@@ -65,7 +73,7 @@ class Blas:
     def __init__(self) -> None:
         self._functions = _find_blas()
         self._lock = threading.Lock()
-        # By thread, so that an interruption between two lines leaves nothing that the next call does not put right.
+        # By thread, and a set: to take twice is to take once, and what was not taken is not given back.
         self._takers: set[int] = set()
         self._given = 1  # what the user gives it, while it is taken
 
@@ -74,7 +82,7 @@ class Blas:
         self._lock = threading.Lock()
         me = {threading.get_ident()}
         if self._takers - me and not self._takers & me and self._functions is not None:
-            self._functions[0](self._given)
+            self._functions.set(self._given)
         self._takers &= me
 
     @property
@@ -83,7 +91,7 @@ class Blas:
         if self._functions is None:
             return 1
         with self._lock:
-            return self._given if self._takers else self._functions[1]()
+            return self._given if self._takers else self._functions.get()
 
     def take(self) -> None:
         """Leave it one thread, until :meth:`give_back` by this thread, and by all others that took it."""
@@ -92,14 +100,16 @@ class Blas:
             return
         with self._lock:
             if not self._takers:
-                self._given = self._functions[1]()
+                self._given = self._functions.get()
             self._takers.add(me)
-            self._functions[0](1)
+            self._functions.set(1)
 
     def quiet(self) -> None:
-        """Leave it one thread for this caller too, where it has threads from OpenMP, which counts them for each."""
+        """While it is taken, leave it one thread for this caller too: OpenMP counts threads for each."""
         if self._functions is not None:
-            self._functions[0](1)
+            with self._lock:
+                if self._takers:
+                    self._functions.set(1)
 
     def give_back(self) -> None:
         """Undo :meth:`take`, if this thread took it; what the user has set meanwhile stays."""
@@ -107,8 +117,8 @@ class Blas:
         if self._functions is None or me not in self._takers:
             return
         with self._lock:
-            if self._takers == {me} and self._functions[1]() == 1:
-                self._functions[0](self._given)
+            if self._takers == {me} and self._functions.get() == 1:
+                self._functions.set(self._given)
             self._takers.discard(me)
 
 
@@ -116,9 +126,10 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """How deep in activities a thread is."""
+    """Activities that a thread is in: one that was lost, to an interruption at its end, is not there any more."""
 
-    depth = 0
+    def __init__(self) -> None:
+        self.activities: WeakSet[Activity] = WeakSet()
 
 
 _thread = _Thread()
@@ -128,21 +139,20 @@ class Activity:
     """
     The context in which networks compute with NumPy: overflow is silent, as on a GPU.
 
-    What :meth:`take_threads` takes from BLAS comes back at the end of the outermost one.
+    What :meth:`take_threads` takes from BLAS comes back when a thread is in none any more.
     """
 
     def __enter__(self) -> "Activity":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
-        self._depth = _thread.depth
-        _thread.depth = self._depth + 1
+        _thread.activities.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.depth = self._depth
-        if not self._depth:
+        _thread.activities.discard(self)
+        if not _thread.activities:
             blas.give_back()
         self._errors.__exit__(kind, error, trace)
 

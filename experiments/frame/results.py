@@ -63,17 +63,17 @@ class Study:
         """Whether the folder holds records of another form or device, which a run would write over."""
         mine = {name: self._question()[name] for name in ("quick", "device")}
         asked = [record["question"] for record in self._records() if "question" in record]
-        return any(question[name] != value for question in asked for name, value in mine.items())
+        return any(question.get(name) != value for question in asked for name, value in mine.items())
 
     def measure(self, seed: int, *, draw: bool = True) -> None:
         """Run with one seed; then write the pictures, if wanted, and last the record. Nothing is written on failure."""
-        begun = perf_counter()
+        begun, code = perf_counter(), self.experiment.code()
         backend = get_backend(self.device)
         run = Run(self.experiment.id, backend, seed, self.quick, draw)
         figures = self.experiment.function(run)
         record = {
             "question": self._question(),
-            "code": self.experiment.code(),
+            "code": code,
             "seed": seed,
             "figures": {name: _rounded(value) for name, value in figures.items()},
             "device": {"name": backend.name, "description": backend.description, "machine": _machine()},

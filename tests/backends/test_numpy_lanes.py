@@ -5,6 +5,7 @@ import threading
 from copy import deepcopy
 from dataclasses import dataclass, field
 from time import sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -183,11 +184,11 @@ def test_small_and_dense_networks_take_no_lanes(blas):
     assert blas.calls == []
 
 
-@pytest.mark.parametrize("where", ["give", "wait"])
-def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where):
-    """Wherever it meets the thread that waits, and more than once."""
-    owner, busy, left = {"give": lanes._Workers, "wait": lanes._Task}[where], [], [2]
-    call = getattr(owner, where)
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, TimeoutError])
+@pytest.mark.parametrize("where", ["put", "wait"])
+def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where, kind):
+    """Wherever a signal meets the thread that waits, whatever it raises, and more than once."""
+    busy, left = [], [2]
 
     class Slow(pn.Activation):
         def curve(self, xp, x):
@@ -196,18 +197,28 @@ def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where):
             busy.pop()
             return x, lambda: xp.ones_like(x)
 
-    def interrupted(*args):
-        if left[0]:
-            left[0] -= 1
-            raise KeyboardInterrupt
-        return call(*args)
+    def interrupted(call):
+        def calls(*args):
+            if left[0]:
+                left[0] -= 1
+                raise kind
+            return call(*args)
 
-    monkeypatch.setattr(owner, where, interrupted)
+        return calls
+
     net = pn.Sequential(pn.Conv2D(1, 1, 3), Slow()).initialize(dtype="float64")
-    with pytest.raises(KeyboardInterrupt):
-        net(IMAGES)
+    net(IMAGES)  # begins the threads
+    with monkeypatch.context() as patch:
+        if where == "wait":
+            patch.setattr(lanes._Task, "wait", interrupted(lanes._Task.wait))
+        else:
+            tasks = lanes._workers.tasks
+            patch.setattr(lanes._workers, "tasks", SimpleNamespace(put=interrupted(tasks.put), get=tasks.get))
+        with pytest.raises(kind):
+            net(IMAGES)
     assert left == [0]
     assert busy == []
+    assert blas.taker == 0
     np.testing.assert_allclose(net(IMAGES), net.layers[0](IMAGES), rtol=1e-12, atol=1e-12)
 
 

@@ -22,7 +22,7 @@ def blas() -> Blas:
 
 def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
     given = blas.threads
-    raw = blas._functions[1]
+    raw = blas._functions.get
 
     def elsewhere():
         for step in (blas.take, taken.set, free.wait, blas.give_back):
@@ -42,7 +42,7 @@ def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
 
 
 def test_what_is_given_back_twice_or_never_taken_is_nothing(blas):
-    given, raw = blas.threads, blas._functions[1]
+    given, raw = blas.threads, blas._functions.get
     blas.give_back()
     blas.take()
     blas.give_back()
@@ -86,6 +86,28 @@ def test_the_outermost_activity_gives_threads_back(monkeypatch):
     assert calls[-1] == "give back"
 
 
+def test_activities_may_end_in_any_order(monkeypatch):
+    given = []
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(give_back=lambda: given.append(1)))
+    first, second = Activity(), Activity()
+    for activity in (first, second):
+        activity.__enter__()
+    first.__exit__(None, None, None)
+    assert not given
+    second.__exit__(None, None, None)
+    assert given
+
+
+def test_an_activity_that_is_lost_is_not_waited_for(monkeypatch):
+    given = []
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(give_back=lambda: given.append(1)))
+    with np.errstate():
+        Activity().__enter__()  # and an interruption on entering its __exit__
+        with Activity():
+            pass
+    assert given
+
+
 def test_overflow_is_silent_within_and_as_before_after():
     with np.errstate(over="raise"):
         with Activity(), Activity():
@@ -118,7 +140,7 @@ def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
 
 
 def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
-    given, raw = blas.threads, blas._functions[1]
+    given, raw = blas.threads, blas._functions.get
     thread = threading.Thread(target=blas.take)
     thread.start()
     thread.join()

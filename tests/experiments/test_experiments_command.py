@@ -399,7 +399,9 @@ def test_other_code_than_that_of_the_record_is_told_of(capsys, monkeypatch):
     assert "digits is finished already; --force runs it again" in capsys.readouterr().err
     monkeypatch.setattr(Experiment, "code", lambda self: "other")
     assert main(["run", "digits", "--quick"]) == 0
-    assert "digits is finished already, with other code than it has now; --force" in capsys.readouterr().err
+    assert "digits has results of other code than it has now; --force runs it anew" in capsys.readouterr().err
+    assert main(["run", "digits", "--quick", "--seeds", "2"]) == 0
+    assert "digits has results of other code than it has now" in capsys.readouterr().err
 
 
 def test_a_run_does_not_write_over_one_of_another_form(capsys):
