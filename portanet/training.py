@@ -228,7 +228,8 @@ class Trainer:
                 call.on_fit_begin(self)
             while len(history) < epochs and not self._stopped:
                 try:
-                    row = self._pass(steps, shuffle, calls)
+                    with self.backend.activate():  # at its end, the library's own error becomes this one
+                        row = self._pass(steps, shuffle, calls)
                 except OutOfMemory as error:
                     raise self._sized(error, x, target, batch_size) from None
                 if held_out is not None:
@@ -425,7 +426,8 @@ class Trainer:
             batch_size //= 2
             before = self.snapshot()
             try:
-                self._step(self.net.asarray(x[:batch_size, ...]), self.net.asarray(target[:batch_size, ...]))
+                with self.backend.activate():
+                    self._step(self.net.asarray(x[:batch_size, ...]), self.net.asarray(target[:batch_size, ...]))
             except OutOfMemory as smaller:
                 clear_frames(smaller.__traceback__)
             else:

@@ -220,6 +220,27 @@ def test_out_of_memory_says_how_much(cuda):
     assert CuPy.current.notes == ["free"]
 
 
+@pytest.mark.parametrize("capture", ["auto", "never"])
+def test_fit_names_a_batch_size_that_fits(cuda, capture):
+    """The library's own error is raised inside of a step; it is the same for one that is recorded."""
+
+    class Hungry(pn.Layer):
+        def vjp(self, x, *, train=True):
+            if x.shape[0] > 11:
+                raise CuPy.current.OutOfMemoryError
+            return x, lambda dy, **_: dy
+
+    net = pn.Sequential(pn.Linear(4, 3), Hungry()).initialize(1, device=cuda)
+    before = net.get_weights()
+    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    x, labels = np.ones((80, 4), "float32"), np.zeros(80, int)
+    with pytest.raises(pn.OutOfMemory, match="batch_size=10 fits"):
+        trainer.fit(x, labels, batch_size=40, progress=False, capture=capture)
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+    trainer.fit(x, labels, batch_size=10, progress=False, capture="never")
+
+
 class TestCapture:
     def test_a_step_is_recorded_under_an_allocator_of_its_own(self, cuda):
         notes = CuPy.current.notes
