@@ -40,8 +40,8 @@ def label(cell: int, orientations: int, p: float) -> str:
         "right, 0.976 with scikit-image's L2-Hys."
     ),
     remark=(
-        "Accuracy and loss of all three networks are better than reported. Of the thirty F1, two are missed by 0.001 "
-        "or less: that is one image of the some 1000 of a digit, with one seed."
+        "Accuracy and loss of all three networks are better than reported. Of the thirty F1, two are missed, by "
+        "0.001 and 0.0004: about one image of the some 1000 of a digit, with one seed."
     ),
     reported={
         **{

@@ -81,7 +81,7 @@ class Blas:
         """Leave it to the thread that forked, the only one in a child process, whether it is taken."""
         self._lock = threading.Lock()
         me = {threading.get_ident()}
-        if self._takers - me and not self._takers & me and self._functions is not None:
+        if self._takers and not self._takers & me and self._functions is not None:
             self._functions.set(self._given)
         self._takers &= me
 

@@ -120,7 +120,7 @@ def experiment(
         The source's figures; empty where it shows pictures only.
     choices : str
         What was taken where the source leaves a choice open. If ``data``, ``what`` or ``choices`` change, finished
-        runs no longer count; if the code does, the command line says so.
+        runs no longer count; if the functions of the file do, the command line says so.
     remark : str
         For the report, in Markdown: what our figures say against the source's explanation, or why one is missed.
     authors_waited : str
