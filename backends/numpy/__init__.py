@@ -38,6 +38,7 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv_weight_gradient,
                 kernels.adam,
                 kernels.add_to_channels,
+                kernels.batch_product,
                 kernels.channel_sums,
                 kernels.label_cross_entropy,
                 kernels.matmul_into,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from portanet import kernels
+from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
 from portanet.backends.numpy.process import Activity, blas
 from portanet.kernels.chain import Link
 from portanet.parameters import Parameter, gradients_aside
@@ -34,11 +35,8 @@ SMALL = 4096
 LANE = 2**19
 """Numbers that a lane must have to make, over all links with space, to be worth a thread."""
 
-PART = 2**22
-"""
-Bytes of a part's largest array. Smaller parts would stay in the L2 cache, but take more operations, and at each of them
-a lane may have to wait for the interpreter, which the other one holds.
-"""
+PART, IMAGES = 2**21, 32
+"""Bytes of a part's largest array, which stays in the caches from one link to the next; but no fewer images."""
 
 T = TypeVar("T")
 Links: TypeAlias = "Sequence[Layer]"
@@ -129,8 +127,8 @@ class _Plan(NamedTuple):
         # Each lane has half a millisecond of Python, for most of which the others wait, and gradients of its own.
         n_parameters = 1 + sum(link.n_parameters for link in links)
         lanes = max(1, min(blas.threads, len(x), math.isqrt(2 * made // LANE), 4 * made // n_parameters))
-        largest = len(x) * max(sizes[:head]) * x.itemsize // lanes
-        return cls(_divide(len(x), lanes), head, -(-largest // PART))
+        images, largest = len(x) // lanes, max(sizes[:head]) * x.itemsize
+        return cls(_divide(len(x), lanes), head, min(-(-images * largest // PART), -(-images // IMAGES)))
 
 
 def _forward(x: Array, links: Links, plan: _Plan) -> Array:
@@ -150,8 +148,9 @@ def _vjp(x: Array, links: Links, plan: _Plan, train: bool) -> tuple[Array, Pullb
         dy = pullback(dy, need_dx=need_dx or head_is_trained, need_grads=need_grads)
         if dy is None:
             return None
+        laid = lay_batch_last if lies_batch_last(made[0]) else np.asarray
         pairs = zip(pullbacks, parts, strict=True)
-        return _join([back(dy[part], need_dx=need_dx, need_grads=need_grads) for back, part in pairs])
+        return _join([back(laid(dy[part]), need_dx=need_dx, need_grads=need_grads) for back, part in pairs])
 
     return y, pull
 

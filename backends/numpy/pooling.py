@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from portanet import kernels
+from portanet.backends.numpy.layout import channelwise
 from portanet.kernels.windows import Window
 
 _BITS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}
 
 
+@channelwise
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """Maxima along each axis of those along the axes before."""
     y: np.ndarray
@@ -27,6 +29,7 @@ def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     return y
 
 
+@channelwise
 def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """Deal the gradient out along each axis, from the last one back."""
     if not _tiles(window) or dy.dtype != x.dtype or dy.itemsize not in _BITS:
@@ -43,6 +46,7 @@ def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Wind
     return dy
 
 
+@channelwise
 def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """Sums along each axis of those along the axes before."""
     y: np.ndarray = window.pad(x)
@@ -54,6 +58,7 @@ def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
     return y
 
 
+@channelwise
 def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
     """Copies of the gradient where windows tile all of x; else sums along each axis, from the last one back."""
     if _tiles(window) and all(n * k == m for n, k, m in zip(window.places, window.size, window.space, strict=True)):

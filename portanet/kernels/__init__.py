@@ -8,7 +8,7 @@ from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances
 from portanet.kernels.labels import one_hot
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
-from portanet.kernels.products import matmul_into
+from portanet.kernels.products import batch_product, matmul_into
 from portanet.kernels.random import normal, random_bits
 from portanet.kernels.softmax import label_cross_entropy, log_softmax
 from portanet.kernels.special import erf, sigmoid
@@ -17,6 +17,7 @@ from portanet.kernels.updates import adam, rmsprop, sgd
 __all__ = [
     "adam",
     "add_to_channels",
+    "batch_product",
     "chain",
     "chain_forward",
     "channel_sums",

@@ -1,8 +1,22 @@
-"""Matrix products whose result has its place already."""
+"""Matrix products: of a batch, and those whose result has its place already."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
+
+
+@kernel
+def batch_product(x: Array, w: Array) -> Array:
+    """
+    Each row of a batch times a matrix; a backend may lay the result in memory as the batch lies.
+
+    Examples
+    --------
+    >>> batch_product(np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([[1.0], [10.0]]))
+    array([[21.],
+           [43.]])
+    """
+    return namespace(x).matmul(x, w)
 
 
 @kernel

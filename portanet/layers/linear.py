@@ -53,7 +53,7 @@ class Linear(Layer):
         xp, w = namespace(x), self.weight.data
         self.output_shape(x.shape[1:])
         check_input(x, w)
-        y = xp.matmul(x, w)
+        y = kernels.batch_product(x, w)
         if self.bias is not None:
             kernels.add_to_channels(y, self.bias.data)
 
@@ -62,6 +62,6 @@ class Linear(Layer):
                 self.weight.accumulate_product(xp.matrix_transpose(x), dy)
                 if self.bias is not None:
                     self.bias.accumulate(kernels.channel_sums(dy))
-            return xp.matmul(dy, xp.matrix_transpose(w)) if need_dx else None
+            return kernels.batch_product(dy, xp.matrix_transpose(w)) if need_dx else None
 
         return y, pullback

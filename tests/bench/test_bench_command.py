@@ -283,7 +283,7 @@ def test_a_gpu_that_falls_behind_again_has_not_crossed_over():
     assert compare.crossover({1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 3.0}}) == 1  # nothing is known of 16
 
 
-@pytest.mark.parametrize("devices", [{"cpu"}, {"cuda"}, {"cpu", "cuda"}], ids="-".join)
+@pytest.mark.parametrize("devices", [("cpu",), ("cuda",), ("cpu", "cuda")], ids="-".join)
 def test_the_picture_is_not_blank(tmp_path, devices):
     image = pytest.importorskip("matplotlib.image", reason="draws the picture")
     suite, picture = only(*devices), tmp_path / "compare.png"
