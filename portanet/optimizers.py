@@ -273,18 +273,19 @@ class Adam(Optimizer):
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {
-            "mean": xp.zeros_like(like),
-            "square": xp.zeros_like(like),
+            "gradients": xp.zeros_like(like),
+            "squares": xp.zeros_like(like),
             "step": xp.zeros((), dtype=like.dtype, device=like.device),
         }
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        (b1, b2), mean, square, t = self.betas, self.state["mean"], self.state["square"], self.state["step"]
+        gradients, squares, t = self.state["gradients"], self.state["squares"], self.state["step"]
         t += 1.0
-        # 1 - βᵗ, exact in float32 also for a β near 1; the square's goes into single numbers, the rate and eps
-        correction1, correction2 = (-xp.expm1(t * math.log(b)) if b else xp.ones_like(t) for b in (b1, b2))
-        root = xp.sqrt(correction2)
-        kernels.adam(data, grad, mean, square, lr * root / correction1, self.eps * root, self.betas)
+        # Means of the sums, corrected for their start at zero: (1 - β) / (1 - βᵗ) of each, the divisor exact in float32
+        # also for a β near 1. They go into single numbers, the rate and eps.
+        take1, take2 = ((1 - b) / -xp.expm1(t * math.log(b)) if b else xp.ones_like(t) for b in self.betas)
+        root = xp.sqrt(take2)
+        kernels.adam(data, grad, gradients, squares, lr * take1 / root, self.eps / root, self.betas)
 
 
 class AdamW(Adam):

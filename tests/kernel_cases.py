@@ -55,8 +55,8 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "adam": [
-        (*flat, np.abs(square), rate[0, 0], eps[0, 0], (0.9, 0.999))
-        for *flat, square, rate, eps in normal(*((50,),) * 4, (1, 1), (1, 1))
+        (*flat, np.abs(squares), rate[0, 0], eps[0, 0], (0.9, 0.999))
+        for *flat, squares, rate, eps in normal(*((50,),) * 4, (1, 1), (1, 1))
     ],
     "add_to_channels": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
     "batch_product": normal((5, 4), (4, 3)),

@@ -20,12 +20,14 @@ KERNEL error_function(INDEX n, const T* x, T* y) {
 """)
 
 UPDATES = Source("""
-KERNEL adam(INDEX n, T* data, const T* grad, T* mean, T* square, const T* rate, const T* eps, T take1, T take2) {
+KERNEL adam(
+    INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* rate, const T* eps, T keep1, T keep2
+) {
   EACH(i);
-  const T g = grad[i], m = mean[i] + take1 * (g - mean[i]), s = square[i] + take2 * (g * g - square[i]);
-  mean[i] = m;
-  square[i] = s;
-  data[i] -= *rate * m / (sqrt(s) + *eps);
+  const T g = grad[i], sum = keep1 * gradients[i] + g, square = keep2 * squares[i] + g * g;
+  gradients[i] = sum;
+  squares[i] = square;
+  data[i] -= *rate * sum / (sqrt(square) + *eps);
 }
 
 KERNEL sgd(INDEX n, T* data, const T* grad, const T* rate) {
@@ -161,11 +163,11 @@ def _each(name: str, x: Array) -> Array:
 
 
 def adam(  # noqa: PLR0917
-    data: Array, grad: Array, mean: Array, square: Array, rate: Array, eps: Array, betas: tuple[float, float]
+    data: Array, grad: Array, gradients: Array, squares: Array, rate: Array, eps: Array, betas: tuple[float, float]
 ) -> None:
     """One pass over the arrays."""
-    take1, take2 = (1 - float(beta) for beta in betas)
-    UPDATES.launch("adam", data.size, data.dtype, data, contiguous(grad), mean, square, rate, eps, take1, take2)
+    arrays = data, contiguous(grad), gradients, squares, rate, eps
+    UPDATES.launch("adam", data.size, data.dtype, *arrays, *map(float, betas))
 
 
 def sgd(  # noqa: PLR0917

@@ -43,6 +43,7 @@ def load(ordinal: str | None = None) -> Backend:
                 kernels.label_cross_entropy,
                 kernels.matmul_into,
                 kernels.random_bits,
+                kernels.rmsprop,
                 kernels.sigmoid,
                 pooling.max_pool,
                 pooling.max_pool_gradient,

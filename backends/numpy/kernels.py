@@ -120,22 +120,46 @@ def label_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndar
 def adam(  # noqa: PLR0917
     data: np.ndarray,
     grad: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
+    gradients: np.ndarray,
+    squares: np.ndarray,
     rate: np.ndarray,
     eps: np.ndarray,
     betas: tuple[float, float],
 ) -> None:
     """The same with one array between."""
-    change = np.subtract(grad, mean)
-    change *= 1 - betas[0]
-    mean += change
-    np.multiply(grad, grad, out=change)
+    change = np.square(grad)
+    gradients *= betas[0]
+    gradients += grad
+    squares *= betas[1]
+    squares += change
+    np.sqrt(squares, out=change)
+    change += eps
+    np.divide(gradients, change, out=change)
+    change *= rate
+    data -= change
+
+
+def rmsprop(  # noqa: PLR0917
+    data: np.ndarray,
+    grad: np.ndarray,
+    square: np.ndarray,
+    mean: np.ndarray | None,
+    velocity: np.ndarray | None,
+    rate: np.ndarray,
+    rho: float,
+    momentum: float,
+    eps: float,
+) -> None:
+    """The same with one array between, where it is neither centered nor has a momentum."""
+    if mean is not None or velocity is not None:
+        kernels.rmsprop.portable(data, grad, square, mean, velocity, rate, rho, momentum, eps)
+        return
+    change = np.square(grad)
     change -= square
-    change *= 1 - betas[1]
+    change *= 1 - rho
     square += change
     np.sqrt(square, out=change)
     change += eps
-    np.divide(mean, change, out=change)
+    np.divide(grad, change, out=change)
     change *= rate
     data -= change

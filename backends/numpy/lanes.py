@@ -35,7 +35,7 @@ SMALL = 4096
 LANE = 2**19
 """Numbers that a lane must have to make, over all links with space, to be worth a thread."""
 
-PART, IMAGES = 2**21, 32
+PART, IMAGES = 2**22, 32
 """Bytes of a part's largest array, which stays in the caches from one link to the next; but no fewer images."""
 
 T = TypeVar("T")

@@ -7,31 +7,33 @@ from portanet.typing import Array
 
 @kernel
 def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel takes)
-    data: Array, grad: Array, mean: Array, square: Array, rate: Array, eps: Array, betas: tuple[float, float]
+    data: Array, grad: Array, gradients: Array, squares: Array, rate: Array, eps: Array, betas: tuple[float, float]
 ) -> None:
     """
-    Move the running means towards the gradient and its square, and the data by ``rate mean / (√square + eps)``.
+    Add the gradient and its square to fading sums, and move the data by ``-rate gradients / (√squares + eps)``.
 
     Parameters
     ----------
-    data, mean, square : array of float, shape (N,)
+    data, gradients, squares : array of float, shape (N,)
         Changed in place.
     grad : array of float, shape (N,)
     rate, eps : array of float, shape ()
-        With the correction of the means' start at zero in them.
+        With all in them that makes means of the sums, so that the long arrays are gone over less often.
     betas : tuple of two floats
-        Shares of the running means that are kept.
+        Shares of the sums that are kept.
 
     Examples
     --------
-    >>> w, mean, square = np.asarray([1.0]), np.zeros(1), np.zeros(1)
-    >>> adam(w, np.asarray([2.0]), mean, square, np.asarray(0.1), np.asarray(0.0), (0.5, 0.75))
-    >>> w, mean, square
-    (array([0.9]), array([1.]), array([1.]))
+    >>> w, gradients, squares = np.asarray([1.0]), np.zeros(1), np.zeros(1)
+    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(0.1), np.asarray(0.0), (0.5, 0.75))
+    >>> w, gradients, squares
+    (array([0.9]), array([2.]), array([4.]))
     """
-    mean += (1 - betas[0]) * (grad - mean)
-    square += (1 - betas[1]) * (grad * grad - square)
-    data -= rate * mean / (namespace(data).sqrt(square) + eps)
+    gradients *= betas[0]
+    gradients += grad
+    squares *= betas[1]
+    squares += grad * grad
+    data -= rate * gradients / (namespace(data).sqrt(squares) + eps)
 
 
 @kernel
