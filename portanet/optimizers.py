@@ -110,14 +110,18 @@ class Optimizer(Configured):
                 "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
             )
         with buffer.backend.activate():
-            xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
-            if self.clip_norm is not None:
-                largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
-                norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
-                grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
-            if self.weight_decay:
-                grad = self.decay(data, grad, lr)
-            self.update(xp, data, grad, lr)
+            self.change(buffer)
+
+    def change(self, buffer: ParameterBuffer) -> None:
+        """Do what :meth:`step` does, without its checks and where the device of the parameters is the current one."""
+        xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
+        if self.clip_norm is not None:
+            largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
+            norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
+            grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
+        if self.weight_decay:
+            grad = self.decay(data, grad, lr)
+        self.update(xp, data, grad, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array) -> Array:
         """Return the gradient with the weight decay in it."""

@@ -81,9 +81,11 @@ def channel_sums(x: np.ndarray) -> np.ndarray:
 
 
 def _sum_rows(rows: np.ndarray) -> np.ndarray:
+    if rows.size < 4096:
+        sums: np.ndarray = np.add.reduce(rows)
+        return sums
     ones = _ones(rows.dtype)[: len(rows)] if len(rows) <= ONES else np.ones(len(rows), rows.dtype)
-    sums: np.ndarray = np.add.reduce(rows) if rows.size < 4096 else np.matmul(ones, rows)
-    return sums
+    return np.matmul(ones, rows)
 
 
 ONES = 2**16
