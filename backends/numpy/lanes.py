@@ -16,6 +16,7 @@ from itertools import groupby
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
 from portanet.backends.numpy.process import Activity, blas
 from portanet.kernels.chain import Link
 from portanet.parameters import Parameter, gradients_aside
-from portanet.typing import Array, Pullback
+from portanet.typing import Array, Pullback, Shape
 
 if TYPE_CHECKING:
     from portanet.layers import Layer
@@ -37,6 +38,9 @@ LANE = 2**19
 
 PART, IMAGES = 2**22, 32
 """Bytes of a part's largest array, which stays in the caches from one link to the next; but no fewer images."""
+
+PLANS = 64
+"""Plans to keep for a network, one for each shape of a batch."""
 
 T = TypeVar("T")
 Links: TypeAlias = "Sequence[Layer]"
@@ -115,20 +119,32 @@ class _Plan(NamedTuple):
         """None for little, and for links without space: products of a whole batch, which BLAS divides better."""
         if x.size < SMALL:
             return None
-        shape, sizes, head = x.shape[1:], [], 0
+        plans, key = _plans.setdefault(links[0], {}), (x.shape, x.itemsize, blas.threads, *map(id, links))
+        if key not in plans:  # a step of a millisecond would take some percent longer without
+            if len(plans) == PLANS:
+                plans.clear()
+            plans[key] = cls._fit(len(x), x.shape[1:], x.itemsize, links)
+        return plans[key]
+
+    @classmethod
+    def _fit(cls, n: int, shape: Shape, itemsize: int, links: Links) -> "_Plan | None":
+        sizes, head = [], 0
         for link in links:
             shape = link.output_shape(shape)
             sizes.append(math.prod(shape))
             if len(shape) > 1:
                 head = len(sizes)
-        made = len(x) * sum(sizes[:head])
+        made = n * sum(sizes[:head])
         if made < LANE:
             return None
         # Each lane has half a millisecond of Python, for most of which the others wait, and gradients of its own.
         n_parameters = 1 + sum(link.n_parameters for link in links)
-        lanes = max(1, min(blas.threads, len(x), math.isqrt(2 * made // LANE), 4 * made // n_parameters))
-        images, largest = len(x) // lanes, max(sizes[:head]) * x.itemsize
-        return cls(_divide(len(x), lanes), head, min(-(-images * largest // PART), -(-images // IMAGES)))
+        lanes = max(1, min(blas.threads, n, math.isqrt(2 * made // LANE), 4 * made // n_parameters))
+        images, largest = n // lanes, max(sizes[:head]) * itemsize
+        return cls(_divide(n, lanes), head, min(-(-images * largest // PART), -(-images // IMAGES)))
+
+
+_plans: "WeakKeyDictionary[Layer, dict[tuple[Any, ...], _Plan | None]]" = WeakKeyDictionary()  # by the first link
 
 
 def _forward(x: Array, links: Links, plan: _Plan) -> Array:

@@ -9,7 +9,7 @@ from portanet.backends.numpy.layout import batch_last
 from portanet.kernels.windows import Window
 from portanet.typing import Shape
 
-CHUNK = 2**22
+CHUNK = 2**21
 """Bytes of copies of what a window sees, or of values in Winograd's way, to hold at once."""
 
 
