@@ -270,7 +270,7 @@ class _Workers:
         if sys.is_finalizing():  # they are there, and do not run any more
             return 0
         try:
-            while self.number < min(wanted, os.cpu_count() or 1):
+            while self.number < wanted and self.number < (os.cpu_count() or 1):
                 Thread(target=self._work, name="portanet", daemon=True).start()
                 self.number += 1
         except RuntimeError:  # the interpreter is about to end, and begins no threads any more

@@ -20,7 +20,7 @@ _BITS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """Maxima along each axis of those along the axes before."""
     y: np.ndarray
-    if not _tiles(window):
+    if not window.tiles:
         y = kernels.max_pool.portable(x, window)
         return y
     y = x
@@ -32,7 +32,7 @@ def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
 @channelwise
 def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """Deal the gradient out along each axis, from the last one back."""
-    if not _tiles(window) or dy.dtype != x.dtype or dy.itemsize not in _BITS:
+    if not window.tiles or dy.dtype != x.dtype or dy.itemsize not in _BITS:
         dx: np.ndarray = kernels.max_pool_gradient.portable(dy, x, y, window)
         return dx
     stages = [x]
@@ -61,7 +61,7 @@ def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
 @channelwise
 def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
     """Copies of the gradient where windows tile all of x; else sums along each axis, from the last one back."""
-    if _tiles(window) and all(n * k == m for n, k, m in zip(window.places, window.size, window.space, strict=True)):
+    if window.tiles and all(n * k == m for n, k, m in zip(window.places, window.size, window.space, strict=True)):
         axes = range(2, 2 * window.n_axes + 1, 2)
         pairs = itertools.chain.from_iterable(zip(window.places, window.size, strict=True))
         copies = np.empty((len(dy), *pairs, dy.shape[-1]), dy.dtype)
@@ -75,11 +75,6 @@ def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
             np.add(cell, dy, out=cell)
         dy = dx
     return dy[window.inside]
-
-
-def _tiles(window: Window) -> bool:
-    """Whether the window meets each number once at most, and nothing else."""
-    return window.stride == window.size and not any(map(any, window.pads)) and set(window.dilation) == {1}
 
 
 def _cells(x: np.ndarray, window: Window, axis: int) -> list[np.ndarray]:

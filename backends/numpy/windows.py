@@ -1,6 +1,7 @@
 """What the window of a convolution sees of a batch that lies last, as views where it can be."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from operator import mul
 
 import numpy as np
@@ -16,7 +17,7 @@ CHUNK = 2**21
 def pad(x: np.ndarray, window: Window) -> np.ndarray:
     """(N, *space, C) in its padding, with the batch last: (*padded, C, N)."""
     last = batch_last(x)
-    if not any(map(any, window.pads)):
+    if not window.is_padded:
         return np.ascontiguousarray(last)
     padded = np.zeros((*window.padded, *last.shape[-2:]), x.dtype)
     padded[window.inside[1:-1]] = last
@@ -34,19 +35,23 @@ def seen(x: np.ndarray, size: Shape, stride: Shape, dilation: Shape, *, cells_fi
            [1, 3],
            [2, 4]])
     """
-    n_before = x.ndim - 2 - len(size)
-    before, space, last = x.shape[:n_before], x.shape[n_before:-2], x.shape[-2:]
-    steps = x.strides[n_before:-2]
-    places = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(space, size, stride, dilation, strict=True))
-    shapes, strides = [places, size], [tuple(map(mul, steps, stride)), tuple(map(mul, steps, dilation))]
-    if cells_first:
-        shapes, strides = shapes[::-1], strides[::-1]
     # NumPy's as_strided takes 6 µs for it
-    return np.ndarray(
-        (*before, *shapes[0], *shapes[1], *last),
-        x.dtype,
-        x,
-        strides=(*x.strides[:n_before], *strides[0], *strides[1], *x.strides[-2:]),
+    shape, strides = _geometry(x.shape, x.strides, size, stride, dilation, cells_first)
+    return np.ndarray(shape, x.dtype, x, strides=strides)
+
+
+@lru_cache(maxsize=1024)  # a network asks for the same ones at every step
+def _geometry(
+    shape: Shape, strides: Shape, size: Shape, stride: Shape, dilation: Shape, cells_first: bool
+) -> tuple[Shape, Shape]:
+    n_before = len(shape) - 2 - len(size)
+    space, steps = shape[n_before:-2], strides[n_before:-2]
+    places = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(space, size, stride, dilation, strict=True))
+    seen = [(places, tuple(map(mul, steps, stride))), (size, tuple(map(mul, steps, dilation)))]
+    (first, first_steps), (then, then_steps) = reversed(seen) if cells_first else seen
+    return (
+        (*shape[:n_before], *first, *then, *shape[-2:]),
+        (*strides[:n_before], *first_steps, *then_steps, *strides[-2:]),
     )
 
 

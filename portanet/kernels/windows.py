@@ -132,6 +132,16 @@ class Window:
         )
 
     @cached_property
+    def is_padded(self) -> bool:
+        """Whether there is any padding."""
+        return any(map(any, self.pads))
+
+    @cached_property
+    def tiles(self) -> bool:
+        """Whether it meets each cell once at most, and no padding."""
+        return self.stride == self.size and not self.is_padded and set(self.dilation) == {1}
+
+    @cached_property
     def padded(self) -> Shape:
         """Lengths of the padded axes."""
         return tuple(low + n + high for n, (low, high) in zip(self.space, self.pads, strict=True))
@@ -169,7 +179,7 @@ class Window:
 
     def pad(self, x: Array, value: float = 0.0) -> Array:
         """Put an array of shape (N, *space, C) into its padding."""
-        if not any(map(any, self.pads)):
+        if not self.is_padded:
             return x
         xp = namespace(x)
         padded = xp.full((x.shape[0], *self.padded, x.shape[-1]), value, dtype=x.dtype, device=x.device)

@@ -99,7 +99,7 @@ class AvgPool(Pool):
 
     def _cells(self, xp: Any, x: Array, window: Window) -> float | Array:
         """How many cells each mean is over; those that only "ceil" added never count."""
-        if not any(map(any, window.pads)):
+        if not window.is_padded:
             return float(math.prod(window.size))
         counted = window
         if self.count_padding:
