@@ -15,6 +15,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import windows
 from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.backends.numpy.process import blas
 from portanet.backends.numpy.winograd import Winograd
 from portanet.kernels.windows import Window
 
@@ -30,7 +31,8 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     if len(x) < FEW:
         return _conv_of_few(x, w, window)
     method = choose(window, w.shape[-2], _is_large(x, w, window))
-    return batch_first(method.multiply(windows.pad(x, method.window), w))
+    with blas.alone():
+        return batch_first(method.multiply(windows.pad(x, method.window), w))
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
@@ -39,7 +41,8 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.nd
         dw: np.ndarray = kernels.conv_weight_gradient.portable(x, dy, window)
         return dw
     method = choose(window, x.shape[-1], _is_large(x, dy, window))
-    total = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
+    with blas.alone():
+        total = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
     return total.reshape(*window.size, x.shape[-1], dy.shape[-1])
 
 

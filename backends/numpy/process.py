@@ -9,6 +9,8 @@ import ctypes
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -103,6 +105,17 @@ class Blas:
                 self._given = self._functions.get()
             self._takers.add(me)
             self._functions.set(1)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Leave it one thread within: for many small products, which it would divide each."""
+        mine = threading.get_ident() not in self._takers
+        self.take()
+        try:
+            yield
+        finally:
+            if mine:
+                self.give_back()
 
     def quiet(self) -> None:
         """While it is taken, leave it one thread for this caller too: OpenMP counts threads for each."""

@@ -36,13 +36,13 @@ def seen(x: np.ndarray, size: Shape, stride: Shape, dilation: Shape, *, cells_fi
            [2, 4]])
     """
     # NumPy's as_strided takes 6 µs for it
-    shape, strides = _geometry(x.shape, x.strides, size, stride, dilation, cells_first)
+    shape, strides = _geometry(x.shape, x.strides, size, stride, dilation, cells_first=cells_first)
     return np.ndarray(shape, x.dtype, x, strides=strides)
 
 
 @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
 def _geometry(
-    shape: Shape, strides: Shape, size: Shape, stride: Shape, dilation: Shape, cells_first: bool
+    shape: Shape, strides: Shape, size: Shape, stride: Shape, dilation: Shape, *, cells_first: bool
 ) -> tuple[Shape, Shape]:
     n_before = len(shape) - 2 - len(size)
     space, steps = shape[n_before:-2], strides[n_before:-2]

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from portanet import kernels
 from portanet.backends import namespace
 from portanet.initializers import ones, zeros
 from portanet.kernels.windows import per_axis
@@ -29,18 +30,18 @@ class _Norm(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.channels)
 
-    def _affine(self, xp: Any, z: Array, pull_z: Callable[[Array], Array]) -> tuple[Array, Pullback]:
+    def _affine(self, z: Array, pull_z: Callable[[Array], Array]) -> tuple[Array, Pullback]:
         """Scale and shift the standardised z; ``pull_z`` carries dz back to dx."""
         weight, bias = self.weight, self.bias
         if weight is None or bias is None:
             return z, lambda dy, *, need_dx=True, need_grads=True: pull_z(dy) if need_dx else None
-        w, rows = weight.data, tuple(range(z.ndim - 1))
+        w = weight.data
         check_input(z, w)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                weight.accumulate(xp.sum(dy * z, axis=rows))
-                bias.accumulate(xp.sum(dy, axis=rows))
+                weight.accumulate(kernels.channel_sums(dy * z))
+                bias.accumulate(kernels.channel_sums(dy))
             return pull_z(dy * w) if need_dx else None
 
         return z * w + bias.data, pullback
@@ -58,27 +59,24 @@ def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
     return x
 
 
-def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Any]:
+def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Callable[[Array], Array]]:
     """
     Subtract the mean over some axes and divide by the standard deviation.
 
     Returns
     -------
-    z, mean, variance : array
-        The result, and what was taken off and divided by (squared), with the axes kept.
+    z : array
     pull_z : callable
         Carries dz back to dx.
     """
-    mean = mean_over(xp, x, axes)
-    centred = x - mean
-    variance = mean_over(xp, centred * centred, axes)
-    scale = 1.0 / xp.sqrt(variance + eps)
+    centred = x - mean_over(xp, x, axes)
+    scale = 1.0 / xp.sqrt(mean_over(xp, centred * centred, axes) + eps)
     z = centred * scale
 
     def pull_z(dz: Array) -> Array:
         return scale * (dz - mean_over(xp, dz, axes) - z * mean_over(xp, dz * z, axes))
 
-    return z, mean, variance, pull_z
+    return z, pull_z
 
 
 class BatchNorm(_Norm):
@@ -133,14 +131,30 @@ class BatchNorm(_Norm):
         check_input(x, mean)
         if not train:
             scale = 1.0 / xp.sqrt(variance + self.eps)
-            return self._affine(xp, (x - mean) * scale, lambda dz: dz * scale)
+            return self._affine((x - mean) * scale, lambda dz: dz * scale)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
-        z, batch_mean, batch_variance, pull_z = standardise(xp, x, tuple(range(x.ndim - 1)), self.eps)
+        weight, bias, rows = self.weight, self.bias, tuple(range(x.ndim - 1))
+        batch_mean = mean_over(xp, x, rows)
+        centred = x - batch_mean
+        batch_variance = xp.reshape(mean_over(xp, centred * centred, rows), (-1,))
         mean += (1 - self.momentum) * (xp.reshape(batch_mean, (-1,)) - mean)
-        variance += (1 - self.momentum) * (xp.reshape(batch_variance, (-1,)) * (n / (n - 1)) - variance)
-        return self._affine(xp, z, pull_z)
+        variance += (1 - self.momentum) * (batch_variance * (n / (n - 1)) - variance)
+        scale = 1.0 / xp.sqrt(batch_variance + self.eps)
+        factor = scale if weight is None else scale * weight.data
+        y = centred * factor
+        if bias is not None:
+            kernels.add_to_channels(y, bias.data)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            total, along = kernels.channel_sums(dy), scale * kernels.channel_sums(dy * centred)
+            if need_grads and weight is not None and bias is not None:
+                weight.accumulate(along)
+                bias.accumulate(total)
+            return factor * (dy - total / n - centred * (scale * along / n)) if need_dx else None
+
+        return y, pullback
 
 
 class LayerNorm(_Norm):
@@ -176,8 +190,8 @@ class LayerNorm(_Norm):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         self.output_shape(x.shape[1:])
-        z, _, _, pull_z = standardise(xp, x, (-1,), self.eps)
-        return self._affine(xp, z, pull_z)
+        z, pull_z = standardise(xp, x, (-1,), self.eps)
+        return self._affine(z, pull_z)
 
 
 class GroupNorm(_Norm):
@@ -218,8 +232,8 @@ class GroupNorm(_Norm):
         xp = namespace(x)
         self.output_shape(x.shape[1:])
         dealt = (x.shape[0], math.prod(x.shape[1:-1]), self.groups, self.channels // self.groups)
-        z, _, _, pull_z = standardise(xp, xp.reshape(x, dealt), (1, 3), self.eps)
-        return self._affine(xp, xp.reshape(z, x.shape), lambda dz: xp.reshape(pull_z(xp.reshape(dz, dealt)), x.shape))
+        z, pull_z = standardise(xp, xp.reshape(x, dealt), (1, 3), self.eps)
+        return self._affine(xp.reshape(z, x.shape), lambda dz: xp.reshape(pull_z(xp.reshape(dz, dealt)), x.shape))
 
 
 class Normalize(Layer):
