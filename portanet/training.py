@@ -336,7 +336,7 @@ class Trainer:
             pullback(dloss(), need_dx=False)
         finally:
             self._buffer.end_gradient()
-        self.optimizer.change(self._buffer)
+        self.optimizer.step()
         return value, prediction
 
     def _measured_step(self, x: Array, target: Array) -> list[Array]:

@@ -47,11 +47,10 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def batch_product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """BLAS writes a batch that lies last again so: for batches of less than 100, a quarter faster than rows."""
-    if x.flags.c_contiguous or not x.flags.f_contiguous:
-        y: np.ndarray = np.matmul(x, w)
-        return y
-    return np.matmul(x, w, out=np.empty((w.shape[1], len(x)), x.dtype).T)
+    """A batch that lies last is laid so again: for batches of less than 100, a quarter faster than rows."""
+    last = x.ndim == 2 and x.flags.f_contiguous and not x.flags.c_contiguous
+    y: np.ndarray = np.matmul(w.T, x.T).T if last else np.matmul(x, w)
+    return y
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
@@ -128,7 +127,7 @@ def adam(  # noqa: PLR0917
     eps: np.ndarray,
     betas: tuple[float, float],
 ) -> None:
-    """The same with one array between."""
+    """One array between."""
     change = np.square(grad)
     gradients *= betas[0]
     gradients += grad
@@ -152,7 +151,7 @@ def rmsprop(  # noqa: PLR0917
     momentum: float,
     eps: float,
 ) -> None:
-    """The same with one array between, where it is neither centered nor has a momentum."""
+    """One array between; where it is centered or has a momentum, the portable form."""
     if mean is not None or velocity is not None:
         kernels.rmsprop.portable(data, grad, square, mean, velocity, rate, rho, momentum, eps)
         return

@@ -16,11 +16,11 @@ from itertools import groupby
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from portanet import kernels
+from portanet.backends.numpy.conv import FEW
 from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
 from portanet.backends.numpy.process import Activity, blas
 from portanet.kernels.chain import Link
@@ -36,11 +36,11 @@ SMALL = 4096
 LANE = 2**19
 """Numbers that a lane must have to make, over all links with space, to be worth a thread."""
 
-PART, IMAGES = 2**22, 32
-"""Bytes of a part's largest array, which stays in the caches from one link to the next; but no fewer images."""
+PART = 2**22
+"""Bytes of a part's largest array, which stays in the caches from one link to the next."""
 
-PLANS = 64
-"""Plans to keep for a network, one for each shape of a batch."""
+PLANS = 1024
+"""Plans to keep, one for each network and shape of a batch."""
 
 T = TypeVar("T")
 Links: TypeAlias = "Sequence[Layer]"
@@ -119,15 +119,19 @@ class _Plan(NamedTuple):
         """None for little, and for links without space: products of a whole batch, which BLAS divides better."""
         if x.size < SMALL:
             return None
-        plans, key = _plans.setdefault(links[0], {}), (x.shape, x.itemsize, blas.threads, *map(id, links))
-        if key not in plans:  # a step of a millisecond would take some percent longer without
-            if len(plans) == PLANS:
-                plans.clear()
-            plans[key] = cls._fit(len(x), x.shape[1:], x.itemsize, links)
-        return plans[key]
+        # Kept by identity, since a step of a millisecond would take some percent longer without. Where another network
+        # has the identities of one that is gone, its plan may be the slower, but is as right.
+        key = (x.shape, x.itemsize, blas.threads, *map(id, links))
+        try:
+            return _plans[key]
+        except KeyError:
+            if len(_plans) >= PLANS:
+                _plans.clear()
+            plan = _plans[key] = cls._made(len(x), x.shape[1:], x.itemsize, links)
+            return plan
 
     @classmethod
-    def _fit(cls, n: int, shape: Shape, itemsize: int, links: Links) -> "_Plan | None":
+    def _made(cls, n: int, shape: Shape, itemsize: int, links: Links) -> "_Plan | None":
         sizes, head = [], 0
         for link in links:
             shape = link.output_shape(shape)
@@ -139,12 +143,12 @@ class _Plan(NamedTuple):
             return None
         # Each lane has half a millisecond of Python, for most of which the others wait, and gradients of its own.
         n_parameters = 1 + sum(link.n_parameters for link in links)
-        lanes = max(1, min(blas.threads, n, math.isqrt(2 * made // LANE), 4 * made // n_parameters))
+        lanes = max(1, min(blas.threads, n // FEW, math.isqrt(2 * made // LANE), 4 * made // n_parameters))
         images, largest = n // lanes, max(sizes[:head]) * itemsize
-        return cls(_divide(n, lanes), head, min(-(-images * largest // PART), -(-images // IMAGES)))
+        return cls(_divide(n, lanes), head, max(1, min(-(-images * largest // PART), images // FEW)))
 
 
-_plans: "WeakKeyDictionary[Layer, dict[tuple[Any, ...], _Plan | None]]" = WeakKeyDictionary()  # by the first link
+_plans: dict[tuple[Any, ...], _Plan | None] = {}
 
 
 def _forward(x: Array, links: Links, plan: _Plan) -> Array:

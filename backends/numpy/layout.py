@@ -7,6 +7,7 @@ go over all channels of all images at once. Layers see the same shapes and indic
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -59,15 +60,19 @@ def as_one_image(x: np.ndarray) -> np.ndarray:
 
 
 def channelwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """For a function of arrays (N, *space, C) that takes channels alike, a batch that lies last is one image."""
+    """
+    For a function of arrays (N, *space, C) and a window that takes channels alike, a batch that lies last is one image.
+
+    The last of the arrays decides for all.
+    """
 
     @wraps(function)
-    def laid(*arguments: np.ndarray) -> np.ndarray:
-        *arrays, window = arguments
-        x = arrays[-1]
-        if not lies_batch_last(x):
+    def laid(*arguments: Any, **named: Any) -> np.ndarray:
+        *arrays, window = *arguments, *named.values()
+        like = arrays[-1]
+        if not lies_batch_last(like):
             return function(*arrays, window)
         y = function(*map(as_one_image, arrays), window)
-        return batch_first(y.reshape(*y.shape[1:-1], x.shape[-1], len(x)))
+        return batch_first(y.reshape(*y.shape[1:-1], like.shape[-1], len(like)))
 
     return laid

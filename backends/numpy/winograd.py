@@ -65,47 +65,59 @@ class Winograd:
         weights = np.matmul(g, w.reshape(len(w), -1)).reshape(self.products, *(1 for _ in self.places), -1, n_out)
         weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
         y = np.empty((self.n_tiles * self.step, *self.places[1:], n_out, n), padded.dtype)
-        for tiles, values in self._values(padded):
-            columns = windows.seen(values, *self.others).reshape(*values.shape[:2], *self.places[1:], -1, n)
-            sums = np.matmul(weights, columns).reshape(*values.shape[:2], -1)
-            np.matmul(a.T, sums.swapaxes(0, 1), out=self._tiled(y)[tiles])
+        copies = math.prod(self.others[0]) if len(self.others[0]) > 1 else 0  # of values: a view, along one axis
+        for tiles in self._chunks(padded, copies * padded[0].size + y[0].size):
+            values = self._values(padded[self._rows(tiles)])
+            seen = windows.seen(values, *self.others).reshape(*values.shape[:2], *self.places[1:], -1, n)
+            made = np.matmul(weights, seen).reshape(*values.shape[:2], -1)
+            np.matmul(a.T, made.swapaxes(0, 1), out=self._tiled(y)[tiles])
         return y[: self.places[0]]
 
     def correlate(self, padded: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """
-        See :meth:`portanet.backends.numpy.conv.Direct.correlate`.
-
-        The sums go over all images at the places of a row, for which images come before channels.
-        """
-        n_in, n_out = padded.shape[-2], dy.shape[-2]
+        """See :meth:`portanet.backends.numpy.conv.Direct.correlate`."""
+        (n_in, n), n_out = padded.shape[-2:], dy.shape[-2]
         a, g, _ = self._transforms(dy)
-        rows = np.zeros((self.n_tiles * self.step, *dy.shape[1:-2], *dy.shape[:-3:-1]), dy.dtype)
-        rows[: len(dy)] = dy.swapaxes(-1, -2)
-        total = 0.0
-        for tiles, values in self._values(np.ascontiguousarray(padded.swapaxes(-1, -2))):
-            apart = values.shape[1] if self.others[0] else 1
-            cells = windows.seen(values, *self.others, cells_first=True)
-            cells = cells.reshape(self.products, apart, math.prod(self.others[0]), -1, n_in)
-            spread = np.empty((self.products, values.shape[1], rows[0].size), rows.dtype)
-            np.matmul(a, self._tiled(rows)[tiles], out=spread.swapaxes(0, 1))
-            products = np.matmul(cells.swapaxes(-1, -2), spread.reshape(self.products, apart, 1, -1, n_out))
-            total = total + np.add.reduce(products, axis=1)
+        total = np.zeros((self.products, *self.others[0], n_in, n_out), dy.dtype)
+        products = math.prod((*self.others[0], *self.places[1:-1], n_in, n_out))
+        for tiles in self._chunks(padded, 2 * dy[0].size + products):
+            values = self._values(np.ascontiguousarray(padded[self._rows(tiles)].swapaxes(-1, -2)))
+            n_tiles = values.shape[1]
+            rows = np.zeros((n_tiles * self.step, *self.places[1:], n, n_out), dy.dtype)
+            made = dy[tiles.start * self.step : tiles.stop * self.step]
+            rows[: len(made)] = made.swapaxes(-1, -2)
+            spread = np.empty((self.products, n_tiles, *rows.shape[1:]), rows.dtype)
+            np.matmul(a, self._tiled(rows), out=self._flat(spread))
+            if not self.others[0]:  # one product goes over all tiles
+                values, spread = (each.reshape(self.products, 1, -1, each.shape[-1]) for each in (values, spread))
+            total += np.add.reduce(windows.correlated(values, spread, *self.others), axis=1)
         return np.matmul(g.T, total.reshape(self.products, -1))
 
-    def _values(self, padded: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Values (products, tiles, *others) of (length, *others) at the points, some tiles after the other."""
-        rows = padded.reshape(len(padded), -1)
-        row, number = rows.strides
-        shape = (self.n_tiles, self.products, rows.shape[-1])
-        tiled = np.ndarray(shape, rows.dtype, rows, strides=(self.step * row, row, number))
-        b = self._transforms(rows)[2]
-        for tiles in windows.chunks(self.n_tiles, 2 * self.products * row):
-            values = np.empty((self.products, tiles.stop - tiles.start, *padded.shape[1:]), rows.dtype)
-            np.matmul(b, tiled[tiles], out=values.reshape(*values.shape[:2], -1).swapaxes(0, 1))
-            yield tiles, values
+    def _chunks(self, padded: np.ndarray, beside: int) -> Iterator[slice]:
+        """Some tiles after the other; ``beside`` is how many numbers each of a tile's values takes beside itself."""
+        return windows.chunks(self.n_tiles, self.products * (padded[0].size + beside) * padded.itemsize)
+
+    def _rows(self, tiles: slice) -> slice:
+        """Where tiles begin and end: each reaches over as many rows as there are products."""
+        return slice(tiles.start * self.step, (tiles.stop - 1) * self.step + self.products)
+
+    def _values(self, rows: np.ndarray) -> np.ndarray:
+        """Values (products, tiles, *others) of contiguous (length, *others) at the points."""
+        n_tiles, row = (len(rows) - self.products) // self.step + 1, rows.strides[0]
+        shape, strides = (n_tiles, self.products, rows[0].size), (self.step * row, row, rows.itemsize)
+        values = np.empty((self.products, n_tiles, *rows.shape[1:]), rows.dtype)
+        np.matmul(
+            self._transforms(rows)[2], np.ndarray(shape, rows.dtype, rows, strides=strides), out=self._flat(values)
+        )
+        return values
+
+    @staticmethod
+    def _flat(values: np.ndarray) -> np.ndarray:
+        """View (tiles, products, numbers) of (products, tiles, ...)."""
+        return values.reshape(*values.shape[:2], -1).swapaxes(0, 1)
 
     def _tiled(self, y: np.ndarray) -> np.ndarray:
-        return y.reshape(self.n_tiles, self.step, -1)
+        """View (tiles, step, numbers) of (tiles step, ...)."""
+        return y.reshape(len(y) // self.step, self.step, -1)
 
     def _transforms(self, like: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return transforms(self.step, self.window.size[0], like.dtype)

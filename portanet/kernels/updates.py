@@ -18,7 +18,7 @@ def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel ta
         Changed in place.
     grad : array of float, shape (N,)
     rate, eps : array of float, shape ()
-        With all in them that makes means of the sums, so that the long arrays are gone over less often.
+        Scaled so that the sums count as means, corrected for their start at zero: single numbers for long arrays.
     betas : tuple of two floats
         Shares of the sums that are kept.
 
