@@ -9,6 +9,8 @@ such as β₁ᵗ are kept as arrays, so that a recorded step sees new values.
 import math
 from typing import Any, Self
 
+import numpy as np
+
 from portanet import kernels
 from portanet.config import Configured
 from portanet.layers.base import Layer
@@ -271,9 +273,13 @@ class Adam(Optimizer):
             raise ValueError(f"betas must be in [0, 1), got {betas}")
         self.betas, self.eps = betas, eps
 
-    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+    def bind(self, net: Layer) -> Self:
         # As the sums fade in their dtype, so must the corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
-        self._kept = tuple(float(xp.asarray(b, dtype=like.dtype)) for b in self.betas)
+        b1, b2 = (float(np.asarray(b, dtype=net.buffer.dtype)) for b in self.betas)
+        self._kept = b1, b2
+        return super().bind(net)
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {
             "gradients": xp.zeros_like(like),
             "squares": xp.zeros_like(like),

@@ -51,6 +51,9 @@ def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
     return [tuple(rng.normal(size=shape).astype(dtype) for shape in shapes) for dtype in TOLERANCE]
 
 
+CHANGING = {"adam", "add_to_channels", "matmul_into", "rmsprop", "sgd"}
+"""Kernels that write into an argument."""
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
 CASES: dict[str, list[tuple[Any, ...]]] = {
@@ -105,7 +108,11 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
             with backend.activate():
                 result = form(*arguments)
             # Arguments too: some kernels change them, and the others must not.
-            outcomes.append((result, *(a for a, given in zip(arguments, case, strict=True) if _is_array(given))))
+            after = [a for a, given in zip(arguments, case, strict=True) if _is_array(given)]
+            outcomes.append((result, *after))
+            for array, given in zip(after, filter(_is_array, case), strict=True):
+                changed = not np.array_equal(backend.to_numpy(array), given, equal_nan=given.dtype.kind == "f")
+                assert name in CHANGING or not changed, f"{name} changes its input on {backend.name}"
         for outcome in outcomes[1:]:
             _assert_same(backend, outcome, outcomes[0], f"{name}{case} on {backend.name}")
 

@@ -96,6 +96,17 @@ def test_a_gradient_whose_square_overflows_is_clipped():
     np.testing.assert_allclose(step, [-0.6, -0.8])
 
 
+@pytest.mark.parametrize("beta", [0.999, 0.9999, 0.99999])
+def test_a_steady_gradient_moves_weights_by_the_learning_rate_however_slowly_adam_forgets(beta):
+    net = pn.Linear(1, 1, bias=False).initialize(seed=0)
+    optimizer = pn.Adam(0.125, betas=(0.9, beta), eps=1e-30).bind(net)
+    net.buffer.grad[...] = 1.0
+    for _ in range(300):
+        before = net.buffer.data.copy()
+        optimizer.step()
+    np.testing.assert_allclose(before - net.buffer.data, 0.125, rtol=2e-4)
+
+
 def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.ones).initialize()
     optimizer = pn.Adam(0.1, betas=(0.9, 0.99999)).bind(net)

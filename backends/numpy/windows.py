@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet.backends.numpy.layout import batch_last
 from portanet.kernels.windows import Window
-from portanet.typing import Shape
+from portanet.typing import Array, Shape
 
 CHUNK = 2**21
 """Bytes of copies to hold at once, where one step along the first axis of space takes no more."""
@@ -51,7 +51,7 @@ def _geometry(shape: Shape, strides: Shape, size: Shape, stride: Shape, dilation
     )
 
 
-def correlated(x: np.ndarray, dy: np.ndarray, size: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
+def correlated(x: np.ndarray, dy: np.ndarray, size: Shape, stride: Shape, dilation: Shape) -> Array:
     """
     Sums over places and images of what a window sees times what comes of it: (*before, *size, C, O).
 

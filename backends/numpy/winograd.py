@@ -10,6 +10,7 @@ import numpy as np
 
 from portanet.backends.numpy import windows
 from portanet.kernels.windows import Window
+from portanet.typing import Array
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
@@ -73,7 +74,7 @@ class Winograd:
             np.matmul(a.T, made.swapaxes(0, 1), out=self._tiled(y)[tiles])
         return y[: self.places[0]]
 
-    def correlate(self, padded: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    def correlate(self, padded: np.ndarray, dy: np.ndarray) -> Array:
         """See :meth:`portanet.backends.numpy.conv.Direct.correlate`."""
         (n_in, n), n_out = padded.shape[-2:], dy.shape[-2]
         a, g, _ = self._transforms(dy)

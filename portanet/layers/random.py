@@ -90,6 +90,9 @@ class Dropout(Random):
         shape = self.mask_shape(tuple(x.shape))
         bits = self.draw(kernels.random_bits, math.prod(shape))
         mask = xp.astype(xp.reshape(bits, shape) < self.keep, x.dtype) * (65536 / self.keep)
+        if shape == x.shape:  # as x lies in memory, for the products to come
+            mask, drawn = xp.empty_like(x), mask
+            mask[...] = drawn
         return x * mask, lambda dy: dy * mask
 
 

@@ -39,12 +39,14 @@ class ThreeThreads:
 
 @pytest.fixture
 def blas(monkeypatch) -> ThreeThreads:
-    """Three lanes, and parts of an example or two."""
+    """Three lanes, and parts of two or three examples."""
     fake = ThreeThreads()
     for module in (lanes, process):
         monkeypatch.setattr(module, "blas", fake)
     monkeypatch.setattr(lanes, "LANE", 1)
     monkeypatch.setattr(lanes, "PART", 20_000)
+    monkeypatch.setattr(lanes, "FEW", 2)
+    monkeypatch.setattr(lanes, "_plans", {})
     return fake
 
 

@@ -26,7 +26,7 @@ def problems(draw, max_axes: int = 3):
     space = tuple(max(1, r - low - high) + extra for r, (low, high), extra in zip(reach, pads, per(0, 5), strict=True))
     padding = draw(st.sampled_from([pads, "same"]))
     window = Window.fit(space, size, stride=stride, dilation=dilation, padding=padding)
-    n, c, o = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    n, c, o = draw(st.sampled_from([1, 3, 8, 9])), draw(st.integers(1, 4)), draw(st.integers(1, 3))  # few, and more
     rng = np.random.default_rng(draw(st.integers(0, 100)))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     x, w, dy = (
@@ -41,10 +41,26 @@ def close(ours: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
 
 
+ORDERS = {
+    "batch first": np.ascontiguousarray,
+    "batch last": lambda a: np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0),
+    "channels before space": lambda a: np.moveaxis(np.moveaxis(a, -1, 1).copy(), 1, -1),
+}
+
+
 @settings(max_examples=150, deadline=None)
-@given(problems())
-def test_numpy_overrides_are_the_portable_forms(problem):
+@given(problems(), st.tuples(*[st.sampled_from(list(ORDERS))] * 2), st.booleans(), st.sampled_from([300, 2**21]))
+def test_numpy_overrides_are_the_portable_forms(problem, orders, large, chunk):
     window, x, w, dy = problem
+    x, dy = (ORDERS[order](array) for order, array in zip(orders, (x, dy), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portanet.backends.numpy.conv.LARGE", 0 if large else 2**40)
+        patch.setattr("portanet.backends.numpy.conv.FEW_CHANNELS", 3)
+        patch.setattr("portanet.backends.numpy.windows.CHUNK", chunk)
+        compare_overrides(window, x, w, dy)
+
+
+def compare_overrides(window: Window, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> None:
     for kernel, arguments in (
         (kernels.conv, (x, w)),
         (kernels.conv_input_gradient, (dy, w)),
@@ -106,13 +122,25 @@ def test_chunks_of_a_large_batch_or_image_join(monkeypatch, chunk):
     monkeypatch.setattr("portanet.backends.numpy.conv.LARGE", 0)
     monkeypatch.setattr("portanet.backends.numpy.windows.CHUNK", chunk)
     rng = np.random.default_rng(0)
-    for n, channels, stride in itertools.product((7, 9), (1, 2, 5), (1, 2)):
+    for n, channels, stride in itertools.product((7, 9), (1, 2, 9), (1, 2)):
         x, w = rng.normal(size=(n, 8, 8, channels)), rng.normal(size=(3, 3, channels, 4))
         window = Window.fit((8, 8), (3, 3), stride=(stride, stride), dilation=(1, 1), padding="valid")
         y = numpy_conv.conv(x, w, window)
         close(y, kernels.conv.portable(x, w, window))
         dw = numpy_conv.conv_weight_gradient(x, y, window)
         close(dw, kernels.conv_weight_gradient.portable(x, y, window))
+
+
+def test_winograd_has_any_number_of_axes(monkeypatch):
+    from portanet.backends.numpy import conv as numpy_conv
+
+    monkeypatch.setattr("portanet.backends.numpy.conv.LARGE", 0)
+    rng = np.random.default_rng(0)
+    for n_axes in (1, 2, 3):
+        window = Window.fit((7,) * n_axes, (3,) * n_axes, stride=(1,) * n_axes, dilation=(1,) * n_axes, padding="same")
+        assert type(numpy_conv.choose(window, 4, True)) is numpy_conv.Winograd
+        x, w = rng.normal(size=(9, *window.space, 4)), rng.normal(size=(*window.size, 4, 5))
+        compare_overrides(window, x, w, rng.normal(size=(9, *window.places, 5)))
 
 
 @pytest.mark.parametrize("form", ["portable", "__call__"])
