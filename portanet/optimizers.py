@@ -223,7 +223,7 @@ class RMSprop(Optimizer):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
         if not (0 <= rho < 1 and 0 <= momentum < 1):
             raise ValueError(f"rho and momentum must be in [0, 1), got {rho} and {momentum}")
-        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, eps
+        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, _check_eps(eps)
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         names = ["square"] + ["velocity"] * bool(self.momentum) + ["mean"] * self.centered
@@ -271,7 +271,7 @@ class Adam(Optimizer):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
         if not all(0 <= b < 1 for b in betas):
             raise ValueError(f"betas must be in [0, 1), got {betas}")
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps = betas, _check_eps(eps)
 
     def bind(self, net: Layer) -> Self:
         # As the sums fade in their dtype, so must the corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
@@ -360,7 +360,7 @@ class Adagrad(Optimizer):
         self, lr: float = 0.01, *, eps: float = 1e-10, weight_decay: float = 0.0, clip_norm: float | None = None
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.eps = eps
+        self.eps = _check_eps(eps)
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {"square": xp.zeros_like(like)}
@@ -369,3 +369,9 @@ class Adagrad(Optimizer):
         square = self.state["square"]
         square += grad * grad
         data -= lr * grad / (xp.sqrt(square) + self.eps)
+
+
+def _check_eps(eps: float) -> float:
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must not be negative, got {eps}")
+    return eps

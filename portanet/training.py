@@ -320,8 +320,21 @@ class Trainer:
 
     @_on_device
     def restore(self, snapshot: list[Array]) -> None:
-        """Go back to a snapshot."""
-        for array, values in zip(self._changing(), snapshot, strict=True):
+        """
+        Go back to a snapshot.
+
+        Raises
+        ------
+        RuntimeError
+            If there are states now that the snapshot lacks.
+        """
+        changing = self._changing()
+        if len(changing) != len(snapshot):
+            raise RuntimeError(
+                f"the snapshot holds {len(snapshot)} arrays, but {len(changing)} change now: "
+                "an optimizer must make its state in new_state(), and not in a step"
+            )
+        for array, values in zip(changing, snapshot, strict=True):
             array[...] = values
 
     def _changing(self) -> list[Array]:

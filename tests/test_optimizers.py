@@ -59,6 +59,8 @@ def test_binding_starts_anew(backend):
         (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
         (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be in \[0, 1\), got \(1.0, 0.9\)"),
         (lambda: pn.SGD(0.1, momentum=-3), r"momentum must be in \[0, 1\), got -3"),
+        (lambda: pn.Adam(eps=-1.0), "eps must not be negative, got -1.0"),
+        (lambda: pn.RMSprop(eps=-1.0), "eps must not be negative, got -1.0"),
         (lambda: pn.Adam(weight_decay=-1), "weight_decay must not be negative, got -1"),
     ],
 )

@@ -277,3 +277,15 @@ def test_batches(n, batch_size, sizes):
     batches = _batches(n, batch_size)
     assert [here.stop - here.start for here in batches] == sizes
     assert [i for here in batches for i in range(n)[here]] == list(range(n))
+
+
+def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
+    class Late(pn.SGD):
+        def update(self, xp, data, grad, lr):
+            data -= lr * self.state.setdefault("late", grad * 1.0)
+
+    trainer = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), Late(0.1))
+    before = trainer.snapshot()
+    trainer.step(np.ones((3, 2), "float32"), np.ones((3, 1), "float32"))
+    with pytest.raises(RuntimeError, match=r"an optimizer must make its state in new_state\(\)"):
+        trainer.restore(before)

@@ -16,6 +16,7 @@ from itertools import groupby
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+from weakref import ref
 
 import numpy as np
 
@@ -119,16 +120,16 @@ class _Plan(NamedTuple):
         """None for little, and for links without space: products of a whole batch, which BLAS divides better."""
         if x.size < SMALL:
             return None
-        # Kept by identity, since a step of a millisecond would take some percent longer without. Where another network
-        # has the identities of one that is gone, its plan may be the slower, but is as right.
+        # Kept, since a step of a millisecond would take some percent longer without.
         key = (x.shape, x.itemsize, blas.threads, *map(id, links))
-        try:
-            return _plans[key]
-        except KeyError:
+        plan, owners = _plans.get(key, (None, ()))
+        if not owners or any(owner() is not link for owner, link in zip(owners, links, strict=True)):
             if len(_plans) >= PLANS:
                 _plans.clear()
-            plan = _plans[key] = cls._made(len(x), x.shape[1:], x.itemsize, links)
-            return plan
+            # Weak, to see that an identity is still that of the same link: another plan would round sums otherwise.
+            plan, owners = cls._made(len(x), x.shape[1:], x.itemsize, links), tuple(map(ref, links))
+            _plans[key] = plan, owners
+        return plan
 
     @classmethod
     def _made(cls, n: int, shape: Shape, itemsize: int, links: Links) -> "_Plan | None":
@@ -148,7 +149,7 @@ class _Plan(NamedTuple):
         return cls(_divide(n, lanes), head, max(1, min(-(-images * largest // PART), images // FEW)))
 
 
-_plans: dict[tuple[Any, ...], _Plan | None] = {}
+_plans: "dict[tuple[Any, ...], tuple[_Plan | None, tuple[ref[Layer], ...]]]" = {}
 
 
 def _forward(x: Array, links: Links, plan: _Plan) -> Array:

@@ -77,7 +77,7 @@ class Layer(Configured):
             The output.
         pullback : callable
             ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
-            before the parameters change.
+            before the parameters change, or x or y in place.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method vjp(self, x, *, train=True): see portanet.Layer"
@@ -250,7 +250,7 @@ class Layer(Configured):
         Returns
         -------
         array, shape (N, ...)
-            A NumPy array if ``x`` was host data, else on the device.
+            A NumPy array if ``x`` was host data, else on the device. It shares no memory with ``x``.
 
         Examples
         --------
@@ -266,7 +266,8 @@ class Layer(Configured):
             # At least one batch, so that no examples give an empty output of the right shape.
             n = inputs.shape[0]
             outputs = [self.forward(inputs[i : min(i + batch_size, n), ...]) for i in range(0, max(1, n), batch_size)]
-            output = outputs[0] if len(outputs) == 1 else backend.xp.concat(outputs, axis=0)
+            # One batch is copied too: an output of Flatten, say, would be the caller's own data.
+            output = backend.xp.concat(outputs, axis=0)
             return output if isinstance(x, backend.array_type) else backend.to_numpy(output)
 
     def zero_grad(self) -> None:

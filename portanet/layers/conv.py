@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.checks import check_count
 from portanet.initializers import Initializer, glorot_uniform, zeros
 from portanet.kernels.conv import grouped
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
@@ -45,7 +46,9 @@ class Conv(Layer):
                 f"in_channels and out_channels must be positive multiples of groups={groups}, "
                 f"got {in_channels} and {out_channels}"
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.in_channels = check_count("in_channels", in_channels)
+        self.out_channels = out_channels = check_count("out_channels", out_channels)
+        self.groups = check_count("groups", groups)
         self.size = per_axis("kernel_size", kernel_size, self.n_axes)
         self.stride = per_axis("stride", stride, self.n_axes)
         self.dilation = per_axis("dilation", dilation, self.n_axes)
@@ -68,10 +71,20 @@ class Conv(Layer):
     def _check_shape(self, shape: Shape) -> None:
         if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
             wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
-            fix = f": Reshape({', '.join(map(str, shape))}, 1) first?" if len(shape) == self.n_axes else ""
-            if len(shape) == self.n_axes + 1 and self.groups == 1:
-                fix = f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
-            raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{fix}")
+            raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{self._fix(shape)}")
+
+    def _fix(self, shape: Shape) -> str:
+        """What is probably meant by inputs of a shape that does not fit."""
+        if len(shape) == self.n_axes:
+            if shape[-1] == self.in_channels > 1:
+                return ": x[None, ...] for a single example?"
+            return f": Reshape({', '.join(map(str, shape))}, 1) first?"
+        if len(shape) == self.n_axes + 1 and shape[0] == self.in_channels:
+            order = ", ".join(map(str, (0, *range(2, self.n_axes + 2), 1)))
+            return f": channels come last, x.transpose({order})?"
+        if len(shape) == self.n_axes + 1 and self.groups == 1:
+            return f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
+        return ""
 
     def by_example(self, train: bool) -> bool:
         return True
@@ -131,6 +144,11 @@ class Conv2D(Conv):
         Whether to add a number to each output channel.
     init : Initializer
         Initial weight, of shape (*kernel_size, in_channels / groups, out_channels); the bias starts at zero.
+
+    Notes
+    -----
+    On a CPU, a NaN or an infinity may reach a few places beyond those whose kernel covers it: several are computed
+    together.
 
     Examples
     --------

@@ -255,3 +255,15 @@ def test_a_forked_process_has_lanes_of_its_own(blas):
         if not child:
             os._exit(not np.array_equal(net(IMAGES), expected))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_plan_is_that_of_its_network_and_not_of_one_that_had_its_identity(monkeypatch):
+    monkeypatch.setattr(lanes, "_plans", {})
+    monkeypatch.setattr(lanes, "id", lambda link: 1, raising=False)  # all have the same
+    x = np.zeros((64, 28, 28, 1), "float32")
+    few, many = [pn.Conv2D(1, 1, 3)], [pn.Conv2D(1, 64, 3)]
+    assert lanes._Plan.fit(x, few) is None
+    plan = lanes._Plan.fit(x, many)
+    assert plan is not None
+    assert lanes._Plan.fit(x, many) is plan
+    assert lanes._Plan.fit(x, few) is None

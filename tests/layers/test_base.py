@@ -209,3 +209,10 @@ def test_a_subclass_keeps_no_promise_about_a_function_that_it_replaces():
     assert Mish().by_example(train=True)
     assert pn.Linear(2, 2).by_example(train=True)
     assert not Centred(2, 2).by_example(train=True)
+
+
+@pytest.mark.parametrize("layer", [pn.Flatten(), pn.Dropout(0.5), pn.Sequential()], ids=repr)
+def test_predictions_share_no_memory_with_their_input(layer):
+    x = np.ones((4, 3), "float32")
+    layer.initialize().predict(x)[...] = 2.0
+    np.testing.assert_array_equal(x, 1.0)

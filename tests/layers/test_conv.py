@@ -192,3 +192,21 @@ def peak(function):
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("shape", "fix"),
+    [
+        ((12, 12, 3), r"x\[None, ...\] for a single example"),
+        ((2, 3, 12, 12), r"channels come last, x.transpose\(0, 2, 3, 1\)"),
+        ((2, 12, 12), r"Reshape\(12, 12, 1\) first"),
+    ],
+)
+def test_errors_say_what_is_probably_meant(shape, fix):
+    with pytest.raises(ValueError, match=fix):
+        pn.Conv2D(3, 4, 3).initialize()(np.zeros(shape, "float32"))
+
+
+def test_channels_must_be_whole_numbers():
+    with pytest.raises(ValueError, match=r"in_channels must be a whole number of at least 1, got 3.0"):
+        pn.Conv2D(3.0, 4, 3)
