@@ -136,11 +136,7 @@ def adam(  # noqa: PLR0917
     gradients += grad
     squares *= betas[1]
     squares += change
-    np.sqrt(squares, out=change)
-    change += eps
-    np.divide(gradients, change, out=change)
-    change *= rate
-    data -= change
+    _move(data, np.sqrt(squares, out=change), gradients, rate, eps)
 
 
 def rmsprop(  # noqa: PLR0917
@@ -162,8 +158,12 @@ def rmsprop(  # noqa: PLR0917
     change -= square
     change *= 1 - rho
     square += change
-    np.sqrt(square, out=change)
-    change += eps
-    np.divide(grad, change, out=change)
-    change *= rate
-    data -= change
+    _move(data, np.sqrt(square, out=change), grad, rate, eps)
+
+
+def _move(data: np.ndarray, root: np.ndarray, direction: np.ndarray, rate: np.ndarray, eps: np.ndarray | float) -> None:
+    """Take ``rate direction / (root + eps)`` off the data; the root is used up."""
+    root += eps
+    np.divide(direction, root, out=root)
+    root *= rate
+    data -= root
