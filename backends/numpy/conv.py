@@ -102,11 +102,9 @@ class Columns:
         if len(x) * window.places[0] * row <= windows.CHUNK:
             yield (), self._seen(images)
             return
-        stride, reach = window.stride[0], window.dilation[0] * (window.size[0] - 1) + 1
         for i in range(len(x)):
             for places in windows.chunks(window.places[0], row):
-                met = images[i : i + 1, places.start * stride : (places.stop - 1) * stride + reach]
-                yield (slice(i, i + 1), places), self._seen(met)
+                yield (slice(i, i + 1), places), self._seen(images[i : i + 1, windows.rows_met(window, places)])
 
     def _seen(self, images: np.ndarray) -> np.ndarray:
         window = self.window
@@ -154,9 +152,8 @@ class Direct:
         """
         window = self.window
         columns = math.prod((*window.places[1:], *window.size, *padded.shape[-2:]))
-        stride, reach = window.stride[0], window.dilation[0] * (window.size[0] - 1) + 1
         for places in windows.chunks(window.places[0], (columns + extra) * padded.itemsize):
-            yield places, padded[places.start * stride : (places.stop - 1) * stride + reach]
+            yield places, padded[windows.rows_met(window, places)]
 
     def _columns(self, met: np.ndarray) -> np.ndarray:
         window, (n_in, n) = self.window, met.shape[-2:]

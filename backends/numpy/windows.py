@@ -51,6 +51,12 @@ def _geometry(shape: Shape, strides: Shape, size: Shape, stride: Shape, dilation
     )
 
 
+def rows_met(window: Window, places: slice) -> slice:
+    """Where a window at some places along the first axis of space begins and ends."""
+    stride, reach = window.stride[0], window.dilation[0] * (window.size[0] - 1) + 1
+    return slice(places.start * stride, (places.stop - 1) * stride + reach)
+
+
 def correlated(x: np.ndarray, dy: np.ndarray, size: Shape, stride: Shape, dilation: Shape) -> Array:
     """
     Sums over places and images of what a window sees times what comes of it: (*before, *size, C, O).

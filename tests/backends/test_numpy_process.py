@@ -139,6 +139,19 @@ def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
         np.exp(np.asarray([1000.0]))
 
 
+def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas):
+    given, raw = blas.threads, blas._functions.get
+    with blas.alone():
+        assert raw() == 1
+    assert raw() == given
+    blas.take()
+    with blas.alone():
+        assert raw() == 1
+    assert raw() == 1  # it was taken before, and stays so
+    blas.give_back()
+    assert raw() == given
+
+
 def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
     given, raw = blas.threads, blas._functions.get
     thread = threading.Thread(target=blas.take)
