@@ -2,8 +2,9 @@
 The steps of a pass over data: each takes its batch, changes the weights, and leaves on the device what it measured.
 
 On a GPU, to ask for a small step takes longer than to do it. Where the backend can, a step is therefore recorded once,
-and replayed for every other batch of its size: :class:`RecordedSteps`. Data that are too large for the device stay on
-the host, and come batch by batch: :class:`FedSteps`.
+and replayed for every other batch of its size, and several at a time where nothing is asked between them:
+:class:`RecordedSteps`. Data that are too large for the device stay on the host, and come batch by batch:
+:class:`FedSteps`.
 """
 
 import warnings
@@ -19,6 +20,9 @@ Step = Callable[[Array, Array], Sequence[Array]]
 
 WARM_UP = 2
 """Steps to take before one is recorded: they compile what it needs."""
+
+TOGETHER = 16
+"""Steps to record as one: to launch a recording takes about as long as a small step does."""
 
 
 class Steps:
@@ -45,8 +49,8 @@ class Steps:
     >>> cpu = portanet.get_backend("cpu")
     >>> steps = Steps(lambda x, target: [np.sum(x * target)], (x, x), batches, numbers, cpu)
     >>> steps.begin(order=np.asarray([2, 1, 0]))
-    >>> for _ in batches:
-    ...     steps.take()
+    >>> while steps.left:
+    ...     taken = steps.take()
     >>> numbers
     array([[20.],
            [ 1.]])
@@ -62,12 +66,18 @@ class Steps:
         self.order = None if order is None else self.backend.asarray(order)
         self.taken = 0
 
-    def take(self) -> None:
-        """Take the next step."""
+    @property
+    def left(self) -> int:
+        """Steps of the pass that are still to take."""
+        return len(self.batches) - self.taken
+
+    def take(self, most: int = 1) -> int:
+        """Take the next step, or up to so many at once; return how many."""
         numbers, taken = self.numbers, self.taken
         for i, number in enumerate(self.step(*self.bring())):
             numbers[taken, i] = number
         self.taken += 1
+        return 1
 
     def bring(self) -> tuple[Array, Array]:
         """Give inputs and targets of the next batch."""
@@ -98,9 +108,9 @@ class RecordedSteps(Steps):
     """
     Steps of which one is recorded, and replayed for each batch but a last one of another size.
 
-    What changes from step to step is on the device: the order, and how many steps were taken. Numbers that a layer or a
-    loss keeps outside of arrays are those of the recorded step ever after. Where recording fails, a warning says why,
-    and steps are taken one by one.
+    So are several in a row, as one, where as many may be taken at once. What changes from step to step is on the
+    device: the order, and how many steps were taken. Numbers that a layer or a loss keeps outside of arrays are those
+    of the recorded step ever after. Where recording fails, a warning says why, and steps are taken one by one.
     """
 
     def __init__(
@@ -111,7 +121,8 @@ class RecordedSteps(Steps):
         self.kept_order = self._count(batches[-1].stop)
         self.place = self._count(1)  # of the next step in the pass
         self.whole = 0  # steps of full size that were taken
-        self.replay: Callable[[], None] | None = None
+        self.replays: dict[int, Callable[[], None]] = {}  # by how many steps they take
+        self.capture = backend.capture  # None where it can record nothing, or nothing more
 
     def begin(self, order: np.ndarray | None) -> None:
         super().begin(order)
@@ -119,16 +130,21 @@ class RecordedSteps(Steps):
         self.order = self.kept_order
         self.place[...] = 0
 
-    def take(self) -> None:
+    def take(self, most: int = 1) -> int:
         batch = self.batches[self.taken]
         if batch.stop - batch.start != self.size:
-            super().take()
-            return
-        if self.whole == WARM_UP:
-            self._record()
-        self.whole += 1
-        (self.replay or self._take_here)()
-        self.taken += 1
+            return super().take()
+        n, replay = 1, None
+        if self.whole >= WARM_UP:
+            whole_left = self.left - (self.batches[-1].stop - self.batches[-1].start != self.size)
+            n = TOGETHER if min(most, whole_left) >= TOGETHER else 1
+            replay = self.replays.get(n) or self._record(n)
+        if replay is None:
+            n, replay = 1, self._take_here
+        replay()
+        self.whole += n
+        self.taken += n
+        return n
 
     def _take_here(self) -> None:
         """Take the step that the device has come to."""
@@ -143,14 +159,17 @@ class RecordedSteps(Steps):
         xp = self.backend.xp
         return xp.arange(n, dtype=xp.int64, device=self.numbers.device)
 
-    def _record(self) -> None:
-        if self.backend.capture is None:  # the same steps, one by one
-            return
+    def _record(self, n: int) -> Callable[[], None] | None:
+        """Record so many steps as one; None where that cannot be."""
+        if self.capture is None:  # the same steps, one by one
+            return None
         try:
-            self.replay = self.backend.capture(self._take_here)
+            self.replays[n] = self.capture(lambda: [self._take_here() for _ in range(n)])
         except Exception as error:  # of the library, or of what asks for a number that does not exist yet
+            self.capture = None
             warnings.warn(
                 f"training steps are taken one by one: to record one failed ({type(error).__name__}: {error})",
                 RuntimeWarning,
                 stacklevel=6,  # the call of fit
             )
+        return self.replays.get(n)

@@ -182,8 +182,9 @@ class Trainer:
         progress : bool
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
         capture : {"auto", "never"}
-            Whether to record a step and replay it, where the device can: the order of examples, the learning rate and
-            random numbers change all the same, but numbers that a layer of one's own keeps outside of arrays do not.
+            Whether to record a step and replay it, where the device can, and several at a time where no callback is
+            called before each: the order of examples, the learning rate and random numbers change all the same, but
+            numbers that a layer of one's own keeps outside of arrays do not.
 
         Returns
         -------
@@ -264,11 +265,10 @@ class Trainer:
         before, n = self.snapshot(), steps.batches[-1].stop
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
         steps.begin(self._shuffle.permutation(n) if shuffle else None)
-        for _ in steps.batches:
+        while steps.left:
             for call in stepping:
                 call.on_step_begin(self)
-            steps.take()
-            self.steps += 1
+            self.steps += steps.take(1 if stepping else steps.left)
         numbers = self.backend.to_numpy(steps.numbers).astype("float64")  # after the last step: none reads anything
         self._check_finite(numbers[:, 0], before)
         share = np.asarray([batch.stop - batch.start for batch in steps.batches]) / n

@@ -8,6 +8,7 @@ import pytest
 from cases import LAYERS, LOSSES, OPTIMIZERS
 
 import portanet as pn
+import portanet.steps
 from portanet.backends import Backend
 from portanet.steps import WARM_UP, RecordedSteps
 
@@ -53,21 +54,39 @@ def assert_equal(one: tuple, other: tuple) -> None:
         np.testing.assert_array_equal(values, other[1][name], name)
 
 
+@pytest.mark.parametrize("together", [2, 3, 1000])  # steps recorded as one: with and without a rest, and none
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("batch_size", [8, 9, 40, 45, 44])  # a short last batch, none, one of another size, one in all
-def test_a_recorded_run_is_the_run(recording, shuffle, batch_size):
+def test_a_recorded_run_is_the_run(recording, monkeypatch, shuffle, batch_size, together):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
     settings = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
     trainers = [a_trainer(recording) for _ in range(2)]
     assert_equal(*(run(t, how, **settings) for t, how in zip(trainers, ("auto", "never"), strict=True)))
     assert trainers[0].steps == trainers[1].steps
 
 
-def test_the_python_of_a_step_runs_no_more_than_it_must(recording):
+@pytest.mark.parametrize(("together", "recorded"), [(6, 1), (5, 1 + 5), (2, 1 + 2)])
+def test_the_python_of_a_step_runs_no_more_than_it_must(recording, monkeypatch, together, recorded):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=4)
     full, short = 5, 1  # in each of 4 epochs of 45 examples
-    assert trainer.net[4].calls == WARM_UP + 1 + 4 * short
+    assert trainer.net[4].calls == WARM_UP + recorded + 4 * short
     assert trainer.steps == 4 * (full + short)
+
+
+def test_steps_before_each_of_which_something_is_called_are_replayed_one_at_a_time(recording, monkeypatch):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    called = []
+
+    class Counting(pn.Callback):
+        def on_step_begin(self, trainer):
+            called.append(trainer.steps)
+
+    trainer = a_trainer(recording)
+    run(trainer, "auto", epochs=2, callbacks=[Counting()])
+    assert called == list(range(12))
+    assert trainer.net[4].calls == WARM_UP + 1 + 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -135,7 +154,10 @@ def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recor
     assert losses == run("never")
 
 
-def test_a_failing_recorder_leaves_no_trace(recording):
+@pytest.mark.parametrize("together", [2, 16])
+def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
+
     def fail(step):
         tape.capture(step)  # changes no array, but the step's Python has run
         raise RuntimeError("cudaErrorStreamCaptureInvalidated")
@@ -175,8 +197,8 @@ def test_a_pass_reads_nothing_back(no_host_reads):
     assert isinstance(steps, RecordedSteps)
     for _ in range(2):
         steps.begin(np.arange(45)[::-1])
-        for _batch in steps.batches:
-            steps.take()
+        while steps.left:
+            steps.take(steps.left)
 
 
 def test_data_that_do_not_fit_are_fed(recording):
