@@ -9,6 +9,7 @@ and replayed for every other batch of its size, and several at a time where noth
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -120,6 +121,7 @@ class RecordedSteps(Steps):
         self.size = batches[0].stop
         self.kept_order = self._count(batches[-1].stop)
         self.place = self._count(1)  # of the next step in the pass
+        self.places, self.rows = self._count(len(batches)), self._count(self.size)
         self.whole = 0  # steps of full size that were taken
         self.replays: dict[int, Callable[[], None]] = {}  # by how many steps they take
         self.capture = backend.capture  # None where it can record nothing, or nothing more
@@ -146,14 +148,15 @@ class RecordedSteps(Steps):
         self.taken += n
         return n
 
-    def _take_here(self) -> None:
-        """Take the step that the device has come to."""
+    def _take_here(self, n: int = 1) -> None:
+        """Take the step that the device has come to, and those after it."""
         take, where = self.backend.xp.take, self.backend.xp.where
-        rows = take(self.kept_order, self.place * self.size + self._count(self.size), axis=0)
-        here = self._count(len(self.batches)) == self.place
-        for i, number in enumerate(self.step(*(take(a, rows, axis=0) for a in self.data))):
-            self.numbers[:, i] = where(here, number, self.numbers[:, i])
-        self.place += 1
+        for _ in range(n):
+            rows = take(self.kept_order, self.place * self.size + self.rows, axis=0)
+            here = self.places == self.place
+            for i, number in enumerate(self.step(*(take(a, rows, axis=0) for a in self.data))):
+                self.numbers[:, i] = where(here, number, self.numbers[:, i])
+            self.place += 1
 
     def _count(self, n: int) -> Array:
         xp = self.backend.xp
@@ -164,7 +167,7 @@ class RecordedSteps(Steps):
         if self.capture is None:  # the same steps, one by one
             return None
         try:
-            self.replays[n] = self.capture(lambda: [self._take_here() for _ in range(n)])
+            self.replays[n] = self.capture(partial(self._take_here, n))
         except Exception as error:  # of the library, or of what asks for a number that does not exist yet
             self.capture = None
             warnings.warn(

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from portanet.backends import Backend, OutOfMemory, namespace
+from portanet.backends.precision import Float32Matmul, check_float32_matmul, float32_matmul_as
 from portanet.callbacks import Callback, progress_callbacks
 from portanet.checks import check_count
 from portanet.history import History
@@ -79,6 +80,10 @@ class Trainer:
         Where to train; by default where the network is.
     seed : int
         Of initial weights and of the order of examples: the same everywhere.
+    float32_matmul : {"float32", "tf32", "bfloat16"}, optional
+        How exactly a training step multiplies float32 matrices on a GPU: see :func:`portanet.set_float32_matmul`, whose
+        choice stands by default. Weights, gradients and the optimizer's state are float32 all the same, and inference
+        is not touched.
 
     Examples
     --------
@@ -100,6 +105,7 @@ class Trainer:
         metrics: Sequence[Metric] | Mapping[str, Metric] = (),
         device: str | Backend | None = None,
         seed: int = 0,
+        float32_matmul: Float32Matmul | None = None,
     ):
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
@@ -108,7 +114,9 @@ class Trainer:
         check_layer(net)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
-        self.metrics = _named(metrics)
+        if float32_matmul is not None:
+            check_float32_matmul("float32_matmul", float32_matmul)
+        self.metrics, self.float32_matmul = _named(metrics), float32_matmul
         net.to(device, seed=seed)
         self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
         self.history = History()
@@ -342,6 +350,12 @@ class Trainer:
         return [self._buffer.data, *states, *self.optimizer.state.values()]
 
     def _step(self, x: Array, target: Array) -> tuple[Array, Array]:
+        if self.float32_matmul is None:
+            return self._descend(x, target)
+        with float32_matmul_as(self.float32_matmul):
+            return self._descend(x, target)
+
+    def _descend(self, x: Array, target: Array) -> tuple[Array, Array]:
         prediction, pullback = self.net.vjp(x)
         value, dloss = self.loss.vjp(prediction, target)
         self._buffer.begin_gradient()

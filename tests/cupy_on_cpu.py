@@ -118,7 +118,7 @@ int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const
     const void* a, int at, int lda, long long as, const void* b, int bt, int ldb, long long bs, const void* beta,
     void* c, int ct, int ldc, long long cs, int count, int compute, int algorithm) {
   if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || at != bt || at != ct || algorithm != -1) return 7;
-  if (compute != (at ? 70 : 68) && (at || compute != 77)) return 15;
+  if (at ? compute != 70 : compute != 68 && compute != 75 && compute != 77) return 15;
   for (int i = 0; i < count; ++i)
     if (at) gemm(ta, tb, m, n, k, *(double*)alpha, (double*)a + i * as, lda, (double*)b + i * bs, ldb,
                  *(double*)beta, (double*)c + i * cs, ldc);

@@ -1,7 +1,7 @@
 """
 Matrix products through cuBLAS itself.
 
-CuPy's own products refuse to be recorded in a graph, and neither add to what is there nor take TF32 by choice.
+CuPy's own products refuse to be recorded in a graph, and neither add to what is there nor round factors by choice.
 """
 
 import ctypes
@@ -22,8 +22,8 @@ WORKSPACE = 32 * 2**20
 """Bytes that cuBLAS may work in: what its documentation recommends for Hopper."""
 
 _DTYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
-_COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t
-_COMPUTE_TF32 = 77
+_COMPUTE_32F = {"float32": 68, "bfloat16": 75, "tf32": 77}  # cublasComputeType_t; the last two may round factors
+_COMPUTE_64F = 70
 _DEFAULT_ALGORITHM = -1
 _FACTORS = {name: (kind(0.0), kind(1.0)) for name, kind in (("float32", ctypes.c_float), ("float64", ctypes.c_double))}
 
@@ -80,7 +80,7 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     left, right, target = _operand(a), _operand(b), _operand(out)
     if max(m, n, k, left.row, right.row) >= 2**31:
         raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: take parts")
-    compute = _COMPUTE_TF32 if name == "float32" and float32_matmul() == "tf32" else _COMPUTE[name]
+    compute = _COMPUTE_32F[float32_matmul()] if name == "float32" else _COMPUTE_64F
 
     # cuBLAS counts along columns: what it takes for the matrices are their transposes, and (AB)ᵀ = BᵀAᵀ.
     def place(x: _Operand) -> tuple[int, ...]:

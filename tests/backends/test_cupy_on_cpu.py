@@ -115,7 +115,9 @@ def test_a_product_may_be_added(cuda):
     np.testing.assert_allclose(cuda.to_numpy(out), 1 + np.asarray(a) @ np.asarray(b))
 
 
-def test_tf32_is_asked_for_by_name(cuda, monkeypatch):
+@pytest.fixture
+def asked(cuda, monkeypatch) -> list[int]:
+    """The cublasComputeType_t of each product, as it comes."""
     from portanet.backends.cupy import blas
 
     asked, library = [], blas._library()
@@ -129,14 +131,34 @@ def test_tf32_is_asked_for_by_name(cuda, monkeypatch):
             return getattr(library, name)
 
     monkeypatch.setattr(blas, "_library", Watched)
+    return asked
+
+
+def test_precision_is_asked_for_by_name(cuda, asked):
     try:
-        for precision in ("float32", "tf32"):
+        for precision in ("float32", "tf32", "bfloat16"):
             pn.set_float32_matmul(precision)
             for dtype in ("float32", "float64"):
                 cuda.xp.matmul(*(cuda.asarray(np.ones((2, 2), dtype)) for _ in range(2)))
     finally:
         pn.set_float32_matmul("float32")
-    assert asked == [68, 70, 77, 70]  # cublasComputeType_t: 32F, 64F, 32F_FAST_TF32, 64F
+    assert asked == [68, 70, 77, 70, 75, 70]  # 32F, 64F, 32F_FAST_TF32, 64F, 32F_FAST_16BF, 64F
+
+
+@pytest.mark.parametrize(("precision", "expected"), [(None, {77}), ("bfloat16", {75}), ("float32", {68})])
+def test_a_trainer_has_its_own_precision_for_its_steps(cuda, asked, precision, expected):
+    net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul=precision)
+    x = np.ones((6, 3), "float32")
+    pn.set_float32_matmul("tf32")
+    try:
+        trainer.fit(x, x[:, :2], batch_size=3, progress=False, capture="never")
+        assert set(asked) == expected
+        asked.clear()
+        trainer.predict(x)
+        assert set(asked) == {77}
+    finally:
+        pn.set_float32_matmul("float32")
 
 
 @pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="columns={}".format)

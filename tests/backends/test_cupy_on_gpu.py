@@ -203,22 +203,33 @@ def test_random_numbers_of_replays_go_on(cuda):
         np.testing.assert_array_equal(mask, wanted)
 
 
-def test_tf32_is_a_choice(cuda):
+def test_precision_of_products_is_a_choice(cuda):
     cupy = pytest.importorskip("cupy", reason="it says what the GPU can do")
     a, b = (rng.normal(size=(512, 512)) for _ in range(2))
-    exact, errors = a @ b, []
-    for precision in ("float32", "tf32"):
+    exact, errors = a @ b, {}
+    for precision in ("float32", "tf32", "bfloat16"):
         pn.set_float32_matmul(precision)
         try:
             with cuda.activate():
                 product = cuda.to_numpy(cuda.xp.matmul(cuda.asarray(a, "float32"), cuda.asarray(b, "float32")))
         finally:
             pn.set_float32_matmul("float32")
-        errors.append(np.abs(product - exact).max() / np.abs(exact).max())
-    assert errors[0] < 1e-6
-    assert errors[1] < 5e-3
+        errors[precision] = np.abs(product - exact).max() / np.abs(exact).max()
+    assert errors["float32"] < 1e-6
+    assert errors["tf32"] < 5e-3
+    assert errors["bfloat16"] < 4e-2  # cuBLAS may take TF32 for it
     if int(cupy.cuda.Device().compute_capability) >= 80:
-        assert errors[1] > 10 * errors[0], "TF32 was asked for, and float32 was given"
+        assert errors["tf32"] > 10 * errors["float32"], "TF32 was asked for, and float32 was given"
+
+
+def test_a_network_trains_with_products_in_bfloat16(cuda):
+    """As far as with those in float32: the loss of the last epoch is about the same."""
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        trainer = a_trainer(cuda)
+        trainer.float32_matmul = precision
+        losses[precision] = run(trainer, epochs=10)[0][-1]["loss"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.2)
 
 
 def test_data_that_do_not_fit_are_fed(cuda):

@@ -1,0 +1,26 @@
+import re
+from contextlib import suppress
+
+import pytest
+
+import portanet as pn
+from portanet.backends import float32_matmul
+from portanet.backends.precision import float32_matmul_as
+
+
+def test_a_choice_holds_for_a_while_and_then_the_one_before():
+    with float32_matmul_as("bfloat16"):
+        assert float32_matmul() == "bfloat16"
+        with suppress(ZeroDivisionError), float32_matmul_as("float32"):
+            assert float32_matmul() == "float32"
+            raise ZeroDivisionError
+        assert float32_matmul() == "bfloat16"
+    assert float32_matmul() == "float32"
+
+
+def test_what_is_no_choice_is_refused():
+    with pytest.raises(ValueError, match=re.escape("precision must be 'float32', 'tf32' or 'bfloat16', got 'float16'")):
+        pn.set_float32_matmul("float16")
+    assert float32_matmul() == "float32"
+    with pytest.raises(ValueError, match="float32_matmul must be 'float32', 'tf32' or 'bfloat16', got 'half'"):
+        pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(), float32_matmul="half")
