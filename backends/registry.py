@@ -156,6 +156,11 @@ def _add(backend: Backend, alias: str) -> None:
     _by_type.setdefault(backend.array_type, backend)
 
 
+def introduce(backend: Backend) -> None:
+    """Make arrays of a backend known for which there is no name to ask."""
+    _by_type[backend.array_type] = backend
+
+
 def _auto() -> Backend:
     if "auto" not in _loaded:
         try:

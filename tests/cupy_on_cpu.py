@@ -28,7 +28,8 @@ CUDA = r"""
 #include <type_traits>
 #include <ucontext.h>
 #include <utility>
-using std::erf; using std::exp; using std::log; using std::sqrt;
+using std::cos; using std::erf; using std::exp; using std::expm1; using std::fabs; using std::log; using std::log1p;
+using std::pow; using std::sin; using std::sqrt; using std::tanh;
 #define __global__
 #define __device__ static
 struct { unsigned x; } threadIdx, blockIdx, blockDim;

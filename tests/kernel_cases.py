@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet import kernels
+from portanet import kernels, layers
 from portanet.backends import Backend
 from portanet.kernels.windows import Window
 
@@ -51,6 +51,27 @@ def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
     return [tuple(rng.normal(size=shape).astype(dtype) for shape in shapes) for dtype in TOLERANCE]
 
 
+def stepwise(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
+    """A formula of all the functions that activations do not use."""
+    y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
+    return y, lambda: xp.where(x != 1.0, xp.zeros_like(x), 2 * y) + xp.astype(x <= 0, x.dtype) - (3.0 - x)
+
+
+def asking(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
+    """No formula: it asks whether there are large numbers."""
+    scale = 2.0 if bool(xp.max(x) > 1) else 3.0
+    return scale * x, lambda: scale + 0 * x
+
+
+def formulas() -> list[Any]:
+    """Those of activations, and others: constant, of a result that is kept, of x and the result."""
+    activations = [
+        *(layers.ReLU(), layers.LeakyReLU(0.1), layers.ELU(0.7), layers.GELU(), layers.GELU(approximate=True)),
+        *(layers.SiLU(), layers.Softplus(), layers.TanH(), layers.Sigmoid()),
+    ]
+    return [*(layer.curve for layer in activations), stepwise, asking, lambda xp, x: (x, lambda: xp.ones_like(x))]
+
+
 CHANGING = {"adam", "add_to_channels", "matmul_into", "rmsprop", "sgd"}
 """Kernels that write into an argument."""
 
@@ -67,6 +88,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
+    "curve": [
+        (np.concatenate([x, [[-30.0, -0.0, 0.0, 1.0, 90.0]]], dtype=x.dtype), formula)
+        for (x,) in normal((4, 5))
+        for formula in formulas()
+    ],
     "erf": [(np.asarray([[-np.inf, -3.0, -0.5, -0.0], [1e-9, 0.4, 2.0, 1e30]], dtype),) for dtype in TOLERANCE],
     "label_cross_entropy": [
         (*scores, np.asarray(labels))
@@ -107,6 +133,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
             arguments = [backend.asarray(copy(a)) if _is_array(a) else a for a in case]
             with backend.activate():
                 result = form(*arguments)
+                if name == "curve":  # its second result is a function
+                    result = result[0], result[1](result[0])
             # Arguments too: some kernels change them, and the others must not.
             after = [a for a, given in zip(arguments, case, strict=True) if _is_array(given)]
             outcomes.append((result, *after))

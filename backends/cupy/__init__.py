@@ -25,7 +25,7 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     _compute(cupy, index)
     # Imported here: they build on cupy, which may be absent.
-    from portanet.backends.cupy import blas, conv, graph, kernels, memory, pooling
+    from portanet.backends.cupy import blas, conv, curves, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
@@ -66,15 +66,16 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv,
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,
+                curves.curve,
+                curves.erf,
+                curves.sigmoid,
                 kernels.adam,
                 kernels.channel_sums,
-                kernels.erf,
                 kernels.label_cross_entropy,
                 kernels.log_softmax,
                 kernels.random_bits,
                 kernels.rmsprop,
                 kernels.sgd,
-                kernels.sigmoid,
                 pooling.max_pool,
                 pooling.max_pool_gradient,
                 pooling.sum_pool,

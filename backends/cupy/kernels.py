@@ -7,18 +7,6 @@ import cupy
 from portanet.backends.cupy.source import TYPES, Source, contiguous
 from portanet.typing import Array
 
-ELEMENTWISE = Source("""
-KERNEL sigmoid(INDEX n, const T* x, T* y) {
-  EACH(i);
-  y[i] = 1 / (1 + exp(-x[i]));  // where exp is infinite, this is 0
-}
-
-KERNEL error_function(INDEX n, const T* x, T* y) {
-  EACH(i);
-  y[i] = erf(x[i]);
-}
-""")
-
 UPDATES = Source("""
 KERNEL adam(
     INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* rate, const T* eps, T keep1, T keep2
@@ -143,23 +131,6 @@ KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
   }
 }
 """)
-
-
-def sigmoid(x: Array) -> Array:
-    """See :func:`portanet.kernels.sigmoid`."""
-    return _each("sigmoid", x)
-
-
-def erf(x: Array) -> Array:
-    """CUDA's own."""
-    return _each("error_function", x)
-
-
-def _each(name: str, x: Array) -> Array:
-    x = contiguous(x)
-    y = cupy.empty_like(x)
-    ELEMENTWISE.launch(name, x.size, x.dtype, x, y)
-    return y
 
 
 def adam(  # noqa: PLR0917

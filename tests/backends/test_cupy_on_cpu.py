@@ -17,6 +17,11 @@ from kernel_cases import CASES, compare
 import portanet as pn
 from portanet.backends import Backend, get_backend
 
+ACTIVATIONS = [
+    *(pn.ReLU(), pn.LeakyReLU(), pn.ELU(), pn.GELU(), pn.GELU(approximate=True)),
+    *(pn.SiLU(), pn.Softplus(), pn.TanH(), pn.Sigmoid()),
+]
+
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels")
 
 
@@ -38,6 +43,46 @@ def test_kernels_equal_the_portable_form(cuda, name):
         pytest.skip("CuPy has the portable form")
     with np.errstate(all="ignore"):
         compare(cuda, name)
+
+
+@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
+def test_an_activation_is_one_kernel_each_way(cuda, layer, monkeypatch):
+    from portanet.backends.cupy import curves
+
+    launched = []
+
+    def launch(source, name, *arguments, **macros):
+        launched.append(name)
+        return before(source, name, *arguments, **macros)
+
+    before = type(curves.CURVES).launch
+    monkeypatch.setattr(type(curves.CURVES), "launch", launch)
+    x = cuda.asarray(np.linspace(-3, 3, 12).reshape(3, 4))
+    _, pullback = layer.vjp(x)
+    pullback(x)
+    assert launched == ["curve", "curve_gradient"]
+
+
+def test_what_a_slope_is_made_of_is_kept_once(cuda):
+    """Where it can be told from the result, which the next layer keeps too, the input is not kept."""
+    from portanet.backends.cupy.curves import Curve
+
+    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Curve.written(layer.curve).of_result}
+    assert of_result == {"Sigmoid", "TanH"}
+
+
+def test_what_is_no_formula_takes_the_portable_form(cuda):
+    from portanet.backends.cupy.curves import Curve
+
+    weight = cuda.asarray(np.ones(4, "float32"))
+    for formula in (
+        lambda xp, x: (x if x > 0 else -x, lambda: 1.0),
+        lambda xp, x: (x * weight, lambda: weight),
+        lambda xp, x: (xp.cumulative_sum(x), lambda: 1.0),
+        lambda xp, x: (x * float("inf"), lambda: 1.0),
+        lambda xp, x: (x, lambda: x.missing),
+    ):
+        assert Curve.written(formula) is None
 
 
 def test_dropout_bits_beyond_one_block_of_threads(cuda):

@@ -1,0 +1,171 @@
+"""
+Functions of single numbers for CuPy, one kernel each way.
+
+A formula is called on a symbol; what it does to it, step by step, is the code of the kernel. So any activation is one
+kernel, a user's own too. What is no formula, since it asks whether a number is positive, say, takes the portable form.
+"""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import cupy
+
+from portanet import kernels
+from portanet.backends.base import Backend
+from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.registry import introduce
+from portanet.kernels.curves import Formula
+from portanet.typing import Array
+
+CURVES = Source("""
+KERNEL curve(INDEX n, const T* given, T* made) {
+  EACH(i);
+  STEPS
+  made[i] = RESULT;
+}
+
+KERNEL curve_gradient(INDEX n, const T* given, const T* dy, T* dx) {
+  EACH(i);
+  STEPS
+  dx[i] = dy[i] * RESULT;
+}
+""")
+
+
+class Symbol:
+    """A number of a formula, and the numbers that it is computed from."""
+
+    __array_ufunc__ = None  # an array knows nothing of it
+
+    def __init__(self, code: str, *operands: Any, dtype: str = "T"):
+        self.code, self.operands, self.dtype = code, operands, dtype
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula cannot go by what a number is: take xp.where")
+
+
+def _function(code: str, *, dtype: str = "T", swapped: bool = False) -> Callable[..., Symbol]:
+    return lambda *operands: Symbol(code, *(reversed(operands) if swapped else operands), dtype=dtype)
+
+
+for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
+    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}"))
+    setattr(Symbol, f"__r{_name}__", _function(f"{{}} {_sign} {{}}", swapped=True))
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", dtype="bool"))
+for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
+    setattr(Symbol, f"__{_name}__", _function(_code))
+
+# As much of the Array API as formulas need. A NaN goes through a maximum, as it does everywhere else.
+FUNCTIONS = SimpleNamespace(
+    **{name: _function(f"{name}({{}})") for name in ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
+    abs=_function("fabs({})"),
+    maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
+    minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
+    where=_function("{} ? {} : {}"),
+    ones_like=lambda x: Symbol("1"),
+    zeros_like=lambda x: Symbol("0"),
+    astype=lambda x, dtype, *, copy=True: Symbol(f"({dtype}){{}}", x, dtype=dtype),
+)
+
+
+GIVEN = "given[i]"
+"""Code of x, the symbol that a formula is called on."""
+
+
+def code(end: Any, start: Symbol) -> dict[str, int | str]:
+    """Write how to come from a number that is given to another, as macros; ValueError if that needs x, and it is not."""
+    names: dict[int, str] = {}
+    steps: list[str] = []
+
+    def name(value: Any) -> str:
+        if type(value) in (int, float) and abs(value) < math.inf:
+            return f"(T){float(value)!r}"
+        if not isinstance(value, Symbol):
+            raise TypeError(f"a formula takes numbers, got {value!r}")
+        if id(value) not in names:
+            if value.code == GIVEN and value is not start:
+                raise ValueError("x is not given")
+            made = GIVEN if value is start else value.code.format(*map(name, value.operands))
+            names[id(value)] = f"v{len(names)}"
+            steps.append(f"const {value.dtype} {names[id(value)]} = {made};")
+        return names[id(value)]
+
+    result = name(end)
+    return {"STEPS": " ".join(steps), "RESULT": result}
+
+
+class Curve(NamedTuple):
+    """Code of a formula and of its slope, which is told from the result, and not from x, where it can be."""
+
+    value: dict[str, int | str]
+    slope: dict[str, int | str]
+    of_result: bool
+
+    @classmethod
+    def written(cls, formula: Formula) -> "Curve | None":
+        """None where a formula does with a symbol what it is not made for; with an array it may do well."""
+        x = Symbol(GIVEN)
+        try:
+            y, slope = formula(FUNCTIONS, x)
+            value, rise = code(y, x), slope()
+            try:
+                return cls(value, code(rise, y), True)  # the next layer keeps the result, too
+            except ValueError:
+                return cls(value, code(rise, x), False)
+        except Exception:
+            return None
+
+
+def curve(x: Array, formula: Formula) -> tuple[Array, Callable[[Array], Array]]:
+    """See :func:`portanet.kernels.curve`."""
+    written = Curve.written(formula) if x.dtype.name in ("float32", "float64") else None
+    if written is None:
+        return kernels.curve.portable(x, formula)
+    x = contiguous(x)
+    y = cupy.empty_like(x)
+    CURVES.launch("curve", x.size, x.dtype, x, y, **written.value)
+    kept = y if written.of_result else x
+
+    def pull(dy: Array) -> Array:
+        dx = cupy.empty_like(kept)
+        CURVES.launch("curve_gradient", kept.size, kept.dtype, kept, contiguous(dy), dx, **written.slope)
+        return dx
+
+    return y, pull
+
+
+def sigmoid(x: Array) -> Array:
+    """See :func:`portanet.kernels.sigmoid`; where exp is infinite, this is 0."""
+    return _each("1 / (1 + exp(-{}))", x)
+
+
+def erf(x: Array) -> Array:
+    """CUDA's own."""
+    return _each("erf({})", x)
+
+
+def _each(code: str, x: Array) -> Array:
+    if isinstance(x, Symbol):
+        return Symbol(code, x)
+    y, _ = curve(x, lambda xp, number: (Symbol(code, number), lambda: 0))
+    return y
+
+
+def _refuse(x: Symbol) -> Any:
+    raise TypeError("a symbol has no value")
+
+
+introduce(
+    Backend(
+        name="formula",
+        xp=FUNCTIONS,
+        array_type=Symbol,
+        device=None,
+        to_numpy=_refuse,
+        description="numbers that become the code of a kernel",
+        kernels={"erf": erf, "sigmoid": sigmoid},
+    )
+)
