@@ -76,7 +76,7 @@ GIVEN = "given[i]"
 
 
 def code(end: Any, start: Symbol) -> dict[str, int | str]:
-    """Write how to come from a number that is given to another, as macros; ValueError if that needs x, and it is not."""
+    """Write how to come from a number that is given to another, as macros; ValueError if x is needed and not given."""
     names: dict[int, str] = {}
     steps: list[str] = []
 
