@@ -16,7 +16,9 @@ from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
-Terms: TypeAlias = tuple[Array, Callable[[], Array]]
+Terms: TypeAlias = tuple[Array, Callable[[float | Array], Array]]
+
+Slope: TypeAlias = Callable[[], Array]
 
 TINY = 1e-12
 """Probabilities are taken to be at least this, so that no logarithm and no quotient leaves the range of float32."""
@@ -49,7 +51,7 @@ class Loss(Configured):
         self.reduction = reduction
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
-        """Return the terms, and a function that gives d term / d prediction if it is asked for."""
+        """Return the terms, and a function of a factor that gives it times d term / d prediction."""
         raise NotImplementedError(
             f"{type(self).__name__} needs a method terms(self, xp, prediction, target): see portanet.Loss"
         )
@@ -103,14 +105,14 @@ class Loss(Configured):
         if type(target) is not type(prediction) or target.device != prediction.device:
             here, there = describe(target), describe(prediction)
             raise ValueError(f"target is on {here} but the prediction is on {there}: use net.asarray(target)")
-        terms, slope = self.terms(xp, prediction, target)
+        terms, pull = self.terms(xp, prediction, target)
         divisor = self.divisor(xp, terms, target) if self.reduction == "mean" else 1.0
 
         def pullback(dloss: float | Array = 1.0) -> Array:
             scale = dloss / divisor
             if 0 < getattr(scale, "ndim", 0) < prediction.ndim:  # one number an example
                 scale = xp.expand_dims(scale, axis=-1)
-            return slope() * scale
+            return pull(scale)
 
         return terms if self.reduction == "none" else xp.sum(terms) / divisor, pullback
 
@@ -132,10 +134,14 @@ class ElementwiseLoss(Loss):
             if not xp.isdtype(prediction.dtype, "real floating"):
                 raise ValueError(f"the prediction has dtype {prediction.dtype}: give floats, to which targets are cast")
             target = xp.astype(target, prediction.dtype)
-        return self.compare(xp, prediction, target)
+        return kernels.curve(prediction, self.compare, target)
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
-        """Return the terms and their derivative for a prediction p and a target t of one dtype."""
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+        """
+        Return the terms for a prediction p and a target t of one dtype, and a function that gives their derivative.
+
+        On a GPU it may be called on symbols that stand for each number.
+        """
         raise NotImplementedError
 
 
@@ -149,7 +155,7 @@ class MSELoss(ElementwiseLoss):
     np.float64(2.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
         r = p - t
         return r * r, lambda: 2.0 * r
 
@@ -164,7 +170,7 @@ class L1(ElementwiseLoss):
     np.float64(3.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
         r = p - t
         return xp.abs(r), lambda: xp.sign(r)
 
@@ -194,7 +200,7 @@ class Huber(ElementwiseLoss):
             raise ValueError(f"delta must be positive, got {delta}")
         self.delta = delta
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
         r = p - t
         near = xp.minimum(xp.maximum(r, -self.delta), self.delta)
         return near * (r - 0.5 * near), lambda: near
@@ -220,7 +226,7 @@ class BCE(_BinaryLoss):
     np.float64(0.6931)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
         terms = -(t * xp.log(xp.maximum(p, TINY)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, TINY)))
         return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), TINY)
 
@@ -235,7 +241,7 @@ class BCEWithLogits(_BinaryLoss):
     np.float64(500.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> Terms:
+    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
         terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
         return terms, lambda: kernels.sigmoid(p) - t
 
@@ -284,7 +290,7 @@ class CrossEntropy(ClassificationLoss):
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
         t = self.probabilities(xp, prediction, target)
         p = xp.maximum(prediction, TINY)
-        return -xp.sum(t * xp.log(p), axis=-1), lambda: -t / p
+        return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / p * factor
 
 
 class SoftmaxCrossEntropy(ClassificationLoss):
@@ -330,7 +336,7 @@ class SoftmaxCrossEntropy(ClassificationLoss):
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
         if target.ndim < prediction.ndim and not self.label_smoothing and self.class_weights is None:
             terms, gradient = kernels.label_cross_entropy(prediction, target)
-            return terms, lambda: gradient
+            return terms, lambda factor: gradient * factor
         log_p = kernels.log_softmax(prediction)
         t = self.probabilities(xp, prediction, target)
         if self.label_smoothing:
@@ -345,7 +351,7 @@ class SoftmaxCrossEntropy(ClassificationLoss):
         # A score of -inf, a class that is masked, has no part where its target is 0.
         return -xp.sum(
             t * xp.where(t > 0, log_p, 0.0), axis=-1
-        ), lambda: xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t
+        ), lambda factor: (xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t) * factor
 
     def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
         if self.class_weights is None or target.ndim > terms.ndim:

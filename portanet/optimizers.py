@@ -274,7 +274,7 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, _check_eps(eps)
 
     def bind(self, net: Layer) -> Self:
-        # As the sums fade in their dtype, so must the corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
+        # As the sums fade in their dtype, so must their corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
         b1, b2 = (float(np.asarray(b, dtype=net.buffer.dtype)) for b in self.betas)
         self._kept = b1, b2
         return super().bind(net)
@@ -287,13 +287,9 @@ class Adam(Optimizer):
         }
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        gradients, squares, t = self.state["gradients"], self.state["squares"], self.state["step"]
-        t += 1.0
-        # Means of the sums, corrected for their start at zero: (1 - β) / (1 - βᵗ) of each, the divisor exact in float32
-        # also for a β near 1. They go into single numbers, the rate and eps.
-        take1, take2 = ((1 - b) / -xp.expm1(t * math.log(b)) if b else xp.ones_like(t) for b in self._kept)
-        root = xp.sqrt(take2)
-        kernels.adam(data, grad, gradients, squares, lr * take1 / root, self.eps / root, self._kept)
+        state = self.state
+        state["step"] += 1.0
+        kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, self._kept, self.eps)
 
 
 class AdamW(Adam):

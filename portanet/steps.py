@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from portanet import kernels
 from portanet.backends import Backend
 from portanet.typing import Array
 
@@ -121,7 +122,6 @@ class RecordedSteps(Steps):
         self.size = batches[0].stop
         self.kept_order = self._count(batches[-1].stop)
         self.place = self._count(1)  # of the next step in the pass
-        self.places, self.rows = self._count(len(batches)), self._count(self.size)
         self.whole = 0  # steps of full size that were taken
         self.replays: dict[int, Callable[[], None]] = {}  # by how many steps they take
         self.capture = backend.capture  # None where it can record nothing, or nothing more
@@ -150,13 +150,9 @@ class RecordedSteps(Steps):
 
     def _take_here(self, n: int = 1) -> None:
         """Take the step that the device has come to, and those after it."""
-        take, where = self.backend.xp.take, self.backend.xp.where
         for _ in range(n):
-            rows = take(self.kept_order, self.place * self.size + self.rows, axis=0)
-            here = self.places == self.place
-            for i, number in enumerate(self.step(*(take(a, rows, axis=0) for a in self.data))):
-                self.numbers[:, i] = where(here, number, self.numbers[:, i])
-            self.place += 1
+            batch = kernels.take_batch(self.kept_order, self.place, self.size, self.data)
+            kernels.note(self.numbers, self.place, self.step(*batch))
 
     def _count(self, n: int) -> Array:
         xp = self.backend.xp

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet import kernels, layers
+from portanet import kernels, layers, losses
 from portanet.backends import Backend
 from portanet.kernels.windows import Window
 
@@ -72,26 +72,36 @@ def formulas() -> list[Any]:
     return [*(layer.curve for layer in activations), stepwise, asking, lambda xp, x: (x, lambda: xp.ones_like(x))]
 
 
-CHANGING = {"adam", "add_to_channels", "matmul_into", "rmsprop", "sgd"}
+def comparisons() -> list[Any]:
+    """Formulas of losses."""
+    each = losses.MSELoss(), losses.L1(), losses.Huber(0.5), losses.BCEWithLogits()
+    return [*(loss.compare for loss in each), lambda xp, p, t: losses.BCE().compare(xp, 0.5 + 0.1 * xp.tanh(p), t)]
+
+
+CHANGING = {"adam", "add_to_channels", "matmul_into", "note", "rmsprop", "sgd"}
 """Kernels that write into an argument."""
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "adam": [
-        (*flat, np.abs(squares), rate[0, 0], eps[0, 0], (0.9, 0.999))
-        for *flat, squares, rate, eps in normal(*((50,),) * 4, (1, 1), (1, 1))
+        (*flat, np.abs(squares), np.asarray(step, rate.dtype), rate[0, 0], betas, 1e-8)
+        for *flat, squares, rate in normal(*((50,),) * 4, (1, 1))
+        for step, betas in ((1.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
     "add_to_channels": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
     "batch_product": normal((5, 4), (4, 3)),
-    "channel_sums": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((0, 5))],
+    "channel_sums": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))],
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
     "curve": [
-        (np.concatenate([x, [[-30.0, -0.0, 0.0, 1.0, 90.0]]], dtype=x.dtype), formula)
-        for (x,) in normal((4, 5))
-        for formula in formulas()
+        *(
+            (np.concatenate([x, [[-30.0, -0.0, 0.0, 1.0, 90.0]]], dtype=x.dtype), formula)
+            for (x,) in normal((4, 5))
+            for formula in formulas()
+        ),
+        *((p, formula, t) for p, t in normal((4, 5), (4, 5)) for formula in comparisons()),
     ],
     "erf": [(np.asarray([[-np.inf, -3.0, -0.5, -0.0], [1e-9, 0.4, 2.0, 1e30]], dtype),) for dtype in TOLERANCE],
     "label_cross_entropy": [
@@ -103,6 +113,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(x, window) for window, x, _ in poolings()],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
+    "note": [
+        (numbers, np.asarray([place]), [np.asarray(2.0, numbers.dtype), np.asarray(3.0, numbers.dtype)])
+        for (numbers,) in normal((4, 2))
+        for place in (0, 3)
+    ],
     "random_bits": [
         (np.asarray([key, counter]), n)
         for key, counter in ((0, 0), (7, 3), (2**63 - 1, 2**63 - 1))
@@ -120,6 +135,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "sum_pool": [(x, window) for window, x, _ in poolings()],
     "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
+    "take_batch": [
+        (np.arange(7)[::-1], np.asarray([place]), 3, arrays)
+        for arrays in ([x, np.arange(7), np.ones((7, 2), bool)] for (x,) in normal((7, 2, 3)))
+        for place in (0, 1)
+    ],
     "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
 }
 
@@ -130,11 +150,11 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
     for case in CASES[name]:
         outcomes = []
         for form in (kernel.portable, backend.kernels[name], kernel):
-            arguments = [backend.asarray(copy(a)) if _is_array(a) else a for a in case]
+            arguments = [_moved(backend, a, copy) for a in case]
             with backend.activate():
                 result = form(*arguments)
-                if name == "curve":  # its second result is a function
-                    result = result[0], result[1](result[0])
+                if name == "curve":  # its second result is a function, of an array or a number
+                    result = result[0], result[1](result[0]), result[1](0.5)
             # Arguments too: some kernels change them, and the others must not.
             after = [a for a, given in zip(arguments, case, strict=True) if _is_array(given)]
             outcomes.append((result, *after))
@@ -143,6 +163,12 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 assert name in CHANGING or not changed, f"{name} changes its input on {backend.name}"
         for outcome in outcomes[1:]:
             _assert_same(backend, outcome, outcomes[0], f"{name}{case} on {backend.name}")
+
+
+def _moved(backend: Backend, value: Any, copy: Callable[[np.ndarray], np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_moved(backend, item, copy) for item in value]
+    return backend.asarray(copy(value)) if _is_array(value) else value
 
 
 def _is_array(value: Any) -> bool:

@@ -25,7 +25,7 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     _compute(cupy, index)
     # Imported here: they build on cupy, which may be absent.
-    from portanet.backends.cupy import blas, conv, curves, graph, kernels, memory, pooling
+    from portanet.backends.cupy import batches, blas, conv, curves, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
@@ -62,6 +62,8 @@ def load(ordinal: str | None = None) -> Backend:
         kernels={
             function.__name__: function
             for function in (
+                batches.note,
+                batches.take_batch,
                 blas.matmul_into,
                 conv.conv,
                 conv.conv_input_gradient,

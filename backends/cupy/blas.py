@@ -125,6 +125,7 @@ class Handle:
 
     def __init__(self) -> None:
         self.address, self.device = ctypes.c_void_p(), cupy.cuda.Device()
+        cupy.get_default_memory_pool().free_all_blocks()  # what it keeps unused may be all that there is
         self.workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: what a pool gives may end with it
         cublas, stream = _library(), cupy.cuda.get_current_stream().ptr
         _check(cublas.cublasCreate_v2(ctypes.byref(self.address)), "cublasCreate")

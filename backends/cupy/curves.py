@@ -2,7 +2,8 @@
 Functions of single numbers for CuPy, one kernel each way.
 
 A formula is called on a symbol; what it does to it, step by step, is the code of the kernel. So any activation is one
-kernel, a user's own too. What is no formula, since it asks whether a number is positive, say, takes the portable form.
+kernel, and so are the terms of a loss, a user's own too. What is no formula, since it asks whether a number is
+positive, say, takes the portable form.
 """
 
 import math
@@ -19,17 +20,19 @@ from portanet.backends.registry import introduce
 from portanet.kernels.curves import Formula
 from portanet.typing import Array
 
-CURVES = Source("""
-KERNEL curve(INDEX n, const T* given, T* made) {
+CURVE = Source("""
+KERNEL curve(INDEX n, const T* given, const T* beside, T* made) {
   EACH(i);
   STEPS
   made[i] = RESULT;
 }
+""")
 
-KERNEL curve_gradient(INDEX n, const T* given, const T* dy, T* dx) {
+GRADIENT = Source("""
+KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T factor, T* dx) {
   EACH(i);
   STEPS
-  dx[i] = dy[i] * RESULT;
+  dx[i] = DY * RESULT;
 }
 """)
 
@@ -62,6 +65,7 @@ for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.item
 FUNCTIONS = SimpleNamespace(
     **{name: _function(f"{name}({{}})") for name in ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
     abs=_function("fabs({})"),
+    sign=_function("{0} != {0} ? {0} : (T)(({0} > 0) - ({0} < 0))"),
     maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
     minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
     where=_function("{} ? {} : {}"),
@@ -105,11 +109,11 @@ class Curve(NamedTuple):
     of_result: bool
 
     @classmethod
-    def written(cls, formula: Formula) -> "Curve | None":
+    def written(cls, formula: Formula, n_beside: int = 0) -> "Curve | None":
         """None where a formula does with a symbol what it is not made for; with an array it may do well."""
         x = Symbol(GIVEN)
         try:
-            y, slope = formula(FUNCTIONS, x)
+            y, slope = formula(FUNCTIONS, x, *[Symbol("beside[i]")] * n_beside)
             value, rise = code(y, x), slope()
             try:
                 return cls(value, code(rise, y), True)  # the next layer keeps the result, too
@@ -119,19 +123,25 @@ class Curve(NamedTuple):
             return None
 
 
-def curve(x: Array, formula: Formula) -> tuple[Array, Callable[[Array], Array]]:
+def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
     """See :func:`portanet.kernels.curve`."""
-    written = Curve.written(formula) if x.dtype.name in ("float32", "float64") else None
+    alike = x.dtype.name in ("float32", "float64") and all((a.dtype, a.shape) == (x.dtype, x.shape) for a in t)
+    written = Curve.written(formula, len(t)) if alike else None
     if written is None:
-        return kernels.curve.portable(x, formula)
+        return kernels.curve.portable(x, formula, *t)
     x = contiguous(x)
-    y = cupy.empty_like(x)
-    CURVES.launch("curve", x.size, x.dtype, x, y, **written.value)
+    beside, y = contiguous(t[0]) if t else x, cupy.empty_like(x)
+    CURVE.launch("curve", x.size, x.dtype, x, beside, y, **written.value)
     kept = y if written.of_result else x
 
-    def pull(dy: Array) -> Array:
-        dx = cupy.empty_like(kept)
-        CURVES.launch("curve_gradient", kept.size, kept.dtype, kept, contiguous(dy), dx, **written.slope)
+    def pull(dy: float | Array) -> Array:
+        dx, rises, factor, how = cupy.empty_like(kept), kept, 1.0, "dy[i]"
+        if isinstance(dy, cupy.ndarray):
+            rises = contiguous(cupy.broadcast_to(dy, kept.shape))
+        else:
+            factor, how = float(dy), "factor"
+        arguments = kept, beside, rises, factor, dx
+        GRADIENT.launch("curve_gradient", kept.size, kept.dtype, *arguments, **written.slope, DY=how)
         return dx
 
     return y, pull

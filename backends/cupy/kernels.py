@@ -8,14 +8,17 @@ from portanet.backends.cupy.source import TYPES, Source, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
+// The share of a sum after so many steps that its mean is; of float32, the divisor is exact also for a beta near 1.
+__device__ T share(T beta, T step) { return beta > 0 ? (1 - beta) / -expm1(step * log(beta)) : 1; }
+
 KERNEL adam(
-    INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* rate, const T* eps, T keep1, T keep2
+    INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* step, const T* rate, T beta1, T beta2, T eps
 ) {
   EACH(i);
-  const T g = grad[i], sum = keep1 * gradients[i] + g, square = keep2 * squares[i] + g * g;
+  const T g = grad[i], sum = beta1 * gradients[i] + g, square = beta2 * squares[i] + g * g;
   gradients[i] = sum;
   squares[i] = square;
-  data[i] -= *rate * sum / (sqrt(square) + *eps);
+  data[i] -= *rate * share(beta1, *step) * sum / (sqrt(share(beta2, *step) * square) + eps);
 }
 
 KERNEL sgd(INDEX n, T* data, const T* grad, const T* rate) {
@@ -58,7 +61,20 @@ KERNEL part_sums(INDEX n, const T* rows, T* sums, INDEX size) {
   for (long long j = i; j < size; j += n) sum += rows[j];
   sums[i] = sum;
 }
+
+// A warp a column: of few rows.
+KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size) {
+  EACH(i);
+  const INDEX columns = n / 32;
+  T sum = 0;
+  for (long long j = i / 32 + (long long)(i % 32) * columns; j < size; j += 32 * (long long)columns) sum += rows[j];
+  for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+  if (i % 32 == 0) sums[i / 32] = sum;
+}
 """)
+
+FEW_ROWS = 2048
+"""Rows that the 32 threads of a warp add up, 64 each."""
 
 # Each row is a warp's: 32 threads go along it, and what they found is joined by exchange, always in the same order.
 ROWS = """
@@ -98,7 +114,7 @@ KERNEL log_softmax(INDEX n, const T* scores, T* log_p, INDEX classes) {
 CROSS_ENTROPY = Source(
     ROWS
     + """
-KERNEL label_cross_entropy(INDEX n, const T* scores, const LABEL* labels, T* terms, T* gradient, INDEX classes) {
+KERNEL label_cross_entropy(INDEX n, const T* scores, const VALUE* labels, T* terms, T* gradient, INDEX classes) {
   EACH(i);
   const T* x = ROW(scores);
   T* dx = ROW(gradient);
@@ -134,11 +150,18 @@ KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
 
 
 def adam(  # noqa: PLR0917
-    data: Array, grad: Array, gradients: Array, squares: Array, rate: Array, eps: Array, betas: tuple[float, float]
+    data: Array,
+    grad: Array,
+    gradients: Array,
+    squares: Array,
+    step: Array,
+    rate: Array,
+    betas: tuple[float, float],
+    eps: float,
 ) -> None:
     """One pass over the arrays."""
-    arrays = data, contiguous(grad), gradients, squares, rate, eps
-    UPDATES.launch("adam", data.size, data.dtype, *arrays, *map(float, betas))
+    arrays = data, contiguous(grad), gradients, squares, step, rate
+    UPDATES.launch("adam", data.size, data.dtype, *arrays, *map(float, betas), float(eps))
 
 
 def sgd(  # noqa: PLR0917
@@ -170,17 +193,15 @@ def rmsprop(  # noqa: PLR0917
     UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *states, rate, *numbers)
 
 
-def channel_sums(x: Array) -> Array:
-    """Rows by parts of 64, and their sums likewise, until one is left: long sums stay exact, and fill the GPU."""
-    rows = contiguous(x).reshape(-1, x.shape[-1])
-    if not rows.size:
-        return cupy.zeros(x.shape[-1:], dtype=x.dtype)
-    while True:
-        sums = cupy.empty((-(-rows.shape[0] // 64), x.shape[-1]), dtype=x.dtype)
+def channel_sums(x: Array, out: Array | None = None) -> Array:
+    """Many rows by parts of 64, and their sums likewise, until few are left: long sums stay exact, and fill the GPU."""
+    rows, out = contiguous(x).reshape(-1, x.shape[-1]), cupy.empty(x.shape[-1:], x.dtype) if out is None else out
+    while len(rows) > FEW_ROWS:
+        sums = cupy.empty((-(-len(rows) // 64), x.shape[-1]), dtype=x.dtype)
         SUMS.launch("part_sums", sums.size, x.dtype, rows, sums, rows.size)
-        if sums.shape[0] == 1:
-            return sums[0]
         rows = sums
+    SUMS.launch("column_sums", 32 * out.size, x.dtype, rows, out, rows.size)
+    return out
 
 
 def log_softmax(x: Array) -> Array:
@@ -197,7 +218,7 @@ def label_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
     terms, gradient = cupy.empty(labels.shape, dtype=scores.dtype), cupy.empty_like(scores)
     arguments = scores, labels, terms, gradient, scores.shape[-1]
     kind = TYPES[labels.dtype.name]
-    CROSS_ENTROPY.launch("label_cross_entropy", _row_threads(scores), scores.dtype, *arguments, LABEL=kind)
+    CROSS_ENTROPY.launch("label_cross_entropy", _row_threads(scores), scores.dtype, *arguments, VALUE=kind)
     return terms, gradient
 
 

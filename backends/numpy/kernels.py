@@ -1,5 +1,6 @@
 """Kernels of ``portanet.kernels`` tuned for NumPy; tests hold each against the portable form of the same name."""
 
+import math
 import threading
 from functools import cache
 from typing import Any
@@ -72,22 +73,21 @@ def add_to_channels(x: np.ndarray, numbers: np.ndarray) -> None:
         x += numbers
 
 
-def channel_sums(x: np.ndarray) -> Array:
+def channel_sums(x: np.ndarray, out: np.ndarray | None = None) -> Array:
     """A product with ones, where there is much: BLAS adds rows up several times faster than NumPy does."""
-    if x.ndim == 2:
-        return _sum_rows(x)
-    if x.strides[0] == x.itemsize:  # maybe with gaps: a part of what lies so
+    if x.ndim > 2 and x.strides[0] == x.itemsize:  # maybe with gaps: a part of what lies so
         x = lay_batch_last(x)
-    if lies_batch_last(x):
-        return _sum_rows(batch_last(x).reshape(-1, x.shape[-1] * len(x))).reshape(-1, len(x)).sum(axis=1)
-    return _sum_rows(x.reshape(-1, x.shape[-1]))
+    if x.ndim > 2 and lies_batch_last(x):
+        sums = _sum_rows(batch_last(x).reshape(-1, x.shape[-1] * len(x)))
+        return np.add.reduce(sums.reshape(-1, len(x)), axis=1, out=out)
+    return _sum_rows(x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x, out)
 
 
-def _sum_rows(rows: np.ndarray) -> Array:
+def _sum_rows(rows: np.ndarray, out: np.ndarray | None = None) -> Array:
     if rows.size < 4096:
-        return np.add.reduce(rows)
+        return np.add.reduce(rows, out=out)
     ones = _ones(rows.dtype)[: len(rows)] if len(rows) <= ONES else np.ones(len(rows), rows.dtype)
-    return np.matmul(ones, rows)
+    return np.matmul(ones, rows, out=out)
 
 
 ONES = 2**16
@@ -126,17 +126,20 @@ def adam(  # noqa: PLR0917
     grad: np.ndarray,
     gradients: np.ndarray,
     squares: np.ndarray,
+    step: np.ndarray,
     rate: np.ndarray,
-    eps: np.ndarray,
     betas: tuple[float, float],
+    eps: float,
 ) -> None:
-    """One array between."""
+    """One array between, and Python's numbers."""
     change = np.square(grad)
     gradients *= betas[0]
     gradients += grad
     squares *= betas[1]
     squares += change
-    _move(data, np.sqrt(squares, out=change), gradients, rate, eps)
+    take1, take2 = ((1 - b) / -math.expm1(step.item() * math.log(b)) if b else 1.0 for b in betas)
+    root = math.sqrt(take2)
+    _move(data, np.sqrt(squares, out=change), gradients, rate.item() * take1 / root, eps / root)
 
 
 def rmsprop(  # noqa: PLR0917
@@ -158,10 +161,10 @@ def rmsprop(  # noqa: PLR0917
     change -= square
     change *= 1 - rho
     square += change
-    _move(data, np.sqrt(square, out=change), grad, rate, eps)
+    _move(data, np.sqrt(square, out=change), grad, rate.item(), eps)
 
 
-def _move(data: np.ndarray, root: np.ndarray, direction: np.ndarray, rate: np.ndarray, eps: np.ndarray | float) -> None:
+def _move(data: np.ndarray, root: np.ndarray, direction: np.ndarray, rate: float, eps: float) -> None:
     """Take ``rate direction / (root + eps)`` off the data; the root is used up."""
     root += eps
     np.divide(direction, root, out=root)

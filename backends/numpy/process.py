@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 
@@ -139,10 +139,15 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """Activities that a thread is in: one that was lost, to an interruption at its end, is not there any more."""
+    """Activities that a thread is in, by weak references: one that was lost, to an interruption at its end, is none."""
 
     def __init__(self) -> None:
-        self.activities: WeakSet[Activity] = WeakSet()
+        self.activities: set[ref[Activity]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is in any."""
+        return any(activity() is not None for activity in self.activities)
 
 
 _thread = _Thread()
@@ -158,14 +163,15 @@ class Activity:
     def __enter__(self) -> "Activity":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
-        _thread.activities.add(self)
+        self._self = ref(self)
+        _thread.activities.add(self._self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.activities.discard(self)
-        if not _thread.activities:
+        _thread.activities.discard(self._self)
+        if not _thread.activities or not _thread.busy:
             blas.give_back()
         self._errors.__exit__(kind, error, trace)
 

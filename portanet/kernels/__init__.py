@@ -1,5 +1,6 @@
 """Kernels in pure Array API form: what runs on any backend, and what a backend's tuned forms are tested against."""
 
+from portanet.kernels.batches import note, take_batch
 from portanet.kernels.chain import chain, chain_forward
 from portanet.kernels.channels import add_to_channels, channel_sums
 from portanet.kernels.clusters import cluster_sums
@@ -35,6 +36,7 @@ __all__ = [
     "max_pool",
     "max_pool_gradient",
     "normal",
+    "note",
     "one_hot",
     "random_bits",
     "rmsprop",
@@ -43,4 +45,5 @@ __all__ = [
     "squared_distances",
     "sum_pool",
     "sum_pool_gradient",
+    "take_batch",
 ]

@@ -22,13 +22,23 @@ def add_to_channels(x: Array, numbers: Array) -> None:
 
 
 @kernel
-def channel_sums(x: Array) -> Array:
+def channel_sums(x: Array, out: Array | None = None) -> Array:
     """
     Sum over all axes but the last, shape (C,): the gradient of a bias.
+
+    Parameters
+    ----------
+    x : array, shape (..., C)
+    out : array of the same dtype, shape (C,), optional
+        Overwritten and returned.
 
     Examples
     --------
     >>> channel_sums(np.ones((2, 3, 4)))
     array([6., 6., 6., 6.])
     """
-    return namespace(x).sum(x, axis=tuple(range(x.ndim - 1)))
+    sums = namespace(x).sum(x, axis=tuple(range(x.ndim - 1)))
+    if out is None:
+        return sums
+    out[...] = sums
+    return out

@@ -1,22 +1,30 @@
 """One function for every number of an array, and its slope."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
-Formula: TypeAlias = Callable[[Any, Array], tuple[Array, Callable[[], Array]]]
-"""``formula(xp, x)`` gives ``f(x)``, and a function that gives ``f'(x)`` if asked."""
+Formula: TypeAlias = Callable[..., tuple[Array, Callable[[], Array]]]
+"""``formula(xp, x)`` or ``formula(xp, x, t)`` gives ``f(x)``, and a function that gives ``f'(x)`` if asked."""
 
 
 @kernel
-def curve(x: Array, formula: Formula) -> tuple[Array, Callable[[Array], Array]]:
+def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
     """
     Give ``f(x)``, and a function that takes ``dy`` to ``dy f'(x)``.
 
-    A backend may call the formula on a symbol in place of the array, and compute all that it does to it at once.
+    A backend may call the formula on symbols in place of arrays, and compute all that it does to them at once.
+
+    Parameters
+    ----------
+    x : array of float
+    formula : callable
+        See :data:`Formula`.
+    *t : array, optional
+        Of the dtype and shape of x; f depends on it too, but is not differentiated by it.
 
     Examples
     --------
@@ -24,5 +32,5 @@ def curve(x: Array, formula: Formula) -> tuple[Array, Callable[[Array], Array]]:
     >>> y, pull(np.asarray([1.0, 10.0]))
     (array([1., 9.]), array([ 2., 60.]))
     """
-    y, slope = formula(namespace(x), x)
+    y, slope = formula(namespace(x), x, *t)
     return y, lambda dy: dy * slope()

@@ -1,5 +1,7 @@
 """Steps of optimizers on flat arrays, each in place."""
 
+import math
+
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
@@ -7,33 +9,49 @@ from portanet.typing import Array
 
 @kernel
 def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel takes)
-    data: Array, grad: Array, gradients: Array, squares: Array, rate: Array, eps: Array, betas: tuple[float, float]
+    data: Array,
+    grad: Array,
+    gradients: Array,
+    squares: Array,
+    step: Array,
+    rate: Array,
+    betas: tuple[float, float],
+    eps: float,
 ) -> None:
     """
-    Add the gradient and its square to fading sums, and move the data by ``-rate gradients / (√squares + eps)``.
+    Add the gradient and its square to fading sums, and move the data by ``-rate m / (√v + eps)``.
+
+    Here m and v are the means that the sums stand for: ``(1 - β) / (1 - β^step)`` of each, which corrects for their
+    start at zero.
 
     Parameters
     ----------
     data, gradients, squares : array of float, shape (N,)
         Changed in place.
     grad : array of float, shape (N,)
-    rate, eps : array of float, shape ()
-        Scaled so that the sums count as means, corrected for their start at zero: single numbers for long arrays.
+    step, rate : array of float, shape ()
+        The first step is 1.
     betas : tuple of two floats
-        Shares of the sums that are kept.
+        Shares of the sums that are kept, as their dtype rounds them.
+    eps : float
+        Added to the root.
 
     Examples
     --------
     >>> w, gradients, squares = np.asarray([1.0]), np.zeros(1), np.zeros(1)
-    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(0.1), np.asarray(0.0), (0.5, 0.75))
+    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(1.0), np.asarray(0.25), (0.5, 0.75), 0.0)
     >>> w, gradients, squares
-    (array([0.9]), array([2.]), array([4.]))
+    (array([0.75]), array([2.]), array([4.]))
     """
+    xp = namespace(data)
     gradients *= betas[0]
     gradients += grad
     squares *= betas[1]
     squares += grad * grad
-    data -= rate * gradients / (namespace(data).sqrt(squares) + eps)
+    # The divisor is exact in float32 also for a β near 1. Both means go into single numbers, the rate and eps.
+    take1, take2 = ((1 - b) / -xp.expm1(step * math.log(b)) if b else xp.ones_like(step) for b in betas)
+    root = xp.sqrt(take2)
+    data -= rate * take1 / root * gradients / (xp.sqrt(squares) + eps / root)
 
 
 @kernel

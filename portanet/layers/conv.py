@@ -102,7 +102,7 @@ class Conv(Layer):
             if need_grads:
                 self.weight.accumulate(grouped(kernels.conv_weight_gradient, x, dy, window, groups))
                 if self.bias is not None:
-                    self.bias.accumulate(kernels.channel_sums(dy))
+                    self.bias.accumulate_sums(dy)
             return grouped(kernels.conv_input_gradient, dy, w, window, groups) if need_dx else None
 
         return y, pullback
@@ -252,7 +252,7 @@ class ConvTranspose(Conv):
                     xp.matrix_transpose(grouped(kernels.conv_weight_gradient, dy, x, window, groups))
                 )
                 if self.bias is not None:
-                    self.bias.accumulate(kernels.channel_sums(dy))
+                    self.bias.accumulate_sums(dy)
             return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
 
         return y, pullback

@@ -61,7 +61,7 @@ class Linear(Layer):
             if need_grads:
                 self.weight.accumulate_product(xp.matrix_transpose(x), dy)
                 if self.bias is not None:
-                    self.bias.accumulate(kernels.channel_sums(dy))
+                    self.bias.accumulate_sums(dy)
             return kernels.batch_product(dy, xp.matrix_transpose(w)) if need_dx else None
 
         return y, pullback

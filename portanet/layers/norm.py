@@ -40,8 +40,8 @@ class _Norm(Layer):
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                weight.accumulate(kernels.channel_sums(dy * z))
-                bias.accumulate(kernels.channel_sums(dy))
+                weight.accumulate_sums(dy * z)
+                bias.accumulate_sums(dy)
             return pull_z(dy * w) if need_dx else None
 
         return z * w + bias.data, pullback

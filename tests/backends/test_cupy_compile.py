@@ -9,7 +9,7 @@ from typing import Any
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
-from kernel_cases import formulas
+from kernel_cases import comparisons, formulas
 
 from portanet.kernels.windows import Window
 
@@ -47,18 +47,21 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     """All there are, by name, with the macros that each is used with; that of curves once for every activation."""
     cupy, found = CuPy(), {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import conv, curves, kernels, pooling
+        from portanet.backends.cupy import batches, conv, curves, kernels, pooling
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
-        for module in (kernels, conv, curves, pooling):
+        for module in (batches, kernels, conv, curves, pooling):
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
-        source, _ = found.pop("CURVES")
-        for i, formula in enumerate(formulas()):
-            if written := curves.Curve.written(formula):
-                found[f"CURVES {i}"], found[f"CURVES {i} slope"] = (source, written.value), (source, written.slope)
+        (value, _), (gradient, _) = found.pop("CURVE"), found.pop("GRADIENT")
+        written = [curves.Curve.written(formula) for formula in formulas()]
+        written += [curves.Curve.written(formula, 1) for formula in comparisons()]
+        for i, curve in enumerate(filter(None, written)):
+            found[f"CURVE {i}"] = value, curve.value
+            for dy in ("dy[i]", "factor"):
+                found[f"GRADIENT {i} {dy}"] = gradient, {**curve.slope, "DY": dy}
     return found
 
 
@@ -66,7 +69,15 @@ SOURCES = sources()
 
 
 def test_there_are_sources():
-    assert {"CURVES 0", "CURVES 9 slope", "UPDATES", "SOFTMAX", "CONVOLUTION", "POOLING", "RANDOM"} <= SOURCES.keys()
+    assert {
+        "BATCHES",
+        "CURVE 0",
+        "GRADIENT 15 factor",
+        "UPDATES",
+        "SOFTMAX",
+        "CONVOLUTION",
+        "POOLING",
+    } <= SOURCES.keys()
 
 
 @pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
@@ -76,7 +87,7 @@ def test_there_are_sources():
 def test_it_compiles_without_a_word(name, types, architecture):
     source, macros = SOURCES[name]
     size, log = compile_for(
-        architecture, source.text({**dict(zip(("T", "INDEX", "LABEL"), types, strict=True)), **macros})
+        architecture, source.text({**dict(zip(("T", "INDEX", "VALUE"), types, strict=True)), **macros})
     )
     assert not log
     assert size > 1000

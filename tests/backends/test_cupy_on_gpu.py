@@ -205,7 +205,8 @@ def test_random_numbers_of_replays_go_on(cuda):
 
 def test_precision_of_products_is_a_choice(cuda):
     cupy = pytest.importorskip("cupy", reason="it says what the GPU can do")
-    a, b = (rng.normal(size=(512, 512)) for _ in range(2))
+    draw = np.random.default_rng(1)  # of its own: what other tests have drawn must not matter
+    a, b = (draw.normal(size=(512, 512)) for _ in range(2))
     exact, errors = a @ b, {}
     for precision in ("float32", "tf32", "bfloat16"):
         pn.set_float32_matmul(precision)
@@ -215,7 +216,7 @@ def test_precision_of_products_is_a_choice(cuda):
         finally:
             pn.set_float32_matmul("float32")
         errors[precision] = np.abs(product - exact).max() / np.abs(exact).max()
-    assert errors["float32"] < 1e-6
+    assert errors["float32"] < 4e-6  # a sum in order along K is off by about 1e-6
     assert errors["tf32"] < 5e-3
     assert errors["bfloat16"] < 4e-2  # cuBLAS may take TF32 for it
     if int(cupy.cuda.Device().compute_capability) >= 80:

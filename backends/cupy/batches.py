@@ -1,0 +1,42 @@
+"""Batches that a recorded step takes, and the numbers that it leaves, for CuPy."""
+
+import math
+from collections.abc import Sequence
+
+import cupy
+
+from portanet.backends.cupy.source import TYPES, Source, contiguous
+from portanet.typing import Array
+
+BATCHES = Source("""
+KERNEL take_batch(INDEX n, const VALUE* given, const long long* order, const long long* place, VALUE* taken, INDEX row)
+{
+  EACH(i);
+  const long long from = order[*place * (n / row) + i / row];
+  taken[i] = given[from * row + i % row];
+}
+""")
+
+NUMBERS = Source("""
+KERNEL note(INDEX n, T* numbers, long long* place, const T* value, INDEX column, INDEX columns) {
+  EACH(i);
+  numbers[*place * columns + column] = *value;
+  if (column == columns - 1) *place += 1;
+}
+""")
+
+
+def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """See :func:`portanet.kernels.take_batch`."""
+    batch = tuple(cupy.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays)
+    for array, taken in zip(arrays, batch, strict=True):
+        kind, row = TYPES[array.dtype.name], math.prod(array.shape[1:])
+        BATCHES.launch("take_batch", taken.size, array.dtype, contiguous(array), order, place, taken, row, VALUE=kind)
+    return batch
+
+
+def note(numbers: Array, place: Array, values: Sequence[Array]) -> None:
+    """See :func:`portanet.kernels.note`."""
+    for i, value in enumerate(values):
+        number = value.astype(numbers.dtype, copy=False)
+        NUMBERS.launch("note", 1, numbers.dtype, numbers, place, number, i, len(values))
