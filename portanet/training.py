@@ -8,10 +8,11 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-from portanet.backends import Backend, OutOfMemory, namespace
+from portanet.backends import Backend, OutOfMemory
 from portanet.backends.precision import Float32Matmul, check_float32_matmul, float32_matmul_as
 from portanet.callbacks import Callback, progress_callbacks
 from portanet.checks import check_count
+from portanet.examples import batch_slices, check_examples
 from portanet.history import History
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
@@ -263,7 +264,7 @@ class Trainer:
         return self._pass(self._steps(x, target, batch_size, recorded=False), shuffle, callbacks)
 
     def _steps(self, x: Array, target: Array, batch_size: int, *, recorded: bool) -> Steps:
-        xp, like, batches = self.backend.xp, self._buffer.data, _batches(x.shape[0], batch_size)
+        xp, like, batches = self.backend.xp, self._buffer.data, batch_slices(x.shape[0], batch_size)
         numbers = xp.zeros((len(batches), 1 + len(self.metrics)), dtype=like.dtype, device=like.device)
         on_host = not isinstance(x, self.backend.array_type)
         kind = FedSteps if on_host else RecordedSteps if recorded else Steps
@@ -414,26 +415,7 @@ class Trainer:
         )
 
     def _checked(self, x: Any, target: Any, name: str = "", *, may_stay: bool = False) -> tuple[Array, Array]:
-        """Inputs and targets after all the checks that a step must not make; on the device, or NumPy's if they may."""
-        x, target = _numbers(f"{name}x", x), _numbers(f"{name}target", target)
-        on_host = isinstance(x, np.ndarray) and isinstance(target, np.ndarray)
-        if not (may_stay and on_host) or self.backend.has_room(x.nbytes + target.nbytes):
-            x, target = self.net.asarray(x), self.net.asarray(target)
-        xp = namespace(x)
-        for kind, values in (("x", x), ("target", target)):
-            if xp.isdtype(values.dtype, "real floating") and not bool(xp.all(xp.isfinite(values))):
-                raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
-        if not xp.isdtype(x.dtype, "real floating"):
-            raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
-        if x.shape[0] == 0:
-            raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
-        if target.shape[0] != x.shape[0]:
-            raise ValueError(f"{name}target holds {target.shape[0]} examples and {name}x {x.shape[0]}: give as many")
-        try:
-            self.loss.check_target(xp, target, (x.shape[0], *self.net.output_shape(x.shape[1:])))
-        except ValueError as error:
-            raise ValueError(f"{name}data do not fit: {error}") from None
-        return x, target
+        return check_examples(self.net, self.loss, self.backend, x, target, name, may_stay=may_stay)
 
     def _check_metrics(self, x: Array, target: Array) -> None:
         """Try the metrics on an example or two, so that one that does not fit fails before training."""
@@ -462,24 +444,6 @@ class Trainer:
             finally:
                 self.restore(before)
         return error
-
-
-def _numbers(name: str, values: Any) -> Array:
-    if not hasattr(values, "device"):
-        values = np.asarray(values)
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
-    if values.ndim == 0:
-        raise ValueError(f"{name} is a single number: give an array with one row an example")
-    return values
-
-
-def _batches(n: int, batch_size: int) -> list[slice]:
-    """Where each batch is; a single example that is left over joins the batch before."""
-    starts = list(range(0, n, batch_size))
-    if batch_size > 1 and len(starts) > 1 and n - starts[-1] == 1:
-        starts.pop()
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
 
 
 def _named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:

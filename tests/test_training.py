@@ -268,17 +268,6 @@ def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
     assert len(history) == 2
 
 
-@pytest.mark.parametrize(
-    ("n", "batch_size", "sizes"), [(4, 1, [1, 1, 1, 1]), (5, 2, [2, 3]), (6, 4, [4, 2]), (1, 8, [1]), (3, 2, [3])]
-)
-def test_batches(n, batch_size, sizes):
-    from portanet.training import _batches
-
-    batches = _batches(n, batch_size)
-    assert [here.stop - here.start for here in batches] == sizes
-    assert [i for here in batches for i in range(n)[here]] == list(range(n))
-
-
 def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
     class Late(pn.SGD):
         def update(self, xp, data, grad, lr):
