@@ -161,6 +161,18 @@ class Array(np.ndarray):
     def data(self) -> Any:
         return SimpleNamespace(ptr=self.ctypes.data, device_id=0)
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        CuPy.current.launches.append(ufunc.__name__)
+        given = [np.asarray(x) if isinstance(x, Array) else x for x in inputs]
+        if out is None:
+            return _as_ours(getattr(ufunc, method)(*given, **kwargs))
+        getattr(ufunc, method)(*given, out=tuple(map(np.asarray, out)), **kwargs)
+        return out[0]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        CuPy.current.launches.append("copy")
+        np.asarray(self)[key] = value
+
     def set(self, values: np.ndarray, stream: Any) -> None:
         assert type(values) is np.ndarray
         self[...] = values
@@ -195,8 +207,8 @@ class CuPy(ModuleType):
     """
     Stands for the module ``cupy``.
 
-    ``notes`` says what was done to streams, graphs and memory. ``matmul`` refuses, as CuPy's does while a step is
-    recorded.
+    ``notes`` says what was done to streams, graphs and memory, and ``launches`` which kernels and elementwise functions
+    were run, by name. ``matmul`` refuses, as CuPy's does while a step is recorded.
     """
 
     __version__ = "14.2.0"
@@ -209,7 +221,7 @@ class CuPy(ModuleType):
         for name, value in functions.items():
             plain = isinstance(value, (type, ModuleType)) or not callable(value)
             setattr(self, name, value if plain else _ours(value))
-        CuPy.current, self.notes, self.streams = self, [], [_Stream(ptr=0)]
+        CuPy.current, self.notes, self.launches, self.streams = self, [], [], [_Stream(ptr=0)]
         self.ndarray = Array
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
@@ -381,6 +393,7 @@ class _RawKernel:
         self.entries = "\n".join(f"ENTRY({each})" for each in names)
 
     def __call__(self, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        CuPy.current.launches.append(self.name)
         fibers = f"#define FIBERS {int('__shfl' in self.code)}\n"
         library = ctypes.CDLL(compiled(fibers + CUDA + self.code + self.entries))
         values, kinds = [], ""
