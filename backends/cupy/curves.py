@@ -38,7 +38,7 @@ KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T f
 
 
 class Symbol:
-    """A number of a formula, and the numbers that it is computed from."""
+    """A number of a formula, or whether something holds, and the numbers that it is computed from."""
 
     __array_ufunc__ = None  # an array knows nothing of it
 
@@ -49,13 +49,33 @@ class Symbol:
         raise TypeError("a formula cannot go by what a number is: take xp.where")
 
 
-def _function(code: str, *, dtype: str = "T", swapped: bool = False) -> Callable[..., Symbol]:
-    return lambda *operands: Symbol(code, *(reversed(operands) if swapped else operands), dtype=dtype)
+def _function(code: str, *, dtype: str = "T") -> Callable[..., Symbol]:
+    return lambda *operands: Symbol(code, *map(_number, operands), dtype=dtype)
+
+
+def _number(value: Any) -> "Symbol | str":
+    if type(value) in (int, float) and abs(value) < math.inf:
+        return f"(T){float(value)!r}"
+    # Sums of truth values, say, are counts in C++, and truth values in Python.
+    if not isinstance(value, Symbol) or value.dtype != "T":
+        raise TypeError(f"a formula computes with finite numbers, got {value!r}")
+    return value
+
+
+def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
+    if condition.dtype != "bool":
+        raise TypeError("xp.where goes by a comparison")
+    return Symbol("{} ? {} : {}", condition, _number(x), _number(y))
+
+
+def _refuse(*_: Any) -> Any:
+    raise TypeError("a symbol stands for numbers to come: it has no value, and nothing is changed in place")
 
 
 for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
     setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}"))
-    setattr(Symbol, f"__r{_name}__", _function(f"{{}} {_sign} {{}}", swapped=True))
+    setattr(Symbol, f"__r{_name}__", _function(f"{{1}} {_sign} {{0}}"))
+    setattr(Symbol, f"__i{_name}__", _refuse)
 for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
     setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", dtype="bool"))
 for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
@@ -68,7 +88,7 @@ FUNCTIONS = SimpleNamespace(
     sign=_function("{0} != {0} ? {0} : (T)(({0} > 0) - ({0} < 0))"),
     maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
     minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
-    where=_function("{} ? {} : {}"),
+    where=_where,
     ones_like=lambda x: Symbol("1"),
     zeros_like=lambda x: Symbol("0"),
     astype=lambda x, dtype, *, copy=True: Symbol(f"({dtype}){{}}", x, dtype=dtype),
@@ -84,11 +104,9 @@ def code(end: Any, start: Symbol) -> dict[str, int | str]:
     names: dict[int, str] = {}
     steps: list[str] = []
 
-    def name(value: Any) -> str:
-        if type(value) in (int, float) and abs(value) < math.inf:
-            return f"(T){float(value)!r}"
-        if not isinstance(value, Symbol):
-            raise TypeError(f"a formula takes numbers, got {value!r}")
+    def name(value: Symbol | str) -> str:
+        if isinstance(value, str):
+            return value
         if id(value) not in names:
             if value.code == GIVEN and value is not start:
                 raise ValueError("x is not given")
@@ -97,7 +115,7 @@ def code(end: Any, start: Symbol) -> dict[str, int | str]:
             steps.append(f"const {value.dtype} {names[id(value)]} = {made};")
         return names[id(value)]
 
-    result = name(end)
+    result = name(_number(end))
     return {"STEPS": " ".join(steps), "RESULT": result}
 
 
@@ -162,10 +180,6 @@ def _each(code: str, x: Array) -> Array:
         return Symbol(code, x)
     y, _ = curve(x, lambda xp, number: (Symbol(code, number), lambda: 0))
     return y
-
-
-def _refuse(x: Symbol) -> Any:
-    raise TypeError("a symbol has no value")
 
 
 introduce(

@@ -82,6 +82,12 @@ def test_what_a_slope_is_made_of_is_kept_once(cuda):
 def test_what_is_no_formula_takes_the_portable_form(cuda):
     from portanet.backends.cupy.curves import Curve
 
+    def in_place(xp, x):
+        y = xp.exp(x)
+        z = y
+        y += 1.0
+        return y, lambda: z
+
     weight = cuda.asarray(np.ones(4, "float32"))
     for formula in (
         lambda xp, x: (x if x > 0 else -x, lambda: 1.0),
@@ -89,6 +95,10 @@ def test_what_is_no_formula_takes_the_portable_form(cuda):
         lambda xp, x: (xp.cumulative_sum(x), lambda: 1.0),
         lambda xp, x: (x * float("inf"), lambda: 1.0),
         lambda xp, x: (x, lambda: x.missing),
+        lambda xp, x: (((x > 0) + (x > 1)) * x, lambda: 1.0),  # truth values are no numbers
+        lambda xp, x: (xp.where(x, x, 0.0), lambda: 1.0),
+        lambda xp, x: (x, lambda: x > 0),
+        in_place,
     ):
         assert Curve.written(formula) is None
 
