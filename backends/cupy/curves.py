@@ -1,22 +1,17 @@
 """
 Functions of single numbers for CuPy, one kernel each way.
 
-A formula is called on a symbol; what it does to it, step by step, is the code of the kernel. So any activation is one
-kernel, and so are the terms of a loss, a user's own too. What is no formula, since it asks whether a number is
-positive, say, takes the portable form.
+So any activation is one kernel, and so are the terms of a loss, a user's own too. What is no formula, since it asks
+whether a number is positive, say, takes the portable form.
 """
 
-import math
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, NamedTuple
 
 import cupy
 
 from portanet import kernels
-from portanet.backends.base import Backend
+from portanet.backends.cupy import formulas
 from portanet.backends.cupy.source import Source, contiguous
-from portanet.backends.registry import introduce
 from portanet.kernels.curves import Formula
 from portanet.typing import Array
 
@@ -37,120 +32,16 @@ KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T f
 """)
 
 
-class Symbol:
-    """A number of a formula, or whether something holds, and the numbers that it is computed from."""
-
-    __array_ufunc__ = None  # an array knows nothing of it
-
-    def __init__(self, code: str, *operands: Any, dtype: str = "T"):
-        self.code, self.operands, self.dtype = code, operands, dtype
-
-    def __bool__(self) -> bool:
-        raise TypeError("a formula cannot go by what a number is: take xp.where")
-
-
-def _function(code: str, *, dtype: str = "T") -> Callable[..., Symbol]:
-    return lambda *operands: Symbol(code, *map(_number, operands), dtype=dtype)
-
-
-def _number(value: Any) -> "Symbol | str":
-    if type(value) in (int, float) and abs(value) < math.inf:
-        return f"(T){float(value)!r}"
-    # Sums of truth values, say, are counts in C++, and truth values in Python.
-    if not isinstance(value, Symbol) or value.dtype != "T":
-        raise TypeError(f"a formula computes with finite numbers, got {value!r}")
-    return value
-
-
-def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
-    if condition.dtype != "bool":
-        raise TypeError("xp.where goes by a comparison")
-    return Symbol("{} ? {} : {}", condition, _number(x), _number(y))
-
-
-def _refuse(*_: Any) -> Any:
-    raise TypeError("a symbol stands for numbers to come: it has no value, and nothing is changed in place")
-
-
-for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
-    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}"))
-    setattr(Symbol, f"__r{_name}__", _function(f"{{1}} {_sign} {{0}}"))
-    setattr(Symbol, f"__i{_name}__", _refuse)
-for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
-    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", dtype="bool"))
-for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
-    setattr(Symbol, f"__{_name}__", _function(_code))
-
-# As much of the Array API as formulas need. A NaN goes through a maximum, as it does everywhere else.
-FUNCTIONS = SimpleNamespace(
-    **{name: _function(f"{name}({{}})") for name in ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
-    abs=_function("fabs({})"),
-    sign=_function("{0} != {0} ? {0} : (T)(({0} > 0) - ({0} < 0))"),
-    maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
-    minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
-    where=_where,
-    ones_like=lambda x: Symbol("1"),
-    zeros_like=lambda x: Symbol("0"),
-    astype=lambda x, dtype, *, copy=True: Symbol(f"({dtype}){{}}", x, dtype=dtype),
-)
-
-
-GIVEN = "given[i]"
-"""Code of x, the symbol that a formula is called on."""
-
-
-def code(end: Any, start: Symbol) -> dict[str, int | str]:
-    """Write how to come from a number that is given to another, as macros; ValueError if x is needed and not given."""
-    names: dict[int, str] = {}
-    steps: list[str] = []
-
-    def name(value: Symbol | str) -> str:
-        if isinstance(value, str):
-            return value
-        if id(value) not in names:
-            if value.code == GIVEN and value is not start:
-                raise ValueError("x is not given")
-            made = GIVEN if value is start else value.code.format(*map(name, value.operands))
-            names[id(value)] = f"v{len(names)}"
-            steps.append(f"const {value.dtype} {names[id(value)]} = {made};")
-        return names[id(value)]
-
-    result = name(_number(end))
-    return {"STEPS": " ".join(steps), "RESULT": result}
-
-
-class Curve(NamedTuple):
-    """Code of a formula and of its slope, which is told from the result, and not from x, where it can be."""
-
-    value: dict[str, int | str]
-    slope: dict[str, int | str]
-    of_result: bool
-
-    @classmethod
-    def written(cls, formula: Formula, n_beside: int = 0) -> "Curve | None":
-        """None where a formula does with a symbol what it is not made for; with an array it may do well."""
-        x = Symbol(GIVEN)
-        try:
-            y, slope = formula(FUNCTIONS, x, *[Symbol("beside[i]")] * n_beside)
-            value, rise = code(y, x), slope()
-            try:
-                return cls(value, code(rise, y), True)  # the next layer keeps the result, too
-            except ValueError:
-                return cls(value, code(rise, x), False)
-        except Exception:
-            return None
-
-
 def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
     """See :func:`portanet.kernels.curve`."""
-    alike = x.dtype.name in ("float32", "float64") and all((a.dtype, a.shape) == (x.dtype, x.shape) for a in t)
-    written = Curve.written(formula, len(t)) if alike else None
-    if written is None:
+    alike = x.dtype.name in ("float32", "float64") and [(a.dtype, a.shape) for a in t] in ([], [(x.dtype, x.shape)])
+    code = formulas.Code.of(formula, len(t)) if alike else None
+    if code is None:
         return kernels.curve.portable(x, formula, *t)
     x = contiguous(x)
     beside, y = contiguous(t[0]) if t else x, cupy.empty_like(x)
-    CURVE.launch("curve", x.size, x.dtype, x, beside, y, **written.value)
-    kept = y if written.of_result else x
+    CURVE.launch("curve", x.size, x.dtype, x, beside, y, **code.value)
+    kept = y if code.of_result else x
 
     def pull(dy: float | Array) -> Array:
         dx, rises, factor, how = cupy.empty_like(kept), kept, 1.0, "dy[i]"
@@ -159,37 +50,17 @@ def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float
         else:
             factor, how = float(dy), "factor"
         arguments = kept, beside, rises, factor, dx
-        GRADIENT.launch("curve_gradient", kept.size, kept.dtype, *arguments, **written.slope, DY=how)
+        GRADIENT.launch("curve_gradient", kept.size, kept.dtype, *arguments, **code.slope, DY=how)
         return dx
 
     return y, pull
 
 
 def sigmoid(x: Array) -> Array:
-    """See :func:`portanet.kernels.sigmoid`; where exp is infinite, this is 0."""
-    return _each("1 / (1 + exp(-{}))", x)
+    """See :func:`portanet.kernels.sigmoid`."""
+    return curve(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0]
 
 
 def erf(x: Array) -> Array:
-    """CUDA's own."""
-    return _each("erf({})", x)
-
-
-def _each(code: str, x: Array) -> Array:
-    if isinstance(x, Symbol):
-        return Symbol(code, x)
-    y, _ = curve(x, lambda xp, number: (Symbol(code, number), lambda: 0))
-    return y
-
-
-introduce(
-    Backend(
-        name="formula",
-        xp=FUNCTIONS,
-        array_type=Symbol,
-        device=None,
-        to_numpy=_refuse,
-        description="numbers that become the code of a kernel",
-        kernels={"erf": erf, "sigmoid": sigmoid},
-    )
-)
+    """See :func:`portanet.kernels.erf`."""
+    return curve(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0]

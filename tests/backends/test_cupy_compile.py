@@ -9,7 +9,8 @@ from typing import Any
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
-from kernel_cases import comparisons, formulas
+from kernel_cases import comparisons
+from kernel_cases import formulas as cases
 
 from portanet.kernels.windows import Window
 
@@ -47,7 +48,7 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     """All there are, by name, with the macros that each is used with; that of curves once for every activation."""
     cupy, found = CuPy(), {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, curves, kernels, pooling
+        from portanet.backends.cupy import batches, conv, curves, formulas, kernels, pooling
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
@@ -56,8 +57,8 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("CURVE"), found.pop("GRADIENT")
-        written = [curves.Curve.written(formula) for formula in formulas()]
-        written += [curves.Curve.written(formula, 1) for formula in comparisons()]
+        written = [formulas.Code.of(formula) for formula in cases()]
+        written += [formulas.Code.of(formula, 1) for formula in comparisons()]
         for i, curve in enumerate(filter(None, written)):
             found[f"CURVE {i}"] = value, curve.value
             for dy in ("dy[i]", "factor"):

@@ -73,14 +73,14 @@ def test_an_activation_is_one_kernel_each_way(cuda, layer):
 
 def test_what_a_slope_is_made_of_is_kept_once(cuda):
     """Where it can be told from the result, which the next layer keeps too, the input is not kept."""
-    from portanet.backends.cupy.curves import Curve
+    from portanet.backends.cupy.formulas import Code
 
-    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Curve.written(layer.curve).of_result}
+    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.curve).of_result}
     assert of_result == {"Sigmoid", "TanH"}
 
 
 def test_what_is_no_formula_takes_the_portable_form(cuda):
-    from portanet.backends.cupy.curves import Curve
+    from portanet.backends.cupy.formulas import Code
 
     def in_place(xp, x):
         y = xp.exp(x)
@@ -100,7 +100,7 @@ def test_what_is_no_formula_takes_the_portable_form(cuda):
         lambda xp, x: (x, lambda: x > 0),
         in_place,
     ):
-        assert Curve.written(formula) is None
+        assert Code.of(formula) is None
 
 
 def test_dropout_bits_beyond_one_block_of_threads(cuda):

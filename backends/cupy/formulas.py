@@ -1,0 +1,151 @@
+"""
+Formulas of single numbers, written down as the code of a kernel.
+
+A formula is called on symbols. What it does to them, step by step, is what the kernel does to each number.
+"""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from portanet.backends.base import Backend
+from portanet.backends.registry import introduce
+from portanet.kernels.curves import Formula
+
+
+class Symbol:
+    """A number of a formula, or whether something holds, and the numbers that it is computed from."""
+
+    __array_ufunc__ = None  # an array knows nothing of it
+
+    def __init__(self, code: str, *operands: Any, dtype: str = "T"):
+        self.code, self.operands, self.dtype = code, operands, dtype
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula cannot go by what a number is: take xp.where")
+
+
+def _function(code: str, *, dtype: str = "T") -> Callable[..., Symbol]:
+    return lambda *operands: Symbol(code, *map(_number, operands), dtype=dtype)
+
+
+def _number(value: Any) -> "Symbol | str":
+    if type(value) in (int, float) and abs(value) < math.inf:
+        return f"(T){float(value)!r}"
+    # Sums of truth values, say, are counts in C++, and truth values in Python.
+    if not isinstance(value, Symbol) or value.dtype != "T":
+        raise TypeError(f"a formula computes with finite numbers, got {value!r}")
+    return value
+
+
+def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
+    if condition.dtype != "bool":
+        raise TypeError("xp.where goes by a comparison")
+    return Symbol("{} ? {} : {}", condition, _number(x), _number(y))
+
+
+def _refuse(*_: Any) -> Any:
+    raise TypeError("a symbol stands for numbers to come: it has no value, and nothing is changed in place")
+
+
+for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
+    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}"))
+    setattr(Symbol, f"__r{_name}__", _function(f"{{1}} {_sign} {{0}}"))
+    setattr(Symbol, f"__i{_name}__", _refuse)
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", dtype="bool"))
+for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
+    setattr(Symbol, f"__{_name}__", _function(_code))
+
+# As much of the Array API as formulas need. A NaN goes through a maximum, as it does everywhere else.
+FUNCTIONS = SimpleNamespace(
+    **{name: _function(f"{name}({{}})") for name in ("cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
+    abs=_function("fabs({})"),
+    sign=_function("{0} != {0} ? {0} : (T)(({0} > 0) - ({0} < 0))"),
+    maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
+    minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
+    where=_where,
+    ones_like=lambda x: Symbol("1"),
+    zeros_like=lambda x: Symbol("0"),
+    astype=lambda x, dtype, *, copy=True: Symbol(f"({dtype}){{}}", x, dtype=dtype),
+)
+
+
+GIVEN = "given[i]"
+"""Code of x, the symbol that a formula is called on."""
+
+
+def _macros(end: Any, start: Symbol) -> dict[str, int | str]:
+    """Write how to come from a number that is given to another, as macros; ValueError if x is needed and not given."""
+    names: dict[int, str] = {}
+    steps: list[str] = []
+
+    def name(value: Symbol | str) -> str:
+        if isinstance(value, str):
+            return value
+        if id(value) not in names:
+            if value.code == GIVEN and value is not start:
+                raise ValueError("x is not given")
+            made = GIVEN if value is start else value.code.format(*map(name, value.operands))
+            names[id(value)] = f"v{len(names)}"
+            steps.append(f"const {value.dtype} {names[id(value)]} = {made};")
+        return names[id(value)]
+
+    result = name(_number(end))
+    return {"STEPS": " ".join(steps), "RESULT": result}
+
+
+class Code(NamedTuple):
+    """
+    A formula and its slope in CUDA C++, as macros; the slope is told from the result, and not from x, where it can be.
+
+    Examples
+    --------
+    >>> code = Code.of(portanet.TanH().curve)
+    >>> code.value
+    {'STEPS': 'const T v0 = given[i]; const T v1 = tanh(v0);', 'RESULT': 'v1'}
+    >>> code.slope, code.of_result
+    ({'STEPS': 'const T v0 = given[i]; const T v1 = v0 * v0; const T v2 = (T)1.0 - v1;', 'RESULT': 'v2'}, True)
+    """
+
+    value: dict[str, int | str]
+    slope: dict[str, int | str]
+    of_result: bool
+
+    @classmethod
+    def of(cls, formula: Formula, n_beside: int = 0) -> "Code | None":
+        """None where a formula does with a symbol what it is not made for; with an array it may do well."""
+        x = Symbol(GIVEN)
+        try:
+            y, slope = formula(FUNCTIONS, x, *[Symbol("beside[i]")] * n_beside)
+            value, rise = _macros(y, x), slope()
+            try:
+                return cls(value, _macros(rise, y), True)  # the next layer keeps the result, too
+            except ValueError:
+                return cls(value, _macros(rise, x), False)
+        except Exception:
+            return None
+
+
+def sigmoid(x: Any) -> Symbol:
+    """See :func:`portanet.kernels.sigmoid`; where exp is infinite, this is 0."""
+    return Symbol("1 / (1 + exp(-{}))", _number(x))
+
+
+def erf(x: Any) -> Symbol:
+    """CUDA's own."""
+    return Symbol("erf({})", _number(x))
+
+
+introduce(
+    Backend(
+        name="formula",
+        xp=FUNCTIONS,
+        array_type=Symbol,
+        device=None,
+        to_numpy=_refuse,
+        description="numbers that become the code of a kernel",
+        kernels={"erf": erf, "sigmoid": sigmoid},
+    )
+)
