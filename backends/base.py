@@ -51,7 +51,11 @@ class OutOfMemory(MemoryError):
     def __init__(self, device: str, asked: int, free: int, fix: str = "take a smaller batch_size"):
         sizes = f"{asked / 2**30:.2f} GiB were asked for and {free / 2**30:.2f} GiB are free"
         super().__init__(f"out of memory on {device}: {sizes}; {fix}")
-        self.device, self.asked, self.free = device, asked, free
+        self.device, self.asked, self.free, self.fix = device, asked, free, fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it was made with."""
+        return type(self), (self.device, self.asked, self.free, self.fix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,8 @@ class Backend:
         library's own error for memory that is not there into :class:`OutOfMemory`.
     capture : callable, optional
         ``capture(step)`` records what ``step()`` would have the device do, and returns a function of no arguments that
-        has it done, on the same arrays. It raises where something cannot be recorded.
+        has it done, on the same arrays. ``capture(step, beside)`` does so in the memory of what ``capture`` returned
+        before, which never runs at the same time. It raises where something cannot be recorded.
     has_room : callable
         ``has_room(nbytes)`` says whether data of so many bytes should be on the device as a whole.
     prefetch : callable, optional
@@ -101,7 +106,7 @@ class Backend:
     kernels: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     synchronize: Callable[[], None] = lambda: None
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
-    capture: Callable[[Callable[[], Any]], Callable[[], None]] | None = None
+    capture: Callable[..., Callable[[], None]] | None = None
     has_room: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
 

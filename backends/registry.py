@@ -158,7 +158,7 @@ def _add(backend: Backend, alias: str) -> None:
 
 def introduce(backend: Backend) -> None:
     """Make arrays of a backend known for which there is no name to ask."""
-    _by_type[backend.array_type] = backend
+    _by_type.setdefault(backend.array_type, backend)
 
 
 def _auto() -> Backend:

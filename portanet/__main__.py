@@ -41,11 +41,21 @@ def info() -> str:
         "blas": _blas(),
         "threads": _threads(),
         "dtype": "float32 by default, float64 on request",
-        "device": f"{portanet.default_device()} by default",
+        "device": f"{portanet.default_device()} by default{_unknown()}",
     }
     lines = [_wrapped(f"{name:<10} {value}", indent=11) for name, value in rows.items()]
     devices = [_wrapped(f"  {device}", indent=19) for device in portanet.devices()]
     return "\n".join([*lines, "devices", *devices])
+
+
+def _unknown() -> str:
+    try:
+        portanet.get_backend()
+    except ValueError as error:  # known, and not usable here, is what the list of devices says
+        return f": {error}"
+    except portanet.BackendUnavailable:
+        pass
+    return ""
 
 
 def _wrapped(line: str, indent: int) -> str:

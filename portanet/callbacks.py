@@ -1,4 +1,4 @@
-"""Callbacks: what happens beside training, before each step and after each epoch."""
+"""Callbacks: what happens beside training, before and after steps, and after each epoch."""
 
 import csv
 import math
@@ -38,7 +38,10 @@ class Callback:
         """Before the first step."""
 
     def on_step_begin(self, trainer: "Trainer") -> None:
-        """Before each step; it must not read from the device."""
+        """Before each step, which then is taken by itself; it must not read from the device."""
+
+    def on_steps_end(self, trainer: "Trainer") -> None:
+        """After each step, or several that were taken at once; ``trainer.steps`` counts all."""
 
     def on_epoch_end(self, trainer: "Trainer", row: Row) -> None:
         """After each epoch and its validation."""
@@ -59,6 +62,11 @@ class _Monitor(Callback):
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         self.best, self.waited = math.inf, 0
+        if self.monitor.startswith("val_") and self.monitor not in trainer.recorded:
+            there = ", ".join(trainer.recorded)
+            raise ValueError(
+                f"monitor {self.monitor!r} is not recorded: there are {there}; fit takes validation=(x, target)"
+            )
 
     def improved(self, row: Row) -> bool:
         if self.monitor not in row:
@@ -268,8 +276,11 @@ class _Bar(Callback):
     def __init__(self, bar: Any, epochs: int):
         self.bar, self.epochs = bar, epochs
 
-    def on_step_begin(self, trainer: "Trainer") -> None:
-        self.bar.update()
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        self.first = trainer.steps
+
+    def on_steps_end(self, trainer: "Trainer") -> None:
+        self.bar.update(trainer.steps - self.first - self.bar.n)
 
     def on_epoch_end(self, trainer: "Trainer", row: Row) -> None:
         self.bar.write(_describe(trainer, self.epochs, row), file=sys.stderr)

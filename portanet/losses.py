@@ -13,12 +13,11 @@ from typing import Any, Literal, TypeAlias
 from portanet import kernels
 from portanet.backends import describe, namespace
 from portanet.config import Configured
+from portanet.kernels.curves import Slope
 from portanet.typing import Array, LossPullback, Shape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Terms: TypeAlias = tuple[Array, Callable[[float | Array], Array]]
-
-Slope: TypeAlias = Callable[[], Array]
 
 TINY = 1e-12
 """Probabilities are taken to be at least this, so that no logarithm and no quotient leaves the range of float32."""
@@ -51,7 +50,11 @@ class Loss(Configured):
         self.reduction = reduction
 
     def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
-        """Return the terms, and a function of a factor that gives it times d term / d prediction."""
+        """
+        Return the terms, and a function that gives ``factor`` d term / d prediction.
+
+        The factor is a number, or an array that broadcasts to the prediction: of shape (), or of one number a term.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method terms(self, xp, prediction, target): see portanet.Loss"
         )
@@ -140,9 +143,9 @@ class ElementwiseLoss(Loss):
         """
         Return the terms for a prediction p and a target t of one dtype, and a function that gives their derivative.
 
-        On a GPU it may be called on symbols that stand for each number.
+        Like :meth:`portanet.Activation.curve`, on a GPU it may be called on symbols that stand for each number.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method compare(self, xp, p, t): see portanet.Loss")
 
 
 class MSELoss(ElementwiseLoss):
@@ -218,7 +221,8 @@ class BCE(_BinaryLoss):
     """
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, from :class:`portanet.Sigmoid` say.
 
-    Targets are in [0, 1]. :class:`BCEWithLogits` on the scores is more exact.
+    Targets are in [0, 1]. Neither p nor 1 - p is taken to be less than 1e-12: the loss of a number is 27.6 at most.
+    :class:`BCEWithLogits` on the scores is more exact.
 
     Examples
     --------
@@ -279,7 +283,7 @@ class CrossEntropy(ClassificationLoss):
     """
     Cross-entropy ``-Σ t log p`` of probabilities p, from :class:`portanet.Softmax` say.
 
-    :class:`SoftmaxCrossEntropy` on the scores is more exact.
+    No p is taken to be less than 1e-12. :class:`SoftmaxCrossEntropy` on the scores is more exact.
 
     Examples
     --------

@@ -94,8 +94,10 @@ class Optimizer(Configured):
         return {}
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
-        """Change ``data`` in place."""
-        raise NotImplementedError
+        """Change ``data`` in place, and what :meth:`new_state` returned, which is in ``self.state``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method update(self, xp, data, grad, lr): see portanet.Optimizer"
+        )
 
     def step(self) -> None:
         """
@@ -112,14 +114,18 @@ class Optimizer(Configured):
                 "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
             )
         with buffer.backend.activate():
-            xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
-            if self.clip_norm is not None:
-                largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
-                norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
-                grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
-            if self.weight_decay:
-                grad = self.decay(data, grad, lr)
-            self.update(xp, data, grad, lr)
+            self.descend(buffer)
+
+    def descend(self, buffer: ParameterBuffer) -> None:
+        """Take the step, after the checks and within the context that :meth:`step` sees to."""
+        xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
+        if self.clip_norm is not None:
+            largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
+            norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
+            grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
+        if self.weight_decay:
+            grad = self.decay(data, grad, lr)
+        self.update(xp, data, grad, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array) -> Array:
         """Return the gradient with the weight decay in it."""
@@ -269,13 +275,17 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
     ):
         super().__init__(lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        if not all(0 <= b < 1 for b in betas):
-            raise ValueError(f"betas must be in [0, 1), got {betas}")
+        if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
         self.betas, self.eps = betas, _check_eps(eps)
 
     def bind(self, net: Layer) -> Self:
         # As the sums fade in their dtype, so must their corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
         b1, b2 = (float(np.asarray(b, dtype=net.buffer.dtype)) for b in self.betas)
+        if max(b1, b2) == 1:
+            raise ValueError(
+                f"betas {self.betas} round to 1 in {net.buffer.dtype}: take smaller ones, or net.to(dtype='float64')"
+            )
         self._kept = b1, b2
         return super().bind(net)
 
@@ -288,7 +298,6 @@ class Adam(Optimizer):
 
     def update(self, xp: Any, data: Array, grad: Array, lr: Array) -> None:
         state = self.state
-        state["step"] += 1.0
         kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, self._kept, self.eps)
 
 

@@ -115,23 +115,23 @@ class Parameter:
 
     def accumulate_product(self, a: Array, b: Array) -> None:
         """Add the product of two matrices to the gradient, with no array between where nothing is there yet."""
-        if self._takes_first():
+        if self._nothing_there:
             kernels.matmul_into(self._grad, a, b)
+            self.fresh = False
         else:
             self.accumulate(namespace(a).matmul(a, b))
 
     def accumulate_sums(self, dy: Array) -> None:
         """Add the sums of each channel to the gradient, likewise."""
-        if self._takes_first():
+        if self._nothing_there and dy.dtype == self._grad.dtype and dy.shape[-1:] == self.shape:
             kernels.channel_sums(dy, self._grad)
+            self.fresh = False
         else:
             self.accumulate(kernels.channel_sums(dy))
 
-    def _takes_first(self) -> bool:
-        """Whether what is accumulated now may be written over what is there, as it then must be."""
-        first = self.fresh and _aside.get() is None
-        self.fresh = self.fresh and not first
-        return first
+    @property
+    def _nothing_there(self) -> bool:
+        return self.fresh and _aside.get() is None
 
     def __getattr__(self, name: str) -> Any:
         # Reached only while data and grad are not set, so it costs a placed parameter nothing.

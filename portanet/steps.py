@@ -24,7 +24,7 @@ WARM_UP = 2
 """Steps to take before one is recorded: they compile what it needs."""
 
 TOGETHER = 16
-"""Steps to record as one: to launch a recording takes about as long as a small step does."""
+"""Steps to record as one: by estimate, to launch a recording takes as long as a small step does."""
 
 
 class Steps:
@@ -125,6 +125,7 @@ class RecordedSteps(Steps):
         self.whole = 0  # steps of full size that were taken
         self.replays: dict[int, Callable[[], None]] = {}  # by how many steps they take
         self.capture = backend.capture  # None where it can record nothing, or nothing more
+        self.together = TOGETHER
 
     def begin(self, order: np.ndarray | None) -> None:
         super().begin(order)
@@ -139,7 +140,7 @@ class RecordedSteps(Steps):
         n, replay = 1, None
         if self.whole >= WARM_UP:
             whole_left = self.left - (self.batches[-1].stop - self.batches[-1].start != self.size)
-            n = TOGETHER if min(most, whole_left) >= TOGETHER else 1
+            n = self.together if min(most, whole_left) >= self.together else 1
             replay = self.replays.get(n) or self._record(n)
         if replay is None:
             n, replay = 1, self._take_here
@@ -162,10 +163,15 @@ class RecordedSteps(Steps):
         """Record so many steps as one; None where that cannot be."""
         if self.capture is None:  # the same steps, one by one
             return None
+        others = list(self.replays.values())  # at most one, whose memory serves both
         try:
-            self.replays[n] = self.capture(partial(self._take_here, n))
+            self.replays[n] = self.capture(partial(self._take_here, n), *others)
         except Exception as error:  # of the library, or of what asks for a number that does not exist yet
+            if n > 1:  # one may do
+                self.together = 1
+                return None
             self.capture = None
+            self.replays.clear()
             warnings.warn(
                 f"training steps are taken one by one: to record one failed ({type(error).__name__}: {error})",
                 RuntimeWarning,

@@ -12,7 +12,7 @@ from portanet.backends import Backend, OutOfMemory
 from portanet.backends.precision import Float32Matmul, check_float32_matmul, float32_matmul_as
 from portanet.callbacks import Callback, progress_callbacks
 from portanet.checks import check_count
-from portanet.examples import batch_slices, check_examples
+from portanet.data import batch_slices, check_data
 from portanet.history import History
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
@@ -46,6 +46,10 @@ class Diverged(FloatingPointError):
     def __init__(self, message: str, history: History):
         super().__init__(message)
         self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it was made with."""
+        return type(self), (str(self), self.history)
 
 
 P = ParamSpec("P")
@@ -121,6 +125,7 @@ class Trainer:
         net.to(device, seed=seed)
         self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
         self.history = History()
+        self.recorded: tuple[str, ...] = ()  # what fit records of each epoch
         self.steps = 0
         self._buffer = net.buffer
         self._shuffle = np.random.default_rng([2, seed])
@@ -136,8 +141,9 @@ class Trainer:
         """
         Change the weights once, for one batch.
 
-        Nothing is read back from the device: bad shapes leave the weights as they were, but values are not looked at
-        (a label out of range counts as no class). :meth:`fit` looks at them once.
+        Nothing is read back from the device: bad shapes leave the weights as they were (the network may have been run
+        by then, with its running statistics), but values are not looked at (a label out of range counts as no class).
+        :meth:`fit` looks at them once, before all.
 
         Parameters
         ----------
@@ -187,7 +193,7 @@ class Trainer:
         validation : tuple (x, target), optional
             Data to evaluate after each epoch, reported as ``val_...``.
         callbacks : sequence of Callback
-            Called before each step and after each epoch.
+            Called before and after steps, and after each epoch.
         progress : bool
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
         capture : {"auto", "never"}
@@ -207,7 +213,8 @@ class Trainer:
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         OutOfMemory
-            If a step needs more memory than the device has; it says with which batch size one went through.
+            If a step needs more memory than a GPU has; it says with which batch size one went through. (NumPy raises
+            its own MemoryError, of which this is one.)
 
         Examples
         --------
@@ -232,6 +239,8 @@ class Trainer:
         calls = [*callbacks, *progress_callbacks(progress, epochs, len(steps.batches))]
         history = self.history = History()
         self._stopped = False
+        names = ("loss", *self.metrics)
+        self.recorded = names if held_out is None else (*names, *(f"val_{name}" for name in names))
         with ExitStack() as at_end:
             for call in calls:
                 at_end.callback(call.on_fit_end, self)
@@ -273,11 +282,14 @@ class Trainer:
     def _pass(self, steps: Steps, shuffle: bool, callbacks: Sequence[Callback]) -> dict[str, float]:
         before, n = self.snapshot(), steps.batches[-1].stop
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
+        watching = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
         steps.begin(self._shuffle.permutation(n) if shuffle else None)
         while steps.left:
             for call in stepping:
                 call.on_step_begin(self)
             self.steps += steps.take(1 if stepping else steps.left)
+            for call in watching:
+                call.on_steps_end(self)
         numbers = self.backend.to_numpy(steps.numbers).astype("float64")  # after the last step: none reads anything
         self._check_finite(numbers[:, 0], before)
         share = np.asarray([batch.stop - batch.start for batch in steps.batches]) / n
@@ -364,7 +376,7 @@ class Trainer:
             pullback(dloss(), need_dx=False)
         finally:
             self._buffer.end_gradient()
-        self.optimizer.step()
+        self.optimizer.descend(self._buffer)
         return value, prediction
 
     def _measured_step(self, x: Array, target: Array) -> list[Array]:
@@ -415,7 +427,7 @@ class Trainer:
         )
 
     def _checked(self, x: Any, target: Any, name: str = "", *, may_stay: bool = False) -> tuple[Array, Array]:
-        return check_examples(self.net, self.loss, self.backend, x, target, name, may_stay=may_stay)
+        return check_data(self.net, self.loss, self.backend, x, target, name, may_stay=may_stay)
 
     def _check_metrics(self, x: Array, target: Array) -> None:
         """Try the metrics on an example or two, so that one that does not fit fails before training."""
@@ -425,7 +437,7 @@ class Trainer:
         prediction = self.net.forward(x)
         for name, metric in self.metrics.items():
             value = metric(prediction, target)
-            if not isinstance(value, self.backend.array_type) and not hasattr(value, "dtype"):
+            if getattr(value, "shape", None) != ():
                 raise TypeError(f"metric {name!r} must give an array of shape (), got {value!r}")
 
     def _sized(self, error: OutOfMemory, x: Array, target: Array, batch_size: int) -> OutOfMemory:

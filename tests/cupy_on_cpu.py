@@ -203,6 +203,18 @@ def _as_ours(value: Any) -> Any:
     return value
 
 
+def _unwritten(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """What a kernel leaves out should be seen; fresh memory here often is zero."""
+
+    @wraps(make)
+    def filled(*args: Any, **kwargs: Any) -> np.ndarray:
+        array = np.array(make(*args, **kwargs))
+        array.fill(np.nan if array.dtype.kind == "f" else 77)
+        return array
+
+    return filled
+
+
 class CuPy(ModuleType):
     """
     Stands for the module ``cupy``.
@@ -223,6 +235,7 @@ class CuPy(ModuleType):
             setattr(self, name, value if plain else _ours(value))
         CuPy.current, self.notes, self.launches, self.streams = self, [], [], [_Stream(ptr=0)]
         self.ndarray = Array
+        self.empty, self.empty_like = (_ours(_unwritten(make)) for make in (np.empty, np.empty_like))
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
         self.OutOfMemoryError = type("OutOfMemoryError", (MemoryError,), {"_size": 3 * 2**30})

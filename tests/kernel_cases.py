@@ -81,13 +81,14 @@ def comparisons() -> list[Any]:
 CHANGING = {"adam", "add_to_channels", "matmul_into", "note", "rmsprop", "sgd"}
 """Kernels that write into an argument."""
 
+SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "adam": [
         (*flat, np.abs(squares), np.asarray(step, rate.dtype), rate[0, 0], betas, 1e-8)
         for *flat, squares, rate in normal(*((50,),) * 4, (1, 1))
-        for step, betas in ((1.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
+        for step, betas in ((0.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
     "add_to_channels": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
     "batch_product": normal((5, 4), (4, 3)),
@@ -97,7 +98,12 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
     "curve": [
         *(
-            (np.concatenate([x, [[-30.0, -0.0, 0.0, 1.0, 90.0]]], dtype=x.dtype), formula)
+            (
+                np.concatenate(
+                    [x, [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]], dtype=x.dtype
+                ),
+                formula,
+            )
             for (x,) in normal((4, 5))
             for formula in formulas()
         ),
@@ -142,6 +148,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
 }
+
+
+def lay_batch_last(array: np.ndarray) -> np.ndarray:
+    """Copy an array so that its first axis is the last in memory."""
+    return np.moveaxis(np.moveaxis(array, 0, -1).copy(), -1, 0) if array.ndim else array.copy()
 
 
 def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray] = np.copy) -> None:

@@ -68,7 +68,7 @@ def _write(there: Any, values: Any) -> None:
             _write(one, other)
 
 
-def capture(step: Callable[[], Any]) -> Callable[[], None]:
+def capture(step: Callable[[], Any], beside: Callable[[], None] | None = None) -> Callable[[], None]:
     """Record a step, as :attr:`portanet.backends.Backend.capture` says."""
     tape = Tape()
     with _patched(tape):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet import schedules
+from portanet import callbacks, schedules
 
 X, Y = np.ones((8, 1)), np.ones((8, 1))
 
@@ -107,3 +107,30 @@ def test_the_end_is_called_also_after_a_failure():
 def test_settings_are_checked(build):
     with pytest.raises(ValueError, match="must be"):
         build()
+
+
+@pytest.mark.parametrize("callback", [pn.EarlyStopping("val_loss"), pn.ReduceOnPlateau("val_loss")])
+def test_to_monitor_a_validation_that_is_not_there_is_refused_before_training(callback):
+    trainer = pn.Trainer(pn.Linear(2, 1).initialize(), pn.MSELoss(), pn.SGD(0.1))
+    before = trainer.net.get_weights()["weight"]
+    x = np.ones((4, 2))
+    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss; fit takes validation="):
+        trainer.fit(x, x[:, :1], callbacks=[callback], progress=False)
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
+
+
+def test_the_bar_counts_steps_however_many_are_taken_at_once():
+    class Bar:
+        n = 0
+
+        def update(self, steps):
+            self.n += steps
+
+    trainer, bar = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), Bar()
+    trainer.steps = 5
+    call = callbacks._Bar(bar, epochs=1)
+    call.on_fit_begin(trainer)
+    for steps in (6, 22, 23):
+        trainer.steps = steps
+        call.on_steps_end(trainer)
+        assert bar.n == steps - 5

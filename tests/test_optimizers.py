@@ -57,7 +57,7 @@ def test_binding_starts_anew(backend):
         (lambda: pn.Adam(float("nan")), "lr must be positive, got nan"),
         (lambda: pn.SGD(0.1, nesterov=True), "nesterov=True needs a momentum"),
         (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
-        (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be in \[0, 1\), got \(1.0, 0.9\)"),
+        (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be two numbers in \[0, 1\), got \(1.0, 0.9\)"),
         (lambda: pn.SGD(0.1, momentum=-3), r"momentum must be in \[0, 1\), got -3"),
         (lambda: pn.Adam(eps=-1.0), "eps must not be negative, got -1.0"),
         (lambda: pn.RMSprop(eps=-1.0), "eps must not be negative, got -1.0"),
@@ -115,3 +115,16 @@ def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
     net.buffer.grad[...] = 1.0
     optimizer.step()
     np.testing.assert_allclose(net.buffer.data, 0.9, rtol=1e-6)
+
+
+def test_betas_that_round_to_one_are_refused_where_they_do():
+    optimizer = pn.Adam(betas=(0.9, 1 - 1e-9))
+    optimizer.bind(pn.Linear(2, 1).initialize(dtype="float64"))
+    with pytest.raises(ValueError, match=r"betas \(0.9, 0.999999999\) round to 1 in float32: take smaller ones"):
+        optimizer.bind(pn.Linear(2, 1).initialize())
+
+
+@pytest.mark.parametrize("betas", [(0.9,), (0.1, 0.9, 0.9)])
+def test_there_are_two_betas(betas):
+    with pytest.raises(ValueError, match="betas must be two numbers"):
+        pn.Adam(betas=betas)

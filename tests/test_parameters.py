@@ -96,3 +96,28 @@ def test_a_gradient_can_be_set(backend):
     layer.weight.grad = layer.asarray(np.ones((2, 2)))
     layer.buffer.end_gradient()
     np.testing.assert_array_equal(backend.to_numpy(layer.buffer.grad), [1, 1, 1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (2, 3, 3), (0, 3)])
+def test_sums_take_the_place_of_nothing_and_add_to_what_is_there(backend, shape):
+    layer = pn.Linear(2, 3).initialize(device=backend)
+    buffer, bias = layer.buffer, layer.bias
+    dy = np.random.default_rng(0).normal(size=shape).astype("float32")
+    bias.grad[...] = 7.0
+    buffer.begin_gradient()
+    for times in (1, 2):
+        with backend.activate():
+            bias.accumulate_sums(backend.asarray(dy))
+        expected = times * dy.sum(axis=tuple(range(dy.ndim - 1)))
+        np.testing.assert_allclose(backend.to_numpy(bias.grad), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sums_that_do_not_fit_are_refused_and_leave_no_old_gradient(backend):
+    layer = pn.Linear(2, 3).initialize(device=backend)
+    layer.bias.grad[...] = 7.0
+    layer.buffer.begin_gradient()
+    for shape in ((5, 1), (5, 4)):
+        with backend.activate(), pytest.raises(ValueError, match="gradient has shape"):
+            layer.bias.accumulate_sums(backend.asarray(np.ones(shape, "float32")))
+    layer.buffer.end_gradient()
+    np.testing.assert_array_equal(backend.to_numpy(layer.bias.grad), np.zeros(3))

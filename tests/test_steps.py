@@ -158,7 +158,7 @@ def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recor
 def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
     monkeypatch.setattr(portanet.steps, "TOGETHER", together)
 
-    def fail(step):
+    def fail(step, *beside):
         tape.capture(step)  # changes no array, but the step's Python has run
         raise RuntimeError("cudaErrorStreamCaptureInvalidated")
 
@@ -167,8 +167,39 @@ def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
     assert_equal(failed, run(a_trainer(recording), "never"))
 
 
+def test_steps_that_cannot_be_recorded_together_are_one_by_one(recording, monkeypatch):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    calls = []
+
+    def fail_second(step, *beside):
+        calls.append(beside)
+        if len(calls) == 1:
+            raise RuntimeError("too many")
+        return tape.capture(step)
+
+    trainer = a_trainer(replace(recording, capture=fail_second))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = run(trainer, "auto")
+    assert calls == [(), ()]
+    assert_equal(made, run(a_trainer(recording), "never"))
+
+
+def test_recordings_are_told_of_each_other(recording, monkeypatch):
+    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    made = []
+
+    def capture(step, *beside):
+        assert list(beside) == made
+        made.append(tape.capture(step))
+        return made[-1]
+
+    run(a_trainer(replace(recording, capture=capture)), "auto")
+    assert len(made) == 2
+
+
 def test_never_means_never(recording):
-    def refuse(step):
+    def refuse(step, *beside):
         raise AssertionError("recorded")
 
     with warnings.catch_warnings():

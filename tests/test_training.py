@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 
@@ -278,3 +279,21 @@ def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
     trainer.step(np.ones((3, 2), "float32"), np.ones((3, 1), "float32"))
     with pytest.raises(RuntimeError, match=r"an optimizer must make its state in new_state\(\)"):
         trainer.restore(before)
+
+
+@pytest.mark.parametrize("value", [lambda p, t: p, lambda p, t: 0.5, lambda p, t: None])
+def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
+    trainer = pn.Trainer(pn.Linear(4, 3).initialize(), pn.SoftmaxCrossEntropy(), pn.SGD(0.1), metrics={"m": value})
+    before = trainer.net.get_weights()
+    with pytest.raises(TypeError, match=r"metric 'm' must give an array of shape \(\), got"):
+        trainer.fit(X, LABELS, progress=False)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_errors_go_from_process_to_process():
+    diverged = pickle.loads(pickle.dumps(pn.Diverged("the loss became inf", pn.History())))
+    assert str(diverged) == "the loss became inf"
+    assert len(diverged.history) == 0
+    memory = pn.OutOfMemory("cuda:0", 2**31, 2**30, "batch_size=10 fits")
+    assert str(pickle.loads(pickle.dumps(memory))) == str(memory)

@@ -56,7 +56,7 @@ def load(ordinal: str | None = None) -> Backend:
         ),
         synchronize=device.synchronize,
         activate=partial(memory.active, index),
-        capture=graph.capture,
+        capture=graph.Recording,
         has_room=partial(memory.has_room, index),
         prefetch=memory.prefetch,
         kernels={

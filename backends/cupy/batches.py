@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import cupy
 
-from portanet.backends.cupy.source import TYPES, Source, contiguous
+from portanet import kernels
+from portanet.backends.cupy.source import TYPES, Source
 from portanet.typing import Array
 
 BATCHES = Source("""
@@ -28,15 +29,21 @@ KERNEL note(INDEX n, T* numbers, long long* place, const T* value, INDEX column,
 
 def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
     """See :func:`portanet.kernels.take_batch`."""
+    if not all(array.flags.c_contiguous for array in arrays):  # a copy would be one of all examples
+        batch: tuple[Array, ...] = kernels.take_batch.portable(order, place, size, arrays)
+        return batch
     batch = tuple(cupy.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays)
     for array, taken in zip(arrays, batch, strict=True):
         kind, row = TYPES[array.dtype.name], math.prod(array.shape[1:])
-        BATCHES.launch("take_batch", taken.size, array.dtype, contiguous(array), order, place, taken, row, VALUE=kind)
+        BATCHES.launch("take_batch", taken.size, array.dtype, array, order, place, taken, row, VALUE=kind)
     return batch
 
 
 def note(numbers: Array, place: Array, values: Sequence[Array]) -> None:
     """See :func:`portanet.kernels.note`."""
+    if not numbers.flags.c_contiguous:
+        kernels.note.portable(numbers, place, values)
+        return
     for i, value in enumerate(values):
-        number = value.astype(numbers.dtype, copy=False)
+        number = cupy.asarray(value, dtype=numbers.dtype)  # a metric may be computed on the host
         NUMBERS.launch("note", 1, numbers.dtype, numbers, place, number, i, len(values))

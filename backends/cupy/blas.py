@@ -157,8 +157,13 @@ def handle() -> Handle:
     return _handles.by_stream[key]
 
 
+def keep_handle(handle: Handle) -> None:
+    """Take a handle that was made for the current stream, until :func:`forget_handle`."""
+    _handles.by_stream[_current()] = handle
+
+
 def forget_handle() -> None:
-    """Leave the handle for the current stream to those who hold it: the stream is about to end."""
+    """Leave the handle for the current stream to those who hold it."""
     _handles.by_stream.pop(_current(), None)
 
 

@@ -68,7 +68,7 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
         return kernels.conv_weight_gradient.portable(x, dy, window)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
     dw = cupy.empty((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
-    for part in _parts(x.shape[0], window, x) if len(x) else [slice(0)]:
+    for part in _parts(x.shape[0], window, x) if len(x) else [slice(0, 0)]:
         multiply(dw, _columns(x[part], window).T, dy[part].reshape(-1, n_out), add=part.start != 0)
     return dw.reshape(*window.size, x.shape[-1], n_out)
 

@@ -32,21 +32,21 @@ KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T f
 """)
 
 
-def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
     """See :func:`portanet.kernels.curve`."""
-    alike = x.dtype.name in ("float32", "float64") and [(a.dtype, a.shape) for a in t] in ([], [(x.dtype, x.shape)])
-    code = formulas.Code.of(formula, len(t)) if alike else None
+    alike = t is None or (t.dtype, t.shape) == (x.dtype, x.shape)
+    code = formulas.Code.of(formula, x.dtype, beside=t is not None) if _fits(x) and alike else None
     if code is None:
-        return kernels.curve.portable(x, formula, *t)
+        return kernels.curve.portable(x, formula, t)
     x = contiguous(x)
-    beside, y = contiguous(t[0]) if t else x, cupy.empty_like(x)
+    beside, y = x if t is None else contiguous(t), cupy.empty_like(x)
     CURVE.launch("curve", x.size, x.dtype, x, beside, y, **code.value)
     kept = y if code.of_result else x
 
     def pull(dy: float | Array) -> Array:
         dx, rises, factor, how = cupy.empty_like(kept), kept, 1.0, "dy[i]"
         if isinstance(dy, cupy.ndarray):
-            rises = contiguous(cupy.broadcast_to(dy, kept.shape))
+            rises = contiguous(cupy.broadcast_to(dy, kept.shape).astype(kept.dtype, copy=False))
         else:
             factor, how = float(dy), "factor"
         arguments = kept, beside, rises, factor, dx
@@ -58,9 +58,13 @@ def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float
 
 def sigmoid(x: Array) -> Array:
     """See :func:`portanet.kernels.sigmoid`."""
-    return curve(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0]
+    return curve(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0] if _fits(x) else kernels.sigmoid.portable(x)
 
 
 def erf(x: Array) -> Array:
     """See :func:`portanet.kernels.erf`."""
-    return curve(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0]
+    return curve(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0] if _fits(x) else kernels.erf.portable(x)
+
+
+def _fits(x: Array) -> bool:
+    return x.dtype.name in ("float32", "float64")

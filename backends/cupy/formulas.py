@@ -9,9 +9,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from portanet.backends.base import Backend
 from portanet.backends.registry import introduce
 from portanet.kernels.curves import Formula
+
+GIVEN, BESIDE = "given[i]", "beside[i]"
+"""Codes of what a formula is called on."""
 
 
 class Symbol:
@@ -19,30 +24,51 @@ class Symbol:
 
     __array_ufunc__ = None  # an array knows nothing of it
 
-    def __init__(self, code: str, *operands: Any, dtype: str = "T"):
+    def __init__(self, code: str, *operands: Any, dtype: Any):
         self.code, self.operands, self.dtype = code, operands, dtype
+
+    @property
+    def type(self) -> str:
+        """Its type in a kernel."""
+        return "bool" if self.dtype == bool else "T"
 
     def __bool__(self) -> bool:
         raise TypeError("a formula cannot go by what a number is: take xp.where")
-
-
-def _function(code: str, *, dtype: str = "T") -> Callable[..., Symbol]:
-    return lambda *operands: Symbol(code, *map(_number, operands), dtype=dtype)
 
 
 def _number(value: Any) -> "Symbol | str":
     if type(value) in (int, float) and abs(value) < math.inf:
         return f"(T){float(value)!r}"
     # Sums of truth values, say, are counts in C++, and truth values in Python.
-    if not isinstance(value, Symbol) or value.dtype != "T":
+    if not isinstance(value, Symbol) or value.type != "T":
         raise TypeError(f"a formula computes with finite numbers, got {value!r}")
     return value
 
 
+def _function(code: str, dtype: Any = None) -> Callable[..., Symbol]:
+    def call(*values: Any) -> Symbol:
+        numbers = list(map(_number, values))
+        return Symbol(code, *numbers, dtype=dtype or next(x.dtype for x in numbers if isinstance(x, Symbol)))
+
+    return call
+
+
 def _where(condition: Symbol, x: Any, y: Any) -> Symbol:
-    if condition.dtype != "bool":
+    if condition.type != "bool":
         raise TypeError("xp.where goes by a comparison")
-    return Symbol("{} ? {} : {}", condition, _number(x), _number(y))
+    numbers = _number(x), _number(y)
+    return Symbol("{} ? {} : {}", condition, *numbers, dtype=next(n.dtype for n in numbers if isinstance(n, Symbol)))
+
+
+def _astype(x: Symbol, dtype: Any, *, copy: bool = True) -> Symbol:
+    number = x
+    while number.type != "T":  # a comparison of some
+        number = next(operand for operand in number.operands if isinstance(operand, Symbol))
+    if dtype not in (number.dtype, bool):
+        raise TypeError(f"a formula has one type of floats, {number.dtype}, got {dtype!r}")
+    made = Symbol("", x, dtype=np.dtype(dtype))
+    made.code = f"({made.type}){{}}"
+    return made
 
 
 def _refuse(*_: Any) -> Any:
@@ -54,9 +80,10 @@ for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items()
     setattr(Symbol, f"__r{_name}__", _function(f"{{1}} {_sign} {{0}}"))
     setattr(Symbol, f"__i{_name}__", _refuse)
 for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
-    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", dtype="bool"))
+    setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", np.dtype(bool)))
 for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
     setattr(Symbol, f"__{_name}__", _function(_code))
+Symbol.__ipow__ = _refuse  # type: ignore[attr-defined]
 
 # As much of the Array API as formulas need. A NaN goes through a maximum, as it does everywhere else.
 FUNCTIONS = SimpleNamespace(
@@ -66,14 +93,10 @@ FUNCTIONS = SimpleNamespace(
     maximum=_function("{0} > {1} || {0} != {0} ? {0} : {1}"),
     minimum=_function("{0} < {1} || {0} != {0} ? {0} : {1}"),
     where=_where,
-    ones_like=lambda x: Symbol("1"),
-    zeros_like=lambda x: Symbol("0"),
-    astype=lambda x, dtype, *, copy=True: Symbol(f"({dtype}){{}}", x, dtype=dtype),
+    ones_like=lambda x: Symbol("1", dtype=x.dtype),
+    zeros_like=lambda x: Symbol("0", dtype=x.dtype),
+    astype=_astype,
 )
-
-
-GIVEN = "given[i]"
-"""Code of x, the symbol that a formula is called on."""
 
 
 def _macros(end: Any, start: Symbol) -> dict[str, int | str]:
@@ -89,7 +112,7 @@ def _macros(end: Any, start: Symbol) -> dict[str, int | str]:
                 raise ValueError("x is not given")
             made = GIVEN if value is start else value.code.format(*map(name, value.operands))
             names[id(value)] = f"v{len(names)}"
-            steps.append(f"const {value.dtype} {names[id(value)]} = {made};")
+            steps.append(f"const {value.type} {names[id(value)]} = {made};")
         return names[id(value)]
 
     result = name(_number(end))
@@ -102,7 +125,7 @@ class Code(NamedTuple):
 
     Examples
     --------
-    >>> code = Code.of(portanet.TanH().curve)
+    >>> code = Code.of(portanet.TanH().curve, np.dtype("float32"))
     >>> code.value
     {'STEPS': 'const T v0 = given[i]; const T v1 = tanh(v0);', 'RESULT': 'v1'}
     >>> code.slope, code.of_result
@@ -114,11 +137,11 @@ class Code(NamedTuple):
     of_result: bool
 
     @classmethod
-    def of(cls, formula: Formula, n_beside: int = 0) -> "Code | None":
+    def of(cls, formula: Formula, dtype: Any, *, beside: bool = False) -> "Code | None":
         """None where a formula does with a symbol what it is not made for; with an array it may do well."""
-        x = Symbol(GIVEN)
+        x = Symbol(GIVEN, dtype=dtype)
         try:
-            y, slope = formula(FUNCTIONS, x, *[Symbol("beside[i]")] * n_beside)
+            y, slope = formula(FUNCTIONS, x, *[Symbol(BESIDE, dtype=dtype)] * beside)
             value, rise = _macros(y, x), slope()
             try:
                 return cls(value, _macros(rise, y), True)  # the next layer keeps the result, too
@@ -130,12 +153,12 @@ class Code(NamedTuple):
 
 def sigmoid(x: Any) -> Symbol:
     """See :func:`portanet.kernels.sigmoid`; where exp is infinite, this is 0."""
-    return Symbol("1 / (1 + exp(-{}))", _number(x))
+    return _function("1 / (1 + exp(-{}))")(x)
 
 
 def erf(x: Any) -> Symbol:
     """CUDA's own."""
-    return Symbol("erf({})", _number(x))
+    return _function("erf({})")(x)
 
 
 introduce(

@@ -8,36 +8,46 @@ from typing import Any
 
 import cupy
 
-from portanet.backends.cupy.blas import forget_handle, handle
+from portanet.backends.cupy.blas import Handle, forget_handle, keep_handle
 
 
-def capture(step: Callable[[], Any]) -> Callable[[], None]:
+class Recording:
     """
-    Record what a step launches on the current device, and return what launches it all.
+    What launches all that a step has asked of the current device.
 
-    What it allocates comes from a pool that lives as long as the graph, as does the step with the arrays that it holds:
-    nothing else is ever given these addresses.
-    The step should have run before, so that its kernels are compiled.
+    What the step allocates comes from a pool that lives as long as the graph, as does the step with the arrays that it
+    holds: nothing else is ever given these addresses. The step should have run before, so that its kernels are
+    compiled.
+
+    Parameters
+    ----------
+    step : callable
+        Of no arguments.
+    beside : Recording, optional
+        Another, of steps that leave nothing for these: its memory serves both, since they never run at once.
     """
-    pool, stream = _Pool(), cupy.cuda.Stream(non_blocking=True)
-    gc.collect()  # now: what frees memory of the device would break the recording
-    cupy.get_default_memory_pool().free_all_blocks()  # the new pool cannot take what this one keeps unused
-    with cupy.cuda.using_allocator(pool.blocks.malloc), stream:
-        cublas = handle()
-        try:
-            graph = _record(step, stream)
-        finally:
-            forget_handle()
-    graph.upload()  # what makes it fit to be launched may fail, and should while there still is another way
 
-    def replay(_alive: Any = (stream, pool, cublas, step)) -> None:
-        graph.launch()  # on the stream that is current then, in order with what runs between steps
+    def __init__(self, step: Callable[[], Any], beside: "Recording | None" = None):
+        self.step = step
+        gc.collect()  # now: what frees memory of the device would break the recording
+        cupy.get_default_memory_pool().free_all_blocks()  # the new pool cannot take what this one keeps unused
+        self.pool: _Pool = beside.pool if beside else _Pool()
+        self.stream: Any = beside.stream if beside else cupy.cuda.Stream(non_blocking=True)
+        with cupy.cuda.using_allocator(self.pool.blocks.malloc), self.stream:
+            self.cublas: Handle = beside.cublas if beside else Handle()
+            keep_handle(self.cublas)
+            try:
+                self.graph = _record(step, self.stream)
+            finally:
+                forget_handle()
+        self.graph.upload()  # what makes it fit to be launched may fail, and should while there still is another way
 
-    return replay
+    def __call__(self) -> None:
+        self.graph.launch()  # on the stream that is current then, in order with what runs between steps
 
 
 class _Pool:
-    """Memory for one graph, which the device has back with the graph's end."""
+    """Memory for graphs, which the device has back with their end."""
 
     def __init__(self) -> None:
         self.blocks, self.device = cupy.cuda.MemoryPool(), cupy.cuda.Device()

@@ -8,17 +8,24 @@ from portanet.backends.cupy.source import TYPES, Source, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
-// The share of a sum after so many steps that its mean is; of float32, the divisor is exact also for a beta near 1.
-__device__ T share(T beta, T step) { return beta > 0 ? (1 - beta) / -expm1(step * log(beta)) : 1; }
+// After a step more: the rate, and eps, for sums of which the means are a share. The divisors are exact in float32 also
+// for a beta near 1.
+KERNEL begin_adam(INDEX n, T* step, const T* rate, T* scaled, T beta1, T beta2, T eps) {
+  EACH(i);
+  const T t = *step + 1;
+  *step = t;
+  const T share1 = beta1 > 0 ? (1 - beta1) / -expm1(t * log(beta1)) : 1;
+  const T root = sqrt(beta2 > 0 ? (1 - beta2) / -expm1(t * log(beta2)) : 1);
+  scaled[0] = *rate * share1 / root;
+  scaled[1] = eps / root;
+}
 
-KERNEL adam(
-    INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* step, const T* rate, T beta1, T beta2, T eps
-) {
+KERNEL adam(INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* scaled, T beta1, T beta2) {
   EACH(i);
   const T g = grad[i], sum = beta1 * gradients[i] + g, square = beta2 * squares[i] + g * g;
   gradients[i] = sum;
   squares[i] = square;
-  data[i] -= *rate * share(beta1, *step) * sum / (sqrt(share(beta2, *step) * square) + eps);
+  data[i] -= scaled[0] * sum / (sqrt(square) + scaled[1]);
 }
 
 KERNEL sgd(INDEX n, T* data, const T* grad, const T* rate) {
@@ -159,9 +166,10 @@ def adam(  # noqa: PLR0917
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """One pass over the arrays."""
-    arrays = data, contiguous(grad), gradients, squares, step, rate
-    UPDATES.launch("adam", data.size, data.dtype, *arrays, *map(float, betas), float(eps))
+    """Single numbers first, then one pass over the arrays."""
+    scaled, keep = cupy.empty(2, data.dtype), tuple(map(float, betas))
+    UPDATES.launch("begin_adam", 1, data.dtype, step, rate, scaled, *keep, float(eps))
+    UPDATES.launch("adam", data.size, data.dtype, data, contiguous(grad), gradients, squares, scaled, *keep)
 
 
 def sgd(  # noqa: PLR0917

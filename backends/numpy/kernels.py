@@ -132,6 +132,7 @@ def adam(  # noqa: PLR0917
     eps: float,
 ) -> None:
     """One array between, and Python's numbers."""
+    step += 1.0
     change = np.square(grad)
     gradients *= betas[0]
     gradients += grad

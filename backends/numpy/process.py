@@ -144,11 +144,6 @@ class _Thread(threading.local):
     def __init__(self) -> None:
         self.activities: set[ref[Activity]] = set()
 
-    @property
-    def busy(self) -> bool:
-        """Whether the thread is in any."""
-        return any(activity() is not None for activity in self.activities)
-
 
 _thread = _Thread()
 
@@ -163,15 +158,16 @@ class Activity:
     def __enter__(self) -> "Activity":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
-        self._self = ref(self)
-        _thread.activities.add(self._self)
+        activities = _thread.activities
+        self._self = ref(self, activities.discard)
+        activities.add(self._self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _thread.activities.discard(self._self)
-        if not _thread.activities or not _thread.busy:
+        if not _thread.activities:
             blas.give_back()
         self._errors.__exit__(kind, error, trace)
 

@@ -7,12 +7,13 @@ from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
-Formula: TypeAlias = Callable[..., tuple[Array, Callable[[], Array]]]
+Slope: TypeAlias = Callable[[], Array]
+Formula: TypeAlias = Callable[..., tuple[Array, Slope]]
 """``formula(xp, x)`` or ``formula(xp, x, t)`` gives ``f(x)``, and a function that gives ``f'(x)`` if asked."""
 
 
 @kernel
-def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
     """
     Give ``f(x)``, and a function that takes ``dy`` to ``dy f'(x)``.
 
@@ -22,8 +23,8 @@ def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float
     ----------
     x : array of float
     formula : callable
-        See :data:`Formula`.
-    *t : array, optional
+        See :data:`Formula`. It has no effects, and may be called more than once; so may the function that it gives.
+    t : array, optional
         Of the dtype and shape of x; f depends on it too, but is not differentiated by it.
 
     Examples
@@ -32,5 +33,5 @@ def curve(x: Array, formula: Formula, *t: Array) -> tuple[Array, Callable[[float
     >>> y, pull(np.asarray([1.0, 10.0]))
     (array([1., 9.]), array([ 2., 60.]))
     """
-    y, slope = formula(namespace(x), x, *t)
+    y, slope = formula(namespace(x), x) if t is None else formula(namespace(x), x, t)
     return y, lambda dy: dy * slope()

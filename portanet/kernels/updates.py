@@ -21,16 +21,17 @@ def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel ta
     """
     Add the gradient and its square to fading sums, and move the data by ``-rate m / (√v + eps)``.
 
-    Here m and v are the means that the sums stand for: ``(1 - β) / (1 - β^step)`` of each, which corrects for their
-    start at zero.
+    Here m and v are the means that the sums stand for: ``(1 - β) / (1 - βᵗ)`` of each after t steps, which corrects
+    for their start at zero.
 
     Parameters
     ----------
     data, gradients, squares : array of float, shape (N,)
         Changed in place.
     grad : array of float, shape (N,)
-    step, rate : array of float, shape ()
-        The first step is 1.
+    step : array of float, shape ()
+        Steps before this one; changed in place.
+    rate : array of float, shape ()
     betas : tuple of two floats
         Shares of the sums that are kept, as their dtype rounds them.
     eps : float
@@ -39,11 +40,12 @@ def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel ta
     Examples
     --------
     >>> w, gradients, squares = np.asarray([1.0]), np.zeros(1), np.zeros(1)
-    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(1.0), np.asarray(0.25), (0.5, 0.75), 0.0)
+    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(0.0), np.asarray(0.25), (0.5, 0.75), 0.0)
     >>> w, gradients, squares
     (array([0.75]), array([2.]), array([4.]))
     """
     xp = namespace(data)
+    step += 1.0
     gradients *= betas[0]
     gradients += grad
     squares *= betas[1]

@@ -5,15 +5,13 @@ Each class is its formula and the derivative of it; :class:`Activation` does the
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.kernels.curves import Slope
 from portanet.layers.base import Layer
 from portanet.typing import Array, Pullback
-
-Slope = Callable[[], Array]
 
 
 class Activation(Layer):
@@ -33,9 +31,10 @@ class Activation(Layer):
         """
         Return ``f(x)``, and a function that gives ``f'(x)`` if asked.
 
-        It may be called on parts, in threads, and on a GPU on a symbol that stands for each number.
+        It has no effects: it may be called on parts, in threads, more than once, and on a GPU on a symbol that stands
+        for each number. Its own numbers become part of the GPU's code, which is compiled anew where they change.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method curve(self, xp, x): see portanet.Activation")
 
     def by_example(self, train: bool) -> bool:
         return True

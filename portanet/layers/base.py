@@ -329,17 +329,22 @@ class Layer(Configured):
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape or dtype is wrong; nothing is changed then.
+            If a name is missing or unknown, a shape is wrong, or floats stand for integers or the reverse; nothing is
+            changed then.
         """
         backend, kept = self._ready()[0], self._kept()
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
-        for name, values in weights.items():
-            if values.shape != (shape := tuple(kept[name].data.shape)):
+        arrays = {name: np.asarray(values) for name, values in weights.items()}
+        for name, values in arrays.items():
+            data = kept[name].data
+            if values.shape != (shape := tuple(data.shape)):
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
+            if values.dtype.kind != ("f" if backend.xp.isdtype(data.dtype, "real floating") else "i"):
+                raise ValueError(f"weights[{name!r}] must have a dtype like {data.dtype}, got {values.dtype}")
         with backend.activate():
-            new = {name: backend.asarray(values) for name, values in weights.items()}
+            new = {name: backend.asarray(values) for name, values in arrays.items()}
             for name, values in new.items():
                 data = kept[name].data
                 data[...] = backend.xp.astype(values, data.dtype, copy=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import array_api_compat  # noqa: F401 (before a part of it is replaced)
+import numpy as np
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
 from kernel_cases import comparisons
@@ -57,8 +58,8 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("CURVE"), found.pop("GRADIENT")
-        written = [formulas.Code.of(formula) for formula in cases()]
-        written += [formulas.Code.of(formula, 1) for formula in comparisons()]
+        written = [formulas.Code.of(formula, np.dtype("float32")) for formula in cases()]
+        written += [formulas.Code.of(formula, np.dtype("float32"), beside=True) for formula in comparisons()]
         for i, curve in enumerate(filter(None, written)):
             found[f"CURVE {i}"] = value, curve.value
             for dy in ("dy[i]", "factor"):
@@ -92,3 +93,12 @@ def test_it_compiles_without_a_word(name, types, architecture):
     )
     assert not log
     assert size > 1000
+
+
+@pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
+def test_a_mistake_would_be_found():
+    source, _ = SOURCES["UPDATES"]
+    code = source.text({"T": "float", "INDEX": "int"})
+    size, log = compile_for("sm_90", code.replace("grad[i]", "gard[i]", 1))
+    assert not size
+    assert 'identifier "gard" is undefined' in log

@@ -12,7 +12,7 @@ import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
-from kernel_cases import CASES, compare
+from kernel_cases import CASES, compare, lay_batch_last
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
@@ -37,12 +37,30 @@ def test_no_override_goes_untested(cuda):
     assert cuda.kernels.keys() <= CASES.keys()
 
 
+@pytest.mark.parametrize("lay", [np.copy, lay_batch_last], ids=["in order", "batch last"])
 @pytest.mark.parametrize("name", CASES)
-def test_kernels_equal_the_portable_form(cuda, name):
+def test_kernels_equal_the_portable_form(cuda, name, lay):
     if name not in cuda.kernels:
         pytest.skip("CuPy has the portable form")
     with np.errstate(all="ignore"):
-        compare(cuda, name)
+        compare(cuda, name, lay)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "erf"])
+@pytest.mark.parametrize("dtype", ["float16", "int64"])
+def test_other_kinds_of_numbers_take_the_portable_form(cuda, name, dtype):
+    x = np.asarray([-1, 0, 2], dtype)
+    with np.errstate(all="ignore"):
+        made, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
+    assert made.dtype == expected.dtype
+    np.testing.assert_allclose(cuda.to_numpy(made), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dy", [np.asarray([1, 0, 2]), np.asarray([True, False, True]), np.asarray([0.5, 0.0, 2.0])])
+def test_gradients_of_another_kind_are_cast(cuda, dy):
+    x = np.asarray([-0.5, 0.1, 0.3], "float32")
+    _, pullback = pn.TanH().vjp(cuda.asarray(x))
+    np.testing.assert_allclose(cuda.to_numpy(pullback(cuda.asarray(dy))), dy * (1 - np.tanh(x) ** 2), rtol=1e-6)
 
 
 def test_what_a_recorded_step_launches(cuda, asked):
@@ -58,7 +76,7 @@ def test_what_a_recorded_step_launches(cuda, asked):
         *("product", "add", "curve", "product", "add"),
         *("label_cross_entropy", "add", "divide", "multiply"),  # the first is the sum
         *("product", "column_sums", "product", "curve_gradient", "product", "column_sums"),
-        *("add", "adam"),  # the first counts the steps
+        *("begin_adam", "adam"),
         "note",
     ]
 
@@ -75,7 +93,7 @@ def test_what_a_slope_is_made_of_is_kept_once(cuda):
     """Where it can be told from the result, which the next layer keeps too, the input is not kept."""
     from portanet.backends.cupy.formulas import Code
 
-    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.curve).of_result}
+    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.curve, np.dtype("float32")).of_result}
     assert of_result == {"Sigmoid", "TanH"}
 
 
@@ -98,9 +116,10 @@ def test_what_is_no_formula_takes_the_portable_form(cuda):
         lambda xp, x: (((x > 0) + (x > 1)) * x, lambda: 1.0),  # truth values are no numbers
         lambda xp, x: (xp.where(x, x, 0.0), lambda: 1.0),
         lambda xp, x: (x, lambda: x > 0),
+        lambda xp, x: (xp.astype(x, "int32") * 1.0, lambda: 1.0),
         in_place,
     ):
-        assert Code.of(formula) is None
+        assert Code.of(formula, np.dtype("float32")) is None
 
 
 def test_dropout_bits_beyond_one_block_of_threads(cuda):
@@ -350,7 +369,12 @@ class TestCapture:
 
         replay = cuda.capture(step)
         assert not blas._handles.by_stream
-        assert any(isinstance(kept, blas.Handle) for kept in replay.__defaults__[0])
+        assert isinstance(replay.cublas, blas.Handle)
+
+    def test_recordings_beside_each_other_share_memory_and_workspace(self, cuda):
+        one = cuda.capture(lambda: None)
+        two = cuda.capture(lambda: None, one)
+        assert (two.pool, two.stream, two.cublas) == (one.pool, one.stream, one.cublas)
 
     def test_what_cannot_be_recorded_ends_the_recording(self, cuda):
         def step():

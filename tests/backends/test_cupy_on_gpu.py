@@ -231,6 +231,7 @@ def test_a_network_trains_with_products_in_bfloat16(cuda):
         trainer.float32_matmul = precision
         losses[precision] = run(trainer, epochs=10)[0][-1]["loss"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.2)
+    assert losses["bfloat16"] != losses["float32"]
 
 
 def test_data_that_do_not_fit_are_fed(cuda):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kernel_cases import CASES, compare
+from kernel_cases import CASES, compare, lay_batch_last
 
 from portanet.backends import Backend, devices, get_backend
 
@@ -29,7 +29,3 @@ def test_overrides_equal_the_portable_form(name, batch_last, monkeypatch):
         pytest.skip(f"no backend that is usable here overrides {name}")
     for backend in overriding:
         compare(backend, name, lay_batch_last if batch_last else np.copy)
-
-
-def lay_batch_last(array: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.moveaxis(array, 0, -1).copy(), -1, 0) if array.ndim else array.copy()

@@ -101,8 +101,13 @@ def test_weights_are_set_completely_or_not_at_all(backend):
         net.set_weights({name: values + 1 for name, values in wrong.items()})
     with pytest.raises(ValueError, match=r"missing or unknown: 2\.bias"):
         net.set_weights({name: values for name, values in before.items() if name != "2.bias"})
+    for odd in (np.zeros(2, int), np.zeros(2, bool), np.zeros(2, complex)):
+        with pytest.raises(ValueError, match=r"weights\['2.bias'\] must have a dtype like .*float32, got"):
+            net.set_weights({**before, "2.bias": odd})
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])
+    net.set_weights({**before, "2.bias": [0.5, 1.5]})
+    np.testing.assert_array_equal(net.get_weights()["2.bias"], [0.5, 1.5])
 
 
 def test_a_dtype_that_networks_do_not_compute_in_is_refused():

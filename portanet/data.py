@@ -10,7 +10,7 @@ from portanet.losses import Loss
 from portanet.typing import Array
 
 
-def check_examples(  # noqa: PLR0917 (what trains, and what it is given)
+def check_data(  # noqa: PLR0917 (what trains, and what it is given)
     net: Layer, loss: Loss, backend: Backend, x: Any, target: Any, name: str = "", *, may_stay: bool = False
 ) -> tuple[Array, Array]:
     """
@@ -37,10 +37,10 @@ def check_examples(  # noqa: PLR0917 (what trains, and what it is given)
     --------
     >>> net = portanet.Linear(2, 1).initialize()
     >>> cpu = portanet.get_backend("cpu")
-    >>> x, target = check_examples(net, portanet.MSELoss(), cpu, [[1.0, 2.0]], [[0.5]])
+    >>> x, target = check_data(net, portanet.MSELoss(), cpu, [[1.0, 2.0]], [[0.5]])
     >>> x.dtype
     dtype('float32')
-    >>> check_examples(net, portanet.MSELoss(), cpu, [[1.0, np.nan]], [[0.5]])
+    >>> check_data(net, portanet.MSELoss(), cpu, [[1.0, np.nan]], [[0.5]])
     Traceback (most recent call last):
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
