@@ -53,7 +53,8 @@ class Loss(Configured):
         """
         Return the terms, and a function that gives ``factor`` d term / d prediction.
 
-        The factor is a number, or an array that broadcasts to the prediction: of shape (), or of one number a term.
+        The factor is a number, or an array that broadcasts to the prediction: of shape (), or of one number a term,
+        for terms of examples with a last axis of 1.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method terms(self, xp, prediction, target): see portanet.Loss"
