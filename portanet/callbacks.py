@@ -62,7 +62,7 @@ class _Monitor(Callback):
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         self.best, self.waited = math.inf, 0
-        if self.monitor.startswith("val_") and self.monitor not in trainer.recorded:
+        if self.monitor not in trainer.recorded and self.monitor.removeprefix("val_") in trainer.recorded:
             there = ", ".join(trainer.recorded)
             raise ValueError(
                 f"monitor {self.monitor!r} is not recorded: there are {there}; fit takes validation=(x, target)"

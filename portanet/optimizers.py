@@ -56,6 +56,8 @@ class Optimizer(Configured):
     """
 
     buffer: ParameterBuffer | None = None
+    rate: Array
+    """The learning rate on the device, of shape (), once it is bound."""
 
     def __init__(self, lr: float, *, weight_decay: float = 0.0, clip_norm: float | None = None):
         if not 0 < lr < math.inf:
@@ -71,7 +73,7 @@ class Optimizer(Configured):
         """Take charge of a network's parameters, with a fresh state."""
         self.buffer = net.buffer
         with self.buffer.backend.activate():
-            self._rate = self._scalar(self.buffer, self.lr)
+            self.rate = self._scalar(self.buffer, self.lr)
             self.state = self.new_state(self.buffer.xp, self.buffer.data)
         return self
 
@@ -86,7 +88,7 @@ class Optimizer(Configured):
             raise ValueError(f"lr must not be negative, got {lr}")
         if lr != self._lr and self.buffer is not None:
             with self.buffer.backend.activate():
-                self._rate[...] = lr
+                self.rate[...] = lr
         self._lr = lr
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
@@ -114,18 +116,14 @@ class Optimizer(Configured):
                 "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
             )
         with buffer.backend.activate():
-            self.descend(buffer)
-
-    def descend(self, buffer: ParameterBuffer) -> None:
-        """Take the step, after the checks and within the context that :meth:`step` sees to."""
-        xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self._rate
-        if self.clip_norm is not None:
-            largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
-            norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
-            grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
-        if self.weight_decay:
-            grad = self.decay(data, grad, lr)
-        self.update(xp, data, grad, lr)
+            xp, data, grad, lr = buffer.xp, buffer.data, buffer.grad, self.rate
+            if self.clip_norm is not None:
+                largest = xp.maximum(xp.max(xp.abs(grad)), TINY)  # first, so that no square overflows
+                norm = largest * xp.sqrt(xp.sum((grad / largest) ** 2))
+                grad = grad * (self.clip_norm / xp.maximum(norm, self.clip_norm))
+            if self.weight_decay:
+                grad = self.decay(data, grad, lr)
+            self.update(xp, data, grad, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array) -> Array:
         """Return the gradient with the weight decay in it."""

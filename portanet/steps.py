@@ -63,6 +63,9 @@ class Steps:
     ):
         self.step, self.data, self.batches, self.numbers, self.backend = step, data, batches, numbers, backend
 
+    def hold(self, arrays: Sequence[Array]) -> None:
+        """Keep the arrays that the steps of a pass change."""
+
     def begin(self, order: np.ndarray | None) -> None:
         """Begin a pass, in an order of the examples or as they stand."""
         self.order = None if order is None else self.backend.asarray(order)
@@ -126,6 +129,13 @@ class RecordedSteps(Steps):
         self.replays: dict[int, Callable[[], None]] = {}  # by how many steps they take
         self.capture = backend.capture  # None where it can record nothing, or nothing more
         self.together = TOGETHER
+        self.held: Sequence[Array] = ()
+
+    def hold(self, arrays: Sequence[Array]) -> None:
+        # A recording knows addresses, which must not become anything else's; for other arrays it is void.
+        if [*map(id, arrays)] != [*map(id, self.held)]:
+            self.replays.clear()
+        self.held = arrays
 
     def begin(self, order: np.ndarray | None) -> None:
         super().begin(order)

@@ -242,6 +242,7 @@ class Trainer:
         names = ("loss", *self.metrics)
         self.recorded = names if held_out is None else (*names, *(f"val_{name}" for name in names))
         with ExitStack() as at_end:
+            at_end.callback(steps.hold, [])  # what was recorded holds the steps, and they hold it
             for call in calls:
                 at_end.callback(call.on_fit_end, self)
                 call.on_fit_begin(self)
@@ -283,10 +284,12 @@ class Trainer:
         before, n = self.snapshot(), steps.batches[-1].stop
         stepping = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
         watching = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
+        steps.hold([*self._changing(), self.optimizer.rate])
         steps.begin(self._shuffle.permutation(n) if shuffle else None)
         while steps.left:
             for call in stepping:
                 call.on_step_begin(self)
+            self._check_optimizer()
             self.steps += steps.take(1 if stepping else steps.left)
             for call in watching:
                 call.on_steps_end(self)
@@ -376,7 +379,7 @@ class Trainer:
             pullback(dloss(), need_dx=False)
         finally:
             self._buffer.end_gradient()
-        self.optimizer.descend(self._buffer)
+        self.optimizer.step()
         return value, prediction
 
     def _measured_step(self, x: Array, target: Array) -> list[Array]:

@@ -134,3 +134,13 @@ def test_the_bar_counts_steps_however_many_are_taken_at_once():
         trainer.steps = steps
         call.on_steps_end(trainer)
         assert bar.n == steps - 5
+
+
+def test_what_another_callback_records_is_monitored():
+    class Scores(pn.Callback):
+        def on_epoch_end(self, trainer, row):
+            row["val_auc"] = 1.0
+
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
+    stop = pn.EarlyStopping("val_auc", mode="max", patience=2)
+    assert len(trainer.fit(X, Y, epochs=9, callbacks=[Scores(), stop], progress=False)) == 3

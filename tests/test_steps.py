@@ -1,6 +1,8 @@
 """Steps that are recorded: what they compute is what steps one by one compute, to the last bit."""
 
+import gc
 import warnings
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from cases import LAYERS, LOSSES, OPTIMIZERS
 
 import portanet as pn
 import portanet.steps
+import portanet.training
 from portanet.backends import Backend
 from portanet.steps import WARM_UP, RecordedSteps
 
@@ -279,3 +282,52 @@ def test_out_of_memory_whatever_the_batch_size(monkeypatch):
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
     with pytest.raises(pn.OutOfMemory, match=r"40.00 GiB were asked for and 0.00 GiB are free; take a smaller batch"):
         trainer.fit(X, LABELS, batch_size=40, progress=False)
+
+
+class After(pn.Callback):
+    """Does something after the second epoch."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_epoch_end(self, trainer, row):
+        if len(trainer.history) == 2:
+            self.act(trainer)
+
+
+def rebind(trainer: pn.Trainer) -> None:
+    trainer.optimizer.bind(trainer.net)
+
+
+def swap(trainer: pn.Trainer) -> None:
+    trainer.optimizer = pn.SGD(1e-3).bind(trainer.net)
+
+
+@pytest.mark.parametrize("act", [rebind, swap])
+def test_what_was_recorded_for_other_arrays_is_void(recording, act):
+    runs = [run(a_trainer(recording), how, epochs=5, callbacks=[After(act)]) for how in ("auto", "never")]
+    assert_equal(*runs)
+    assert runs[0][0] != run(a_trainer(recording), "auto", epochs=5)[0]
+
+
+@pytest.mark.parametrize("how", ["auto", "never"])
+def test_weights_that_move_between_epochs_are_noticed(recording, how):
+    with pytest.raises(RuntimeError, match="have moved"):
+        run(a_trainer(recording), how, epochs=5, callbacks=[After(lambda trainer: trainer.net.initialize(seed=5))])
+
+
+def test_nothing_of_a_fit_lives_on(recording, monkeypatch):
+    steps, made = [], portanet.training.RecordedSteps
+
+    def noticed(*args):
+        kept = made(*args)
+        steps.append(weakref.ref(kept))
+        return kept
+
+    monkeypatch.setattr(portanet.training, "RecordedSteps", noticed)
+    gc.disable()
+    try:
+        run(a_trainer(replace(recording, capture=lambda step, *beside: step)), "auto")
+        assert steps[0]() is None
+    finally:
+        gc.enable()

@@ -297,3 +297,18 @@ def test_errors_go_from_process_to_process():
     assert len(diverged.history) == 0
     memory = pn.OutOfMemory("cuda:0", 2**31, 2**30, "batch_size=10 fits")
     assert str(pickle.loads(pickle.dumps(memory))) == str(memory)
+
+
+def test_an_optimizer_that_replaces_its_step_is_asked_for_it():
+    class Counting(pn.SGD):
+        steps = 0
+
+        def step(self):
+            self.steps += 1
+            super().step()
+
+    optimizer = Counting(0.1)
+    trainer = pn.Trainer(pn.Linear(4, 3), pn.SoftmaxCrossEntropy(), optimizer)
+    trainer.fit(X[:6], LABELS[:6], batch_size=2, progress=False)
+    trainer.step(trainer.net.asarray(X[:2]), trainer.net.asarray(LABELS[:2]))
+    assert optimizer.steps == 4

@@ -329,8 +329,7 @@ class Layer(Configured):
         Raises
         ------
         ValueError
-            If a name is missing or unknown, a shape is wrong, or floats stand for integers or the reverse; nothing is
-            changed then.
+            If a name is missing or unknown, or a shape or kind of number is wrong; nothing is changed then.
         """
         backend, kept = self._ready()[0], self._kept()
         if weights.keys() != kept.keys():
@@ -341,7 +340,8 @@ class Layer(Configured):
             data = kept[name].data
             if values.shape != (shape := tuple(data.shape)):
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
-            if values.dtype.kind != ("f" if backend.xp.isdtype(data.dtype, "real floating") else "i"):
+            kinds = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
+            if not backend.xp.isdtype(data.dtype, kinds.get(values.dtype.kind, "complex floating")):
                 raise ValueError(f"weights[{name!r}] must have a dtype like {data.dtype}, got {values.dtype}")
         with backend.activate():
             new = {name: backend.asarray(values) for name, values in arrays.items()}

@@ -221,3 +221,17 @@ def test_predictions_share_no_memory_with_their_input(layer):
     x = np.ones((4, 3), "float32")
     layer.initialize().predict(x)[...] = 2.0
     np.testing.assert_array_equal(x, 1.0)
+
+
+@pytest.mark.parametrize("values", [np.asarray([True, False]), np.asarray([1, 2], "uint8"), np.asarray([3, 4])])
+def test_states_of_any_kind_are_set_and_pickled(values):
+    net = StateOf(values).initialize()
+    net.set_weights(net.get_weights())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(net)).get_weights()["kept"], values)
+    with pytest.raises(ValueError, match="must have a dtype like"):
+        net.set_weights({"kept": values.astype(float)})
+
+
+class StateOf(pn.Layer):
+    def __init__(self, values):
+        self.kept = pn.State(lambda rng: np.asarray(values))
