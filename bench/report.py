@@ -24,8 +24,8 @@ Ratios are PortaNet's time over the other's: below 1, PortaNet is the faster. Ea
 taken moments apart, with its quartiles. The times are medians over the same rounds, each side by itself, so that one
 over the other may differ from the ratio where the machine's speed changed between rounds. "Best" is the variant of
 PyTorch that leaves PortaNet the largest ratio. The floor is the time of the network's matrix products alone; a share of
-60 % says that they would take 60 % of the step, and more than 100 % that they are done in another way, with fewer
-multiplications or by more threads."""
+60 % says that they would take 60 % of the step, and more than 100 % that the step does them in another way, with fewer
+multiplications, or that the floor was taken in a slower moment."""
 
 
 def add_to(commands: Any) -> None:

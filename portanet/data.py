@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import Backend, namespace
+from portanet.backends import namespace
 from portanet.layers.base import Layer
 from portanet.losses import Loss
 from portanet.typing import Array
 
 
-def check_data(  # noqa: PLR0917 (what trains, and what it is given)
-    net: Layer, loss: Loss, backend: Backend, x: Any, target: Any, name: str = "", *, may_stay: bool = False
+def check_data(
+    net: Layer, loss: Loss, x: Any, target: Any, name: str = "", *, may_stay: bool = False
 ) -> tuple[Array, Array]:
     """
     Bring inputs and targets to the device, after all the checks that a step must not make.
@@ -20,8 +20,6 @@ def check_data(  # noqa: PLR0917 (what trains, and what it is given)
     ----------
     net, loss
         What they are for.
-    backend : Backend
-        Where the network is.
     x, target : array_like, N of each
     name : str
         Of the data, for messages: what stands before "x" and "target".
@@ -36,18 +34,17 @@ def check_data(  # noqa: PLR0917 (what trains, and what it is given)
     Examples
     --------
     >>> net = portanet.Linear(2, 1).initialize()
-    >>> cpu = portanet.get_backend("cpu")
-    >>> x, target = check_data(net, portanet.MSELoss(), cpu, [[1.0, 2.0]], [[0.5]])
+    >>> x, target = check_data(net, portanet.MSELoss(), [[1.0, 2.0]], [[0.5]])
     >>> x.dtype
     dtype('float32')
-    >>> check_data(net, portanet.MSELoss(), cpu, [[1.0, np.nan]], [[0.5]])
+    >>> check_data(net, portanet.MSELoss(), [[1.0, np.nan]], [[0.5]])
     Traceback (most recent call last):
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
     x, target = _numbers(f"{name}x", x), _numbers(f"{name}target", target)
     on_host = isinstance(x, np.ndarray) and isinstance(target, np.ndarray)
-    if not (may_stay and on_host) or backend.has_room(x.nbytes + target.nbytes):
+    if not (may_stay and on_host) or net.buffer.backend.has_room(x.nbytes + target.nbytes):
         x, target = net.asarray(x), net.asarray(target)
     xp = namespace(x)
     for kind, values in (("x", x), ("target", target)):

@@ -430,7 +430,7 @@ class Trainer:
         )
 
     def _checked(self, x: Any, target: Any, name: str = "", *, may_stay: bool = False) -> tuple[Array, Array]:
-        return check_data(self.net, self.loss, self.backend, x, target, name, may_stay=may_stay)
+        return check_data(self.net, self.loss, x, target, name, may_stay=may_stay)
 
     def _check_metrics(self, x: Array, target: Array) -> None:
         """Try the metrics on an example or two, so that one that does not fit fails before training."""

@@ -68,7 +68,7 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
         return kernels.conv_weight_gradient.portable(x, dy, window)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
     dw = cupy.empty((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
-    for part in _parts(x.shape[0], window, x) if len(x) else [slice(0, 0)]:
+    for part in _parts(x.shape[0], window, x):
         multiply(dw, _columns(x[part], window).T, dy[part].reshape(-1, n_out), add=part.start != 0)
     return dw.reshape(*window.size, x.shape[-1], n_out)
 
@@ -95,7 +95,7 @@ def _columns(x: Array, window: Window) -> Array:
 
 
 def _parts(n: int, window: Window, x: Array) -> Iterator[slice]:
-    """Examples whose columns fit."""
+    """Examples whose columns fit; one empty part of none."""
     each = math.prod(window.places) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
     step = max(1, COLUMNS // each)
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+    return (slice(start, min(start + step, n)) for start in range(0, max(1, n), step))

@@ -78,12 +78,12 @@ def _refuse(*_: Any) -> Any:
 for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
     setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}"))
     setattr(Symbol, f"__r{_name}__", _function(f"{{1}} {_sign} {{0}}"))
-    setattr(Symbol, f"__i{_name}__", _refuse)
 for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
     setattr(Symbol, f"__{_name}__", _function(f"{{}} {_sign} {{}}", np.dtype(bool)))
 for _name, _code in {"neg": "-{}", "abs": "fabs({})", "pow": "pow({}, {})"}.items():
     setattr(Symbol, f"__{_name}__", _function(_code))
-Symbol.__ipow__ = _refuse  # type: ignore[attr-defined]
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    setattr(Symbol, f"__i{_name}__", _refuse)
 
 # As much of the Array API as formulas need. A NaN goes through a maximum, as it does everywhere else.
 FUNCTIONS = SimpleNamespace(

@@ -15,9 +15,9 @@ class Recording:
     """
     What launches all that a step has asked of the current device.
 
-    What the step allocates comes from a pool that lives as long as the graph, as does the step with the arrays that it
-    holds: nothing else is ever given these addresses. The step should have run before, so that its kernels are
-    compiled.
+    What the step allocates comes from a pool that lives as long as the graph: nothing else is ever given these
+    addresses. The arrays that were there before are for the caller to keep, and to be the same. The step should have
+    run before, so that its kernels are compiled.
 
     Parameters
     ----------

@@ -256,6 +256,13 @@ def test_convolutions_a_few_examples_at_a_time(cuda, monkeypatch, limit):
         np.testing.assert_allclose(cuda.to_numpy(cuda.kernels[name](*given)), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_no_examples_give_no_gradient(cuda):
+    x, w, window = CASES["conv"][4]
+    dy = np.empty((0, *window.places, w.shape[-1]), x.dtype)
+    dw = cuda.kernels["conv_weight_gradient"](cuda.asarray(x[:0]), cuda.asarray(dy), window)
+    np.testing.assert_array_equal(cuda.to_numpy(dw), np.zeros_like(w))
+
+
 def test_many_arrays_are_joined_a_few_at_a_time(cuda):
     arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
     joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
