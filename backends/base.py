@@ -91,10 +91,10 @@ class Backend:
         ``capture(step)`` records what ``step()`` would have the device do, and returns a function of no arguments that
         has it done, on the same arrays. ``capture(step, beside)`` does so in the memory of what ``capture`` returned
         before, which never runs at the same time. It raises where something cannot be recorded.
-    has_room : callable
-        ``has_room(nbytes)`` says whether data of so many bytes should be on the device as a whole.
+    fits : callable
+        ``fits(nbytes)`` says whether data of so many bytes should be on the device as a whole.
     prefetch : callable, optional
-        See :meth:`feed`.
+        See :meth:`iter_batches`.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
     capture: Callable[..., Callable[[], None]] | None = None
-    has_room: Callable[[int], bool] = lambda nbytes: True
+    fits: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
@@ -147,7 +147,7 @@ class Backend:
         with self.activate():
             return self.xp.astype(values, getattr(self.xp, dtype), copy=False)
 
-    def feed(self, batches: Iterable[Batch]) -> Iterator[tuple[Any, ...]]:
+    def iter_batches(self, batches: Iterable[Batch]) -> Iterator[tuple[Any, ...]]:
         """
         Bring batches of host arrays to the device, the next one while one is at work where the library can.
 

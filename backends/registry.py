@@ -156,7 +156,7 @@ def _add(backend: Backend, alias: str) -> None:
     _by_type.setdefault(backend.array_type, backend)
 
 
-def introduce(backend: Backend) -> None:
+def register_array_type(backend: Backend) -> None:
     """Make arrays of a backend known for which there is no name to ask."""
     _by_type.setdefault(backend.array_type, backend)
 

@@ -12,14 +12,15 @@ from itertools import accumulate, pairwise
 
 from bench.recipe import Config, Recipe, Target
 from portanet import (
-    BCE,
     SGD,
     Adam,
     AvgPool1D,
     AvgPool2D,
+    BCELoss,
     Conv1D,
     Conv2D,
     CrossEntropy,
+    CrossEntropyLoss,
     Dropout,
     Flatten,
     Layer,
@@ -34,7 +35,6 @@ from portanet import (
     Sequential,
     Sigmoid,
     Softmax,
-    SoftmaxCrossEntropy,
     TanH,
 )
 from portanet.config import Configured, to_json
@@ -160,7 +160,7 @@ toy = partial(regression, batch_size=5, input_shape=(4,))
 linear_maps = partial(regression, batch_size=100)
 points = partial(regression, batch_size=64, input_shape=(2,))
 signal_in_one_batch = partial(Network, loss=CrossEntropy, optimizer=SGD, batch_size=500, input_shape=(256, 1))
-classifier = partial(Network, loss=SoftmaxCrossEntropy)
+classifier = partial(Network, loss=CrossEntropyLoss)
 usps = partial(classifier, optimizer=Adam, batch_size=64)
 signal = partial(usps, input_shape=(256, 1))
 image = partial(usps, input_shape=(16, 16, 1))
@@ -169,7 +169,7 @@ source_004 = partial(classifier, optimizer=RMSprop, batch_size=128)
 raw_mnist = partial(source_004, input_shape=(784,))
 mnist_image = partial(source_004, input_shape=(28, 28, 1))
 encoder_in_one_batch = partial(Network, loss=MSELoss, optimizer=SGD, batch_size=500, input_shape=(256,), target="input")
-encoder = partial(Network, loss=BCE, optimizer=Adam, batch_size=64, target="input")
+encoder = partial(Network, loss=BCELoss, optimizer=Adam, batch_size=64, target="input")
 
 _NETWORKS = (
     toy("000-toy", lambda: dense(4, 4, 2, hidden=TanH), goal=0.20),

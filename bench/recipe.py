@@ -1,5 +1,5 @@
 """
-A network to be timed, as plain data: what every contender can read without importing another's library.
+A network to be timed, as plain data: what every competitor can read without importing another's library.
 
 Nothing here knows PortaNet; `bench.networks` makes recipes of PortaNet's networks.
 """

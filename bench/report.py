@@ -9,7 +9,7 @@ from typing import Any
 from bench import compare, files, results
 from bench.command import Refused, show
 from bench.networks import NETWORKS
-from bench.peers.contenders import OURS
+from bench.peers.competitors import OURS
 from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, mean, share, verdict
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
 
@@ -239,7 +239,7 @@ def quartiles(row: Mapping[str, Any]) -> str:
 
 
 def share_of(times: Mapping[str, Any], name: str) -> str:
-    """Cell: which share of a contender's time the floor is."""
+    """Cell: which share of a competitor's time the floor is."""
     value = share(times, name)
     return "" if value is None else percent(value)
 

@@ -42,9 +42,9 @@ LAYERS: dict[str, Family] = {
 
 LOSSES: dict[str, Callable[[], pn.Loss]] = {
     "MSELoss": pn.MSELoss,
-    "BCE": pn.BCE,
-    "BCEWithLogits": pn.BCEWithLogits,
-    "SoftmaxCrossEntropy": pn.SoftmaxCrossEntropy,
+    "BCELoss": pn.BCELoss,
+    "BCEWithLogitsLoss": pn.BCEWithLogitsLoss,
+    "CrossEntropyLoss": pn.CrossEntropyLoss,
 }
 
 OPTIMIZERS: dict[str, Callable[[], pn.Optimizer]] = {
@@ -105,5 +105,5 @@ def test_loss(timed: Callable[..., None], loss: str, size: int, device: str) -> 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizer(timed: Callable[..., None], optimizer: str, size: int, device: str) -> None:
     net = pn.Linear(1, size, bias=False).initialize(device=device)
-    net.buffer.grad[...] = net.buffer.data
+    net.flat.grad[...] = net.flat.data
     timed(OPTIMIZERS[optimizer]().bind(net).step)

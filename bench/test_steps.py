@@ -33,7 +33,7 @@ def test_dense_step(timed: Callable[..., None], width: int, batch: int, device: 
     network = Network(
         id="dense",
         layers=lambda: dense(width, width, width, 10, hidden=pn.ReLU),
-        loss=pn.SoftmaxCrossEntropy,
+        loss=pn.CrossEntropyLoss,
         optimizer=pn.SGD,
         batch_size=batch,
         input_shape=(width,),

@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 
 from experiments.frame import Experiment, Study, discover, report
 from experiments.frame.text import entry, table
-from experiments.frame.work import INSTALL, Task, work_off
+from experiments.frame.work import INSTALL, Task, run_all
 from portanet import BackendUnavailable, get_backend
 from portanet.persistence import write_atomically
 
@@ -143,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
             if len(studies) == 1:
                 _show_result(study)
     code = 0
-    with closing(work_off(tasks, options.jobs)) as outcomes:
+    with closing(run_all(tasks, options.jobs)) as outcomes:
         for task, mistake in outcomes:
             if mistake:
                 _complain(f"{task}: {mistake}")

@@ -1,7 +1,7 @@
 """The newcomer's first run: a small dense network on the digits that scikit-learn carries."""
 
 from experiments.frame import Figures, Run, at_least, classify, experiment
-from portanet import Adam, Dropout, Flatten, LearningRate, Linear, ReLU, Sequential
+from portanet import Adam, Dropout, Flatten, LearningRateScheduler, Linear, ReLU, Sequential
 from portanet.schedules import CosineDecay
 
 
@@ -16,5 +16,5 @@ from portanet.schedules import CosineDecay
 def digits(run: Run) -> Figures:
     epochs = 5 if run.quick else 60
     net = Sequential(Flatten(), Linear(64, 256), ReLU(), Dropout(0.5), Linear(256, 10))
-    decay = LearningRate(CosineDecay(0.02, steps=epochs), per="epoch")
+    decay = LearningRateScheduler(CosineDecay(0.02, steps=epochs), per="epoch")
     return classify(run, net, Adam(), run.load("digits"), batch_size=32, epochs=epochs, callbacks=[decay])

@@ -6,13 +6,13 @@ from experiments.frame import Figures, Run, at_least, experiment
 from portanet import (
     Adam,
     Conv2D,
+    CrossEntropyLoss,
     Flatten,
-    LearningRate,
+    LearningRateScheduler,
     Linear,
     MaxPool2D,
     ReLU,
     Sequential,
-    SoftmaxCrossEntropy,
     Trainer,
     accuracy,
 )
@@ -43,9 +43,9 @@ def mnist_99(run: Run) -> Figures:
         *(Conv2D(16, 32, 3, padding="same"), ReLU(), MaxPool2D(2)),
         *(Flatten(), Linear(1568, 64), ReLU(), Linear(64, 10)),
     )
-    cycle = LearningRate(OneCycle(RATE, steps=epochs * -(-len(data.x_train) // BATCH_SIZE)))
+    cycle = LearningRateScheduler(OneCycle(RATE, steps=epochs * -(-len(data.x_train) // BATCH_SIZE)))
     begun = perf_counter()
-    trainer = Trainer(net, SoftmaxCrossEntropy(), Adam(), metrics=[accuracy], device=run.backend, seed=run.seed)
+    trainer = Trainer(net, CrossEntropyLoss(), Adam(), metrics=[accuracy], device=run.backend, seed=run.seed)
     with run.training(net):
         trainer.fit(data.x_train, data.y_train, epochs=epochs, batch_size=BATCH_SIZE, callbacks=[cycle])
     seconds = perf_counter() - begun

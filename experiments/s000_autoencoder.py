@@ -8,9 +8,9 @@ import numpy as np
 from experiments.frame import Figures, Run, at_least, classify, experiment
 from experiments.s000_usps import ORDER, first
 from portanet import (
-    BCE,
     Adam,
     AutoEncoder,
+    BCELoss,
     Linear,
     Loss,
     MSELoss,
@@ -88,7 +88,7 @@ def binary(run: Run) -> Figures:
         **compare(run, {"sheet": sheet_net}, data, data),
         "train pixel accuracy, one image for all": np.mean(data.x_train == usual),
         "test pixel accuracy, one image for all": np.mean(data.x_test == usual),
-        "test BCE, outputs of 1": float(BCE()(ones, data.x_test)),
+        "test BCE, outputs of 1": float(BCELoss()(ones, data.x_test)),
     }
 
 
@@ -166,7 +166,7 @@ def compare(
     shown = {"target": targets.x_test, "input": inputs.x_test} if inputs is not targets else {"input": inputs.x_test}
     figures: dict[str, float] = {}
     for kind, net in nets.items():
-        for loss in (MSELoss(), BCE()):
+        for loss in (MSELoss(), BCELoss()):
             name = f"{kind}, {type(loss).__name__.removesuffix('Loss')}"
             trainer = train(run, net(), loss, inputs, targets, name=name)
             made = shown[name] = trainer.predict(inputs.x_test)
@@ -174,7 +174,7 @@ def compare(
                 f"train pixel accuracy, {name}": trainer.evaluate(inputs.x_train, targets.x_train)["pixel_accuracy"],
                 f"test pixel accuracy, {name}": float(binary_accuracy(made, targets.x_test)),
                 f"test PSNR, {name}": float(metrics.psnr(made, targets.x_test)),
-                f"test BCE, {name}": float(BCE()(made, targets.x_test)),
+                f"test BCE, {name}": float(BCELoss()(made, targets.x_test)),
             }
     images = np.concat([images[:10] for images in shown.values()]).reshape(-1, 16, 16)
     run.picture("digits", plots.image_grid(images, rows=list(shown), title=f"{run.id}: test set"))
@@ -187,7 +187,7 @@ def train(run: Run, net: AutoEncoder, loss: Loss, inputs: Dataset, targets: Data
     trainer = Trainer(net, loss, Adam(RATE), metrics=precision, device=run.backend, seed=run.seed)
     x, target, test = inputs.x_train, targets.x_train, (inputs.x_test, targets.x_test)
     with run.training(net, name):
-        history = trainer.fit(x, target, batch_size=len(x), epochs=iterations(run), validation=test)
+        history = trainer.fit(x, target, batch_size=len(x), epochs=iterations(run), validation_data=test)
     run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", held_out="test"))
     return trainer
 

@@ -35,7 +35,7 @@ def mlp(run: Run) -> Figures:
     net = Sequential(Flatten(), Linear(256, 100), TanH(), Linear(100, 10), Sigmoid())
     trainer = Trainer(net, MSELoss(), SGD(1.0), metrics=[accuracy], device=run.backend, seed=run.seed)
     with run.training(net):
-        history = trainer.fit(*train, batch_size=50, epochs=5 if run.quick else 50, validation=test)
+        history = trainer.fit(*train, batch_size=50, epochs=5 if run.quick else 50, validation_data=test)
     run.picture("curves", plots.training_curves(history, title=run.id, held_out="test"))
     return {
         "train accuracy": trainer.evaluate(*train)["accuracy"],

@@ -7,10 +7,10 @@ import numpy as np
 
 from experiments.frame import Figures, Run, experiment
 from portanet import (
-    BCE,
     SGD,
     Adam,
     AutoEncoder,
+    BCELoss,
     GaussianNoise,
     Linear,
     MSELoss,
@@ -31,7 +31,7 @@ SIZES = {
     ("mnist", "complex"): (784, 512, 256, 128, 64),
 }
 EPOCHS = {"usps": 50, "mnist": 20}
-LOSSES = {"MSE": MSELoss(), "BCE": BCE()}
+LOSSES = {"MSE": MSELoss(), "BCE": BCELoss()}
 WHAT = "simple {}, complex {}, and back; TanH, and Sigmoid at the end; batch 64, learning rate 1e-3"
 USPS, MNIST = WHAT.format("256-128-64", "256-128-64-32"), WHAT.format("784-128-64", "784-512-256-128-64")
 CHOICES = "The source gives neither optimizer nor epochs: Adam; 50 epochs on USPS, 20 on MNIST."
@@ -147,7 +147,7 @@ def reconstruct(run: Run, data: Dataset, how: str = "", optimizer: Callable[[], 
         for loss in LOSSES:
             name = f"{kind}, {loss}{how}"
             made = shown[name] = trained(run, data, kind, loss, name, optimizer=optimizer()).predict(x)
-            figures |= {f"PSNR, {name}": float(metrics.psnr(made, x)), f"BCE, {name}": float(BCE()(made, x))}
+            figures |= {f"PSNR, {name}": float(metrics.psnr(made, x)), f"BCE, {name}": float(BCELoss()(made, x))}
     run.picture(f"digits{how}", picture(run, data, shown, how))
     return figures
 
@@ -186,7 +186,7 @@ def trained(
     x, x_test = rows(data.x_train), rows(data.x_test)
     epochs = 2 if run.quick else EPOCHS[data.name]
     with run.training(net, name):
-        history = trainer.fit(x, x, batch_size=64, epochs=epochs, validation=(x_test, x_test))
+        history = trainer.fit(x, x, batch_size=64, epochs=epochs, validation_data=(x_test, x_test))
     run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", held_out="test"))
     return net
 

@@ -8,7 +8,7 @@ from portanet import (
     Dropout,
     Flatten,
     Layer,
-    LearningRate,
+    LearningRateScheduler,
     Linear,
     MaxPool2D,
     RandomShift,
@@ -47,5 +47,5 @@ def further(run: Run) -> Figures:
         *(Flatten(), Dropout(0.4), Linear(1024, 100), ReLU(), Linear(100, 10)),
     )
     steps = epochs * -(-len(data.x_train) // 64)
-    schedule = LearningRate(OneCycle(4e-3, steps=steps), per="step")
+    schedule = LearningRateScheduler(OneCycle(4e-3, steps=steps), per="step")
     return classify(run, net, AdamW(weight_decay=0.02), data, batch_size=64, epochs=epochs, callbacks=[schedule])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from experiments.frame import Figures, Reported, Run, experiment
 from experiments.s003_logistic import logistic_regression
 from experiments.s003_mlp import perceptron
-from portanet import SGD, Sequential, SoftmaxCrossEntropy, Trainer
+from portanet import SGD, CrossEntropyLoss, Sequential, Trainer
 from portanet.datasets import Dataset
 
 
@@ -40,7 +40,7 @@ def hill(run: Run, make: Callable[[], Sequential], data: Dataset) -> float:
     """How much higher the cost is midway between the weights of two trained networks than at these, on average."""
 
     def trainer(seed: int) -> Trainer:
-        return Trainer(make(), SoftmaxCrossEntropy(), SGD(0.5), device=run.backend, seed=seed)
+        return Trainer(make(), CrossEntropyLoss(), SGD(0.5), device=run.backend, seed=seed)
 
     def cost(trained: Trainer) -> float:
         return trained.evaluate(data.x_train, data.y_train)["loss"]

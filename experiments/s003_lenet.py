@@ -1,7 +1,7 @@
 """A convolutional network in the manner of LeNet on MNIST, with sigmoids as the sheet wants them."""
 
 from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
-from portanet import Adam, Conv2D, Flatten, LearningRate, Linear, MaxPool2D, Sequential, Sigmoid
+from portanet import Adam, Conv2D, Flatten, LearningRateScheduler, Linear, MaxPool2D, Sequential, Sigmoid
 from portanet.datasets import Dataset
 from portanet.schedules import OneCycle
 
@@ -26,7 +26,7 @@ def lenet() -> Sequential:
 def train(run: Run, net: Sequential, data: Dataset, name: str = "") -> Figures:
     epochs = 2 if run.quick else 10
     steps = epochs * -(-len(data.x_train) // BATCH_SIZE)
-    rate = LearningRate(OneCycle(6e-3, steps))
+    rate = LearningRateScheduler(OneCycle(6e-3, steps))
     return classify(run, net, Adam(), data, batch_size=BATCH_SIZE, epochs=epochs, callbacks=[rate], name=name)
 
 

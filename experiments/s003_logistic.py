@@ -1,7 +1,7 @@
 """Logistic regression on MNIST, and what longer training and larger batches do to it."""
 
 from experiments.frame import Figures, Run, at_least, at_most, experiment
-from portanet import SGD, Flatten, History, Linear, Sequential, SoftmaxCrossEntropy, Trainer, accuracy, plots
+from portanet import SGD, CrossEntropyLoss, Flatten, History, Linear, Sequential, Trainer, accuracy, plots
 from portanet.datasets import Dataset
 from portanet.initializers import zeros
 
@@ -63,10 +63,10 @@ def logistic(run: Run) -> Figures:
 
 def trainer(run: Run) -> Trainer:
     net = logistic_regression()
-    return Trainer(net, SoftmaxCrossEntropy(), SGD(0.5), metrics=[accuracy], device=run.backend, seed=run.seed)
+    return Trainer(net, CrossEntropyLoss(), SGD(0.5), metrics=[accuracy], device=run.backend, seed=run.seed)
 
 
 def train(run: Run, trained: Trainer, data: Dataset, batch_size: int, epochs: int) -> History:
     x, y, test = data.x_train, data.y_train, (data.x_test, data.y_test)
     with run.training(trained.net, f"batch {batch_size}, {epochs} epochs"):
-        return trained.fit(x, y, batch_size=batch_size, epochs=1 if run.quick else epochs, validation=test)
+        return trained.fit(x, y, batch_size=batch_size, epochs=1 if run.quick else epochs, validation_data=test)

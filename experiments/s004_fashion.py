@@ -9,7 +9,7 @@ from portanet import (
     Conv2D,
     Flatten,
     Layer,
-    LearningRate,
+    LearningRateScheduler,
     Linear,
     MaxPool2D,
     RandomFlip,
@@ -60,7 +60,7 @@ def fashion(run: Run) -> Figures:
     data = run.load("fashion_mnist")
     base, better = conv_net(), improved()
     base_epochs, epochs, batch_size = (1, 1, 128) if run.quick else (15, 12, 128)
-    rate = LearningRate(OneCycle(5e-3, epochs * -(-len(data.x_train) // batch_size)))
+    rate = LearningRateScheduler(OneCycle(5e-3, epochs * -(-len(data.x_train) // batch_size)))
     optimizer = AdamW(weight_decay=0.02)
     return {
         **classify(run, base, RMSprop(), data, batch_size=128, epochs=base_epochs, name="base"),

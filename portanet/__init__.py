@@ -2,7 +2,7 @@
 PortaNet: neural networks written once against the Array API, on NumPy or on a CUDA GPU.
 
 >>> net = Sequential(Linear(64, 32), ReLU(), Linear(32, 10))
->>> trainer = Trainer(net, SoftmaxCrossEntropy(), Adam(), metrics=[accuracy])
+>>> trainer = Trainer(net, CrossEntropyLoss(), Adam(), metrics=[accuracy])
 >>> data = datasets.load("digits")
 >>> x, labels = data.x_train.reshape(-1, 64), data.y_train
 >>> history = trainer.fit(x, labels, epochs=20, progress=False)
@@ -21,7 +21,7 @@ from portanet.backends import (
     set_device,
     set_float32_matmul,
 )
-from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRate, ReduceOnPlateau
+from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
 from portanet.decomposition import PCA
@@ -67,18 +67,18 @@ from portanet.layers import (
     Softplus,
     SpatialDropout,
     TanH,
-    UpSample,
+    Upsample,
 )
 from portanet.losses import (
-    BCE,
-    L1,
-    BCEWithLogits,
+    BCELoss,
+    BCEWithLogitsLoss,
     CrossEntropy,
-    Huber,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
     LogSoftmaxCrossEntropy,
     Loss,
     MSELoss,
-    SoftmaxCrossEntropy,
 )
 from portanet.metrics import (
     accuracy,
@@ -92,16 +92,14 @@ from portanet.metrics import (
     top_k_accuracy,
 )
 from portanet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from portanet.parameters import Parameter, State
+from portanet.parameters import Buffer, Parameter
 from portanet.persistence import load
 from portanet.training import Diverged, Trainer
 from portanet.version import __version__
 
 __all__ = [
-    "BCE",
     "ELU",
     "GELU",
-    "L1",
     "PCA",
     "SGD",
     "Activation",
@@ -111,9 +109,11 @@ __all__ = [
     "AutoEncoder",
     "AvgPool1D",
     "AvgPool2D",
-    "BCEWithLogits",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BackendUnavailable",
     "BatchNorm",
+    "Buffer",
     "CSVLogger",
     "Callback",
     "Conv1D",
@@ -122,6 +122,7 @@ __all__ = [
     "ConvTranspose1D",
     "ConvTranspose2D",
     "CrossEntropy",
+    "CrossEntropyLoss",
     "Diverged",
     "Dropout",
     "EarlyStopping",
@@ -131,12 +132,13 @@ __all__ = [
     "GlobalMaxPool",
     "GroupNorm",
     "History",
-    "Huber",
+    "HuberLoss",
     "KMeans",
+    "L1Loss",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
-    "LearningRate",
+    "LearningRateScheduler",
     "Linear",
     "LogSoftmax",
     "LogSoftmaxCrossEntropy",
@@ -154,20 +156,18 @@ __all__ = [
     "RandomFlip",
     "RandomShift",
     "ReLU",
-    "ReduceOnPlateau",
+    "ReduceLROnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
-    "SoftmaxCrossEntropy",
     "Softplus",
     "SpatialDropout",
-    "State",
     "TanH",
     "Trainer",
-    "UpSample",
+    "Upsample",
     "__version__",
     "accuracy",
     "binary_accuracy",

@@ -65,7 +65,7 @@ class _Monitor(Callback):
         if self.monitor not in trainer.recorded and self.monitor.removeprefix("val_") in trainer.recorded:
             there = ", ".join(trainer.recorded)
             raise ValueError(
-                f"monitor {self.monitor!r} is not recorded: there are {there}; fit takes validation=(x, target)"
+                f"monitor {self.monitor!r} is not recorded: there are {there}; fit takes validation_data=(x, target)"
             )
 
     def improved(self, row: Row) -> bool:
@@ -126,7 +126,7 @@ class EarlyStopping(_Monitor):
             trainer.restore(self._weights)
 
 
-class LearningRate(Callback):
+class LearningRateScheduler(Callback):
     """
     Follow a schedule.
 
@@ -140,7 +140,7 @@ class LearningRate(Callback):
     Examples
     --------
     >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD())
-    >>> half_life = LearningRate(portanet.schedules.ExponentialDecay(0.1, factor=0.5), per="epoch")
+    >>> half_life = LearningRateScheduler(portanet.schedules.ExponentialDecay(0.1, factor=0.5), per="epoch")
     >>> trainer.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, callbacks=[half_life], progress=False)["lr"]
     [0.1, 0.05, 0.025]
     """
@@ -165,7 +165,7 @@ class LearningRate(Callback):
         row["lr"] = self.lr
 
 
-class ReduceOnPlateau(_Monitor):
+class ReduceLROnPlateau(_Monitor):
     """
     Multiply the learning rate by a factor whenever a number has not improved for some epochs.
 
@@ -180,7 +180,7 @@ class ReduceOnPlateau(_Monitor):
 
     Examples
     --------
-    >>> ReduceOnPlateau("loss", factor=0.5, patience=2).factor
+    >>> ReduceLROnPlateau("loss", factor=0.5, patience=2).factor
     0.5
     """
 

@@ -42,7 +42,7 @@ from portanet.cluster import KMeans
 from portanet.config import Configured
 from portanet.layers import Layer
 from portanet.optimizers import SGD
-from portanet.parameters import ParameterBuffer
+from portanet.parameters import FlatParameters
 from portanet.training import Trainer
 from portanet.typing import Array
 
@@ -105,7 +105,7 @@ class Module(_Course, Layer):
 
     def forward(self, x: Any) -> Array:
         """Output for a batch, as an array on the module's device."""
-        buffer = self.buffer
+        buffer = self.flat
         with buffer.backend.activate():
             return self.vjp(_floats(x, buffer), train=False)[0]
 
@@ -136,12 +136,12 @@ class Module(_Course, Layer):
 
     def update_parameters(self, gradient_step: float = 1e-3) -> None:
         """Move the parameters against their gradients."""
-        buffer = self.buffer
+        buffer = self.flat
         with buffer.backend.activate():
             buffer.data -= gradient_step * buffer.grad
 
     def _pull(self, input: Any, delta: Any, **wanted: bool) -> Array:
-        buffer = self.buffer
+        buffer = self.flat
         delta = _floats(delta, buffer)
         with buffer.backend.activate():
             y, pullback = self.vjp(_floats(input, buffer), train=False)
@@ -150,13 +150,13 @@ class Module(_Course, Layer):
             return pullback(delta, **wanted)
 
     def _default(self) -> tuple[Backend, str]:
-        return super()._default() if self._buffer else (get_backend(), "float64")
+        return super()._default() if self._flat else (get_backend(), "float64")
 
     def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int | None = None) -> Self:
         """See :meth:`portanet.Layer.to`; without a seed, weights are drawn as at the first use."""
         return super().to(device, dtype=dtype, seed=self._seed() if seed is None else seed)
 
-    def _gather(self, backend: Backend, dtype: str, seed: int | None = None) -> ParameterBuffer:
+    def _gather(self, backend: Backend, dtype: str, seed: int | None = None) -> FlatParameters:
         return super()._gather(backend, dtype, self._seed() if seed is None else seed)
 
     def _seed(self) -> int:
@@ -270,7 +270,7 @@ class Loss(_Course, losses.Loss):
         backend, yhat, y = self._together(yhat, y)
         self._check_shapes(yhat.shape, y.shape)
         with backend.activate():
-            terms, _ = self.terms(backend.xp, yhat, y)
+            terms, _ = self.unreduced(backend.xp, yhat, y)
             return backend.xp.sum(terms, axis=tuple(range(1, terms.ndim)))
 
     def backward(self, yhat: Array, y: Any) -> Array:
@@ -288,7 +288,7 @@ class MSELoss(Loss, losses.MSELoss):
     """Squared error: :class:`portanet.MSELoss`."""
 
 
-class BCE(Loss, losses.BCE):
+class BCE(Loss, losses.BCELoss):
     """Binary cross-entropy of probabilities: :class:`portanet.BCE`."""
 
 
@@ -297,7 +297,7 @@ class CrossEntropy(Loss, losses.CrossEntropy):
 
 
 class LogSoftmaxCrossEntropy(Loss, losses.LogSoftmaxCrossEntropy):
-    """Cross-entropy of scores of classes: :class:`portanet.SoftmaxCrossEntropy`."""
+    """Cross-entropy of scores of classes: :class:`portanet.CrossEntropyLoss`."""
 
 
 class Optim(Trainer):
@@ -330,7 +330,7 @@ class Optim(Trainer):
 
     def step(self, batch_x: Any, batch_y: Any) -> Array:
         """Change the weights once, for one batch; the cost before it."""
-        return super().step(_floats(batch_x, self.net.buffer), self.backend.asarray(batch_y))
+        return super().step(_floats(batch_x, self.net.flat), self.backend.asarray(batch_y))
 
     def sgd(self, x: Any, y: Any, batch_size: int, n_iter: int) -> list[float]:
         """
@@ -350,9 +350,9 @@ class Optim(Trainer):
         list of float
             Cost of all examples in each pass, as they were met.
         """
-        return self.fit(_floats(x, self.net.buffer), y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
+        return self.fit(_floats(x, self.net.flat), y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
 
 
-def _floats(values: Any, buffer: ParameterBuffer) -> Array:
+def _floats(values: Any, buffer: FlatParameters) -> Array:
     """Values, whole numbers too, beside the parameters and of their dtype."""
     return buffer.backend.asarray(values, buffer.dtype)

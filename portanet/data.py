@@ -44,7 +44,7 @@ def check_data(
     """
     x, target = _numbers(f"{name}x", x), _numbers(f"{name}target", target)
     on_host = isinstance(x, np.ndarray) and isinstance(target, np.ndarray)
-    if not (may_stay and on_host) or net.buffer.backend.has_room(x.nbytes + target.nbytes):
+    if not (may_stay and on_host) or net.flat.backend.fits(x.nbytes + target.nbytes):
         x, target = net.asarray(x), net.asarray(target)
     xp = namespace(x)
     for kind, values in (("x", x), ("target", target)):

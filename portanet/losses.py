@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from portanet import kernels
 from portanet.backends import describe, namespace
 from portanet.config import Configured
-from portanet.kernels.curves import Slope
+from portanet.kernels.elementwise import Derivative
 from portanet.typing import Array, LossPullback, Shape
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -38,7 +38,7 @@ class Loss(Configured):
     A loss of one's own:
 
     >>> class Exponential(portanet.losses.ElementwiseLoss):
-    ...     def compare(self, xp, p, t):
+    ...     def pointwise(self, xp, p, t):
     ...         e = xp.exp(-p * t)
     ...         return e, lambda: -t * e
     >>> portanet.testing.check_gradients(Exponential(), np.asarray([[0.3, -1.0]]), np.asarray([[1.0, -1.0]]))
@@ -49,7 +49,7 @@ class Loss(Configured):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction
 
-    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Terms:
         """
         Return the terms, and a function that gives ``factor`` d term / d prediction.
 
@@ -57,14 +57,14 @@ class Loss(Configured):
         for terms of examples with a last axis of 1.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} needs a method terms(self, xp, prediction, target): see portanet.Loss"
+            f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
         )
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """Shapes that a target may have for a prediction of a shape."""
         return (shape,)
 
-    def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
+    def normalizer(self, xp: Any, terms: Array, target: Array) -> float | Array:
         """What the sum of the terms is divided by for reduction "mean"."""
         return max(1, math.prod(terms.shape))
 
@@ -109,8 +109,8 @@ class Loss(Configured):
         if type(target) is not type(prediction) or target.device != prediction.device:
             here, there = describe(target), describe(prediction)
             raise ValueError(f"target is on {here} but the prediction is on {there}: use net.asarray(target)")
-        terms, pull = self.terms(xp, prediction, target)
-        divisor = self.divisor(xp, terms, target) if self.reduction == "mean" else 1.0
+        terms, pull = self.unreduced(xp, prediction, target)
+        divisor = self.normalizer(xp, terms, target) if self.reduction == "mean" else 1.0
 
         def pullback(dloss: float | Array = 1.0) -> Array:
             scale = dloss / divisor
@@ -133,20 +133,20 @@ class Loss(Configured):
 class ElementwiseLoss(Loss):
     """Base of losses with one term a number; the target has the prediction's shape."""
 
-    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Terms:
         if target.dtype != prediction.dtype:
             if not xp.isdtype(prediction.dtype, "real floating"):
                 raise ValueError(f"the prediction has dtype {prediction.dtype}: give floats, to which targets are cast")
             target = xp.astype(target, prediction.dtype)
-        return kernels.curve(prediction, self.compare, target)
+        return kernels.elementwise(prediction, self.pointwise, target)
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         """
         Return the terms for a prediction p and a target t of one dtype, and a function that gives their derivative.
 
-        Like :meth:`portanet.Activation.curve`, on a GPU it may be called on symbols that stand for each number.
+        Like :meth:`portanet.Activation.elementwise`, on a GPU it may be called on symbols that stand for each number.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs a method compare(self, xp, p, t): see portanet.Loss")
+        raise NotImplementedError(f"{type(self).__name__} needs a method pointwise(self, xp, p, t): see portanet.Loss")
 
 
 class MSELoss(ElementwiseLoss):
@@ -159,27 +159,27 @@ class MSELoss(ElementwiseLoss):
     np.float64(2.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         r = p - t
         return r * r, lambda: 2.0 * r
 
 
-class L1(ElementwiseLoss):
+class L1Loss(ElementwiseLoss):
     """
     Absolute error ``|p - t|``, with slope 0 at 0.
 
     Examples
     --------
-    >>> L1(reduction="sum")(np.asarray([[1.0, 3.0]]), np.asarray([[2.0, 1.0]]))
+    >>> L1Loss(reduction="sum")(np.asarray([[1.0, 3.0]]), np.asarray([[2.0, 1.0]]))
     np.float64(3.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         r = p - t
         return xp.abs(r), lambda: xp.sign(r)
 
 
-class Huber(ElementwiseLoss):
+class HuberLoss(ElementwiseLoss):
     """
     Half the squared error up to ``delta``, linear beyond it [1]_.
 
@@ -194,7 +194,7 @@ class Huber(ElementwiseLoss):
 
     Examples
     --------
-    >>> Huber(reduction="none")(np.asarray([[0.5, 10.0]]), np.asarray([[0.0, 0.0]]))
+    >>> HuberLoss(reduction="none")(np.asarray([[0.5, 10.0]]), np.asarray([[0.0, 0.0]]))
     array([[0.125, 9.5  ]])
     """
 
@@ -204,7 +204,7 @@ class Huber(ElementwiseLoss):
             raise ValueError(f"delta must be positive, got {delta}")
         self.delta = delta
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         r = p - t
         near = xp.minimum(xp.maximum(r, -self.delta), self.delta)
         return near * (r - 0.5 * near), lambda: near
@@ -218,35 +218,35 @@ class _BinaryLoss(ElementwiseLoss):
         _check_range(xp, target, 1, "targets must be in [0, 1]: scale them, or use MSELoss")
 
 
-class BCE(_BinaryLoss):
+class BCELoss(_BinaryLoss):
     """
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, from :class:`portanet.Sigmoid` say.
 
     Targets are in [0, 1]. Neither p nor 1 - p is taken to be less than 1e-12: the loss of a number is 27.6 at most.
-    :class:`BCEWithLogits` on the scores is more exact.
+    :class:`BCEWithLogitsLoss` on the scores is more exact.
 
     Examples
     --------
-    >>> BCE()(np.asarray([[0.5, 0.5]]), np.asarray([[0.0, 1.0]])).round(4)  # log 2
+    >>> BCELoss()(np.asarray([[0.5, 0.5]]), np.asarray([[0.0, 1.0]])).round(4)  # log 2
     np.float64(0.6931)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         terms = -(t * xp.log(xp.maximum(p, TINY)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, TINY)))
         return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), TINY)
 
 
-class BCEWithLogits(_BinaryLoss):
+class BCEWithLogitsLoss(_BinaryLoss):
     """
-    Binary cross-entropy of scores: ``BCE(sigmoid(z), t)``, exact where the sigmoid saturates.
+    Binary cross-entropy of scores: ``BCELoss(sigmoid(z), t)``, exact where the sigmoid saturates.
 
     Examples
     --------
-    >>> BCEWithLogits()(np.asarray([[-1000.0, 1000.0]]), np.asarray([[0.0, 0.0]]))
+    >>> BCEWithLogitsLoss()(np.asarray([[-1000.0, 1000.0]]), np.asarray([[0.0, 0.0]]))
     np.float64(500.0)
     """
 
-    def compare(self, xp: Any, p: Array, t: Array) -> tuple[Array, Slope]:
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
         return terms, lambda: kernels.sigmoid(p) - t
 
@@ -284,7 +284,7 @@ class CrossEntropy(ClassificationLoss):
     """
     Cross-entropy ``-Σ t log p`` of probabilities p, from :class:`portanet.Softmax` say.
 
-    No p is taken to be less than 1e-12. :class:`SoftmaxCrossEntropy` on the scores is more exact.
+    No p is taken to be less than 1e-12. :class:`CrossEntropyLoss` on the scores is more exact.
 
     Examples
     --------
@@ -292,13 +292,13 @@ class CrossEntropy(ClassificationLoss):
     np.float64(1.3863)
     """
 
-    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Terms:
         t = self.probabilities(xp, prediction, target)
         p = xp.maximum(prediction, TINY)
         return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / p * factor
 
 
-class SoftmaxCrossEntropy(ClassificationLoss):
+class CrossEntropyLoss(ClassificationLoss):
     """
     Cross-entropy ``-Σ t log softmax(z)`` of scores z [1]_.
 
@@ -306,7 +306,7 @@ class SoftmaxCrossEntropy(ClassificationLoss):
     ----------
     label_smoothing : float
         Share of the target that is spread evenly over the classes, in [0, 1) [2]_.
-    class_weights : sequence of float, optional
+    weight : sequence of float, optional
         Weight of each class's part. For class indices, the mean then divides by the sum of the examples' weights.
     reduction : {"mean", "sum", "none"}
         See :class:`Loss`.
@@ -318,7 +318,7 @@ class SoftmaxCrossEntropy(ClassificationLoss):
 
     Examples
     --------
-    >>> SoftmaxCrossEntropy()(np.zeros((2, 4)), np.asarray([0, 3])).round(4)  # log 4: a guess among four classes
+    >>> CrossEntropyLoss()(np.zeros((2, 4)), np.asarray([0, 3])).round(4)  # log 4: a guess among four classes
     np.float64(1.3863)
     """
 
@@ -326,31 +326,30 @@ class SoftmaxCrossEntropy(ClassificationLoss):
         self,
         *,
         label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
+        weight: Sequence[float] | None = None,
         reduction: Reduction = "mean",
     ):
         super().__init__(reduction=reduction)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else tuple(float(w) for w in class_weights)
-        if self.class_weights and not all(0 <= w < math.inf for w in self.class_weights):
-            raise ValueError(f"class_weights must not be negative, got {self.class_weights}")
+        self.weight = None if weight is None else tuple(float(w) for w in weight)
+        if self.weight and not all(0 <= w < math.inf for w in self.weight):
+            raise ValueError(f"weight must not be negative, got {self.weight}")
         self._placed: Array = None  # the weights on the device of the last call
 
-    def terms(self, xp: Any, prediction: Array, target: Array) -> Terms:
-        if target.ndim < prediction.ndim and not self.label_smoothing and self.class_weights is None:
-            terms, gradient = kernels.label_cross_entropy(prediction, target)
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Terms:
+        if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:
+            terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, target)
             return terms, lambda factor: gradient * factor
         log_p = kernels.log_softmax(prediction)
         t = self.probabilities(xp, prediction, target)
         if self.label_smoothing:
             t = (1.0 - self.label_smoothing) * t + self.label_smoothing / prediction.shape[-1]
-        if self.class_weights is not None:
-            if len(self.class_weights) != prediction.shape[-1]:
+        if self.weight is not None:
+            if len(self.weight) != prediction.shape[-1]:
                 raise ValueError(
-                    f"class_weights has {len(self.class_weights)} weights for a prediction of "
-                    f"{prediction.shape[-1]} classes"
+                    f"weight has {len(self.weight)} weights for a prediction of {prediction.shape[-1]} classes"
                 )
             t = t * self._weights(xp, prediction)
         # A score of -inf, a class that is masked, has no part where its target is 0.
@@ -358,20 +357,20 @@ class SoftmaxCrossEntropy(ClassificationLoss):
             t * xp.where(t > 0, log_p, 0.0), axis=-1
         ), lambda factor: (xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t) * factor
 
-    def divisor(self, xp: Any, terms: Array, target: Array) -> float | Array:
-        if self.class_weights is None or target.ndim > terms.ndim:
-            return super().divisor(xp, terms, target)
-        return xp.sum(kernels.one_hot(target, len(self.class_weights), terms.dtype) * self._weights(xp, terms))
+    def normalizer(self, xp: Any, terms: Array, target: Array) -> float | Array:
+        if self.weight is None or target.ndim > terms.ndim:
+            return super().normalizer(xp, terms, target)
+        return xp.sum(kernels.one_hot(target, len(self.weight), terms.dtype) * self._weights(xp, terms))
 
     def _weights(self, xp: Any, like: Array) -> Array:
         w = self._placed
         if type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
-            fill = ({"fill_value": w, "dtype": like.dtype, "device": like.device} for w in self.class_weights or ())
+            fill = ({"fill_value": w, "dtype": like.dtype, "device": like.device} for w in self.weight or ())
             w = self._placed = xp.concat([xp.full((1,), **kwargs) for kwargs in fill])  # no upload in a step
         return w
 
 
-LogSoftmaxCrossEntropy = SoftmaxCrossEntropy
+LogSoftmaxCrossEntropy = CrossEntropyLoss
 """The name that the course reports use."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from portanet import kernels
 from portanet.config import Configured
 from portanet.layers.base import Layer
-from portanet.parameters import ParameterBuffer
+from portanet.parameters import FlatParameters
 from portanet.typing import Array
 
 TINY = 1e-30
@@ -55,7 +55,7 @@ class Optimizer(Configured):
     True
     """
 
-    buffer: ParameterBuffer | None = None
+    flat: FlatParameters | None = None
     rate: Array
     """The learning rate on the device, of shape (), once it is bound."""
 
@@ -71,10 +71,10 @@ class Optimizer(Configured):
 
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a fresh state."""
-        self.buffer = net.buffer
-        with self.buffer.backend.activate():
-            self.rate = self._scalar(self.buffer, self.lr)
-            self.state = self.new_state(self.buffer.xp, self.buffer.data)
+        self.flat = net.flat
+        with self.flat.backend.activate():
+            self.rate = self._scalar(self.flat, self.lr)
+            self.state = self.new_state(self.flat.xp, self.flat.data)
         return self
 
     @property
@@ -86,8 +86,8 @@ class Optimizer(Configured):
     def lr(self, lr: float) -> None:
         if not 0 <= lr < math.inf:
             raise ValueError(f"lr must not be negative, got {lr}")
-        if lr != self._lr and self.buffer is not None:
-            with self.buffer.backend.activate():
+        if lr != self._lr and self.flat is not None:
+            with self.flat.backend.activate():
                 self.rate[...] = lr
         self._lr = lr
 
@@ -110,7 +110,7 @@ class Optimizer(Configured):
         RuntimeError
             If the optimizer is not bound, or the network's weights have moved since.
         """
-        buffer = self.buffer
+        buffer = self.flat
         if buffer is None or not buffer.current:
             raise RuntimeError(
                 "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
@@ -130,7 +130,7 @@ class Optimizer(Configured):
         return grad + self.weight_decay * data
 
     @staticmethod
-    def _scalar(buffer: ParameterBuffer, value: float) -> Array:
+    def _scalar(buffer: FlatParameters, value: float) -> Array:
         """A number on the device, of the buffer's dtype: 0-d arrays promote."""
         return buffer.xp.full((), value, dtype=buffer.data.dtype, device=buffer.data.device)
 
@@ -279,10 +279,10 @@ class Adam(Optimizer):
 
     def bind(self, net: Layer) -> Self:
         # As the sums fade in their dtype, so must their corrections: 1 - 0.9999 is 1e-4 off where 0.9999 is float32's.
-        b1, b2 = (float(np.asarray(b, dtype=net.buffer.dtype)) for b in self.betas)
+        b1, b2 = (float(np.asarray(b, dtype=net.flat.dtype)) for b in self.betas)
         if max(b1, b2) == 1:
             raise ValueError(
-                f"betas {self.betas} round to 1 in {net.buffer.dtype}: take smaller ones, or net.to(dtype='float64')"
+                f"betas {self.betas} round to 1 in {net.flat.dtype}: take smaller ones, or net.to(dtype='float64')"
             )
         self._kept = b1, b2
         return super().bind(net)

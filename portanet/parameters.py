@@ -22,7 +22,7 @@ _aside: ContextVar["dict[Parameter, Array] | None"] = ContextVar("aside", defaul
 
 
 @contextmanager
-def gradients_aside() -> Iterator["dict[Parameter, Array]"]:
+def private_gradients() -> Iterator["dict[Parameter, Array]"]:
     """Sum the gradients that this thread accumulates meanwhile by themselves, and leave those of the network alone."""
     sums: dict[Parameter, Array] = {}
     token = _aside.set(sums)
@@ -60,13 +60,13 @@ class Parameter:
             raise TypeError(f"init must be an Initializer, got {init!r}: take one of portanet.initializers")
         self.shape, self.init = shape, init
         self.size = math.prod(shape)
-        self.buffer: ParameterBuffer | None = None
+        self.flat: FlatParameters | None = None
         self.offset = 0
 
-    def place(self, buffer: "ParameterBuffer", offset: int) -> None:
+    def place(self, buffer: "FlatParameters", offset: int) -> None:
         """Make ``data`` and ``grad`` views of a buffer, from an offset on."""
         self.release()
-        self.buffer, self.offset = buffer, offset
+        self.flat, self.offset = buffer, offset
         here = slice(offset, offset + self.size)
         self.data = buffer.xp.reshape(buffer.data[here], self.shape, copy=False)
         self._grad = buffer.xp.reshape(buffer.grad[here], self.shape, copy=False)
@@ -87,16 +87,16 @@ class Parameter:
 
     def release(self) -> None:
         """Leave the buffer, which then is no longer that of its network: an optimizer must not go on with it."""
-        if self.buffer is not None:
-            self.buffer.deserted = True
-            self.buffer = None
+        if self.flat is not None:
+            self.flat.deserted = True
+            self.flat = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Parameter":
         """Copy the values into a buffer of its own: copied views would no longer share the network's."""
         twin = Parameter(self.shape, self.init)
-        if self.buffer is not None:
-            ParameterBuffer([twin], self.buffer.backend, dtype=self.buffer.dtype)
-            with self.buffer.backend.activate():
+        if self.flat is not None:
+            FlatParameters([twin], self.flat.backend, dtype=self.flat.dtype)
+            with self.flat.backend.activate():
                 twin.data[...] = self.data
         return twin
 
@@ -113,7 +113,7 @@ class Parameter:
         else:
             self._grad += grad
 
-    def accumulate_product(self, a: Array, b: Array) -> None:
+    def accumulate_matmul(self, a: Array, b: Array) -> None:
         """Add the product of two matrices to the gradient, with no array between where nothing is there yet."""
         if self._nothing_there:
             kernels.matmul_into(self._grad, a, b)
@@ -121,13 +121,13 @@ class Parameter:
         else:
             self.accumulate(namespace(a).matmul(a, b))
 
-    def accumulate_sums(self, dy: Array) -> None:
+    def accumulate_channel_sum(self, dy: Array) -> None:
         """Add the sums of each channel to the gradient, likewise."""
         if self._nothing_there and dy.dtype == self._grad.dtype and dy.shape[-1:] == self.shape:
-            kernels.channel_sums(dy, self._grad)
+            kernels.bias_grad(dy, self._grad)
             self.fresh = False
         else:
-            self.accumulate(kernels.channel_sums(dy))
+            self.accumulate(kernels.bias_grad(dy))
 
     @property
     def _nothing_there(self) -> bool:
@@ -140,7 +140,7 @@ class Parameter:
         raise AttributeError(name)
 
 
-class State:
+class Buffer:
     """
     A named array that a layer keeps but that is not trained: running statistics, a random stream.
 
@@ -151,7 +151,7 @@ class State:
 
     Examples
     --------
-    >>> portanet.BatchNorm(2).initialize().running_variance.data
+    >>> portanet.BatchNorm(2).initialize().running_var.data
     array([1., 1.], dtype=float32)
     """
 
@@ -167,8 +167,8 @@ class State:
         self.backend, self.dtype = backend, dtype
         self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "State":
-        twin = State(self.init)
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Buffer":
+        twin = Buffer(self.init)
         if self.backend is not None:
             twin.place(self.backend, self.backend.to_numpy(self.data), self.dtype)
         return twin
@@ -179,7 +179,7 @@ class State:
         raise AttributeError(name)
 
 
-class ParameterBuffer:
+class FlatParameters:
     """
     The parameters of a network in one flat array, their gradients in another.
 
@@ -205,7 +205,7 @@ class ParameterBuffer:
     Examples
     --------
     >>> net = portanet.Sequential(portanet.Linear(3, 2), portanet.Linear(2, 1)).initialize(seed=0)
-    >>> net.buffer.data.shape  # 3 x 2 + 2 and 2 x 1 + 1
+    >>> net.flat.data.shape  # 3 x 2 + 2 and 2 x 1 + 1
     (11,)
     """
 
@@ -221,9 +221,7 @@ class ParameterBuffer:
         self.backend, self.xp, self.dtype = backend, backend.xp, dtype
         self.deserted = False
         values = [
-            p.init(p.shape, np.random.default_rng([0, seed, i]))
-            if p.buffer is None
-            else p.buffer.backend.to_numpy(p.data)
+            p.init(p.shape, np.random.default_rng([0, seed, i])) if p.flat is None else p.flat.backend.to_numpy(p.data)
             for i, p in enumerate(self.parameters)
         ]
         flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
@@ -236,17 +234,17 @@ class ParameterBuffer:
                 offset += parameter.size
 
     @classmethod
-    def spanning(cls, parameters: list[Parameter]) -> "ParameterBuffer | None":
+    def spanning(cls, parameters: list[Parameter]) -> "FlatParameters | None":
         """
         The part of an existing buffer that holds exactly these parameters, in order and without gaps, if there is one.
 
         It shares the arrays, so that a slice of a network is trained in place.
         """
-        if not parameters or (whole := parameters[0].buffer) is None:
+        if not parameters or (whole := parameters[0].flat) is None:
             return None
         start = end = parameters[0].offset
         for parameter in parameters:
-            if parameter.buffer is not whole or parameter.offset != end:
+            if parameter.flat is not whole or parameter.offset != end:
                 return None
             end += parameter.size
         if parameters == whole.parameters:

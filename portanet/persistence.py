@@ -23,7 +23,7 @@ def save(net: Layer, path: str | PathLike[str]) -> None:
     """Write a network; see :meth:`portanet.Layer.save`."""
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
-    metadata = {"format": "portanet 1", "architecture": json.dumps(net.to_json()), "dtype": net.buffer.dtype}
+    metadata = {"format": "portanet 1", "architecture": json.dumps(net.to_json()), "dtype": net.flat.dtype}
     write_atomically(Path(path), to_bytes(arrays, metadata))
 
 

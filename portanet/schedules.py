@@ -1,8 +1,8 @@
 """
 Schedules: the learning rate as a function of how many steps (or epochs) are done.
 
-A schedule is called with that number. :class:`portanet.LearningRate` applies one during ``fit``;
-:class:`portanet.ReduceOnPlateau`, which depends on a metric, is a callback of its own.
+A schedule is called with that number. :class:`portanet.LearningRateScheduler` applies one during ``fit``;
+:class:`portanet.ReduceLROnPlateau`, which depends on a metric, is a callback of its own.
 """
 
 import math

@@ -100,7 +100,7 @@ class FedSteps(Steps):
         super().begin(None)
         dtype = self.backend.to_numpy(self.numbers).dtype  # the network's, which floats become
         rows = self.batches if order is None else [order[batch] for batch in self.batches]
-        self.fed = self.backend.feed(
+        self.fed = self.backend.iter_batches(
             tuple(a[here].astype(dtype if a.dtype.kind == "f" else a.dtype) for a in self.data) for here in rows
         )
 
@@ -162,8 +162,8 @@ class RecordedSteps(Steps):
     def _take_here(self, n: int = 1) -> None:
         """Take the step that the device has come to, and those after it."""
         for _ in range(n):
-            batch = kernels.take_batch(self.kept_order, self.place, self.size, self.data)
-            kernels.note(self.numbers, self.place, self.step(*batch))
+            batch = kernels.gather_batch(self.kept_order, self.place, self.size, self.data)
+            kernels.write_metrics(self.numbers, self.place, self.step(*batch))
 
     def _count(self, n: int) -> Array:
         xp = self.backend.xp

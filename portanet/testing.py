@@ -93,7 +93,7 @@ def check_gradients(
             layer.zero_grad()
 
             def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-                for name, state in layer.named_states().items():
+                for name, state in layer.named_buffers().items():
                     state.place(backend, weights[name], "float64")
                 return layer.vjp(backend.asarray(values), train=train)
         else:

@@ -95,7 +95,7 @@ class Trainer:
     >>> x = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]], dtype="float32")
     >>> labels = np.asarray([0, 1, 1, 0])  # exclusive or
     >>> net = portanet.Sequential(portanet.Linear(2, 8), portanet.TanH(), portanet.Linear(8, 2))
-    >>> trainer = Trainer(net, portanet.SoftmaxCrossEntropy(), portanet.Adam(lr=0.05), metrics=[portanet.accuracy])
+    >>> trainer = Trainer(net, portanet.CrossEntropyLoss(), portanet.Adam(lr=0.05), metrics=[portanet.accuracy])
     >>> history = trainer.fit(x, labels, epochs=100, batch_size=4, progress=False)
     >>> trainer.evaluate(x, labels)["accuracy"]
     1.0
@@ -127,14 +127,14 @@ class Trainer:
         self.history = History()
         self.recorded: tuple[str, ...] = ()  # what fit records of each epoch
         self.steps = 0
-        self._buffer = net.buffer
+        self._flat = net.flat
         self._shuffle = np.random.default_rng([2, seed])
         self._stopped = False
 
     @property
     def backend(self) -> Backend:
         """Where the network is."""
-        return self._buffer.backend
+        return self._flat.backend
 
     @_on_device
     def step(self, x: Array, target: Array) -> Array:
@@ -169,7 +169,7 @@ class Trainer:
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, Any] | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
@@ -190,7 +190,7 @@ class Trainer:
             since some layers need more than one to train on.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
-        validation : tuple (x, target), optional
+        validation_data : tuple (x, target), optional
             Data to evaluate after each epoch, reported as ``val_...``.
         callbacks : sequence of Callback
             Called before and after steps, and after each epoch.
@@ -225,11 +225,13 @@ class Trainer:
         True
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
-        self._check_buffer()
+        self._check_flat()
         x, target = self._checked(x, target, may_stay=True)
-        if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-            raise ValueError("validation must be a pair (x, target)")
-        held_out = None if validation is None else self._checked(*validation, name="validation ")
+        if validation_data is not None and not (
+            isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
+        ):
+            raise ValueError("validation_data must be a pair (x, target)")
+        held_out = None if validation_data is None else self._checked(*validation_data, name="validation ")
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         if capture not in ("auto", "never"):
@@ -274,7 +276,7 @@ class Trainer:
         return self._pass(self._steps(x, target, batch_size, recorded=False), shuffle, callbacks)
 
     def _steps(self, x: Array, target: Array, batch_size: int, *, recorded: bool) -> Steps:
-        xp, like, batches = self.backend.xp, self._buffer.data, batch_slices(x.shape[0], batch_size)
+        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(x.shape[0], batch_size)
         numbers = xp.zeros((len(batches), 1 + len(self.metrics)), dtype=like.dtype, device=like.device)
         on_host = not isinstance(x, self.backend.array_type)
         kind = FedSteps if on_host else RecordedSteps if recorded else Steps
@@ -362,8 +364,8 @@ class Trainer:
             array[...] = values
 
     def _changing(self) -> list[Array]:
-        states = [state.data for state in self.net.named_states().values()]
-        return [self._buffer.data, *states, *self.optimizer.state.values()]
+        states = [state.data for state in self.net.named_buffers().values()]
+        return [self._flat.data, *states, *self.optimizer.state.values()]
 
     def _step(self, x: Array, target: Array) -> tuple[Array, Array]:
         if self.float32_matmul is None:
@@ -374,17 +376,17 @@ class Trainer:
     def _descend(self, x: Array, target: Array) -> tuple[Array, Array]:
         prediction, pullback = self.net.vjp(x)
         value, dloss = self.loss.vjp(prediction, target)
-        self._buffer.begin_gradient()
+        self._flat.begin_gradient()
         try:
             pullback(dloss(), need_dx=False)
         finally:
-            self._buffer.end_gradient()
+            self._flat.end_gradient()
         self.optimizer.step()
         return value, prediction
 
     def _measured_step(self, x: Array, target: Array) -> list[Array]:
         value, prediction = self._step(x, target)
-        astype, numbers = self._buffer.xp.astype, [value]
+        astype, numbers = self._flat.xp.astype, [value]
         for metric in self.metrics.values():
             numbers.append(astype(metric(prediction, target), value.dtype, copy=False))
         return numbers
@@ -397,25 +399,25 @@ class Trainer:
 
     def _check_optimizer(self) -> None:
         """Refuse to train what is no longer the network; a comparison or two, so that each step can afford it."""
-        if self.optimizer.buffer is not self._buffer:
+        if self.optimizer.flat is not self._flat:
             raise RuntimeError(
                 f"{self.optimizer!r} was bound to another network since: give each Trainer one of its own"
             )
-        if not self._buffer.current:
+        if not self._flat.current:
             raise RuntimeError(
                 "the network's weights have moved since this Trainer was made (by to, initialize, append, or another "
                 "network with the same layers): make a new Trainer"
             )
 
-    def _check_buffer(self) -> None:
+    def _check_flat(self) -> None:
         self._check_optimizer()
-        if self.net.parameters() != self._buffer.parameters:
+        if self.net.parameters() != self._flat.parameters:
             raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
 
     def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
         xp = self.backend.xp
         bad = np.flatnonzero(~np.isfinite(losses))
-        if not bad.size and bool(xp.all(xp.isfinite(self._buffer.data))):
+        if not bad.size and bool(xp.all(xp.isfinite(self._flat.data))):
             return
         self.restore(before)
         epoch = len(self.history) + 1

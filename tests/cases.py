@@ -41,7 +41,7 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.MaxPool1D(2), SIGNALS),
     (pn.MaxPool1D(3, 1, padding=1), SIGNALS),
     (pn.AvgPool1D(3, 2, padding="same"), SIGNALS),
-    (pn.UpSample(3), SIGNALS),
+    (pn.Upsample(3), SIGNALS),
     (pn.Conv2D(4, 3, 3), IMAGES),
     (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), IMAGES),
     (pn.Conv2D(4, 2, 2, padding=((0, 2), 1)), IMAGES),
@@ -49,10 +49,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), IMAGES),
     (pn.ConvTranspose2D(4, 1, 3, padding=1, dilation=2, bias=False), IMAGES),
     (pn.MaxPool2D(2), IMAGES),
-    (pn.MaxPool2D(3, 2, padding=1, ceil=True), IMAGES),
+    (pn.MaxPool2D(3, 2, padding=1, ceil_mode=True), IMAGES),
     (pn.AvgPool2D(2, 1), IMAGES),
-    (pn.AvgPool2D(3, 2, padding=1, ceil=True, count_padding=True), IMAGES),
-    *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2), pn.SpatialDropout(0.4))),
+    (pn.AvgPool2D(3, 2, padding=1, ceil_mode=True, count_include_pad=True), IMAGES),
+    *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2), pn.SpatialDropout(0.4))),
     *((layer, IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2), pn.GaussianNoise(0.1))),
     *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
     *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
@@ -66,20 +66,20 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
 LOSSES: list[tuple[pn.Loss, np.ndarray, np.ndarray]] = [
     *(
         (kind(reduction=reduction), X, away_from_zero(4, 6))
-        for kind in (pn.MSELoss, pn.L1, pn.Huber)
+        for kind in (pn.MSELoss, pn.L1Loss, pn.HuberLoss)
         for reduction in ("mean", "sum", "none")
     ),
-    (pn.Huber(0.3), X, away_from_zero(4, 6)),
-    *((pn.BCE(reduction=reduction), SHARES, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
-    *((pn.BCEWithLogits(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
+    (pn.HuberLoss(0.3), X, away_from_zero(4, 6)),
+    *((pn.BCELoss(reduction=reduction), SHARES, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
+    *((pn.BCEWithLogitsLoss(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
     *(
         (kind(reduction=reduction), p, target)
-        for kind, p in ((pn.CrossEntropy, SHARES), (pn.SoftmaxCrossEntropy, X))
+        for kind, p in ((pn.CrossEntropy, SHARES), (pn.CrossEntropyLoss, X))
         for reduction in ("mean", "sum", "none")
         for target in (LABELS, rows(np.abs(X)))
     ),
     *(
-        (pn.SoftmaxCrossEntropy(label_smoothing=0.2, class_weights=(1, 2, 3, 4, 5, 6), reduction=reduction), X, target)
+        (pn.CrossEntropyLoss(label_smoothing=0.2, weight=(1, 2, 3, 4, 5, 6), reduction=reduction), X, target)
         for reduction in ("mean", "sum", "none")
         for target in (LABELS, rows(np.abs(X)))
     ),

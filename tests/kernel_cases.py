@@ -23,7 +23,7 @@ def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
         ((12,), (7,), (1,), (1,), "valid", (5, 4)),
     ):
         window = Window.fit(space, size, stride=stride, dilation=dilation, padding=padding)
-        shapes = (5, *space, channels[0]), (*size, *channels), (5, *window.places, channels[1])
+        shapes = (5, *space, channels[0]), (*size, *channels), (5, *window.output_shape, channels[1])
         for dtype in TOLERANCE:
             problems.append((window, *(rng.normal(size=shape).astype(dtype) for shape in shapes)))
     return problems
@@ -41,7 +41,7 @@ def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
         window = Window.fit(space, size, stride=stride, dilation=(1,) * len(space), padding=padding)
         for dtype in TOLERANCE:
             x = rng.integers(-2, 3, size=(4, *space, 3)).astype(dtype)
-            problems.append((window, x, rng.normal(size=(4, *window.places, 3)).astype(dtype)))
+            problems.append((window, x, rng.normal(size=(4, *window.output_shape, 3)).astype(dtype)))
     return problems
 
 
@@ -69,16 +69,19 @@ def formulas() -> list[Any]:
         *(layers.ReLU(), layers.LeakyReLU(0.1), layers.ELU(0.7), layers.GELU(), layers.GELU(approximate=True)),
         *(layers.SiLU(), layers.Softplus(), layers.TanH(), layers.Sigmoid()),
     ]
-    return [*(layer.curve for layer in activations), stepwise, asking, lambda xp, x: (x, lambda: xp.ones_like(x))]
+    return [*(layer.elementwise for layer in activations), stepwise, asking, lambda xp, x: (x, lambda: xp.ones_like(x))]
 
 
 def comparisons() -> list[Any]:
     """Formulas of losses."""
-    each = losses.MSELoss(), losses.L1(), losses.Huber(0.5), losses.BCEWithLogits()
-    return [*(loss.compare for loss in each), lambda xp, p, t: losses.BCE().compare(xp, 0.5 + 0.1 * xp.tanh(p), t)]
+    each = losses.MSELoss(), losses.L1Loss(), losses.HuberLoss(0.5), losses.BCEWithLogitsLoss()
+    return [
+        *(loss.pointwise for loss in each),
+        lambda xp, p, t: losses.BCELoss().pointwise(xp, 0.5 + 0.1 * xp.tanh(p), t),
+    ]
 
 
-CHANGING = {"adam", "add_to_channels", "matmul_into", "note", "rmsprop", "sgd"}
+CHANGING = {"adam", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
 """Kernels that write into an argument."""
 
 SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
@@ -90,13 +93,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for *flat, squares, rate in normal(*((50,),) * 4, (1, 1))
         for step, betas in ((0.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
-    "add_to_channels": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
-    "batch_product": normal((5, 4), (4, 3)),
-    "channel_sums": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))],
+    "bias_add": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
+    "linear": normal((5, 4), (4, 3)),
+    "bias_grad": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))],
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
-    "curve": [
+    "elementwise": [
         *(
             (
                 np.concatenate(
@@ -110,7 +113,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *((p, formula, t) for p, t in normal((4, 5), (4, 5)) for formula in comparisons()),
     ],
     "erf": [(np.asarray([[-np.inf, -3.0, -0.5, -0.0], [1e-9, 0.4, 2.0, 1e30]], dtype),) for dtype in TOLERANCE],
-    "label_cross_entropy": [
+    "sparse_softmax_cross_entropy": [
         (*scores, np.asarray(labels))
         for scores in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
         for labels in ([0, 3, 1], [0, 70, -1])  # out of range: no class
@@ -119,7 +122,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(x, window) for window, x, _ in poolings()],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
-    "note": [
+    "write_metrics": [
         (numbers, np.asarray([place]), [np.asarray(2.0, numbers.dtype), np.asarray(3.0, numbers.dtype)])
         for (numbers,) in normal((4, 2))
         for place in (0, 3)
@@ -141,7 +144,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "sum_pool": [(x, window) for window, x, _ in poolings()],
     "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
-    "take_batch": [
+    "gather_batch": [
         (np.arange(7)[::-1], np.asarray([place]), 3, arrays)
         for arrays in ([x, np.arange(7), np.ones((7, 2), bool)] for (x,) in normal((7, 2, 3)))
         for place in (0, 1)
@@ -164,7 +167,7 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
             arguments = [_moved(backend, a, copy) for a in case]
             with backend.activate():
                 result = form(*arguments)
-                if name == "curve":  # its second result is a function, of an array or a number
+                if name == "elementwise":  # its second result is a function, of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5)
             # Arguments too: some kernels change them, and the others must not.
             after = [a for a, given in zip(arguments, case, strict=True) if _is_array(given)]

@@ -58,14 +58,14 @@ def test_a_monitor_that_is_not_recorded_names_what_is():
 @pytest.mark.parametrize(("per", "rates"), [("step", [0.5, 0.125]), ("epoch", [1.0, 0.5])])
 def test_a_schedule_is_followed(per, rates):
     script = Scripted(0, 0)
-    trainer = fit(script, pn.LearningRate(schedules.ExponentialDecay(1.0, factor=0.5), per=per), epochs=2)
+    trainer = fit(script, pn.LearningRateScheduler(schedules.ExponentialDecay(1.0, factor=0.5), per=per), epochs=2)
     assert script.rates == rates
     assert trainer.history["lr"] == rates
 
 
 def test_a_plateau_lowers_the_rate_down_to_a_floor():
     script = Scripted(3, 3, 3, 3, 3, 3, 2, 2, 2, 2)
-    plateau = pn.ReduceOnPlateau("score", factor=0.1, patience=2, min_lr=2e-4, mode="min")
+    plateau = pn.ReduceLROnPlateau("score", factor=0.1, patience=2, min_lr=2e-4, mode="min")
     trainer = fit(script, plateau)
     np.testing.assert_allclose(trainer.history["lr"], [0.01, 0.01, 0.01, 0.001, 0.001, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
 
@@ -100,8 +100,8 @@ def test_the_end_is_called_also_after_a_failure():
     "build",
     [
         lambda: pn.EarlyStopping(mode="up"),
-        lambda: pn.LearningRate(schedules.ConstantRate(1.0), per="batch"),
-        lambda: pn.ReduceOnPlateau(factor=1.5),
+        lambda: pn.LearningRateScheduler(schedules.ConstantRate(1.0), per="batch"),
+        lambda: pn.ReduceLROnPlateau(factor=1.5),
     ],
 )
 def test_settings_are_checked(build):
@@ -109,12 +109,14 @@ def test_settings_are_checked(build):
         build()
 
 
-@pytest.mark.parametrize("callback", [pn.EarlyStopping("val_loss"), pn.ReduceOnPlateau("val_loss")])
+@pytest.mark.parametrize("callback", [pn.EarlyStopping("val_loss"), pn.ReduceLROnPlateau("val_loss")])
 def test_to_monitor_a_validation_that_is_not_there_is_refused_before_training(callback):
     trainer = pn.Trainer(pn.Linear(2, 1).initialize(), pn.MSELoss(), pn.SGD(0.1))
     before = trainer.net.get_weights()["weight"]
     x = np.ones((4, 2))
-    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss; fit takes validation="):
+    with pytest.raises(
+        ValueError, match="monitor 'val_loss' is not recorded: there are loss; fit takes validation_data="
+    ):
         trainer.fit(x, x[:, :1], callbacks=[callback], progress=False)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
 

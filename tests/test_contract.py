@@ -20,7 +20,7 @@ def placed(layer: pn.Layer, backend: Backend) -> pn.Layer:
 
 
 def gradients(layer: pn.Layer) -> np.ndarray:
-    return np.array(layer.buffer.backend.to_numpy(layer.buffer.grad))
+    return np.array(layer.flat.backend.to_numpy(layer.flat.grad))
 
 
 def test_every_layer_loss_and_optimizer_is_under_this_contract():
@@ -62,7 +62,7 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 
     second, first = dx([here, there])
     np.testing.assert_array_equal(first, dx([here])[0])
-    if not any(name.endswith("stream") for name in layer.named_states()):  # else the second call draws anew
+    if not any(name.endswith("stream") for name in layer.named_buffers()):  # else the second call draws anew
         np.testing.assert_array_equal(second, dx([there])[0])
 
 
@@ -125,7 +125,7 @@ def test_reruns_are_bit_equal(backend, layer, x):
     def run() -> list[np.ndarray]:
         placed(layer, backend)
         y, pullback = layer.vjp(backend.asarray(x))
-        return [np.array(backend.to_numpy(a)) for a in (y, pullback(y), layer.buffer.grad, layer.buffer.data)]
+        return [np.array(backend.to_numpy(a)) for a in (y, pullback(y), layer.flat.grad, layer.flat.data)]
 
     for first, second in zip(run(), run(), strict=True):
         np.testing.assert_array_equal(first, second)

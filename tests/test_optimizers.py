@@ -10,9 +10,9 @@ def after_one_step(optimizer: pn.Optimizer, backend, gradient: list[float]) -> n
     """The change of a weight vector that starts at 1."""
     net = pn.Linear(len(gradient), 1, bias=False, init=pn.initializers.ones).initialize(device=backend, dtype="float64")
     optimizer.bind(net)
-    net.buffer.grad[...] = backend.asarray(np.asarray(gradient))
+    net.flat.grad[...] = backend.asarray(np.asarray(gradient))
     optimizer.step()
-    return backend.to_numpy(net.buffer.data) - 1
+    return backend.to_numpy(net.flat.data) - 1
 
 
 def test_first_steps_are_those_of_the_formulas(backend):
@@ -36,11 +36,11 @@ def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend):
 def test_the_learning_rate_changes_in_place(backend):
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
     optimizer = pn.SGD(1.0).bind(net)
-    net.buffer.grad[...] = 1.0
+    net.flat.grad[...] = 1.0
     optimizer.step()
     optimizer.lr = 0.25
     optimizer.step()
-    assert float(net.buffer.data[0]) == -1.25
+    assert float(net.flat.data[0]) == -1.25
     assert optimizer.lr == 0.25
 
 
@@ -102,19 +102,19 @@ def test_a_gradient_whose_square_overflows_is_clipped():
 def test_a_steady_gradient_moves_weights_by_the_learning_rate_however_slowly_adam_forgets(beta):
     net = pn.Linear(1, 1, bias=False).initialize(seed=0)
     optimizer = pn.Adam(0.125, betas=(0.9, beta), eps=1e-30).bind(net)
-    net.buffer.grad[...] = 1.0
+    net.flat.grad[...] = 1.0
     for _ in range(300):
-        before = net.buffer.data.copy()
+        before = net.flat.data.copy()
         optimizer.step()
-    np.testing.assert_allclose(before - net.buffer.data, 0.125, rtol=2e-4)
+    np.testing.assert_allclose(before - net.flat.data, 0.125, rtol=2e-4)
 
 
 def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.ones).initialize()
     optimizer = pn.Adam(0.1, betas=(0.9, 0.99999)).bind(net)
-    net.buffer.grad[...] = 1.0
+    net.flat.grad[...] = 1.0
     optimizer.step()
-    np.testing.assert_allclose(net.buffer.data, 0.9, rtol=1e-6)
+    np.testing.assert_allclose(net.flat.data, 0.9, rtol=1e-6)
 
 
 def test_betas_that_round_to_one_are_refused_where_they_do():

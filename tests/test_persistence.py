@@ -49,10 +49,10 @@ def test_a_network_comes_back_as_it_was(backend, path, dtype):
     net.to(backend).save(path)
     copy = pn.load(path, device="cpu")
     assert repr(copy) == repr(net)
-    assert copy.buffer.dtype == dtype
+    assert copy.flat.dtype == dtype
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(copy.get_weights()[name], values)
-    assert pn.load(path, device=backend).buffer.backend is backend
+    assert pn.load(path, device=backend).flat.backend is backend
 
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])

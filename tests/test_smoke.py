@@ -8,7 +8,7 @@ import portanet as pn
 def test_a_network_trains_saves_and_loads(backend, tmp_path):
     data = pn.datasets.load("digits")
     net = pn.Sequential(pn.Flatten(), pn.Linear(64, 32), pn.ReLU(), pn.Dropout(0.1), pn.Linear(32, 10))
-    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam(0.01), metrics=[pn.accuracy], device=backend)
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), metrics=[pn.accuracy], device=backend)
     trainer.fit(data.x_train, data.y_train, epochs=3, batch_size=32, progress=False)
     assert trainer.evaluate(data.x_test, data.y_test)["accuracy"] > 0.9
     net.save(tmp_path / "net.safetensors")

@@ -41,7 +41,7 @@ class Counted(pn.Linear):
 def a_trainer(device: Backend, optimizer: pn.Optimizer | None = None) -> pn.Trainer:
     net = pn.Sequential(pn.Linear(4, 8), pn.BatchNorm(8), pn.TanH(), pn.Dropout(0.2), Counted(8, 3))
     return pn.Trainer(
-        net, pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], device=device, seed=3
+        net, pn.CrossEntropyLoss(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], device=device, seed=3
     )
 
 
@@ -101,7 +101,9 @@ def test_a_learning_rate_that_changes_with_each_step_is_seen(recording):
     def schedule(t: int) -> float:
         return 0.1 / (1 + t)
 
-    histories = [run(a_trainer(recording), how, callbacks=[pn.LearningRate(schedule)]) for how in ("auto", "never")]
+    histories = [
+        run(a_trainer(recording), how, callbacks=[pn.LearningRateScheduler(schedule)]) for how in ("auto", "never")
+    ]
     assert_equal(*histories)
     assert histories[0][0] != run(a_trainer(recording), "auto", callbacks=[])[0]
 
@@ -135,16 +137,16 @@ def test_every_loss_can_be_recorded(recording, loss, prediction, target):
         net = pn.Sequential(pn.Linear(n, n), pn.Softmax()) if prediction.ndim == 2 else pn.LayerNorm(n)
         trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
         trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)
-        return recording.to_numpy(net.buffer.data)
+        return recording.to_numpy(net.flat.data)
 
     np.testing.assert_array_equal(weights("auto"), weights("never"))
 
 
 def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recording):
     class Reading(pn.MSELoss):
-        def compare(self, xp, p, t):
+        def pointwise(self, xp, p, t):
             float(xp.max(p))
-            return super().compare(xp, p, t)
+            return super().pointwise(xp, p, t)
 
     def run(how: str) -> list[float]:
         trainer = pn.Trainer(pn.Linear(4, 4).initialize(1, device=recording), Reading(), pn.SGD(0.1))
@@ -243,7 +245,7 @@ def test_data_that_do_not_fit_are_fed(recording):
         asked.append(nbytes)
         return False
 
-    fed, placed = (a_trainer(replace(recording, has_room=room)) for room in (too_much, recording.has_room))
+    fed, placed = (a_trainer(replace(recording, fits=room)) for room in (too_much, recording.fits))
     for shuffle in (True, False):
         assert_equal(run(fed, "auto", shuffle=shuffle), run(placed, "never", shuffle=shuffle))
     assert asked == [X.nbytes + LABELS.nbytes] * 2
@@ -255,7 +257,7 @@ class Hungry(pn.Layer):
     most = 11
 
     def __init__(self):
-        self.calls = pn.State(lambda rng: np.zeros(1))
+        self.calls = pn.Buffer(lambda rng: np.zeros(1))
 
     def vjp(self, x, *, train=True):
         self.calls.data[...] += 1.0
@@ -266,7 +268,7 @@ class Hungry(pn.Layer):
 
 def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable():
     net = pn.Sequential(pn.Linear(4, 3), Hungry())
-    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam(0.1), device="strict")
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.1), device="strict")
     before = net.get_weights()["0.weight"]
     message = "out of memory on strict: 40.00 GiB were asked for and 11.00 GiB are free; batch_size=10 fits"
     with pytest.raises(pn.OutOfMemory) as caught:
@@ -279,7 +281,7 @@ def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable(
 
 def test_out_of_memory_whatever_the_batch_size(monkeypatch):
     monkeypatch.setattr(Hungry, "most", 0)
-    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.CrossEntropyLoss(), pn.SGD(0.1))
     with pytest.raises(pn.OutOfMemory, match=r"40.00 GiB were asked for and 0.00 GiB are free; take a smaller batch"):
         trainer.fit(X, LABELS, batch_size=40, progress=False)
 

@@ -8,8 +8,8 @@ X = np.random.default_rng(0).normal(size=(4, 3))
 
 
 class WrongSlope(pn.TanH):
-    def curve(self, xp, x):
-        y, slope = super().curve(xp, x)
+    def elementwise(self, xp, x):
+        y, slope = super().elementwise(xp, x)
         return y, lambda: 1.001 * slope()
 
 
@@ -26,8 +26,8 @@ class WrongWeight(pn.Linear):
 
 
 class WrongLoss(pn.MSELoss):
-    def compare(self, xp, p, t):
-        terms, slope = super().compare(xp, p, t)
+    def pointwise(self, xp, p, t):
+        terms, slope = super().pointwise(xp, p, t)
         return terms, lambda: -slope()
 
 
@@ -44,7 +44,7 @@ def test_the_layer_is_left_as_it_was():
     net = pn.Sequential(pn.Linear(3, 2), pn.Dropout()).initialize(seed=1)
     before = net.get_weights()
     check_gradients(net, X)
-    assert net.buffer.dtype == "float32"
-    assert not net.buffer.grad.any()
+    assert net.flat.dtype == "float32"
+    assert not net.flat.grad.any()
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])

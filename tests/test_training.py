@@ -17,14 +17,12 @@ LABELS = (X[:, 0] + X[:, 1] > 0).astype("int64") + (X[:, 2] > 1)
 def a_trainer(device=None, *, seed: int = 0, dtype: str = "float32", optimizer=None, loss=None) -> pn.Trainer:
     net = pn.Sequential(pn.Linear(4, 16), pn.TanH(), pn.Dropout(0.1), pn.Linear(16, 3))
     net.initialize(seed, device=device, dtype=dtype)
-    return pn.Trainer(
-        net, loss or pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], seed=seed
-    )
+    return pn.Trainer(net, loss or pn.CrossEntropyLoss(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], seed=seed)
 
 
 def test_fit_learns_and_evaluate_agrees(backend):
     trainer = a_trainer(backend)
-    history = trainer.fit(X, LABELS, epochs=30, batch_size=16, validation=(X, LABELS), progress=False)
+    history = trainer.fit(X, LABELS, epochs=30, batch_size=16, validation_data=(X, LABELS), progress=False)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert history.names == ["loss", "accuracy", "val_loss", "val_accuracy"]
     scores = trainer.evaluate(X, LABELS)
@@ -47,7 +45,7 @@ def test_reruns_are_bit_equal(backend):
     def run() -> np.ndarray:
         trainer = a_trainer(backend)
         trainer.fit(X, LABELS, epochs=3, batch_size=16, progress=False)
-        return np.array(backend.to_numpy(trainer.net.buffer.data))
+        return np.array(backend.to_numpy(trainer.net.flat.data))
 
     np.testing.assert_array_equal(run(), run())
 
@@ -60,13 +58,13 @@ def test_float32_stays_near_float64():
 
 
 def test_the_epoch_is_averaged_over_examples_not_over_batches():
-    trainer = a_trainer(loss=pn.SoftmaxCrossEntropy(), optimizer=pn.SGD(1e-12))
+    trainer = a_trainer(loss=pn.CrossEntropyLoss(), optimizer=pn.SGD(1e-12))
     trainer.net.layers.pop(2)  # no dropout: the loss of training is the loss of inference
     trainer = pn.Trainer(trainer.net, trainer.loss, trainer.optimizer, metrics={"right": pn.accuracy})
     whole = trainer.evaluate(X, LABELS)
     row = trainer.fit(X, LABELS, batch_size=32, progress=False).epochs[0]
     assert row == pytest.approx(whole, rel=1e-5)
-    trainer = pn.Trainer(trainer.net, pn.SoftmaxCrossEntropy(reduction="sum"), pn.SGD(1e-12))
+    trainer = pn.Trainer(trainer.net, pn.CrossEntropyLoss(reduction="sum"), pn.SGD(1e-12))
     assert trainer.fit(X, LABELS, batch_size=32, progress=False)["loss"] == [
         pytest.approx(70 * whole["loss"], rel=1e-5)
     ]
@@ -139,7 +137,7 @@ def test_bad_data_get_one_clear_error_and_change_nothing(backend, x, target, mes
     for call in (
         lambda: trainer.fit(x, target, progress=False),
         lambda: trainer.evaluate(x, target),
-        lambda: trainer.fit(X, LABELS, validation=(x, target), progress=False),
+        lambda: trainer.fit(X, LABELS, validation_data=(x, target), progress=False),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -161,10 +159,10 @@ def test_data_of_another_device_are_refused():
 
 def test_a_failed_step_leaves_the_weights():
     trainer = a_trainer()
-    before = trainer.net.buffer.data.copy()
+    before = trainer.net.flat.data.copy()
     with pytest.raises(ValueError, match="target must have shape"):
         trainer.step(X.astype("float32"), LABELS[:3])
-    np.testing.assert_array_equal(trainer.net.buffer.data, before)
+    np.testing.assert_array_equal(trainer.net.flat.data, before)
 
 
 def test_a_loss_that_does_not_reduce_is_refused():
@@ -201,7 +199,7 @@ def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
 
 def test_the_loss_accepts_what_the_network_says():
     net = pn.Sequential(pn.Linear(4, 4), pn.Sigmoid())
-    trainer = pn.Trainer(net, pn.BCE(), pn.SGD())
+    trainer = pn.Trainer(net, pn.BCELoss(), pn.SGD())
     with pytest.raises(ValueError, match=r"targets must be in \[0, 1\].*reaches from"):
         trainer.fit(X, X)
 
@@ -264,7 +262,7 @@ def test_classes_and_names_are_no_objects(arguments, message):
 
 @pytest.mark.parametrize("n", [33, 65])
 def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
-    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3)), pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3)), pn.CrossEntropyLoss(), pn.SGD(0.1))
     history = trainer.fit(X[:n], LABELS[:n], batch_size=32, epochs=2, progress=False)
     assert len(history) == 2
 
@@ -283,7 +281,7 @@ def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
 
 @pytest.mark.parametrize("value", [lambda p, t: p, lambda p, t: 0.5, lambda p, t: None])
 def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
-    trainer = pn.Trainer(pn.Linear(4, 3).initialize(), pn.SoftmaxCrossEntropy(), pn.SGD(0.1), metrics={"m": value})
+    trainer = pn.Trainer(pn.Linear(4, 3).initialize(), pn.CrossEntropyLoss(), pn.SGD(0.1), metrics={"m": value})
     before = trainer.net.get_weights()
     with pytest.raises(TypeError, match=r"metric 'm' must give an array of shape \(\), got"):
         trainer.fit(X, LABELS, progress=False)
@@ -308,7 +306,7 @@ def test_an_optimizer_that_replaces_its_step_is_asked_for_it():
             super().step()
 
     optimizer = Counting(0.1)
-    trainer = pn.Trainer(pn.Linear(4, 3), pn.SoftmaxCrossEntropy(), optimizer)
+    trainer = pn.Trainer(pn.Linear(4, 3), pn.CrossEntropyLoss(), optimizer)
     trainer.fit(X[:6], LABELS[:6], batch_size=2, progress=False)
     trainer.step(trainer.net.asarray(X[:2]), trainer.net.asarray(LABELS[:2]))
     assert optimizer.steps == 4

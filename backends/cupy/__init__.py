@@ -25,7 +25,7 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     _compute(cupy, index)
     # Imported here: they build on cupy, which may be absent.
-    from portanet.backends.cupy import batches, blas, conv, curves, graph, kernels, memory, pooling
+    from portanet.backends.cupy import batches, blas, conv, elementwise, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
@@ -57,23 +57,23 @@ def load(ordinal: str | None = None) -> Backend:
         synchronize=device.synchronize,
         activate=partial(memory.active, index),
         capture=graph.Recording,
-        has_room=partial(memory.has_room, index),
+        fits=partial(memory.fits, index),
         prefetch=memory.prefetch,
         kernels={
             function.__name__: function
             for function in (
-                batches.note,
-                batches.take_batch,
+                batches.write_metrics,
+                batches.gather_batch,
                 blas.matmul_into,
                 conv.conv,
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,
-                curves.curve,
-                curves.erf,
-                curves.sigmoid,
+                elementwise.elementwise,
+                elementwise.erf,
+                elementwise.sigmoid,
                 kernels.adam,
-                kernels.channel_sums,
-                kernels.label_cross_entropy,
+                kernels.bias_grad,
+                kernels.sparse_softmax_cross_entropy,
                 kernels.log_softmax,
                 kernels.random_bits,
                 kernels.rmsprop,

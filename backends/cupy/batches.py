@@ -10,7 +10,7 @@ from portanet.backends.cupy.source import TYPES, Source
 from portanet.typing import Array
 
 BATCHES = Source("""
-KERNEL take_batch(INDEX n, const VALUE* given, const long long* order, const long long* place, VALUE* taken, INDEX row)
+KERNEL gather_batch(INDEX n, const VALUE* given, const long long* order, const long long* place, VALUE* taken, INDEX row)
 {
   EACH(i);
   const long long from = order[*place * (n / row) + i / row];
@@ -19,7 +19,7 @@ KERNEL take_batch(INDEX n, const VALUE* given, const long long* order, const lon
 """)
 
 NUMBERS = Source("""
-KERNEL note(INDEX n, T* numbers, long long* place, const T* value, INDEX column, INDEX columns) {
+KERNEL write_metrics(INDEX n, T* numbers, long long* place, const T* value, INDEX column, INDEX columns) {
   EACH(i);
   numbers[*place * columns + column] = *value;
   if (column == columns - 1) *place += 1;
@@ -27,23 +27,23 @@ KERNEL note(INDEX n, T* numbers, long long* place, const T* value, INDEX column,
 """)
 
 
-def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """See :func:`portanet.kernels.take_batch`."""
+def gather_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """See :func:`portanet.kernels.gather_batch`."""
     if not all(array.flags.c_contiguous for array in arrays):  # a copy would be one of all examples
-        batch: tuple[Array, ...] = kernels.take_batch.portable(order, place, size, arrays)
+        batch: tuple[Array, ...] = kernels.gather_batch.portable(order, place, size, arrays)
         return batch
     batch = tuple(cupy.empty((size, *array.shape[1:]), dtype=array.dtype) for array in arrays)
     for array, taken in zip(arrays, batch, strict=True):
         kind, row = TYPES[array.dtype.name], math.prod(array.shape[1:])
-        BATCHES.launch("take_batch", taken.size, array.dtype, array, order, place, taken, row, VALUE=kind)
+        BATCHES.launch("gather_batch", taken.size, array.dtype, array, order, place, taken, row, VALUE=kind)
     return batch
 
 
-def note(numbers: Array, place: Array, values: Sequence[Array]) -> None:
-    """See :func:`portanet.kernels.note`."""
+def write_metrics(numbers: Array, place: Array, values: Sequence[Array]) -> None:
+    """See :func:`portanet.kernels.write_metrics`."""
     if not numbers.flags.c_contiguous:
-        kernels.note.portable(numbers, place, values)
+        kernels.write_metrics.portable(numbers, place, values)
         return
     for i, value in enumerate(values):
         number = cupy.asarray(value, dtype=numbers.dtype)  # a metric may be computed on the host
-        NUMBERS.launch("note", 1, numbers.dtype, numbers, place, number, i, len(values))
+        NUMBERS.launch("write_metrics", 1, numbers.dtype, numbers, place, number, i, len(values))

@@ -56,7 +56,7 @@ def conv(x: Array, w: Array, window: Window) -> Array:
     if not fits(window, x, w):
         return kernels.conv.portable(x, w, window)
     x, n_out = contiguous(x), w.shape[-1]
-    y = cupy.empty((x.shape[0], *window.places, n_out), dtype=x.dtype)
+    y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     for part in _parts(x.shape[0], window, x):
         multiply(y[part].reshape(-1, n_out), _columns(x[part], window), w.reshape(-1, n_out))
     return y
@@ -78,7 +78,7 @@ def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
     if not fits(window, dy, w):
         return kernels.conv_input_gradient.portable(dy, w, window)
     dy, (n_in, n_out) = contiguous(dy), w.shape[-2:]
-    dx = cupy.empty((dy.shape[0], *window.space, n_in), dtype=dy.dtype)
+    dx = cupy.empty((dy.shape[0], *window.input_shape, n_in), dtype=dy.dtype)
     for part in _parts(dy.shape[0], window, dx):
         rows, here = dy[part].reshape(-1, n_out), dx[part]
         columns = cupy.empty((rows.shape[0], math.prod(window.size) * n_in), dtype=dy.dtype)
@@ -88,7 +88,7 @@ def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
 
 
 def _columns(x: Array, window: Window) -> Array:
-    n_rows, channels = x.shape[0] * math.prod(window.places), x.shape[-1]
+    n_rows, channels = x.shape[0] * math.prod(window.output_shape), x.shape[-1]
     columns = cupy.empty((n_rows, math.prod(window.size) * channels), dtype=x.dtype)
     CONVOLUTION.launch("gather_columns", columns.size, x.dtype, x, columns, **macros(window, channels))
     return columns
@@ -96,6 +96,6 @@ def _columns(x: Array, window: Window) -> Array:
 
 def _parts(n: int, window: Window, x: Array) -> Iterator[slice]:
     """Examples whose columns fit; one empty part of none."""
-    each = math.prod(window.places) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
+    each = math.prod(window.output_shape) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
     step = max(1, COLUMNS // each)
     return (slice(start, min(start + step, n)) for start in range(0, max(1, n), step))

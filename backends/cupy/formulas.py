@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portanet.backends.base import Backend
-from portanet.backends.registry import introduce
-from portanet.kernels.curves import Formula
+from portanet.backends.registry import register_array_type
+from portanet.kernels.elementwise import ElementwiseFn
 
 GIVEN, BESIDE = "given[i]", "beside[i]"
 """Codes of what a formula is called on."""
@@ -125,7 +125,7 @@ class Code(NamedTuple):
 
     Examples
     --------
-    >>> code = Code.of(portanet.TanH().curve, np.dtype("float32"))
+    >>> code = Code.of(portanet.TanH().elementwise, np.dtype("float32"))
     >>> code.value
     {'STEPS': 'const T v0 = given[i]; const T v1 = tanh(v0);', 'RESULT': 'v1'}
     >>> code.slope, code.of_result
@@ -137,7 +137,7 @@ class Code(NamedTuple):
     of_result: bool
 
     @classmethod
-    def of(cls, formula: Formula, dtype: Any, *, beside: bool = False) -> "Code | None":
+    def of(cls, formula: ElementwiseFn, dtype: Any, *, beside: bool = False) -> "Code | None":
         """None where a formula does with a symbol what it is not made for; with an array it may do well."""
         x = Symbol(GIVEN, dtype=dtype)
         try:
@@ -161,7 +161,7 @@ def erf(x: Any) -> Symbol:
     return _function("erf({})")(x)
 
 
-introduce(
+register_array_type(
     Backend(
         name="formula",
         xp=FUNCTIONS,

@@ -121,7 +121,7 @@ KERNEL log_softmax(INDEX n, const T* scores, T* log_p, INDEX classes) {
 CROSS_ENTROPY = Source(
     ROWS
     + """
-KERNEL label_cross_entropy(INDEX n, const T* scores, const VALUE* labels, T* terms, T* gradient, INDEX classes) {
+KERNEL sparse_softmax_cross_entropy(INDEX n, const T* scores, const VALUE* labels, T* terms, T* gradient, INDEX classes) {
   EACH(i);
   const T* x = ROW(scores);
   T* dx = ROW(gradient);
@@ -201,7 +201,7 @@ def rmsprop(  # noqa: PLR0917
     UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *states, rate, *numbers)
 
 
-def channel_sums(x: Array, out: Array | None = None) -> Array:
+def bias_grad(x: Array, out: Array | None = None) -> Array:
     """Many rows by parts of 64, and their sums likewise, until few are left: long sums stay exact, and fill the GPU."""
     rows, out = contiguous(x).reshape(-1, x.shape[-1]), cupy.empty(x.shape[-1:], x.dtype) if out is None else out
     while len(rows) > FEW_ROWS:
@@ -220,13 +220,13 @@ def log_softmax(x: Array) -> Array:
     return y
 
 
-def label_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
+def sparse_softmax_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
     """Terms and gradient from one look at the scores."""
     scores, labels = contiguous(scores), contiguous(labels)
     terms, gradient = cupy.empty(labels.shape, dtype=scores.dtype), cupy.empty_like(scores)
     arguments = scores, labels, terms, gradient, scores.shape[-1]
     kind = TYPES[labels.dtype.name]
-    CROSS_ENTROPY.launch("label_cross_entropy", _row_threads(scores), scores.dtype, *arguments, VALUE=kind)
+    CROSS_ENTROPY.launch("sparse_softmax_cross_entropy", _row_threads(scores), scores.dtype, *arguments, VALUE=kind)
     return terms, gradient
 
 

@@ -26,7 +26,7 @@ def active(index: int) -> Iterator[None]:
             raise OutOfMemory(f"cuda:{index}", error._size, free) from error
 
 
-def has_room(index: int, nbytes: int) -> bool:
+def fits(index: int, nbytes: int) -> bool:
     """Whether data would take no more than half of what is free: the steps want the rest."""
     with cupy.cuda.Device(index):
         return 2 * nbytes <= _free()
@@ -41,7 +41,7 @@ def _free() -> int:
 
 
 def prefetch(batches: Iterable[Batch]) -> Iterator[tuple[Array, ...]]:
-    """Copy a batch on a stream of its own while the one before is at work; see :meth:`Backend.feed`."""
+    """Copy a batch on a stream of its own while the one before is at work; see :meth:`Backend.iter_batches`."""
     copying, ready = cupy.cuda.Stream(non_blocking=True), None
     slots = _Slot(), _Slot()
     try:

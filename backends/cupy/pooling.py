@@ -77,28 +77,28 @@ def max_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool`."""
     if not fits(window, x):
         return kernels.max_pool.portable(x, window)
-    return _gather("max_pool", window.places, window, x)
+    return _gather("max_pool", window.output_shape, window, x)
 
 
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool_gradient`."""
     if not fits(window, dy, x, y):
         return kernels.max_pool_gradient.portable(dy, x, y, window)
-    return _gather("max_pool_gradient", window.space, window, dy, x, y)
+    return _gather("max_pool_gradient", window.input_shape, window, dy, x, y)
 
 
 def sum_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool`."""
     if not fits(window, x):
         return kernels.sum_pool.portable(x, window)
-    return _gather("sum_pool", window.places, window, x)
+    return _gather("sum_pool", window.output_shape, window, x)
 
 
 def sum_pool_gradient(dy: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
     if not fits(window, dy):
         return kernels.sum_pool_gradient.portable(dy, window)
-    return _gather("sum_pool_gradient", window.space, window, dy)
+    return _gather("sum_pool_gradient", window.input_shape, window, dy)
 
 
 def _gather(name: str, axes: tuple[int, ...], window: Window, *arrays: Array) -> Array:

@@ -53,8 +53,8 @@ def macros(window: Window, channels: int) -> dict[str, int]:
     """
     lows = tuple(low for low, _ in window.pads)
     numbers = {
-        "SPACE": (window.space, 1),
-        "PLACES": (window.places, 1),
+        "SPACE": (window.input_shape, 1),
+        "PLACES": (window.output_shape, 1),
         "SIZE": (window.size, 1),
         "STRIDE": (window.stride, 1),
         "DILATION": (window.dilation, 1),

@@ -9,13 +9,13 @@ from array_api_compat import numpy as standard
 
 from portanet.backends.base import Backend, refuse_ordinal
 from portanet.backends.numpy import conv, kernels, lanes, pooling
-from portanet.backends.numpy.process import Activity, keep_memory
+from portanet.backends.numpy.process import ComputeContext, tune_malloc
 
 
 def load(ordinal: str | None = None) -> Backend:
     """The CPU; it has no ordinal."""
     refuse_ordinal("cpu", ordinal)
-    keep_memory()
+    tune_malloc()
     xp = ModuleType("portanet.backends.numpy.xp")
     # array-api-compat fills what older NumPy lacks; its wrappers of these three add 0.3 to 0.6 µs for no gain here.
     vars(xp).update(vars(standard))
@@ -27,7 +27,7 @@ def load(ordinal: str | None = None) -> Backend:
         device="cpu",
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.machine()}",
-        activate=Activity,
+        activate=ComputeContext,
         kernels={
             function.__name__: function
             for function in (
@@ -37,10 +37,10 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,
                 kernels.adam,
-                kernels.add_to_channels,
-                kernels.batch_product,
-                kernels.channel_sums,
-                kernels.label_cross_entropy,
+                kernels.bias_add,
+                kernels.linear,
+                kernels.bias_grad,
+                kernels.sparse_softmax_cross_entropy,
                 kernels.matmul_into,
                 kernels.random_bits,
                 kernels.rmsprop,

@@ -35,7 +35,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     if len(x) < FEW:
         return Columns(window).multiply(x, w)
     method = choose(window, w.shape[-2], _is_large(x, w, window))
-    with blas.alone():
+    with blas.single_threaded():
         return batch_first(method.multiply(windows.pad(x, method.window), w))
 
 
@@ -44,14 +44,14 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.nd
     if len(x) < FEW:
         return Columns(window).correlate(x, dy)
     method = choose(window, x.shape[-1], _is_large(x, dy, window))
-    with blas.alone():
+    with blas.single_threaded():
         total = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
     return total.reshape(*window.size, x.shape[-1], dy.shape[-1])
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     """A convolution of dy with the kernel turned round, where the stride is 1; else the portable form."""
-    turned = window.turned
+    turned = window.flipped
     if turned is None:
         dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
         return dx
@@ -69,7 +69,7 @@ def _is_large(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
 def choose(window: Window, n_in: int, large: bool) -> "Direct | Winograd":
     """The faster way for a window on so many channels."""
     taps = window.size[0]
-    fits = window.stride[0] == window.dilation[0] == 1 and 3 <= taps <= 7 and n_in >= 4 and window.places[0] >= 4
+    fits = window.stride[0] == window.dilation[0] == 1 and 3 <= taps <= 7 and n_in >= 4 and window.output_shape[0] >= 4
     return Winograd(window) if large and fits else Direct(window)
 
 
@@ -82,7 +82,7 @@ class Columns:
     def multiply(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Convolution of (N, *space, C): (N, *places, O)."""
         n_out = w.shape[-1]
-        y = np.empty((len(x), *self.window.places, n_out), x.dtype)
+        y = np.empty((len(x), *self.window.output_shape, n_out), x.dtype)
         for here, columns in self._columns(x):
             np.matmul(columns, w.reshape(-1, n_out), out=y[here].reshape(-1, n_out))
         return y
@@ -98,12 +98,12 @@ class Columns:
     def _columns(self, x: np.ndarray) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
         """All at once, or some places along the first axis of one image after the other."""
         window, images = self.window, np.ascontiguousarray(self.window.pad(x))
-        row = math.prod((*window.places[1:], *window.size, x.shape[-1])) * x.itemsize
-        if len(x) * window.places[0] * row <= windows.CHUNK:
+        row = math.prod((*window.output_shape[1:], *window.size, x.shape[-1])) * x.itemsize
+        if len(x) * window.output_shape[0] * row <= windows.CHUNK:
             yield (), self._seen(images)
             return
         for i in range(len(x)):
-            for places in windows.chunks(window.places[0], row):
+            for places in windows.chunks(window.output_shape[0], row):
                 yield (slice(i, i + 1), places), self._seen(images[i : i + 1, windows.rows_met(window, places)])
 
     def _seen(self, images: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ class Direct:
         """Convolution of (*padded, C, N): (*places, O, N)."""
         n_out = w.shape[-1]
         weights = np.ascontiguousarray(w.reshape(-1, n_out).T)
-        y = np.empty((*self.window.places, n_out, padded.shape[-1]), padded.dtype)
+        y = np.empty((*self.window.output_shape, n_out, padded.shape[-1]), padded.dtype)
         for places, met in self._rows(padded):
             np.matmul(weights, self._columns(met), out=y[places])
         return y
@@ -133,7 +133,9 @@ class Direct:
         n_cells = math.prod(window.size) * n_in
         total = np.zeros(n_cells * n_out, dy.dtype)
         few = n_in < FEW_CHANNELS
-        for places, met in self._rows(padded, n_cells * n_out * math.prod(window.places[1 : None if few else -1])):
+        for places, met in self._rows(
+            padded, n_cells * n_out * math.prod(window.output_shape[1 : None if few else -1])
+        ):
             here = dy[places].swapaxes(-1, -2)
             if few:
                 products = np.matmul(self._columns(met), here)
@@ -151,8 +153,8 @@ class Direct:
         ``extra`` is how many numbers a place takes beside its columns.
         """
         window = self.window
-        columns = math.prod((*window.places[1:], *window.size, *padded.shape[-2:]))
-        for places in windows.chunks(window.places[0], (columns + extra) * padded.itemsize):
+        columns = math.prod((*window.output_shape[1:], *window.size, *padded.shape[-2:]))
+        for places in windows.chunks(window.output_shape[0], (columns + extra) * padded.itemsize):
             yield places, padded[windows.rows_met(window, places)]
 
     def _columns(self, met: np.ndarray) -> np.ndarray:

@@ -23,9 +23,9 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy.conv import FEW
 from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
-from portanet.backends.numpy.process import Activity, blas
+from portanet.backends.numpy.process import ComputeContext, blas
 from portanet.kernels.chain import Link
-from portanet.parameters import Parameter, gradients_aside
+from portanet.parameters import Parameter, private_gradients
 from portanet.typing import Array, Pullback, Shape
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _vjp(x: Array, links: Links, plan: _Plan, train: bool) -> tuple[Array, Pullb
 
 def _aside(pull: Callable[[], Array]) -> tuple[Array, dict[Parameter, Array]]:
     """Gradients of a lane beside the first, which has the network's for its own."""
-    with gradients_aside() as sums:
+    with private_gradients() as sums:
         return pull(), sums
 
 
@@ -194,7 +194,7 @@ def _join(arrays: Sequence[Array]) -> Array:
 
 def _side_by_side(functions: Sequence[Callable[[], T]]) -> list[T]:
     """Call functions at once, the first in this thread; if there is more than one, while BLAS has one thread."""
-    with Activity() as activity:
+    with ComputeContext() as activity:
         tasks = [_Task(function) for function in functions[1:]]
         if not tasks or not _workers.start(len(tasks)):
             return [copy_context().run(_in_lane, function) for function in functions]
@@ -244,7 +244,7 @@ class _Task(Generic[T]):
         if not self.begun.acquire(blocking=False):
             return
         try:
-            blas.quiet()
+            blas.reapply()
             self.made = [self.context.run(_in_lane, self.function)]
         except BaseException as error:
             self.error = error
@@ -292,7 +292,7 @@ _workers = _Workers()
 
 def _in_lane(function: Callable[[], T]) -> T:
     _alone.set(False)
-    with Activity():
+    with ComputeContext():
         return function()
 
 

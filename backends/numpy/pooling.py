@@ -20,7 +20,7 @@ _BITS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """Maxima along each axis of those along the axes before."""
     y: np.ndarray
-    if not window.tiles:
+    if not window.non_overlapping:
         y = kernels.max_pool.portable(x, window)
         return y
     y = x
@@ -32,14 +32,14 @@ def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
 @channelwise
 def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
     """Deal the gradient out along each axis, from the last one back."""
-    if not window.tiles or dy.dtype != x.dtype or dy.itemsize not in _BITS:
+    if not window.non_overlapping or dy.dtype != x.dtype or dy.itemsize not in _BITS:
         dx: np.ndarray = kernels.max_pool_gradient.portable(dy, x, y, window)
         return dx
     stages = [x]
     for axis in range(window.n_axes - 1):
         stages.append(_largest(_cells(stages[-1], window, axis))[-1])
     for axis, stage in reversed(list(enumerate(stages))):
-        covered = window.places[axis] * window.size[axis] == window.space[axis]
+        covered = window.output_shape[axis] * window.size[axis] == window.input_shape[axis]
         dx = np.empty_like(stage) if covered else np.zeros_like(stage)
         _deal(dy, _cells(stage, window, axis), _cells(dx, window, axis))
         dy = dx
@@ -61,25 +61,27 @@ def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
 @channelwise
 def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
     """Copies of the gradient where windows tile all of x; else sums along each axis, from the last one back."""
-    if window.tiles and all(n * k == m for n, k, m in zip(window.places, window.size, window.space, strict=True)):
+    if window.non_overlapping and all(
+        n * k == m for n, k, m in zip(window.output_shape, window.size, window.input_shape, strict=True)
+    ):
         axes = range(2, 2 * window.n_axes + 1, 2)
-        pairs = itertools.chain.from_iterable(zip(window.places, window.size, strict=True))
+        pairs = itertools.chain.from_iterable(zip(window.output_shape, window.size, strict=True))
         copies = np.empty((len(dy), *pairs, dy.shape[-1]), dy.dtype)
         copies[...] = np.expand_dims(dy, tuple(axes))
-        return copies.reshape(len(dy), *window.space, dy.shape[-1])
+        return copies.reshape(len(dy), *window.input_shape, dy.shape[-1])
     for axis in reversed(range(window.n_axes)):
         shape = list(dy.shape)
-        shape[axis + 1] = window.padded[axis]
+        shape[axis + 1] = window.padded_shape[axis]
         dx = np.zeros(shape, dy.dtype)
         for cell in _cells(dx, window, axis):
             np.add(cell, dy, out=cell)
         dy = dx
-    return dy[window.inside]
+    return dy[window.interior]
 
 
 def _cells(x: np.ndarray, window: Window, axis: int) -> list[np.ndarray]:
     """Each cell of the window along one axis of space, in all places."""
-    step, span = window.stride[axis], (window.places[axis] - 1) * window.stride[axis] + 1
+    step, span = window.stride[axis], (window.output_shape[axis] - 1) * window.stride[axis] + 1
     before: tuple[Any, ...] = (slice(None),) * (axis + 1)
     starts = range(0, window.size[axis] * window.dilation[axis], window.dilation[axis])
     return [x[(*before, slice(start, start + span, step))] for start in starts]

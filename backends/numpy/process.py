@@ -28,7 +28,7 @@ _SETTERS = {
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def keep_memory() -> bool:
+def tune_malloc() -> bool:
     """
     Ask glibc to keep up to 256 MiB that is freed, rather than to hand it back and fetch it again at every step.
 
@@ -95,7 +95,7 @@ class Blas:
         with self._lock:
             return self._given if self._takers else self._functions.get()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Leave it one thread, until :meth:`give_back` by this thread, and by all others that took it."""
         me = threading.get_ident()
         if self._functions is None or me in self._takers:
@@ -107,25 +107,25 @@ class Blas:
             self._functions.set(1)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def single_threaded(self) -> Iterator[None]:
         """Leave it one thread within: for many small products, which it would divide each."""
         mine = threading.get_ident() not in self._takers
-        self.take()
+        self.acquire()
         try:
             yield
         finally:
             if mine:
-                self.give_back()
+                self.release()
 
-    def quiet(self) -> None:
+    def reapply(self) -> None:
         """While it is taken, leave it one thread for this caller too: OpenMP counts threads for each."""
         if self._functions is not None:
             with self._lock:
                 if self._takers:
                     self._functions.set(1)
 
-    def give_back(self) -> None:
-        """Undo :meth:`take`, if this thread took it; what the user has set meanwhile stays."""
+    def release(self) -> None:
+        """Undo :meth:`acquire`, if this thread took it; what the user has set meanwhile stays."""
         me = threading.get_ident()
         if self._functions is None or me not in self._takers:
             return
@@ -142,20 +142,20 @@ class _Thread(threading.local):
     """Activities that a thread is in, by weak references: one that was lost, to an interruption at its end, is none."""
 
     def __init__(self) -> None:
-        self.activities: set[ref[Activity]] = set()
+        self.activities: set[ref[ComputeContext]] = set()
 
 
 _thread = _Thread()
 
 
-class Activity:
+class ComputeContext:
     """
     The context in which networks compute with NumPy: overflow is silent, as on a GPU.
 
     What :meth:`take_threads` takes from BLAS comes back when a thread is in none any more.
     """
 
-    def __enter__(self) -> "Activity":
+    def __enter__(self) -> "ComputeContext":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
         activities = _thread.activities
@@ -168,12 +168,12 @@ class Activity:
     ) -> None:
         _thread.activities.discard(self._self)
         if not _thread.activities:
-            blas.give_back()
+            blas.release()
         self._errors.__exit__(kind, error, trace)
 
     def take_threads(self) -> None:
         """From now on BLAS has one thread, and the others are the caller's."""
-        blas.take()
+        blas.acquire()
 
 
 if hasattr(os, "register_at_fork"):

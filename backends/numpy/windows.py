@@ -19,8 +19,8 @@ def pad(x: np.ndarray, window: Window) -> np.ndarray:
     last = batch_last(x)
     if not window.is_padded:
         return np.ascontiguousarray(last)
-    padded = np.zeros((*window.padded, *last.shape[-2:]), x.dtype)
-    padded[window.inside[1:-1]] = last
+    padded = np.zeros((*window.padded_shape, *last.shape[-2:]), x.dtype)
+    padded[window.interior[1:-1]] = last
     return padded
 
 

@@ -53,9 +53,9 @@ class Winograd:
         taps, (low, high), *pads = window.size[0], *window.pads
         self.step = 4 if taps <= 5 else 2
         self.products = self.step + taps - 1
-        self.n_tiles = -(-window.places[0] // self.step)
-        missing = -window.places[0] % self.step  # what is computed beyond the last place is dropped
-        self.places = window.places
+        self.n_tiles = -(-window.output_shape[0] // self.step)
+        missing = -window.output_shape[0] % self.step  # what is computed beyond the last place is dropped
+        self.places = window.output_shape
         self.window = replace(window, pads=((low, high + missing), *pads)) if missing else window
         self.others = window.size[1:], window.stride[1:], window.dilation[1:]
 

@@ -1,12 +1,12 @@
 """
 The same networks in other libraries: ``python -m bench peers``.
 
-A contender is a file here with two functions, ``step(recipe, device, **options)`` and
+A competitor is a file here with two functions, ``step(recipe, device, **options)`` and
 ``inference(recipe, device, batch_size, **options)``. Each returns a function without arguments that does it once,
 *waits until it is done*, and returns the loss or the outputs; or it raises :class:`Unfit` where the library has no such
-network. `contenders` lists them, `child` is the process that each runs in, `race` lets them run in turns.
+network. `competitors` lists them, `child` is the process that each runs in, `race` lets them run in turns.
 """
 
 
 class Unfit(Exception):
-    """A contender has no such network, or no such device; the message says what it lacks."""
+    """A competitor has no such network, or no such device; the message says what it lacks."""

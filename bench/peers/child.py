@@ -1,5 +1,5 @@
 """
-The process of one contender: it answers requests on stdin, a line of JSON each, with lines on stdout.
+The process of one competitor: it answers requests on stdin, a line of JSON each, with lines on stdout.
 
 ``{"do": "step", "recipe": ...}`` and ``{"do": "inference", "recipe": ..., "batch_size": n}`` prepare a task and do it
 once; ``{"do": "time", "seconds": s}`` repeats it and gives the median; ``{"do": "memory"}`` gives the peak so far.
@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from bench.peers import Unfit
-from bench.peers.contenders import CONTENDERS
+from bench.peers.competitors import COMPETITORS
 from bench.recipe import Recipe
 
 LEAST_REPEATS = 5
@@ -27,11 +27,11 @@ LEAST_REPEATS = 5
 def main() -> None:
     """Serve requests until stdin ends."""
     parser = argparse.ArgumentParser("python -m bench.peers.child", description=__doc__)
-    parser.add_argument("contender", choices=CONTENDERS)
+    parser.add_argument("competitor", choices=COMPETITORS)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     answers = _private_stdout()
-    worker = Worker(options.contender, options.device)
+    worker = Worker(options.competitor, options.device)
     for line in sys.stdin:
         try:
             answer = worker.answer(json.loads(line))
@@ -58,8 +58,8 @@ def _private_stdout() -> TextIO:
 class Worker:
     """What a child remembers from request to request: the task at hand."""
 
-    def __init__(self, contender: str, device: str):
-        self.contender, self.device = CONTENDERS[contender], device
+    def __init__(self, competitor: str, device: str):
+        self.competitor, self.device = COMPETITORS[competitor], device
         self.run: Callable[[], Any] = lambda: None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +70,9 @@ class Worker:
             case {"do": "time", "seconds": seconds}:
                 return {"median": time(self.run, seconds)}
             case {"do": ("step" | "inference") as task, "recipe": recipe, **arguments}:
-                module = importlib.import_module(f"bench.peers.{self.contender.module}")
+                module = importlib.import_module(f"bench.peers.{self.competitor.module}")
                 prepare = getattr(module, task)
-                self.run = prepare(Recipe.from_json(recipe), self.device, **self.contender.options, **arguments)
+                self.run = prepare(Recipe.from_json(recipe), self.device, **self.competitor.options, **arguments)
                 self.run()
                 return {}
         raise ValueError(f"there is no such request: {request}")

@@ -12,7 +12,7 @@ from bench.command import FAILED, INTERRUPTED, Refused, check_known, complain, c
 from bench.files import check_writable
 from bench.machine import cores, file_name, measured_on
 from bench.networks import NETWORKS
-from bench.peers.contenders import CONTENDERS, OURS
+from bench.peers.competitors import COMPETITORS, OURS
 from bench.peers.costs import all_costs
 from bench.peers.process import Failed
 from bench.peers.race import INFERENCE, STEP, Settings, Task, run_network
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
         help="time the same networks in PyTorch, scikit-learn and JAX",
         description="Run networks in PortaNet and in what else is installed, in turns, each in its own process with "
         "the same number of threads. The figure is the median over the rounds of PortaNet's time over the other's. "
-        "Without a selection, all contenders do all tasks for all networks that have a goal.",
+        "Without a selection, all competitors do all tasks for all networks that have a goal.",
         epilog="Such a complete run takes about half an hour, during which nothing else should run, and its results "
         "go to bench/results, network by network, so that an interrupted run leaves what it has. A selection is only "
         "printed, unless --out names a file. Fewer --rounds of fewer --seconds take less time and scatter more.",
@@ -41,10 +41,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--inference", action="store_true", help="select inference, at batch sizes 1 and 1000")
     parser.add_argument("--costs", action="store_true", help="select import, first step and installed size")
     parser.add_argument("--networks", nargs="+", default=[], metavar="ID", help="of bench/networks.py, or 'all'")
-    parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help=f"beside portanet: {_others()}")
+    parser.add_argument("--competitors", nargs="+", default=[], metavar="NAME", help=f"beside portanet: {_others()}")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--threads", type=count, default=cores(), metavar="N", help="of each (default: usable cores)")
-    parser.add_argument("--rounds", type=count, default=9, metavar="N", help="turns of each contender (default: 9)")
+    parser.add_argument("--rounds", type=count, default=9, metavar="N", help="turns of each competitor (default: 9)")
     parser.add_argument(
         "--seconds", type=seconds, default=0.3, metavar="S", help="of a turn; five steps at least (default: 0.3)"
     )
@@ -58,18 +58,18 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Time networks beside other libraries."""
     check_known("network", options.networks, [*NETWORKS, "all"])
-    check_known("contender", options.contenders, CONTENDERS)
+    check_known("competitor", options.competitors, COMPETITORS)
     if options.threads > cores():
         raise Refused(f"--threads {options.threads} is too many: this process may use {counted(cores(), 'core')}")
     everything = not (options.step or options.inference or options.costs)
     tasks = [STEP] * (options.step or everything) + [*INFERENCE] * (options.inference or everything)
-    able = [name for name, contender in CONTENDERS.items() if options.device in contender.devices]
-    names = list(dict.fromkeys([OURS, *(options.contenders or able)]))
+    able = [name for name, competitor in COMPETITORS.items() if options.device in competitor.devices]
+    names = list(dict.fromkeys([OURS, *(options.competitors or able)]))
     try:
         measured = measured_on([options.device], options.threads)
     except BackendUnavailable as reason:
         raise Refused(f"--device cuda: {reason}", FAILED) from reason
-    complete = everything and not options.networks and not options.contenders
+    complete = everything and not options.networks and not options.competitors
     out = options.out or (results.FOLDER / file_name("peers", measured) if complete else None)
     if out:
         check_writable(out)
@@ -147,7 +147,7 @@ class Record:
 
 
 def _others() -> str:
-    return ", ".join(name for name in CONTENDERS if name != OURS)
+    return ", ".join(name for name in COMPETITORS if name != OURS)
 
 
 def _selected(ids: list[str]) -> list[str]:

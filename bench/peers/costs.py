@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from bench.command import complain
 from bench.networks import NETWORKS
 from bench.peers import Unfit
-from bench.peers.contenders import CONTENDERS
+from bench.peers.competitors import COMPETITORS
 from bench.peers.process import ROOT, Child, Failed, environment
 from bench.peers.race import Settings
 
@@ -62,12 +62,12 @@ def costs(library: str, settings: Settings) -> dict[str, Any]:
         ``"import"`` and ``"first_step"`` in seconds, the latter from the start of a process to the end of the first
         training step; ``"installed"``, in bytes, with all that the library requires; and ``"requires"``, what that is.
     """
-    contender = next(name for name, c in CONTENDERS.items() if c.library == library)
+    competitor = next(name for name, c in COMPETITORS.items() if c.library == library)
     distributions = required(DISTRIBUTIONS[library])
     files = {file for distribution in distributions.values() for file in _files(distribution)}
     return {
         "import": statistics.median(import_time(library, settings) for _ in range(settings.rounds)),
-        "first_step": statistics.median(first_step(contender, settings) for _ in range(settings.rounds)),
+        "first_step": statistics.median(first_step(competitor, settings) for _ in range(settings.rounds)),
         "installed": sum(file.stat().st_size for file in files if file.is_file()),
         "requires": sorted(set(distributions) - {DISTRIBUTIONS[library]}),
     }
@@ -79,10 +79,10 @@ def import_time(library: str, settings: Settings) -> float:
     return float(check_output(command, cwd=ROOT, env=environment(settings.threads)))
 
 
-def first_step(contender: str, settings: Settings) -> float:
+def first_step(competitor: str, settings: Settings) -> float:
     """Seconds from the start of a process to the end of its first training step."""
     begun = perf_counter()
-    with Child(contender, settings.device, settings.threads) as child:
+    with Child(competitor, settings.device, settings.threads) as child:
         child.ask(do="step", recipe=NETWORKS[FIRST_NETWORK].recipe().to_json())
         return perf_counter() - begun
 

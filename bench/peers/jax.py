@@ -108,7 +108,7 @@ def _conv(config: Config, pair: Any, x: Any, key: Any) -> Any:
 
 
 def _pool(config: Config, x: Any, start: float, reduce: Any) -> Any:
-    window = (1, *_per_axis(config, "window"), 1)
+    window = (1, *_per_axis(config, "kernel_size"), 1)
     strides = window if config["stride"] is None else (1, *_per_axis(config, "stride"), 1)
     return lax.reduce_window(x, start, reduce, window, strides, config["padding"].upper())
 
@@ -118,7 +118,7 @@ def _max_pool(config: Config, pair: Any, x: Any, key: Any) -> Any:
 
 
 def _avg_pool(config: Config, pair: Any, x: Any, key: Any) -> Any:
-    size = _per_axis(config, "window")
+    size = _per_axis(config, "kernel_size")
     return _pool(config, x, 0.0, lax.add) / math.prod(size)
 
 
@@ -147,8 +147,8 @@ LAYERS: dict[str, Callable[[Config, Any, Any, Any], Any]] = {
 
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "MSELoss": lambda p, t: jnp.mean((p - t) ** 2),
-    "BCE": lambda p, t: -jnp.mean(t * jnp.log(jnp.maximum(p, TINY)) + (1 - t) * jnp.log(jnp.maximum(1 - p, TINY))),
-    "SoftmaxCrossEntropy": lambda z, t: -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(len(t)), t]),
+    "BCELoss": lambda p, t: -jnp.mean(t * jnp.log(jnp.maximum(p, TINY)) + (1 - t) * jnp.log(jnp.maximum(1 - p, TINY))),
+    "CrossEntropyLoss": lambda z, t: -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(len(t)), t]),
     "CrossEntropy": lambda p, t: -jnp.mean(jnp.log(p[jnp.arange(len(t)), t])),
 }
 

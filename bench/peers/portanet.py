@@ -27,7 +27,7 @@ def step(recipe: Recipe, device: str) -> Callable[[], Any]:
 def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
     """Outputs for one batch."""
     net = _net(recipe).initialize(device=device)
-    x, synchronize = net.asarray(recipe.examples(batch_size)), net.buffer.backend.synchronize
+    x, synchronize = net.asarray(recipe.examples(batch_size)), net.flat.backend.synchronize
 
     def run() -> Any:
         y = net(x)

@@ -1,4 +1,4 @@
-"""Start contenders as processes, and ask them."""
+"""Start competitors as processes, and ask them."""
 
 import json
 import os
@@ -15,23 +15,23 @@ ROOT = Path(__file__).parents[2]
 
 
 class Failed(Exception):
-    """A contender did not do what it was asked to; the message says why."""
+    """A competitor did not do what it was asked to; the message says why."""
 
 
 class Child:
     """
-    A contender in a process of its own, so that no two thread pools meet.
+    A competitor in a process of its own, so that no two thread pools meet.
 
     Parameters
     ----------
-    contender, device : str
-        See :mod:`bench.peers.contenders`.
+    competitor, device : str
+        See :mod:`bench.peers.competitors`.
     threads : int
         Of each thread pool it may have.
     """
 
-    def __init__(self, contender: str, device: str, threads: int):
-        self._command = [sys.executable, "-m", "bench.peers.child", contender, "--device", device]
+    def __init__(self, competitor: str, device: str, threads: int):
+        self._command = [sys.executable, "-m", "bench.peers.child", competitor, "--device", device]
         self._process = subprocess.Popen(
             self._command,
             cwd=ROOT,
@@ -57,7 +57,7 @@ class Child:
         Raises
         ------
         Unfit
-            If the contender has no such network.
+            If the competitor has no such network.
         Failed
             If it fails otherwise, or takes too long.
         """

@@ -1,4 +1,4 @@
-"""Let contenders run in turns."""
+"""Let competitors run in turns."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 from bench.networks import Network
 from bench.peers import Unfit
-from bench.peers.contenders import OURS
+from bench.peers.competitors import OURS
 from bench.peers.process import Child, Failed
 from bench.peers.ratios import compare
 from bench.text import counted
 
 PAUSE = 0.05
-"""Seconds between two contenders: the threads of OpenBLAS and OpenMP spin for some 20 ms after their last work."""
+"""Seconds between two competitors: the threads of OpenBLAS and OpenMP spin for some 20 ms after their last work."""
 
 Task: TypeAlias = dict[str, Any]
 STEP: Task = {"do": "step"}
@@ -33,11 +33,11 @@ class Settings:
     threads : int
         Of each thread pool.
     rounds : int
-        How often each contender has its turn.
+        How often each competitor has its turn.
     seconds : float
         Of a turn.
     limit : float
-        Seconds that a contender may take to prepare a task, torch.compile included.
+        Seconds that a competitor may take to prepare a task, torch.compile included.
     """
 
     device: str = "cpu"
@@ -51,7 +51,7 @@ def run_network(
     network: Network, names: Iterable[str], tasks: Sequence[Task], settings: Settings, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """
-    Time one network in all contenders.
+    Time one network in all competitors.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def run_network(
     Returns
     -------
     dict
-        ``"tasks"``: for each what :func:`bench.peers.ratios.compare` says. ``"memory"``: peak of each contender in
-        bytes, after the training steps. ``"absent"``: for each task the contenders that took no part, and why.
+        ``"tasks"``: for each what :func:`bench.peers.ratios.compare` says. ``"memory"``: peak of each competitor in
+        bytes, after the training steps. ``"absent"``: for each task the competitors that took no part, and why.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def task_name(task: Task) -> str:
 
 def take_turns(children: dict[str, Child], settings: Settings, absent: dict[str, str]) -> dict[str, list[float]]:
     """
-    Time what contenders have prepared; each round begins with another one.
+    Time what competitors have prepared; each round begins with another one.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def take_turns(children: dict[str, Child], settings: Settings, absent: dict[str,
     Returns
     -------
     dict
-        For each contender that did not fail its median time in each round, in seconds.
+        For each competitor that did not fail its median time in each round, in seconds.
     """
     blocks: dict[str, list[float]] = {name: [] for name in children}
     for n in range(settings.rounds):
@@ -146,7 +146,7 @@ def take_turns(children: dict[str, Child], settings: Settings, absent: dict[str,
 
 
 def _excuse(name: str, reason: Exception, absent: dict[str, str]) -> None:
-    """Go on without a contender; without PortaNet there is nothing to compare."""
+    """Go on without a competitor; without PortaNet there is nothing to compare."""
     if name == OURS:
         raise Failed(f"{OURS}: {reason}") from reason
     absent[name] = str(reason)

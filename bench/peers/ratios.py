@@ -1,7 +1,7 @@
 """
 PortaNet's time over that of others, and the goals for it.
 
-Ratios are formed within a round, where the contenders ran moments apart, and their median counts: a machine that slows
+Ratios are formed within a round, where the competitors ran moments apart, and their median counts: a machine that slows
 down between two rounds slows both sides.
 """
 
@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from bench.peers.contenders import CONTENDERS, FLOOR, OURS
+from bench.peers.competitors import COMPETITORS, FLOOR, OURS
 
 STEP_MEAN = 0.55
 """Geometric mean of the training steps against PyTorch: at most this; the goal of each stands in `bench.networks`."""
@@ -19,22 +19,22 @@ SKLEARN = 0.50
 """A training step against MLPClassifier, for each dense classifier: at most this."""
 
 Times: TypeAlias = Mapping[str, Any]
-"""Contender by contender, what :func:`compare` says."""
+"""Competitor by competitor, what :func:`compare` says."""
 
 
 def compare(blocks: dict[str, list[float]]) -> dict[str, Any]:
     """
-    Median time of each contender, and PortaNet's time over it.
+    Median time of each competitor, and PortaNet's time over it.
 
     Parameters
     ----------
     blocks : dict of str to list of float
-        For each contender the median time in each round, in seconds.
+        For each competitor the median time in each round, in seconds.
 
     Returns
     -------
     dict
-        For each contender ``"seconds"``, and for all but PortaNet ``"ratio"``: the median over the rounds of PortaNet's
+        For each competitor ``"seconds"``, and for all but PortaNet ``"ratio"``: the median over the rounds of PortaNet's
         time over the other's, with its ``"quartiles"``.
     """
     results: dict[str, dict[str, Any]] = {name: {"seconds": statistics.median(times)} for name, times in blocks.items()}
@@ -55,25 +55,25 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 def best(times: Times, library: str = "torch") -> str | None:
     """
-    Name the contender of a library that leaves PortaNet the largest ratio, or None if none took part.
+    Name the competitor of a library that leaves PortaNet the largest ratio, or None if none took part.
 
     Examples
     --------
     >>> best({"torch-eager": {"ratio": 0.5}, "torch-fused": {"ratio": 0.6}, "portanet": {}})
     'torch-fused'
     """
-    theirs = [name for name in times if name in CONTENDERS and CONTENDERS[name].library == library]
+    theirs = [name for name in times if name in COMPETITORS and COMPETITORS[name].library == library]
     return max(theirs, key=lambda name: times[name]["ratio"], default=None)
 
 
 def best_ratio(times: Times, library: str = "torch") -> float | None:
-    """PortaNet's time over that of the best contender of a library, or None if none took part."""
+    """PortaNet's time over that of the best competitor of a library, or None if none took part."""
     name = best(times, library)
     return None if name is None else float(times[name]["ratio"])
 
 
 def share(times: Times, name: str | None) -> float | None:
-    """Which share of a contender's time the matrix products would take that its network asks for."""
+    """Which share of a competitor's time the matrix products would take that its network asks for."""
     if name is None or name not in times or FLOOR not in times:
         return None
     return float(times[FLOOR]["seconds"] / times[name]["seconds"])

@@ -10,7 +10,7 @@ from bench.text import columns, duration, factor, mebibytes, percent
 
 def of_network(network: Network, result: Mapping[str, Any]) -> str:
     """
-    Set the contenders of a network under one another, the fastest first.
+    Set the competitors of a network under one another, the fastest first.
 
     Parameters
     ----------

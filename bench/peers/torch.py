@@ -137,7 +137,7 @@ def _conv(kind: type[nn.Module], config: Config) -> nn.Module:
 def _pool(kind: type[nn.Module], config: Config) -> nn.Module:
     if config["padding"] != "valid":
         raise Unfit("no translation of padded pooling")
-    return kind(config["window"], config["stride"], ceil_mode=config["ceil"])
+    return kind(config["kernel_size"], config["stride"], ceil_mode=config["ceil_mode"])
 
 
 LAYERS: dict[str, Callable[[Config], nn.Module]] = {
@@ -158,8 +158,8 @@ LAYERS: dict[str, Callable[[Config], nn.Module]] = {
 
 LOSSES: dict[str, Loss] = {
     "MSELoss": functional.mse_loss,
-    "BCE": functional.binary_cross_entropy,
-    "SoftmaxCrossEntropy": functional.cross_entropy,
+    "BCELoss": functional.binary_cross_entropy,
+    "CrossEntropyLoss": functional.cross_entropy,
     "CrossEntropy": lambda p, labels: functional.nll_loss(torch.log(p), labels),
 }
 

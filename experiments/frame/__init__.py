@@ -3,7 +3,7 @@
 from experiments.frame.classifier import classify
 from experiments.frame.course import descend
 from experiments.frame.record import Experiment, Reported, at_least, at_most, discover, experiment
-from experiments.frame.results import Study, carry_out
+from experiments.frame.results import Study, run_study
 from experiments.frame.run import Figures, Run
 
 __all__ = [
@@ -14,9 +14,9 @@ __all__ = [
     "Study",
     "at_least",
     "at_most",
-    "carry_out",
     "classify",
     "descend",
     "discover",
     "experiment",
+    "run_study",
 ]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.frame.run import Figures, Run
-from portanet import Callback, Layer, Optimizer, SoftmaxCrossEntropy, Trainer, accuracy, metrics, plots
+from portanet import Callback, CrossEntropyLoss, Layer, Optimizer, Trainer, accuracy, metrics, plots
 from portanet.datasets import Dataset
 
 
@@ -40,13 +40,13 @@ def classify(
     dict
         "train accuracy", "train loss", "test accuracy" and "test loss", of the network as it ends.
     """
-    trainer = Trainer(net, SoftmaxCrossEntropy(), optimizer, metrics=[accuracy], device=run.backend, seed=run.seed)
+    trainer = Trainer(net, CrossEntropyLoss(), optimizer, metrics=[accuracy], device=run.backend, seed=run.seed)
     test = data.x_test, data.y_test
     title = _with_name(run.id, name)
     print(f"{title}: {net.n_parameters:,} parameters on {run.backend.name}; val_ is the test set", file=sys.stderr)
     with run.training(net, name):
         history = trainer.fit(
-            data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation=test, callbacks=callbacks
+            data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, callbacks=callbacks
         )
     counts = metrics.confusion_matrix(trainer.predict(data.x_test), data.y_test)
     curves = plots.training_curves(history, title=title, held_out="test")

@@ -139,7 +139,7 @@ class Study:
         return {**asked, "quick": self.quick, "device": self.device.partition(":")[0]}
 
 
-def carry_out(
+def run_study(
     experiment: Experiment, backend: Backend, folder: Path, *, seed: int = 0, quick: bool = False
 ) -> dict[str, Any]:
     """

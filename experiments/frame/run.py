@@ -73,7 +73,7 @@ class Run:
                 "name": name,
                 "layers": repr(net),
                 "parameters": net.n_parameters,
-                "dtype": net.buffer.dtype,
+                "dtype": net.flat.dtype,
                 "training_seconds": round(perf_counter() - begun, 2),
             }
         )

@@ -29,7 +29,7 @@ class Task(NamedTuple):
         return f"{self.study.experiment.id}, seed {self.seed}"
 
 
-def work_off(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
+def run_all(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
     """
     Carry tasks out; one that fails does not hold up the others.
 

@@ -1,49 +1,49 @@
 """Kernels in pure Array API form: what runs on any backend, and what a backend's tuned forms are tested against."""
 
-from portanet.kernels.batches import note, take_batch
+from portanet.kernels.batches import gather_batch, write_metrics
+from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.chain import chain, chain_forward
-from portanet.kernels.channels import add_to_channels, channel_sums
 from portanet.kernels.clusters import cluster_sums
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
-from portanet.kernels.curves import curve
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances
+from portanet.kernels.elementwise import elementwise
 from portanet.kernels.labels import one_hot
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
-from portanet.kernels.products import batch_product, matmul_into
+from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import normal, random_bits
-from portanet.kernels.softmax import label_cross_entropy, log_softmax
+from portanet.kernels.softmax import log_softmax, sparse_softmax_cross_entropy
 from portanet.kernels.special import erf, sigmoid
 from portanet.kernels.updates import adam, rmsprop, sgd
 
 __all__ = [
     "adam",
-    "add_to_channels",
-    "batch_product",
+    "bias_add",
+    "bias_grad",
     "chain",
     "chain_forward",
-    "channel_sums",
     "cluster_sums",
     "conv",
     "conv_input_gradient",
     "conv_weight_gradient",
-    "curve",
+    "elementwise",
     "erf",
+    "gather_batch",
     "kernel",
-    "label_cross_entropy",
+    "linear",
     "log_softmax",
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
     "normal",
-    "note",
     "one_hot",
     "random_bits",
     "rmsprop",
     "sgd",
     "sigmoid",
+    "sparse_softmax_cross_entropy",
     "squared_distances",
     "sum_pool",
     "sum_pool_gradient",
-    "take_batch",
+    "write_metrics",
 ]

@@ -8,7 +8,7 @@ from portanet.typing import Array
 
 
 @kernel
-def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
+def gather_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
     """
     Take the rows of a batch out of each array.
 
@@ -24,7 +24,7 @@ def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -
 
     Examples
     --------
-    >>> take_batch(np.asarray([3, 2, 1, 0]), np.asarray([1]), 2, [np.asarray([0.0, 0.1, 0.2, 0.3])])
+    >>> gather_batch(np.asarray([3, 2, 1, 0]), np.asarray([1]), 2, [np.asarray([0.0, 0.1, 0.2, 0.3])])
     (array([0.1, 0. ]),)
     """
     xp = namespace(order)
@@ -33,7 +33,7 @@ def take_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -
 
 
 @kernel
-def note(numbers: Array, place: Array, values: Sequence[Array]) -> None:
+def write_metrics(numbers: Array, place: Array, values: Sequence[Array]) -> None:
     """
     Write a row of a table, and go on to the next.
 
@@ -48,7 +48,7 @@ def note(numbers: Array, place: Array, values: Sequence[Array]) -> None:
     Examples
     --------
     >>> numbers, place = np.zeros((2, 1)), np.asarray([1])
-    >>> note(numbers, place, [np.asarray(5.0)])
+    >>> write_metrics(numbers, place, [np.asarray(5.0)])
     >>> numbers, place
     (array([[0.],
            [5.]]), array([2]))

@@ -19,22 +19,22 @@ def conv(x: Array, w: Array, window: Window) -> Array:
     """Convolution of (N, *space, C) with (*kernel, C, O): shape (N, *places, O)."""
     xp, padded = namespace(x), window.pad(x)
     n_in, n_out = w.shape[-2:]
-    y = xp.zeros((x.shape[0] * math.prod(window.places), n_out), dtype=x.dtype, device=x.device)
-    for cell, here in window.cells:
+    y = xp.zeros((x.shape[0] * math.prod(window.output_shape), n_out), dtype=x.dtype, device=x.device)
+    for cell, here in window.offsets:
         y += xp.matmul(xp.reshape(padded[here], (-1, n_in)), w[*cell, ...])
-    return xp.reshape(y, (x.shape[0], *window.places, n_out))
+    return xp.reshape(y, (x.shape[0], *window.output_shape, n_out))
 
 
 @kernel
 def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
     """Gradient of the convolution with respect to x, given that of y: shape (N, *space, C)."""
     xp, (n_in, n_out) = namespace(dy), w.shape[-2:]
-    dx = xp.zeros((dy.shape[0], *window.padded, n_in), dtype=dy.dtype, device=dy.device)
+    dx = xp.zeros((dy.shape[0], *window.padded_shape, n_in), dtype=dy.dtype, device=dy.device)
     rows = xp.reshape(dy, (-1, n_out))
-    for cell, here in window.cells:
+    for cell, here in window.offsets:
         part = xp.matmul(rows, xp.matrix_transpose(w[*cell, ...]))
         dx[here] += xp.reshape(part, (*dy.shape[:-1], n_in))
-    return dx[window.inside]
+    return dx[window.interior]
 
 
 @kernel
@@ -43,7 +43,7 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     xp, padded = namespace(x), window.pad(x)
     rows = xp.reshape(dy, (-1, dy.shape[-1]))
     cells = [
-        xp.matmul(xp.matrix_transpose(xp.reshape(padded[here], (-1, x.shape[-1]))), rows) for _, here in window.cells
+        xp.matmul(xp.matrix_transpose(xp.reshape(padded[here], (-1, x.shape[-1]))), rows) for _, here in window.offsets
     ]
     return xp.reshape(xp.stack(cells, axis=0), (*window.size, x.shape[-1], dy.shape[-1]))
 

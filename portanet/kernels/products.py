@@ -6,13 +6,13 @@ from portanet.typing import Array
 
 
 @kernel
-def batch_product(x: Array, w: Array) -> Array:
+def linear(x: Array, w: Array) -> Array:
     """
     Each row of a batch times a matrix; a backend may lay the result in memory as the batch lies.
 
     Examples
     --------
-    >>> batch_product(np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([[1.0], [10.0]]))
+    >>> linear(np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([[1.0], [10.0]]))
     array([[21.],
            [43.]])
     """

@@ -15,7 +15,7 @@ def log_softmax(x: Array) -> Array:
 
 
 @kernel
-def label_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
+def sparse_softmax_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
     """
     Cross-entropy of softmax with the class of each row, and its gradient.
 
@@ -34,7 +34,7 @@ def label_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
 
     Examples
     --------
-    >>> terms, gradient = label_cross_entropy(np.zeros((1, 2)), np.asarray([1]))
+    >>> terms, gradient = sparse_softmax_cross_entropy(np.zeros((1, 2)), np.asarray([1]))
     >>> terms.round(4), gradient
     (array([0.6931]), array([[ 0.5, -0.5]]))
     """

@@ -1,7 +1,7 @@
 """
 Where a window slides: sizes, padding and slices that convolution and pooling share, for any number of axes.
 
-Arrays are channels-last, (N, *space, C). Every tuple here has one entry a spatial axis.
+Arrays are channels-last, (N, *input_shape, C). Every tuple here has one entry a spatial axis.
 """
 
 import itertools
@@ -55,12 +55,14 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     )
 
 
-def pads_of(padding: CheckedPadding, space: Shape, reach: Shape, stride: Shape) -> Pads:
+def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:
     """Cells before and after each axis for a window that reaches over so many, in steps of ``stride``."""
     if padding == "same":
-        totals = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(space, stride, reach, strict=True)]
+        totals = [
+            max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(input_shape, stride, effective_size, strict=True)
+        ]
         return tuple((total // 2, total - total // 2) for total in totals)
-    return ((0, 0),) * len(space) if padding == "valid" else padding
+    return ((0, 0),) * len(input_shape) if padding == "valid" else padding
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,12 @@ class Window:
     stride: Shape
     dilation: Shape
     pads: Pads
-    space: Shape
+    input_shape: Shape
 
     @staticmethod
     @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
     def fit(
-        space: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: CheckedPadding, ceil: bool = False
+        input_shape: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: CheckedPadding, ceil: bool = False
     ) -> "Window":
         """
         Place a window on space.
@@ -101,20 +103,20 @@ class Window:
         ValueError
             If the window is longer than the padded axis.
         """
-        reach = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
-        pads = pads_of(padding, space, reach, stride)
+        effective_size = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+        pads = pads_of(padding, input_shape, effective_size, stride)
         if ceil:
             pads = tuple(
                 (low, high + _missing(low + n + high, r, s, low + n))
-                for n, (low, high), r, s in zip(space, pads, reach, stride, strict=True)
+                for n, (low, high), r, s in zip(input_shape, pads, effective_size, stride, strict=True)
             )
-        for n, (low, high), r in zip(space, pads, reach, strict=True):
+        for n, (low, high), r in zip(input_shape, pads, effective_size, strict=True):
             if n < 1 or low + n + high < r:
                 raise ValueError(
-                    f"a window that reaches over {' x '.join(map(str, reach))} does not fit into "
-                    f"{' x '.join(map(str, space))} with padding {pads}: use a smaller one, or padding='same'"
+                    f"a window that reaches over {' x '.join(map(str, effective_size))} does not fit into "
+                    f"{' x '.join(map(str, input_shape))} with padding {pads}: use a smaller one, or padding='same'"
                 )
-        return Window(size, stride, dilation, pads, space)
+        return Window(size, stride, dilation, pads, input_shape)
 
     @property
     def n_axes(self) -> int:
@@ -122,12 +124,12 @@ class Window:
         return len(self.size)
 
     @cached_property
-    def places(self) -> Shape:
+    def output_shape(self) -> Shape:
         """How many places the window has along each axis."""
         return tuple(
             (low + n + high - d * (k - 1) - 1) // s + 1
             for n, (low, high), k, s, d in zip(
-                self.space, self.pads, self.size, self.stride, self.dilation, strict=True
+                self.input_shape, self.pads, self.size, self.stride, self.dilation, strict=True
             )
         )
 
@@ -137,34 +139,34 @@ class Window:
         return any(map(any, self.pads))
 
     @cached_property
-    def tiles(self) -> bool:
+    def non_overlapping(self) -> bool:
         """Whether it meets each cell once at most, and no padding."""
         return self.stride == self.size and not self.is_padded and set(self.dilation) == {1}
 
     @cached_property
-    def padded(self) -> Shape:
+    def padded_shape(self) -> Shape:
         """Lengths of the padded axes."""
-        return tuple(low + n + high for n, (low, high) in zip(self.space, self.pads, strict=True))
+        return tuple(low + n + high for n, (low, high) in zip(self.input_shape, self.pads, strict=True))
 
     @cached_property
-    def cells(self) -> list[tuple[Shape, tuple[slice, ...]]]:
+    def offsets(self) -> list[tuple[Shape, tuple[slice, ...]]]:
         """Each cell of the window, and the slices of a padded array that it meets in all places together."""
 
         def met(cell: Shape) -> tuple[slice, ...]:
-            axes = zip(cell, self.dilation, self.places, self.stride, strict=True)
+            axes = zip(cell, self.dilation, self.output_shape, self.stride, strict=True)
             spans = (slice(i * d, i * d + (n - 1) * s + 1, s) for i, d, n, s in axes)
             return (slice(None), *spans, slice(None))
 
         return [(cell, met(cell)) for cell in itertools.product(*map(range, self.size))]
 
     @cached_property
-    def inside(self) -> tuple[slice, ...]:
+    def interior(self) -> tuple[slice, ...]:
         """The slices of a padded array that hold the unpadded one."""
-        spans = (slice(low, low + n) for n, (low, _) in zip(self.space, self.pads, strict=True))
+        spans = (slice(low, low + n) for n, (low, _) in zip(self.input_shape, self.pads, strict=True))
         return (slice(None), *spans, slice(None))
 
     @cached_property
-    def turned(self) -> "Window | None":
+    def flipped(self) -> "Window | None":
         """
         The window that carries gradients back as a convolution with the kernel turned round.
 
@@ -172,23 +174,26 @@ class Window:
         the kernel reaches.
         """
         reaches = (d * (k - 1) for k, d in zip(self.size, self.dilation, strict=True))
-        pads = tuple((reach - low, reach - high) for reach, (low, high) in zip(reaches, self.pads, strict=True))
+        pads = tuple(
+            (effective_size - low, effective_size - high)
+            for effective_size, (low, high) in zip(reaches, self.pads, strict=True)
+        )
         if any(step != 1 for step in self.stride) or any(n < 0 for pair in pads for n in pair):
             return None
-        return replace(self, space=self.places, pads=pads)
+        return replace(self, input_shape=self.output_shape, pads=pads)
 
     def pad(self, x: Array, value: float = 0.0) -> Array:
-        """Put an array of shape (N, *space, C) into its padding."""
+        """Put an array of shape (N, *input_shape, C) into its padding."""
         if not self.is_padded:
             return x
         xp = namespace(x)
-        padded = xp.full((x.shape[0], *self.padded, x.shape[-1]), value, dtype=x.dtype, device=x.device)
-        padded[self.inside] = x
+        padded = xp.full((x.shape[0], *self.padded_shape, x.shape[-1]), value, dtype=x.dtype, device=x.device)
+        padded[self.interior] = x
         return padded
 
 
-def _missing(length: int, reach: int, stride: int, last_start: int) -> int:
+def _missing(length: int, effective_size: int, stride: int, last_start: int) -> int:
     """Cells to add to an axis so that its last, incomplete window fits, if it starts before ``last_start``."""
-    over = (length - reach) % stride
-    start = length - reach - over + stride
+    over = (length - effective_size) % stride
+    start = length - effective_size - over + stride
     return stride - over if over and start < last_start else 0

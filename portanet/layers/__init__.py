@@ -18,7 +18,7 @@ from portanet.layers.combine import AutoEncoder, Parallel, Residual
 from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D
 from portanet.layers.linear import Linear
 from portanet.layers.norm import BatchNorm, GroupNorm, LayerNorm, Normalize
-from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, UpSample
+from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, Upsample
 from portanet.layers.random import Dropout, GaussianNoise, RandomCrop, RandomFlip, RandomShift, SpatialDropout
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
@@ -64,5 +64,5 @@ __all__ = [
     "Softplus",
     "SpatialDropout",
     "TanH",
-    "UpSample",
+    "Upsample",
 ]

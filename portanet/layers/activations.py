@@ -9,7 +9,7 @@ from typing import Any
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.kernels.curves import Slope
+from portanet.kernels.elementwise import Derivative
 from portanet.layers.base import Layer
 from portanet.typing import Array, Pullback
 
@@ -21,13 +21,13 @@ class Activation(Layer):
     Examples
     --------
     >>> class Square(portanet.Activation):
-    ...     def curve(self, xp, x):
+    ...     def elementwise(self, xp, x):
     ...         return x * x, lambda: 2 * x
     >>> Square()(np.asarray([[1.0, 3.0]]))
     array([[1., 9.]])
     """
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         """
         Return ``f(x)``, and a function that gives ``f'(x)`` if asked.
 
@@ -40,7 +40,7 @@ class Activation(Layer):
         return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        y, pull = kernels.curve(x, self.curve)
+        y, pull = kernels.elementwise(x, self.elementwise)
         return y, lambda dy, *, need_dx=True, need_grads=True: pull(dy) if need_dx else None
 
 
@@ -56,7 +56,7 @@ class ReLU(Activation):
 
     rising = True
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         return xp.maximum(x, 0.0), lambda: xp.astype(x > 0, x.dtype)
 
 
@@ -67,7 +67,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     alpha : float
-        Slope for negative x.
+        Derivative for negative x.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class LeakyReLU(Activation):
     def __init__(self, alpha: float = 0.01):
         self.alpha = alpha
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         slope = xp.where(x > 0, xp.ones_like(x), self.alpha)
         return x * slope, lambda: slope
 
@@ -105,7 +105,7 @@ class ELU(Activation):
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         below = xp.minimum(x, 0.0)
         y = xp.where(x > 0, x, self.alpha * xp.expm1(below))
         return y, lambda: xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(below))
@@ -133,7 +133,7 @@ class GELU(Activation):
     def __init__(self, *, approximate: bool = False):
         self.approximate = approximate
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # all has reached its limit long before, and no power overflows
         if self.approximate:
             c = math.sqrt(2 / math.pi)
@@ -157,7 +157,7 @@ class SiLU(Activation):
     array([[  0., 100.]])
     """
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         s = kernels.sigmoid(x)
         return x * s, lambda: s * (1 + x * (1 - s))
 
@@ -174,7 +174,7 @@ class Softplus(Activation):
 
     rising = True
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(x)
 
 
@@ -190,7 +190,7 @@ class TanH(Activation):
 
     rising = True
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = xp.tanh(x)
         return y, lambda: 1 - y * y
 
@@ -207,7 +207,7 @@ class Sigmoid(Activation):
 
     rising = True
 
-    def curve(self, xp: Any, x: Array) -> tuple[Array, Slope]:
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = kernels.sigmoid(x)
         return y, lambda: y * (1 - y)
 
@@ -216,7 +216,7 @@ class Softmax(Layer):
     """
     ``exp(x) / sum(exp(x))`` over the last axis: probabilities of classes.
 
-    For training, prefer :class:`portanet.SoftmaxCrossEntropy` on the scores: it is exact where this saturates.
+    For training, prefer :class:`portanet.CrossEntropyLoss` on the scores: it is exact where this saturates.
 
     Examples
     --------

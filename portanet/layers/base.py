@@ -10,7 +10,7 @@ import numpy as np
 from portanet.backends import Backend, describe, get_backend, namespace
 from portanet.checks import check_count, check_dtype
 from portanet.config import Configured, from_json, to_json
-from portanet.parameters import Parameter, ParameterBuffer, State
+from portanet.parameters import Buffer, FlatParameters, Parameter
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -47,7 +47,7 @@ class Layer(Configured):
     takes_maximum: ClassVar[bool] = False
     """Whether every output is the largest of some inputs."""
 
-    _buffer: ParameterBuffer | None = None
+    _flat: FlatParameters | None = None
 
     def __init_subclass__(cls, **kwargs: Any):
         """Take back what a base promised of functions that this class replaces, unless it promises the same."""
@@ -89,9 +89,9 @@ class Layer(Configured):
 
     def __call__(self, x: Array) -> Array:
         """Inference, after drawing initial weights (seed 0) if there are none yet."""
-        if self._buffer is None and not self.initialized:
-            self._buffer = self.buffer
-        backend = self._home()[0] if self._buffer is None else self._buffer.backend
+        if self._flat is None and not self.initialized:
+            self._flat = self.flat
+        backend = self._home()[0] if self._flat is None else self._flat.backend
         with backend.activate():
             return self.forward(x)
 
@@ -135,9 +135,9 @@ class Layer(Configured):
         """Parameters by name, such as ``"0.weight"``; one that is used twice appears once."""
         return _unique(self._named(Parameter))
 
-    def named_states(self) -> dict[str, State]:
+    def named_buffers(self) -> dict[str, Buffer]:
         """States by name: arrays that are kept but not trained."""
-        return _unique(self._named(State))
+        return _unique(self._named(Buffer))
 
     def parameters(self) -> list[Parameter]:
         """Parameters, in order."""
@@ -162,19 +162,19 @@ class Layer(Configured):
     @property
     def initialized(self) -> bool:
         """Whether all parameters and states have values."""
-        return all(p.buffer is not None for p in self.parameters()) and all(
-            s.backend is not None for s in self.named_states().values()
+        return all(p.flat is not None for p in self.parameters()) and all(
+            s.backend is not None for s in self.named_buffers().values()
         )
 
     @property
-    def buffer(self) -> ParameterBuffer:
+    def flat(self) -> FlatParameters:
         """The flat buffer of all parameters, gathered (and drawn with seed 0) when first asked for."""
-        parameters, held = self.parameters(), self._buffer
+        parameters, held = self.parameters(), self._flat
         if not self.initialized:
             held = self._gather(*self._home())
         elif held is None or not held.current or held.parameters != parameters:
-            held = ParameterBuffer.spanning(parameters) or self._gather(*self._home())
-        self._buffer = held
+            held = FlatParameters.spanning(parameters) or self._gather(*self._home())
+        self._flat = held
         return held
 
     def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
@@ -199,9 +199,9 @@ class Layer(Configured):
         check_dtype(dtype)
         for parameter in self.parameters():
             parameter.release()
-        for state in self.named_states().values():
+        for state in self.named_buffers().values():
             state.backend = None
-        self._buffer = self._gather(backend, dtype, seed)
+        self._flat = self._gather(backend, dtype, seed)
         return self
 
     def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int = 0) -> Self:
@@ -212,7 +212,7 @@ class Layer(Configured):
 
         Examples
         --------
-        >>> portanet.Linear(2, 2).to("cpu", dtype="float64").buffer.data.dtype
+        >>> portanet.Linear(2, 2).to("cpu", dtype="float64").flat.data.dtype
         dtype('float64')
         """
         homes = self._homes()
@@ -220,7 +220,7 @@ class Layer(Configured):
         backend = here if device is None else get_backend(device)
         dtype = precision if dtype is None else check_dtype(dtype)
         if not self.initialized or homes != [(backend, dtype)]:
-            self._buffer = self._gather(backend, dtype, seed)
+            self._flat = self._gather(backend, dtype, seed)
         return self
 
     def asarray(self, values: Any) -> Array:
@@ -272,7 +272,7 @@ class Layer(Configured):
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""
-        buffer = self.buffer
+        buffer = self.flat
         with buffer.backend.activate():
             buffer.zero_grad()
 
@@ -349,15 +349,15 @@ class Layer(Configured):
                 data = kept[name].data
                 data[...] = backend.xp.astype(values, data.dtype, copy=False)
 
-    def _kept(self) -> dict[str, Parameter | State]:
-        return {**self.named_parameters(), **self.named_states()}
+    def _kept(self) -> dict[str, Parameter | Buffer]:
+        return {**self.named_parameters(), **self.named_buffers()}
 
     def to_json(self) -> Any:
         """Architecture, without weights, as what :mod:`json` can write."""
         seen: set[int] = set()
 
         def walk(layer: Layer) -> None:
-            own = [item for item in vars(layer).values() if isinstance(item, (Parameter, State))]
+            own = [item for item in vars(layer).values() if isinstance(item, (Parameter, Buffer))]
             if any(id(item) in seen for item in (layer, *own)):
                 raise ValueError(f"{layer!r}, or an array of it, stands more than once: a file has no word for that")
             seen.update(map(id, (layer, *own)))
@@ -371,7 +371,7 @@ class Layer(Configured):
         """Copy all but the buffer: what is shared in the network is shared in the copy, which gathers a buffer anew."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        vars(twin).update({k: copy.deepcopy(v, memo) for k, v in vars(self).items() if k != "_buffer"})
+        vars(twin).update({k: copy.deepcopy(v, memo) for k, v in vars(self).items() if k != "_flat"})
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -383,8 +383,8 @@ class Layer(Configured):
 
     def _homes(self) -> list[tuple[Backend, str]]:
         """Backends and dtypes of all values there are, in order, each once."""
-        parameters = ((p.buffer.backend, p.buffer.dtype) for p in self.parameters() if p.buffer is not None)
-        states = ((s.backend, s.dtype) for s in self.named_states().values() if s.backend is not None)
+        parameters = ((p.flat.backend, p.flat.dtype) for p in self.parameters() if p.flat is not None)
+        states = ((s.backend, s.dtype) for s in self.named_buffers().values() if s.backend is not None)
         return list(dict.fromkeys([*parameters, *states]))
 
     def _home(self) -> tuple[Backend, str]:
@@ -397,23 +397,23 @@ class Layer(Configured):
 
     def _default(self) -> tuple[Backend, str]:
         """Where a network without any values belongs."""
-        return (self._buffer.backend, self._buffer.dtype) if self._buffer else (get_backend(), "float32")
+        return (self._flat.backend, self._flat.dtype) if self._flat else (get_backend(), "float32")
 
     def _ready(self) -> tuple[Backend, str]:
         """Backend and dtype of the values, after drawing those that are not there yet."""
         if not self.initialized:
-            self._buffer = self.buffer
+            self._flat = self.flat
         return self._home()
 
-    def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> ParameterBuffer:
+    def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
         """Give this network a buffer of its own; what has no values yet is drawn."""
-        for i, state in enumerate(self.named_states().values()):
+        for i, state in enumerate(self.named_buffers().values()):
             if state.backend is None:
                 # A stream of its own: a layer with a state (dropout) does not change the weights of those after it.
                 state.place(backend, state.init(np.random.default_rng([1, seed, i])), dtype)
             elif (state.backend, state.dtype) != (backend, dtype):
                 state.place(backend, state.backend.to_numpy(state.data), dtype)
-        return ParameterBuffer(self.parameters(), backend, seed, dtype)
+        return FlatParameters(self.parameters(), backend, seed, dtype)
 
 
 def _rebuild(config: Any, weights: dict[str, np.ndarray] | None, device: str, dtype: str) -> Layer:

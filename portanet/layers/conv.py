@@ -66,7 +66,7 @@ class Conv(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)
-        return (*self.window(shape[:-1]).places, self.out_channels)
+        return (*self.window(shape[:-1]).output_shape, self.out_channels)
 
     def _check_shape(self, shape: Shape) -> None:
         if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
@@ -96,13 +96,13 @@ class Conv(Layer):
         window = self.window(tuple(x.shape[1:-1]))
         y = grouped(kernels.conv, x, w, window, groups)
         if self.bias is not None:
-            kernels.add_to_channels(y, self.bias.data)
+            kernels.bias_add(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
                 self.weight.accumulate(grouped(kernels.conv_weight_gradient, x, dy, window, groups))
                 if self.bias is not None:
-                    self.bias.accumulate_sums(dy)
+                    self.bias.accumulate_channel_sum(dy)
             return grouped(kernels.conv_input_gradient, dy, w, window, groups) if need_dx else None
 
         return y, pullback
@@ -231,7 +231,7 @@ class ConvTranspose(Conv):
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)
-        return (*self.window(shape[:-1]).space, self.out_channels)
+        return (*self.window(shape[:-1]).input_shape, self.out_channels)
 
     def by_example(self, train: bool) -> bool:
         return True
@@ -244,7 +244,7 @@ class ConvTranspose(Conv):
         window = self.window(tuple(x.shape[1:-1]))
         y = grouped(kernels.conv_input_gradient, x, w, window, groups)
         if self.bias is not None:
-            kernels.add_to_channels(y, self.bias.data)
+            kernels.bias_add(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
@@ -252,7 +252,7 @@ class ConvTranspose(Conv):
                     xp.matrix_transpose(grouped(kernels.conv_weight_gradient, dy, x, window, groups))
                 )
                 if self.bias is not None:
-                    self.bias.accumulate_sums(dy)
+                    self.bias.accumulate_channel_sum(dy)
             return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
 
         return y, pullback

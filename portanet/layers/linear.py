@@ -53,15 +53,15 @@ class Linear(Layer):
         xp, w = namespace(x), self.weight.data
         self.output_shape(x.shape[1:])
         check_input(x, w)
-        y = kernels.batch_product(x, w)
+        y = kernels.linear(x, w)
         if self.bias is not None:
-            kernels.add_to_channels(y, self.bias.data)
+            kernels.bias_add(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate_product(xp.matrix_transpose(x), dy)
+                self.weight.accumulate_matmul(xp.matrix_transpose(x), dy)
                 if self.bias is not None:
-                    self.bias.accumulate_sums(dy)
-            return kernels.batch_product(dy, xp.matrix_transpose(w)) if need_dx else None
+                    self.bias.accumulate_channel_sum(dy)
+            return kernels.linear(dy, xp.matrix_transpose(w)) if need_dx else None
 
         return y, pullback

@@ -11,7 +11,7 @@ from portanet.backends import namespace
 from portanet.initializers import ones, zeros
 from portanet.kernels.windows import per_axis
 from portanet.layers.base import Layer, batch, check_input
-from portanet.parameters import Parameter, State
+from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -40,8 +40,8 @@ class _Norm(Layer):
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                weight.accumulate_sums(dy * z)
-                bias.accumulate_sums(dy)
+                weight.accumulate_channel_sum(dy * z)
+                bias.accumulate_channel_sum(dy)
             return pull_z(dy * w) if need_dx else None
 
         return z * w + bias.data, pullback
@@ -98,7 +98,7 @@ class BatchNorm(_Norm):
 
     Attributes
     ----------
-    running_mean, running_variance : State, shape (C,)
+    running_mean, running_var : Buffer, shape (C,)
         Statistics for inference, saved with the network; the variance is the unbiased one.
 
     References
@@ -119,14 +119,14 @@ class BatchNorm(_Norm):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {momentum}")
         self.momentum = momentum
-        self.running_mean = State(lambda rng: np.zeros(channels))
-        self.running_variance = State(lambda rng: np.ones(channels))
+        self.running_mean = Buffer(lambda rng: np.zeros(channels))
+        self.running_var = Buffer(lambda rng: np.ones(channels))
 
     def by_example(self, train: bool) -> bool:
         return not train
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, mean, variance = namespace(x), self.running_mean.data, self.running_variance.data
+        xp, mean, variance = namespace(x), self.running_mean.data, self.running_var.data
         self.output_shape(x.shape[1:])
         check_input(x, mean)
         if not train:
@@ -145,10 +145,10 @@ class BatchNorm(_Norm):
         factor = scale if weight is None else scale * weight.data
         y = centred * factor
         if bias is not None:
-            kernels.add_to_channels(y, bias.data)
+            kernels.bias_add(y, bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            total, along = kernels.channel_sums(dy), scale * kernels.channel_sums(dy * centred)
+            total, along = kernels.bias_grad(dy), scale * kernels.bias_grad(dy * centred)
             if need_grads and weight is not None and bias is not None:
                 weight.accumulate(along)
                 bias.accumulate(total)
@@ -249,7 +249,7 @@ class Normalize(Layer):
 
     Attributes
     ----------
-    mean, std : State, shape (channels,)
+    mean, std : Buffer, shape (channels,)
         0 and 1 until :meth:`adapt` is called.
 
     Examples
@@ -261,8 +261,8 @@ class Normalize(Layer):
 
     def __init__(self, channels: int):
         (self.channels,) = per_axis("channels", channels, 1)
-        self.mean = State(lambda rng: np.zeros(channels))
-        self.std = State(lambda rng: np.ones(channels))
+        self.mean = Buffer(lambda rng: np.zeros(channels))
+        self.std = Buffer(lambda rng: np.ones(channels))
 
     def adapt(self, x: Any) -> Self:
         """

@@ -22,15 +22,15 @@ class Pool(Layer):
 
     def __init__(
         self,
-        window: int | tuple[int, ...],
+        kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] | None = None,
         *,
         padding: Padding = "valid",
-        ceil: bool = False,
+        ceil_mode: bool = False,
     ):
-        self.size = per_axis("window", window, self.n_axes)
+        self.size = per_axis("kernel_size", kernel_size, self.n_axes)
         self.stride = self.size if stride is None else per_axis("stride", stride, self.n_axes)
-        self.padding, self.ceil = check_padding(padding, self.n_axes), ceil
+        self.padding, self.ceil_mode = check_padding(padding, self.n_axes), ceil_mode
         if not isinstance(self.padding, str):
             for pair, length in zip(self.padding, self.size, strict=True):
                 if max(pair) >= length:
@@ -43,11 +43,11 @@ class Pool(Layer):
             raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {axes})")
         ones = (1,) * self.n_axes
         return Window.fit(
-            shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil
+            shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil_mode
         )
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*self.window(shape).places, shape[-1])
+        return (*self.window(shape).output_shape, shape[-1])
 
 
 class MaxPool(Pool):
@@ -74,15 +74,15 @@ class AvgPool(Pool):
 
     def __init__(
         self,
-        window: int | tuple[int, ...],
+        kernel_size: int | tuple[int, ...],
         stride: int | tuple[int, ...] | None = None,
         *,
         padding: Padding = "valid",
-        ceil: bool = False,
-        count_padding: bool = False,
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
     ):
-        super().__init__(window, stride, padding=padding, ceil=ceil)
-        self.count_padding = count_padding
+        super().__init__(kernel_size, stride, padding=padding, ceil_mode=ceil_mode)
+        self.count_include_pad = count_include_pad
 
     def by_example(self, train: bool) -> bool:
         return True
@@ -102,12 +102,12 @@ class AvgPool(Pool):
         if not window.is_padded:
             return float(math.prod(window.size))
         counted = window
-        if self.count_padding:
-            pads = pads_of(self.padding, window.space, window.size, window.stride)
-            ends = tuple(low + n + high for n, (low, high) in zip(window.space, pads, strict=True))
-            rest = tuple((0, whole - n) for whole, n in zip(window.padded, ends, strict=True))
-            counted = replace(window, space=ends, pads=rest)
-        return kernels.sum_pool(xp.ones((1, *counted.space, 1), dtype=x.dtype, device=x.device), counted)
+        if self.count_include_pad:
+            pads = pads_of(self.padding, window.input_shape, window.size, window.stride)
+            ends = tuple(low + n + high for n, (low, high) in zip(window.input_shape, pads, strict=True))
+            rest = tuple((0, whole - n) for whole, n in zip(window.padded_shape, ends, strict=True))
+            counted = replace(window, input_shape=ends, pads=rest)
+        return kernels.sum_pool(xp.ones((1, *counted.input_shape, 1), dtype=x.dtype, device=x.device), counted)
 
 
 class MaxPool1D(MaxPool):
@@ -129,13 +129,13 @@ class MaxPool2D(MaxPool):
 
     Parameters
     ----------
-    window : int or tuple of int
+    kernel_size : int or tuple of int
         Cells of the window along each axis.
     stride : int or tuple of int, optional
         Steps between its places; by default the window, so that windows do not overlap.
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
         As for :class:`portanet.Conv2D`, smaller than the window; padding never is the largest.
-    ceil : bool
+    ceil_mode : bool
         Whether a last, incomplete window counts.
 
     Examples
@@ -166,9 +166,9 @@ class AvgPool2D(AvgPool):
 
     Parameters
     ----------
-    window, stride, padding, ceil
+    kernel_size, stride, padding, ceil_mode
         See :class:`MaxPool2D`.
-    count_padding : bool
+    count_include_pad : bool
         Whether padded cells count as zeros, or are left out of the mean.
 
     Examples
@@ -242,7 +242,7 @@ class GlobalMaxPool(Layer):
         return xp.max(cells, axis=1), pullback
 
 
-class UpSample(Layer):
+class Upsample(Layer):
     """
     Repeat every cell along each axis between the first and the last: the nearest neighbour, enlarged.
 
@@ -253,7 +253,7 @@ class UpSample(Layer):
 
     Examples
     --------
-    >>> UpSample(2)(np.zeros((5, 7, 7, 3))).shape
+    >>> Upsample(2)(np.zeros((5, 7, 7, 3))).shape
     (5, 14, 14, 3)
     """
 

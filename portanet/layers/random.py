@@ -15,7 +15,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import per_axis
 from portanet.layers.base import Layer, batch
-from portanet.parameters import State
+from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -25,12 +25,12 @@ class Random(Layer):
 
     Attributes
     ----------
-    stream : State, int64, shape (2,)
+    stream : Buffer, int64, shape (2,)
         Key of the generator, drawn from the network's seed, and number of the next call.
     """
 
     def __init__(self) -> None:
-        self.stream = State(lambda rng: np.asarray([rng.integers(2**63), 0], dtype="int64"))
+        self.stream = Buffer(lambda rng: np.asarray([rng.integers(2**63), 0], dtype="int64"))
 
     def draw(self, kernel: Callable[..., Array], *arguments: Any) -> Array:
         """Call a kernel with the stream, and move the stream on."""

@@ -80,12 +80,12 @@ class Sequential(Layer):
         """
         check_layer(layer)
         self.layers.append(layer)
-        self._buffer = None
+        self._flat = None
 
     def pop(self, index: int = -1) -> Layer:
         """Take a layer out and return it, with its weights."""
         layer = self.layers.pop(index)
-        self._buffer = None
+        self._flat = None
         return layer
 
     def __len__(self) -> int:

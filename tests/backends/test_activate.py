@@ -73,7 +73,7 @@ def a_net() -> pn.Sequential:
 
 
 def a_trainer(device: Backend) -> pn.Trainer:
-    return pn.Trainer(a_net(), pn.SoftmaxCrossEntropy(), pn.Adam(), metrics=[pn.accuracy], device=device)
+    return pn.Trainer(a_net(), pn.CrossEntropyLoss(), pn.Adam(), metrics=[pn.accuracy], device=device)
 
 
 def test_the_check_itself(second):
@@ -117,14 +117,14 @@ def test_network(second, tmp_path, use):
 
 
 TRAINER = {
-    "fit": lambda trainer, x, labels: trainer.fit(X, LABELS, batch_size=4, validation=(X, LABELS), progress=False),
+    "fit": lambda trainer, x, labels: trainer.fit(X, LABELS, batch_size=4, validation_data=(X, LABELS), progress=False),
     "fit there": lambda trainer, x, labels: trainer.fit(x, labels, batch_size=4, progress=False),
     "epoch": lambda trainer, x, labels: trainer.epoch(x, labels, batch_size=4),
     "step": lambda trainer, x, labels: trainer.step(x, labels),
     "evaluate": lambda trainer, x, labels: trainer.evaluate(X, LABELS),
     "snapshot": lambda trainer, x, labels: trainer.restore(trainer.snapshot()),
     "early stopping": lambda trainer, x, labels: trainer.fit(
-        X, LABELS, epochs=3, validation=(X, LABELS), callbacks=[pn.EarlyStopping(patience=1)], progress=False
+        X, LABELS, epochs=3, validation_data=(X, LABELS), callbacks=[pn.EarlyStopping(patience=1)], progress=False
     ),
 }
 
@@ -141,7 +141,7 @@ def test_check_gradients(second):
 
 def test_a_step_written_by_hand(second):
     """What its author activates once."""
-    net, loss = a_net().initialize(device=second), pn.SoftmaxCrossEntropy()
+    net, loss = a_net().initialize(device=second), pn.CrossEntropyLoss()
     optimizer = pn.SGD(0.1).bind(net)
     x, labels = net.asarray(X), net.asarray(LABELS)
     with second.activate():

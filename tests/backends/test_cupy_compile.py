@@ -49,19 +49,19 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     """All there are, by name, with the macros that each is used with; that of curves once for every activation."""
     cupy, found = CuPy(), {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, curves, formulas, kernels, pooling
+        from portanet.backends.cupy import batches, conv, elementwise, formulas, kernels, pooling
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
-        for module in (batches, kernels, conv, curves, pooling):
+        for module in (batches, kernels, conv, elementwise, pooling):
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
-        (value, _), (gradient, _) = found.pop("CURVE"), found.pop("GRADIENT")
+        (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
         written = [formulas.Code.of(formula, np.dtype("float32")) for formula in cases()]
         written += [formulas.Code.of(formula, np.dtype("float32"), beside=True) for formula in comparisons()]
         for i, curve in enumerate(filter(None, written)):
-            found[f"CURVE {i}"] = value, curve.value
+            found[f"ELEMENTWISE {i}"] = value, curve.value
             for dy in ("dy[i]", "factor"):
                 found[f"GRADIENT {i} {dy}"] = gradient, {**curve.slope, "DY": dy}
     return found
@@ -73,7 +73,7 @@ SOURCES = sources()
 def test_there_are_sources():
     assert {
         "BATCHES",
-        "CURVE 0",
+        "ELEMENTWISE 0",
         "GRADIENT 15 factor",
         "UPDATES",
         "SOFTMAX",

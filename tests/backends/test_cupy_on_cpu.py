@@ -66,18 +66,18 @@ def test_gradients_of_another_kind_are_cast(cuda, dy):
 def test_what_a_recorded_step_launches(cuda, asked):
     """Each costs microseconds, of which a small network's step consists: none should come unseen."""
     net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
-    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam())
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
     steps = trainer._steps(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)), 3, recorded=True)
     steps.begin(None)
     CuPy.current.launches.clear()
     steps.take()
     assert CuPy.current.launches == [
-        *("take_batch", "take_batch"),
-        *("product", "add", "curve", "product", "add"),
-        *("label_cross_entropy", "add", "divide", "multiply"),  # the first is the sum
-        *("product", "column_sums", "product", "curve_gradient", "product", "column_sums"),
+        *("gather_batch", "gather_batch"),
+        *("product", "add", "elementwise", "product", "add"),
+        *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the first is the sum
+        *("product", "column_sums", "product", "elementwise_gradient", "product", "column_sums"),
         *("begin_adam", "adam"),
-        "note",
+        "write_metrics",
     ]
 
 
@@ -86,14 +86,16 @@ def test_an_activation_is_one_kernel_each_way(cuda, layer):
     x = cuda.asarray(np.linspace(-3, 3, 12).reshape(3, 4))
     _, pullback = layer.vjp(x)
     pullback(x)
-    assert CuPy.current.launches == ["curve", "curve_gradient"]
+    assert CuPy.current.launches == ["elementwise", "elementwise_gradient"]
 
 
 def test_what_a_slope_is_made_of_is_kept_once(cuda):
     """Where it can be told from the result, which the next layer keeps too, the input is not kept."""
     from portanet.backends.cupy.formulas import Code
 
-    of_result = {type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.curve, np.dtype("float32")).of_result}
+    of_result = {
+        type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.elementwise, np.dtype("float32")).of_result
+    }
     assert of_result == {"Sigmoid", "TanH"}
 
 
@@ -258,7 +260,7 @@ def test_convolutions_a_few_examples_at_a_time(cuda, monkeypatch, limit):
 
 def test_no_examples_give_no_gradient(cuda):
     x, w, window = CASES["conv"][4]
-    dy = np.empty((0, *window.places, w.shape[-1]), x.dtype)
+    dy = np.empty((0, *window.output_shape, w.shape[-1]), x.dtype)
     dw = cuda.kernels["conv_weight_gradient"](cuda.asarray(x[:0]), cuda.asarray(dy), window)
     np.testing.assert_array_equal(cuda.to_numpy(dw), np.zeros_like(w))
 
@@ -282,7 +284,7 @@ def a_trainer(device: Backend | str, dtype: str) -> pn.Trainer:
         *(pn.GaussianNoise(0.1), pn.Linear(8, 3)),
     )
     net.initialize(1, device=device, dtype=dtype)
-    return pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.Adam(0.01), metrics=[pn.accuracy])
+    return pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), metrics=[pn.accuracy])
 
 
 def test_a_network_trains_as_on_the_cpu(cuda):
@@ -308,7 +310,7 @@ def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
             registry._loaded.clear()
             registry._by_type.clear()
             cuda = get_backend("cuda")
-            assert cuda.has_room(x.nbytes) == (memory == 2**30)
+            assert cuda.fits(x.nbytes) == (memory == 2**30)
             trainer = a_trainer(cuda, "float32")
             fit = trainer.fit(x, labels, epochs=2, batch_size=8, progress=False, capture="never")
             losses.append(fit["loss"])
@@ -316,7 +318,7 @@ def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
 
 
 def test_a_pass_that_ends_early_waits_for_the_copy_under_way(cuda):
-    fed = cuda.feed((np.full((2, 3), i),) for i in range(4))
+    fed = cuda.iter_batches((np.full((2, 3), i),) for i in range(4))
     np.testing.assert_array_equal(cuda.to_numpy(next(fed)[0]), np.zeros((2, 3)))
     assert CuPy.current.notes == []
     fed.close()
@@ -344,7 +346,7 @@ def test_fit_names_a_batch_size_that_fits(cuda, capture):
 
     net = pn.Sequential(pn.Linear(4, 3), Hungry()).initialize(1, device=cuda)
     before = net.get_weights()
-    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.SGD(0.1))
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
     x, labels = np.ones((80, 4), "float32"), np.zeros(80, int)
     with pytest.raises(pn.OutOfMemory, match="batch_size=10 fits"):
         trainer.fit(x, labels, batch_size=40, progress=False, capture=capture)

@@ -41,7 +41,7 @@ def a_trainer(device: Backend | str, *, dtype: str = "float32", optimizer: pn.Op
         *(pn.Sigmoid(), pn.Flatten(), pn.Linear(256, 32), pn.TanH(), pn.Dropout(0.2), pn.Linear(32, 3)),
     )
     net.initialize(1, device=device, dtype=dtype)
-    return pn.Trainer(net, pn.SoftmaxCrossEntropy(), optimizer or pn.Adam(0.003), metrics=[pn.accuracy])
+    return pn.Trainer(net, pn.CrossEntropyLoss(), optimizer or pn.Adam(0.003), metrics=[pn.accuracy])
 
 
 def run(trainer: pn.Trainer, *, capture: str = "auto", epochs: int = 4) -> tuple[list[dict], dict[str, np.ndarray]]:
@@ -235,14 +235,14 @@ def test_a_network_trains_with_products_in_bfloat16(cuda):
 
 
 def test_data_that_do_not_fit_are_fed(cuda):
-    fed = replace(cuda, has_room=lambda nbytes: False)
+    fed = replace(cuda, fits=lambda nbytes: False)
     assert_equal(run(a_trainer(fed)), run(a_trainer(cuda), capture="never"))
 
 
 def test_out_of_memory_says_what_fits_and_leaves_the_network_usable(cuda):
     cupy = pytest.importorskip("cupy", reason="its pool is given a limit")
     net = pn.Sequential(pn.Linear(8, 4096), pn.TanH(), pn.Linear(4096, 2))
-    trainer = pn.Trainer(net, pn.SoftmaxCrossEntropy(), pn.SGD(0.01), device=cuda)
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.01), device=cuda)
     x, labels = np.ones((40_000, 8), "float32"), np.zeros(40_000, "int64")
     pool = cupy.get_default_memory_pool()
     with cuda.activate():

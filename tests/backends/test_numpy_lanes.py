@@ -23,15 +23,15 @@ class ThreeThreads:
     calls: list[str] = field(default_factory=list)
     taker: int = 0
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         if not self.taker:
             self.taker = threading.get_ident()
             self.calls.append("take")
 
-    def quiet(self) -> None:
+    def reapply(self) -> None:
         pass
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         if self.taker == threading.get_ident():
             self.taker = 0
             self.calls.append("give back")
@@ -67,7 +67,7 @@ def passes(net: pn.Sequential, x: np.ndarray, form: str, **need: bool) -> tuple[
     net.zero_grad()
     y, pullback = chain(x, net.layers, True)
     dx = pullback(np.cos(y), **need)
-    return y, np.zeros(()) if dx is None else dx, net.buffer.grad.copy()
+    return y, np.zeros(()) if dx is None else dx, net.flat.grad.copy()
 
 
 @pytest.mark.parametrize("need", [{}, {"need_dx": False}, {"need_grads": False}], ids=str)
@@ -101,9 +101,9 @@ def test_layers_that_look_at_the_whole_batch_do_so_between_lanes(blas):
 
 def test_two_runs_are_bit_equal(blas):
     def train() -> np.ndarray:
-        trainer = pn.Trainer(convolutional(), pn.SoftmaxCrossEntropy(), pn.Adam())
+        trainer = pn.Trainer(convolutional(), pn.CrossEntropyLoss(), pn.Adam())
         trainer.fit(IMAGES, np.arange(22) % 3, epochs=2, batch_size=8, progress=False)
-        return trainer.net.buffer.data
+        return trainer.net.flat.data
 
     np.testing.assert_array_equal(train(), train())
 
@@ -113,14 +113,14 @@ def test_gradients_of_two_passes_add_up(blas):
     *_, once = passes(net, IMAGES, "tuned")
     y, pullback = kernels.chain(IMAGES, net.layers, True)
     pullback(np.cos(y))
-    np.testing.assert_allclose(net.buffer.grad, 2 * once, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(net.flat.grad, 2 * once, rtol=1e-11, atol=1e-11)
 
 
 def test_lanes_are_threads_and_do_not_have_lanes_of_their_own(blas):
     seen = []
 
     class Watch(pn.Activation):
-        def curve(self, xp, x):
+        def elementwise(self, xp, x):
             seen.append((threading.current_thread().name, len(x)))
             return x, lambda: xp.ones_like(x)
 
@@ -133,7 +133,7 @@ def test_lanes_are_threads_and_do_not_have_lanes_of_their_own(blas):
 @pytest.mark.filterwarnings("error")
 def test_overflow_is_silent_in_every_lane(blas):
     net = pn.Sequential(pn.Conv2D(1, 2, 3), pn.Flatten(), pn.Linear(288, 2)).initialize()
-    net.buffer.data[:] = 1e30
+    net.flat.data[:] = 1e30
     assert not np.isfinite(net(IMAGES.astype("float32") * 1e30)).all()
 
 
@@ -141,7 +141,7 @@ def test_an_error_in_one_lane_is_raised_when_all_are_done(blas):
     done = []
 
     class Fails(pn.Activation):
-        def curve(self, xp, x):
+        def elementwise(self, xp, x):
             if x[0, 0, 0, 0] > 100:
                 raise ArithmeticError("in a lane")
             sleep(0.05)
@@ -159,7 +159,7 @@ def test_an_error_in_one_lane_is_raised_when_all_are_done(blas):
 
 
 def test_blas_has_one_thread_from_the_first_lane_to_the_end_of_the_step(blas):
-    trainer = pn.Trainer(convolutional(), pn.SoftmaxCrossEntropy(), pn.SGD())
+    trainer = pn.Trainer(convolutional(), pn.CrossEntropyLoss(), pn.SGD())
     trainer.step(IMAGES, np.arange(22) % 3)
     assert blas.calls == ["take", "give back"]
 
@@ -193,7 +193,7 @@ def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where, kind
     busy, left = [], [2]
 
     class Slow(pn.Activation):
-        def curve(self, xp, x):
+        def elementwise(self, xp, x):
             busy.append(1)
             sleep(0 if threading.current_thread() is threading.main_thread() else 0.2)
             busy.pop()
@@ -238,7 +238,7 @@ def test_an_interpreter_that_begins_no_threads_computes_in_one(blas, monkeypatch
 
 def test_an_end_of_iteration_in_a_layer_is_an_error_like_others(blas):
     class Ends(pn.Activation):
-        def curve(self, xp, x):
+        def elementwise(self, xp, x):
             raise StopIteration("too soon")
 
     with pytest.raises(StopIteration, match="too soon"):
@@ -250,7 +250,7 @@ def test_an_end_of_iteration_in_a_layer_is_an_error_like_others(blas):
 def test_a_forked_process_has_lanes_of_its_own(blas):
     net = convolutional()
     expected = net(IMAGES)
-    with process.Activity():
+    with process.ComputeContext():
         child = os.fork()
         if not child:
             os._exit(not np.array_equal(net(IMAGES), expected))

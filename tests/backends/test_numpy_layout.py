@@ -38,7 +38,7 @@ def test_a_network_keeps_the_order_that_its_convolution_makes(n):
         assert lies_batch_last(y) is last
     for y, _ in outputs[3:]:
         assert y.flags.f_contiguous is last
-    _, dy = kernels.label_cross_entropy(x, np.arange(n) % 5)
+    _, dy = kernels.sparse_softmax_cross_entropy(x, np.arange(n) % 5)
     assert dy.flags.f_contiguous is last
     for y, pullback in reversed(outputs[1:]):
         assert dy.strides == y.strides
@@ -63,11 +63,11 @@ def test_a_window_may_be_named():
 
 def test_a_part_of_images_has_the_sums_of_its_channels():
     x = lay_batch_last(IMAGES)[:, 1:6, 2:]
-    np.testing.assert_allclose(kernels.channel_sums(x), x.sum(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(kernels.bias_grad(x), x.sum(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_products_of_two_types_are_of_the_wider():
     x, w = np.asfortranarray(np.ones((4, 3), "float32")), np.ones((3, 2))
-    y = kernels.batch_product(x, w)
+    y = kernels.linear(x, w)
     assert y.dtype == "float64"
     assert y.flags.f_contiguous

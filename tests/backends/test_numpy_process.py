@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from portanet.backends.numpy.process import Activity, Blas, keep_memory
+from portanet.backends.numpy.process import Blas, ComputeContext, tune_malloc
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
     raw = blas._functions.get
 
     def elsewhere():
-        for step in (blas.take, taken.set, free.wait, blas.give_back):
+        for step in (blas.acquire, taken.set, free.wait, blas.release):
             step()
 
     taken, free = threading.Event(), threading.Event()
     other = threading.Thread(target=elsewhere)
     other.start()
     taken.wait()
-    blas.take()
+    blas.acquire()
     assert (raw(), blas.threads) == (1, given)
-    blas.give_back()
+    blas.release()
     assert raw() == 1
     free.set()
     other.join()
@@ -43,18 +43,18 @@ def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
 
 def test_what_is_given_back_twice_or_never_taken_is_nothing(blas):
     given, raw = blas.threads, blas._functions.get
-    blas.give_back()
-    blas.take()
-    blas.give_back()
-    blas.give_back()
+    blas.release()
+    blas.acquire()
+    blas.release()
+    blas.release()
     assert raw() == given
 
 
 def test_threads_that_the_user_sets_meanwhile_stay(blas):
     given, (setter, raw) = blas.threads, blas._functions
-    blas.take()
+    blas.acquire()
     setter(given + 1)
-    blas.give_back()
+    blas.release()
     assert raw() == given + 1
     setter(given)
 
@@ -62,8 +62,8 @@ def test_threads_that_the_user_sets_meanwhile_stay(blas):
 def test_a_blas_that_does_not_answer_has_one_thread(monkeypatch):
     monkeypatch.setattr("portanet.backends.numpy.process._find_blas", lambda: None)
     unknown = Blas()
-    unknown.take()
-    unknown.give_back()
+    unknown.acquire()
+    unknown.release()
     assert unknown.threads == 1
 
 
@@ -71,15 +71,15 @@ def test_the_outermost_activity_gives_threads_back(monkeypatch):
     calls = []
 
     class Fake:
-        def take(self):
+        def acquire(self):
             calls.append("take")
 
-        def give_back(self):
+        def release(self):
             calls.append("give back")
 
     monkeypatch.setattr("portanet.backends.numpy.process.blas", Fake())
-    with Activity():
-        with Activity() as inner:
+    with ComputeContext():
+        with ComputeContext() as inner:
             inner.take_threads()
             inner.take_threads()
         assert "give back" not in calls
@@ -88,8 +88,8 @@ def test_the_outermost_activity_gives_threads_back(monkeypatch):
 
 def test_activities_may_end_in_any_order(monkeypatch):
     given = []
-    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(give_back=lambda: given.append(1)))
-    first, second = Activity(), Activity()
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: given.append(1)))
+    first, second = ComputeContext(), ComputeContext()
     for activity in (first, second):
         activity.__enter__()
     first.__exit__(None, None, None)
@@ -100,17 +100,17 @@ def test_activities_may_end_in_any_order(monkeypatch):
 
 def test_an_activity_that_is_lost_is_not_waited_for(monkeypatch):
     given = []
-    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(give_back=lambda: given.append(1)))
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: given.append(1)))
     with np.errstate():
-        Activity().__enter__()  # and an interruption on entering its __exit__
-        with Activity():
+        ComputeContext().__enter__()  # and an interruption on entering its __exit__
+        with ComputeContext():
             pass
     assert given
 
 
 def test_overflow_is_silent_within_and_as_before_after():
     with np.errstate(over="raise"):
-        with Activity(), Activity():
+        with ComputeContext(), ComputeContext():
             np.exp(np.asarray([1000.0]))
         with pytest.raises(FloatingPointError):
             np.exp(np.asarray([1000.0]))
@@ -118,14 +118,14 @@ def test_overflow_is_silent_within_and_as_before_after():
 
 def test_activities_of_threads_do_not_mix(monkeypatch):
     givers = []
-    fake = SimpleNamespace(take=lambda: None, give_back=lambda: givers.append(threading.current_thread().name))
+    fake = SimpleNamespace(acquire=lambda: None, release=lambda: givers.append(threading.current_thread().name))
     monkeypatch.setattr("portanet.backends.numpy.process.blas", fake)
 
     def other() -> None:
-        with Activity():
+        with ComputeContext():
             pass
 
-    with Activity() as activity:
+    with ComputeContext() as activity:
         activity.take_threads()
         thread = threading.Thread(target=other, name="other")
         thread.start()
@@ -135,26 +135,26 @@ def test_activities_of_threads_do_not_mix(monkeypatch):
 
 
 def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
-    with Activity(), np.errstate(over="raise"), Activity():
+    with ComputeContext(), np.errstate(over="raise"), ComputeContext():
         np.exp(np.asarray([1000.0]))
 
 
 def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas):
     given, raw = blas.threads, blas._functions.get
-    with blas.alone():
+    with blas.single_threaded():
         assert raw() == 1
     assert raw() == given
-    blas.take()
-    with blas.alone():
+    blas.acquire()
+    with blas.single_threaded():
         assert raw() == 1
     assert raw() == 1  # it was taken before, and stays so
-    blas.give_back()
+    blas.release()
     assert raw() == given
 
 
 def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
     given, raw = blas.threads, blas._functions.get
-    thread = threading.Thread(target=blas.take)
+    thread = threading.Thread(target=blas.acquire)
     thread.start()
     thread.join()
     assert raw() == 1
@@ -166,11 +166,11 @@ def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
 def test_glibc_agrees_to_keep_memory_unless_its_user_has_a_say(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
         monkeypatch.delenv(name)
-    assert keep_memory()
+    assert tune_malloc()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not keep_memory()
+    assert not tune_malloc()
 
 
 def test_no_other_system_is_asked_to_keep_memory(monkeypatch):
     monkeypatch.setattr("sys.platform", "win32")
-    assert not keep_memory()
+    assert not tune_malloc()

@@ -201,7 +201,7 @@ class TestRegister:
     def test_networks_run_on_a_registered_device(self, registry):
         register("npu", several("npu", 1), library="npu")
         net = portanet.Linear(2, 1).initialize(device="npu")
-        assert net.buffer.backend is get_backend("npu:0")
+        assert net.flat.backend is get_backend("npu:0")
         assert net.predict([[1.0, 2.0]]).shape == (1, 1)
 
 
@@ -228,7 +228,7 @@ class TestEntryPoints:
         ).stdout
 
     def test_a_device_by_its_name(self, plugin):
-        code = "import sys, portanet; print('npu_plugin' in sys.modules, portanet.Linear(2, 1).buffer.backend)"
+        code = "import sys, portanet; print('npu_plugin' in sys.modules, portanet.Linear(2, 1).flat.backend)"
         assert self.run(plugin, code) == "False <Backend npu: a plugin's device>\n"
 
     def test_arrays_that_were_made_elsewhere(self, plugin):

@@ -100,7 +100,7 @@ def test_peers_prints_and_writes_what_was_selected(tmp_path, capsys):
     arguments = (
         "--networks",
         "000-toy",
-        "--contenders",
+        "--competitors",
         "floor",
         "--rounds",
         "2",
@@ -171,7 +171,7 @@ def test_no_command_is_answered_with_help(capsys):
 
 def test_unknown_names_are_refused(capsys):
     assert "there is no network 'lenet'" in refused(capsys, 2, "peers", "--networks", "lenet")
-    assert "there is no contender 'tf': choose among portanet" in refused(capsys, 2, "peers", "--contenders", "tf")
+    assert "there is no competitor 'tf': choose among portanet" in refused(capsys, 2, "peers", "--competitors", "tf")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--rounds", "0"), ("--seconds", "-1"), ("--seconds", "x")])

@@ -14,7 +14,7 @@ import pytest
 import portanet
 from experiments.__main__ import main
 from experiments.frame import Experiment, Study, discover
-from experiments.frame.work import Task, work_off
+from experiments.frame.work import Task, run_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -382,7 +382,7 @@ def test_a_process_that_dies_takes_along_only_what_runs_beside_it(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     tasks = [Task(Study(discover()["digits"], "cpu", Path("digits"), quick=True), seed, False) for seed in range(5)]
     outcomes = {}
-    for task, mistake in work_off(tasks, jobs=2):
+    for task, mistake in run_all(tasks, jobs=2):
         outcomes[task.seed] = mistake
         if len(outcomes) == 1:
             os.kill(active_children()[0].pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ import experiments
 import portanet
 from experiments.__main__ import main
 from experiments.digits import digits
-from experiments.frame import Experiment, Reported, Run, Study, at_least, at_most, carry_out, discover
+from experiments.frame import Experiment, Reported, Run, Study, at_least, at_most, discover, run_study
 from portanet.datasets import Dataset
 
 pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
@@ -72,7 +72,7 @@ def test_digits_reaches_its_figure_and_says_so(tmp_path, capsys):
 
 
 def test_what_result_json_says(tmp_path):
-    result = carry_out(digits, portanet.get_backend("cpu"), tmp_path, seed=7, quick=True)
+    result = run_study(digits, portanet.get_backend("cpu"), tmp_path, seed=7, quick=True)
     assert result == json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     record = digits.record()
     assert all(result[name] == record[name] for name in record.keys() - {"reported"})
@@ -92,11 +92,11 @@ def test_what_result_json_says(tmp_path):
 
 @pytest.fixture(scope="module")
 def quick_digits_on_the_cpu(tmp_path_factory):
-    return carry_out(digits, portanet.get_backend("cpu"), tmp_path_factory.mktemp("cpu"), quick=True)["figures"]
+    return run_study(digits, portanet.get_backend("cpu"), tmp_path_factory.mktemp("cpu"), quick=True)["figures"]
 
 
 def test_every_device_gives_nearly_the_same_figures(backend, quick_digits_on_the_cpu, tmp_path):
-    result = carry_out(digits, backend, tmp_path, quick=True)
+    result = run_study(digits, backend, tmp_path, quick=True)
     assert result["device"]["name"] == backend.name
     for name, figure in quick_digits_on_the_cpu.items():
         np.testing.assert_allclose(result["figures"][name]["ours"], figure["ours"], rtol=0, atol=0.02)
@@ -104,7 +104,7 @@ def test_every_device_gives_nearly_the_same_figures(backend, quick_digits_on_the
 
 def test_a_seed_means_one_result(quick_digits_on_the_cpu, tmp_path):
     again, other = (
-        carry_out(digits, portanet.get_backend("cpu"), tmp_path / str(seed), seed=seed, quick=True)["figures"]
+        run_study(digits, portanet.get_backend("cpu"), tmp_path / str(seed), seed=seed, quick=True)["figures"]
         for seed in (0, 1)
     )
     assert again == quick_digits_on_the_cpu
@@ -128,7 +128,7 @@ def test_a_figure_is_judged_by_the_better_side(reported, ours, met):
 def test_rounding_of_float32_does_not_miss_a_figure(tmp_path):
     value = float(np.float32(0.82))
     assert value < 0.82
-    result = carry_out(share(value, {"share": at_least(0.82)}), portanet.get_backend("cpu"), tmp_path)
+    result = run_study(share(value, {"share": at_least(0.82)}), portanet.get_backend("cpu"), tmp_path)
     assert result["figures"]["share"]["met"] is True
 
 
@@ -228,7 +228,7 @@ def test_a_figure_that_is_no_number_is_not_written(tmp_path):
 
 def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch):
     cpu = portanet.get_backend("cpu")
-    carry_out(share(0.5), cpu, tmp_path)
+    run_study(share(0.5), cpu, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refuse(self, target):
@@ -236,7 +236,7 @@ def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="No space left"):
-        carry_out(share(0.6), cpu, tmp_path)
+        run_study(share(0.6), cpu, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="experiments draw with matplotlib")
 
-from experiments.frame import carry_out
+from experiments.frame import run_study
 from experiments.s000_linear import many, one, two
 from experiments.s000_toys import bce, sigmoid, softmax, tanh
 from portanet import get_backend
@@ -18,7 +18,7 @@ every = pytest.mark.parametrize("experiment", EXPERIMENTS, ids=[experiment.id fo
 @every
 @pytest.mark.parametrize("seed", [0, 1, 2], ids="seed={}".format)
 def test_the_figures_of_the_source_are_met(experiment, seed, tmp_path):
-    figures = carry_out(experiment, get_backend("cpu"), tmp_path, seed=seed)["figures"]
+    figures = run_study(experiment, get_backend("cpu"), tmp_path, seed=seed)["figures"]
     for name, reported in experiment.reported.items():
         assert figures[name]["met"] is (None if reported.better is None else True), (name, figures[name])
 
@@ -26,7 +26,7 @@ def test_the_figures_of_the_source_are_met(experiment, seed, tmp_path):
 @every
 def test_every_device_gives_the_same_figures(experiment, backend, tmp_path):
     here, cpu = (
-        carry_out(experiment, device, tmp_path, quick=True)["figures"] for device in (backend, get_backend("cpu"))
+        run_study(experiment, device, tmp_path, quick=True)["figures"] for device in (backend, get_backend("cpu"))
     )
     assert here.keys() == cpu.keys()
     for name, figure in cpu.items():
@@ -35,7 +35,7 @@ def test_every_device_gives_the_same_figures(experiment, backend, tmp_path):
 
 def test_bce_is_judged_by_a_right_gradient_and_beats_mse(tmp_path):
     under_bce, under_mse = (
-        carry_out(experiment, get_backend("cpu"), tmp_path)["figures"] for experiment in (bce, softmax)
+        run_study(experiment, get_backend("cpu"), tmp_path)["figures"] for experiment in (bce, softmax)
     )
     assert under_bce["accuracy"]["ours"] == 1
     assert under_bce["largest error of the gradient"]["ours"] < 1e-7
@@ -45,5 +45,5 @@ def test_bce_is_judged_by_a_right_gradient_and_beats_mse(tmp_path):
 
 @pytest.mark.parametrize("experiment", [one, two, many], ids=lambda experiment: experiment.id)
 def test_linear_networks_end_at_least_squares(experiment, tmp_path):
-    figures = carry_out(experiment, get_backend("cpu"), tmp_path)["figures"]
+    figures = run_study(experiment, get_backend("cpu"), tmp_path)["figures"]
     assert figures["distance from least squares"]["ours"] < 1e-9

@@ -30,7 +30,7 @@ def problems(draw, max_axes: int = 3):
     rng = np.random.default_rng(draw(st.integers(0, 100)))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     x, w, dy = (
-        rng.normal(size=shape).astype(dtype) for shape in ((n, *space, c), (*size, c, o), (n, *window.places, o))
+        rng.normal(size=shape).astype(dtype) for shape in ((n, *space, c), (*size, c, o), (n, *window.output_shape, o))
     )
     return window, x, w, dy
 
@@ -75,9 +75,9 @@ def compare_overrides(window: Window, x: np.ndarray, w: np.ndarray, dy: np.ndarr
 @given(problems(max_axes=2))
 def test_the_portable_form_is_the_definition(problem):
     window, x, w, _ = problem
-    y = np.zeros((len(x), *window.places, w.shape[-1]), x.dtype)
+    y = np.zeros((len(x), *window.output_shape, w.shape[-1]), x.dtype)
     padded = window.pad(x)
-    for place in np.ndindex(window.places):
+    for place in np.ndindex(window.output_shape):
         for cell in np.ndindex(window.size):
             at = tuple(p * s + k * d for p, s, k, d in zip(place, window.stride, cell, window.dilation, strict=True))
             y[:, *place] += padded[:, *at] @ w[*cell]
@@ -139,8 +139,8 @@ def test_winograd_has_any_number_of_axes(monkeypatch):
     for n_axes in (1, 2, 3):
         window = Window.fit((7,) * n_axes, (3,) * n_axes, stride=(1,) * n_axes, dilation=(1,) * n_axes, padding="same")
         assert type(numpy_conv.choose(window, 4, True)) is numpy_conv.Winograd
-        x, w = rng.normal(size=(9, *window.space, 4)), rng.normal(size=(*window.size, 4, 5))
-        compare_overrides(window, x, w, rng.normal(size=(9, *window.places, 5)))
+        x, w = rng.normal(size=(9, *window.input_shape, 4)), rng.normal(size=(*window.size, 4, 5))
+        compare_overrides(window, x, w, rng.normal(size=(9, *window.output_shape, 5)))
 
 
 @pytest.mark.parametrize("form", ["portable", "__call__"])
@@ -151,7 +151,7 @@ def test_every_backend_agrees(backend, form):
         window = Window.fit(
             (6, 5), (3, 2), stride=per_axis("stride", stride, 2), dilation=per_axis("d", dilation, 2), padding=padding
         )
-        dy = rng.normal(size=(2, *window.places, 4))
+        dy = rng.normal(size=(2, *window.output_shape, 4))
         for kernel, arguments in (
             (kernels.conv, (x, w)),
             (kernels.conv_input_gradient, (dy, w)),

@@ -24,17 +24,17 @@ def test_one_seed_gives_the_same_bits_on_every_backend(backend, dtype):
 
 def test_seeds_differ_and_a_second_draw_does_not():
     net = a_net().initialize(seed=1)
-    first = net.buffer.data.copy()
-    assert (first != net.initialize(seed=2).buffer.data).any()
-    np.testing.assert_array_equal(first, net.initialize(seed=1).buffer.data)
+    first = net.flat.data.copy()
+    assert (first != net.initialize(seed=2).flat.data).any()
+    np.testing.assert_array_equal(first, net.initialize(seed=1).flat.data)
 
 
 def test_parameters_are_views_of_one_buffer(backend):
     net = a_net().initialize(device=backend)
-    net.buffer.data[...] = 3.0
+    net.flat.data[...] = 3.0
     assert all((backend.to_numpy(p.data) == 3).all() for p in net.parameters())
     net[0].weight.grad[...] = 1.0
-    assert backend.to_numpy(net.buffer.grad).sum() == 12
+    assert backend.to_numpy(net.flat.grad).sum() == 12
     net.zero_grad()
     assert not backend.to_numpy(net[0].weight.grad).any()
 
@@ -44,8 +44,8 @@ def test_moving_keeps_values_and_states(backend):
     net[1].vjp(np.ones((2, 3), "float32"))
     before = net.get_weights()
     after = net.to(backend, dtype="float64").get_weights()
-    assert net.buffer.backend is backend
-    assert net.buffer.data.dtype == backend.xp.float64
+    assert net.flat.backend is backend
+    assert net.flat.data.dtype == backend.xp.float64
     assert before["1.stream"][1] == 1
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
@@ -57,7 +57,7 @@ def test_a_copy_has_a_buffer_of_its_own(clone):
     twin = clone(net)
     x = np.ones((2, 4), "float32")
     np.testing.assert_array_equal(twin(x), net(x))
-    twin.buffer.data[...] = 0.0
+    twin.flat.data[...] = 0.0
     assert not twin(x).any()
     assert net(x).any()
     assert not clone(a_net()).initialized
@@ -112,16 +112,16 @@ def test_weights_are_set_completely_or_not_at_all(backend):
 
 def test_a_dtype_that_networks_do_not_compute_in_is_refused():
     net = a_net().initialize(seed=1)
-    before = net.buffer.data.copy()
+    before = net.flat.data.copy()
     for change in (lambda: net.to(dtype="int64"), lambda: net.initialize(dtype="float16")):
         with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
             change()
-    np.testing.assert_array_equal(net.buffer.data, before)
+    np.testing.assert_array_equal(net.flat.data, before)
 
 
 def test_the_default_device_is_where_a_network_goes(monkeypatch):
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
-    assert a_net().initialize().buffer.backend.name == "strict"
+    assert a_net().initialize().flat.backend.name == "strict"
 
 
 def test_a_trainer_draws_only_what_an_appended_network_lacks():
@@ -199,8 +199,8 @@ def test_a_state_that_is_appended_is_drawn_too():
 
 def test_a_subclass_keeps_no_promise_about_a_function_that_it_replaces():
     class Mish(pn.Softplus):
-        def curve(self, xp, x):
-            y, _ = super().curve(xp, x)
+        def elementwise(self, xp, x):
+            y, _ = super().elementwise(xp, x)
             return x * xp.tanh(y), lambda: xp.ones_like(x)
 
     class Centred(pn.Linear):
@@ -234,4 +234,4 @@ def test_states_of_any_kind_are_set_and_pickled(values):
 
 class StateOf(pn.Layer):
     def __init__(self, values):
-        self.kept = pn.State(lambda rng: np.asarray(values))
+        self.kept = pn.Buffer(lambda rng: np.asarray(values))

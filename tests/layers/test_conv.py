@@ -19,7 +19,7 @@ def pull(layer, weights, x, dy, *, device="cpu", dtype="float64"):
     """Output and all gradients, as NumPy arrays."""
     layer.initialize(device=device, dtype=dtype)
     layer.set_weights(weights)
-    to_numpy = layer.buffer.backend.to_numpy
+    to_numpy = layer.flat.backend.to_numpy
     y, pullback = layer.vjp(layer.asarray(x))
     dx = pullback(layer.asarray(dy))
     return [to_numpy(y), to_numpy(dx), *(np.array(to_numpy(p.grad)) for p in layer.parameters())]

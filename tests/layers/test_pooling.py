@@ -12,7 +12,7 @@ inf, nan = np.inf, np.nan
 def pull(layer, x, dy=None, *, device="cpu", dtype="float64"):
     """Output and input gradient, as NumPy arrays; ones are carried back unless told otherwise."""
     layer.initialize(device=device, dtype=dtype)
-    to_numpy = layer.buffer.backend.to_numpy
+    to_numpy = layer.flat.backend.to_numpy
     y, pullback = layer.vjp(layer.asarray(x))
     return to_numpy(y), to_numpy(pullback(layer.asarray(np.ones(y.shape) if dy is None else dy)))
 
@@ -30,7 +30,7 @@ def test_a_wrong_number_of_axes_is_named(kind):
                 ask(shape)
 
 
-@pytest.mark.parametrize("layer", [pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2)], ids=str)
+@pytest.mark.parametrize("layer", [pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2)], ids=str)
 def test_rows_have_no_space(layer):
     for ask in (layer.output_shape, lambda shape: layer(np.ones((5, *shape)))):
         with pytest.raises(ValueError, match=r"needs x of shape \(N, \.\.\., C\), got \(N, 3\)"):
@@ -40,7 +40,7 @@ def test_rows_have_no_space(layer):
 @pytest.mark.parametrize("kind", POOLS)
 def test_windows_steps_and_padding_must_make_sense(kind):
     for value in (0, -1, 1.5, (1, 2, 3)):
-        with pytest.raises(ValueError, match="window must be a number of at least 1"):
+        with pytest.raises(ValueError, match="kernel_size must be a number of at least 1"):
             kind(value)
         with pytest.raises(ValueError, match="stride must be a number of at least 1"):
             kind(2, value)
@@ -57,7 +57,7 @@ def test_no_window_may_see_padding_alone(kind, padding):
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_window_that_does_not_fit_says_where(kind):
-    for how in ({}, {"stride": 2, "ceil": True}, {"padding": 1}):  # the last window may miss a step, and no more
+    for how in ({}, {"stride": 2, "ceil_mode": True}, {"padding": 1}):  # the last window may miss a step, and no more
         with pytest.raises(ValueError, match=r"a window that reaches over 5.* does not fit into 2.* with padding"):
             kind(5, **how)(np.ones((1, *(2,) * kind.n_axes, 1)))
 
@@ -65,13 +65,13 @@ def test_a_window_that_does_not_fit_says_where(kind):
 @pytest.mark.parametrize("value", [0, -1, 1.5, (1, 2)], ids=str)
 def test_a_factor_must_be_a_positive_number(value):
     with pytest.raises(ValueError, match="factor must be a number of at least 1"):
-        pn.UpSample(value)
+        pn.Upsample(value)
 
 
 def test_no_examples_give_no_outputs(backend):
     for layer in (
-        *(pn.MaxPool2D(2), pn.AvgPool2D(3, padding="same"), pn.AvgPool2D(3, padding=1, count_padding=True)),
-        *(pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.UpSample(2)),
+        *(pn.MaxPool2D(2), pn.AvgPool2D(3, padding="same"), pn.AvgPool2D(3, padding=1, count_include_pad=True)),
+        *(pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2)),
     ):
         layer.initialize(device=backend)
         assert layer.predict(np.zeros((0, 6, 6, 2))).shape == (0, *layer.output_shape((6, 6, 2)))
@@ -87,14 +87,14 @@ def test_of_equal_values_the_first_counts(backend, layer):
     rng = np.random.default_rng(0)
     x = rng.integers(-1, 2, size=(2, 7, 6, 3)).astype("float64")
     window = layer.window(x.shape[1:])
-    padded, dx = window.pad(x, -inf), np.zeros((2, *window.padded, 3))
-    dy = rng.normal(size=(2, *window.places, 3))
+    padded, dx = window.pad(x, -inf), np.zeros((2, *window.padded_shape, 3))
+    dy = rng.normal(size=(2, *window.output_shape, 3))
     for n, i, j, c in np.ndindex(dy.shape):
         top, left = i * layer.stride[0], j * layer.stride[1]
         cells = padded[n, top : top + layer.size[0], left : left + layer.size[1], c]
         right, down = np.unravel_index(np.argmax(cells.T), cells.T.shape)
         dx[n, top + down, left + right, c] += dy[n, i, j, c]
-    np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.inside], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.interior], rtol=1e-12, atol=1e-12)
 
 
 def test_of_equal_values_the_first_counts_in_all_of_space(backend):
@@ -137,13 +137,13 @@ def test_nan_stays_in_its_example_and_channel(backend, layer):
     ("layer", "expected"),
     [
         (pn.AvgPool1D(3, 2, padding=1), [1, 1, 1]),
-        (pn.AvgPool1D(3, 2, padding=1, count_padding=True), [2 / 3, 1, 2 / 3]),
-        (pn.AvgPool1D(3, 2, padding=((0, 1),), count_padding=True), [1, 1]),
-        (pn.AvgPool1D(4, 3, padding=((1, 0),), count_padding=True), [3 / 4]),
-        # The last window holds two cells, one of padding, and a third that only "ceil" adds and that never counts.
-        (pn.AvgPool1D(4, 2, padding=1, ceil=True, count_padding=True), [3 / 4, 1, 2 / 3]),
-        (pn.AvgPool1D(4, 2, padding=1, ceil=True), [1, 1, 1]),
-        (pn.AvgPool1D(2, padding="same", count_padding=True), [1, 1, 1 / 2]),
+        (pn.AvgPool1D(3, 2, padding=1, count_include_pad=True), [2 / 3, 1, 2 / 3]),
+        (pn.AvgPool1D(3, 2, padding=((0, 1),), count_include_pad=True), [1, 1]),
+        (pn.AvgPool1D(4, 3, padding=((1, 0),), count_include_pad=True), [3 / 4]),
+        # The last window holds two cells, one of padding, and a third that only ceil_mode adds and that never counts.
+        (pn.AvgPool1D(4, 2, padding=1, ceil_mode=True, count_include_pad=True), [3 / 4, 1, 2 / 3]),
+        (pn.AvgPool1D(4, 2, padding=1, ceil_mode=True), [1, 1, 1]),
+        (pn.AvgPool1D(2, padding="same", count_include_pad=True), [1, 1, 1 / 2]),
     ],
     ids=str,
 )
@@ -156,13 +156,13 @@ def test_what_a_mean_counts(backend, layer, expected):
 
 def test_a_window_of_one_cell_changes_nothing(backend):
     x = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
-    for layer in (pn.MaxPool2D(1), pn.AvgPool2D(1), pn.UpSample(1)):
+    for layer in (pn.MaxPool2D(1), pn.AvgPool2D(1), pn.Upsample(1)):
         y, dx = pull(layer, x, x, device=backend)
         np.testing.assert_array_equal(y, x)
         np.testing.assert_array_equal(dx, x)
 
 
-@pytest.mark.parametrize("layer", [pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.UpSample(2)], ids=str)
+@pytest.mark.parametrize("layer", [pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.Upsample(2)], ids=str)
 def test_views_that_cannot_be_written_are_as_good_as_arrays(layer):
     rng = np.random.default_rng(0)
     x = np.broadcast_to(rng.normal(size=(5, 1, 2, 8)), (5, 3, 2, 8)).transpose(1, 3, 0, 2)[:, ::-1]
@@ -173,7 +173,7 @@ def test_views_that_cannot_be_written_are_as_good_as_arrays(layer):
         np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("layer", [pn.AvgPool2D(3, 2, padding=1), pn.GlobalAvgPool(), pn.UpSample(3)], ids=str)
+@pytest.mark.parametrize("layer", [pn.AvgPool2D(3, 2, padding=1), pn.GlobalAvgPool(), pn.Upsample(3)], ids=str)
 def test_float32_is_float64_to_rounding(backend, layer):
     rng = np.random.default_rng(0)
     x = rng.uniform(1, 2, size=(3, 28, 27, 2)).astype("float32")

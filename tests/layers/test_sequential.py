@@ -19,7 +19,7 @@ def test_it_is_a_list():
 def test_a_slice_gives_hidden_representations_with_the_same_weights():
     net, x = a_net().initialize(seed=0), np.ones((5, 4), "float32")
     np.testing.assert_array_equal(net[2:](net[:2](x)), net(x))
-    assert np.shares_memory(net[:2].buffer.data, net.buffer.data)
+    assert np.shares_memory(net[:2].flat.data, net.flat.data)
 
 
 def test_training_a_slice_trains_the_network_in_place():
@@ -46,7 +46,7 @@ def test_append_and_pop_keep_the_weights_of_the_others():
     assert net(np.ones((1, 4), "float32")).shape == (1, 7)
     np.testing.assert_array_equal(net[0].weight.data, kept)
     assert last.weight.data.shape == (3, 2)
-    assert net.buffer.data.size == net.n_parameters == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
+    assert net.flat.data.size == net.n_parameters == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
 
 
 def test_a_layer_that_stands_twice_has_its_gradients_added():
@@ -81,7 +81,7 @@ def test_layers_below_the_first_trained_one_are_not_pulled_back():
     net = pn.Sequential(pn.Flatten(), Stubborn(), pn.Linear(4, 2)).initialize()
     y, pullback = net.vjp(np.ones((3, 2, 2), "float32"))
     assert pullback(y, need_dx=False) is None
-    assert net.buffer.grad.any()
+    assert net.flat.grad.any()
     with pytest.raises(AssertionError, match="nobody"):
         pullback(y, need_dx=True)
 

@@ -138,7 +138,7 @@ class SpatialCase(LayerCase):
                 y = pad(module(x), [-n for n in sides])
             case MaxPool():
                 y = module(pad(x, sides, value=-torch.inf))
-            case AvgPool(count_padding=False):
+            case AvgPool(count_include_pad=False):
                 y = module(pad(x, sides)) / module(pad(torch.ones_like(x), sides))
             case _:
                 y = module(pad(x, sides))
@@ -165,7 +165,7 @@ class BatchNormCase(SpatialCase):
             dx = pullback(backend.asarray(slopes(y.shape)))
             results["y"].append(backend.to_numpy(y))
             results["dx"].append(backend.to_numpy(dx))
-        states = {name: backend.to_numpy(state.data) for name, state in layer.named_states().items()}
+        states = {name: backend.to_numpy(state.data) for name, state in layer.named_buffers().items()}
         gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters().items()}
         return {**{name: np.stack(steps) for name, steps in results.items()}, **states, **gradients}
 
@@ -182,7 +182,7 @@ class BatchNormCase(SpatialCase):
             "y": np.stack(outputs),
             "dx": batches.grad.numpy(),
             "running_mean": module.running_mean.numpy(),
-            "running_variance": module.running_var.numpy(),
+            "running_var": module.running_var.numpy(),
             **{f"d {name}": p.grad.numpy() for name, p in module.named_parameters()},
         }
 
@@ -235,13 +235,13 @@ class OptimizerCase(Case):
     def ours(self, backend: Backend) -> Results:
         start, gradients = map(backend.asarray, self.inputs())
         net = pn.Linear(3, 2).initialize(device=backend, dtype="float64")
-        net.buffer.data[...] = start
+        net.flat.data[...] = start
         self.optimizer.bind(net)
         path = []
         for step in range(gradients.shape[0]):
-            net.buffer.grad[...] = gradients[step, ...]
+            net.flat.grad[...] = gradients[step, ...]
             self.optimizer.step()
-            path.append(np.array(backend.to_numpy(net.buffer.data)))
+            path.append(np.array(backend.to_numpy(net.flat.data)))
         return {"weights": np.stack(path)}
 
     def theirs(self, torch: Any) -> Results:
@@ -299,8 +299,7 @@ def same(layer, space):
 def sliding(kind, sizes, shape, *, padding="valid", **options):
     """A convolution or pooling, and PyTorch's of the same name, which spells options otherwise."""
     layer = kind(*sizes, padding=padding, **options)
-    spelling = {"ceil": "ceil_mode", "count_padding": "count_include_pad"}
-    there = {spelling.get(name, name): value for name, value in options.items()}
+    there = dict(options)
     if isinstance(layer, AvgPool):
         there.setdefault("count_include_pad", False)
     match padding:
@@ -394,11 +393,11 @@ SLIDING = [
     sliding(pn.ConvTranspose2D, (2, 4, 3), (1, 2, 3, 2), padding=((0, 1), (1, 1)), dilation=2, groups=2),
     *(sliding(kind, (2,), (1, 7, 2)) for kind in (pn.MaxPool1D, pn.AvgPool1D)),
     *(sliding(kind, (4, 3), (2, 7, 1), padding="same") for kind in (pn.MaxPool1D, pn.AvgPool1D)),
-    *(sliding(kind, (3, 2), (1, 6, 5, 2), padding=1, ceil=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+    *(sliding(kind, (3, 2), (1, 6, 5, 2), padding=1, ceil_mode=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
     *(sliding(kind, ((3, 2), 1), (1, 4, 5, 2), padding=((1, 2), (0, 1))) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
-    *(sliding(kind, (5, 2), (1, 4, 4, 1), ceil=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
-    sliding(pn.AvgPool2D, (3, 2), (1, 6, 5, 2), padding=1, ceil=True, count_padding=True),
-    sliding(pn.AvgPool2D, (5, 2), (1, 4, 4, 1), ceil=True, count_padding=True),
+    *(sliding(kind, (5, 2), (1, 4, 4, 1), ceil_mode=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+    sliding(pn.AvgPool2D, (3, 2), (1, 6, 5, 2), padding=1, ceil_mode=True, count_include_pad=True),
+    sliding(pn.AvgPool2D, (5, 2), (1, 4, 4, 1), ceil_mode=True, count_include_pad=True),
 ]
 
 SPATIAL = [
@@ -409,8 +408,8 @@ SPATIAL = [
             (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
             (pn.GlobalMaxPool(), lambda nn: nn.Sequential(nn.AdaptiveMaxPool1d(1), nn.Flatten()), (2, 5, 3)),
             (pn.GlobalMaxPool(), lambda nn: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
-            (pn.UpSample(3), lambda nn: nn.Upsample(scale_factor=3), (1, 4, 2)),
-            (pn.UpSample(), lambda nn: nn.Upsample(scale_factor=2), (1, 2, 3, 2)),
+            (pn.Upsample(3), lambda nn: nn.Upsample(scale_factor=3), (1, 4, 2)),
+            (pn.Upsample(), lambda nn: nn.Upsample(scale_factor=2), (1, 2, 3, 2)),
             (pn.GroupNorm(2, 4), lambda nn: nn.GroupNorm(2, 4), (3, 4)),
             (pn.GroupNorm(2, 6), lambda nn: nn.GroupNorm(2, 6), (2, 3, 2, 6)),
             (pn.GroupNorm(4, 4, eps=0.1, affine=False), lambda nn: nn.GroupNorm(4, 4, 0.1, affine=False), (2, 5, 4)),
@@ -493,11 +492,13 @@ GRID = [
                 *((kind, (3, 4), (2, 6, 7, 2)) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
             ),
             (None, 1, 2, 5),
-            ({}, {"ceil": True}, {"count_padding": True}, {"ceil": True, "count_padding": True}),
+            ({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
         )
         for padding in paddings(kind)
-        if ("count_padding" not in how or issubclass(kind, AvgPool))
-        and ("ceil" not in how or padding in ("valid", 1))  # other padding, done by hand, would be part of the axis
+        if ("count_include_pad" not in how or issubclass(kind, AvgPool))
+        and (
+            "ceil_mode" not in how or padding in ("valid", 1)
+        )  # other padding, done by hand, would be part of the axis
     ),
 ]
 
@@ -517,10 +518,10 @@ def cross_entropy(F):
     return loss
 
 
-def softmax_cross_entropy(F, *, class_weights=None, **how):
+def softmax_cross_entropy(F, *, weight=None, **how):
     def loss(prediction, target, **options):
-        weight = None if class_weights is None else prediction.new_tensor(class_weights)
-        return F.cross_entropy(*classes_second(prediction, target), weight=weight, **how, **options)
+        w = None if weight is None else prediction.new_tensor(weight)
+        return F.cross_entropy(*classes_second(prediction, target), weight=w, **how, **options)
 
     return loss
 
@@ -531,22 +532,22 @@ LOSSES = [
     LossCase(loss(reduction=reduction), counterpart, prediction, target, shape)
     for loss, counterpart, prediction, target in (
         (pn.MSELoss, lambda F: F.mse_loss, numbers, numbers),
-        (pn.L1, lambda F: F.l1_loss, numbers, numbers),
-        (pn.Huber, lambda F: F.huber_loss, numbers, numbers),
-        (partial(pn.Huber, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
-        (pn.BCE, lambda F: F.binary_cross_entropy, shares, shares),
-        (pn.BCE, lambda F: F.binary_cross_entropy, shares, one_hot),
-        (pn.BCEWithLogits, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
-        (pn.BCEWithLogits, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
+        (pn.L1Loss, lambda F: F.l1_loss, numbers, numbers),
+        (pn.HuberLoss, lambda F: F.huber_loss, numbers, numbers),
+        (partial(pn.HuberLoss, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
+        (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, shares),
+        (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
+        (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
+        (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
         (pn.CrossEntropy, cross_entropy, distributions, indices),
         (pn.CrossEntropy, cross_entropy, distributions, one_hot),
         *(
-            (partial(pn.SoftmaxCrossEntropy, **how), partial(softmax_cross_entropy, **how), numbers, target)
+            (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
             for how in (
                 {},
                 {"label_smoothing": 0.1},
-                {"class_weights": WEIGHTS},
-                {"label_smoothing": 0.3, "class_weights": WEIGHTS},
+                {"weight": WEIGHTS},
+                {"label_smoothing": 0.3, "weight": WEIGHTS},
             )
             for target in (indices, distributions)
         ),

@@ -1,4 +1,4 @@
-"""The other contenders, the process of each, and what they cost."""
+"""The other competitors, the process of each, and what they cost."""
 
 import json
 import math
@@ -12,7 +12,7 @@ import pytest
 from bench.networks import NETWORKS
 from bench.peers import Unfit, costs, floor
 from bench.peers.child import in_a_line, time
-from bench.peers.contenders import CONTENDERS
+from bench.peers.competitors import COMPETITORS
 from bench.peers.process import Child, Failed
 
 
@@ -104,7 +104,7 @@ print(before, during, peak_memory())
 
 
 def test_scikit_learn_gets_the_same_layers():
-    pytest.importorskip("sklearn", reason="is the contender")
+    pytest.importorskip("sklearn", reason="is the competitor")
     from bench.peers import sklearn
 
     model, *_ = sklearn._begun(NETWORKS["004-mlp"].recipe())
@@ -119,10 +119,10 @@ def test_scikit_learn_gets_the_same_layers():
 
 
 def test_every_contender_names_a_file_and_a_library_that_can_be_measured():
-    assert {c.library for name, c in CONTENDERS.items() if name != "floor"} == costs.DISTRIBUTIONS.keys()
+    assert {c.library for name, c in COMPETITORS.items() if name != "floor"} == costs.DISTRIBUTIONS.keys()
     folder = floor.__file__.rpartition("floor.py")[0]
-    for contender in CONTENDERS.values():
-        with open(f"{folder}{contender.module}.py") as file:
+    for competitor in COMPETITORS.values():
+        with open(f"{folder}{competitor.module}.py") as file:
             source = file.read()
         assert "\ndef step(" in source
         assert "\ndef inference(" in source

@@ -8,7 +8,7 @@ OURS, FLOOR = "portanet", "floor"
 
 
 @dataclass(frozen=True)
-class Contender:
+class Competitor:
     """
     A way to run networks.
 
@@ -30,17 +30,17 @@ class Contender:
     devices: tuple[str, ...] = ("cpu", "cuda")
 
 
-CONTENDERS: Mapping[str, Contender] = {
-    OURS: Contender("portanet", "portanet"),
-    FLOOR: Contender("floor", "numpy", devices=("cpu",)),
-    "torch-eager": Contender("torch", "torch"),
-    "torch-fused": Contender("torch", "torch", {"fused": True}),
-    "torch-channels-last": Contender("torch", "torch", {"fused": True, "channels_last": True}),
-    "torch-compile": Contender("torch", "torch", {"fused": True, "compiled": "default"}, devices=("cpu",)),
-    "torch-graph": Contender("torch", "torch", {"fused": True, "graph": True}, devices=("cuda",)),
-    "torch-reduce-overhead": Contender(
+COMPETITORS: Mapping[str, Competitor] = {
+    OURS: Competitor("portanet", "portanet"),
+    FLOOR: Competitor("floor", "numpy", devices=("cpu",)),
+    "torch-eager": Competitor("torch", "torch"),
+    "torch-fused": Competitor("torch", "torch", {"fused": True}),
+    "torch-channels-last": Competitor("torch", "torch", {"fused": True, "channels_last": True}),
+    "torch-compile": Competitor("torch", "torch", {"fused": True, "compiled": "default"}, devices=("cpu",)),
+    "torch-graph": Competitor("torch", "torch", {"fused": True, "graph": True}, devices=("cuda",)),
+    "torch-reduce-overhead": Competitor(
         "torch", "torch", {"fused": True, "compiled": "reduce-overhead"}, devices=("cuda",)
     ),
-    "sklearn": Contender("sklearn", "sklearn", devices=("cpu",)),
-    "jax": Contender("jax", "jax"),
+    "sklearn": Competitor("sklearn", "sklearn", devices=("cpu",)),
+    "jax": Competitor("jax", "jax"),
 }

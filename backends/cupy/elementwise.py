@@ -12,11 +12,11 @@ import cupy
 from portanet import kernels
 from portanet.backends.cupy import formulas
 from portanet.backends.cupy.source import Source, contiguous
-from portanet.kernels.curves import Formula
+from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
 
-CURVE = Source("""
-KERNEL curve(INDEX n, const T* given, const T* beside, T* made) {
+ELEMENTWISE = Source("""
+KERNEL elementwise(INDEX n, const T* given, const T* beside, T* made) {
   EACH(i);
   STEPS
   made[i] = RESULT;
@@ -24,7 +24,7 @@ KERNEL curve(INDEX n, const T* given, const T* beside, T* made) {
 """)
 
 GRADIENT = Source("""
-KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T factor, T* dx) {
+KERNEL elementwise_gradient(INDEX n, const T* given, const T* beside, const T* dy, T factor, T* dx) {
   EACH(i);
   STEPS
   dx[i] = DY * RESULT;
@@ -32,15 +32,17 @@ KERNEL curve_gradient(INDEX n, const T* given, const T* beside, const T* dy, T f
 """)
 
 
-def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
-    """See :func:`portanet.kernels.curve`."""
+def elementwise(
+    x: Array, formula: ElementwiseFn, t: Array | None = None
+) -> tuple[Array, Callable[[float | Array], Array]]:
+    """See :func:`portanet.kernels.elementwise`."""
     alike = t is None or (t.dtype, t.shape) == (x.dtype, x.shape)
     code = formulas.Code.of(formula, x.dtype, beside=t is not None) if _fits(x) and alike else None
     if code is None:
-        return kernels.curve.portable(x, formula, t)
+        return kernels.elementwise.portable(x, formula, t)
     x = contiguous(x)
     beside, y = x if t is None else contiguous(t), cupy.empty_like(x)
-    CURVE.launch("curve", x.size, x.dtype, x, beside, y, **code.value)
+    ELEMENTWISE.launch("elementwise", x.size, x.dtype, x, beside, y, **code.value)
     kept = y if code.of_result else x
 
     def pull(dy: float | Array) -> Array:
@@ -50,7 +52,7 @@ def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Ca
         else:
             factor, how = float(dy), "factor"
         arguments = kept, beside, rises, factor, dx
-        GRADIENT.launch("curve_gradient", kept.size, kept.dtype, *arguments, **code.slope, DY=how)
+        GRADIENT.launch("elementwise_gradient", kept.size, kept.dtype, *arguments, **code.slope, DY=how)
         return dx
 
     return y, pull
@@ -58,12 +60,14 @@ def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Ca
 
 def sigmoid(x: Array) -> Array:
     """See :func:`portanet.kernels.sigmoid`."""
-    return curve(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0] if _fits(x) else kernels.sigmoid.portable(x)
+    return (
+        elementwise(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0] if _fits(x) else kernels.sigmoid.portable(x)
+    )
 
 
 def erf(x: Array) -> Array:
     """See :func:`portanet.kernels.erf`."""
-    return curve(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0] if _fits(x) else kernels.erf.portable(x)
+    return elementwise(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0] if _fits(x) else kernels.erf.portable(x)
 
 
 def _fits(x: Array) -> bool:

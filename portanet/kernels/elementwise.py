@@ -7,13 +7,15 @@ from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
-Slope: TypeAlias = Callable[[], Array]
-Formula: TypeAlias = Callable[..., tuple[Array, Slope]]
+Derivative: TypeAlias = Callable[[], Array]
+ElementwiseFn: TypeAlias = Callable[..., tuple[Array, Derivative]]
 """``formula(xp, x)`` or ``formula(xp, x, t)`` gives ``f(x)``, and a function that gives ``f'(x)`` if asked."""
 
 
 @kernel
-def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
+def elementwise(
+    x: Array, formula: ElementwiseFn, t: Array | None = None
+) -> tuple[Array, Callable[[float | Array], Array]]:
     """
     Give ``f(x)``, and a function that takes ``dy`` to ``dy f'(x)``.
 
@@ -23,13 +25,13 @@ def curve(x: Array, formula: Formula, t: Array | None = None) -> tuple[Array, Ca
     ----------
     x : array of float
     formula : callable
-        See :data:`Formula`. It has no effects, and may be called more than once; so may the function that it gives.
+        See :data:`ElementwiseFn`. It has no effects, and may be called more than once; so may the function that it gives.
     t : array, optional
         Of the dtype and shape of x; f depends on it too, but is not differentiated by it.
 
     Examples
     --------
-    >>> y, pull = curve(np.asarray([1.0, 3.0]), lambda xp, x: (x * x, lambda: 2 * x))
+    >>> y, pull = elementwise(np.asarray([1.0, 3.0]), lambda xp, x: (x * x, lambda: 2 * x))
     >>> y, pull(np.asarray([1.0, 10.0]))
     (array([1., 9.]), array([ 2., 60.]))
     """

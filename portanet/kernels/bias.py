@@ -6,14 +6,14 @@ from portanet.typing import Array
 
 
 @kernel
-def add_to_channels(x: Array, numbers: Array) -> None:
+def bias_add(x: Array, numbers: Array) -> None:
     """
     Add a number to each channel, in place: a bias.
 
     Examples
     --------
     >>> x = np.zeros((1, 2, 3))
-    >>> add_to_channels(x, np.asarray([1.0, 2.0, 3.0]))
+    >>> bias_add(x, np.asarray([1.0, 2.0, 3.0]))
     >>> x
     array([[[1., 2., 3.],
             [1., 2., 3.]]])
@@ -22,7 +22,7 @@ def add_to_channels(x: Array, numbers: Array) -> None:
 
 
 @kernel
-def channel_sums(x: Array, out: Array | None = None) -> Array:
+def bias_grad(x: Array, out: Array | None = None) -> Array:
     """
     Sum over all axes but the last, shape (C,): the gradient of a bias.
 
@@ -34,7 +34,7 @@ def channel_sums(x: Array, out: Array | None = None) -> Array:
 
     Examples
     --------
-    >>> channel_sums(np.ones((2, 3, 4)))
+    >>> bias_grad(np.ones((2, 3, 4)))
     array([6., 6., 6., 6.])
     """
     sums = namespace(x).sum(x, axis=tuple(range(x.ndim - 1)))
