@@ -11,7 +11,7 @@ A :class:`Backend` is one array library on one device. Everything above it asks 
 np.float64(3.0)
 """
 
-from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe
+from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe, host_array
 from portanet.backends.precision import float32_matmul, set_float32_matmul
 from portanet.backends.registry import (
     Device,
@@ -36,6 +36,7 @@ __all__ = [
     "devices",
     "float32_matmul",
     "get_backend",
+    "host_array",
     "kernel_override",
     "namespace",
     "register",

@@ -1,9 +1,9 @@
-"""What a backend is: an array library, a device, and the ways in and out of it."""
+"""What a backend is: an array library on a device, with transfers, tuned kernels and graph capture."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def silent_overflow() -> AbstractContextManager[Any]:
 
 class BackendUnavailable(RuntimeError):
     """
-    The device cannot be used here; the message names the step that failed and the fix.
+    The device cannot be used; the message names the failed step and the fix.
 
     Examples
     --------
@@ -31,14 +31,14 @@ class BackendUnavailable(RuntimeError):
 
 class OutOfMemory(MemoryError):
     """
-    The device has too little memory; the weights are those of the last whole step, and the network can be used.
+    The device has too little memory. The weights are those of the last whole step; the network stays usable.
 
     Parameters
     ----------
     device : str
         Name of the backend.
     asked, free : int
-        Bytes that were asked for, and that there are.
+        Bytes requested, and bytes available.
     fix : str
         What to do.
 
@@ -54,8 +54,28 @@ class OutOfMemory(MemoryError):
         self.device, self.asked, self.free, self.fix = device, asked, free, fix
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as what it was made with."""
+        """Pickle as the constructor's arguments."""
         return type(self), (self.device, self.asked, self.free, self.fix)
+
+
+class Threads(Protocol):
+    """What an executor needs to run parts of a batch in threads of its own, in place of the library's threads."""
+
+    min_examples: int
+    """Smallest part of a batch that the library's kernels are fast on."""
+
+    @property
+    def count(self) -> int:
+        """How many threads the library may use."""
+
+    def acquire(self) -> None:
+        """Leave the library one thread, until this thread leaves the last context of ``Backend.activate``."""
+
+    def reapply(self) -> None:
+        """Leave the library one thread in a worker thread too, while it is acquired."""
+
+    def match_layout(self, part: Any, like: Any) -> Any:
+        """Return an array with the memory layout of another, copied if needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,33 +88,34 @@ class Backend:
     name : str
         The device as the user writes it, complete: ``"cpu"``, ``"cuda:1"``.
     xp : module
-        Array API namespace. What it holds may be replaced by faster functions of the same meaning.
+        Array API namespace; functions may be replaced by faster ones of the same meaning.
     array_type : type
         Type of the library's arrays; :func:`portanet.backends.namespace` goes by it. Backends of one type, such as two
         GPUs, share the namespace and the kernels of the one that was loaded first.
     device : object
         The library's own device, given to its creation functions.
     to_numpy : callable
-        Copies or views an array as a NumPy array on the host.
+        Copies an array to the host as a NumPy array, or views it.
     description : str
         Library, version and hardware, for people.
     kernels : mapping of str to callable
         Tuned replacements for functions of ``portanet.kernels``, by name.
     synchronize : callable
-        Waits until the device has finished what it was given.
+        Waits until the device has finished all work.
     activate : callable
-        Returns the context to train and predict in: the device is the library's current one, and an overflow is
-        silent, as on a GPU (``fit`` reports it). Where a library has several devices, all computation on one happens
-        inside: CuPy puts every new array on the current device, whatever device the operands are on. It turns the
-        library's own error for memory that is not there into :class:`OutOfMemory`.
+        Returns the context to train and predict in. It makes the device the library's current one (CuPy puts every new
+        array on the current device, whatever device the operands are on), silences overflow as on a GPU (``fit``
+        reports it), and turns the library's out-of-memory error into :class:`OutOfMemory`.
     capture : callable, optional
-        ``capture(step)`` records what ``step()`` would have the device do, and returns a function of no arguments that
-        has it done, on the same arrays. ``capture(step, beside)`` does so in the memory of what ``capture`` returned
-        before, which never runs at the same time. It raises where something cannot be recorded.
+        ``capture(step)`` records the device operations of ``step()``, and returns a function without arguments that
+        replays them on the same arrays. ``capture(step, other)`` shares the memory pool of an earlier recording, which
+        must not run at the same time. It raises if an operation cannot be recorded.
     fits : callable
-        ``fits(nbytes)`` says whether data of so many bytes should be on the device as a whole.
+        ``fits(nbytes)`` tells whether data of so many bytes should be on the device as a whole.
     prefetch : callable, optional
         See :meth:`iter_batches`.
+    threads : Threads, optional
+        How an executor may use the cores of a CPU.
     """
 
     name: str
@@ -109,10 +130,11 @@ class Backend:
     capture: Callable[..., Callable[[], None]] | None = None
     fits: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
+    threads: Threads | None = None
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         """
-        Bring host values, or an array that is here already, to this device.
+        Copy host values to this device; an array that is on it is returned as it is.
 
         Parameters
         ----------
@@ -134,7 +156,7 @@ class Backend:
             If ``values`` does not hold numbers.
         """
         if isinstance(values, (np.ndarray, np.generic)) or not hasattr(values, "device"):
-            host = _numbers(values, dtype)
+            host = host_array(values, dtype)
             with self.activate():
                 return self.xp.asarray(host, device=self.device)
         if not isinstance(values, self.array_type) or values.device != self.device:
@@ -149,7 +171,7 @@ class Backend:
 
     def iter_batches(self, batches: Iterable[Batch]) -> Iterator[tuple[Any, ...]]:
         """
-        Bring batches of host arrays to the device, the next one while one is at work where the library can.
+        Copy batches of host arrays to the device, each during the computation on the one before if the library can.
 
         Parameters
         ----------
@@ -158,13 +180,19 @@ class Backend:
         Yields
         ------
         tuple of arrays
-            On this device, until the next is asked for.
+            On this device, valid until the next batch is requested.
         """
         return self.prefetch(batches) if self.prefetch else (tuple(map(self.asarray, batch)) for batch in batches)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
-        """A device has no copies."""
+        """Return the backend itself: a device is not copied."""
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the name of the device."""
+        from portanet.backends.registry import get_backend
+
+        return get_backend, (self.name,)
 
     def __repr__(self) -> str:
         return f"<Backend {self.name}: {self.description}>"
@@ -172,7 +200,7 @@ class Backend:
 
 def describe(array: Any) -> str:
     """
-    Where an array lives, for error messages.
+    Return the device and library of an array, for error messages.
 
     Examples
     --------
@@ -186,8 +214,20 @@ def _place(device: Any, array_type: type[Any]) -> str:
     return f"{device} ({array_type.__module__.partition('.')[0]})"
 
 
-def _numbers(values: Any, dtype: str | None) -> np.ndarray:
-    """Numbers in this machine's byte order, which every library takes."""
+def host_array(values: Any, dtype: str | None = None) -> np.ndarray:
+    """
+    Return host data as a NumPy array of numbers in this machine's byte order, which every library takes.
+
+    Raises
+    ------
+    TypeError
+        If they are not numbers, or masked.
+
+    Examples
+    --------
+    >>> host_array([1, 2], "float32")
+    array([1., 2.], dtype=float32)
+    """
     host = np.asarray(values, dtype=dtype)
     if host.dtype.kind not in "biufc" or hasattr(values, "filled"):  # a masked array would lose its mask
         kind = type(values).__name__
@@ -196,6 +236,6 @@ def _numbers(values: Any, dtype: str | None) -> np.ndarray:
 
 
 def refuse_ordinal(name: str, ordinal: str | None) -> None:
-    """For a backend that has one device only."""
+    """Refuse the ordinal of a device, for a backend with one device."""
     if ordinal is not None:
         raise BackendUnavailable(f"device '{name}:{ordinal}' does not exist: there is one, {name!r}")

@@ -1,9 +1,9 @@
-"""Which backends there are, which one is meant, and which namespace an array belongs to."""
+"""Backends by device name, and by the type of an array."""
 
 import importlib
 import itertools
+import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable, describe
+from portanet.backends.disabled import enabled
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+logger = logging.getLogger("portanet")
 
 Factory = Callable[[str | None], Backend]
 
 
 @dataclass(frozen=True)
 class _Registered:
-    """How to make a backend, and the top-level module of its array type, if that is known."""
+    """The factory of a backend, and the top-level module of its array type if known."""
 
     factory: Factory
     library: str | None
@@ -65,12 +68,12 @@ def register(name: str, factory: Factory, *, library: str) -> None:
         ``factory(ordinal)`` returns a :class:`Backend`; ``ordinal`` is what follows the colon in ``"npu:1"``, or None.
         It raises :class:`BackendUnavailable` where the device cannot be used.
     library : str
-        Top-level module of the array type, so that arrays made elsewhere find their backend.
+        Top-level module of the array type, by which arrays made elsewhere find their backend.
 
     Raises
     ------
     ValueError
-        If the name is taken, or could not be asked for.
+        If the name is taken, or is not a valid device name.
 
     Examples
     --------
@@ -111,12 +114,12 @@ def _from_entry_point(entry: "EntryPoint", ordinal: str | None) -> Backend:
 
 def get_backend(device: "str | Backend | None" = None) -> Backend:
     """
-    The backend of a device.
+    Return the backend of a device.
 
     Parameters
     ----------
     device : str or Backend, optional
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"`` (CUDA where it works, else the CPU; says on stderr which),
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"`` (CUDA where it works, else the CPU; logged by the logger "portanet"),
         ``"strict"`` and ``"torch"`` for tests, or a registered name. None takes :func:`default_device`.
 
     Raises
@@ -152,12 +155,19 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
 
 
 def _add(backend: Backend, alias: str) -> None:
+    first = _by_type.setdefault(backend.array_type, backend)
+    if first.kernels.keys() != backend.kernels.keys() or any(
+        first.kernels[name] is not kernel for name, kernel in backend.kernels.items()
+    ):
+        raise ValueError(
+            f"backend {backend.name!r} has other kernels than {first.name!r} for the same array type "
+            f"{backend.array_type.__name__}: kernels are chosen by array type, so give it an array type of its own"
+        )
     _loaded[alias] = _loaded.setdefault(backend.name, backend)
-    _by_type.setdefault(backend.array_type, backend)
 
 
 def register_array_type(backend: Backend) -> None:
-    """Make arrays of a backend known for which there is no name to ask."""
+    """Register the array type of a backend that has no device name."""
     _by_type.setdefault(backend.array_type, backend)
 
 
@@ -167,16 +177,16 @@ def _auto() -> Backend:
             backend, why = get_backend("cuda"), ""
         except BackendUnavailable as reason:
             backend, why = get_backend("cpu"), f" (cuda: {reason})"
-        print(f"portanet: device 'auto' took {backend.name}{why}", file=sys.stderr)
+        logger.warning("device 'auto' took %s%s", backend.name, why)
         _loaded["auto"] = backend
     return _loaded["auto"]
 
 
 def default_device() -> str:
     """
-    Name of the device that is meant where none is given.
+    Return the device that is used where none is given.
 
-    It is what :func:`set_device` was last given, else the environment variable ``PORTANET_DEVICE``, else ``"cpu"``.
+    It is the one last given to :func:`set_device`, else the environment variable ``PORTANET_DEVICE``, else ``"cpu"``.
 
     Examples
     --------
@@ -208,7 +218,7 @@ def set_device(device: str | None) -> None:
 
 @dataclass(frozen=True)
 class Device:
-    """A device as :func:`devices` lists it: usable or not, and what it is or why not."""
+    """An entry of :func:`devices`: whether it is usable, and its description or the reason."""
 
     name: str
     usable: bool
@@ -220,7 +230,7 @@ class Device:
 
 def devices() -> list[Device]:
     """
-    Every known device, and why those that cannot be used cannot.
+    List every known device, and why unusable ones cannot be used.
 
     Examples
     --------
@@ -245,7 +255,7 @@ def _devices_of(kind: str) -> list[Device]:
 
 
 def _find_backend(kind: type) -> Backend:
-    """The backend of an array type that is seen for the first time."""
+    """Return the backend of an array type that was not seen before."""
     library = kind.__module__.partition(".")[0]
     if issubclass(kind, np.generic):  # what NumPy gives where others give an array of shape ()
         _by_type[kind] = get_backend("cpu")
@@ -264,12 +274,12 @@ def _find_backend(kind: type) -> Backend:
 
 def namespace(array: Any) -> Any:
     """
-    The Array API namespace of an array's library, by one look-up of its type.
+    Return the Array API namespace of an array's library, by one look-up of its type.
 
     Raises
     ------
     TypeError
-        If it is no array of a known library.
+        If it is not an array of a known library.
 
     Examples
     --------
@@ -286,12 +296,12 @@ def namespace(array: Any) -> Any:
 
 def backend_of(array: Any) -> Backend:
     """
-    The backend whose device an array is on.
+    Return the backend of the device that an array is on.
 
     Raises
     ------
     TypeError
-        If it is no array of a known library.
+        If it is not an array of a known library.
     ValueError
         If no backend has its device.
 
@@ -310,6 +320,6 @@ def backend_of(array: Any) -> Backend:
 
 
 def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:
-    """The tuned kernel that an array's backend has under a name, or None."""
+    """Return the kernel that an array's backend has under a name, or None."""
     backend = _by_type.get(type(array)) or _find_backend(type(array))
-    return backend.kernels.get(name)
+    return backend.kernels.get(name) if enabled(name) else None

@@ -19,7 +19,6 @@ from portanet import (
     BCELoss,
     Conv1D,
     Conv2D,
-    CrossEntropy,
     CrossEntropyLoss,
     Dropout,
     Flatten,
@@ -38,6 +37,7 @@ from portanet import (
     TanH,
 )
 from portanet.config import Configured, to_json
+from portanet.course import CrossEntropy
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ regression = partial(Network, loss=MSELoss, optimizer=SGD, target="values")
 toy = partial(regression, batch_size=5, input_shape=(4,))
 linear_maps = partial(regression, batch_size=100)
 points = partial(regression, batch_size=64, input_shape=(2,))
-signal_in_one_batch = partial(Network, loss=CrossEntropy, optimizer=SGD, batch_size=500, input_shape=(256, 1))
+signal_in_one_batch = partial(
+    Network, loss=partial(CrossEntropy, reduction="mean"), optimizer=SGD, batch_size=500, input_shape=(256, 1)
+)
 classifier = partial(Network, loss=CrossEntropyLoss)
 usps = partial(classifier, optimizer=Adam, batch_size=64)
 signal = partial(usps, input_shape=(256, 1))

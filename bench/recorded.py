@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from portanet import Trainer
-from portanet.steps import WARM_UP
+from portanet.engine.graph import WARM_UP_STEPS
 
 
 def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
@@ -22,7 +22,7 @@ def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
     """
     if trainer.backend.capture is None:
         return lambda: trainer.step(x, target)
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP_STEPS):
         trainer.step(x, target)
     losses: list[Any] = []  # holds the array that every replay writes to
     with trainer.backend.activate():

@@ -2,7 +2,7 @@
 PortaNet: neural networks written once against the Array API, on NumPy or on a CUDA GPU.
 
 >>> net = Sequential(Linear(64, 32), ReLU(), Linear(32, 10))
->>> trainer = Trainer(net, CrossEntropyLoss(), Adam(), metrics=[accuracy])
+>>> trainer = Trainer(net, CrossEntropyLoss(), Adam(), metrics=["accuracy"])
 >>> data = datasets.load("digits")
 >>> x, labels = data.x_train.reshape(-1, 64), data.y_train
 >>> history = trainer.fit(x, labels, epochs=20, progress=False)
@@ -10,7 +10,20 @@ PortaNet: neural networks written once against the Array API, on NumPy or on a C
 True
 """
 
-from portanet import course, datasets, initializers, kernels, losses, metrics, optimizers, plots, schedules, testing
+from portanet import (
+    course,
+    datasets,
+    engine,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    plots,
+    schedules,
+    testing,
+    training,
+)
 from portanet.backends import (
     BackendUnavailable,
     OutOfMemory,
@@ -21,179 +34,49 @@ from portanet.backends import (
     set_device,
     set_float32_matmul,
 )
-from portanet.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
 from portanet.decomposition import PCA
-from portanet.history import History
-from portanet.layers import (
-    ELU,
-    GELU,
-    Activation,
-    AutoEncoder,
-    AvgPool1D,
-    AvgPool2D,
-    BatchNorm,
-    Conv1D,
-    Conv2D,
-    Conv3D,
-    ConvTranspose1D,
-    ConvTranspose2D,
-    Dropout,
-    Flatten,
-    GaussianNoise,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    LogSoftmax,
-    MaxPool1D,
-    MaxPool2D,
-    Normalize,
-    Parallel,
-    RandomCrop,
-    RandomFlip,
-    RandomShift,
-    ReLU,
-    Reshape,
-    Residual,
-    Sequential,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    SpatialDropout,
-    TanH,
-    Upsample,
-)
-from portanet.losses import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropy,
-    CrossEntropyLoss,
-    HuberLoss,
-    L1Loss,
-    LogSoftmaxCrossEntropy,
-    Loss,
-    MSELoss,
-)
-from portanet.metrics import (
-    accuracy,
-    binary_accuracy,
-    cluster_purity,
-    confusion_matrix,
-    majority_labels,
-    neighbourhood_hit,
-    precision_recall_f1,
-    psnr,
-    top_k_accuracy,
-)
-from portanet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from portanet.layers import *
+from portanet.losses import *
+from portanet.metrics import *
+from portanet.optimizers import *
 from portanet.parameters import Buffer, Parameter
 from portanet.persistence import load
-from portanet.training import Diverged, Trainer
+from portanet.training import *
 from portanet.version import __version__
 
 __all__ = [
-    "ELU",
-    "GELU",
     "PCA",
-    "SGD",
-    "Activation",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "AutoEncoder",
-    "AvgPool1D",
-    "AvgPool2D",
-    "BCELoss",
-    "BCEWithLogitsLoss",
     "BackendUnavailable",
-    "BatchNorm",
     "Buffer",
-    "CSVLogger",
-    "Callback",
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "ConvTranspose1D",
-    "ConvTranspose2D",
-    "CrossEntropy",
-    "CrossEntropyLoss",
-    "Diverged",
-    "Dropout",
-    "EarlyStopping",
-    "Flatten",
-    "GaussianNoise",
-    "GlobalAvgPool",
-    "GlobalMaxPool",
-    "GroupNorm",
-    "History",
-    "HuberLoss",
     "KMeans",
-    "L1Loss",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "LearningRateScheduler",
-    "Linear",
-    "LogSoftmax",
-    "LogSoftmaxCrossEntropy",
-    "Loss",
-    "MSELoss",
-    "MaxPool1D",
-    "MaxPool2D",
-    "Normalize",
-    "Optimizer",
     "OutOfMemory",
-    "Parallel",
     "Parameter",
-    "RMSprop",
-    "RandomCrop",
-    "RandomFlip",
-    "RandomShift",
-    "ReLU",
-    "ReduceLROnPlateau",
-    "Reshape",
-    "Residual",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "SpatialDropout",
-    "TanH",
-    "Trainer",
-    "Upsample",
     "__version__",
-    "accuracy",
-    "binary_accuracy",
-    "cluster_purity",
-    "confusion_matrix",
     "course",
     "datasets",
     "default_device",
     "devices",
+    "engine",
     "get_backend",
     "initializers",
-    "kernels",
+    "layers",
     "load",
     "losses",
-    "majority_labels",
     "metrics",
     "namespace",
-    "neighbourhood_hit",
     "one_hot",
     "optimizers",
     "plots",
-    "precision_recall_f1",
-    "psnr",
     "schedules",
     "set_device",
     "set_float32_matmul",
     "testing",
-    "top_k_accuracy",
+    "training",
 ]
+__all__ += layers.__all__
+__all__ += losses.__all__
+__all__ += metrics.__all__
+__all__ += optimizers.__all__
+__all__ += training.__all__

@@ -1,67 +1,74 @@
 """
-One mechanism for ``repr``, saving and loading: what an object was constructed with.
+One mechanism for ``repr``, saving and loading: an object is described by the arguments that would build it again.
 
-A :class:`Configured` class needs no code for it. Its constructor's arguments are kept when it is called; they read back
-as the call (``repr``), as JSON (:func:`to_json`), and as the object again (:func:`from_json`).
+A :class:`Configured` class keeps every argument of its constructor in an attribute of the same name, as scikit-learn's
+estimators do. What is shown and saved is read from these attributes, so it is what the object does now.
 """
 
 import inspect
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 
-class _Recorded(type):
-    """Metaclass that keeps the arguments of each constructor call."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__call__(*args, **kwargs)
-        bound = inspect.signature(cls).bind(*args, **kwargs)
-        bound.apply_defaults()  # a file must not change its meaning with a default
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in bound.arguments.items()}
-        object.__setattr__(made, "_arguments", plain)
-        return made
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """The constructor's own signature, which ``__call__`` above would hide from help and editors."""
-        if cls.__init__ is object.__init__:  # type: ignore[misc]  # which says that it takes anything
-            return inspect.Signature()
-        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # of the class, never of an instance
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-
-class Configured(metaclass=_Recorded):
+class Configured:
     """
     Base of everything that is described by the arguments of its constructor.
 
-    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these; to change
-    one, construct again. A subclass is registered under its name when it is defined, so users' own classes load again
-    wherever they are imported.
+    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these. A subclass
+    is registered under its name when it is defined, so a user's own classes load again wherever they are imported.
     """
 
+    __signature__: ClassVar[inspect.Signature]
     _own: ClassVar[dict[str, type["Configured"]]] = {}
     _users: ClassVar[dict[str, type["Configured"]]] = {}
-    _arguments: dict[str, Any]
+    _by_reference: ClassVar[bool] = False
+    """Whether an object that occurs twice is saved once: two uses of a layer share its weights."""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        # Kept apart, so that a student's own `Linear` never stands in for PortaNet's in a file, nor the reverse.
+        if "__init__" in vars(cls):
+            cls.__signature__ = _constructor_signature(cls)
+        # Two tables, so that a user's own `Linear` never stands in for PortaNet's in a file, nor the reverse.
         if cls.__module__.startswith("portanet."):
             Configured._own[cls.__name__] = cls
         else:
             Configured._users[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
     def arguments(self) -> dict[str, Any]:
-        """What the constructor was given, by parameter name; a ``*name`` parameter holds a tuple."""
-        return self._arguments
+        """
+        Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not kept as an attribute of its name.
+        """
+        found: dict[str, Any] = {}
+        for name, parameter in parameters_of(type(self)).items():
+            if name not in vars(self) and not hasattr(type(self), name):
+                raise TypeError(
+                    f"{type(self).__name__} does not keep its argument {name!r}: set self.{name} = {name} in __init__"
+                )
+            value = getattr(self, name)
+            if isinstance(parameter.default, bool) and not isinstance(value, (bool, np.bool_)):
+                value = value is not None  # bias=True is kept as the parameter, bias=False as None
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                value = tuple(value)
+            found[name] = value.item() if isinstance(value, np.generic) else value
+        return found
 
     def __repr__(self) -> str:
         """Read like the constructor call: ``Linear(784, 100, bias=False)``."""
-        parameters = inspect.signature(type(self)).parameters
+        try:
+            arguments = self.arguments()
+        except TypeError:  # a repr must not fail
+            return f"{type(self).__name__}(...)"
         shown = []
-        for name, value in self.arguments().items():
-            parameter = parameters[name]
+        for name, value in arguments.items():
+            parameter = parameters_of(type(self))[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 shown += [repr(item) for item in value]
             elif parameter.default is parameter.empty:
@@ -71,9 +78,30 @@ class Configured(metaclass=_Recorded):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def _constructor_signature(kind: type) -> inspect.Signature:
+    """Return the constructor's signature; ``**options`` stands for the keyword-only arguments of the base class."""
+    _, *own = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        names = {parameter.name for parameter in own}
+        inherited = inspect.signature(kind.__mro__[1]).parameters.values()
+        keyword = (p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names)
+        own = [*own[:-1], *keyword]
+    return inspect.Signature(own)
+
+
+@lru_cache(maxsize=1024)
+def parameters_of(kind: type) -> Mapping[str, inspect.Parameter]:
+    """Return the constructor's parameters by name."""
+    if kind.__init__ is object.__init__:  # type: ignore[misc]  # whose signature says that it takes anything
+        return {}
+    return inspect.signature(kind).parameters
+
+
 def to_json(value: Any) -> Any:
     """
     Turn a Configured object into what :mod:`json` can write.
+
+    A layer that occurs a second time becomes ``{"ref": n}``, the n-th layer that was completed, from 0 on.
 
     Raises
     ------
@@ -85,13 +113,22 @@ def to_json(value: Any) -> Any:
     >>> to_json(portanet.Dropout(0.3))
     {'type': 'portanet.Dropout', 'p': 0.3}
     """
+    return _to_json(value, {})
+
+
+def _to_json(value: Any, numbers: dict[int, int]) -> Any:
     if isinstance(value, Configured):
         kind = type(value)
+        if id(value) in numbers:
+            return {"ref": numbers[id(value)]}
         own = Configured._own.get(kind.__name__) is kind
         name = f"portanet.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
-        return {"type": name, **{key: to_json(item) for key, item in value.arguments().items()}}
+        config = {"type": name, **{key: _to_json(item, numbers) for key, item in value.arguments().items()}}
+        if kind._by_reference:
+            numbers[id(value)] = len(numbers)
+        return config
     if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
+        return [_to_json(item, numbers) for item in value]
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -115,11 +152,19 @@ def from_json(config: Any) -> Any:
     >>> from_json({"type": "portanet.Linear", "in_features": 3, "out_features": 2})
     Linear(3, 2)
     """
+    return _from_json(config, [])
+
+
+def _from_json(config: Any, built: list[Configured]) -> Any:
     if isinstance(config, list):
-        return tuple(from_json(item) for item in config)
+        return tuple(_from_json(item, built) for item in config)
     if not isinstance(config, dict):
         return config
-    arguments = {key: from_json(item) for key, item in config.items() if key != "type"}
+    if config.keys() == {"ref"}:
+        if not isinstance(config["ref"], int) or not 0 <= config["ref"] < len(built):
+            raise ValueError(f"ref {config['ref']!r} names a layer that does not come before it")
+        return built[config["ref"]]
+    arguments = {key: _from_json(item, built) for key, item in config.items() if key != "type"}
     kind = _find(str(config.get("type")))
     signature = inspect.signature(kind)
     starred = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
@@ -128,7 +173,10 @@ def from_json(config: Any) -> Any:
         signature.bind(*items, **arguments)
     except TypeError as error:
         raise ValueError(f"{kind.__name__} does not take these arguments ({error}): {arguments}") from error
-    return kind(*items, **arguments)
+    made = kind(*items, **arguments)
+    if kind._by_reference:
+        built.append(made)
+    return made
 
 
 def _find(name: str) -> type[Configured]:

@@ -26,7 +26,7 @@ Where courses differ:
 - All is computed in float64; ``net.to(dtype="float32")`` changes that, and ``net.to("cuda")`` the device. Weights are
   drawn at the first use: those of a whole network from seed 0, and those of modules by themselves from seeds 0, 1, 2
   ... in turn, as they come up in the process; before it, ``net.to(seed=1)`` draws others.
-- A module of one's own is a :class:`portanet.Layer` with ``vjp``, and a loss a :class:`portanet.Loss` with ``terms``;
+- A module of one's own is a :class:`portanet.Layer` with ``vjp``, and a loss a :class:`portanet.Loss` with ``unreduced``;
   :class:`Module` and :class:`Loss` give them the methods of the course.
 - Parameters are ``net[0].weight.data`` and ``net[0].bias.data``, their gradients ``net[0].weight.grad`` and so on.
 - Of k-means, the cost is ``inertia_``, and ``cost_history_`` iteration by iteration; the centres are
@@ -43,7 +43,7 @@ from portanet.config import Configured
 from portanet.layers import Layer
 from portanet.optimizers import SGD
 from portanet.parameters import FlatParameters
-from portanet.training import Trainer
+from portanet.training.trainer import Trainer
 from portanet.typing import Array
 
 __all__ = [
@@ -108,9 +108,6 @@ class Module(_Course, Layer):
         buffer = self.flat
         with buffer.backend.activate():
             return self.vjp(_floats(x, buffer), train=False)[0]
-
-    def by_example(self, train: bool) -> bool:
-        return super().by_example(train)
 
     def backward_update_gradient(self, input: Any, delta: Any) -> None:
         """
@@ -244,8 +241,8 @@ class Loss(_Course, losses.Loss):
            [6., 8.]])
     """
 
-    def __init__(self) -> None:
-        super().__init__(reduction="sum")
+    def __init__(self, *, reduction: losses.base.Reduction = "sum"):
+        super().__init__(reduction=reduction)
 
     def forward(self, yhat: Array, y: Any) -> Array:
         """
@@ -292,12 +289,26 @@ class BCE(Loss, losses.BCELoss):
     """Binary cross-entropy of probabilities: :class:`portanet.BCE`."""
 
 
-class CrossEntropy(Loss, losses.CrossEntropy):
-    """Cross-entropy of probabilities of classes: :class:`portanet.CrossEntropy`."""
+class CrossEntropy(Loss, losses.ClassificationLoss):
+    """
+    Cross-entropy ``-Σ t log p`` of probabilities p, such as outputs of :class:`Softmax`; the gradient is ``-t / p``.
+
+    No p counts as less than 1e-12. :class:`LogSoftmaxCrossEntropy` on the outputs before the softmax is more exact.
+
+    Examples
+    --------
+    >>> CrossEntropy(reduction="mean")(np.asarray([[0.25, 0.75]]), np.asarray([0])).round(4)  # log 4
+    np.float64(1.3863)
+    """
+
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> losses.base.Unreduced:
+        t = self.probabilities(xp, prediction, target)
+        p = xp.maximum(prediction, losses.elementwise.EPS)
+        return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / p * factor
 
 
-class LogSoftmaxCrossEntropy(Loss, losses.LogSoftmaxCrossEntropy):
-    """Cross-entropy of scores of classes: :class:`portanet.CrossEntropyLoss`."""
+class LogSoftmaxCrossEntropy(Loss, losses.CrossEntropyLoss):
+    """Cross-entropy of logits: :class:`portanet.CrossEntropyLoss`."""
 
 
 class Optim(Trainer):

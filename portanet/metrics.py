@@ -12,6 +12,21 @@ from portanet.backends import namespace
 from portanet.kernels.distances import distance_blocks
 from portanet.typing import Array
 
+__all__ = [
+    "accuracy",
+    "binary_accuracy",
+    "cluster_purity",
+    "confusion_matrix",
+    "majority_labels",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "neighbourhood_hit",
+    "precision_recall_f1",
+    "psnr",
+    "r2_score",
+    "top_k_accuracy",
+]
+
 
 def class_indices(values: Array) -> Array:
     """
@@ -348,3 +363,18 @@ def _both(prediction: Array, target: Array) -> tuple[Array, Array]:
 def _share(hits: Array) -> Array:
     xp = namespace(hits)
     return xp.mean(xp.astype(hits, xp.float32))
+
+
+def mean_squared_error(prediction: Array, target: Array) -> Array:
+    """Placeholder until the merge."""
+    return namespace(prediction).mean((prediction - target) ** 2)
+
+
+def mean_absolute_error(prediction: Array, target: Array) -> Array:
+    """Placeholder until the merge."""
+    return namespace(prediction).mean(namespace(prediction).abs(prediction - target))
+
+
+def r2_score(prediction: Array, target: Array) -> Array:
+    """Placeholder until the merge."""
+    return 1.0 - mean_squared_error(prediction, target)

@@ -1,5 +1,5 @@
 """
-Parameters, states, and the flat buffer that holds a network's parameters.
+Parameters, buffers, and the flat arrays that hold a network's parameters.
 
 All parameters of a network are views of one array, and their gradients of another: an optimizer step is a handful of
 operations on one array, and a gradient all-reduce or a weight file is one call.
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,23 +18,33 @@ from portanet.backends import Backend, namespace
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
-_aside: ContextVar["dict[Parameter, Array] | None"] = ContextVar("aside", default=None)
+
+class GradientSink(Protocol):
+    """Where gradients go while :func:`collect_gradients` is active, in place of ``parameter.grad``."""
+
+    def add(self, parameter: "Parameter", grad: Array) -> None:
+        """Take a gradient of the parameter's shape."""
+
+    def overwritable(self, parameter: "Parameter") -> Array | None:
+        """Return the array that the next gradient may overwrite, or None if it must be given to :meth:`add`."""
+
+
+_sink: ContextVar[GradientSink | None] = ContextVar("gradient_sink", default=None)
 
 
 @contextmanager
-def private_gradients() -> Iterator["dict[Parameter, Array]"]:
-    """Sum the gradients that this thread accumulates meanwhile by themselves, and leave those of the network alone."""
-    sums: dict[Parameter, Array] = {}
-    token = _aside.set(sums)
+def collect_gradients(sink: GradientSink) -> Iterator[None]:
+    """Give the gradients that this thread accumulates to a sink."""
+    token = _sink.set(sink)
     try:
-        yield sums
+        yield
     finally:
-        _aside.reset(token)
+        _sink.reset(token)
 
 
 class Parameter:
     """
-    A trained array: its shape and initial values now, ``data`` and ``grad`` once a network holds it.
+    A trained array: shape and initializer first, ``data`` and ``grad`` once a network has drawn its weights.
 
     Parameters
     ----------
@@ -51,9 +61,9 @@ class Parameter:
     """
 
     data: Array
-    _grad: Array
-    fresh = False
-    """Whether the gradient is zero, but not yet written as such: what is accumulated first may take its place."""
+    grad: Array
+    frozen = False
+    """Whether it is left out of training; :meth:`portanet.Layer.freeze` sets it."""
 
     def __init__(self, shape: Shape, init: Initializer):
         if not callable(init):
@@ -63,79 +73,81 @@ class Parameter:
         self.flat: FlatParameters | None = None
         self.offset = 0
 
-    def place(self, buffer: "FlatParameters", offset: int) -> None:
-        """Make ``data`` and ``grad`` views of a buffer, from an offset on."""
-        self.release()
-        self.flat, self.offset = buffer, offset
-        here = slice(offset, offset + self.size)
-        self.data = buffer.xp.reshape(buffer.data[here], self.shape, copy=False)
-        self._grad = buffer.xp.reshape(buffer.grad[here], self.shape, copy=False)
+    def bind(self, flat: "FlatParameters", offset: int) -> None:
+        """Make ``data`` and ``grad`` views of flat arrays, from an offset on."""
+        self.unbind()
+        self.flat, self.offset = flat, offset
+        span = slice(offset, offset + self.size)
+        views = {"data": flat.data, "grad": flat.grad}
+        vars(self).update({k: flat.xp.reshape(a[span], self.shape, copy=False) for k, a in views.items()})
 
-    @property
-    def grad(self) -> Array:
-        """The gradient, a view of the buffer's; layers add to it by :meth:`accumulate`."""
-        if self.fresh:
-            self._grad[...] = 0.0
-            self.fresh = False
-        return self._grad
-
-    @grad.setter
-    def grad(self, grad: Array) -> None:
-        if grad is not self._grad:  # as it is after "grad += ...", which has written already
-            self._grad[...] = grad
-        self.fresh = False
-
-    def release(self) -> None:
-        """Leave the buffer, which then is no longer that of its network: an optimizer must not go on with it."""
+    def unbind(self) -> None:
+        """Leave the flat arrays, which are then detached: an optimizer must not go on with them."""
         if self.flat is not None:
-            self.flat.deserted = True
+            self.flat.detached = True
             self.flat = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Parameter":
-        """Copy the values into a buffer of its own: copied views would no longer share the network's."""
-        twin = Parameter(self.shape, self.init)
-        if self.flat is not None:
-            FlatParameters([twin], self.flat.backend, dtype=self.flat.dtype)
-            with self.flat.backend.activate():
-                twin.data[...] = self.data
-        return twin
-
     def accumulate(self, grad: Array) -> None:
-        """Add to the gradient, in place."""
+        """Add an array of the parameter's shape to the gradient."""
         if grad.shape != self.shape:
             raise ValueError(f"gradient has shape {grad.shape}, the parameter {self.shape}")
-        aside = _aside.get()
-        if aside is not None:
-            aside[self] = aside[self] + grad if self in aside else grad
-        elif self.fresh:
-            self._grad[...] = grad
-            self.fresh = False
+        sink = _sink.get()
+        if self.frozen:
+            return
+        if sink is None:
+            self.grad += grad
         else:
-            self._grad += grad
+            sink.add(self, grad)
 
     def accumulate_matmul(self, a: Array, b: Array) -> None:
-        """Add the product of two matrices to the gradient, with no array between where nothing is there yet."""
-        if self._nothing_there:
-            kernels.matmul_into(self._grad, a, b)
-            self.fresh = False
-        else:
+        """Add the matrix product ``a b`` to the gradient, without a temporary where the gradient may be overwritten."""
+        if self.frozen:
+            return
+        sink = _sink.get()
+        out = None if sink is None else sink.overwritable(self)
+        if out is None:
             self.accumulate(namespace(a).matmul(a, b))
+        else:
+            kernels.matmul_into(out, a, b)
 
     def accumulate_channel_sum(self, dy: Array) -> None:
-        """Add the sums of each channel to the gradient, likewise."""
-        if self._nothing_there and dy.dtype == self._grad.dtype and dy.shape[-1:] == self.shape:
-            kernels.bias_grad(dy, self._grad)
-            self.fresh = False
-        else:
+        """Add the sum of ``dy`` over all axes but the last to the gradient: the gradient of a bias."""
+        if self.frozen:
+            return
+        sink = _sink.get()
+        fits = dy.dtype == self.grad.dtype and dy.shape[-1:] == self.shape
+        out = None if sink is None or not fits else sink.overwritable(self)
+        if out is None:
             self.accumulate(kernels.bias_grad(dy))
+        else:
+            kernels.bias_grad(dy, out)
 
-    @property
-    def _nothing_there(self) -> bool:
-        return self.fresh and _aside.get() is None
+    def __setattr__(self, name: str, value: Any) -> None:
+        view = vars(self).get(name) if name in ("data", "grad") else None
+        if view is None:
+            object.__setattr__(self, name, value)
+        elif value is not view:  # as it is after "grad += ...", which has written already
+            view[...] = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle needs: views would no longer share the network's flat arrays."""
+        state: dict[str, Any] = {"shape": self.shape, "init": self.init, "frozen": self.frozen}
+        if self.flat is not None:
+            backend = self.flat.backend
+            state |= {"backend": backend, "dtype": self.flat.dtype, "values": np.array(backend.to_numpy(self.data))}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Parameter.__init__(self, state["shape"], state["init"])
+        if state["frozen"]:
+            self.frozen = True
+        if "values" in state:
+            backend = state["backend"]
+            FlatParameters([self], backend, dtype=state["dtype"], values=[state["values"]])
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only while data and grad are not set, so it costs a placed parameter nothing.
-        if name in ("data", "_grad"):
+        # Reached only while data and grad are not set, so it costs a bound parameter nothing.
+        if name in ("data", "grad"):
             raise RuntimeError("parameter has no values yet: call initialize(seed=0) on the network, or net(x) once")
         raise AttributeError(name)
 
@@ -146,8 +158,10 @@ class Buffer:
 
     Parameters
     ----------
-    init : callable
-        ``init(rng)`` gives the initial values as a NumPy array; floats are stored in the network's dtype.
+    shape : tuple of int
+        Shape of ``data``.
+    init : Initializer
+        ``init(shape, rng)`` gives the initial values on the host; floats are stored in the network's dtype.
 
     Examples
     --------
@@ -157,25 +171,31 @@ class Buffer:
 
     data: Array
 
-    def __init__(self, init: Callable[[np.random.Generator], np.ndarray]):
-        self.init = init
+    def __init__(self, shape: Shape, init: Callable[[Shape, np.random.Generator], np.ndarray]):
+        self.shape, self.init = shape, init
         self.backend: Backend | None = None
         self.dtype = "float32"  # of the network; integers keep their own
 
-    def place(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
-        """Put values on a backend, copied, since layers change a state in place."""
+    def bind(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
+        """Put values on a backend, copied, since layers change a buffer in place."""
         self.backend, self.dtype = backend, dtype
         self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Buffer":
-        twin = Buffer(self.init)
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"shape": self.shape, "init": self.init}
         if self.backend is not None:
-            twin.place(self.backend, self.backend.to_numpy(self.data), self.dtype)
-        return twin
+            values = np.array(self.backend.to_numpy(self.data))
+            state |= {"backend": self.backend, "dtype": self.dtype, "values": values}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Buffer.__init__(self, state["shape"], state["init"])
+        if "values" in state:
+            self.bind(state["backend"], state["values"], state["dtype"])
 
     def __getattr__(self, name: str) -> Any:
         if name == "data":
-            raise RuntimeError("state has no values yet: call initialize(seed=0) on the network, or net(x) once")
+            raise RuntimeError("buffer has no values yet: call initialize(seed=0) on the network, or net(x) once")
         raise AttributeError(name)
 
 
@@ -183,8 +203,8 @@ class FlatParameters:
     """
     The parameters of a network in one flat array, their gradients in another.
 
-    Parameters that have values keep them; the others are drawn, each from a stream of its own, so that a layer that is
-    added later neither repeats nor changes what the others drew.
+    Parameters that have values keep them; the others are drawn, each from a random stream of its own, so a layer that
+    is added later neither repeats nor changes what the others drew.
 
     Parameters
     ----------
@@ -196,11 +216,13 @@ class FlatParameters:
         Of the initial values.
     dtype : {"float32", "float64"}
         Values are drawn in float64 and rounded to it.
+    values : list of numpy.ndarray, optional
+        Values of the parameters, to take in place of theirs.
 
     Attributes
     ----------
-    data, grad : array, shape (size,)
-        Values and gradients.
+    data, grad : array, shape (n,)
+        Values and gradients of all parameters.
 
     Examples
     --------
@@ -215,12 +237,13 @@ class FlatParameters:
         backend: Backend,
         seed: int = 0,
         dtype: str = "float32",
+        values: list[np.ndarray] | None = None,
     ):
         self.parameters = list(parameters)
         self.root = self
         self.backend, self.xp, self.dtype = backend, backend.xp, dtype
-        self.deserted = False
-        values = [
+        self.detached = False
+        values = values or [
             p.init(p.shape, np.random.default_rng([0, seed, i])) if p.flat is None else p.flat.backend.to_numpy(p.data)
             for i, p in enumerate(self.parameters)
         ]
@@ -230,15 +253,15 @@ class FlatParameters:
             self.grad = self.xp.zeros_like(self.data)
             offset = 0
             for parameter in self.parameters:
-                parameter.place(self, offset)
+                parameter.bind(self, offset)
                 offset += parameter.size
 
     @classmethod
-    def spanning(cls, parameters: list[Parameter]) -> "FlatParameters | None":
+    def view_of(cls, parameters: list[Parameter]) -> "FlatParameters | None":
         """
-        The part of an existing buffer that holds exactly these parameters, in order and without gaps, if there is one.
+        Return the part of existing flat arrays that holds exactly these parameters, in order and without gaps.
 
-        It shares the arrays, so that a slice of a network is trained in place.
+        It shares the arrays, so a slice of a network is trained in place. None if there is no such part.
         """
         if not parameters or (whole := parameters[0].flat) is None:
             return None
@@ -257,20 +280,9 @@ class FlatParameters:
 
     @property
     def current(self) -> bool:
-        """Whether the parameters still live here, and have not moved to another buffer."""
-        return not self.root.deserted
+        """Whether the parameters still live here, and have not moved to other flat arrays."""
+        return not self.root.detached
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         self.grad[...] = 0.0
-
-    def begin_gradient(self) -> None:
-        """Set all gradients to zero, without writing it: what is accumulated first takes the place of what is there."""
-        for parameter in self.parameters:
-            parameter.fresh = True
-
-    def end_gradient(self) -> None:
-        """Write zero where nothing was accumulated since :meth:`begin_gradient`."""
-        for parameter in self.parameters:
-            if parameter.fresh:
-                _ = parameter.grad

@@ -9,7 +9,7 @@ from portanet.checks import check_count
 from portanet.typing import Array
 
 if TYPE_CHECKING:
-    from portanet.history import History
+    from portanet.training.history import History
 
 Scale: TypeAlias = Literal["", "x", "y", "xy"]
 """Axes with a logarithmic scale."""

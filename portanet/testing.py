@@ -1,4 +1,4 @@
-"""Checks for layers and losses of one's own."""
+"""Gradient checks for layers and losses of one's own."""
 
 import copy
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from portanet.typing import Array
 
 def central_difference(function: Callable[[np.ndarray], float], x: np.ndarray, *, eps: float = 1e-6) -> np.ndarray:
     """
-    Gradient of a function of an array, ``(f(x + ε) - f(x - ε)) / 2ε`` for one number after the other.
+    Return the gradient of a function of an array, ``(f(x + ε) - f(x - ε)) / 2ε`` for each number.
 
     Parameters
     ----------
     function : callable
-        From an array of x's shape to a number.
+        Takes an array of x's shape and returns a number.
     x : array of float64
-        Where.
+        Where to differentiate.
     eps : float
-        Half the difference.
+        ε.
 
     Examples
     --------
@@ -56,8 +56,8 @@ def check_gradients(
     """
     Check the pullback of a layer or a loss against central differences, in float64.
 
-    The gradient of ``sum(y * dy)`` for a random dy is compared, with respect to x and to every parameter. A layer with
-    random states (dropout) is asked with the same state each time. The module itself is left as it was.
+    The gradients of ``sum(y * dy)`` for a random dy are compared, with respect to x and to every parameter. Buffers, such
+    as random streams, have the same values in every call. The module itself is not changed.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def check_gradients(
     train : bool
         Which function of a layer; see :meth:`portanet.Layer.vjp`.
     device : str, optional
-        Where to compute.
+        Where to compute; by default the default device.
     eps, rtol, atol : float
-        Half the difference, and what may differ.
+        ε of the differences, and the tolerances.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def check_gradients(
             layer.zero_grad()
 
             def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-                for name, state in layer.named_buffers().items():
-                    state.place(backend, weights[name], "float64")
+                for name, buffer in layer.named_buffers().items():
+                    buffer.bind(backend, weights[name], "float64")
                 return layer.vjp(backend.asarray(values), train=train)
         else:
             goal = backend.asarray(target)

@@ -74,7 +74,7 @@ LOSSES: list[tuple[pn.Loss, np.ndarray, np.ndarray]] = [
     *((pn.BCEWithLogitsLoss(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
     *(
         (kind(reduction=reduction), p, target)
-        for kind, p in ((pn.CrossEntropy, SHARES), (pn.CrossEntropyLoss, X))
+        for kind, p in ((pn.course.CrossEntropy, SHARES), (pn.CrossEntropyLoss, X))
         for reduction in ("mean", "sum", "none")
         for target in (LABELS, rows(np.abs(X)))
     ),

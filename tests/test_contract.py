@@ -6,6 +6,7 @@ from cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
+from portanet.engine.traits import is_batch_independent
 from portanet.testing import check_gradients
 
 layers = pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
@@ -69,8 +70,8 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 @layers
 @pytest.mark.parametrize("train", [True, False])
 def test_a_layer_that_takes_each_example_alone_gives_a_batch_in_parts(layer, x, train):
-    if not layer.by_example(train):
-        pytest.skip(f"{layer!r} looks at the whole batch, or draws numbers")
+    if not is_batch_independent(layer, train=train):
+        pytest.skip(f"{layer!r} uses the whole batch, or draws random numbers")
     placed(layer, get_backend("cpu"))
 
     def passed(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

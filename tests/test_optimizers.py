@@ -53,8 +53,8 @@ def test_binding_starts_anew(backend):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: pn.SGD(0.0), "lr must be positive, got 0.0"),
-        (lambda: pn.Adam(float("nan")), "lr must be positive, got nan"),
+        (lambda: pn.SGD(0.0), "lr must be a positive number, got 0.0"),
+        (lambda: pn.Adam(float("nan")), "lr must be a positive number, got nan"),
         (lambda: pn.SGD(0.1, nesterov=True), "nesterov=True needs a momentum"),
         (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
         (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be two numbers in \[0, 1\), got \(1.0, 0.9\)"),

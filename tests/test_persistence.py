@@ -17,6 +17,7 @@ class Scale(pn.Layer):
     """A user's own layer."""
 
     def __init__(self, features: int, *, start: float = 1.0):
+        self.features, self.start = features, start
         self.weight = pn.Parameter((features,), pn.initializers.Constant(start))
 
     def vjp(self, x, *, train=True):

@@ -8,8 +8,9 @@ import numpy as np
 from array_api_compat import numpy as standard
 
 from portanet.backends.base import Backend, refuse_ordinal
-from portanet.backends.numpy import conv, kernels, lanes, pooling
+from portanet.backends.numpy import conv, kernels, pooling
 from portanet.backends.numpy.process import ComputeContext, tune_malloc
+from portanet.backends.numpy.threads import NumpyThreads
 
 
 def load(ordinal: str | None = None) -> Backend:
@@ -28,11 +29,10 @@ def load(ordinal: str | None = None) -> Backend:
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.machine()}",
         activate=ComputeContext,
+        threads=NumpyThreads(),
         kernels={
             function.__name__: function
             for function in (
-                lanes.chain,
-                lanes.chain_forward,
                 conv.conv,
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,

@@ -149,7 +149,7 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "MSELoss": lambda p, t: jnp.mean((p - t) ** 2),
     "BCELoss": lambda p, t: -jnp.mean(t * jnp.log(jnp.maximum(p, TINY)) + (1 - t) * jnp.log(jnp.maximum(1 - p, TINY))),
     "CrossEntropyLoss": lambda z, t: -jnp.mean(jax.nn.log_softmax(z)[jnp.arange(len(t)), t]),
-    "CrossEntropy": lambda p, t: -jnp.mean(jnp.log(p[jnp.arange(len(t)), t])),
+    "course.CrossEntropy": lambda p, t: -jnp.mean(jnp.log(p[jnp.arange(len(t)), t])),
 }
 
 

@@ -160,7 +160,7 @@ LOSSES: dict[str, Loss] = {
     "MSELoss": functional.mse_loss,
     "BCELoss": functional.binary_cross_entropy,
     "CrossEntropyLoss": functional.cross_entropy,
-    "CrossEntropy": lambda p, labels: functional.nll_loss(torch.log(p), labels),
+    "course.CrossEntropy": lambda p, labels: functional.nll_loss(torch.log(p), labels),
 }
 
 

@@ -2,7 +2,6 @@
 
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
-from portanet.kernels.chain import chain, chain_forward
 from portanet.kernels.clusters import cluster_sums
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
 from portanet.kernels.dispatch import kernel
@@ -20,8 +19,6 @@ __all__ = [
     "adam",
     "bias_add",
     "bias_grad",
-    "chain",
-    "chain_forward",
     "cluster_sums",
     "conv",
     "conv_input_gradient",

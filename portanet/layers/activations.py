@@ -1,7 +1,7 @@
 """
-Activations: a curve applied to every number, and its slope.
+Activations: one function applied to every number.
 
-Each class is its formula and the derivative of it; :class:`Activation` does the rest.
+Each class is the formula ``y = f(x)`` and the derivative ``f'(x)``; :class:`Activation` makes ``dx = dy f'(x)`` of it.
 """
 
 import math
@@ -10,8 +10,22 @@ from typing import Any
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.elementwise import Derivative
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "TanH",
+]
 
 
 class Activation(Layer):
@@ -29,24 +43,23 @@ class Activation(Layer):
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         """
-        Return ``f(x)``, and a function that gives ``f'(x)`` if asked.
+        Return ``f(x)``, and a function without arguments that returns ``f'(x)``.
 
-        It has no effects: it may be called on parts, in threads, more than once, and on a GPU on a symbol that stands
-        for each number. Its own numbers become part of the GPU's code, which is compiled anew where they change.
+        Both must be free of side effects: they may run on parts of a batch, in threads, and more than once. On a GPU
+        they are called on a symbol, and the expression is compiled to a kernel; Python numbers become constants of it.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs a method curve(self, xp, x): see portanet.Activation")
-
-    def by_example(self, train: bool) -> bool:
-        return True
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method elementwise(self, xp, x): see portanet.Activation"
+        )
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        y, pull = kernels.elementwise(x, self.elementwise)
-        return y, lambda dy, *, need_dx=True, need_grads=True: pull(dy) if need_dx else None
+        y, dx = kernels.elementwise(x, self.elementwise)
+        return y, input_pullback(dx)
 
 
 class ReLU(Activation):
     """
-    ``max(x, 0)``, with slope 0 at 0.
+    ``y = max(x, 0)``; the derivative is 1 for x > 0, else 0.
 
     Examples
     --------
@@ -54,15 +67,13 @@ class ReLU(Activation):
     array([[0., 2.]])
     """
 
-    rising = True
-
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         return xp.maximum(x, 0.0), lambda: xp.astype(x > 0, x.dtype)
 
 
 class LeakyReLU(Activation):
     """
-    ``x`` where positive, else ``alpha x``.
+    ``y = x`` for x > 0, else ``alpha x``; the derivative is 1 or ``alpha``.
 
     Parameters
     ----------
@@ -85,12 +96,12 @@ class LeakyReLU(Activation):
 
 class ELU(Activation):
     """
-    ``x`` where positive, else ``alpha (exp(x) - 1)`` [1]_.
+    ``y = x`` for x > 0, else ``alpha (exp(x) - 1)`` [1]_; the derivative is 1 or ``alpha exp(x)``.
 
     Parameters
     ----------
     alpha : float
-        Minus the limit at minus infinity.
+        The limit at minus infinity is ``-alpha``.
 
     References
     ----------
@@ -113,7 +124,7 @@ class ELU(Activation):
 
 class GELU(Activation):
     """
-    ``x Φ(x)``, Φ the cumulative distribution of the standard normal [1]_.
+    ``y = x Φ(x)`` with the cumulative normal distribution Φ [1]_; the derivative is ``Φ(x) + x φ(x)``.
 
     Parameters
     ----------
@@ -134,7 +145,7 @@ class GELU(Activation):
         self.approximate = approximate
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
-        z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # all has reached its limit long before, and no power overflows
+        z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # no power overflows; the limits are reached long before
         if self.approximate:
             c = math.sqrt(2 / math.pi)
             t = xp.tanh(c * (z + 0.044715 * z * z * z))
@@ -145,7 +156,7 @@ class GELU(Activation):
 
 class SiLU(Activation):
     """
-    ``x sigmoid(x)``, also called swish [1]_.
+    ``y = x σ(x)`` with the sigmoid σ, also called swish [1]_; the derivative is ``σ(x) (1 + x (1 - σ(x)))``.
 
     References
     ----------
@@ -164,7 +175,7 @@ class SiLU(Activation):
 
 class Softplus(Activation):
     """
-    ``log(1 + exp(x))``, a smooth ReLU.
+    ``y = log(1 + exp(x))``, a smooth ReLU; the derivative is ``sigmoid(x)``.
 
     Examples
     --------
@@ -172,23 +183,19 @@ class Softplus(Activation):
     array([[  0.    ,   0.6931, 100.    ]])
     """
 
-    rising = True
-
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(x)
 
 
 class TanH(Activation):
     """
-    Hyperbolic tangent.
+    Hyperbolic tangent ``y = tanh(x)``; the derivative is ``1 - y²``.
 
     Examples
     --------
     >>> TanH()(np.asarray([[0.0, 100.0]]))
     array([[0., 1.]])
     """
-
-    rising = True
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = xp.tanh(x)
@@ -197,15 +204,13 @@ class TanH(Activation):
 
 class Sigmoid(Activation):
     """
-    Logistic function ``1 / (1 + exp(-x))``.
+    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``.
 
     Examples
     --------
     >>> Sigmoid()(np.asarray([[-1000.0, 0.0, 1000.0]]))
     array([[0. , 0.5, 1. ]])
     """
-
-    rising = True
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = kernels.sigmoid(x)
@@ -214,9 +219,10 @@ class Sigmoid(Activation):
 
 class Softmax(Layer):
     """
-    ``exp(x) / sum(exp(x))`` over the last axis: probabilities of classes.
+    ``y = exp(x) / Σ exp(x)`` over the last axis: probabilities of classes. ``dx = y (dy - Σ y dy)``.
 
-    For training, prefer :class:`portanet.CrossEntropyLoss` on the scores: it is exact where this saturates.
+    For training, leave it out and use :class:`portanet.CrossEntropyLoss`, which takes the logits and is exact where
+    softmax saturates.
 
     Examples
     --------
@@ -224,23 +230,17 @@ class Softmax(Layer):
     array([[0., 1.]])
     """
 
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
         y = e / xp.sum(e, axis=-1, keepdims=True)
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return y * (dy - xp.sum(y * dy, axis=-1, keepdims=True)) if need_dx else None
-
-        return y, pullback
+        return y, input_pullback(lambda dy: y * (dy - xp.sum(y * dy, axis=-1, keepdims=True)))
 
 
 class LogSoftmax(Layer):
     """
-    Logarithm of softmax over the last axis, without leaving the range of the floats.
+    ``y = x - log Σ exp(x)`` over the last axis, without overflow. ``dx = dy - exp(y) Σ dy``.
 
     Examples
     --------
@@ -248,14 +248,8 @@ class LogSoftmax(Layer):
     array([[-1000.,     0.]])
     """
 
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         y = kernels.log_softmax(x)
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True) if need_dx else None
-
-        return y, pullback
+        return y, input_pullback(lambda dy: dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True))

@@ -1,20 +1,31 @@
-"""Layers made of layers, other than one after another."""
+"""Layers made of other layers: residual blocks, parallel branches, auto-encoders."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from portanet.backends import namespace
-from portanet.layers.base import Layer, check_layer
+from portanet.layers.base import Layer, check_layer, input_pullback
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["AutoEncoder", "Parallel", "Residual"]
+
+
+def _identity(dy: Array) -> Array:
+    return dy
 
 
 class Residual(Layer):
     """
-    Add a branch to its input: ``y = x + branch(x)`` [1]_.
+    Sum of a branch and its input, ``y = x + f(x)``, or of two branches, ``y = g(x) + f(x)`` [1]_.
+
+    The gradient takes both ways: ``dx = dy + (∂f/∂x)ᵀ dy``.
 
     Parameters
     ----------
     branch : Layer
-        Its output has the shape of its input.
+        f. Without a projection its output has the shape of x.
+    projection : Layer, optional
+        g, for a branch that changes the shape: ``Conv2D(16, 32, 1, stride=2)`` for instance.
 
     References
     ----------
@@ -25,41 +36,54 @@ class Residual(Layer):
     >>> block = Residual(portanet.Sequential(portanet.Linear(8, 8), portanet.ReLU()))
     >>> block(np.zeros((5, 8), dtype="float32")).shape
     (5, 8)
+    >>> wider = Residual(portanet.Linear(8, 16), projection=portanet.Linear(8, 16, bias=False))
+    >>> wider(np.zeros((5, 8), dtype="float32")).shape
+    (5, 16)
     """
 
-    def __init__(self, branch: Layer):
+    def __init__(self, branch: Layer, *, projection: Layer | None = None):
         self.branch: Layer = check_layer(branch)
+        self.projection: Layer | None = None if projection is None else check_layer(projection)
 
     def output_shape(self, shape: Shape) -> Shape:
-        if (branched := self.branch.output_shape(shape)) != shape:
-            raise ValueError(f"Residual needs a branch that keeps the shape: it makes {branched} of {shape}")
-        return shape
+        direct = shape if self.projection is None else self.projection.output_shape(shape)
+        self._check(self.branch.output_shape(shape), direct)
+        return direct
+
+    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, layer, shape) for name, layer in self.children())
 
     def forward(self, x: Array) -> Array:
-        return self._sum(x, self.branch.forward(x))
-
-    def by_example(self, train: bool) -> bool:
-        return all(child.by_example(train) for _, child in self.children())
+        return self._sum(self.branch.forward(x), x if self.projection is None else self.projection.forward(x))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        branched, pull_branch = self.branch.vjp(x, train=train)
+        y, pull_branch = self.branch.vjp(x, train=train)
+        direct, pull_direct = (
+            (x, input_pullback(_identity)) if self.projection is None else self.projection.vjp(x, train=train)
+        )
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             dx = pull_branch(dy, need_dx=need_dx, need_grads=need_grads)
-            return dx + dy if need_dx else None
+            direct_dx = pull_direct(dy, need_dx=need_dx, need_grads=need_grads)
+            return dx + direct_dx if need_dx else None
 
-        return self._sum(x, branched), pullback
+        return self._sum(y, direct), pullback
 
-    @staticmethod
-    def _sum(x: Array, branched: Array) -> Array:
-        if branched.shape != x.shape:
-            raise ValueError(f"Residual needs a branch that keeps the shape: it makes {branched.shape} of {x.shape}")
-        return x + branched
+    def _sum(self, y: Array, direct: Array) -> Array:
+        self._check(tuple(y.shape), tuple(direct.shape))
+        return direct + y
+
+    def _check(self, branch: Shape, direct: Shape) -> None:
+        if branch != direct:
+            fix = "give a projection" if self.projection is None else "the projection must change it likewise"
+            raise ValueError(f"Residual adds a branch of shape {branch} to {direct}: {fix}")
 
 
 class Parallel(Layer):
     """
-    Give the input to several branches and join their outputs along the last axis.
+    Several branches of one input, their outputs concatenated along the last axis: ``y = [f₁(x), ..., fₙ(x)]``.
+
+    Each branch gets its part of dy; their dx are summed.
 
     Parameters
     ----------
@@ -78,7 +102,7 @@ class Parallel(Layer):
             raise ValueError("Parallel needs at least one branch")
         self.branches = tuple(map(check_layer, branches))
 
-    def children(self) -> Iterator[tuple[str, Layer]]:
+    def members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), branch) for i, branch in enumerate(self.branches))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -86,11 +110,11 @@ class Parallel(Layer):
         self._check_outputs(shapes)
         return (*shapes[0][:-1], sum(joined[-1] for joined in shapes))
 
+    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, branch, shape) for name, branch in self.children())
+
     def forward(self, x: Array) -> Array:
         return self._join([branch.forward(x) for branch in self.branches])
-
-    def by_example(self, train: bool) -> bool:
-        return all(child.by_example(train) for _, child in self.children())
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         outputs, pullbacks = zip(*(branch.vjp(x, train=train) for branch in self.branches), strict=True)
@@ -118,14 +142,14 @@ class Parallel(Layer):
 
 class AutoEncoder(Layer):
     """
-    An encoder that makes a code of its input, and a decoder that makes the input again.
+    An encoder followed by a decoder, ``y = decoder(encoder(x))``, trained to reconstruct its input.
 
-    Train it with the input as the target; ``encode`` and ``decode`` give either half.
+    ``encode`` and ``decode`` give either half.
 
     Parameters
     ----------
     encoder, decoder : Layer
-        The decoder takes what the encoder gives.
+        The decoder takes the encoder's output.
 
     Examples
     --------
@@ -142,21 +166,22 @@ class AutoEncoder(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
+    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        yield "encoder", self.encoder, shape
+        yield "decoder", self.decoder, self.encoder.output_shape(shape)
+
     def encode(self, x: Array) -> Array:
-        """Codes of inputs, after drawing initial weights if there are none yet."""
+        """Return the codes of inputs; weights that are missing are drawn from seed 0."""
         self._ready()
         return self.encoder(x)
 
     def decode(self, code: Array) -> Array:
-        """Outputs for codes, after drawing initial weights if there are none yet."""
+        """Return the outputs for codes; weights that are missing are drawn from seed 0."""
         self._ready()
         return self.decoder(code)
 
     def forward(self, x: Array) -> Array:
         return self.decoder.forward(self.encoder.forward(x))
-
-    def by_example(self, train: bool) -> bool:
-        return all(child.by_example(train) for _, child in self.children())
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         code, pull_code = self.encoder.vjp(x, train=train)

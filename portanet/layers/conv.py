@@ -1,10 +1,10 @@
 """
 Convolutions, channels-last: (N, L, C), (N, H, W, C), (N, D, H, W, C).
 
-One implementation serves any number of axes; the classes for 1, 2 and 3 are faces of it.
+One implementation serves any number of axes; the classes for 1, 2 and 3 axes set ``n_axes``.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
@@ -13,15 +13,29 @@ from portanet.initializers import Initializer, glorot_uniform, zeros
 from portanet.kernels.conv import grouped
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.windows import PerAxis, checked, checked_padding, compact, window_of
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "ConvTranspose1D", "ConvTranspose2D"]
 
 AXES = ("L", "HW", "DHW")
 
 
+class ConvOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`Conv`."""
+
+    stride: PerAxis
+    padding: Padding
+    dilation: PerAxis
+    groups: int
+    bias: bool
+    init: Initializer
+
+
 class Conv(Layer):
     """
-    Convolution over ``n_axes`` axes; :class:`Conv2D` says what the parameters are.
+    Convolution over ``n_axes`` axes; :class:`Conv2D` documents the parameters.
 
     The weight has shape (*kernel_size, in_channels / groups, out_channels).
     """
@@ -32,62 +46,60 @@ class Conv(Layer):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, ...],
+        kernel_size: PerAxis,
         *,
-        stride: int | tuple[int, ...] = 1,
+        stride: PerAxis = 1,
         padding: Padding = "valid",
-        dilation: int | tuple[int, ...] = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
         init: Initializer = glorot_uniform,
     ):
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
+        channels = check_count("in_channels", in_channels), check_count("out_channels", out_channels)
+        self.groups = check_count("groups", groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"in_channels and out_channels must be positive multiples of groups={groups}, "
+                f"in_channels and out_channels must be multiples of groups={groups}, "
                 f"got {in_channels} and {out_channels}"
             )
-        self.in_channels = check_count("in_channels", in_channels)
-        self.out_channels = out_channels = check_count("out_channels", out_channels)
-        self.groups = check_count("groups", groups)
-        self.size = per_axis("kernel_size", kernel_size, self.n_axes)
-        self.stride = per_axis("stride", stride, self.n_axes)
-        self.dilation = per_axis("dilation", dilation, self.n_axes)
-        self.padding = check_padding(padding, self.n_axes)
-        self.weight = Parameter((*self.size, *self.weight_channels()), init)
-        self.bias = Parameter((out_channels,), zeros) if bias else None
+        self.stride: PerAxis = checked("stride", stride, self.n_axes)
+        self.padding: Padding = checked_padding(padding, self.n_axes)
+        self.dilation: PerAxis = checked("dilation", dilation, self.n_axes)
+        shape = (*per_axis("kernel_size", kernel_size, self.n_axes), *self._weight_channels(*channels))
+        self.weight = Parameter(shape, init)
+        self.bias = Parameter(channels[1:], zeros) if bias else None
 
-    def weight_channels(self) -> Shape:
+    def _weight_channels(self, in_channels: int, out_channels: int) -> Shape:
         """Last two axes of the weight."""
-        return self.in_channels // self.groups, self.out_channels
+        return in_channels // self.groups, out_channels
 
-    def window(self, space: Shape) -> Window:
-        """Where the kernel goes on an input of a size."""
-        return Window.fit(space, self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
+    @property
+    def in_channels(self) -> int:
+        """Length of the last axis of x."""
+        return self.weight.shape[-2] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        """Length of the last axis of y."""
+        return self.weight.shape[-1]
+
+    @property
+    def kernel_size(self) -> PerAxis:
+        """Length of the kernel along each axis; one number if they are equal."""
+        return compact(self.weight.shape[:-2])
+
+    @property
+    def init(self) -> Initializer:
+        """Initializer of the weight."""
+        return self.weight.init
+
+    def window(self, input_shape: Shape) -> Window:
+        """Return the window that slides over an input of some spatial shape."""
+        return window_of(input_shape, self.weight.shape[:-2], self.stride, self.dilation, self.padding)
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)
-        return (*self.window(shape[:-1]).output_shape, self.out_channels)
-
-    def _check_shape(self, shape: Shape) -> None:
-        if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
-            wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
-            raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{self._fix(shape)}")
-
-    def _fix(self, shape: Shape) -> str:
-        """What is probably meant by inputs of a shape that does not fit."""
-        if len(shape) == self.n_axes:
-            if shape[-1] == self.in_channels > 1:
-                return ": x[None, ...] for a single example?"
-            return f": Reshape({', '.join(map(str, shape))}, 1) first?"
-        if len(shape) == self.n_axes + 1 and shape[0] == self.in_channels:
-            order = ", ".join(map(str, (0, *range(2, self.n_axes + 2), 1)))
-            return f": channels come last, x.transpose({order})?"
-        if len(shape) == self.n_axes + 1 and self.groups == 1:
-            return f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
-        return ""
-
-    def by_example(self, train: bool) -> bool:
-        return True
+        return (*self.window(tuple(shape[:-1])).output_shape, self.out_channels)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         w, groups = self.weight.data, self.groups
@@ -107,6 +119,24 @@ class Conv(Layer):
 
         return y, pullback
 
+    def _check_shape(self, shape: Shape) -> None:
+        if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
+            wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
+            raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{self._fix(shape)}")
+
+    def _fix(self, shape: Shape) -> str:
+        """Guess what is meant by inputs of a shape that does not fit."""
+        if len(shape) == self.n_axes:
+            if shape[-1] == self.in_channels > 1:
+                return ": x[None, ...] for a single example?"
+            return f": Reshape({', '.join(map(str, shape))}, 1) first?"
+        if len(shape) == self.n_axes + 1 and shape[0] == self.in_channels:
+            order = ", ".join(map(str, (0, *range(2, self.n_axes + 2), 1)))
+            return f": channels come last, x.transpose({order})?"
+        if len(shape) == self.n_axes + 1 and self.groups == 1:
+            return f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
+        return ""
+
 
 class Conv1D(Conv):
     """
@@ -123,32 +153,36 @@ class Conv1D(Conv):
 
 class Conv2D(Conv):
     """
-    Convolution of images, (N, H, W, C): a kernel that slides over them, the same at every place.
+    Convolution of images: x (N, H, W, in_channels), y (N, H', W', out_channels).
+
+    ``y[n, p, o] = b[o] + Σ_k Σ_c x[n, p stride + k dilation, c] W[k, c, o]``, a cross-correlation as in PyTorch and
+    Keras. Gradients: ``dW[k, c, o] = Σ_n Σ_p x[n, p stride + k dilation, c] dy[n, p, o]``, ``db = Σ dy``, and dx sums
+    ``dy Wᵀ`` of every window that covers a position.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Lengths of the last axis of x and of y.
     kernel_size : int or tuple of int
-        Cells of the kernel along each axis.
+        Length of the kernel along each axis.
     stride : int or tuple of int
-        Steps between its places.
+        Distance between neighbouring windows.
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
-        Zeros around x: none; as many as give ``ceil(length / stride)`` places; a number for all sides, for each axis,
-        or a pair (before, after) for each axis.
+        Zeros around x: none; as many as give ``ceil(length / stride)`` outputs; a number for all sides, one for each
+        axis, or a pair (before, after) for each axis.
     dilation : int or tuple of int
-        Steps between the cells of the kernel.
+        Distance between neighbouring weights of the kernel.
     groups : int
-        Deal the channels out to so many convolutions side by side.
+        Divide the channels into groups that are convolved apart; ``groups=in_channels`` is depthwise.
     bias : bool
-        Whether to add a number to each output channel.
+        Whether to add b.
     init : Initializer
-        Initial weight, of shape (*kernel_size, in_channels / groups, out_channels); the bias starts at zero.
+        Initial W, of shape (*kernel_size, in_channels / groups, out_channels); b starts at zero.
 
     Notes
     -----
-    On a CPU, a NaN or an infinity may reach a few places beyond those whose kernel covers it: several are computed
-    together.
+    On a CPU, a NaN or infinity may spread to a few outputs beyond those whose window covers it: the Winograd algorithm
+    computes several outputs together.
 
     Examples
     --------
@@ -175,70 +209,67 @@ class Conv3D(Conv):
 
 class ConvTranspose(Conv):
     """
-    The convolution turned round: its output is what a convolution's input gradient is, and it enlarges with a stride.
+    Transposed convolution over ``n_axes`` axes; :class:`ConvTranspose2D` documents the parameters.
 
-    The weight has shape (*kernel_size, in_channels, out_channels / groups); :class:`ConvTranspose2D` says the rest.
+    The weight has shape (*kernel_size, in_channels, out_channels / groups).
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, ...],
+        kernel_size: PerAxis,
         *,
-        stride: int | tuple[int, ...] = 1,
-        padding: Padding = "valid",
-        output_padding: int | tuple[int, ...] = 0,
-        dilation: int | tuple[int, ...] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        init: Initializer = glorot_uniform,
+        output_padding: PerAxis = 0,
+        **options: Unpack[ConvOptions],
     ):
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-            init=init,
-        )
-        self.output_padding = per_axis("output_padding", output_padding, self.n_axes, least=0)
-        if any(extra >= step for extra, step in zip(self.output_padding, self.stride, strict=True)):
-            raise ValueError(f"output_padding must be smaller than stride={stride}, got {output_padding}")
-        if self.padding == "same" and any(self.output_padding):
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        self.output_padding: PerAxis = checked("output_padding", output_padding, self.n_axes, least=0)
+        extra = per_axis("output_padding", output_padding, self.n_axes, least=0)
+        if any(more >= step for more, step in zip(extra, per_axis("stride", self.stride, self.n_axes), strict=True)):
+            raise ValueError(f"output_padding must be smaller than stride={self.stride}, got {output_padding}")
+        if self.padding == "same" and any(extra):
             raise ValueError(f"output_padding must be 0 with padding='same', got {output_padding}")
 
-    def weight_channels(self) -> Shape:
-        return self.in_channels, self.out_channels // self.groups
+    def _weight_channels(self, in_channels: int, out_channels: int) -> Shape:
+        return in_channels, out_channels // self.groups
 
-    def window(self, space: Shape) -> Window:
-        """Where the kernel goes on the output, so that it has a place for each cell of the input."""
-        reach = [d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True)]
-        if self.padding == "same":
-            output = [n * s for n, s in zip(space, self.stride, strict=True)]
+    @property
+    def in_channels(self) -> int:
+        """Length of the last axis of x."""
+        return self.weight.shape[-2]
+
+    @property
+    def out_channels(self) -> int:
+        """Length of the last axis of y."""
+        return self.weight.shape[-1] * self.groups
+
+    def window(self, input_shape: Shape) -> Window:
+        """Return the window on the output, which has one position for each position of the input."""
+        n_axes = self.n_axes
+        kernel = self.weight.shape[:-2]
+        stride, dilation = per_axis("stride", self.stride, n_axes), per_axis("dilation", self.dilation, n_axes)
+        extra, padding = per_axis("output_padding", self.output_padding, n_axes, least=0), self.padding
+        if padding == "same":
+            lengths = [n * s for n, s in zip(input_shape, stride, strict=True)]
         else:
-            pads = ((0, 0),) * self.n_axes if self.padding == "valid" else self.padding
-            output = [
-                (n - 1) * s + r - low - high + extra
-                for n, s, r, (low, high), extra in zip(
-                    space, self.stride, reach, pads, self.output_padding, strict=True
+            pads = check_padding(padding, n_axes)
+            pairs = ((0, 0),) * n_axes if isinstance(pads, str) else pads
+            lengths = [
+                (n - 1) * s + d * (k - 1) + 1 - low - high + more
+                for n, s, d, k, (low, high), more in zip(
+                    input_shape, stride, dilation, kernel, pairs, extra, strict=True
                 )
             ]
-        return Window.fit(tuple(output), self.size, stride=self.stride, dilation=self.dilation, padding=self.padding)
+        return window_of(tuple(lengths), kernel, self.stride, self.dilation, padding)
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)
-        return (*self.window(shape[:-1]).input_shape, self.out_channels)
-
-    def by_example(self, train: bool) -> bool:
-        return True
+        return (*self.window(tuple(shape[:-1])).input_shape, self.out_channels)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, groups = namespace(x), self.groups
-        w = xp.matrix_transpose(self.weight.data)  # of the convolution that this one turns round
+        w = xp.matrix_transpose(self.weight.data)  # the weight of the convolution that this layer transposes
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
@@ -248,9 +279,8 @@ class ConvTranspose(Conv):
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(
-                    xp.matrix_transpose(grouped(kernels.conv_weight_gradient, dy, x, window, groups))
-                )
+                dw = grouped(kernels.conv_weight_gradient, dy, x, window, groups)
+                self.weight.accumulate(xp.matrix_transpose(dw))
                 if self.bias is not None:
                     self.bias.accumulate_channel_sum(dy)
             return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
@@ -273,18 +303,21 @@ class ConvTranspose1D(ConvTranspose):
 
 class ConvTranspose2D(ConvTranspose):
     """
-    Transposed convolution of images, (N, H, W, C), for decoders [1]_.
+    Transposed convolution of images, for decoders [1]_: x (N, H, W, in_channels), y (N, H', W', out_channels).
+
+    The output is the input gradient of the :class:`Conv2D` with the same arguments, plus b; dx is that convolution of
+    dy, and dW its weight gradient with x and dy exchanged.
 
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, dilation, groups, bias, init
         See :class:`Conv2D`; the weight has shape (*kernel_size, in_channels, out_channels / groups).
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
-        What the convolution that this one turns round would pad, so that it is cut off here: lengths become
-        ``(n - 1) stride + reach - padding``, with "same" ``n stride``.
+        Rows cut off the output: lengths are ``(n - 1) stride + dilation (kernel_size - 1) + 1 - padding``, with "same"
+        ``n stride``.
     output_padding : int or tuple of int
-        Cells to add after each axis, fewer than the stride: which of the lengths that a convolution would have made the
-        same is meant.
+        Rows added after each axis, fewer than the stride: several input lengths of a strided convolution give the same
+        output length, and this chooses among them.
 
     References
     ----------

@@ -10,15 +10,19 @@ from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
+__all__ = ["Linear"]
+
 
 class Linear(Layer):
     """
-    Affine map ``y = x W + b`` of a batch of row vectors.
+    Affine map ``y = x W + b`` of the last axis: x (N, ..., in_features), y (N, ..., out_features).
+
+    Gradients, summed over all axes but the last: ``dW = xᵀ dy``, ``db = Σ dy``, ``dx = dy Wᵀ``.
 
     Parameters
     ----------
     in_features, out_features : int
-        Lengths of a row of x and of y.
+        Lengths of the last axis of x and of y.
     bias : bool
         Whether to add b.
     init : Initializer
@@ -34,20 +38,32 @@ class Linear(Layer):
     def __init__(
         self, in_features: int, out_features: int, *, bias: bool = True, init: Initializer = glorot_uniform
     ) -> None:
-        in_features, out_features = check_count("in_features", in_features), check_count("out_features", out_features)
-        self.weight = Parameter((in_features, out_features), init)
-        self.bias = Parameter((out_features,), zeros) if bias else None
+        shape = check_count("in_features", in_features), check_count("out_features", out_features)
+        self.weight = Parameter(shape, init)
+        self.bias = Parameter(shape[1:], zeros) if bias else None
+
+    @property
+    def in_features(self) -> int:
+        """Length of the last axis of x."""
+        return self.weight.shape[0]
+
+    @property
+    def out_features(self) -> int:
+        """Length of the last axis of y."""
+        return self.weight.shape[1]
+
+    @property
+    def init(self) -> Initializer:
+        """Initializer of W."""
+        return self.weight.init
 
     def output_shape(self, shape: Shape) -> Shape:
         n_in, n_out = self.weight.shape
-        if shape != (n_in,):
-            first = "" if len(shape) == 1 else "Flatten() first, then "
+        if not shape or shape[-1] != n_in:
+            first = "" if len(shape) <= 1 else "Flatten() first, then "
             fix = f"{first}Linear({math.prod(shape)}, {n_out})?"
-            raise ValueError(f"{self!r} needs x of shape (N, {n_in}), got {batch(shape)}: {fix}")
-        return (n_out,)
-
-    def by_example(self, train: bool) -> bool:
-        return True
+            raise ValueError(f"{self!r} needs x of shape (N, ..., {n_in}), got {batch(shape)}: {fix}")
+        return (*shape[:-1], n_out)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, w = namespace(x), self.weight.data
@@ -57,9 +73,12 @@ class Linear(Layer):
         if self.bias is not None:
             kernels.bias_add(y, self.bias.data)
 
+        def rows(a: Array) -> Array:
+            return a if a.ndim == 2 else xp.reshape(a, (-1, a.shape[-1]))
+
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate_matmul(xp.matrix_transpose(x), dy)
+                self.weight.accumulate_matmul(xp.matrix_transpose(rows(x)), rows(dy))
                 if self.bias is not None:
                     self.bias.accumulate_channel_sum(dy)
             return kernels.linear(dy, xp.matrix_transpose(w)) if need_dx else None

@@ -1,40 +1,40 @@
-"""Normalisation: mean 0 and variance 1 over some of the numbers, then a scale and a shift that are learned."""
+"""Normalisation: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
-
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.checks import check_count
 from portanet.initializers import ones, zeros
-from portanet.kernels.windows import per_axis
-from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.base import Layer, batch, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
+__all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Normalize"]
+
 
 class _Norm(Layer):
-    """What all have in common: the affine map of the channels, and the gradient of standardising."""
+    """What all have in common: ``y = w z + b`` for the normalised z, one w and b for each channel."""
 
     def __init__(self, channels: int, eps: float, affine: bool):
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1, got {channels}")
         if not eps > 0:
             raise ValueError(f"eps must be positive, got {eps}")
-        self.channels, self.eps = channels, eps
+        self.eps = eps
         self.weight = Parameter((channels,), ones) if affine else None
         self.bias = Parameter((channels,), zeros) if affine else None
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, self.channels)
+    @property
+    def affine(self) -> bool:
+        """Whether a scale and a shift are learned."""
+        return self.weight is not None
 
-    def _affine(self, z: Array, pull_z: Callable[[Array], Array]) -> tuple[Array, Pullback]:
-        """Scale and shift the standardised z; ``pull_z`` carries dz back to dx."""
+    def _scaled(self, z: Array, dx: Callable[[Array], Array]) -> tuple[Array, Pullback]:
+        """Return ``w z + b`` and its pullback, from the function that takes dz to dx."""
         weight, bias = self.weight, self.bias
         if weight is None or bias is None:
-            return z, lambda dy, *, need_dx=True, need_grads=True: pull_z(dy) if need_dx else None
+            return z, input_pullback(dx)
         w = weight.data
         check_input(z, w)
 
@@ -42,17 +42,17 @@ class _Norm(Layer):
             if need_grads:
                 weight.accumulate_channel_sum(dy * z)
                 bias.accumulate_channel_sum(dy)
-            return pull_z(dy * w) if need_dx else None
+            return dx(dy * w) if need_dx else None
 
         return z * w + bias.data, pullback
 
 
 def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
     """
-    Mean over some axes, which are kept.
+    Return the mean over some axes, which are kept.
 
-    One axis after the other, so that no sum is long: NumPy adds rows one by one, and in float32 the mean of 10⁵ of them
-    is good to three digits. It is also several times as fast.
+    One axis after the other keeps sums short: NumPy adds rows one by one, and in float32 the mean of 10⁵ rows would be
+    right to three digits only. It is also several times as fast.
     """
     for axis in axes:
         x = xp.mean(x, axis=axis, keepdims=True)
@@ -61,40 +61,39 @@ def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
 
 def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Callable[[Array], Array]]:
     """
-    Subtract the mean over some axes and divide by the standard deviation.
+    Return ``z = (x - mean) / √(variance + eps)`` over some axes, and the function that takes dz to dx.
 
-    Returns
-    -------
-    z : array
-    pull_z : callable
-        Carries dz back to dx.
+    ``dx = (dz - mean(dz) - z mean(z dz)) / √(variance + eps)``
     """
     centred = x - mean_over(xp, x, axes)
     scale = 1.0 / xp.sqrt(mean_over(xp, centred * centred, axes) + eps)
     z = centred * scale
 
-    def pull_z(dz: Array) -> Array:
+    def dx(dz: Array) -> Array:
         return scale * (dz - mean_over(xp, dz, axes) - z * mean_over(xp, dz * z, axes))
 
-    return z, pull_z
+    return z, dx
 
 
 class BatchNorm(_Norm):
     """
-    Standardise each channel over the batch (and space), for inputs (N, ..., C) of any rank [1]_.
+    ``y = w (x - mean) / √(variance + eps) + b`` for each channel of x (N, ..., C), any number of axes [1]_.
 
-    In training the statistics are those of the batch; inference uses running means of them.
+    In training, mean and variance are those of the batch, over all axes but the last; inference uses running
+    averages. With ``z = (x - mean) / √(variance + eps)``: ``dw = Σ z dy``, ``db = Σ dy``,
+    ``dx = w (dy - mean(dy) - z mean(z dy)) / √(variance + eps)``.
 
     Parameters
     ----------
-    channels : int
+    num_features : int
         C.
     momentum : float
-        Share of the running statistics that is kept at each step.
+        Weight of the batch in the running averages: ``running ← (1 - momentum) running + momentum batch``, as in
+        PyTorch; Keras' momentum is one minus this.
     eps : float
         Added to the variance.
     affine : bool
-        Whether to learn a scale and a shift for each channel.
+        Whether to learn w and b.
 
     Attributes
     ----------
@@ -114,24 +113,29 @@ class BatchNorm(_Norm):
            [ 1.,  1.]])
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.9, eps: float = 1e-5, affine: bool = True):
-        super().__init__(channels, eps, affine)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    def __init__(self, num_features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True):
+        super().__init__(check_count("num_features", num_features), eps, affine)
+        if not 0 < momentum <= 1:
+            raise ValueError(f"momentum must be in (0, 1], got {momentum}")
         self.momentum = momentum
-        self.running_mean = Buffer(lambda rng: np.zeros(channels))
-        self.running_var = Buffer(lambda rng: np.ones(channels))
+        self.running_mean = Buffer((num_features,), zeros)
+        self.running_var = Buffer((num_features,), ones)
 
-    def by_example(self, train: bool) -> bool:
-        return not train
+    @property
+    def num_features(self) -> int:
+        """Length of the last axis."""
+        return self.running_mean.shape[0]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_channels(self, shape, self.num_features)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp, mean, variance = namespace(x), self.running_mean.data, self.running_var.data
         self.output_shape(x.shape[1:])
         check_input(x, mean)
-        if not train:
+        if not train or self.frozen:
             scale = 1.0 / xp.sqrt(variance + self.eps)
-            return self._affine((x - mean) * scale, lambda dz: dz * scale)
+            return self._scaled((x - mean) * scale, lambda dz: dz * scale)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
@@ -139,8 +143,8 @@ class BatchNorm(_Norm):
         batch_mean = mean_over(xp, x, rows)
         centred = x - batch_mean
         batch_variance = xp.reshape(mean_over(xp, centred * centred, rows), (-1,))
-        mean += (1 - self.momentum) * (xp.reshape(batch_mean, (-1,)) - mean)
-        variance += (1 - self.momentum) * (batch_variance * (n / (n - 1)) - variance)
+        mean += self.momentum * (xp.reshape(batch_mean, (-1,)) - mean)
+        variance += self.momentum * (batch_variance * (n / (n - 1)) - variance)
         scale = 1.0 / xp.sqrt(batch_variance + self.eps)
         factor = scale if weight is None else scale * weight.data
         y = centred * factor
@@ -148,27 +152,29 @@ class BatchNorm(_Norm):
             kernels.bias_add(y, bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            total, along = kernels.bias_grad(dy), scale * kernels.bias_grad(dy * centred)
+            db, dw = kernels.bias_grad(dy), scale * kernels.bias_grad(dy * centred)
             if need_grads and weight is not None and bias is not None:
-                weight.accumulate(along)
-                bias.accumulate(total)
-            return factor * (dy - total / n - centred * (scale * along / n)) if need_dx else None
+                weight.accumulate(dw)
+                bias.accumulate(db)
+            return factor * (dy - db / n - centred * (scale * dw / n)) if need_dx else None
 
         return y, pullback
 
 
 class LayerNorm(_Norm):
     """
-    Standardise each vector of channels, the last axis of (N, ..., C) [1]_.
+    ``y = w z + b``, z the vector of channels of each position with mean 0 and variance 1: x (N, ..., C) [1]_.
+
+    ``dw = Σ z dy``, ``db = Σ dy``; dx is that of :class:`BatchNorm` with means over the channels.
 
     Parameters
     ----------
-    channels : int
-        C.
+    normalized_shape : int
+        C, the last axis.
     eps : float
         Added to the variance.
     affine : bool
-        Whether to learn a scale and a shift for each channel.
+        Whether to learn w and b, shape (C,).
 
     References
     ----------
@@ -181,33 +187,34 @@ class LayerNorm(_Norm):
            [-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, affine: bool = True):
-        super().__init__(channels, eps, affine)
+    def __init__(self, normalized_shape: int, *, eps: float = 1e-5, affine: bool = True):
+        self.normalized_shape = check_count("normalized_shape", normalized_shape)
+        super().__init__(normalized_shape, eps, affine)
 
-    def by_example(self, train: bool) -> bool:
-        return True
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_channels(self, shape, self.normalized_shape)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
         self.output_shape(x.shape[1:])
-        z, pull_z = standardise(xp, x, (-1,), self.eps)
-        return self._affine(z, pull_z)
+        return self._scaled(*standardise(namespace(x), x, (-1,), self.eps))
 
 
 class GroupNorm(_Norm):
     """
-    Standardise groups of channels of each example, over space and the group [1]_.
+    ``y = w z + b``, z with mean 0 and variance 1 over each group of channels of an example: x (N, ..., C) [1]_.
+
+    ``dw = Σ z dy``, ``db = Σ dy``; dx is that of :class:`BatchNorm` with means over positions and the group.
 
     Parameters
     ----------
-    groups : int
-        How many; they divide the channels.
-    channels : int
+    num_groups : int
+        Number of groups; it divides num_channels.
+    num_channels : int
         C, the last axis.
     eps : float
         Added to the variance.
     affine : bool
-        Whether to learn a scale and a shift for each channel.
+        Whether to learn w and b, shape (C,).
 
     References
     ----------
@@ -219,37 +226,38 @@ class GroupNorm(_Norm):
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, groups: int, channels: int, *, eps: float = 1e-5, affine: bool = True):
-        super().__init__(channels, eps, affine)
-        if groups < 1 or channels % groups:
-            raise ValueError(f"groups must divide channels={channels}, got {groups}")
-        self.groups = groups
+    def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
+        self.num_groups = check_count("num_groups", num_groups)
+        self.num_channels = check_count("num_channels", num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"num_groups must divide num_channels={num_channels}, got {num_groups}")
+        super().__init__(num_channels, eps, affine)
 
-    def by_example(self, train: bool) -> bool:
-        return True
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_channels(self, shape, self.num_channels)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         self.output_shape(x.shape[1:])
-        dealt = (x.shape[0], math.prod(x.shape[1:-1]), self.groups, self.channels // self.groups)
-        z, pull_z = standardise(xp, xp.reshape(x, dealt), (1, 3), self.eps)
-        return self._affine(xp.reshape(z, x.shape), lambda dz: xp.reshape(pull_z(xp.reshape(dz, dealt)), x.shape))
+        groups = (x.shape[0], math.prod(x.shape[1:-1]), self.num_groups, self.num_channels // self.num_groups)
+        z, dx = standardise(xp, xp.reshape(x, groups), (1, 3), self.eps)
+        return self._scaled(xp.reshape(z, x.shape), lambda dz: xp.reshape(dx(xp.reshape(dz, groups)), x.shape))
 
 
 class Normalize(Layer):
     """
-    Subtract the mean and divide by the standard deviation of the training data, remembered as states.
+    ``y = (x - mean) / std`` with the statistics of the training data, which are saved with the network.
 
-    As the first layer of a network it is saved with it, so that inputs never need preparing elsewhere.
+    As the first layer of a network it makes separate preparation of inputs unnecessary. ``dx = dy / std``.
 
     Parameters
     ----------
-    channels : int
+    num_features : int
         Length of the last axis; each channel has its own statistics.
 
     Attributes
     ----------
-    mean, std : Buffer, shape (channels,)
+    mean, std : Buffer, shape (num_features,)
         0 and 1 until :meth:`adapt` is called.
 
     Examples
@@ -259,20 +267,24 @@ class Normalize(Layer):
     array([-1.,  0.,  3.], dtype=float32)
     """
 
-    def __init__(self, channels: int):
-        (self.channels,) = per_axis("channels", channels, 1)
-        self.mean = Buffer(lambda rng: np.zeros(channels))
-        self.std = Buffer(lambda rng: np.ones(channels))
+    def __init__(self, num_features: int):
+        self.mean = Buffer((check_count("num_features", num_features),), zeros)
+        self.std = Buffer((num_features,), ones)
+
+    @property
+    def num_features(self) -> int:
+        """Length of the last axis."""
+        return self.mean.shape[0]
 
     def adapt(self, x: Any) -> Self:
         """
-        Take mean and standard deviation of data; a channel that is constant is divided by 1.
+        Compute mean and standard deviation of data; a constant channel is divided by 1.
 
-        :meth:`initialize` forgets them, as all that the network has learned; ``to`` and ``Trainer`` keep them.
+        :meth:`initialize` forgets them; ``to`` and ``Trainer`` keep them.
 
         Parameters
         ----------
-        x : array_like, shape (N, ..., channels)
+        x : array_like, shape (N, ..., num_features)
             The training data.
         """
         x = self.asarray(x)
@@ -281,27 +293,24 @@ class Normalize(Layer):
         self.output_shape(tuple(x.shape[1:]))
         if x.shape[0] == 0 or not bool(xp.all(xp.isfinite(x))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        exact = xp.astype(x, xp.float64)  # float32 sums of many rows are good to three digits only
+        exact = xp.astype(x, xp.float64)  # float32 sums of many rows are right to three digits only
         varies = xp.max(x, axis=rows) > xp.min(x, axis=rows)  # rounding leaves a constant channel a tiny std
         self.mean.data[...] = xp.astype(xp.mean(exact, axis=rows), x.dtype)
         self.std.data[...] = xp.where(varies, xp.astype(xp.std(exact, axis=rows), x.dtype), 1.0)
         return self
 
     def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, self.channels)
-
-    def by_example(self, train: bool) -> bool:
-        return True
+        return check_channels(self, shape, self.num_features)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         mean, std = self.mean.data, self.std.data
         self.output_shape(tuple(x.shape[1:]))
         check_input(x, mean)
-        return (x - mean) / std, lambda dy, *, need_dx=True, need_grads=True: dy / std if need_dx else None
+        return (x - mean) / std, input_pullback(lambda dy: dy / std)
 
 
 def check_channels(layer: Layer, shape: Shape, channels: int) -> Shape:
-    """Return the shape of an input, without the batch axis, if it ends in these channels."""
+    """Return the shape of an input, without the batch axis, if its last axis has this length."""
     if not shape or shape[-1] != channels:
         raise ValueError(f"{layer!r} needs x of shape (N, ..., {channels}), got {batch(shape)}")
     return shape

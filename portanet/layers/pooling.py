@@ -1,109 +1,110 @@
-"""Pooling and enlarging, channels-last; each number of axes is a face of one implementation."""
+"""Pooling and up-sampling, channels-last; the classes for 1 and 2 axes set ``n_axes``."""
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
-from portanet.layers.base import Layer, batch, check_floating
+from portanet.layers.base import Layer, batch, check_floating, input_pullback
+from portanet.layers.windows import PerAxis, checked, checked_padding, window_of
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = [
+    "AvgPool1D",
+    "AvgPool2D",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Upsample",
+]
+
+
+class PoolOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`Pool`."""
+
+    padding: Padding
+    ceil_mode: bool
 
 
 class Pool(Layer):
     """
-    Base of pooling layers; :class:`MaxPool2D` says what the parameters are.
+    Base of pooling layers; :class:`MaxPool2D` documents the parameters.
 
-    Padding must be smaller than the window, so that no window sees padding alone.
+    Padding must be smaller than the window, so that every window covers part of the input.
     """
 
     n_axes: ClassVar[int]
 
     def __init__(
         self,
-        kernel_size: int | tuple[int, ...],
-        stride: int | tuple[int, ...] | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         *,
         padding: Padding = "valid",
         ceil_mode: bool = False,
     ):
-        self.size = per_axis("kernel_size", kernel_size, self.n_axes)
-        self.stride = self.size if stride is None else per_axis("stride", stride, self.n_axes)
-        self.padding, self.ceil_mode = check_padding(padding, self.n_axes), ceil_mode
-        if not isinstance(self.padding, str):
-            for pair, length in zip(self.padding, self.size, strict=True):
-                if max(pair) >= length:
-                    raise ValueError(f"padding must be smaller than the window {self.size}, got {self.padding}")
+        self.kernel_size: PerAxis = checked("kernel_size", kernel_size, self.n_axes)
+        self.stride: PerAxis | None = None if stride is None else checked("stride", stride, self.n_axes)
+        self.padding: Padding = checked_padding(padding, self.n_axes)
+        self.ceil_mode = ceil_mode
+        pads, size = check_padding(padding, self.n_axes), per_axis("kernel_size", kernel_size, self.n_axes)
+        if not isinstance(pads, str) and any(max(pair) >= k for pair, k in zip(pads, size, strict=True)):
+            raise ValueError(f"padding must be smaller than kernel_size {size}, got {pads}")
 
     def window(self, shape: Shape) -> Window:
-        """Where the window goes on an input of a shape, without the batch axis."""
+        """Return the window on an input of a shape, without the batch axis."""
         if len(shape) != self.n_axes + 1:
             axes = ", ".join(map(str, shape))
             raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {axes})")
-        ones = (1,) * self.n_axes
-        return Window.fit(
-            shape[:-1], self.size, stride=self.stride, dilation=ones, padding=self.padding, ceil=self.ceil_mode
-        )
+        stride = self.kernel_size if self.stride is None else self.stride
+        return window_of(tuple(shape[:-1]), self.kernel_size, stride, 1, self.padding, self.ceil_mode)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).output_shape, shape[-1])
 
 
 class MaxPool(Pool):
-    """Largest value of each window; :class:`MaxPool2D` says the rest."""
-
-    takes_maximum = True
-
-    def by_example(self, train: bool) -> bool:
-        return True
+    """Maximum of each window; :class:`MaxPool2D` documents the parameters."""
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
         window = self.window(tuple(x.shape[1:]))
         y = kernels.max_pool(x, window)
-
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return kernels.max_pool_gradient(dy, x, y, window) if need_dx else None
-
-        return y, pullback
+        return y, input_pullback(lambda dy: kernels.max_pool_gradient(dy, x, y, window))
 
 
 class AvgPool(Pool):
-    """Mean of each window; :class:`AvgPool2D` says the rest."""
+    """Mean of each window; :class:`AvgPool2D` documents the parameters."""
 
     def __init__(
         self,
-        kernel_size: int | tuple[int, ...],
-        stride: int | tuple[int, ...] | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         *,
-        padding: Padding = "valid",
-        ceil_mode: bool = False,
         count_include_pad: bool = False,
+        **options: Unpack[PoolOptions],
     ):
-        super().__init__(kernel_size, stride, padding=padding, ceil_mode=ceil_mode)
+        super().__init__(kernel_size, stride, **options)
         self.count_include_pad = count_include_pad
-
-    def by_example(self, train: bool) -> bool:
-        return True
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
         window = self.window(tuple(x.shape[1:]))
-        cells = self._cells(namespace(x), x, window)
+        count = self._count(namespace(x), x, window)
+        y = kernels.sum_pool(x, window) / count
+        return y, input_pullback(lambda dy: kernels.sum_pool_gradient(dy / count, window))
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return kernels.sum_pool_gradient(dy / cells, window) if need_dx else None
-
-        return kernels.sum_pool(x, window) / cells, pullback
-
-    def _cells(self, xp: Any, x: Array, window: Window) -> float | Array:
-        """How many cells each mean is over; those that only "ceil" added never count."""
+    def _count(self, xp: Any, x: Array, window: Window) -> float | Array:
+        """Return how many numbers each mean is over; those that only ``ceil_mode`` adds never count."""
         if not window.is_padded:
             return float(math.prod(window.size))
         counted = window
         if self.count_include_pad:
-            pads = pads_of(self.padding, window.input_shape, window.size, window.stride)
+            padding = check_padding(self.padding, self.n_axes)
+            pads = pads_of(padding, window.input_shape, window.size, window.stride)
             ends = tuple(low + n + high for n, (low, high) in zip(window.input_shape, pads, strict=True))
             rest = tuple((0, whole - n) for whole, n in zip(window.padded_shape, ends, strict=True))
             counted = replace(window, input_shape=ends, pads=rest)
@@ -112,7 +113,7 @@ class AvgPool(Pool):
 
 class MaxPool1D(MaxPool):
     """
-    Largest value of each window of a signal, (N, L, C); see :class:`MaxPool2D`.
+    Maximum of each window of a signal, (N, L, C); see :class:`MaxPool2D`.
 
     Examples
     --------
@@ -125,18 +126,20 @@ class MaxPool1D(MaxPool):
 
 class MaxPool2D(MaxPool):
     """
-    Largest value of each window of an image, (N, H, W, C).
+    Maximum of each window: x (N, H, W, C), y (N, H', W', C).
+
+    dy goes to the position of the maximum; of equal values, to the first along the last axis.
 
     Parameters
     ----------
     kernel_size : int or tuple of int
-        Cells of the window along each axis.
+        Length of the window along each axis.
     stride : int or tuple of int, optional
-        Steps between its places; by default the window, so that windows do not overlap.
+        Distance between neighbouring windows; by default kernel_size, so that windows do not overlap.
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
-        As for :class:`portanet.Conv2D`, smaller than the window; padding never is the largest.
+        As for :class:`portanet.Conv2D`, but of -inf: padding is never the maximum. Smaller than kernel_size.
     ceil_mode : bool
-        Whether a last, incomplete window counts.
+        Whether to keep a last, incomplete window.
 
     Examples
     --------
@@ -162,14 +165,14 @@ class AvgPool1D(AvgPool):
 
 class AvgPool2D(AvgPool):
     """
-    Mean of each window of an image, (N, H, W, C).
+    Mean of each window: x (N, H, W, C), y (N, H', W', C); ``dx`` sums ``dy / count`` of all windows that cover it.
 
     Parameters
     ----------
     kernel_size, stride, padding, ceil_mode
         See :class:`MaxPool2D`.
     count_include_pad : bool
-        Whether padded cells count as zeros, or are left out of the mean.
+        Whether padding counts as zeros (PyTorch's default), or is left out of the mean (ours, and Keras').
 
     Examples
     --------
@@ -180,9 +183,17 @@ class AvgPool2D(AvgPool):
     n_axes = 2
 
 
-class GlobalAvgPool(Layer):
+class _GlobalPool(Layer):
+    """Base of layers that reduce all axes but the first and the last."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        _check_spatial(self, shape)
+        return shape[-1:]
+
+
+class GlobalAvgPool(_GlobalPool):
     """
-    Mean over all axes but the first and the last: one row of channels an example.
+    Mean over all axes but the first and the last: x (N, ..., C), y (N, C); ``dx = dy / number of positions``.
 
     Examples
     --------
@@ -190,29 +201,18 @@ class GlobalAvgPool(Layer):
     (5, 3)
     """
 
-    def output_shape(self, shape: Shape) -> Shape:
-        _check_space(self, shape)
-        return shape[-1:]
-
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, space = namespace(x), tuple(range(1, x.ndim - 1))
-        _check_space(self, x.shape[1:])
-        n_cells = math.prod(x.shape[1:-1])
-
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return xp.zeros_like(x) + xp.expand_dims(dy, axis=space) / n_cells if need_dx else None
-
-        return xp.mean(x, axis=space), pullback
+        xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
+        self.output_shape(x.shape[1:])
+        n = math.prod(x.shape[1:-1])
+        return xp.mean(x, axis=axes), input_pullback(lambda dy: xp.zeros_like(x) + xp.expand_dims(dy, axis=axes) / n)
 
 
-class GlobalMaxPool(Layer):
+class GlobalMaxPool(_GlobalPool):
     """
-    Largest over all axes but the first and the last: one row of channels an example.
+    Maximum over all axes but the first and the last: x (N, ..., C), y (N, C).
 
-    Of equal values the first counts, as in :class:`MaxPool2D`.
+    dy goes to the position of the maximum, the first one of equal values.
 
     Examples
     --------
@@ -220,36 +220,27 @@ class GlobalMaxPool(Layer):
     (5, 3)
     """
 
-    def output_shape(self, shape: Shape) -> Shape:
-        _check_space(self, shape)
-        return shape[-1:]
-
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
-        _check_space(self, x.shape[1:])
-        cells = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
+        self.output_shape(x.shape[1:])
+        flat = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if not need_dx:
-                return None
-            places = xp.arange(cells.shape[1], device=x.device)[None, :, None]
-            largest = places == xp.argmax(cells, axis=1, keepdims=True)
-            return xp.reshape(xp.astype(largest, dy.dtype) * xp.expand_dims(dy, axis=1), x.shape)
+        def dx(dy: Array) -> Array:
+            positions = xp.arange(flat.shape[1], device=x.device)[None, :, None]
+            is_max = positions == xp.argmax(flat, axis=1, keepdims=True)
+            return xp.reshape(xp.astype(is_max, dy.dtype) * xp.expand_dims(dy, axis=1), x.shape)
 
-        return xp.max(cells, axis=1), pullback
+        return xp.max(flat, axis=1), input_pullback(dx)
 
 
 class Upsample(Layer):
     """
-    Repeat every cell along each axis between the first and the last: the nearest neighbour, enlarged.
+    Repeat every position along each axis between the first and the last (nearest neighbour); dx sums the repeats.
 
     Parameters
     ----------
-    factor : int
-        How often.
+    scale_factor : int
+        Number of repeats along each axis.
 
     Examples
     --------
@@ -257,27 +248,23 @@ class Upsample(Layer):
     (5, 14, 14, 3)
     """
 
-    def __init__(self, factor: int = 2):
-        (self.factor,) = per_axis("factor", factor, 1)
+    def __init__(self, scale_factor: int = 2):
+        (self.scale_factor,) = per_axis("scale_factor", scale_factor, 1)
 
     def output_shape(self, shape: Shape) -> Shape:
-        _check_space(self, shape)
-        return (*(n * self.factor for n in shape[:-1]), shape[-1])
-
-    def by_example(self, train: bool) -> bool:
-        return True
+        _check_spatial(self, shape)
+        return (*(n * self.scale_factor for n in shape[:-1]), shape[-1])
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
-        _check_space(self, x.shape[1:])
+        xp, axes = namespace(x), range(1, x.ndim - 1)
+        _check_spatial(self, x.shape[1:])
         y = x
         for axis in axes:
-            y = xp.repeat(y, self.factor, axis=axis)
-        factors = (self.factor,) * len(axes)
-        window = Window.fit(tuple(y.shape[1:-1]), factors, stride=factors, dilation=(1,) * len(axes), padding="valid")
-        return y, lambda dy, *, need_dx=True, need_grads=True: kernels.sum_pool(dy, window) if need_dx else None
+            y = xp.repeat(y, self.scale_factor, axis=axis)
+        window = window_of(tuple(y.shape[1:-1]), self.scale_factor, self.scale_factor, 1, "valid")
+        return y, input_pullback(lambda dy: kernels.sum_pool(dy, window))
 
 
-def _check_space(layer: Layer, shape: Shape) -> None:
+def _check_spatial(layer: Layer, shape: Shape) -> None:
     if len(shape) < 2:
         raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got {batch(shape)}")

@@ -1,8 +1,8 @@
 """
-Random layers: they change their input in training, and hand it on in inference.
+Random layers: they change their input in training, and are the identity in inference.
 
-The randomness comes from a counter-based generator: one seed gives the same masks, shifts and noise on every device.
-Each training call takes the next numbers.
+Random numbers come from a counter-based generator: one seed gives the same masks, shifts and noise on every device.
+Each training call uses the next counter.
 """
 
 import math
@@ -14,53 +14,61 @@ import numpy as np
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import per_axis
-from portanet.layers.base import Layer, batch
+from portanet.layers.base import Layer, batch, input_pullback
 from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["Dropout", "GaussianNoise", "RandomCrop", "RandomFlip", "RandomShift", "SpatialDropout"]
+
+
+def _new_stream(shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    """Draw a key, and begin with counter 0."""
+    return np.asarray([rng.integers(2**63), 0], dtype="int64")
 
 
 class Random(Layer):
     """
-    Base of random layers: a subclass writes :meth:`perturb`.
+    Base of random layers: a subclass writes :meth:`transform`.
 
     Attributes
     ----------
     stream : Buffer, int64, shape (2,)
-        Key of the generator, drawn from the network's seed, and number of the next call.
+        Key of the generator, drawn from the network's seed, and counter of the next call.
     """
 
     def __init__(self) -> None:
-        self.stream = Buffer(lambda rng: np.asarray([rng.integers(2**63), 0], dtype="int64"))
+        self.stream = Buffer((2,), _new_stream)
 
-    def draw(self, kernel: Callable[..., Array], *arguments: Any) -> Array:
-        """Call a kernel with the stream, and move the stream on."""
-        drawn = kernel(self.stream.data, *arguments)
+    def next_random(self, kernel: Callable[..., Array], *arguments: Any) -> Array:
+        """Call a kernel with the stream, and advance the counter."""
+        numbers = kernel(self.stream.data, *arguments)
         self.stream.data[1:] += 1
-        return drawn
+        return numbers
 
-    def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """Return the changed input, and what carries dy back to dx."""
-        raise NotImplementedError
-
-    def by_example(self, train: bool) -> bool:
-        return not train
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Return the changed input, and the function that takes dy to dx."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method transform(self, xp, x)")
 
     def forward(self, x: Array) -> Array:
         return x
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        y, pull = self.perturb(namespace(x), x) if train else (x, lambda dy: dy)
-        return y, lambda dy, *, need_dx=True, need_grads=True: pull(dy) if need_dx else None
+        if not train:
+            return x, input_pullback(lambda dy: dy)
+        y, dx = self.transform(namespace(x), x)
+        return y, input_pullback(dx)
 
 
 class Dropout(Random):
     """
-    Set a share of the inputs to zero and scale the others up, so that the expectation stays [1]_.
+    ``y = x m / (1 - p)``, each number of the mask m is 0 with probability p, else 1 [1]_. ``dx = dy m / (1 - p)``.
+
+    Inference returns x.
 
     Parameters
     ----------
     p : float
-        Share to drop, in [0, 1); taken to the nearest 1/65536.
+        Probability to drop a number, in [0, 1); rounded to 1/65536.
 
     References
     ----------
@@ -80,25 +88,28 @@ class Dropout(Random):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"p must be in [0, 1), got {p}")
-        self.keep = max(1, round((1 - p) * 65536))  # out of the 65536 values of 16 random bits
+        self.p = p
 
     def mask_shape(self, shape: Shape) -> Shape:
         """Shape of the mask for an input of a shape, both with the batch axis."""
         return shape
 
-    def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         shape = self.mask_shape(tuple(x.shape))
-        bits = self.draw(kernels.random_bits, math.prod(shape))
-        mask = xp.astype(xp.reshape(bits, shape) < self.keep, x.dtype) * (65536 / self.keep)
-        if shape == x.shape:  # as x lies in memory, for the products to come
-            mask, drawn = xp.empty_like(x), mask
-            mask[...] = drawn
+        bits = self.next_random(kernels.random_bits, math.prod(shape))
+        keep = max(1, round((1 - self.p) * 65536))  # out of the 65536 values of 16 random bits
+        mask = xp.astype(xp.reshape(bits, shape) < keep, x.dtype) * (65536 / keep)
+        if shape == x.shape:  # in the memory order of x, which the products that follow keep
+            mask, c_order = xp.empty_like(x), mask
+            mask[...] = c_order
         return x * mask, lambda dy: dy * mask
 
 
 class SpatialDropout(Dropout):
     """
-    Dropout of whole channels, for (N, ..., C): neighbours in space are alike, so that single cells hide little [1]_.
+    Dropout of whole channels of each example, for x (N, ..., C) [1]_.
+
+    Neighbouring positions are alike, so dropping single numbers would hide little.
 
     Parameters
     ----------
@@ -122,12 +133,12 @@ class SpatialDropout(Dropout):
 
 class GaussianNoise(Random):
     """
-    Add normal noise.
+    ``y = x + std ε`` with standard normal ε in training. ``dx = dy``.
 
     Parameters
     ----------
     std : float
-        Its standard deviation.
+        Standard deviation of the noise.
 
     Examples
     --------
@@ -142,19 +153,19 @@ class GaussianNoise(Random):
             raise ValueError(f"std must not be negative, got {std}")
         self.std = std
 
-    def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        noise = self.draw(kernels.normal, math.prod(x.shape), x.dtype)
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        noise = self.next_random(kernels.normal, math.prod(x.shape), x.dtype)
         return x + self.std * xp.reshape(noise, x.shape), lambda dy: dy
 
 
 class RandomFlip(Random):
     """
-    Mirror half of the inputs along an axis.
+    Flip each example along an axis with probability 1/2, in training.
 
     Parameters
     ----------
     axis : int
-        With the batch axis counted: 2 mirrors images (N, H, W, C) left to right.
+        The batch axis counts as 0: 2 flips images (N, H, W, C) left to right.
 
     Examples
     --------
@@ -174,9 +185,9 @@ class RandomFlip(Random):
             raise ValueError(f"{self!r} needs x with an axis {self.axis} before the last, got {batch(shape)}")
         return shape
 
-    def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         self.output_shape(tuple(x.shape[1:]))
-        bits = self.draw(kernels.random_bits, x.shape[0])
+        bits = self.next_random(kernels.random_bits, x.shape[0])
         chosen = xp.reshape(bits < 32768, (-1, *(1 for _ in x.shape[1:])))
 
         def flip(values: Array) -> Array:
@@ -185,55 +196,55 @@ class RandomFlip(Random):
         return flip(x), flip
 
 
-class _RandomMove(Random):
+class _RandomTranslation(Random):
     """
-    Base of layers that move each input by itself along its spatial axes.
+    Base of layers that move each example on its own along its spatial axes.
 
-    A subclass lists, for an axis, the moves to choose from: pairs of slices, where to and where from.
+    A subclass lists the shifts to choose from along an axis: pairs of slices, of the output and of the input.
     """
 
-    def moves(self, axis: int, length: int) -> list[tuple[slice, slice]]:
+    def shifts(self, axis: int, length: int) -> list[tuple[slice, slice]]:
         raise NotImplementedError
 
-    def perturb(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         n, shape = x.shape[0], self.output_shape(tuple(x.shape[1:]))
-        bits = xp.astype(self.draw(kernels.random_bits, n * (x.ndim - 2)), xp.int64)
+        bits = xp.astype(self.next_random(kernels.random_bits, n * (x.ndim - 2)), xp.int64)
         steps = []
         for axis in range(1, x.ndim - 1):
-            moves = self.moves(axis, x.shape[axis])
-            drawn = bits[(axis - 1) * n : axis * n] * len(moves) // 65536
-            choice = xp.reshape(drawn, (-1, *(1 for _ in x.shape[1:])))
-            chosen = [(choice == i, to, origin) for i, (to, origin) in enumerate(moves)]
+            shifts = self.shifts(axis, x.shape[axis])
+            index = bits[(axis - 1) * n : axis * n] * len(shifts) // 65536
+            choice = xp.reshape(index, (-1, *(1 for _ in x.shape[1:])))
+            chosen = [(choice == i, target, source) for i, (target, source) in enumerate(shifts)]
             steps.append((axis, x.shape[axis], shape[axis - 1], chosen))
 
-        def pull(dy: Array) -> Array:
+        def dx(dy: Array) -> Array:
             for axis, length, _, chosen in reversed(steps):
-                dy = _moved(dy, axis, length, [(which, origin, to) for which, to, origin in chosen])
+                dy = _shifted(dy, axis, length, [(which, source, target) for which, target, source in chosen])
             return dy
 
         y = x
         for axis, _, length, chosen in steps:
-            y = _moved(y, axis, length, chosen)
-        return y, pull
+            y = _shifted(y, axis, length, chosen)
+        return y, dx
 
 
-def _moved(x: Array, axis: int, length: int, moves: list[tuple[Array, slice, slice]]) -> Array:
-    """Move along an axis, which gets a new length: which inputs, where to and where from."""
+def _shifted(x: Array, axis: int, length: int, shifts: list[tuple[Array, slice, slice]]) -> Array:
+    """Shift along an axis, which gets a new length; for each shift the examples it applies to and both slices."""
     xp, before = namespace(x), (slice(None),) * axis
     y = xp.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]), dtype=x.dtype, device=x.device)
-    for which, to, origin in moves:
-        y[*before, to, ...] += xp.where(which, x[*before, origin, ...], 0.0)
+    for which, target, source in shifts:
+        y[*before, target, ...] += xp.where(which, x[*before, source, ...], 0.0)
     return y
 
 
-class RandomCrop(_RandomMove):
+class RandomCrop(_RandomTranslation):
     """
-    Cut a smaller piece out of each input, (N, ..., C), at a random place; in inference from the middle.
+    Crop each example of (N, ..., C) at a random position; inference crops the centre.
 
     Parameters
     ----------
     *size : int
-        Of the piece, along each axis between the first and the last.
+        Length of the crop along each axis between the first and the last.
 
     Examples
     --------
@@ -247,15 +258,12 @@ class RandomCrop(_RandomMove):
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != len(self.size) + 1 or any(n > whole for n, whole in zip(self.size, shape, strict=False)):
-            raise ValueError(f"{self!r} cannot cut its piece out of inputs of shape {shape}")
+            raise ValueError(f"{self!r} needs inputs at least as large as the crop, got {batch(shape)}")
         return (*self.size, shape[-1])
 
-    def moves(self, axis: int, length: int) -> list[tuple[slice, slice]]:
+    def shifts(self, axis: int, length: int) -> list[tuple[slice, slice]]:
         size = self.size[axis - 1]
         return [(slice(0, size), slice(i, i + size)) for i in range(length - size + 1)]
-
-    def by_example(self, train: bool) -> bool:
-        return not train
 
     def forward(self, x: Array) -> Array:
         return self.vjp(x, train=False)[0]
@@ -265,26 +273,24 @@ class RandomCrop(_RandomMove):
         if train:
             return super().vjp(x)
         starts = ((whole - n) // 2 for whole, n in zip(x.shape[1:-1], self.size, strict=True))
-        middle = (slice(None), *(slice(i, i + n) for i, n in zip(starts, self.size, strict=True)), slice(None))
+        centre = (slice(None), *(slice(i, i + n) for i, n in zip(starts, self.size, strict=True)), slice(None))
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if not need_dx:
-                return None
-            dx = namespace(x).zeros_like(x)
-            dx[middle] = dy
-            return dx
+        def dx(dy: Array) -> Array:
+            padded = namespace(x).zeros_like(x)
+            padded[centre] = dy
+            return padded
 
-        return x[middle], pullback
+        return x[centre], input_pullback(dx)
 
 
-class RandomShift(_RandomMove):
+class RandomShift(_RandomTranslation):
     """
-    Move each input by a few cells along its spatial axes, (N, ..., C), and fill up with zeros.
+    Shift each example of (N, ..., C) along its spatial axes at random, in training, and fill with zeros.
 
     Parameters
     ----------
-    reach : int
-        Cells to either side at most.
+    max_shift : int
+        Largest shift in either direction, in positions (pixels).
 
     Examples
     --------
@@ -295,11 +301,11 @@ class RandomShift(_RandomMove):
            [1., 1., 0.]])
     """
 
-    def __init__(self, reach: int):
+    def __init__(self, max_shift: int):
         super().__init__()
-        (self.reach,) = per_axis("reach", reach, 1, least=0)
+        (self.max_shift,) = per_axis("max_shift", max_shift, 1, least=0)
 
-    def moves(self, axis: int, length: int) -> list[tuple[slice, slice]]:
-        reach = min(self.reach, length)
-        after = [(slice(by, length), slice(0, length - by)) for by in range(reach + 1)]
-        return [*((origin, to) for to, origin in reversed(after[1:])), *after]
+    def shifts(self, axis: int, length: int) -> list[tuple[slice, slice]]:
+        largest = min(self.max_shift, length)
+        forward = [(slice(by, length), slice(0, length - by)) for by in range(largest + 1)]
+        return [*((source, target) for target, source in reversed(forward[1:])), *forward]

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
-from portanet import kernels
 from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["Sequential"]
 
 
 class Sequential(Layer):
     """
     A network: each layer takes the output of the one before.
 
-    It is a list: ``net[0]`` is a layer, ``net[:2]`` a network that shares its weights (its output is a hidden
-    representation), and layers may be nested, appended and popped.
+    ``y = fₙ(... f₂(f₁(x)))``, and the gradient goes back through the layers in reverse order. It is a list: ``net[0]``
+    is a layer, ``net[:2]`` a network that shares its weights (its output is a hidden representation), and layers may be
+    nested, appended and popped.
 
     Parameters
     ----------
@@ -30,15 +32,33 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer):
-        for layer in layers:
-            check_layer(layer)
-        self.layers = list(layers)
+        self.layers = [check_layer(layer) for layer in layers]
 
-    def arguments(self) -> dict[str, Any]:
-        given = super().arguments()  # a subclass has arguments of its own, from which it makes its layers
-        return {**given, "layers": tuple(self.layers)} if "layers" in given else given
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        pullbacks = []
+        for layer in self.layers:
+            x, pullback = layer.vjp(x, train=train)
+            pullbacks.append(pullback)
 
-    def children(self) -> Iterator[tuple[str, Layer]]:
+        def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            first = 0 if need_dx else self._first_trained()
+            for i in reversed(range(first, len(pullbacks))):
+                grads = need_grads and not self.layers[i].frozen
+                dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=grads)
+            return dy if need_dx else None
+
+        return x, pullback_all
+
+    def _first_trained(self) -> int:
+        """Index of the first layer that needs a gradient where nobody asks for dx."""
+        return next((i for i, layer in enumerate(self.layers) if layer.topology.trainable), len(self.layers))
+
+    def forward(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -50,43 +70,18 @@ class Sequential(Layer):
                 raise ValueError(f"{where}: {error}") from None
         return shape
 
-    def forward(self, x: Array) -> Array:
-        return kernels.chain_forward(x, self._in_order())
-
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        return kernels.chain(x, self._in_order(), train)
-
-    def _in_order(self) -> list[Layer]:
-        """Layers as they are computed: a maximum before a rising curve, which then has fewer numbers to go through."""
-        layers = list(self.layers)
-        for i in range(len(layers) - 1):
-            if layers[i].rising and layers[i + 1].takes_maximum:
-                layers[i], layers[i + 1] = layers[i + 1], layers[i]
-        return layers
-
-    def by_example(self, train: bool) -> bool:
-        return all(layer.by_example(train) for layer in self.layers)
+    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        for i, layer in enumerate(self.layers):
+            yield str(i), layer, shape
+            shape = layer.output_shape(shape)
 
     def append(self, layer: Layer) -> None:
-        """
-        Add a layer at the end; the weights of the others stay.
-
-        Examples
-        --------
-        >>> net = Sequential(portanet.Linear(4, 3))
-        >>> net.append(portanet.TanH())
-        >>> net
-        Sequential(Linear(4, 3), TanH())
-        """
-        check_layer(layer)
-        self.layers.append(layer)
-        self._flat = None
+        """Add a layer at the end; the weights of the others stay."""
+        self.layers.append(check_layer(layer))
 
     def pop(self, index: int = -1) -> Layer:
         """Take a layer out and return it, with its weights."""
-        layer = self.layers.pop(index)
-        self._flat = None
-        return layer
+        return self.layers.pop(index)
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -1,20 +1,22 @@
-"""Layers that only arrange numbers."""
+"""Layers that change the shape only."""
 
 import math
 
 from portanet.backends import namespace
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["Flatten", "Reshape"]
 
 
 class Reshape(Layer):
     """
-    Give every input a new shape.
+    Give every example a new shape; dx is dy in the old one.
 
     Parameters
     ----------
     *shape : int
-        Of one output, without the batch axis; one -1 stands for what is left.
+        Shape of one output, without the batch axis; one length may be -1 and is inferred.
 
     Examples
     --------
@@ -34,18 +36,15 @@ class Reshape(Layer):
             raise ValueError(f"{self!r} cannot take inputs of shape {shape}: they hold {size} numbers")
         return new
 
-    def by_example(self, train: bool) -> bool:
-        return True
-
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         xp = namespace(x)
         y = xp.reshape(x, (x.shape[0], *self.output_shape(x.shape[1:])))
-        return y, lambda dy, *, need_dx=True, need_grads=True: xp.reshape(dy, x.shape) if need_dx else None
+        return y, input_pullback(lambda dy: xp.reshape(dy, x.shape))
 
 
 class Flatten(Reshape):
     """
-    Turn every input into one row.
+    Turn every example into one row: (N, ...) to (N, D).
 
     Examples
     --------

@@ -119,7 +119,6 @@ def test_network(second, tmp_path, use):
 TRAINER = {
     "fit": lambda trainer, x, labels: trainer.fit(X, LABELS, batch_size=4, validation_data=(X, LABELS), progress=False),
     "fit there": lambda trainer, x, labels: trainer.fit(x, labels, batch_size=4, progress=False),
-    "epoch": lambda trainer, x, labels: trainer.epoch(x, labels, batch_size=4),
     "step": lambda trainer, x, labels: trainer.step(x, labels),
     "evaluate": lambda trainer, x, labels: trainer.evaluate(X, LABELS),
     "snapshot": lambda trainer, x, labels: trainer.restore(trainer.snapshot()),

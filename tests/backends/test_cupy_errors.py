@@ -200,7 +200,7 @@ def test_an_array_on_the_other_device_is_refused(install):
         get_backend("cpu").asarray(elsewhere)
 
 
-def test_auto_takes_it(install, capsys):
+def test_auto_takes_it(install, caplog):
     install(FakeCuPy())
     assert get_backend("auto").name == "cuda:0"
-    assert capsys.readouterr().err == "portanet: device 'auto' took cuda:0\n"
+    assert caplog.messages == ["device 'auto' took cuda:0"]

@@ -16,6 +16,7 @@ from kernel_cases import CASES, compare, lay_batch_last
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
+from portanet.training.data import Data
 
 ACTIVATIONS = [
     *(pn.ReLU(), pn.LeakyReLU(), pn.ELU(), pn.GELU(), pn.GELU(approximate=True)),
@@ -67,10 +68,11 @@ def test_what_a_recorded_step_launches(cuda, asked):
     """Each costs microseconds, of which a small network's step consists: none should come unseen."""
     net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
-    steps = trainer._steps(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)), 3, recorded=True)
-    steps.begin(None)
+    data = Data(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)))
+    executor = trainer._executor(data, 3, record=True)
+    executor.start_epoch(None)
     CuPy.current.launches.clear()
-    steps.take()
+    executor.run()
     assert CuPy.current.launches == [
         *("gather_batch", "gather_batch"),
         *("product", "add", "elementwise", "product", "add"),

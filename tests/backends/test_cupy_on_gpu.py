@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import portanet as pn
-import portanet.steps
+import portanet.engine.graph
 from portanet.backends import Backend, BackendUnavailable, get_backend
+from portanet.training.data import Data
 
 pytestmark = pytest.mark.gpu
 
@@ -90,7 +91,7 @@ def test_cublas_is_that_of_cupy(cuda):
 @pytest.mark.parametrize("together", [3, 1000])
 @pytest.mark.parametrize("optimizer", [pn.SGD(0.1, momentum=0.9), pn.RMSprop(), pn.Adam(), pn.Adagrad()], ids=repr)
 def test_a_recorded_run_is_the_run_to_the_last_bit(cuda, optimizer, together, monkeypatch):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=how) for how in ("auto", "never")))
 
 
@@ -116,17 +117,17 @@ def test_a_network_of_the_gpu_loads_on_the_cpu(cuda, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")  # that it does not see all: what it sees will do
 def test_steps_wait_for_nothing(cuda, monkeypatch):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", 4)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 4)
     cupyx = pytest.importorskip("cupyx", reason="it tells when the host waits for the device")
     trainer = a_trainer(cuda)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
-    steps = trainer._steps(x, labels, 32, recorded=True)
+    steps = trainer._executor(Data(x, labels), 32, record=True)
     with cuda.activate():
         for recorded in (False, True):
-            steps.begin(rng.permutation(300))
+            steps.start_epoch(rng.permutation(300))
             with cupyx.allow_synchronize(False):
-                while steps.left:
-                    steps.take(steps.left if recorded else 1)
+                while steps.remaining:
+                    steps.run(steps.remaining if recorded else 1)
         assert steps.replays.keys() == {1, 4}
 
 

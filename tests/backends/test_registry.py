@@ -102,17 +102,15 @@ def test_single_devices_have_no_ordinal(name):
 
 
 class TestAuto:
-    def test_takes_cuda_where_it_works(self, registry, capsys):
+    def test_takes_cuda_where_it_works(self, registry, caplog):
         registry._registered["cuda"] = registry._Registered(several("cuda", 1), "cupy")
         assert get_backend("auto") is get_backend("cuda:0")
-        assert capsys.readouterr().err == "portanet: device 'auto' took cuda:0\n"
+        assert caplog.messages == ["device 'auto' took cuda:0"]
 
-    def test_takes_the_cpu_elsewhere_and_says_why_once(self, registry, capsys):
+    def test_takes_the_cpu_elsewhere_and_says_why_once(self, registry, caplog):
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         assert get_backend("auto") is get_backend("auto") is get_backend("cpu")
-        out, err = capsys.readouterr()
-        assert err == "portanet: device 'auto' took cpu (cuda: plug it in)\n"
-        assert not out
+        assert caplog.messages == ["device 'auto' took cpu (cuda: plug it in)"]
 
     def test_cuda_itself_never_falls_back(self, registry):
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
@@ -144,11 +142,11 @@ class TestDefault:
         portanet.set_device("npu")
         assert portanet.default_device() == "npu:0"
 
-    def test_auto_is_decided_when_it_is_set(self, registry, capsys):
+    def test_auto_is_decided_when_it_is_set(self, registry, caplog):
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         portanet.set_device("auto")
         assert portanet.default_device() == "cpu"
-        assert "took cpu" in capsys.readouterr().err
+        assert "took cpu" in caplog.text
 
     @pytest.mark.parametrize(("device", "error"), [("gpu", ValueError), ("cpu:1", BackendUnavailable), (3, TypeError)])
     def test_a_bad_device_changes_nothing(self, registry, device, error):

@@ -11,9 +11,9 @@ def test_it_is_the_affine_map(backend):
     np.testing.assert_array_equal(backend.to_numpy(y), [[16.0, 29.0]])
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 1), (3,)], ids=str)
+@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 1), (2,)], ids=str)
 def test_a_wrong_input_shape_names_both_shapes(shape):
-    with pytest.raises(ValueError, match=r"Linear\(3, 2\) needs x of shape \(N, 3\), got"):
+    with pytest.raises(ValueError, match=r"Linear\(3, 2\) needs x of shape \(N, \.\.\., 3\), got"):
         pn.Linear(3, 2)(np.ones(shape, "float32"))
 
 

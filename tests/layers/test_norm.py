@@ -34,7 +34,7 @@ def standardised(x, axes):
 
 
 def test_running_statistics_are_means_that_forget(backend):
-    layer = pn.BatchNorm(3, momentum=0.8)
+    layer = pn.BatchNorm(3, momentum=0.2)
     mean, variance = np.zeros(3), np.ones(3)
     batches = [X, 2 * X + 1, X[:1, :1]]
     for x in batches:
@@ -113,15 +113,15 @@ def test_a_wrong_input_is_named_and_changes_nothing(layer):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: pn.BatchNorm(0), "channels must be at least 1, got 0"),
-        (lambda: pn.LayerNorm(-1), "channels must be at least 1, got -1"),
-        (lambda: pn.Normalize(0), "channels must be a number of at least 1"),
+        (lambda: pn.BatchNorm(0), "num_features must be a whole number of at least 1, got 0"),
+        (lambda: pn.LayerNorm(-1), "normalized_shape must be a whole number of at least 1, got -1"),
+        (lambda: pn.Normalize(0), "num_features must be a whole number of at least 1"),
         (lambda: pn.BatchNorm(3, eps=0.0), "eps must be positive, got 0.0"),
         (lambda: pn.GroupNorm(1, 3, eps=float("nan")), "eps must be positive, got nan"),
-        (lambda: pn.BatchNorm(3, momentum=1.0), r"momentum must be in \[0, 1\), got 1.0"),
-        (lambda: pn.BatchNorm(3, momentum=-0.1), r"momentum must be in \[0, 1\), got -0.1"),
-        (lambda: pn.GroupNorm(2, 3), "groups must divide channels=3, got 2"),
-        (lambda: pn.GroupNorm(0, 3), "groups must divide channels=3, got 0"),
+        (lambda: pn.BatchNorm(3, momentum=0.0), r"momentum must be in \(0, 1\], got 0.0"),
+        (lambda: pn.BatchNorm(3, momentum=-0.1), r"momentum must be in \(0, 1\], got -0.1"),
+        (lambda: pn.GroupNorm(2, 3), "num_groups must divide num_channels=3, got 2"),
+        (lambda: pn.GroupNorm(0, 3), "num_groups must be a whole number of at least 1, got 0"),
     ],
 )
 def test_arguments_must_make_sense(make, message):

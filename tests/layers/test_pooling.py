@@ -51,7 +51,7 @@ def test_windows_steps_and_padding_must_make_sense(kind):
 @pytest.mark.parametrize("padding", [2, 3, ((0, 2), 0), (0, (2, 1))], ids=str)
 @pytest.mark.parametrize("kind", [pn.MaxPool2D, pn.AvgPool2D])
 def test_no_window_may_see_padding_alone(kind, padding):
-    with pytest.raises(ValueError, match=r"padding must be smaller than the window \(2, 2\), got"):
+    with pytest.raises(ValueError, match=r"padding must be smaller than kernel_size \(2, 2\), got"):
         kind(2, padding=padding)
 
 
@@ -90,8 +90,8 @@ def test_of_equal_values_the_first_counts(backend, layer):
     padded, dx = window.pad(x, -inf), np.zeros((2, *window.padded_shape, 3))
     dy = rng.normal(size=(2, *window.output_shape, 3))
     for n, i, j, c in np.ndindex(dy.shape):
-        top, left = i * layer.stride[0], j * layer.stride[1]
-        cells = padded[n, top : top + layer.size[0], left : left + layer.size[1], c]
+        top, left = i * window.stride[0], j * window.stride[1]
+        cells = padded[n, top : top + window.size[0], left : left + window.size[1], c]
         right, down = np.unravel_index(np.argmax(cells.T), cells.T.shape)
         dx[n, top + down, left + right, c] += dy[n, i, j, c]
     np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.interior], rtol=1e-12, atol=1e-12)

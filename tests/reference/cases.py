@@ -17,7 +17,7 @@ import numpy as np
 
 import portanet as pn
 from portanet.backends import Backend
-from portanet.layers.conv import ConvTranspose
+from portanet.layers.conv import Conv, ConvTranspose
 from portanet.layers.pooling import AvgPool, MaxPool
 from portanet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay, WarmUp
 
@@ -284,14 +284,14 @@ class ScheduleCase(Case):
         return {"rates": np.asarray(rates)}
 
 
-def same(layer, space):
-    """Padding for ``ceil(length / stride)`` places, the odd cell after them: PyTorch has it for a stride of 1 only."""
-    if isinstance(layer, ConvTranspose):  # it is that of the convolution which is turned round
-        space = [n * s for n, s in zip(space, layer.stride, strict=True)]
-    dilation = getattr(layer, "dilation", (1,) * layer.n_axes)
+def same(layer, lengths):
+    """Padding for ``ceil(length / stride)`` outputs, the odd number after: PyTorch has it for a stride of 1 only."""
+    window = layer.window(lengths if isinstance(layer, Conv) else (*lengths, 1))
+    if isinstance(layer, ConvTranspose):  # the padding of the convolution that it transposes
+        lengths = [n * s for n, s in zip(lengths, window.stride, strict=True)]
     totals = [
         max(0, (math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n)
-        for n, s, k, d in zip(space, layer.stride, layer.size, dilation, strict=True)
+        for n, s, k, d in zip(lengths, window.stride, window.size, window.dilation, strict=True)
     ]
     return tuple((total // 2, total - total // 2) for total in totals)
 
@@ -539,8 +539,8 @@ LOSSES = [
         (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
         (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
         (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
-        (pn.CrossEntropy, cross_entropy, distributions, indices),
-        (pn.CrossEntropy, cross_entropy, distributions, one_hot),
+        (pn.course.CrossEntropy, cross_entropy, distributions, indices),
+        (pn.course.CrossEntropy, cross_entropy, distributions, one_hot),
         *(
             (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
             for how in (

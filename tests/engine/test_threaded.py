@@ -1,4 +1,4 @@
-"""Networks in lanes and parts give what they give in one piece."""
+"""Networks in threads and microbatches give what they give in one piece."""
 
 import os
 import threading
@@ -11,43 +11,49 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet import kernels
-from portanet.backends.numpy import lanes, process
+from portanet.backends.numpy import process
+from portanet.backends.numpy.threads import NumpyThreads
+from portanet.engine import Program, compiled, threaded, traits
+from portanet.layers.base import Layer
 
 
 @dataclass
 class ThreeThreads:
-    """A BLAS with three threads that notes what it is asked for."""
+    """A BLAS with three threads that records how it is called."""
 
     threads: int = 3
     calls: list[str] = field(default_factory=list)
-    taker: int = 0
+    owner: int = 0
 
     def acquire(self) -> None:
-        if not self.taker:
-            self.taker = threading.get_ident()
-            self.calls.append("take")
+        if not self.owner:
+            self.owner = threading.get_ident()
+            self.calls.append("acquire")
 
     def reapply(self) -> None:
         pass
 
     def release(self) -> None:
-        if self.taker == threading.get_ident():
-            self.taker = 0
-            self.calls.append("give back")
+        if self.owner == threading.get_ident():
+            self.owner = 0
+            self.calls.append("release")
 
 
 @pytest.fixture
 def blas(monkeypatch) -> ThreeThreads:
-    """Three lanes, and parts of two or three examples."""
+    """Three workers, and microbatches of two or three examples."""
     fake = ThreeThreads()
-    for module in (lanes, process):
-        monkeypatch.setattr(module, "blas", fake)
-    monkeypatch.setattr(lanes, "LANE", 1)
-    monkeypatch.setattr(lanes, "PART", 20_000)
-    monkeypatch.setattr(lanes, "FEW", 2)
-    monkeypatch.setattr(lanes, "_plans", {})
+    monkeypatch.setattr(process, "blas", fake)
+    monkeypatch.setattr(threaded, "MIN_OUTPUTS_PER_WORKER", 1)
+    monkeypatch.setattr(threaded, "MICROBATCH_BYTES", 20_000)
+    monkeypatch.setattr(NumpyThreads, "min_examples", 2)
     return fake
+
+
+def batch_independent(kind: type[Layer]) -> type[Layer]:
+    """Declare a class of this file to be so."""
+    traits.register(kind, traits.Traits(batch_independent=True, batch_independent_inference=True))
+    return kind
 
 
 def convolutional(*end: pn.Layer) -> pn.Sequential:
@@ -61,39 +67,36 @@ def convolutional(*end: pn.Layer) -> pn.Sequential:
 IMAGES = np.random.default_rng(0).normal(size=(11, 14, 14, 1)).repeat(2, axis=0)
 
 
-def passes(net: pn.Sequential, x: np.ndarray, form: str, **need: bool) -> tuple[np.ndarray, ...]:
-    """Output, input gradient and parameter gradients, by the tuned or the portable chain."""
-    chain = kernels.chain if form == "tuned" else kernels.chain.portable
+def passes(net: pn.Sequential, x: np.ndarray, how: str, **need: bool) -> tuple[np.ndarray, ...]:
+    """Output, input gradient and parameter gradients, by the network itself or by its program."""
     net.zero_grad()
-    y, pullback = chain(x, net.layers, True)
+    y, pullback = (compiled(net) if how == "program" else net).vjp(x)
     dx = pullback(np.cos(y), **need)
     return y, np.zeros(()) if dx is None else dx, net.flat.grad.copy()
 
 
 @pytest.mark.parametrize("need", [{}, {"need_dx": False}, {"need_grads": False}], ids=str)
-def test_outputs_and_gradients_are_those_of_one_piece(blas, need):
+def test_program_equals_the_network(blas, need):
     net = convolutional()
-    for ours, expected in zip(
-        passes(net, IMAGES, "tuned", **need), passes(net, IMAGES, "portable", **need), strict=True
-    ):
+    for ours, expected in zip(passes(net, IMAGES, "program", **need), passes(net, IMAGES, "net", **need), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11)
-    assert blas.calls, "nothing ran in lanes"
+    assert blas.calls, "nothing ran in threads"
 
 
-def test_inference_is_that_of_one_piece(blas):
+def test_inference_equals_that_of_the_network(blas):
     net = convolutional()
-    np.testing.assert_allclose(net(IMAGES), kernels.chain_forward.portable(IMAGES, net.layers), rtol=1e-12, atol=1e-12)
-    assert blas.calls == ["take", "give back"]
+    np.testing.assert_allclose(net(IMAGES), net.forward(IMAGES), rtol=1e-12, atol=1e-12)
+    assert blas.calls == ["acquire", "release"]
 
 
-def test_layers_that_look_at_the_whole_batch_do_so_between_lanes(blas):
-    """Batch norm amid convolutions, and dropout after them: the same statistics and masks as without lanes."""
+def test_layers_that_use_the_whole_batch_run_between_segments(blas):
+    """Batch norm between convolutions, and dropout after them: the same statistics and masks as without threads."""
     between = pn.Conv2D(1, 2, 3), pn.BatchNorm(2), pn.ReLU(), pn.Conv2D(2, 3, 3), pn.Flatten()
     both = [
         pn.Sequential(*map(deepcopy, between), pn.Dropout(0.5), pn.Linear(300, 3)).initialize(seed=0, dtype="float64")
         for _ in range(2)
     ]
-    results = [passes(net, IMAGES, form) for net, form in zip(both, ("tuned", "portable"), strict=True)]
+    results = [passes(net, IMAGES, form) for net, form in zip(both, ("program", "net"), strict=True)]
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
     assert blas.calls
@@ -108,90 +111,85 @@ def test_two_runs_are_bit_equal(blas):
     np.testing.assert_array_equal(train(), train())
 
 
-def test_gradients_of_two_passes_add_up(blas):
-    net = convolutional()
-    *_, once = passes(net, IMAGES, "tuned")
-    y, pullback = kernels.chain(IMAGES, net.layers, True)
-    pullback(np.cos(y))
-    np.testing.assert_allclose(net.flat.grad, 2 * once, rtol=1e-11, atol=1e-11)
-
-
-def test_lanes_are_threads_and_do_not_have_lanes_of_their_own(blas):
+def test_workers_are_threads_and_start_no_workers_of_their_own(blas):
     seen = []
 
+    @batch_independent
     class Watch(pn.Activation):
         def elementwise(self, xp, x):
             seen.append((threading.current_thread().name, len(x)))
             return x, lambda: xp.ones_like(x)
 
     inner = pn.Sequential(pn.Conv2D(1, 2, 3), Watch())
-    pn.Sequential(inner, pn.Flatten(), pn.Linear(288, 2)).initialize().vjp(IMAGES.astype("float32"))
+    Program(pn.Sequential(inner, pn.Flatten(), pn.Linear(288, 2)).initialize()).vjp(IMAGES.astype("float32"))
     assert sum(n for _, n in seen) == len(IMAGES)
     assert len({name for name, _ in seen}) > 1
 
 
 @pytest.mark.filterwarnings("error")
-def test_overflow_is_silent_in_every_lane(blas):
+def test_overflow_is_silent_in_every_worker(blas):
     net = pn.Sequential(pn.Conv2D(1, 2, 3), pn.Flatten(), pn.Linear(288, 2)).initialize()
     net.flat.data[:] = 1e30
     assert not np.isfinite(net(IMAGES.astype("float32") * 1e30)).all()
 
 
-def test_an_error_in_one_lane_is_raised_when_all_are_done(blas):
+def test_an_error_in_one_worker_is_raised_when_all_are_done(blas):
     done = []
 
+    @batch_independent
     class Fails(pn.Activation):
         def elementwise(self, xp, x):
             if x[0, 0, 0, 0] > 100:
-                raise ArithmeticError("in a lane")
+                raise ArithmeticError("in a worker")
             sleep(0.05)
             done.append(len(x))
             return x, lambda: xp.ones_like(x)
 
     images = np.zeros((24, 14, 14, 1), "float32")
-    for bad in (0, 8, 16):  # the first example of each lane
+    for bad in (0, 8, 16):  # the first example of each worker
         images[...], done[:] = 0, []
         images[bad] = 1e6
-        with pytest.raises(ArithmeticError, match="in a lane"):
+        with pytest.raises(ArithmeticError, match="in a worker"):
             pn.Sequential(pn.Conv2D(1, 1, 1, init=pn.initializers.ones), Fails())(images)
         assert sum(done) >= 16
-    assert blas.calls == ["take", "give back"] * 3
+    assert blas.calls == ["acquire", "release"] * 3
 
 
-def test_blas_has_one_thread_from_the_first_lane_to_the_end_of_the_step(blas):
+def test_blas_has_one_thread_until_the_end_of_the_step(blas):
     trainer = pn.Trainer(convolutional(), pn.CrossEntropyLoss(), pn.SGD())
     trainer.step(IMAGES, np.arange(22) % 3)
-    assert blas.calls == ["take", "give back"]
+    assert blas.calls == ["acquire", "release"]
 
 
-def test_a_dense_layer_of_many_weights_has_no_gradients_in_lanes(blas):
+def test_a_dense_layer_of_many_weights_is_not_shared_out(blas):
     net = pn.Sequential(pn.Conv2D(1, 1, 3), pn.Flatten(), pn.Linear(144, 2000)).initialize()
-    net.vjp(IMAGES.astype("float32"))
+    Program(net).vjp(IMAGES.astype("float32"))
     assert blas.calls == []
 
 
-def test_a_layer_used_twice_is_right_in_lanes(blas):
+def test_a_layer_used_twice_is_right_in_threads(blas):
     twice = pn.Conv2D(1, 1, 3, padding="same")
     both = [pn.Sequential(twice, pn.TanH(), twice).initialize(seed=0, dtype="float64") for _ in range(2)]
-    results = [passes(net, IMAGES, form) for net, form in zip(both, ("tuned", "portable"), strict=True)]
+    results = [passes(net, IMAGES, form) for net, form in zip(both, ("program", "net"), strict=True)]
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11)
     assert blas.calls
 
 
-def test_small_and_dense_networks_take_no_lanes(blas):
+def test_small_and_dense_networks_use_no_threads(blas):
     pn.Linear(784, 10)(np.ones((100, 784), "float32"))
-    pn.Sequential(pn.Linear(784, 10), pn.ReLU()).initialize().vjp(np.ones((100, 784), "float32"))
+    Program(pn.Sequential(pn.Linear(784, 10), pn.ReLU()).initialize()).vjp(np.ones((100, 784), "float32"))
     convolutional()(IMAGES[:2])
     assert blas.calls == []
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, TimeoutError])
 @pytest.mark.parametrize("where", ["put", "wait"])
-def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where, kind):
+def test_after_an_interruption_no_worker_is_busy(blas, monkeypatch, where, kind):
     """Wherever a signal meets the thread that waits, whatever it raises, and more than once."""
     busy, left = [], [2]
 
+    @batch_independent
     class Slow(pn.Activation):
         def elementwise(self, xp, x):
             busy.append(1)
@@ -209,25 +207,25 @@ def test_after_an_interruption_no_lane_is_at_work(blas, monkeypatch, where, kind
         return calls
 
     net = pn.Sequential(pn.Conv2D(1, 1, 3), Slow()).initialize(dtype="float64")
-    net(IMAGES)  # begins the threads
+    net(IMAGES)  # starts the threads
     with monkeypatch.context() as patch:
         if where == "wait":
-            patch.setattr(lanes._Task, "wait", interrupted(lanes._Task.wait))
+            patch.setattr(threaded._Task, "wait", interrupted(threaded._Task.wait))
         else:
-            tasks = lanes._workers.tasks
-            patch.setattr(lanes._workers, "tasks", SimpleNamespace(put=interrupted(tasks.put), get=tasks.get))
+            tasks = threaded._workers.tasks
+            patch.setattr(threaded._workers, "tasks", SimpleNamespace(put=interrupted(tasks.put), get=tasks.get))
         with pytest.raises(kind):
             net(IMAGES)
     assert left == [0]
     assert busy == []
-    assert blas.taker == 0
+    assert blas.owner == 0
     np.testing.assert_allclose(net(IMAGES), net.layers[0](IMAGES), rtol=1e-12, atol=1e-12)
 
 
-def test_an_interpreter_that_begins_no_threads_computes_in_one(blas, monkeypatch):
+def test_an_interpreter_that_starts_no_threads_computes_in_one(blas, monkeypatch):
     net = convolutional()
     expected = net(IMAGES)
-    monkeypatch.setattr(lanes, "_workers", lanes._Workers())
+    monkeypatch.setattr(lanes, "_workers", threaded._Workers())
 
     def refuse(self):
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -237,17 +235,18 @@ def test_an_interpreter_that_begins_no_threads_computes_in_one(blas, monkeypatch
 
 
 def test_an_end_of_iteration_in_a_layer_is_an_error_like_others(blas):
+    @batch_independent
     class Ends(pn.Activation):
         def elementwise(self, xp, x):
             raise StopIteration("too soon")
 
     with pytest.raises(StopIteration, match="too soon"):
-        pn.Sequential(pn.Conv2D(1, 1, 3), Ends()).initialize(dtype="float64").vjp(IMAGES)
+        Program(pn.Sequential(pn.Conv2D(1, 1, 3), Ends()).initialize(dtype="float64")).vjp(IMAGES)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_has_lanes_of_its_own(blas):
+def test_a_forked_process_has_workers_of_its_own(blas):
     net = convolutional()
     expected = net(IMAGES)
     with process.ComputeContext():
@@ -255,15 +254,3 @@ def test_a_forked_process_has_lanes_of_its_own(blas):
         if not child:
             os._exit(not np.array_equal(net(IMAGES), expected))
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_a_plan_is_that_of_its_network_and_not_of_one_that_had_its_identity(monkeypatch):
-    monkeypatch.setattr(lanes, "_plans", {})
-    monkeypatch.setattr(lanes, "id", lambda link: 1, raising=False)  # all have the same
-    x = np.zeros((64, 28, 28, 1), "float32")
-    few, many = [pn.Conv2D(1, 1, 3)], [pn.Conv2D(1, 64, 3)]
-    assert lanes._Plan.fit(x, few) is None
-    plan = lanes._Plan.fit(x, many)
-    assert plan is not None
-    assert lanes._Plan.fit(x, many) is plan
-    assert lanes._Plan.fit(x, few) is None

@@ -1,6 +1,6 @@
 import pytest
 
-from portanet.data import batch_slices
+from portanet.training.data import batch_slices
 
 
 @pytest.mark.parametrize(

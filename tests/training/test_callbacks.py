@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet import callbacks, schedules
+from portanet import schedules
+from portanet.training import progress
 
 X, Y = np.ones((8, 1)), np.ones((8, 1))
 
@@ -15,8 +16,8 @@ class Scripted(pn.Callback):
     def __init__(self, *values: float):
         self.values, self.weights, self.rates = values, [], []
 
-    def on_epoch_end(self, trainer, row):
-        row["score"] = self.values[len(trainer.history) - 1]
+    def on_epoch_end(self, trainer, logs):
+        logs["score"] = self.values[len(trainer.history) - 1]
         self.weights.append(trainer.net.get_weights()["weight"].copy())
         self.rates.append(trainer.optimizer.lr)
 
@@ -75,16 +76,16 @@ def test_the_log_has_a_line_an_epoch(tmp_path):
     for _ in range(2):  # the second fit starts a new log
         trainer = fit(Scripted(1, 2), pn.CSVLogger(path), epochs=2)
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
-    assert [float(row["score"]) for row in rows] == [1, 2]
+    assert [logs["epoch"] for row in rows] == ["1", "2"]
+    assert [float(logs["loss"]) for row in rows] == trainer.history["loss"]
+    assert [float(logs["score"]) for row in rows] == [1, 2]
 
 
 def test_the_end_is_called_also_after_a_failure():
     class Failing(pn.Callback):
         ended = False
 
-        def on_epoch_end(self, trainer, row):
+        def on_epoch_end(self, trainer, logs):
             raise RuntimeError("no more")
 
         def on_fit_end(self, trainer):
@@ -130,7 +131,7 @@ def test_the_bar_counts_steps_however_many_are_taken_at_once():
 
     trainer, bar = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), Bar()
     trainer.steps = 5
-    call = callbacks._Bar(bar, epochs=1)
+    call = progress._Bar(bar, epochs=1)
     call.on_fit_begin(trainer)
     for steps in (6, 22, 23):
         trainer.steps = steps
@@ -140,8 +141,8 @@ def test_the_bar_counts_steps_however_many_are_taken_at_once():
 
 def test_what_another_callback_records_is_monitored():
     class Scores(pn.Callback):
-        def on_epoch_end(self, trainer, row):
-            row["val_auc"] = 1.0
+        def on_epoch_end(self, trainer, logs):
+            logs["val_auc"] = 1.0
 
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
     stop = pn.EarlyStopping("val_auc", mode="max", patience=2)

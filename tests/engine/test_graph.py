@@ -10,10 +10,11 @@ import pytest
 from cases import LAYERS, LOSSES, OPTIMIZERS
 
 import portanet as pn
-import portanet.steps
-import portanet.training
+import portanet.engine.graph
+import portanet.training.trainer
 from portanet.backends import Backend
-from portanet.steps import WARM_UP, RecordedSteps
+from portanet.engine.graph import WARM_UP_STEPS, GraphExecutor
+from portanet.training.data import Data
 
 pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
 tape = pytest.importorskip("tape")
@@ -61,7 +62,7 @@ def assert_equal(one: tuple, other: tuple) -> None:
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("batch_size", [8, 9, 40, 45, 44])  # a short last batch, none, one of another size, one in all
 def test_a_recorded_run_is_the_run(recording, monkeypatch, shuffle, batch_size, together):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     settings = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
     trainers = [a_trainer(recording) for _ in range(2)]
     assert_equal(*(run(t, how, **settings) for t, how in zip(trainers, ("auto", "never"), strict=True)))
@@ -70,16 +71,16 @@ def test_a_recorded_run_is_the_run(recording, monkeypatch, shuffle, batch_size, 
 
 @pytest.mark.parametrize(("together", "recorded"), [(6, 1), (5, 1 + 5), (2, 1 + 2)])
 def test_the_python_of_a_step_runs_no_more_than_it_must(recording, monkeypatch, together, recorded):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=4)
     full, short = 5, 1  # in each of 4 epochs of 45 examples
-    assert trainer.net[4].calls == WARM_UP + recorded + 4 * short
+    assert trainer.net[4].calls == WARM_UP_STEPS + recorded + 4 * short
     assert trainer.steps == 4 * (full + short)
 
 
 def test_steps_before_each_of_which_something_is_called_are_replayed_one_at_a_time(recording, monkeypatch):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     called = []
 
     class Counting(pn.Callback):
@@ -89,7 +90,7 @@ def test_steps_before_each_of_which_something_is_called_are_replayed_one_at_a_ti
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=2, callbacks=[Counting()])
     assert called == list(range(12))
-    assert trainer.net[4].calls == WARM_UP + 1 + 2
+    assert trainer.net[4].calls == WARM_UP_STEPS + 1 + 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -134,7 +135,8 @@ def test_every_loss_can_be_recorded(recording, loss, prediction, target):
 
     def weights(how: str) -> np.ndarray:
         n = prediction.shape[-1]
-        net = pn.Sequential(pn.Linear(n, n), pn.Softmax()) if prediction.ndim == 2 else pn.LayerNorm(n)
+        end = () if isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss) else (pn.Softmax(),)
+        net = pn.Sequential(pn.Linear(n, n), *end) if prediction.ndim == 2 else pn.LayerNorm(n)
         trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
         trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)
         return recording.to_numpy(net.flat.data)
@@ -161,7 +163,7 @@ def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recor
 
 @pytest.mark.parametrize("together", [2, 16])
 def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", together)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
 
     def fail(step, *beside):
         tape.capture(step)  # changes no array, but the step's Python has run
@@ -173,7 +175,7 @@ def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
 
 
 def test_steps_that_cannot_be_recorded_together_are_one_by_one(recording, monkeypatch):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
     def fail_second(step, *beside):
@@ -191,7 +193,7 @@ def test_steps_that_cannot_be_recorded_together_are_one_by_one(recording, monkey
 
 
 def test_recordings_are_told_of_each_other(recording, monkeypatch):
-    monkeypatch.setattr(portanet.steps, "TOGETHER", 2)
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     made = []
 
     def capture(step, *beside):
@@ -229,12 +231,12 @@ def test_divergence_is_noticed_at_its_step(recording):
 def test_a_pass_reads_nothing_back(no_host_reads):
     trainer = a_trainer(no_host_reads)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
-    steps = trainer._steps(x, labels, 8, recorded=True)
-    assert isinstance(steps, RecordedSteps)
+    steps = trainer._executor(Data(x, labels), 8, record=True)
+    assert isinstance(steps, GraphExecutor)
     for _ in range(2):
-        steps.begin(np.arange(45)[::-1])
-        while steps.left:
-            steps.take(steps.left)
+        steps.start_epoch(np.arange(45)[::-1])
+        while steps.remaining:
+            steps.run(steps.remaining)
 
 
 def test_data_that_do_not_fit_are_fed(recording):
@@ -257,7 +259,7 @@ class Hungry(pn.Layer):
     most = 11
 
     def __init__(self):
-        self.calls = pn.Buffer(lambda rng: np.zeros(1))
+        self.calls = pn.Buffer((1,), pn.initializers.zeros)
 
     def vjp(self, x, *, train=True):
         self.calls.data[...] += 1.0
@@ -319,14 +321,14 @@ def test_weights_that_move_between_epochs_are_noticed(recording, how):
 
 
 def test_nothing_of_a_fit_lives_on(recording, monkeypatch):
-    steps, made = [], portanet.training.RecordedSteps
+    steps, made = [], portanet.training.trainer.GraphExecutor
 
     def noticed(*args):
         kept = made(*args)
         steps.append(weakref.ref(kept))
         return kept
 
-    monkeypatch.setattr(portanet.training, "RecordedSteps", noticed)
+    monkeypatch.setattr(portanet.training.trainer, "GraphExecutor", noticed)
     gc.disable()
     try:
         run(a_trainer(replace(recording, capture=lambda step, *beside: step)), "auto")

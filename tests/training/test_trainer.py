@@ -111,8 +111,8 @@ def test_a_snapshot_brings_everything_back(backend):
 
 
 BAD = {
-    "too few columns": (X[:, :3], LABELS, r"Linear\(4, 16\) needs x of shape \(N, 4\), got \(N, 3\)"),
-    "one axis": (X[:, 0], LABELS, r"needs x of shape \(N, 4\)"),
+    "too few columns": (X[:, :3], LABELS, r"Linear\(4, 16\) needs x of shape \(N, \.\.\., 4\), got \(N, 3\)"),
+    "one axis": (X[:, 0], LABELS, r"needs x of shape \(N, \.\.\., 4\)"),
     "integers": (X.astype("uint8"), LABELS, r"x has dtype .*uint8: give floats, for instance x / 255"),
     "strings": (np.full((70, 4), "a"), LABELS, "x has dtype <U1: give numbers"),
     "ragged": (np.asarray([[1.0], [1.0, 2.0]], dtype=object), LABELS, "x has dtype object"),
@@ -120,12 +120,12 @@ BAD = {
     "NaN": (np.where(X > 2, np.nan, X), LABELS, "x holds NaN or infinity"),
     "infinity": (np.where(X > 2, np.inf, X), LABELS, "x holds NaN or infinity"),
     "empty": (X[:0], LABELS[:0], "x holds no examples"),
-    "unequal": (X, LABELS[:-1], r"target holds 69 examples and (validation )?x 70: give as many"),
+    "unequal": (X, LABELS[:-1], r"(validation )?y holds 69 examples and (validation )?x 70: give as many"),
     "label too large": (X, LABELS + 1, r"class indices must be in \[0, 3\); the target reaches from 1 to 3"),
     "label negative": (X, LABELS - 1, r"class indices must be in \[0, 3\)"),
     "float labels": (X, LABELS.astype("float32"), "class indices must be integers"),
     "wide target": (X, np.zeros((70, 2)), r"target must have shape \(70,\) or \(70, 3\)"),
-    "NaN target": (X, np.full((70, 3), np.nan), "target holds NaN or infinity"),
+    "NaN target": (X, np.full((70, 3), np.nan), "y holds NaN or infinity"),
     "no probabilities": (X, np.full((70, 3), 2.0), r"class probabilities must be in \[0, 1\]"),
 }
 
@@ -230,8 +230,8 @@ def test_on_a_terminal_progress_is_a_bar(tmp_path):
 
 @pytest.mark.parametrize(
     "metrics",
-    [{"loss": pn.accuracy}, [pn.accuracy, pn.accuracy], [lambda p, t: p], ["accuracy"]],
-    ids=["loss", "twice", "lambda", "name"],
+    [{"loss": pn.accuracy}, [pn.accuracy, pn.accuracy], [lambda p, t: p]],
+    ids=["loss", "twice", "lambda"],
 )
 def test_a_metric_needs_a_name_of_its_own(metrics):
     with pytest.raises(ValueError, match=r"needs a name of its own.*give a mapping"):
@@ -269,7 +269,7 @@ def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
 
 def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
     class Late(pn.SGD):
-        def update(self, xp, data, grad, lr):
+        def update(self, xp, data, grad, state, lr):
             data -= lr * self.state.setdefault("late", grad * 1.0)
 
     trainer = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), Late(0.1))
@@ -279,11 +279,11 @@ def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
         trainer.restore(before)
 
 
-@pytest.mark.parametrize("value", [lambda p, t: p, lambda p, t: 0.5, lambda p, t: None])
+@pytest.mark.parametrize("value", [lambda p, t: p, lambda p, t: None])
 def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
     trainer = pn.Trainer(pn.Linear(4, 3).initialize(), pn.CrossEntropyLoss(), pn.SGD(0.1), metrics={"m": value})
     before = trainer.net.get_weights()
-    with pytest.raises(TypeError, match=r"metric 'm' must give an array of shape \(\), got"):
+    with pytest.raises(TypeError, match=r"metric 'm' must return a number or an array of shape \(\), got"):
         trainer.fit(X, LABELS, progress=False)
     for name, values in trainer.net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])

@@ -1,7 +1,10 @@
-"""What a training run went through, epoch by epoch."""
+"""Loss and metrics of a training run, epoch by epoch."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
+
+from portanet.plots import training_curves
 
 
 class History:
@@ -22,20 +25,20 @@ class History:
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
 
-    def append(self, row: dict[str, float]) -> None:
+    def append(self, logs: dict[str, float]) -> None:
         """Add an epoch."""
-        self.epochs.append(row)
+        self.epochs.append(logs)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return the values of one name, an epoch each."""
+        """Return the value of each epoch; NaN where an epoch lacks it."""
         if name not in self.names:
-            raise KeyError(f"{name!r} was not recorded: there are {', '.join(self.names) or 'no epochs'}")
-        return [row[name] for row in self.epochs]
+            raise KeyError(f"{name!r} is not recorded: there are {', '.join(self.names) or 'no epochs'}")
+        return [logs.get(name, math.nan) for logs in self.epochs]
 
     @property
     def names(self) -> list[str]:
-        """What was recorded."""
-        return list(self.epochs[-1]) if self.epochs else []
+        """Names that any epoch has, in order."""
+        return list(dict.fromkeys(name for logs in self.epochs for name in logs))
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -44,7 +47,7 @@ class History:
         return iter(self.epochs)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {self.epochs[-1][name]:.4g}" for name in self.names)
+        last = ", ".join(f"{name} {value:.4g}" for name, value in (self.epochs[-1] if self.epochs else {}).items())
         return f"History({len(self)} epochs{': ' + last if last else ''})"
 
     def plot(self) -> Any:
@@ -56,6 +59,4 @@ class History:
         matplotlib.figure.Figure
             ``figure.savefig("curves.png")`` keeps it.
         """
-        from portanet.plots import training_curves
-
         return training_curves(self)

@@ -1,12 +1,12 @@
 import pytest
 
-from portanet.history import History
+from portanet.training.history import History
 
 
 def test_an_unknown_name_lists_the_known():
     history = History()
     history.append({"loss": 1.0, "accuracy": 0.5})
-    with pytest.raises(KeyError, match="'val_loss' was not recorded: there are loss, accuracy"):
+    with pytest.raises(KeyError, match="'val_loss' is not recorded: there are loss, accuracy"):
         history["val_loss"]
 
 

@@ -1,0 +1,76 @@
+"""One training step after another, on data that are on the device."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from portanet.backends import Backend
+from portanet.typing import Array
+
+Step: TypeAlias = Callable[..., Sequence[Array | float]]
+"""Takes a batch, changes the weights, and returns numbers: the loss and the metrics."""
+
+
+class EagerExecutor:
+    """
+    Runs the steps of an epoch one by one.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(*batch)`` takes one array for each of ``data``, and returns numbers or arrays of shape ().
+    data : tuple of arrays, shape (N, ...)
+        Inputs, targets and maybe weights, on the device.
+    batches : sequence of slice
+        Of the N examples, in order.
+    metrics : array, shape (len(batches), M)
+        Each step writes its numbers into a row.
+    backend : Backend
+        Of these arrays.
+
+    Examples
+    --------
+    >>> x, metrics = np.asarray([1.0, 2.0, 4.0]), np.zeros((2, 1))
+    >>> batches = [slice(0, 2), slice(2, 3)]
+    >>> cpu = portanet.get_backend("cpu")
+    >>> executor = EagerExecutor(lambda x, y: [np.sum(x * y)], (x, x), batches, metrics, cpu)
+    >>> executor.start_epoch(order=np.asarray([2, 1, 0]))
+    >>> while executor.remaining:
+    ...     n_steps = executor.run()
+    >>> metrics
+    array([[20.],
+           [ 1.]])
+    """
+
+    def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
+        self.step, self.data, self.batches, self.metrics, self.backend = step, data, batches, metrics, backend
+
+    def retain(self, arrays: Sequence[Array]) -> None:
+        """Keep the arrays that the steps of an epoch change; only recorded steps need it."""
+
+    def start_epoch(self, order: np.ndarray | None) -> None:
+        """Begin an epoch, with the examples in an order or as they are."""
+        self.order = None if order is None else self.backend.asarray(order)
+        self.n_done = 0
+
+    @property
+    def remaining(self) -> int:
+        """Number of steps left in the epoch."""
+        return len(self.batches) - self.n_done
+
+    def run(self, most: int = 1) -> int:
+        """Run the next step, or up to ``most`` at once; return how many."""
+        metrics, n_done = self.metrics, self.n_done
+        for i, number in enumerate(self.step(*self.next_batch())):
+            metrics[n_done, i] = number
+        self.n_done += 1
+        return 1
+
+    def next_batch(self) -> tuple[Array, ...]:
+        """Return the arrays of the next batch."""
+        batch = self.batches[self.n_done]
+        if self.order is None:
+            return tuple(array[batch, ...] for array in self.data)
+        take, rows = self.backend.xp.take, self.order[batch]
+        return tuple(take(array, rows, axis=0) for array in self.data)

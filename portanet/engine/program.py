@@ -1,0 +1,102 @@
+"""
+A network made ready for its executor: layers rewritten, grouped and looked up once, not in every step.
+
+Gain: GAIN_PROGRAM
+"""
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from portanet.backends.disabled import enabled
+from portanet.engine import threaded
+from portanet.engine.chain import Chain, Runnable
+from portanet.engine.gradients import FirstWrite
+from portanet.engine.rewrite import rewrite
+from portanet.engine.traits import is_known
+from portanet.layers.base import Layer
+from portanet.layers.topology import Topology
+from portanet.parameters import collect_gradients
+from portanet.typing import Array, Pullback
+
+
+class Program:
+    """
+    What executors run in place of a network.
+
+    Its ``vjp`` is that of the network, except that the pullback overwrites the gradients: ``zero_grad`` has nothing to
+    do.
+
+    Parameters
+    ----------
+    net : Layer
+        The network; its weights are drawn from seed 0 if needed.
+    """
+
+    def __init__(self, net: Layer):
+        self.topology, self.flat = net.topology, net.flat
+        layers: Sequence[Layer] = rewrite([net]) if enabled("rewrite") else [net]
+        threads = self.flat.backend.threads if enabled("threaded") else None
+        known = _of_known_layers(self.topology)
+        self._overwritten = [p for p in self.topology.parameter_list if id(p) in known]
+        self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
+        self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
+
+    @property
+    def current(self) -> bool:
+        """Whether the network has the same layers and arrays as when this program was made."""
+        return self.topology.current and self.flat.current
+
+    @property
+    def layers(self) -> Sequence[Runnable]:
+        """What a training step runs, in order."""
+        return self._chains[True].layers
+
+    def forward(self, x: Array) -> Array:
+        """Return the output of inference."""
+        return self._chains[False].forward(x)
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        """Return output and pullback."""
+        y, pull = self._chains[train].vjp(x, train=train)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            sink = FirstWrite(self._overwritten)
+            for parameter in self._zeroed:
+                parameter.grad[...] = 0.0
+            try:
+                with collect_gradients(sink):
+                    return pull(dy, need_dx=need_dx, need_grads=need_grads)
+            finally:
+                sink.finish()
+
+        return y, pullback
+
+    def zero_grad(self) -> None:
+        """Do nothing: the next pullback overwrites the gradients."""
+
+
+_programs: "WeakKeyDictionary[Layer, Program]" = WeakKeyDictionary()
+
+
+def compiled(net: Layer) -> Program:
+    """Return the program of a network; it is kept until layers or arrays change."""
+    program = _programs.get(net)
+    if program is None or program.topology is not net.topology or not program.flat.current:
+        program = _programs[net] = Program(net)
+    return program
+
+
+def infer(net: Layer, x: Array) -> Array:
+    """Return the output of inference."""
+    return compiled(net).forward(x)
+
+
+def _of_known_layers(topology: Topology) -> set[int]:
+    """Identify the parameters of layers that accumulate gradients; others may write into ``parameter.grad``."""
+    unknown = [f"{name}." if name else "" for name, layer in topology.layers.items() if not is_known(layer)]
+    return {id(p) for name, p in topology.parameters.items() if not name.startswith(tuple(unknown))}
+
+
+def _chain(layers: Sequence[Layer], threads: threaded.Threads | None, train: bool) -> Chain:
+    runnable = threaded.segments(layers, threads, train) if threads else layers
+    return Chain(runnable)

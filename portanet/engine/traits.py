@@ -1,0 +1,108 @@
+"""
+What an executor may assume of a layer, by its exact class; of any other class it assumes nothing.
+
+A subclass may compute something else, so it does not inherit traits: :func:`register` declares them.
+"""
+
+from dataclasses import dataclass, replace
+
+from portanet import layers
+from portanet.layers import Layer
+
+
+@dataclass(frozen=True)
+class Traits:
+    """
+    Properties of a layer class that executors use.
+
+    Parameters
+    ----------
+    batch_independent : bool
+        The output for an example depends on that example alone, and a call changes nothing: a batch may be computed in
+        parts and in threads. Gradients must go through ``Parameter.accumulate`` and its kin.
+    batch_independent_inference : bool
+        The same for inference alone, as for dropout.
+    elementwise_monotonic : bool
+        One non-decreasing function of every number: it commutes with a maximum.
+    max_pool : bool
+        Every output is the maximum of some inputs.
+    chain : bool
+        Nothing but its inner layers, one after another, in the order of ``children()``.
+    composite : bool
+        As batch-independent as all its inner layers.
+    """
+
+    batch_independent: bool = False
+    batch_independent_inference: bool = False
+    elementwise_monotonic: bool = False
+    max_pool: bool = False
+    chain: bool = False
+    composite: bool = False
+
+
+_NOTHING = Traits()
+_ALONE = Traits(batch_independent=True, batch_independent_inference=True)
+_MONOTONIC = replace(_ALONE, elementwise_monotonic=True)
+_MAX_POOL = replace(_ALONE, max_pool=True)
+_INFERENCE = Traits(batch_independent_inference=True)
+_COMPOSITE = Traits(composite=True)
+_CHAIN = Traits(composite=True, chain=True)
+
+_TABLE: dict[type, Traits] = {
+    **dict.fromkeys((layers.ReLU, layers.Sigmoid, layers.Softplus, layers.TanH), _MONOTONIC),
+    **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D), _MAX_POOL),
+    **dict.fromkeys((layers.ELU, layers.GELU, layers.LeakyReLU, layers.SiLU), _ALONE),
+    **dict.fromkeys((layers.LogSoftmax, layers.Softmax), _ALONE),
+    **dict.fromkeys((layers.Linear, layers.Flatten, layers.Reshape), _ALONE),
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _ALONE),
+    **dict.fromkeys((layers.ConvTranspose1D, layers.ConvTranspose2D), _ALONE),
+    **dict.fromkeys((layers.AvgPool1D, layers.AvgPool2D), _ALONE),
+    **dict.fromkeys((layers.GlobalAvgPool, layers.GlobalMaxPool, layers.Upsample), _ALONE),
+    **dict.fromkeys((layers.LayerNorm, layers.GroupNorm, layers.Normalize), _ALONE),
+    **dict.fromkeys((layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.GaussianNoise), _INFERENCE),
+    **dict.fromkeys((layers.RandomCrop, layers.RandomFlip, layers.RandomShift), _INFERENCE),
+    **dict.fromkeys((layers.Residual, layers.Parallel), _COMPOSITE),
+    **dict.fromkeys((layers.Sequential, layers.AutoEncoder), _CHAIN),
+}
+
+
+def register(kind: type[Layer], traits: Traits) -> None:
+    """
+    Declare the traits of a layer class, this very class and no subclass.
+
+    Examples
+    --------
+    >>> class Cube(portanet.Activation):
+    ...     def elementwise(self, xp, x):
+    ...         return x * x * x, lambda: 3 * x * x
+    >>> register(Cube, Traits(batch_independent=True, batch_independent_inference=True, elementwise_monotonic=True))
+    >>> traits_of(Cube()).elementwise_monotonic
+    True
+    """
+    _TABLE[kind] = traits
+
+
+def traits_of(layer: Layer) -> Traits:
+    """Return what may be assumed of a layer."""
+    return _TABLE.get(type(layer), _NOTHING)
+
+
+def is_known(layer: Layer) -> bool:
+    """Whether the class of a layer has traits: it then gives gradients to ``Parameter.accumulate`` and its kin."""
+    return type(layer) in _TABLE
+
+
+def is_batch_independent(layer: Layer, *, train: bool) -> bool:
+    """
+    Whether a batch may be given to a layer in parts.
+
+    Examples
+    --------
+    >>> dropout = portanet.Sequential(portanet.Linear(2, 2), portanet.Dropout())
+    >>> is_batch_independent(dropout, train=True), is_batch_independent(dropout, train=False)
+    (False, True)
+    """
+    traits = traits_of(layer)
+    if traits.composite:
+        return all(is_batch_independent(inner, train=train) for _, inner in layer.children())
+    return traits.batch_independent if train else traits.batch_independent_inference

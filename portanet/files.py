@@ -1,0 +1,125 @@
+"""
+Networks in files: one safetensors file holds the weights under readable names and the architecture as JSON.
+
+Nothing in it is code: reading a file calls the constructors of registered classes, and no others.
+"""
+
+import json
+import os
+import secrets
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from portanet.config import from_json, to_json
+
+FORMAT = "portanet 2"
+
+
+def write_network(path: str | PathLike[str], net: Any) -> None:
+    """
+    Write a network; see :meth:`portanet.Layer.save`.
+
+    Raises
+    ------
+    ValueError
+        If the architecture cannot be built again from the layers' constructor arguments.
+    """
+    architecture = to_json(net)
+    _check_rebuilt(net, from_json(architecture), net.topology.shared)
+    metadata = {
+        "format": FORMAT,
+        "architecture": json.dumps(architecture),
+        "dtype": net.flat.dtype,
+        "shared": json.dumps(net.topology.shared),
+        "frozen": json.dumps([name for name, layer in net.topology.layers.items() if layer.frozen]),
+    }
+    # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
+    arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
+    write_atomically(Path(path), to_bytes(arrays, metadata))
+
+
+def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray], str]:
+    """
+    Read what :func:`write_network` wrote: a network without weights, its weights by name, and their dtype.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, was not written by PortaNet, or holds a layer class that is not imported.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no complete safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} holds no network that this version of PortaNet can read: save it with net.save(path)")
+    net = from_json(json.loads(metadata["architecture"]))
+    if not hasattr(net, "topology"):
+        raise ValueError(f"the architecture is {net!r}, not a layer")
+    for name, first in json.loads(metadata["shared"]).items():
+        _share(net, name, first)
+    layers = net.topology.layers
+    for name in json.loads(metadata["frozen"]):
+        layers[name].freeze()
+    return net, arrays, metadata["dtype"]
+
+
+def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
+    """Refuse to save a network that its constructor arguments do not describe."""
+    for name, first in shared.items():
+        _share(rebuilt, name, first)
+    ours, theirs = ({k: to_json(v) for k, v in each.topology.layers.items()} for each in (net, rebuilt))
+    arrays = [
+        {k: v.shape for k, v in {**each.topology.parameters, **each.topology.buffers}.items()}
+        for each in (net, rebuilt)
+    ]
+    wrong = [name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)]
+    wrong += [name for name in [*arrays[0], *arrays[1]] if arrays[0].get(name) != arrays[1].get(name)]
+    if wrong:
+        where = f"its part {wrong[0]!r}" if wrong[0] else "it"
+        raise ValueError(
+            f"{type(net).__name__} cannot be saved: {where} is not what its constructor would build again; "
+            f"make it from layers such as Sequential, or keep in the constructor's arguments what was changed"
+        )
+
+
+def _share(net: Any, name: str, first: str) -> None:
+    """Give a parameter or buffer a further name, unless its layer is shared as a whole."""
+    topology = net.topology
+    if topology.shared.get(name) == first:
+        return
+    layer, _, attribute = name.rpartition(".")
+    value = {**topology.parameters, **topology.buffers}[first]
+    setattr(topology.layers[layer], attribute, value)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """
+    Write beside the target and rename, so that the name never stands for half a file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or ``path`` is something else than a file; it names ``path``.
+    """
+    path = Path(os.path.realpath(path))  # what a link points to, not the link
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file: choose another path")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)

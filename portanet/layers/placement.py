@@ -1,0 +1,184 @@
+"""Where the arrays of a layer or network live: drawing weights, moving them, and reading and writing their values."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from portanet.backends import Backend, get_backend
+from portanet.checks import check_dtype
+from portanet.layers.topology import Topology, changed, is_structure
+from portanet.parameters import Buffer, FlatParameters, Parameter
+
+KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
+"""Array API kinds of NumPy's kinds of numbers."""
+
+
+class Placement:
+    """The part of :class:`portanet.Layer` that knows backends; the layers themselves name none."""
+
+    _flat: FlatParameters | None = None
+    _topology: Topology | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if is_structure(value):
+            changed()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        changed()
+
+    @property
+    def topology(self) -> Topology:
+        """Layers, parameters and buffers by name; kept until layers change."""
+        kept = self._topology
+        if kept is None or not kept.current:
+            kept = Topology(self)
+            object.__setattr__(self, "_topology", kept)
+        return kept
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Parameters by name, such as ``"0.weight"``; one that is used twice appears once."""
+        return dict(self.topology.parameters)
+
+    def named_buffers(self) -> dict[str, Buffer]:
+        """Arrays that are kept but not trained, such as running statistics, by name."""
+        return dict(self.topology.buffers)
+
+    def parameters(self) -> list[Parameter]:
+        """Parameters, in order."""
+        return list(self.topology.parameter_list)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.size for parameter in self.topology.parameter_list)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether all parameters and buffers have values."""
+        topology = self.topology
+        return all(p.flat is not None for p in topology.parameter_list) and all(
+            b.backend is not None for b in topology.buffers.values()
+        )
+
+    @property
+    def flat(self) -> FlatParameters:
+        """All parameters in one flat array ``flat.data``, gradients in ``flat.grad``; drawn with seed 0 if needed."""
+        held, parameters = self._flat, self.topology.parameter_list
+        if held is not None and held.current and (held.parameters is parameters or held.parameters == parameters):
+            if held.parameters is not parameters:
+                held.parameters = parameters  # the next comparison is one of identity
+            if self.initialized:
+                return held
+        held = (FlatParameters.view_of(parameters) if self.initialized else None) or self._gather(*self._home())
+        self._hold(held)
+        return held
+
+    def _hold(self, flat: FlatParameters) -> None:
+        object.__setattr__(self, "_flat", flat)
+
+    @property
+    def backend(self) -> Backend:
+        """The array library and device of the weights."""
+        return self.flat.backend
+
+    def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
+        """Draw all weights anew; one seed gives the same weights on every device. ``dtype``: float32 or float64."""
+        backend = get_backend(device) if device is not None else [*self._homes(), self._default()][0][0]
+        check_dtype(dtype)
+        for parameter in self.topology.parameter_list:
+            parameter.unbind()
+        for buffer in self.topology.buffers.values():
+            buffer.backend = None
+        self._hold(self._gather(backend, dtype, seed))
+        return self
+
+    def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int = 0) -> Self:
+        """Move weights to a device, or change their dtype; weights that have no values yet are drawn from ``seed``."""
+        homes = self._homes()
+        current, precision = [*homes, self._default()][0]
+        backend = current if device is None else get_backend(device)
+        dtype = precision if dtype is None else check_dtype(dtype)
+        if not self.initialized or homes != [(backend, dtype)]:
+            self._hold(self._gather(backend, dtype, seed))
+        return self
+
+    def asarray(self, values: Any) -> Any:
+        """Bring host values to this network's device and, if they are floats, to its dtype."""
+        backend, dtype = self._ready()
+        array = backend.asarray(values)
+        return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        flat = self.flat
+        with flat.backend.activate():
+            flat.zero_grad()
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """Copy parameters and buffers to NumPy arrays, by name."""
+        backend, _ = self._ready()
+        return {name: np.array(backend.to_numpy(kept.data)) for name, kept in self._kept().items()}
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Overwrite parameters and buffers by name; a wrong name, shape or dtype is refused and changes nothing."""
+        backend, kept = self._ready()[0], self._kept()
+        if weights.keys() != kept.keys():
+            odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
+            raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
+        arrays = {name: np.asarray(values) for name, values in weights.items()}
+        for name, values in arrays.items():
+            data = kept[name].data
+            if values.shape != (shape := tuple(data.shape)):
+                raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
+            if not backend.xp.isdtype(data.dtype, KINDS.get(values.dtype.kind, "complex floating")):
+                raise ValueError(f"weights[{name!r}] must have a dtype like {data.dtype}, got {values.dtype}")
+        with backend.activate():
+            new = {name: backend.asarray(values) for name, values in arrays.items()}
+            for name, values in new.items():
+                data = kept[name].data
+                data[...] = backend.xp.astype(values, data.dtype, copy=False)
+
+    def _kept(self) -> dict[str, Parameter | Buffer]:
+        return {**self.topology.parameters, **self.topology.buffers}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle all attributes but what is found again; arrays go through the host."""
+        return {name: value for name, value in vars(self).items() if name not in ("_flat", "_topology")}
+
+    def _homes(self) -> list[tuple[Backend, str]]:
+        """Backends and dtypes of all values there are, in order, each once."""
+        topology = self.topology
+        parameters = ((p.flat.backend, p.flat.dtype) for p in topology.parameter_list if p.flat is not None)
+        buffers = ((b.backend, b.dtype) for b in topology.buffers.values() if b.backend is not None)
+        return list(dict.fromkeys([*parameters, *buffers]))
+
+    def _home(self) -> tuple[Backend, str]:
+        """Backend and dtype of the values, or where they would go by default."""
+        homes = self._homes()
+        if len(homes) > 1:
+            places = " and ".join(f"{backend.name} ({dtype})" for backend, dtype in homes)
+            raise ValueError(f"layers of this network are on {places}: bring them together with net.to(device)")
+        return homes[0] if homes else self._default()
+
+    def _default(self) -> tuple[Backend, str]:
+        """Where a network without any values belongs."""
+        return (self._flat.backend, self._flat.dtype) if self._flat else (get_backend(), "float32")
+
+    def _ready(self) -> tuple[Backend, str]:
+        """Backend and dtype of the values, after drawing those that are missing."""
+        if not self.initialized:
+            self._hold(self.flat)
+        return self._home()
+
+    def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
+        """Give this network flat arrays of its own; parameters and buffers without values are drawn."""
+        for i, buffer in enumerate(self.topology.buffers.values()):
+            if buffer.backend is None:
+                # A stream of its own: a layer with a buffer (dropout) does not change the weights of those after it.
+                buffer.bind(backend, buffer.init(buffer.shape, np.random.default_rng([1, seed, i])), dtype)
+            elif (buffer.backend, buffer.dtype) != (backend, dtype):
+                buffer.bind(backend, buffer.backend.to_numpy(buffer.data), dtype)
+        return FlatParameters(self.topology.parameter_list, backend, seed, dtype)

@@ -1,0 +1,120 @@
+"""
+What a network consists of: its layers, parameters and buffers by name, found once and kept until layers change.
+
+Layers are found among the attributes of a layer, and in lists, tuples and dicts of them, nested ones too.
+"""
+
+from collections.abc import Iterator
+from operator import is_
+from typing import Any
+
+from portanet.parameters import Buffer, Parameter
+
+_changes = 0
+"""Counts assignments of layers, parameters, buffers and containers to attributes of any layer."""
+
+
+def changed() -> None:
+    """Make every network look for its layers again."""
+    global _changes
+    _changes += 1
+
+
+def is_structure(value: Any) -> bool:
+    """Whether an attribute's value can hold layers, parameters or buffers."""
+    return isinstance(value, (Parameter, Buffer, list, tuple, dict)) or hasattr(value, "vjp")
+
+
+def members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the layers, parameters and buffers that an attribute's value is or contains, with their names."""
+    if isinstance(value, (Parameter, Buffer)) or hasattr(value, "vjp"):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from members(item, f"{name}.{i}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from members(item, f"{name}.{key}")
+
+
+class Topology:
+    """
+    Layers, parameters and buffers of a network at one time.
+
+    Parameters
+    ----------
+    root : Layer
+        The network.
+
+    Attributes
+    ----------
+    layers : dict of str to Layer
+        The root, named "", and all inner layers, in order; one that is used twice appears once.
+    parameters, buffers : dict of str to Parameter or Buffer
+        Under names such as ``"0.weight"``; what is used twice appears once.
+    shared : dict of str to str
+        For each further name of a parameter or buffer, its first name.
+    trainable : bool
+        Whether any parameter is not frozen.
+    """
+
+    def __init__(self, root: Any):
+        self._changes = _changes
+        self._containers: list[tuple[Any, tuple[Any, ...]]] = []
+        self._first: dict[int, str] = {}
+        self.layers: dict[str, Any] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self.shared: dict[str, str] = {}
+        self._add(root, "")
+        self.parameter_list = list(self.parameters.values())
+        self.trainable = any(not parameter.frozen for parameter in self.parameter_list)
+
+    def _add(self, layer: Any, name: str) -> None:
+        if id(layer) in self._first:
+            self._share(name, self._first[id(layer)])
+            return
+        self._first[id(layer)] = name
+        self.layers[name] = layer
+        prefix = f"{name}." if name else ""
+        for value in vars(layer).values():
+            self._watch(value)
+        own, inner = [], []
+        for key, value in layer.members():
+            (inner if hasattr(value, "vjp") else own).append((prefix + key, value))
+        for key, value in own:
+            if id(value) in self._first:
+                self.shared[key] = self._first[id(value)]
+                continue
+            self._first[id(value)] = key
+            if isinstance(value, Parameter):
+                self.parameters[key] = value
+            else:
+                self.buffers[key] = value
+        for key, value in inner:
+            self._add(value, key)
+
+    def _share(self, name: str, first: str) -> None:
+        """Note the further names of the arrays of a layer that is used twice."""
+        names = [key for key in (*self.parameters, *self.buffers) if key.startswith(f"{first}.")]
+        self.shared |= {name + key.removeprefix(first): key for key in names}
+
+    def _watch(self, value: Any) -> None:
+        """Remember what a container holds, at every depth."""
+        if isinstance(value, (list, tuple, dict)):
+            items = tuple(value.values() if isinstance(value, dict) else value)
+            if not isinstance(value, tuple):
+                self._containers.append((value, items))
+            for item in items:
+                self._watch(item)
+
+    @property
+    def current(self) -> bool:
+        """Whether nothing has changed since."""
+        if self._changes != _changes:
+            return False
+        for container, items in self._containers:
+            now = container.values() if isinstance(container, dict) else container
+            if len(now) != len(items) or not all(map(is_, now, items)):
+                return False
+        return True

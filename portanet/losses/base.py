@@ -1,0 +1,138 @@
+"""What every loss does with its terms: weight them, reduce them, and carry the gradient back."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from portanet.backends import describe, namespace
+from portanet.config import Configured
+from portanet.typing import Array, LossPullback, Shape
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+Unreduced: TypeAlias = tuple[Array, Callable[[float | Array], Array]]
+
+
+class Loss(Configured):
+    """
+    Base of losses: ``mean``, ``sum`` or ``none`` of the terms ``l(prediction, target)``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Mean or sum of the terms, or the terms themselves: one a number for elementwise losses, one an example for
+        classification losses. With weights w, the mean is ``Σ w l / Σ w``, and 0 where all weights are 0.
+
+    Examples
+    --------
+    A loss of one's own:
+
+    >>> class Exponential(portanet.losses.ElementwiseLoss):
+    ...     def pointwise(self, xp, p, t):
+    ...         e = xp.exp(-p * t)
+    ...         return e, lambda: -t * e
+    >>> portanet.testing.check_gradients(Exponential(), np.asarray([[0.3, -1.0]]), np.asarray([[1.0, -1.0]]))
+    """
+
+    threshold: ClassVar[float | None] = None
+    """For losses of yes-or-no outputs, the prediction above which the answer is yes."""
+
+    def __init__(self, *, reduction: Reduction = "mean"):
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.reduction = reduction
+
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
+        """
+        Return the terms, and a function that takes ``factor`` to ``factor d term / d prediction``.
+
+        The factor is a number, or an array that broadcasts to the prediction: of shape (), or one number a term, for
+        terms of examples with a last axis of 1.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
+        )
+
+    def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        """Return the shapes that a target may have for a prediction of a shape."""
+        return (shape,)
+
+    def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
+        """Return what the sum of the terms is divided by for reduction "mean": their number, or sum of weights."""
+        n = max(1, math.prod(terms.shape))
+        if sample_weight is None:
+            return n
+        return nonzero(xp, xp.sum(sample_weight) * (n / max(1, terms.shape[0])))
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
+        self._check_shapes(shape, target.shape)
+
+    def vjp(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, LossPullback]:
+        """
+        Return the value of the loss, and its pullback.
+
+        Parameters
+        ----------
+        prediction : array of float, shape (N, ...)
+            Output of a network.
+        target : array
+            On the same device; the class documents shapes and values.
+        sample_weight : array of float, shape (N,), optional
+            Weight of each example.
+
+        Returns
+        -------
+        value : array
+            Of shape (), or the terms for reduction "none". It stays on the device: ``float(value)`` belongs outside
+            the training step.
+        pullback : callable
+            ``pullback(dloss=1.0)`` gives the gradient with respect to the prediction; for reduction "none", ``dloss``
+            may be an array of the terms' shape.
+
+        Raises
+        ------
+        ValueError
+            If the shapes or devices do not fit.
+        """
+        xp = namespace(prediction)
+        self._check_shapes(prediction.shape, target.shape)
+        if type(target) is not type(prediction) or target.device != prediction.device:
+            ours, theirs = describe(target), describe(prediction)
+            raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
+        terms, dterms = self.unreduced(xp, prediction, target)
+        weights = None
+        if sample_weight is not None:
+            weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
+            terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
+        n = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+
+        def pullback(dloss: float | Array = 1.0) -> Array:
+            factor = dloss / n
+            if 0 < getattr(factor, "ndim", 0) < prediction.ndim:  # one number an example
+                factor = xp.expand_dims(factor, axis=-1)
+            return dterms(factor if weights is None else factor * weights)
+
+        return terms if self.reduction == "none" else xp.sum(terms) / n, pullback
+
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
+        """Return the value alone."""
+        return self.vjp(prediction, target, sample_weight)[0]
+
+    def _check_shapes(self, prediction: Shape, target: Shape) -> None:
+        if target not in (fitting := self.target_shapes(prediction)):
+            wanted = " or ".join(map(str, fitting))
+            raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
+
+
+def nonzero(xp: Any, total: Array) -> Array:
+    """Return a sum of weights, or 1 where it is 0: a batch whose weights are all 0 then has the loss 0."""
+    return xp.where(total > 0, total, xp.ones_like(total))
+
+
+def check_range(xp: Any, target: Array, high: float, rule: str) -> None:
+    """Refuse a target with values outside of [0, high]."""
+    if xp.isdtype(target.dtype, "bool"):
+        return
+    smallest, largest = float(xp.min(target)), float(xp.max(target))
+    if smallest < 0 or largest > high:
+        raise ValueError(f"{rule}; the target reaches from {smallest:g} to {largest:g}")

@@ -1,0 +1,184 @@
+"""Losses with one term for each example, whose prediction has one number for each class on its last axis."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from portanet import kernels
+from portanet.losses.base import Loss, Reduction, Unreduced, check_range, nonzero
+from portanet.typing import Array, Shape
+
+__all__ = ["ClassificationLoss", "CrossEntropyLoss", "NLLLoss"]
+
+
+def check_class_weight(
+    name: str, weight: Mapping[int, float] | Sequence[float] | None, n_classes: int | None = None
+) -> tuple[float, ...] | None:
+    """
+    Return the weight of each class as a tuple, from a sequence or from a dict of class indices.
+
+    Classes that a dict does not name weigh 1.
+
+    Examples
+    --------
+    >>> check_class_weight("weight", {0: 1.0, 2: 9.0})
+    (1.0, 1.0, 9.0)
+    """
+    if weight is None:
+        return None
+    if isinstance(weight, Mapping):
+        try:
+            largest = max(int(key) for key in weight)
+            if any(int(key) != key or key < 0 for key in weight):
+                raise ValueError
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must have class indices for keys, got {weight!r}") from None
+        if n_classes is not None and largest >= n_classes:
+            raise ValueError(f"{name} names class {largest}, but there are {n_classes} classes")
+        values = tuple(float(weight.get(i, 1.0)) for i in range(n_classes or largest + 1))
+    elif isinstance(weight, str):
+        raise ValueError(f"{name} must be a number for each class, got {weight!r}")
+    else:
+        values = tuple(float(w) for w in weight)
+        if n_classes is not None and len(values) != n_classes:
+            raise ValueError(f"{name} has {len(values)} weights for {n_classes} classes")
+    if not all(0 <= w < math.inf for w in values):
+        raise ValueError(f"{name} must not be negative or infinite, got {values}")
+    return values
+
+
+class ClassificationLoss(Loss):
+    """
+    Base of losses with one term an example; the last axis of the prediction counts the classes.
+
+    Targets are class indices (integers, without that axis) or probabilities (floats of the prediction's shape, one-hot
+    for instance). Indices are not checked in a step, where a check would stall a GPU; ``fit`` checks them once.
+
+    Parameters
+    ----------
+    weight : sequence of float, or dict of int to float, optional
+        Weight of each class. For class indices, the mean divides by the sum of the examples' weights.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+    """
+
+    def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
+        super().__init__(reduction=reduction)
+        self.weight = check_class_weight("weight", weight)
+        self._device_weight: Array = None  # on the device of the last call
+
+    def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return shape[:-1], shape
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        if target.ndim == len(shape):
+            check_range(xp, target, 1, "class probabilities must be in [0, 1]")
+        elif not xp.isdtype(target.dtype, "integral"):
+            raise ValueError(
+                f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')"
+            )
+        else:
+            check_range(xp, target, shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
+
+    def probabilities(self, xp: Any, prediction: Array, target: Array) -> Array:
+        """Return the target as probabilities of classes."""
+        if target.ndim == prediction.ndim:
+            return xp.astype(target, prediction.dtype, copy=False)
+        return kernels.one_hot(target, prediction.shape[-1], prediction.dtype)
+
+    def weighted(self, xp: Any, t: Array) -> Array:
+        """Multiply probabilities of classes, shape (..., C), with the weights of the classes."""
+        if self.weight is None:
+            return t
+        if len(self.weight) != t.shape[-1]:
+            raise ValueError(f"weight has {len(self.weight)} numbers for a prediction of {t.shape[-1]} classes")
+        return t * self._weights(xp, t)
+
+    def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
+        if self.weight is None or target.ndim > terms.ndim:
+            return super().normalizer(xp, terms, target, sample_weight)
+        weights = kernels.one_hot(target, len(self.weight), terms.dtype) * self._weights(xp, terms)
+        if sample_weight is not None:
+            weights = weights * xp.reshape(sample_weight, (-1, *(1 for _ in weights.shape[1:])))
+        return nonzero(xp, xp.sum(weights))
+
+    def _weights(self, xp: Any, like: Array) -> Array:
+        """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""
+        w = self._device_weight
+        if type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
+            fill = [xp.full((1,), w, dtype=like.dtype, device=like.device) for w in self.weight or ()]
+            w = self._device_weight = xp.concat(fill)
+        return w
+
+
+class CrossEntropyLoss(ClassificationLoss):
+    """
+    Cross-entropy ``-Σ t log softmax(z)`` of logits z, shape (N, ..., C) [1]_: no softmax before it.
+
+    The gradient of a term is ``softmax(z) Σ t - t``.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1) [2]_.
+    weight, reduction
+        See :class:`ClassificationLoss`.
+
+    References
+    ----------
+    .. [1] C. M. Bishop, Pattern Recognition and Machine Learning, Springer, 2006, eq. 4.108.
+    .. [2] C. Szegedy et al., Rethinking the inception architecture for computer vision, CVPR 2016.
+
+    Examples
+    --------
+    >>> CrossEntropyLoss()(np.zeros((2, 4)), np.asarray([0, 3])).round(4)  # log 4: a guess among four classes
+    np.float64(1.3863)
+    """
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        weight: Mapping[int, float] | Sequence[float] | None = None,
+        reduction: Reduction = "mean",
+    ):
+        super().__init__(weight=weight, reduction=reduction)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
+        if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:
+            terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, target)
+            return terms, lambda factor: gradient * factor
+        log_p = kernels.log_softmax(prediction)
+        t = self.probabilities(xp, prediction, target)
+        if self.label_smoothing:
+            t = (1.0 - self.label_smoothing) * t + self.label_smoothing / prediction.shape[-1]
+        t = self.weighted(xp, t)
+        terms = -xp.sum(t * xp.where(t > 0, log_p, 0.0), axis=-1)  # a logit of -inf with target 0 adds nothing
+        return terms, lambda factor: (xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t) * factor
+
+
+class NLLLoss(ClassificationLoss):
+    """
+    Negative log-likelihood ``-Σ t log p`` of log-probabilities log p, such as outputs of :class:`portanet.LogSoftmax`.
+
+    The gradient of a term is ``-t``.
+
+    Parameters
+    ----------
+    weight, reduction
+        See :class:`ClassificationLoss`.
+
+    Examples
+    --------
+    >>> NLLLoss()(np.log(np.asarray([[0.25, 0.75]])), np.asarray([0])).round(4)  # log 4
+    np.float64(1.3863)
+    """
+
+    def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
+        t = self.weighted(xp, self.probabilities(xp, prediction, target))
+        terms = -xp.sum(t * xp.where(t > 0, prediction, 0.0), axis=-1)
+        return terms, lambda factor: -t * factor

@@ -1,0 +1,276 @@
+"""Callbacks: what happens before and after steps, and after each epoch."""
+
+import csv
+import math
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from portanet.layers.base import Layer
+from portanet.optimizers import Optimizer
+from portanet.training.history import History
+from portanet.typing import Array
+
+__all__ = ["CSVLogger", "Callback", "EarlyStopping", "LearningRateScheduler", "ReduceLROnPlateau"]
+
+Logs: TypeAlias = dict[str, float]
+"""Loss and metrics by name."""
+
+INCREASING = ("accuracy", "score", "f1", "precision", "recall", "r2")
+"""Ends of names of metrics that should increase."""
+
+
+class Training(Protocol):
+    """What callbacks use of a :class:`portanet.Trainer`."""
+
+    net: Layer
+    optimizer: Optimizer
+    history: History
+    steps: int
+    metric_names: tuple[str, ...]
+
+    def stop(self) -> None: ...
+    def snapshot(self) -> list[Array]: ...
+    def restore(self, snapshot: list[Array]) -> None: ...
+
+
+class Callback:
+    """
+    Base of callbacks: override what you need.
+
+    ``logs`` holds the loss and metrics of the epoch; an entry that is added to it goes into the history too.
+
+    Examples
+    --------
+    >>> class StopAt(portanet.Callback):
+    ...     def on_epoch_end(self, trainer, logs):
+    ...         if logs["loss"] < 0.1:
+    ...             trainer.stop()
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.ones((8, 1))
+    >>> history = trainer.fit(x, x, epochs=100, callbacks=[StopAt()], progress=False)
+    >>> history["loss"][-1] < 0.1 and len(history) < 100
+    True
+    """
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        """Run before the first step."""
+
+    def on_step_begin(self, trainer: Training) -> None:
+        """
+        Run before every step.
+
+        Defining it disables multi-step CUDA graphs. Do not copy arrays to the host here.
+        """
+
+    def on_steps_end(self, trainer: Training) -> None:
+        """Run after each step, or after several that ran at once; ``trainer.steps`` counts all."""
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        """Run after each epoch and its validation."""
+
+    def on_fit_end(self, trainer: Training) -> None:
+        """Run after the last epoch, also if training failed."""
+
+
+class _Monitor(Callback):
+    """Base of callbacks that watch one metric and count the epochs since its best value."""
+
+    def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float):
+        if mode == "auto":
+            mode = (
+                "min"
+                if monitor.endswith(("loss", "error", "mse", "mae"))
+                else "max"
+                if monitor.endswith(INCREASING)
+                else mode
+            )
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max' for monitor {monitor!r}, got {mode!r}")
+        self.monitor, self.sign, self.min_delta = monitor, 1.0 if mode == "min" else -1.0, min_delta
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        self.best, self.waited = math.inf, 0
+        if self.monitor not in trainer.metric_names and self.monitor.removeprefix("val_") in trainer.metric_names:
+            names = ", ".join(trainer.metric_names)
+            raise ValueError(
+                f"monitor {self.monitor!r} is not recorded: there are {names}; give fit validation_data=(x, y)"
+            )
+
+    def improved(self, logs: Logs) -> bool:
+        if self.monitor not in logs:
+            raise ValueError(f"monitor {self.monitor!r} is not recorded: there are {', '.join(logs)}")
+        value = self.sign * logs[self.monitor]
+        better = value < self.best - self.min_delta
+        self.best = value if better else self.best
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+
+class EarlyStopping(_Monitor):
+    """
+    Stop when a metric has not improved for some epochs, and go back to the weights of the best epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        Name in the history; ``"val_loss"`` needs validation data.
+    patience : int
+        Epochs without improvement after which to stop.
+    min_delta : float
+        Smallest change that counts as an improvement.
+    mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; by default names that end in "loss", "error", "mse" or "mae" should
+        decrease, those in "accuracy", "score", "f1", "precision", "recall" or "r2" increase.
+    restore_best_weights : bool
+        Whether to go back to the best epoch at the end; on by default, unlike in Keras.
+
+    Examples
+    --------
+    >>> EarlyStopping(monitor="val_accuracy", patience=3).patience
+    3
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max", "auto"] = "auto",
+        restore_best_weights: bool = True,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.restore_best_weights = patience, restore_best_weights
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        super().on_fit_begin(trainer)
+        self._weights = trainer.snapshot() if self.restore_best_weights else []
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        if self.improved(logs):
+            self._weights = trainer.snapshot() if self.restore_best_weights else []
+        elif self.waited >= self.patience:
+            trainer.stop()
+
+    def on_fit_end(self, trainer: Training) -> None:
+        if self.restore_best_weights and math.isfinite(self.best):
+            trainer.restore(self._weights)
+
+
+class LearningRateScheduler(Callback):
+    """
+    Set the learning rate by a schedule.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(t)`` returns the learning rate after t steps or epochs.
+    per : {"step", "epoch"}
+        Whether t counts steps or epochs, from the beginning of ``fit``.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD())
+    >>> half_life = LearningRateScheduler(portanet.schedules.ExponentialDecay(0.1, factor=0.5), per="epoch")
+    >>> trainer.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, callbacks=[half_life], progress=False)["lr"]
+    [0.1, 0.05, 0.025]
+    """
+
+    def __init__(self, schedule: Callable[[int], float], *, per: Literal["step", "epoch"] = "step"):
+        if not callable(schedule):
+            raise TypeError(
+                f"schedule must be a function of a step, got {schedule!r}: write ConstantRate({schedule!r})"
+            )
+        if per not in ("step", "epoch"):
+            raise ValueError(f"per must be 'step' or 'epoch', got {per!r}")
+        self.schedule, self.per = schedule, per
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        self._first = trainer.steps
+
+    def on_step_begin(self, trainer: Training) -> None:
+        self.lr = self.schedule(len(trainer.history) if self.per == "epoch" else trainer.steps - self._first)
+        trainer.optimizer.lr = self.lr
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        logs["lr"] = self.lr
+
+
+class ReduceLROnPlateau(_Monitor):
+    """
+    Multiply the learning rate by a factor whenever a metric has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        See :class:`EarlyStopping`.
+    factor : float
+        In (0, 1).
+    min_lr : float
+        Smallest rate to reduce to; a rate below it stays.
+
+    Examples
+    --------
+    >>> ReduceLROnPlateau("loss", factor=0.5, patience=2).factor
+    0.5
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        min_lr: float = 0.0,
+        mode: Literal["min", "max", "auto"] = "auto",
+    ):
+        super().__init__(monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be in (0, 1), got {factor}")
+        self.factor, self.patience, self.min_lr = factor, patience, min_lr
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        super().on_fit_begin(trainer)
+        self.lr = trainer.optimizer.lr
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        logs["lr"] = self.lr
+        if not self.improved(logs) and self.waited >= self.patience:
+            self.lr, self.waited = min(self.lr, max(self.lr * self.factor, self.min_lr)), 0
+            trainer.optimizer.lr = self.lr
+
+
+class CSVLogger(Callback):
+    """
+    Append each epoch to a CSV file as soon as it is done.
+
+    Parameters
+    ----------
+    path : path-like
+        Overwritten by each ``fit``.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.ones((8, 1))
+    >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.CSVLogger("log.csv")], progress=False)
+    >>> Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss'
+    """
+
+    def __init__(self, path: str | PathLike[str]):
+        self.path = Path(path)
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        self.path.write_text("")  # a path that cannot be written to fails before training
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        first = len(trainer.history) == 1
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if first:
+                writer.writerow(["epoch", *logs])
+            writer.writerow([len(trainer.history), *logs.values()])

@@ -1,0 +1,226 @@
+"""The data of ``fit``: checked once before the first step, divided into batches, with a weight for each example."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from portanet import layers
+from portanet.backends import backend_of, namespace
+from portanet.kernels.slices import slices
+from portanet.layers import AutoEncoder, Layer, Sequential
+from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
+from portanet.losses.classification import check_class_weight
+from portanet.typing import Array
+
+UNFIT = {
+    (layers.Softmax, CrossEntropyLoss): "CrossEntropyLoss takes logits: leave out the last Softmax",
+    (layers.Sigmoid, CrossEntropyLoss): "CrossEntropyLoss takes logits: leave out the last Sigmoid",
+    (layers.Sigmoid, BCEWithLogitsLoss): "BCEWithLogitsLoss takes logits: leave out the last Sigmoid, or use BCELoss",
+    (layers.Softmax, NLLLoss): "NLLLoss takes log-probabilities: use LogSoftmax, or CrossEntropyLoss without Softmax",
+    (layers.Linear, BCELoss): "BCELoss takes probabilities: end with Sigmoid, or use BCEWithLogitsLoss",
+    (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
+}
+"""Last layers that do not fit a loss, and what to do."""
+
+
+class Data(NamedTuple):
+    """Inputs, targets, and weights of the examples if there are any."""
+
+    x: Array
+    y: Array
+    sample_weight: Array | None = None
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """All arrays there are."""
+        return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+
+    def batch(self, net: Layer, batch: slice) -> "Data":
+        """Return some of the examples, on the network's device."""
+        return Data(*(net.asarray(array[batch, ...]) for array in self.arrays))
+
+
+def check_data(
+    net: Layer,
+    loss: Loss,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    name: str = "",
+    may_stay: bool = False,
+) -> Data:
+    """
+    Bring data to the device, after all the checks that a step must not make.
+
+    Parameters
+    ----------
+    net, loss
+        What they are for.
+    x, y : array_like, N of each
+    sample_weight : array_like, shape (N,), optional
+    name : str
+        Precedes "x" and "y" in messages.
+    may_stay : bool
+        Whether NumPy arrays that do not fit on the device stay on the host.
+
+    Raises
+    ------
+    ValueError
+        If they are unfit; the message names which, and the fix.
+
+    Examples
+    --------
+    >>> net = portanet.Linear(2, 1).initialize()
+    >>> data = check_data(net, portanet.MSELoss(), [[1.0, 2.0]], [[0.5]])
+    >>> data.x.dtype
+    dtype('float32')
+    >>> check_data(net, portanet.MSELoss(), [[1.0, np.nan]], [[0.5]])
+    Traceback (most recent call last):
+    ...
+    ValueError: x holds NaN or infinity: remove or replace these values
+    """
+    x, y = _numbers(f"{name}x", x), _numbers(f"{name}y", y)
+    on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+    if not (may_stay and on_host) or net.backend.fits(x.nbytes + y.nbytes):
+        x, y = net.asarray(x), net.asarray(y)
+    xp = namespace(x)
+    for kind, values in (("x", x), ("y", y)):
+        if xp.isdtype(values.dtype, "real floating") and not bool(xp.all(xp.isfinite(values))):
+            raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
+    if not xp.isdtype(x.dtype, "real floating"):
+        raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
+    if x.shape[0] == 0:
+        raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
+    if y.shape[0] != x.shape[0]:
+        raise ValueError(f"{name}y holds {y.shape[0]} examples and {name}x {x.shape[0]}: give as many")
+    try:
+        loss.check_target(xp, y, (x.shape[0], *net.output_shape(x.shape[1:])))
+    except ValueError as error:
+        raise ValueError(f"{name}data do not fit: {error}") from None
+    return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
+
+
+def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
+    weights = _numbers(name, sample_weight)
+    if tuple(weights.shape) != (x.shape[0],):
+        raise ValueError(f"{name} must have shape ({x.shape[0]},), one weight an example, got {tuple(weights.shape)}")
+    flat = net.flat
+    if isinstance(x, np.ndarray) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
+        weights = np.asarray(weights, dtype=flat.dtype)
+    else:
+        weights = flat.backend.asarray(flat.backend.asarray(weights), flat.dtype)
+    xp = namespace(weights)
+    if not bool(xp.all(xp.isfinite(weights) & (weights >= 0))):
+        raise ValueError(f"{name} must not hold negative numbers, NaN or infinity")
+    if not bool(xp.any(weights > 0)):
+        raise ValueError(f"{name} holds zeros only: no example counts")
+    return weights
+
+
+def weights_of_classes(
+    net: Layer,
+    data: Data,
+    class_weight: Mapping[int, float] | Sequence[float] | None,
+) -> Data:
+    """
+    Multiply the weight of each example with that of its class.
+
+    Raises
+    ------
+    ValueError
+        If the targets are not classes, or a class is not known.
+    """
+    if class_weight is None:
+        return data
+    shape = net.output_shape(tuple(data.x.shape[1:]))
+    xp, y = namespace(data.y), data.y
+    n_classes = shape[-1]
+    if y.ndim == 1 + len(shape) and n_classes > 1:
+        y = xp.argmax(y, axis=-1)
+    elif y.ndim == 1 + len(shape):
+        y, n_classes = xp.astype(y[..., 0] > 0.5, xp.int64), 2
+    if y.ndim != 1 or not xp.isdtype(y.dtype, "integral"):
+        raise ValueError("class_weight needs one class for each example: class indices (N,) or one-hot rows (N, C)")
+    values = check_class_weight("class_weight", class_weight, n_classes)
+    dtype = net.flat.dtype
+    host = np.asarray(values, dtype=dtype)[np.asarray(backend_of(y).to_numpy(y))]
+    weights = host if isinstance(y, np.ndarray) else net.asarray(host)
+    return data._replace(sample_weight=weights if data.sample_weight is None else data.sample_weight * weights)
+
+
+def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """
+    Divide arrays into their first part for training and their last part for validation, as Keras does.
+
+    Examples
+    --------
+    >>> hold_out((np.arange(5), None), 0.4)
+    ((array([0, 1, 2]), None), (array([3, 4]), None))
+    """
+    if not 0 < validation_split < 1:
+        raise ValueError(f"validation_split must be between 0 and 1, got {validation_split}")
+    arrays = [a if a is None or hasattr(a, "device") else np.asarray(a) for a in data]
+    n = arrays[0].shape[0]
+    end = n - round(n * validation_split)
+    if not 0 < end < n:
+        raise ValueError(f"validation_split must leave examples in both parts, got {validation_split} of {n} examples")
+    return (
+        tuple(None if a is None else a[:end, ...] for a in arrays),
+        tuple(None if a is None else a[end:, ...] for a in arrays),
+    )
+
+
+def _numbers(name: str, values: Any) -> Array:
+    if not hasattr(values, "device"):
+        values = np.asarray(values)
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
+    if values.ndim == 0:
+        raise ValueError(f"{name} is a single number: give an array with one row an example")
+    return values
+
+
+def batch_slices(n: int, batch_size: int) -> list[slice]:
+    """
+    Return the slice of each batch; a single example that is left over joins the batch before.
+
+    Examples
+    --------
+    >>> batch_slices(7, 3)
+    [slice(0, 3, None), slice(3, 7, None)]
+    """
+    batches = list(slices(n, batch_size))
+    if batch_size > 1 and len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:
+        batches.pop()
+        batches[-1] = slice(batches[-1].start, n)
+    return batches
+
+
+def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
+    """Warn where the last layer does not fit the loss, or target probabilities do not sum to 1."""
+    fix = UNFIT.get((type(_last_layer(net)), type(loss)))
+    if fix is not None:
+        warnings.warn(fix, UserWarning, stacklevel=4)
+    if isinstance(loss, ClassificationLoss) and namespace(data.y).isdtype(data.y.dtype, "real floating"):
+        xp = namespace(data.y)
+        off = float(xp.max(xp.abs(xp.sum(data.y, axis=-1) - 1.0)))
+        if off > 1e-3:
+            warnings.warn(
+                f"the rows of y are probabilities of classes, but their sums differ from 1 by up to {off:.3g}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def _last_layer(net: Layer) -> Layer:
+    while isinstance(net, (Sequential, AutoEncoder)):
+        if isinstance(net, AutoEncoder):
+            net = net.decoder
+        elif len(net):
+            net = net[-1]
+        else:
+            break
+    return net

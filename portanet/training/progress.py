@@ -1,0 +1,52 @@
+"""Progress of ``fit`` on stderr."""
+
+import sys
+from typing import Any
+
+from portanet.training.callbacks import Callback, Logs, Training
+
+
+def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
+    """Return the callbacks that report progress: a bar on a terminal where tqdm is installed, else lines."""
+    if not wanted:
+        return []
+    if sys.stderr is None:  # a program without a console
+        return []
+    if sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+        else:
+            return [_Bar(tqdm(total=epochs * steps, unit="step"), epochs)]
+    return [_Lines(epochs)]
+
+
+def _describe(trainer: Training, epochs: int, logs: Logs) -> str:
+    numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+    return f"epoch {len(trainer.history)}/{epochs}  {numbers}"
+
+
+class _Lines(Callback):
+    def __init__(self, epochs: int):
+        self.epochs = epochs
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        print(_describe(trainer, self.epochs, logs), file=sys.stderr)
+
+
+class _Bar(Callback):
+    def __init__(self, bar: Any, epochs: int):
+        self.bar, self.epochs = bar, epochs
+
+    def on_fit_begin(self, trainer: Training) -> None:
+        self.first = trainer.steps
+
+    def on_steps_end(self, trainer: Training) -> None:
+        self.bar.update(trainer.steps - self.first - self.bar.n)
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        self.bar.write(_describe(trainer, self.epochs, logs), file=sys.stderr)
+
+    def on_fit_end(self, trainer: Training) -> None:
+        self.bar.close()

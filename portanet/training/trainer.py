@@ -1,0 +1,452 @@
+"""Training a network: one step, many epochs, and scores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import partial, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+
+import numpy as np
+
+from portanet import engine
+from portanet.backends import Backend, OutOfMemory
+from portanet.backends.disabled import enabled
+from portanet.backends.precision import Float32Matmul, check_float32_matmul, float32_matmul_as
+from portanet.checks import check_count
+from portanet.engine.eager import EagerExecutor
+from portanet.engine.graph import GraphExecutor
+from portanet.engine.streaming import StreamingExecutor
+from portanet.kernels.slices import slices
+from portanet.layers.base import Layer, check_layer
+from portanet.losses import Loss
+from portanet.optimizers import Optimizer
+from portanet.training.callbacks import Callback, Logs
+from portanet.training.data import Data, batch_slices, check_data, hold_out, warn_if_unfit, weights_of_classes
+from portanet.training.divergence import Diverged, find_divergence
+from portanet.training.history import History
+from portanet.training.memory import find_batch_size
+from portanet.training.progress import progress_callbacks
+from portanet.training.scores import Metric, needs_all, resolve
+from portanet.typing import Array
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
+    """Run a method while the trainer's device is the current one."""
+
+    @wraps(method)
+    def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.backend.activate():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+class Trainer:
+    """
+    A network, the loss it is trained on, and the optimizer that trains it.
+
+    Parameters
+    ----------
+    net : Layer
+        The network. Weights that it does not have yet are drawn from ``seed``.
+    loss : Loss
+        With reduction "mean" or "sum".
+    optimizer : Optimizer
+        Bound to the network here.
+    metrics : sequence of str or callable, or mapping of name to these
+        Names such as ``"accuracy"``, which fits the loss, or functions ``metric(prediction, target)`` that return a
+        number; reported beside the loss.
+    device : str, optional
+        Where to train; by default where the network is.
+    seed : int
+        Of initial weights and of the order of examples: the same everywhere.
+    float32_matmul : {"float32", "tf32", "bfloat16"}, optional
+        Precision of float32 matrix products in training steps on a GPU, see :func:`portanet.set_float32_matmul`, whose
+        choice is the default. Weights, gradients and the optimizer's state stay float32; inference is not affected.
+
+    Examples
+    --------
+    >>> x = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]], dtype="float32")
+    >>> labels = np.asarray([0, 1, 1, 0])  # exclusive or
+    >>> net = portanet.Sequential(portanet.Linear(2, 8), portanet.TanH(), portanet.Linear(8, 2))
+    >>> trainer = Trainer(net, portanet.CrossEntropyLoss(), portanet.Adam(lr=0.05), metrics=["accuracy"])
+    >>> history = trainer.fit(x, labels, epochs=100, batch_size=4, progress=False)
+    >>> trainer.evaluate(x, labels)["accuracy"]
+    1.0
+    """
+
+    def __init__(
+        self,
+        net: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric] = (),
+        device: str | Backend | None = None,
+        seed: int = 0,
+        float32_matmul: Float32Matmul | None = None,
+    ):
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
+        if loss.reduction == "none":
+            raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
+        check_layer(net)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+        if float32_matmul is not None:
+            check_float32_matmul("float32_matmul", float32_matmul)
+        self.metrics, self.float32_matmul = resolve(metrics, loss), float32_matmul
+        net.to(device, seed=seed)
+        self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
+        self.history = History()
+        self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
+        self.steps = 0
+        self._flat, self._topology = net.flat, net.topology
+        self._shuffle = np.random.default_rng([2, seed])
+        self._stopped = False
+
+    @property
+    def backend(self) -> Backend:
+        """The array library and device of the network."""
+        return self._flat.backend
+
+    @_on_device
+    def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
+        """
+        Change the weights once, for one batch.
+
+        Nothing is read back from the device: wrong shapes leave the weights as they were, but values are not checked (a
+        label out of range counts as no class). :meth:`fit` checks them once, before the first step.
+
+        Parameters
+        ----------
+        x, y : array
+            A batch on the network's device; :meth:`Layer.asarray` brings it there.
+        sample_weight : array, shape (N,), optional
+            Weight of each example, on the device.
+
+        Returns
+        -------
+        array, shape ()
+            The loss before the change, on the device.
+        """
+        self._check_current()
+        value, _ = self._train_step(x, y, sample_weight)
+        self.steps += 1
+        return value
+
+    @_on_device
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+        capture: Literal["auto", "never"] = "auto",
+    ) -> History:
+        """
+        Train for a number of epochs.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (N, ...)
+            Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there.
+        y : array_like
+            N targets, as the loss documents.
+        epochs : int
+            Passes over the data.
+        batch_size : int
+            Examples a step; the last batch may be shorter. A single example that is left over joins the batch before,
+            since some layers need more than one to train on.
+        shuffle : bool
+            Draw a new order for every epoch, from the trainer's seed.
+        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+            Data to evaluate after each epoch, reported as ``val_...``.
+        validation_split : float
+            Fraction of the data, the last examples, to use as validation data instead.
+        sample_weight : array_like, shape (N,), optional
+            Weight of each example in the loss: weight 2 counts as two examples. Metrics are not weighted.
+        class_weight : sequence of float, or dict of int to float, optional
+            Weight of each class; multiplies ``sample_weight``. Classes that a dict does not name weigh 1.
+        callbacks : sequence of Callback
+            Called before and after steps, and after each epoch.
+        progress : bool
+            Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
+        capture : {"auto", "never"}
+            Whether to record a step and replay it, if the device can: order of examples, learning rate and random
+            numbers still change, but Python numbers that a layer of one's own keeps do not.
+
+        Returns
+        -------
+        History
+            Loss and metrics of each epoch, averaged over the examples as they were trained on.
+
+        Raises
+        ------
+        ValueError
+            If data or settings are unfit; the weights are as before.
+        Diverged
+            If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
+        OutOfMemory
+            If a step needs more memory than a GPU has; the message names a batch size that fits. (NumPy raises its own
+            MemoryError, of which this is one.)
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1))
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> history = trainer.fit(x, y, epochs=3, validation_split=0.25, progress=False)
+        >>> history["val_loss"][-1] < history["val_loss"][0]
+        True
+        """
+        epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+        if capture not in ("auto", "never"):
+            raise ValueError(f"capture must be 'auto' or 'never', got {capture!r}")
+        if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
+            raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
+        self._check_topology()
+        given = (x, y, sample_weight)
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("give either validation_data or validation_split")
+            given, validation_data = hold_out(given, validation_split)
+        data = check_data(self.net, self.loss, *given, may_stay=enabled("streaming"))
+        data = weights_of_classes(self.net, data, class_weight)
+        validation = None if validation_data is None else self._validation(validation_data)
+        warn_if_unfit(self.net, self.loss, data)
+        self._check_metrics(data)
+        executor = self._executor(data, batch_size, record=capture == "auto" and self.backend.capture is not None)
+        calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]
+        history = self.history = History()
+        self._stopped = False
+        names = ("loss", *self.metrics)
+        self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
+        with ExitStack() as at_end:
+            at_end.callback(executor.retain, [])  # a recording refers to the executor, and the executor to it
+            for call in calls:
+                at_end.callback(call.on_fit_end, self)
+                call.on_fit_begin(self)
+            while len(history) < epochs and not self._stopped:
+                try:
+                    with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
+                        logs = self._run_epoch(executor, shuffle, calls)
+                except OutOfMemory as error:
+                    raise find_batch_size(error, batch_size, partial(self._try_step, data)) from None
+                if validation is not None:
+                    logs |= {f"val_{name}": value for name, value in self._scores(validation).items()}
+                history.append(logs)
+                for call in calls:
+                    call.on_epoch_end(self, logs)
+        return history
+
+    @_on_device
+    def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
+        """
+        Return loss and metrics of inference, averaged over the examples.
+
+        Parameters
+        ----------
+        x, y, sample_weight : array_like
+            As for :meth:`fit`.
+        batch_size : int
+            How many examples at a time. It bounds the memory; only metrics such as ``r2_score``, which are no means
+            over examples, need all predictions at once.
+        """
+        batch_size = check_count("batch_size", batch_size)
+        data = check_data(self.net, self.loss, x, y, sample_weight, may_stay=True)
+        return self._scores(data, batch_size)
+
+    def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
+        """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
+        return self.net.predict(x, batch_size=batch_size)
+
+    def stop(self) -> None:
+        """End ``fit`` after this epoch; for callbacks."""
+        self._stopped = True
+
+    @_on_device
+    def snapshot(self) -> list[Array]:
+        """
+        Copy all that training changes: weights, buffers of layers, and the state of the optimizer.
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1))
+        >>> before = trainer.snapshot()
+        >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
+        >>> trainer.restore(before)
+        """
+        return [self.backend.xp.asarray(array, copy=True) for array in self._mutable_state()]
+
+    @_on_device
+    def restore(self, snapshot: list[Array]) -> None:
+        """
+        Go back to a snapshot.
+
+        Raises
+        ------
+        RuntimeError
+            If there are arrays now that the snapshot lacks.
+        """
+        state = self._mutable_state()
+        if len(state) != len(snapshot):
+            raise RuntimeError(
+                f"the snapshot holds {len(snapshot)} arrays, but {len(state)} change now: "
+                "an optimizer must make its state in new_state(), and not in a step"
+            )
+        for array, values in zip(state, snapshot, strict=True):
+            array[...] = values
+
+    def _mutable_state(self) -> list[Array]:
+        buffers = [buffer.data for buffer in self.net.topology.buffers.values()]
+        return [self._flat.data, *buffers, *self.optimizer.state.values()]
+
+    def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
+        program = engine.compiled(self.net) if enabled("engine") else self.net
+        precision = nullcontext() if self.float32_matmul is None else float32_matmul_as(self.float32_matmul)
+        with precision:
+            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight)
+
+    def _measured_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
+        """Run a step and return what an epoch averages: the loss, its normalizer if it has weights, the metrics."""
+        value, prediction = self._train_step(x, y, sample_weight)
+        numbers: list[Array | float] = [value]
+        if self._is_weighted(sample_weight is not None):
+            numbers.append(self._normalizer(prediction, y, sample_weight))
+        numbers += [metric(prediction, y) for metric in self.metrics.values()]
+        xp, dtype = self.backend.xp, value.dtype
+        return [n if isinstance(n, float) else xp.astype(n, dtype, copy=False) for n in numbers]
+
+    def _is_weighted(self, has_weights: bool) -> bool:
+        """Whether batches of equal size may have unequal weight in the mean loss."""
+        return self.loss.reduction == "mean" and (has_weights or getattr(self.loss, "weight", None) is not None)
+
+    def _normalizer(self, prediction: Array, y: Array, sample_weight: Array | None) -> Array:
+        terms = self.backend.xp.zeros_like(prediction[..., 0] if y.ndim < prediction.ndim else prediction)
+        total = self.loss.normalizer(self.backend.xp, terms, y, sample_weight)
+        return (
+            total
+            if hasattr(total, "dtype")
+            else self.backend.xp.full((), float(total), dtype=prediction.dtype, device=prediction.device)
+        )
+
+    def _executor(self, data: Data, batch_size: int, *, record: bool) -> EagerExecutor:
+        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(data.x.shape[0], batch_size)
+        n_numbers = 1 + self._is_weighted(data.sample_weight is not None) + len(self.metrics)
+        metrics = xp.zeros((len(batches), n_numbers), dtype=like.dtype, device=like.device)
+        on_host = not isinstance(data.x, self.backend.array_type)
+        kind = StreamingExecutor if on_host else GraphExecutor if record and enabled("graph") else EagerExecutor
+        return kind(self._measured_step, data.arrays, batches, metrics, self.backend)
+
+    def _run_epoch(self, executor: EagerExecutor, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
+        before, n = self.snapshot(), executor.batches[-1].stop
+        on_step_begin = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
+        on_steps_end = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
+        executor.retain([*self._mutable_state(), self.optimizer.lr_array])
+        executor.start_epoch(self._shuffle.permutation(n) if shuffle else None)
+        while executor.remaining:
+            for call in on_step_begin:
+                call.on_step_begin(self)
+            self._check_current()
+            self.steps += executor.run(1 if on_step_begin else executor.remaining)
+            for call in on_steps_end:
+                call.on_steps_end(self)
+        numbers = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: none reads anything
+        self._check_finite(numbers[:, 0], before)
+        share = np.asarray([batch.stop - batch.start for batch in executor.batches]) / n
+        return self._averages(numbers, share, self._is_weighted(len(executor.data) > 2))
+
+    def _averages(self, numbers: np.ndarray, share: np.ndarray, weighted: bool) -> Logs:
+        """Average the numbers of the batches, each by its share of the examples, or of the weights."""
+        losses, metrics = numbers[:, 0], numbers[:, 1 + weighted :]
+        if self.loss.reduction == "sum":
+            loss = float(np.sum(losses))
+        elif weighted:
+            loss = float(losses @ numbers[:, 1] / np.sum(numbers[:, 1]))
+        else:
+            loss = float(share @ losses)
+        return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
+
+    def _scores(self, data: Data, batch_size: int = 1000) -> Logs:
+        """Return loss and metrics of inference; they are accumulated batch by batch."""
+        batches = list(slices(data.x.shape[0], batch_size))
+        whole = {name: metric for name, metric in self.metrics.items() if needs_all(metric)}
+        weighted = self._is_weighted(data.sample_weight is not None)
+        rows, kept = [], []
+        for batch in batches:
+            x, y, *weight = data.batch(self.net, batch).arrays
+            sample_weight = weight[0] if weight else None
+            prediction = Layer._infer(self.net, x)
+            row = [self.loss(prediction, y, sample_weight)]
+            row += [self._normalizer(prediction, y, sample_weight)] * weighted
+            row += [0.0 if name in whole else metric(prediction, y) for name, metric in self.metrics.items()]
+            rows.append([float(number) for number in row])
+            if whole:
+                kept.append((prediction, y))
+        share = np.asarray([batch.stop - batch.start for batch in batches]) / data.x.shape[0]
+        scores = self._averages(np.asarray(rows), share, weighted)
+        if whole:
+            prediction, y = (self.backend.xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+            scores |= {name: float(metric(prediction, y)) for name, metric in whole.items()}
+        return scores
+
+    def _validation(self, data: tuple[Any, ...]) -> Data:
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
+        return check_data(self.net, self.loss, *data, name="validation ", may_stay=True)
+
+    def _check_current(self) -> None:
+        """Refuse to train what is no longer the network; cheap enough for every step."""
+        if self.optimizer.flat is not self._flat:
+            raise RuntimeError(
+                f"{self.optimizer!r} was bound to another network since: give each Trainer one of its own"
+            )
+        if not self._flat.current:
+            raise RuntimeError(
+                "the network's weights have moved since this Trainer was made (by to, initialize, append, or another "
+                "network with the same layers): make a new Trainer"
+            )
+
+    def _check_topology(self) -> None:
+        self._check_current()
+        if self.net.topology.parameter_list != self._flat.parameters:
+            raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
+
+    def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
+        xp = self.backend.xp
+        finite = bool(xp.all(xp.isfinite(self._flat.data)))
+        what = find_divergence(losses, finite, len(self.history) + 1)
+        if what is not None:
+            self.restore(before)
+            fix = "the weights are those from before this epoch: try a lower learning rate or clip_norm"
+            raise Diverged(f"{what}; {fix}", self.history)
+
+    def _check_metrics(self, data: Data) -> None:
+        """Try the metrics on an example or two, so that one that does not fit fails before training."""
+        if not self.metrics:
+            return
+        x, y, *_ = data.batch(self.net, slice(0, 2)).arrays
+        prediction = self.net.forward(x)
+        for name, metric in self.metrics.items():
+            value = metric(prediction, y)
+            if not isinstance(value, float) and getattr(value, "shape", None) != ():
+                raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")
+
+    def _try_step(self, data: Data, batch_size: int) -> None:
+        """Run a step and undo it."""
+        before = self.snapshot()
+        try:
+            with self.backend.activate():
+                self._train_step(*data.batch(self.net, slice(0, batch_size)).arrays)
+        finally:
+            self.restore(before)
