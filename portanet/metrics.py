@@ -85,6 +85,8 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     >>> top_k_accuracy(scores, np.asarray([1, 2]), k=2)
     np.float32(0.5)
     """
+    if prediction.ndim < 2:
+        raise ValueError(f"prediction must be scores of shape (N, C), got {tuple(prediction.shape)}")
     xp, n_classes = namespace(prediction), prediction.shape[-1]
     if not 1 <= k <= n_classes:
         raise ValueError(f"k must be from 1 to the number of classes, {n_classes}, got {k}")

@@ -266,6 +266,11 @@ def test_unfit_shapes_are_refused():
         metrics.confusion_matrix(y_true=LABELS[1:], y_pred=SCORES)
 
 
+def test_top_k_accuracy_needs_scores():
+    with pytest.raises(ValueError, match=r"prediction must be scores of shape \(N, C\), got \(200,\)"):
+        metrics.top_k_accuracy(PREDICTED, LABELS, k=1)
+
+
 def test_class_indices_must_be_integers():
     with pytest.raises(ValueError, match="target must be integers where it holds class indices, got dtype float64"):
         metrics.accuracy(SCORES, LABELS * 1.0)
