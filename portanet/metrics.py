@@ -1,9 +1,9 @@
 """
-Metrics: how well a network does, in numbers for people.
+Metrics of predictions and clusters, computed on the device of their arrays.
 
-All are computed on the device of their arrays. Metrics for training take ``(prediction, target)`` and return an array
-of shape (), left on the device. A metric with the attribute ``needs_all = True``, such as :func:`r2_score`, is not the
-mean of its values over batches: it must be called once with all predictions.
+Metrics for training take ``(prediction, target)`` and return an array of shape (), left on the device. The attribute
+``needs_all = True`` marks a metric that is not the mean of its values over batches, such as :func:`r2_score`: it must
+be called once with all predictions.
 """
 
 import math

@@ -12,7 +12,7 @@ def test_images_are_laid_out_row_by_row_with_white_lines_between(channels):
     (axes,) = figure.axes
     sheet = axes.images[0].get_array()
     assert sheet.shape == (2 * 3, 3 * 4)
-    np.testing.assert_allclose(sheet[::3, ::4], [[0.1, 0.325, 0.55], [0.775, 1, 0]])  # the last place is empty
+    np.testing.assert_allclose(sheet[::3, ::4], [[0.1, 0.325, 0.55], [0.775, 1, 0]])  # the last cell is empty
     np.testing.assert_array_equal(sheet[2::3], 0)
     np.testing.assert_array_equal(sheet[:, 3::4], 0)
     assert axes.images[0].get_clim() == (0, 1)
