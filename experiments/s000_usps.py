@@ -66,7 +66,9 @@ def kmeans(run: Run) -> Figures:
     data = first(run, 5000)
     x, y = data.x_train.reshape(-1, 256), data.y_train
     with_class = np.concat([x, y[:, np.newaxis]], axis=1, dtype=x.dtype)
-    found, leaked = (KMeans(10, n_init=10, seed=run.seed, device=run.backend).fit(each) for each in (x, with_class))
+    found, leaked = (
+        KMeans(10, n_init=10, random_state=run.seed, device=run.backend).fit(each) for each in (x, with_class)
+    )
     sizes, digits = np.bincount(found.labels_), metrics.majority_labels(found.labels_, y, 10)
     order = np.argsort(-sizes)
     cost = {"cost": {"": found.cost_history_}}

@@ -6,7 +6,7 @@ from portanet.initializers import VarianceScaling
 
 
 def perceptron() -> Sequential:
-    behind_sigmoid = VarianceScaling(16.0, "average", "uniform")
+    behind_sigmoid = VarianceScaling(16.0, "fan_avg", "uniform")
     return Sequential(Flatten(), Linear(784, 100), Sigmoid(), Linear(100, 10, init=behind_sigmoid))
 
 

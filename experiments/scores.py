@@ -7,5 +7,5 @@ from portanet.datasets import Dataset
 
 def f1(net: Layer, data: Dataset, name: str) -> Figures:
     """F1 of each class of the test set; ``name`` tells this network from others of the run."""
-    _, _, scores = metrics.precision_recall_f1(net.predict(data.x_test), data.y_test)
+    _, _, scores = metrics.precision_recall_f1(y_true=data.y_test, y_pred=net.predict(data.x_test))
     return {f"F1 of {label}, {name}": float(score) for label, score in zip(data.classes, scores, strict=True)}

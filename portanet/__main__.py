@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def info() -> str:
     """
-    Versions, usable devices and why others are not, default dtype, BLAS and threads, as text for a terminal.
+    Describe versions, devices, default dtype, BLAS and threads, as text for a terminal.
 
     Examples
     --------
@@ -41,24 +41,24 @@ def info() -> str:
         "blas": _blas(),
         "threads": _threads(),
         "dtype": "float32 by default, float64 on request",
-        "device": f"{portanet.default_device()} by default{_unknown()}",
+        "device": f"{portanet.default_device()} by default{_default_device_error()}",
     }
-    lines = [_wrapped(f"{name:<10} {value}", indent=11) for name, value in rows.items()]
-    devices = [_wrapped(f"  {device}", indent=19) for device in portanet.devices()]
+    lines = [_wrap(f"{name:<10} {value}", indent=11) for name, value in rows.items()]
+    devices = [_wrap(f"  {device}", indent=19) for device in portanet.devices()]
     return "\n".join([*lines, "devices", *devices])
 
 
-def _unknown() -> str:
+def _default_device_error() -> str:
     try:
         portanet.get_backend()
-    except ValueError as error:  # known, and not usable here, is what the list of devices says
+    except ValueError as error:
         return f": {error}"
     except portanet.BackendUnavailable:
-        pass
+        pass  # the list of devices gives the reason
     return ""
 
 
-def _wrapped(line: str, indent: int) -> str:
+def _wrap(line: str, indent: int) -> str:
     return textwrap.fill(line, width=100, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
@@ -67,8 +67,8 @@ def _version(library: str) -> str:
 
 
 def _blas() -> str:
-    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 
 def _threads() -> str:
@@ -76,7 +76,7 @@ def _threads() -> str:
         from threadpoolctl import threadpool_info
     except ImportError:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return f"{cores} cores (with threadpoolctl installed, what BLAS uses is shown here)"
+        return f"{cores} cores (install threadpoolctl to show the threads of BLAS)"
     pools = [f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()]
     return ", ".join(pools) or "unknown"
 

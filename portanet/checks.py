@@ -1,4 +1,4 @@
-"""Checks of arguments that many places share: each refuses with one sentence, or hands the value on."""
+"""Checks of arguments: each returns the value or raises ValueError."""
 
 import operator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 def check_count(name: str, value: Any) -> int:
     """
-    Refuse what is no whole number of at least 1.
+    Check that a value is an integer of at least 1, and return it as an int.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def check_count(name: str, value: Any) -> int:
 
 def check_dtype(dtype: str) -> str:
     """
-    Refuse a dtype that networks do not compute in.
+    Check that a dtype is "float32" or "float64".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Principal component analysis, on the device of its data."""
+"""Principal component analysis on the device of the data."""
 
 from typing import Any, Self
 
@@ -13,25 +13,26 @@ class PCA(Estimator):
     """
     Principal components: the orthogonal directions along which examples vary most [1]_.
 
-    They are the right singular vectors of the examples less their mean. Where there are more examples than features,
-    they are found as eigenvectors of the covariance matrix, which is summed in float64, block by block: this is several
-    times as fast, and loses only components whose standard deviation is below 1e-8 of the largest.
+    They are the right singular vectors of the centred examples. For more examples than features, they are computed as
+    eigenvectors of the covariance matrix, summed in float64 block by block. This is several times faster, and loses
+    only components whose standard deviation is less than 1e-8 of the largest.
 
     Parameters
     ----------
     n_components : int
-        K, how many; at most N and D.
+        Number K of components; at most N and D.
     device : str, optional
-        Where to compute; by default where the data are, and for host data the default device.
+        Device to compute on; by default that of the data, and for host data the default device.
 
     Attributes
     ----------
     components_ : array, shape (K, D)
-        Unit vectors, those of most variance first, on the device. The largest number of each, by size, is positive.
+        Unit vectors in order of decreasing variance, on the device. In each, the element of largest absolute value is
+        positive.
     explained_variance_ : array, shape (K,)
         Variance of the examples along each component, with N - 1 degrees of freedom; on the device.
     explained_variance_ratio_ : array, shape (K,)
-        Its share of the variance of all features; on the device.
+        Fraction of the total variance of the features; on the device.
     mean_ : array, shape (D,)
         Mean of the examples, on the device.
 
@@ -58,29 +59,31 @@ class PCA(Estimator):
         super().__init__(device)
         self.n_components = check_count("n_components", n_components)
 
-    def fit(self, x: Any) -> Self:
+    def fit(self, x: Any, y: Any = None) -> Self:
         """
-        Find the components of examples.
+        Compute the components of examples.
 
         Parameters
         ----------
         x : array_like, shape (N, D)
-            Of at least 2 examples that are not all the same. Float32 and float64 are kept, all else becomes float32.
+            At least 2 different examples. Dtypes other than float32 and float64 become float32.
+        y : object
+            Ignored.
 
         Raises
         ------
         ValueError
-            If the examples are unfit; an earlier fit is kept then.
+            If the examples are unfit. An earlier fit is kept then.
         """
-        backend, examples = self._place(x)
+        backend, examples = self._to_device(x)
         xp, dtype, shape = backend.xp, examples.dtype, tuple(examples.shape)
         if self.n_components > min(shape):
             raise ValueError(f"n_components is {self.n_components}, but x of shape {shape} has at most {min(shape)}")
         with backend.activate():
             if bool(xp.all(xp.min(examples, axis=0) == xp.max(examples, axis=0))):
-                raise ValueError("x does not vary: all its examples are the same")
+                raise ValueError("all examples of x are equal: there is no variance")
             mean = xp.sum(examples, axis=0, dtype=xp.float64) / shape[0]
-            axes, squares = (_of_covariance if shape[0] > shape[1] else _of_examples)(examples, mean)
+            axes, squares = (_eigenvectors if shape[0] > shape[1] else _singular_vectors)(examples, mean)
             total = xp.sum(squares)
             axes, squares = axes[: self.n_components, ...], squares[: self.n_components]
             self.components_ = xp.astype(axes * _signs(axes), dtype)
@@ -89,10 +92,6 @@ class PCA(Estimator):
             self.mean_ = xp.astype(mean, dtype)
         return self
 
-    def fit_transform(self, x: Any) -> Any:
-        """Fit, and return the examples in the components."""
-        return self.fit(x).transform(x)
-
     def transform(self, x: Any) -> Any:
         """
         Coordinates of examples along the components.
@@ -100,14 +99,14 @@ class PCA(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            Host data is moved to where the components are.
+            Host data are moved to the device of the components.
 
         Returns
         -------
         array, shape (N, K)
             NumPy for host data, else on the device.
         """
-        backend, examples = self._place_beside(x, self.components_)
+        backend, examples = self._to_device_of(self.components_, x)
         xp, axes = backend.xp, backend.xp.matrix_transpose(self.components_)
         with backend.activate():
             pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(*examples.shape)]
@@ -115,12 +114,12 @@ class PCA(Estimator):
 
     def inverse_transform(self, z: Any) -> Any:
         """
-        Examples from their coordinates: those in the span of the components come back as they were.
+        Examples from their coordinates: the projection of the original examples onto the components.
 
         Parameters
         ----------
         z : array_like, shape (N, K)
-            Host data is moved to where the components are.
+            Host data are moved to the device of the components.
 
         Returns
         -------
@@ -128,25 +127,25 @@ class PCA(Estimator):
             NumPy for host data, else on the device.
         """
         axes = self.components_
-        backend, coordinates = self._place_beside(z, namespace(axes).matrix_transpose(axes), name="z")
+        backend, coordinates = self._to_device_of(namespace(axes).matrix_transpose(axes), z, name="z")
         with backend.activate():
             examples = backend.xp.matmul(coordinates, axes)
             examples += self.mean_
             return like_input(backend, z, examples)
 
 
-def _of_covariance(x: Array, mean: Array) -> tuple[Array, Array]:
+def _eigenvectors(x: Array, mean: Array) -> tuple[Array, Array]:
     """Eigenvectors of the scatter matrix as rows, largest eigenvalue first, and the eigenvalues."""
     xp = namespace(x)
     scatter = xp.zeros((x.shape[1], x.shape[1]), dtype=mean.dtype, device=x.device)
     for rows in blocks(*x.shape):
-        here = x[rows, ...] - mean
-        scatter += xp.matmul(xp.matrix_transpose(here), here)
+        centred = x[rows, ...] - mean
+        scatter += xp.matmul(xp.matrix_transpose(centred), centred)
     values, vectors = xp.linalg.eigh(scatter)
     return xp.flip(xp.matrix_transpose(vectors), axis=0), xp.maximum(xp.flip(values), 0.0)
 
 
-def _of_examples(x: Array, mean: Array) -> tuple[Array, Array]:
+def _singular_vectors(x: Array, mean: Array) -> tuple[Array, Array]:
     """Right singular vectors as rows, largest singular value first, and the squares of the singular values."""
     xp = namespace(x)
     _, values, vectors = xp.linalg.svd(x - mean, full_matrices=False)
@@ -154,7 +153,7 @@ def _of_examples(x: Array, mean: Array) -> tuple[Array, Array]:
 
 
 def _signs(axes: Array) -> Array:
-    """1 or -1 for each row, which make its largest number, by size, positive."""
+    """Return 1 or -1 for each row: the sign of its element of largest absolute value."""
     xp = namespace(axes)
     largest = xp.expand_dims(xp.argmax(xp.abs(axes), axis=1), axis=1)
     return xp.sign(xp.take_along_axis(axes, largest, axis=1))

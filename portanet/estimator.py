@@ -1,6 +1,6 @@
-"""What KMeans and PCA share: where they compute, what they accept, and how results come back."""
+"""Base class of KMeans and PCA: devices, checks of the data, and results on the host or the device."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,36 +12,54 @@ from portanet.typing import Array
 
 class Estimator(Configured):
     """
-    Base of what is fitted to a table of examples as a whole, without gradients.
+    Base class of models that are fitted to all examples at once, without gradients.
 
-    Names that end in an underscore are set by ``fit``, as in scikit-learn. What belongs to the fit stays on the device;
-    what is computed for each example comes back as the examples came, NumPy for host data.
+    As in scikit-learn, attributes that end in an underscore are set by ``fit``, and ``y`` is ignored: pipelines pass
+    it. Fitted arrays stay on the device. Results per example are NumPy arrays for host data, else on the device.
 
     Parameters
     ----------
     device : str, optional
-        Where to compute; by default where the data are, and for host data the default device.
+        Device to compute on; by default that of the data, and for host data the default device.
     """
 
     def __init__(self, device: str | Backend | None):
         self.device = None if device is None else get_backend(device).name
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for what is not set.
+        # Called only for attributes that are not set.
         fitted = name.endswith("_") and not name.startswith("_")
-        why = "it is not fitted, call fit(x) first" if fitted else "there is no such attribute"
-        raise AttributeError(f"{type(self).__name__} has no {name}: {why}", name=name, obj=self)
+        why = ": it is not fitted, call fit(x) first" if fitted else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name}{why}", name=name, obj=self)
 
-    def _place(self, x: Any) -> tuple[Backend, Array]:
-        """Bring examples to where they are to be fitted; float32 and float64 are kept, others become float32."""
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's default tags, which its pipelines need for ``predict``."""
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator().__sklearn_tags__()
+
+    def fit(self, x: Any, y: Any = None) -> Self:
+        """Fit to examples, shape (N, D)."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method fit(self, x, y=None)")
+
+    def transform(self, x: Any) -> Any:
+        """Transform examples, shape (N, D)."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method transform(self, x)")
+
+    def fit_transform(self, x: Any, y: Any = None) -> Any:
+        """Fit to examples, and transform them; ``y`` is ignored."""
+        return self.fit(x).transform(x)
+
+    def _to_device(self, x: Any) -> tuple[Backend, Array]:
+        """Move examples to the device of the fit; dtypes other than float32 and float64 become float32."""
         on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
         backend = get_backend(self.device) if self.device or on_host else backend_of(x)
         rows = backend.asarray(x)
-        wide = rows.dtype == backend.xp.float64
-        return backend, _checked("x", backend, rows, backend.xp.float64 if wide else backend.xp.float32)
+        dtype = backend.xp.float64 if rows.dtype == backend.xp.float64 else backend.xp.float32
+        return backend, _checked("x", backend, rows, dtype)
 
-    def _place_beside(self, x: Any, fitted: Array, *, name: str = "x") -> tuple[Backend, Array]:
-        """Bring rows to a fitted array with rows of the same length, and to its dtype."""
+    def _to_device_of(self, fitted: Array, x: Any, *, name: str = "x") -> tuple[Backend, Array]:
+        """Move rows to the device and dtype of a fitted array, and check that its rows have the same length."""
         backend = backend_of(fitted)
         rows = _checked(name, backend, backend.asarray(x), fitted.dtype)
         if rows.shape[1] != fitted.shape[1]:
@@ -66,5 +84,5 @@ def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:
 
 
 def like_input(backend: Backend, x: Any, result: Array) -> Any:
-    """Return a result as its input came: a NumPy array for host data, else on the device."""
+    """Return the result as a NumPy array if the input ``x`` is host data, else on the device."""
     return result if isinstance(x, backend.array_type) else backend.to_numpy(result)

@@ -1,8 +1,8 @@
 """
-Initial values, drawn on the host so that one seed gives the same network on every device.
+Initial values of parameters, drawn on the host so that a seed gives the same network on every device.
 
-An initializer is called with a shape and a NumPy generator and returns float64 values of that shape. The fans of a
-shape (*kernel, in, out) count the weights that meet in one output (fan in) and that leave one input (fan out).
+An initializer is called with a shape and a NumPy generator, and returns an array of float64. For a weight of shape
+(*kernel, in, out), fan in is the number of weights per output, and fan out the number of weights per input.
 """
 
 import math
@@ -16,17 +16,17 @@ from portanet.typing import Shape
 
 
 class Initializer(Configured):
-    """A rule for initial values."""
+    """Base class of initializers."""
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-        """Draw an array of float64."""
+        """Return an array of float64."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)
 class Constant(Initializer):
     """
-    Every value the same.
+    All values equal.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Constant(Initializer):
 @dataclass(frozen=True, repr=False)
 class Normal(Initializer):
     """
-    Normal distribution of mean 0.
+    Normal distribution with mean 0 and standard deviation ``std``.
 
     Examples
     --------
@@ -60,19 +60,19 @@ class Normal(Initializer):
 @dataclass(frozen=True, repr=False)
 class VarianceScaling(Initializer):
     """
-    Variance ``scale / fan``, so that signals keep their size from layer to layer.
+    Distribution with mean 0 and variance ``scale / fan``, which keeps the variance of signals from layer to layer.
 
-    The usual cases have names: ``glorot_uniform``, ``glorot_normal`` [1]_, ``he_uniform``, ``he_normal`` [2]_,
+    The common cases are predefined: ``glorot_uniform``, ``glorot_normal`` [1]_, ``he_uniform``, ``he_normal`` [2]_,
     ``lecun_uniform``, ``lecun_normal`` [3]_.
 
     Parameters
     ----------
     scale : float
-        1 keeps the variance of a linear layer, 2 that of one followed by ReLU.
-    fan : {"in", "average"}
-        Divide by fan in, or by the mean of fan in and fan out.
+        1 for linear layers, 2 for layers that are followed by ReLU.
+    mode : {"fan_in", "fan_avg"}
+        The fan: fan in, or the mean of fan in and fan out.
     distribution : {"normal", "uniform"}
-        Of mean 0.
+        Shape of the distribution.
 
     References
     ----------
@@ -87,20 +87,20 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    fan: Literal["in", "average"] = "in"
+    mode: Literal["fan_in", "fan_avg"] = "fan_in"
     distribution: Literal["normal", "uniform"] = "normal"
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
             raise ValueError(f"scale must be positive, got {self.scale}")
-        if self.fan not in ("in", "average"):
-            raise ValueError(f"fan must be 'in' or 'average', got {self.fan!r}")
+        if self.mode not in ("fan_in", "fan_avg"):
+            raise ValueError(f"mode must be 'fan_in' or 'fan_avg', got {self.mode!r}")
         if self.distribution not in ("normal", "uniform"):
             raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         *kernel, fan_in, fan_out = (1, *shape) if len(shape) == 1 else shape
-        fan = math.prod(kernel) * (fan_in if self.fan == "in" else (fan_in + fan_out) / 2)
+        fan = math.prod(kernel) * (fan_in if self.mode == "fan_in" else (fan_in + fan_out) / 2)
         std = math.sqrt(self.scale / max(1.0, fan))
         if self.distribution == "normal":
             return std * rng.standard_normal(shape)
@@ -110,9 +110,9 @@ class VarianceScaling(Initializer):
 zeros = Constant(0.0)
 ones = Constant(1.0)
 normal = Normal()
-glorot_uniform = VarianceScaling(1.0, "average", "uniform")
-glorot_normal = VarianceScaling(1.0, "average", "normal")
-he_uniform = VarianceScaling(2.0, "in", "uniform")
-he_normal = VarianceScaling(2.0, "in", "normal")
-lecun_uniform = VarianceScaling(1.0, "in", "uniform")
-lecun_normal = VarianceScaling(1.0, "in", "normal")
+glorot_uniform = VarianceScaling(1.0, "fan_avg", "uniform")
+glorot_normal = VarianceScaling(1.0, "fan_avg", "normal")
+he_uniform = VarianceScaling(2.0, "fan_in", "uniform")
+he_normal = VarianceScaling(2.0, "fan_in", "normal")
+lecun_uniform = VarianceScaling(1.0, "fan_in", "uniform")
+lecun_normal = VarianceScaling(1.0, "fan_in", "normal")

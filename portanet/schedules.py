@@ -1,8 +1,8 @@
 """
-Schedules: the learning rate as a function of how many steps (or epochs) are done.
+Schedules: the learning rate as a function of the number of steps (or epochs) done.
 
-A schedule is called with that number. :class:`portanet.LearningRateScheduler` applies one during ``fit``;
-:class:`portanet.ReduceLROnPlateau`, which depends on a metric, is a callback of its own.
+:class:`portanet.LearningRateScheduler` applies a schedule during ``fit``. :class:`portanet.ReduceLROnPlateau`, which
+depends on a metric, is a callback of its own.
 """
 
 import math
@@ -12,15 +12,15 @@ from portanet.config import Configured
 
 
 class Schedule(Configured):
-    """A learning rate for every step."""
+    """Base class of schedules."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "every"):
+        for name in ("steps", "step_size"):
             if (count := getattr(self, name, 1)) < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}")
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate after ``step`` steps, from 0 on."""
+        """Return the learning rate of step ``step``, counted from 0."""
         raise NotImplementedError
 
 
@@ -44,26 +44,26 @@ class ConstantRate(Schedule):
 @dataclass(frozen=True, repr=False)
 class StepDecay(Schedule):
     """
-    Multiply by ``factor`` each time ``every`` steps are done.
+    Multiply ``lr`` by ``factor`` every ``step_size`` steps.
 
     Examples
     --------
-    >>> [StepDecay(1.0, every=10, factor=0.5)(t) for t in (0, 9, 10, 20)]
+    >>> [StepDecay(1.0, step_size=10, factor=0.5)(t) for t in (0, 9, 10, 20)]
     [1.0, 1.0, 0.5, 0.25]
     """
 
     lr: float
-    every: int
+    step_size: int
     factor: float = 0.1
 
     def __call__(self, step: int) -> float:
-        return self.lr * self.factor ** (step // self.every)
+        return self.lr * self.factor ** (step // self.step_size)
 
 
 @dataclass(frozen=True, repr=False)
 class ExponentialDecay(Schedule):
     """
-    Multiply by ``factor`` after each step.
+    Multiply ``lr`` by ``factor`` after every step.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class ExponentialDecay(Schedule):
 @dataclass(frozen=True, repr=False)
 class CosineDecay(Schedule):
     """
-    Half a cosine wave from ``lr`` down to ``last`` over ``steps`` steps, then ``last`` [1]_.
+    Half a cosine from ``lr`` at step 0 to ``eta_min`` at step ``steps``, then ``eta_min`` [1]_.
 
     References
     ----------
@@ -95,26 +95,28 @@ class CosineDecay(Schedule):
 
     lr: float
     steps: int
-    last: float = 0.0
+    eta_min: float = 0.0
 
     def __call__(self, step: int) -> float:
-        done = min(step / self.steps, 1.0)
-        return self.last + (self.lr - self.last) * 0.5 * (1 + math.cos(math.pi * done))
+        return _half_cosine(self.lr, self.eta_min, step / self.steps)
 
 
 @dataclass(frozen=True, repr=False)
 class OneCycle(Schedule):
     """
-    Up from ``lr / 25`` to ``lr`` in the first part, then down to nearly nothing, both along half a cosine [1]_.
+    Half a cosine from ``lr / 25`` up to ``lr``, then half a cosine down to ``lr / 250_000`` [1]_.
+
+    As in PyTorch's ``OneCycleLR(total_steps=steps)``, the peak is at step ``pct_start * steps - 1``, which may lie
+    between two steps, and the end is at the last step, ``steps - 1``. The learning rate then stays at its end value.
 
     Parameters
     ----------
     lr : float
-        The highest learning rate.
+        Maximum learning rate.
     steps : int
-        Length of the whole cycle.
-    rise : float
-        Share of the cycle that goes up.
+        Number of steps of the cycle.
+    pct_start : float
+        Fraction of the steps with an increasing learning rate, in [0, 1).
 
     References
     ----------
@@ -122,25 +124,30 @@ class OneCycle(Schedule):
 
     Examples
     --------
-    >>> [round(OneCycle(1.0, steps=10)(t), 3) for t in (0, 3, 10)]
+    >>> [round(OneCycle(1.0, steps=10)(t), 3) for t in (0, 2, 9)]
     [0.04, 1.0, 0.0]
     """
 
     lr: float
     steps: int
-    rise: float = 0.3
+    pct_start: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.pct_start < 1:
+            raise ValueError(f"pct_start must be in [0, 1), got {self.pct_start}")
 
     def __call__(self, step: int) -> float:
-        up = max(1, round(self.rise * self.steps))
-        if step < up:
-            return CosineDecay(self.lr / 25, up, last=self.lr)(step)
-        return CosineDecay(self.lr, max(1, self.steps - up), last=self.lr / 250_000)(step - up)
+        peak, end = self.pct_start * self.steps - 1, self.steps - 1
+        if step < peak:
+            return _half_cosine(self.lr / 25, self.lr, step / peak)
+        return _half_cosine(self.lr, self.lr / 250_000, (step - peak) / (end - peak))
 
 
 @dataclass(frozen=True, repr=False)
 class WarmUp(Schedule):
     """
-    Rise linearly over the first ``steps`` steps, then follow another schedule from its beginning [1]_.
+    Increase linearly to ``schedule(0)`` during ``steps`` steps, then follow ``schedule`` from its start [1]_.
 
     References
     ----------
@@ -152,10 +159,15 @@ class WarmUp(Schedule):
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
-    then: Schedule
+    schedule: Schedule
     steps: int
 
     def __call__(self, step: int) -> float:
         if step < self.steps:
-            return self.then(0) * (step + 1) / self.steps
-        return self.then(step - self.steps)
+            return self.schedule(0) * (step + 1) / self.steps
+        return self.schedule(step - self.steps)
+
+
+def _half_cosine(start: float, end: float, fraction: float) -> float:
+    """Half a cosine from ``start`` at 0 to ``end`` at 1, then ``end``."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))

@@ -11,9 +11,9 @@ from portanet.backends import Device
 
 def test_info_from_a_shell():
     command = [sys.executable, "-W", "error", "-m", "portanet", "info"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == f"portanet   {portanet.__version__}"
-    assert not done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[0] == f"portanet   {portanet.__version__}"
+    assert not result.stderr
 
 
 def test_the_command_is_installed():
@@ -21,7 +21,7 @@ def test_the_command_is_installed():
     assert command.load() is main
 
 
-def test_info_tells_versions_and_devices(monkeypatch):
+def test_info_shows_versions_and_devices(monkeypatch):
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     text = info()
     for device in portanet.devices():
@@ -33,21 +33,21 @@ def test_info_tells_versions_and_devices(monkeypatch):
     assert "\ndevice     strict by default" in text
 
 
-def test_long_reasons_are_wrapped_below_their_own_column(monkeypatch):
-    reason = "import cupy failed: " + "a long way down the road " * 10
+def test_long_reasons_are_wrapped_and_indented(monkeypatch):
+    reason = "import cupy failed: " + "a shared library was not found " * 8
     monkeypatch.setattr(portanet, "devices", lambda: [Device("cuda", False, reason)])
     lines = info().splitlines()
     assert max(map(len, lines)) <= 100
     first, *rest = lines[lines.index("devices") + 1 :]
-    assert first.startswith("  cuda     absent  import cupy failed: a long way")
+    assert first.startswith("  cuda     absent  import cupy failed: a shared")
     assert len(rest) > 1
     assert {line[:19] for line in rest} == {" " * 19}
     assert " ".join(line.strip() for line in (first[19:], *rest)) == reason.strip()
 
 
-def test_info_needs_no_threadpoolctl(monkeypatch):
+def test_info_works_without_threadpoolctl(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    assert "cores (with threadpoolctl installed" in " ".join(info().split())
+    assert "cores (install threadpoolctl to show" in " ".join(info().split())
 
 
 def test_version(capsys):
@@ -58,7 +58,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["infos"], ["info", "cuda"]], ids=" ".join)
-def test_what_cannot_be_done_ends_with_2_and_the_usage(arguments, capsys):
+def test_invalid_arguments_exit_with_2_and_print_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     out, err = capsys.readouterr()
@@ -66,7 +66,7 @@ def test_what_cannot_be_done_ends_with_2_and_the_usage(arguments, capsys):
     assert "usage: portanet" in err
 
 
-def test_no_arguments_give_the_help(capsys):
+def test_no_arguments_print_the_help(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "info      print versions, devices and threads" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portanet import KMeans, cluster_purity, datasets, get_backend
+from portanet import PCA, KMeans, cluster_purity, datasets, get_backend
 from portanet.kernels import distances
 
 sklearn_cluster = pytest.importorskip("sklearn.cluster", reason="scikit-learn is the reference")
@@ -24,7 +24,7 @@ def reference(x, init, **settings):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Of 64 rows each."""
+    """Compute distances in blocks of 64 rows."""
     monkeypatch.setattr(distances, "BLOCK", 1)
     monkeypatch.setattr(distances, "LEAST", 64)
 
@@ -43,7 +43,7 @@ def test_lloyd_agrees_with_scikit_learn(backend, dtype, settings):
     np.testing.assert_allclose(centres, expected.cluster_centers_, rtol=1e-5, atol=1e-5)
 
 
-def test_far_from_zero_as_near(backend):
+def test_results_far_from_zero_are_as_exact(backend):
     x = (OVERLAPPING + 1000.0).astype("float32")
     expected = reference(x.astype("float64"), x[:6].astype("float64"))
     ours = KMeans(6, init=x[:6], device=backend).fit(x)
@@ -52,7 +52,7 @@ def test_far_from_zero_as_near(backend):
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_blocks_change_nothing(backend):
+def test_results_do_not_depend_on_the_block_size(backend):
     expected = reference(OVERLAPPING, OVERLAPPING[:6])
     ours = KMeans(6, init=OVERLAPPING[:6], device=backend).fit(OVERLAPPING)
     np.testing.assert_array_equal(ours.labels_, expected.labels_)
@@ -61,22 +61,24 @@ def test_blocks_change_nothing(backend):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_seed_gives_the_same_clusters_on_every_backend(backend, seed):
+def test_a_random_state_gives_the_same_clusters_on_every_backend(backend, seed):
     x = OVERLAPPING.astype("float32")
-    here = KMeans(8, seed=seed, n_init=2, device=backend).fit(x)
-    on_cpu = KMeans(8, seed=seed, n_init=2, device="cpu").fit(x)
-    np.testing.assert_array_equal(here.labels_, on_cpu.labels_)
-    assert here.inertia_ == pytest.approx(on_cpu.inertia_, rel=1e-5)
+    ours = KMeans(8, random_state=seed, n_init=2, device=backend).fit(x)
+    on_cpu = KMeans(8, random_state=seed, n_init=2, device="cpu").fit(x)
+    np.testing.assert_array_equal(ours.labels_, on_cpu.labels_)
+    assert ours.inertia_ == pytest.approx(on_cpu.inertia_, rel=1e-5)
 
 
-def test_another_seed_begins_elsewhere():
-    first, second = (KMeans(8, seed=seed).fit(OVERLAPPING) for seed in (0, 1))
-    assert first.cost_history_[0] != second.cost_history_[0]
+def test_random_states_differ_and_none_is_random():
+    fits = [KMeans(8, random_state=seed, max_iter=1).fit(OVERLAPPING) for seed in (0, 1, None, None)]
+    assert len({kmeans.cost_history_[0] for kmeans in fits}) == 4
 
 
-def test_plus_plus_begins_as_well_as_scikit_learns(backend):
-    """The mean cost of 30 starts; that of centres drawn blindly is 15 times as high."""
-    ours = np.mean([KMeans(25, seed=s, max_iter=1, device=backend).fit(SEPARATE).cost_history_[0] for s in range(30)])
+def test_initial_centres_are_as_good_as_those_of_scikit_learn(backend):
+    """Mean cost of 30 draws; uniform draws cost 15 times as much."""
+    ours = np.mean(
+        [KMeans(25, random_state=s, max_iter=1, device=backend).fit(SEPARATE).cost_history_[0] for s in range(30)]
+    )
 
     def cost(centres):
         return np.sum(np.min(np.sum((SEPARATE[:, np.newaxis] - centres) ** 2, axis=-1), axis=1))
@@ -85,7 +87,7 @@ def test_plus_plus_begins_as_well_as_scikit_learns(backend):
     assert ours < 1.1 * theirs
 
 
-def test_plus_plus_draws_no_point_twice(backend):
+def test_initial_centres_are_different(backend):
     x = np.repeat(np.eye(7), 50, axis=0)
     kmeans = KMeans(7, max_iter=1, device=backend).fit(x)
     assert kmeans.cost_history_[0] == pytest.approx(0.0, abs=1e-12)
@@ -99,7 +101,7 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend, f
     assert np.all(np.bincount(ours.labels_, minlength=6) > 0)
     assert ours.inertia_ == pytest.approx(expected.inertia_, rel=1e-9)
     assert ours.n_iter_ == expected.n_iter_
-    if far == 1:  # scikit-learn takes several in no order
+    if far == 1:  # scikit-learn does not sort several
         np.testing.assert_array_equal(ours.labels_, expected.labels_)
 
 
@@ -118,9 +120,9 @@ def test_as_many_clusters_as_examples(backend):
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-12)
 
 
-def test_more_starts_are_never_worse(backend):
+def test_more_runs_are_never_worse(backend):
     for seed in range(3):
-        one, several = (KMeans(10, n_init=n, seed=seed, device=backend).fit(OVERLAPPING) for n in (1, 4))
+        one, several = (KMeans(10, n_init=n, random_state=seed, device=backend).fit(OVERLAPPING) for n in (1, 4))
         assert several.inertia_ <= one.inertia_
     assert several.inertia_ < one.inertia_
 
@@ -135,7 +137,7 @@ def test_cost_history(backend):
     assert costs[0] == pytest.approx(np.sum(np.min(squares, axis=1)))
 
 
-def test_the_first_of_equally_near_centres(backend):
+def test_ties_go_to_the_first_centre(backend):
     x = np.asarray([[-1.0], [0.0], [1.0]])
     assert KMeans(2, init=[[1.0], [-1.0]], max_iter=1, device=backend).fit(x).predict([[0.0]]).tolist() == [0]
     twice = np.asarray([[0.0], [2.0], [2.0]])
@@ -158,9 +160,34 @@ def test_predict_and_fit_predict(backend):
     labels = kmeans.fit_predict(OVERLAPPING)
     np.testing.assert_array_equal(labels, kmeans.labels_)
     np.testing.assert_array_equal(labels, kmeans.predict(OVERLAPPING))
+    np.testing.assert_array_equal(kmeans.fit_transform(OVERLAPPING), kmeans.transform(OVERLAPPING))
 
 
-def test_results_come_back_as_the_data_came(backend):
+@pytest.mark.parametrize("y", [None, np.zeros(900)], ids=["no y", "y"])
+def test_works_in_pipelines_of_scikit_learn(y):
+    pipeline = pytest.importorskip("sklearn.pipeline", reason="scikit-learn has the pipelines").make_pipeline
+    expected = KMeans(6).fit_predict(PCA(3).fit_transform(OVERLAPPING))
+    steps = pipeline(PCA(3), KMeans(6))
+    np.testing.assert_array_equal(steps.fit_predict(OVERLAPPING, y), expected)
+    np.testing.assert_array_equal(steps.fit(OVERLAPPING, y).predict(OVERLAPPING), expected)
+    assert steps.fit_transform(OVERLAPPING, y).shape == (900, 6)
+
+
+def test_arguments_are_attributes():
+    centres = np.zeros((3, 2))
+    arguments = {
+        "n_clusters": 3,
+        "init": centres,
+        "n_init": 1,
+        "max_iter": 7,
+        "tol": 0.5,
+        "random_state": 4,
+        "device": "cpu",
+    }
+    assert {name: getattr(KMeans(**arguments), name) for name in arguments} == arguments
+
+
+def test_results_per_example_are_on_the_device_of_the_data(backend):
     x = backend.asarray(OVERLAPPING)
     kmeans = KMeans(6).fit(x)
     for result in (kmeans.labels_, kmeans.predict(x), kmeans.transform(x), kmeans.cluster_centers_):
@@ -173,7 +200,7 @@ def test_results_come_back_as_the_data_came(backend):
     assert isinstance(on_host.cluster_centers_, backend.array_type)
 
 
-def test_host_data_go_to_the_default_device(monkeypatch):
+def test_host_data_are_fitted_on_the_default_device(monkeypatch):
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     kmeans = KMeans(6).fit(OVERLAPPING)
     assert isinstance(kmeans.cluster_centers_, get_backend("strict").array_type)
@@ -189,7 +216,7 @@ def test_integers_are_computed_in_float32(backend):
 
 
 def test_memory_is_bounded():
-    """The data take 61 MB; centred data, all distances to 100 centres and clusters as vectors would take 109."""
+    """The data have 61 MB; centred data, all distances to 100 centres and one-hot labels would have 109 MB."""
     x = rng.random((60_000, 256), dtype="float32")
     for kmeans in (KMeans(100, init=x[:100], max_iter=2, device="cpu"), KMeans(5, max_iter=2, device="cpu")):
         tracemalloc.start()
@@ -202,14 +229,14 @@ def test_memory_is_bounded():
 
 
 @pytest.mark.parametrize("init", ["k-means++", "given"])
-def test_the_device_is_read_once_an_iteration(monkeypatch, init):
+def test_one_copy_to_the_host_per_iteration(monkeypatch, init):
     strict = get_backend("strict")
     x = strict.asarray(OVERLAPPING)
-    reads = []
+    copies = []
 
     def counted(function):
         def read(*args):
-            reads.append(function.__name__)
+            copies.append(function.__name__)
             return function(*args)
 
         return read
@@ -218,10 +245,10 @@ def test_the_device_is_read_once_an_iteration(monkeypatch, init):
         monkeypatch.setattr(strict.array_type, name, counted(getattr(strict.array_type, name)))
 
     def fit(iterations):
-        reads.clear()
+        copies.clear()
         kmeans = KMeans(6, init=init if init != "given" else OVERLAPPING[:6], max_iter=iterations, tol=0.0).fit(x)
         assert kmeans.n_iter_ == iterations
-        return len(reads)
+        return len(copies)
 
     few = fit(3)
     assert fit(8) == few + 5
@@ -240,11 +267,14 @@ def test_the_device_is_read_once_an_iteration(monkeypatch, init):
         ({"tol": -1.0}, "tol must not be negative, got -1.0"),
         ({"tol": np.nan}, "tol must not be negative, got nan"),
         ({"init": "random"}, r"init must be 'k-means\+\+' or an array of centres, got 'random'"),
-        ({"init": np.zeros((3, 2)), "n_init": 2}, "n_init must be 1 where init gives the centres, got 2"),
+        (
+            {"init": np.zeros((3, 2)), "n_init": 2},
+            "n_init must be 1 where init gives the centres, got 2: all runs would be equal",
+        ),
         ({"device": "abacus"}, "device 'abacus' is unknown"),
     ],
 )
-def test_unfit_settings_are_refused(settings, message):
+def test_unfit_arguments_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         KMeans(**{"n_clusters": 3, **settings})
 
@@ -264,7 +294,7 @@ def test_unfit_settings_are_refused(settings, message):
         (np.zeros((9, 5)), r"init must have shape \(n_clusters, D\), \(3, 5\), got \(3, 6\)"),
     ],
 )
-def test_unfit_data_are_refused_and_change_nothing(backend, x, message):
+def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, x, message):
     kmeans = KMeans(3, init=OVERLAPPING[:3], device=backend).fit(OVERLAPPING)
     before = dict(vars(kmeans))
     with pytest.raises(ValueError, match=message):
@@ -278,9 +308,11 @@ def test_unfit_centres_are_refused(backend):
 
 
 @pytest.mark.parametrize("method", ["predict", "transform"])
-def test_what_does_not_fit_the_fit_is_refused(backend, method):
+def test_data_unlike_the_fitted_ones_are_refused(backend, method):
     kmeans = KMeans(3, device=backend)
-    with pytest.raises(AttributeError, match=r"KMeans has no cluster_centers_: it is not fitted, call fit\(x\) first"):
+    with pytest.raises(
+        AttributeError, match=r"KMeans has no attribute cluster_centers_: it is not fitted, call fit\(x\) first"
+    ):
         getattr(kmeans, method)(OVERLAPPING)
     kmeans.fit(OVERLAPPING)
     with pytest.raises(ValueError, match=r"x must have shape \(N, 6\), as in the fit, got \(900, 5\)"):
@@ -296,20 +328,20 @@ def test_data_of_another_device_are_refused():
 
 
 def test_repr_copy_and_pickle():
-    assert repr(KMeans(3, seed=1)) == "KMeans(3, seed=1)"
+    assert repr(KMeans(3, random_state=1)) == "KMeans(3, random_state=1)"
     assert repr(KMeans(3, init=OVERLAPPING[:3])) == "KMeans(3, init='array of shape (3, 6)')"
     assert not hasattr(KMeans(3), "labels_")
-    with pytest.raises(AttributeError, match="KMeans has no centers: there is no such attribute"):
+    with pytest.raises(AttributeError, match=r"KMeans has no attribute centers$"):
         KMeans(3).centers  # noqa: B018
     kmeans = KMeans(3).fit(OVERLAPPING)
-    for twin in (copy.deepcopy(kmeans), pickle.loads(pickle.dumps(kmeans))):
-        np.testing.assert_array_equal(twin.predict(OVERLAPPING), kmeans.labels_)
+    for duplicate in (copy.deepcopy(kmeans), pickle.loads(pickle.dumps(kmeans))):
+        np.testing.assert_array_equal(duplicate.predict(OVERLAPPING), kmeans.labels_)
 
 
-def test_usps_digits_fall_into_clusters_of_one_class(backend):
-    """Seeds 0 to 5 give purities from 0.685 to 0.714."""
+def test_clusters_of_usps_digits_are_pure(backend):
+    """Random states 0 to 5 give purities from 0.685 to 0.714."""
     if not Path(os.environ.get("PORTANET_DATA", ""), "usps", "zip.train.gz").is_file():
-        pytest.skip("PORTANET_DATA names no folder with the files of usps")
+        pytest.skip("PORTANET_DATA has no files of usps")
     data = datasets.load("usps")
     labels = KMeans(10, device=backend).fit_predict(data.x_train.reshape(-1, 256))
     assert float(cluster_purity(labels, data.y_train)) > 0.66

@@ -31,29 +31,29 @@ def test_agrees_with_scikit_learn(backend, x, dtype):
     np.testing.assert_allclose(back, expected.inverse_transform(expected.transform(x)), atol=tolerance)
 
 
-def test_the_largest_number_of_a_component_is_positive(backend):
+def test_the_largest_element_of_a_component_is_positive(backend):
     for x in (TALL, -TALL, WIDE, -WIDE):
         axes = backend.to_numpy(PCA(4, device=backend).fit(x).components_)
         np.testing.assert_array_equal(np.max(axes, axis=1), np.max(np.abs(axes), axis=1))
 
 
 @pytest.mark.parametrize("x", [TALL, WIDE[:, :12]], ids=["tall", "square"])
-def test_all_components_give_the_examples_back(backend, x):
+def test_all_components_reconstruct_the_examples(backend, x):
     pca = PCA(12, device=backend).fit(x)
     np.testing.assert_allclose(pca.inverse_transform(pca.transform(x)), x, atol=1e-12)
     assert float(backend.xp.sum(pca.explained_variance_ratio_)) == pytest.approx(1.0)
 
 
-def test_blocks_change_nothing(backend, monkeypatch):
-    whole = PCA(3, device=backend).fit(TALL)
+def test_results_do_not_depend_on_the_block_size(backend, monkeypatch):
+    expected = PCA(3, device=backend).fit(TALL)
     monkeypatch.setattr(distances, "BLOCK", 1)
     monkeypatch.setattr(distances, "LEAST", 64)
     pca = PCA(3, device=backend).fit(TALL)
-    np.testing.assert_allclose(pca.transform(TALL), whole.transform(TALL), atol=1e-12)
+    np.testing.assert_allclose(pca.transform(TALL), expected.transform(TALL), atol=1e-12)
 
 
 def test_small_components_of_float32_far_from_zero(backend):
-    """Deviations of 1 beside an offset of 1000: the sum of squares has 1e-6 of it left in float32."""
+    """Deviations of 1 and an offset of 1000: in float32, a sum of squares has no correct digit of the variance."""
     x = (rng.normal(size=(5000, 3)) * [1.0, 0.5, 0.25] + 1000.0).astype("float32")
     ours = PCA(3, device=backend).fit(x)
     expected = np.linalg.eigvalsh(np.cov(x.astype("float64").T))[::-1]
@@ -61,19 +61,25 @@ def test_small_components_of_float32_far_from_zero(backend):
 
 
 def test_a_component_of_a_millionth_of_the_largest(backend):
-    """Of tall data, components are lost at 1e-8 of the largest; at 1e-6, three digits are left."""
+    """Of tall data, components of 1e-8 of the largest are lost; those of 1e-6 have three correct digits."""
     x = rng.normal(size=(200, 2)) * [1.0, 1e-6]
     expected = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2 / 199
     ours = PCA(2, device=backend).fit(x)
     np.testing.assert_allclose(backend.to_numpy(ours.explained_variance_), expected, rtol=1e-3)
 
 
-def test_fit_transform(backend):
+def test_fit_transform_ignores_y(backend):
     pca = PCA(2, device=backend)
-    np.testing.assert_array_equal(pca.fit_transform(TALL), pca.transform(TALL))
+    for y in (None, np.zeros(400)):
+        np.testing.assert_array_equal(pca.fit_transform(TALL, y), pca.transform(TALL))
 
 
-def test_results_come_back_as_the_data_came(backend):
+def test_arguments_are_attributes():
+    pca = PCA(2, device="cpu")
+    assert (pca.n_components, pca.device) == (2, "cpu")
+
+
+def test_results_per_example_are_on_the_device_of_the_data(backend):
     x = backend.asarray(TALL)
     pca = PCA(2).fit(x)
     z = pca.transform(x)
@@ -107,13 +113,13 @@ def test_memory_is_bounded():
     ("n_components", "x", "message"),
     [
         (5, np.ones((4, 9)), r"n_components is 5, but x of shape \(4, 9\) has at most 4"),
-        (2, np.full((4, 9), 0.1), "x does not vary: all its examples are the same"),
-        (1, np.ones((1, 9)), "x does not vary"),
+        (2, np.full((4, 9), 0.1), "all examples of x are equal"),
+        (1, np.ones((1, 9)), "all examples of x are equal"),
         (1, np.ones(9), r"x must have shape \(N, D\)"),
         (1, np.full((4, 9), np.nan), "x holds NaN"),
     ],
 )
-def test_unfit_data_are_refused_and_change_nothing(backend, n_components, x, message):
+def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, n_components, x, message):
     pca = PCA(n_components, device=backend).fit(TALL)
     before = dict(vars(pca))
     with pytest.raises(ValueError, match=message):
@@ -121,9 +127,11 @@ def test_unfit_data_are_refused_and_change_nothing(backend, n_components, x, mes
     assert vars(pca) == before
 
 
-def test_what_does_not_fit_the_fit_is_refused(backend):
+def test_data_unlike_the_fitted_ones_are_refused(backend):
     pca = PCA(2, device=backend)
-    with pytest.raises(AttributeError, match=r"PCA has no components_: it is not fitted, call fit\(x\) first"):
+    with pytest.raises(
+        AttributeError, match=r"PCA has no attribute components_: it is not fitted, call fit\(x\) first"
+    ):
         pca.transform(TALL)
     pca.fit(TALL)
     with pytest.raises(ValueError, match=r"x must have shape \(N, 12\), as in the fit, got \(400, 5\)"):
@@ -133,7 +141,7 @@ def test_what_does_not_fit_the_fit_is_refused(backend):
 
 
 @pytest.mark.parametrize("n_components", [0, -1, 0.9, None])
-def test_unfit_settings_are_refused(n_components):
+def test_unfit_arguments_are_refused(n_components):
     with pytest.raises(ValueError, match="n_components must be a whole number of at least 1"):
         PCA(n_components)
 

@@ -1,10 +1,12 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from portanet import initializers
 
 
-def drawn(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
+def draw(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
     return init(shape, np.random.default_rng(0))
 
 
@@ -22,7 +24,7 @@ def drawn(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
     ids=repr,
 )
 def test_mean_and_variance_are_those_of_the_papers(init, variance):
-    values = drawn(init, (300, 700))
+    values = draw(init, (300, 700))
     assert values.dtype == np.float64
     assert abs(values.mean()) < 5 * np.sqrt(variance / values.size)
     assert values.var() == pytest.approx(variance, rel=0.02)
@@ -30,10 +32,29 @@ def test_mean_and_variance_are_those_of_the_papers(init, variance):
         assert np.abs(values).max() <= np.sqrt(3 * variance)
 
 
-def test_a_kernel_multiplies_the_fans():
-    assert drawn(initializers.lecun_normal, (5, 5, 30, 60)).var() == pytest.approx(1 / (25 * 30), rel=0.05)
+def test_fan_in_counts_the_kernel():
+    assert draw(initializers.lecun_normal, (5, 5, 30, 60)).var() == pytest.approx(1 / (25 * 30), rel=0.05)
 
 
 def test_constants():
-    assert (drawn(initializers.zeros, (2, 3)) == 0).all()
-    assert (drawn(initializers.ones, (2, 3)) == 1).all()
+    assert (draw(initializers.zeros, (2, 3)) == 0).all()
+    assert (draw(initializers.ones, (2, 3)) == 1).all()
+
+
+@pytest.mark.parametrize("init", [initializers.Constant(2.0), initializers.Normal(0.1), initializers.glorot_normal])
+def test_arguments_are_attributes(init):
+    arguments = {field.name: getattr(init, field.name) for field in fields(init)}
+    assert type(init)(**arguments) == init
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 0.0}, "scale must be positive, got 0.0"),
+        ({"mode": "in"}, "mode must be 'fan_in' or 'fan_avg', got 'in'"),
+        ({"distribution": "cauchy"}, "distribution must be 'normal' or 'uniform', got 'cauchy'"),
+    ],
+)
+def test_unfit_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        initializers.VarianceScaling(**arguments)

@@ -1,13 +1,17 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from portanet import metrics
+from portanet import get_backend, metrics
 from portanet.kernels import distances
 
 rng = np.random.default_rng(0)
 SCORES, LABELS = rng.normal(size=(200, 5)), rng.integers(0, 5, size=200)
 PREDICTED = SCORES.argmax(axis=1)
+REGRESSION = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
+IMAGES = rng.integers(0, 256, size=(2, 3, 8, 8), dtype="uint8")
 
 
 @pytest.fixture(params=["indices", "one-hot"])
@@ -24,55 +28,184 @@ def test_accuracy(backend, target):
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_top_k_accuracy(backend, target, k):
     expected = sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=k)
-    assert float(metrics.top_k_accuracy(backend.asarray(SCORES), target, k)) == pytest.approx(expected)
+    assert float(metrics.top_k_accuracy(backend.asarray(SCORES), target, k=k)) == pytest.approx(expected)
 
 
 def test_confusion_matrix(backend, target):
-    counts = metrics.confusion_matrix(backend.asarray(SCORES), target)
     expected = sklearn_metrics.confusion_matrix(LABELS, PREDICTED)
-    np.testing.assert_array_equal(backend.to_numpy(counts), expected)
-    counts = metrics.confusion_matrix(backend.asarray(PREDICTED), target, n_classes=5)
-    np.testing.assert_array_equal(backend.to_numpy(counts), expected)
+    for prediction in (SCORES, PREDICTED):
+        counts = metrics.confusion_matrix(y_true=target, y_pred=backend.asarray(prediction))
+        assert counts.device == backend.device
+        np.testing.assert_array_equal(backend.to_numpy(counts), expected)
 
 
 def test_precision_recall_and_f1(backend, target):
-    ours = metrics.precision_recall_f1(backend.asarray(SCORES), target)
+    ours = metrics.precision_recall_f1(y_true=target, y_pred=backend.asarray(SCORES))
     expected = sklearn_metrics.precision_recall_fscore_support(LABELS, PREDICTED)[:3]
     np.testing.assert_allclose([backend.to_numpy(values) for values in ours], expected, rtol=1e-6)
 
 
+def test_sequences_count_like_their_steps(backend):
+    scores, labels = SCORES.reshape(40, 5, 5), LABELS.reshape(40, 5)
+    s, y = backend.asarray(scores), backend.asarray(labels)
+    expected = sklearn_metrics.accuracy_score(LABELS, PREDICTED)
+    assert float(metrics.accuracy(s, y)) == pytest.approx(expected)
+    expected = sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=2)
+    assert float(metrics.top_k_accuracy(s, y, k=2)) == pytest.approx(expected)
+    counts = metrics.confusion_matrix(y_true=y, y_pred=s)
+    np.testing.assert_array_equal(backend.to_numpy(counts), sklearn_metrics.confusion_matrix(LABELS, PREDICTED))
+
+
 def test_a_class_that_never_occurs_has_zeros(backend):
     indices = backend.asarray(np.asarray([0, 1, 1]))
-    for values in metrics.precision_recall_f1(indices, indices, n_classes=3):
+    for values in metrics.precision_recall_f1(y_true=indices, y_pred=indices, n_classes=3):
         np.testing.assert_array_equal(backend.to_numpy(values), [1, 1, 0])
 
 
-def test_metrics_are_not_read_back(no_host_reads):
+@pytest.mark.parametrize(("y_true", "y_pred"), [([0, 3], [1, 0]), ([1, 0], [0, 3])])
+def test_n_classes_is_by_default_the_largest_index_plus_one(backend, y_true, y_pred):
+    y_true, y_pred = (backend.asarray(np.asarray(y)) for y in (y_true, y_pred))
+    assert metrics.confusion_matrix(y_true=y_true, y_pred=y_pred).shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_classes", "value"), [([0, 7], 5, 7), ([-1, 0], 5, -1), ([-1, 0], None, -1), ([0, 5], None, 5)]
+)
+def test_labels_outside_of_the_classes_are_refused(backend, labels, n_classes, value):
+    labels = backend.asarray(np.asarray(labels))
+    other = backend.asarray(np.zeros((2, 5)) if n_classes is None else np.asarray([0, 1]))
+    for name, known in (("y_true", "y_pred"), ("y_pred", "y_true")):
+        with pytest.raises(ValueError, match=rf"{name} must be in \[0, n_classes\) = \[0, 5\), got {value}"):
+            metrics.confusion_matrix(**{name: labels, known: other}, n_classes=n_classes)
+
+
+def test_confusion_matrix_without_examples(backend):
+    none = backend.asarray(np.zeros(0, "int64"))
+    counts = metrics.confusion_matrix(y_true=none, y_pred=none, n_classes=2)
+    assert backend.to_numpy(counts).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("function", [metrics.confusion_matrix, metrics.precision_recall_f1])
+def test_true_and_predicted_labels_are_keyword_only(function):
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        function(LABELS, PREDICTED)
+
+
+@pytest.mark.parametrize("no", [0, -1])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_binary_accuracy(backend, no, dtype):
+    scores, yes = SCORES[:, :1], LABELS[:, np.newaxis] > 2
+    target = backend.asarray(np.where(yes, 1, no).astype(dtype))
+    for threshold in (0.0, 0.5):
+        found = metrics.binary_accuracy(backend.asarray(scores), target, threshold=threshold)
+        assert float(found) == pytest.approx(np.mean((scores > threshold) == yes))
+
+
+def test_binary_accuracy_of_booleans(backend):
+    prediction, target = (backend.asarray(np.asarray(v)) for v in ([True, False, True], [True, True, False]))
+    assert float(metrics.binary_accuracy(prediction, target)) == pytest.approx(1 / 3)
+
+
+def test_metrics_do_not_copy_to_the_host(no_host_reads):
     scores, labels = no_host_reads.asarray(SCORES), no_host_reads.asarray(LABELS)
     metrics.accuracy(scores, labels)
-    metrics.binary_accuracy(scores, scores)
-    metrics.top_k_accuracy(scores, labels, 2)
-    metrics.precision_recall_f1(scores, labels)
+    metrics.top_k_accuracy(scores, labels, k=2)
+    metrics.neighbourhood_hit(scores, labels, 3)
+    for metric in (metrics.binary_accuracy, *REFERENCES):
+        metric(scores, scores)
 
 
-def test_all_classes_hold_the_right_one():
+def test_k_may_be_the_number_of_classes():
     assert metrics.top_k_accuracy(SCORES, LABELS, k=5) == 1
 
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_k_must_be_a_number_of_classes(k):
     with pytest.raises(ValueError, match=f"k must be from 1 to the number of classes, 5, got {k}"):
-        metrics.top_k_accuracy(SCORES, LABELS, k)
+        metrics.top_k_accuracy(SCORES, LABELS, k=k)
 
 
-def test_two_lists_of_indices_need_the_number_of_classes():
-    with pytest.raises(ValueError, match="n_classes must be given"):
-        metrics.confusion_matrix(PREDICTED, LABELS)
-
-
-def test_a_single_score_is_no_choice_of_a_class():
-    with pytest.raises(ValueError, match="binary_accuracy"):
+def test_accuracy_of_single_outputs_points_to_binary_accuracy():
+    with pytest.raises(ValueError, match=r"got \(200, 1\): use binary_accuracy for single outputs"):
         metrics.accuracy(SCORES[:, :1], LABELS)
+
+
+REFERENCES = {
+    metrics.mean_squared_error: sklearn_metrics.mean_squared_error,
+    metrics.mean_absolute_error: sklearn_metrics.mean_absolute_error,
+    metrics.r2_score: sklearn_metrics.r2_score,
+    metrics.psnr: lambda t, p: -10 * np.log10(np.mean((t.astype("float64") - p) ** 2)),
+}
+
+
+@pytest.mark.parametrize("metric", REFERENCES, ids=lambda metric: metric.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int8"])
+def test_regression_metrics(backend, metric, dtype):
+    pair = IMAGES.reshape(2, 24, 8) if dtype.endswith("int8") else REGRESSION
+    prediction, target = (values.astype(dtype) for values in pair)
+    expected = REFERENCES[metric](target.astype("float64"), prediction.astype("float64"))
+    found = metric(backend.asarray(prediction), backend.asarray(target))
+    assert found.shape == ()
+    assert found.device == backend.device
+    assert float(found) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("metric", REFERENCES, ids=lambda metric: metric.__name__)
+def test_regression_metrics_take_float_predictions_of_integer_targets(backend, metric):
+    prediction, target = IMAGES[0] + 0.25, IMAGES[0].astype("int64")
+    found = metric(backend.asarray(prediction, "float32"), backend.asarray(target))
+    assert float(found) == pytest.approx(float(metric(prediction, target.astype("float64"))))
+
+
+@pytest.mark.parametrize("value", [3.0, 0.1])
+def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend, value):
+    target = np.stack([np.full(7, value), np.arange(7.0)], axis=1)
+    for error, expected in ((0.0, 1.0), (0.5, 0.5)):
+        prediction = target + np.asarray([error, 0.0])
+        found = float(metrics.r2_score(backend.asarray(prediction), backend.asarray(target)))
+        assert found == expected
+        if value == 3.0:  # of 0.1, scikit-learn's mean is not 0.1, and its score -6e32
+            assert found == sklearn_metrics.r2_score(target, prediction)
+
+
+def test_r2_score_far_from_zero_is_exact(backend):
+    prediction, target = (values + 1e6 for values in REGRESSION)
+    found = metrics.r2_score(backend.asarray(prediction), backend.asarray(target))
+    assert float(found) == pytest.approx(sklearn_metrics.r2_score(*REGRESSION[::-1]), rel=1e-8)
+
+
+def test_r2_score_of_one_example_is_nan(backend):
+    one = backend.asarray(np.ones((1, 2)))
+    assert np.isnan(float(metrics.r2_score(one, one)))
+
+
+def test_metrics_that_are_no_mean_over_batches_need_all_predictions():
+    for metric in (metrics.r2_score, metrics.psnr):
+        assert metric.needs_all
+    for metric in (metrics.accuracy, metrics.mean_squared_error, metrics.mean_absolute_error):
+        assert not getattr(metric, "needs_all", False)
+
+
+PAIRS = {
+    "accuracy": metrics.accuracy,
+    "binary_accuracy": metrics.binary_accuracy,
+    "top_k_accuracy": partial(metrics.top_k_accuracy, k=1),
+    "confusion_matrix": lambda a, b: metrics.confusion_matrix(y_true=a, y_pred=b),
+    "mean_squared_error": metrics.mean_squared_error,
+    "r2_score": metrics.r2_score,
+    "psnr": metrics.psnr,
+    "neighbourhood_hit": lambda a, b: metrics.neighbourhood_hit(a, b, 1),
+    "majority_labels": lambda a, b: metrics.majority_labels(a, b, 5),
+    "cluster_purity": metrics.cluster_purity,
+}
+
+
+@pytest.mark.parametrize("metric", PAIRS.values(), ids=PAIRS)
+def test_arrays_of_different_devices_are_refused(metric):
+    strict = get_backend("strict")
+    for a, b in ((SCORES, strict.asarray(SCORES)), (strict.asarray(SCORES), SCORES)):
+        with pytest.raises(ValueError, match=r"is on .*\(.*\) but .* is on .*\(.*\)"):
+            metric(a, b)
 
 
 CLUSTERS = np.asarray([0, 0, 0, 0, 1, 1, 1, 3, 3, 3])
@@ -95,7 +228,7 @@ def test_majority_labels_with_more_clusters_than_classes_and_on_ties(backend):
     assert float(metrics.cluster_purity(labels, target)) == pytest.approx(5 / 6)
 
 
-def test_purity_is_read_off_scikit_learns_contingency_table(backend):
+def test_purity_agrees_with_the_contingency_matrix_of_scikit_learn(backend):
     from sklearn.metrics.cluster import contingency_matrix
 
     expected = contingency_matrix(LABELS, PREDICTED).max(axis=0).sum() / len(LABELS)
@@ -116,39 +249,47 @@ def test_neighbourhood_hit(backend, monkeypatch, target, k, dtype):
     assert float(hit) == pytest.approx(expected)
 
 
-def test_an_example_is_not_its_own_neighbour_and_the_first_of_equals_count(backend):
+def test_an_example_is_not_its_own_neighbour_and_ties_go_to_the_first(backend):
     x, labels = backend.asarray(np.zeros((4, 2))), backend.asarray(np.asarray([0, 1, 1, 1]))
-    assert float(metrics.neighbourhood_hit(x, labels, 1)) == 0.0  # 1 for the first; 0 for the others
+    assert float(metrics.neighbourhood_hit(x, labels, 1)) == 0.0  # example 1 is the neighbour of 0, and 0 of the others
     assert float(metrics.neighbourhood_hit(x, labels, 2)) == pytest.approx(3 / 8)
 
 
-def test_what_does_not_fit_together_is_refused():
-    with pytest.raises(ValueError, match="target holds 199 examples and x 200: give as many"):
+def test_unfit_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"target must have a class for each of the 200 examples of x, got \(199,\)"):
         metrics.neighbourhood_hit(SCORES, LABELS[1:], 1)
-    with pytest.raises(ValueError, match=r"y must have the shape of x, \(200, 5\), got \(5,\)"):
+    with pytest.raises(ValueError, match=r"target must have the shape of prediction, \(200, 5\), got \(5,\)"):
         metrics.psnr(SCORES, SCORES[0])
-    with pytest.raises(ValueError, match="do not fit together"):
+    with pytest.raises(ValueError, match=r"labels must hold a cluster for each of 199 examples, got shape \(200,\)"):
         metrics.cluster_purity(PREDICTED, LABELS[1:])
+    with pytest.raises(ValueError, match=r"shapes of y_true \(199,\) and y_pred \(200, 5\) do not fit together"):
+        metrics.confusion_matrix(y_true=LABELS[1:], y_pred=SCORES)
+
+
+def test_top_k_accuracy_needs_scores():
+    with pytest.raises(ValueError, match=r"prediction must be scores of shape \(N, C\), got \(200,\)"):
+        metrics.top_k_accuracy(PREDICTED, LABELS, k=1)
+
+
+def test_class_indices_must_be_integers():
+    with pytest.raises(ValueError, match="target must be integers where it holds class indices, got dtype float64"):
+        metrics.accuracy(SCORES, LABELS * 1.0)
 
 
 @pytest.mark.parametrize("k", [0, 200])
-def test_k_must_leave_the_example_out(k):
-    with pytest.raises(ValueError, match=f"k must be from 1 to 199, one less than the examples, got {k}"):
+def test_k_must_be_at_most_the_number_of_other_examples(k):
+    with pytest.raises(ValueError, match=f"k must be from 1 to 199, the number of other examples, got {k}"):
         metrics.neighbourhood_hit(SCORES, LABELS, k)
 
 
-def test_neighbours_are_not_read_back(no_host_reads):
-    metrics.neighbourhood_hit(no_host_reads.asarray(SCORES), no_host_reads.asarray(LABELS), 3)
-    metrics.psnr(no_host_reads.asarray(SCORES), no_host_reads.asarray(SCORES))
-
-
-@pytest.mark.parametrize("peak", [1.0, 255.0])
-def test_psnr(backend, peak):
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_psnr(backend, data_range):
     reference = pytest.importorskip("skimage.metrics", reason="scikit-image is the reference")
-    x, y = (rng.random((3, 8, 8)) * peak for _ in range(2))
-    expected = reference.peak_signal_noise_ratio(x, y, data_range=peak)
-    assert float(metrics.psnr(backend.asarray(x), backend.asarray(y), peak)) == pytest.approx(expected)
-    assert float(metrics.psnr(backend.asarray(x), backend.asarray(x), peak)) == float("inf")
+    x, y = (rng.random((3, 8, 8)) * data_range for _ in range(2))
+    expected = reference.peak_signal_noise_ratio(x, y, data_range=data_range)
+    x, y = backend.asarray(x), backend.asarray(y)
+    assert float(metrics.psnr(x, y, data_range=data_range)) == pytest.approx(expected)
+    assert float(metrics.psnr(x, x, data_range=data_range)) == float("inf")
 
 
 def test_column_vectors_and_unequal_shapes_are_refused(backend):
@@ -160,27 +301,29 @@ def test_column_vectors_and_unequal_shapes_are_refused(backend):
         metrics.binary_accuracy(scores[:, :1], backend.asarray(LABELS * 1.0))
 
 
-def test_integer_one_hot_rows_are_rows(backend):
+def test_integer_one_hot_rows_are_not_indices(backend):
     rows = backend.asarray(np.eye(5, dtype="int64")[PREDICTED])
     assert float(metrics.accuracy(backend.asarray(SCORES), rows)) == 1
 
 
-def test_failures_are_no_hits(backend):
+def test_nan_and_ties_are_no_hits(backend):
     labels = backend.asarray(np.asarray([1, 1]))
     for row, hits in (([np.nan] * 3, 0), ([-np.inf, 0.0, 1.0], 0), ([0.0] * 3, 0), ([-np.inf, 1.0, -np.inf], 1)):
         scores = backend.asarray(np.asarray([row, row]))
         assert float(metrics.top_k_accuracy(scores, labels, k=1)) == hits
 
 
-def test_labels_of_a_small_type_do_not_wrap(backend):
+def test_labels_of_a_small_dtype_do_not_wrap(backend):
     from portanet import kernels
 
     rows = kernels.one_hot(backend.asarray(np.asarray([3], "uint8")), 300, backend.xp.float32)
     assert backend.to_numpy(rows).sum() == 1
 
 
-@pytest.mark.parametrize("labels", [[0, -1, 1], [0, 5, 10**9]], ids=str)
-def test_labels_that_count_no_clusters_are_refused(backend, labels):
-    target = backend.asarray(np.asarray([0, 1, 1]))
-    with pytest.raises(ValueError, match="labels must count the clusters of 3 examples from 0 on"):
-        metrics.cluster_purity(backend.asarray(np.asarray(labels)), target)
+@pytest.mark.parametrize(("labels", "value"), [([0, -1, 1], -1), ([0, 5, 10**9], 10**9)], ids=str)
+def test_cluster_labels_out_of_range_are_refused(backend, labels, value):
+    labels, target = (backend.asarray(np.asarray(v)) for v in (labels, [0, 1, 1]))
+    with pytest.raises(ValueError, match=rf"labels must be in \[0, 3\) for 3 examples, got {value}"):
+        metrics.cluster_purity(labels, target)
+    with pytest.raises(ValueError, match=rf"labels must be in \[0, n_clusters\) = \[0, 2\), got {value}"):
+        metrics.majority_labels(labels, target, 2)

@@ -1,33 +1,60 @@
+from dataclasses import fields
+
 import pytest
 
 from portanet import schedules
 
 CASES = [
     schedules.ConstantRate(0.1),
-    schedules.StepDecay(0.1, every=3),
+    schedules.StepDecay(0.1, step_size=3),
     schedules.ExponentialDecay(0.1, factor=0.9),
-    schedules.CosineDecay(0.1, steps=10, last=0.01),
+    schedules.CosineDecay(0.1, steps=10, eta_min=0.01),
     schedules.OneCycle(0.1, steps=10),
     schedules.WarmUp(schedules.CosineDecay(0.1, steps=10), steps=5),
 ]
 
 
 @pytest.mark.parametrize("schedule", CASES, ids=repr)
-def test_rates_are_positive_or_zero_and_never_above_the_given_one(schedule):
+def test_rates_are_never_negative_or_above_the_maximum(schedule):
     rates = [schedule(t) for t in range(50)]
     assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
     assert max(rates) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 99])
+@pytest.mark.parametrize("pct_start", [0.0, 0.1, 0.3, 0.5, 0.99])
+def test_one_cycle_reaches_its_end_at_the_last_step(steps, pct_start):
+    schedule = schedules.OneCycle(0.1, steps, pct_start)
+    assert schedule(steps - 1) == schedule(steps) == 0.1 / 250_000
+
+
 def test_one_cycle_rises_then_falls():
-    rates = [schedules.OneCycle(1.0, steps=100)(t) for t in range(101)]
-    assert rates[:31] == sorted(rates[:31])
-    assert rates[30:] == sorted(rates[30:], reverse=True)
-    assert rates[0] == pytest.approx(1 / 25)
-    assert rates[100] == pytest.approx(1 / 250_000)
+    rates = [schedules.OneCycle(1.0, steps=100)(t) for t in range(100)]
+    assert rates[:30] == sorted(rates[:30])
+    assert rates[29:] == sorted(rates[29:], reverse=True)
+    assert (rates[0], rates[29]) == pytest.approx((1 / 25, 1.0))
 
 
-def test_a_warm_up_hands_over_without_a_jump():
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 100])
+@pytest.mark.parametrize("pct_start", [0.01, 0.3, 0.45, 0.9])
+def test_one_cycle_agrees_with_pytorch(steps, pct_start):
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference")
+    if pct_start * steps == 1:
+        pytest.skip("PyTorch divides by zero")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=steps, pct_start=pct_start, cycle_momentum=False
+    )
+    expected = scheduler.get_last_lr()
+    for _ in range(steps - 1):
+        optimizer.step()
+        scheduler.step()
+        expected = expected + scheduler.get_last_lr()
+    ours = [schedules.OneCycle(0.1, steps, pct_start)(t) for t in range(steps)]
+    assert ours == pytest.approx(expected, rel=1e-12, abs=1e-17)
+
+
+def test_warm_up_is_continuous():
     schedule = schedules.WarmUp(schedules.CosineDecay(1.0, steps=10), steps=5)
     assert schedule(4) == schedule(5) == 1.0
     assert schedule(15) == pytest.approx(0.0)
@@ -35,3 +62,23 @@ def test_a_warm_up_hands_over_without_a_jump():
 
 def test_repr_is_the_constructor_call():
     assert repr(CASES[-1]) == "WarmUp(CosineDecay(0.1, 10), 5)"
+
+
+@pytest.mark.parametrize("schedule", CASES, ids=repr)
+def test_arguments_are_attributes(schedule):
+    arguments = {field.name: getattr(schedule, field.name) for field in fields(schedule)}
+    assert type(schedule)(**arguments) == schedule
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (schedules.CosineDecay, {"steps": 0}, "steps must be at least 1, got 0"),
+        (schedules.StepDecay, {"step_size": 0}, "step_size must be at least 1, got 0"),
+        (schedules.OneCycle, {"steps": 9, "pct_start": 1.0}, r"pct_start must be in \[0, 1\), got 1.0"),
+        (schedules.OneCycle, {"steps": 9, "pct_start": -0.1}, r"pct_start must be in \[0, 1\), got -0.1"),
+    ],
+)
+def test_unfit_arguments_are_refused(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kind(0.1, **arguments)

@@ -48,7 +48,7 @@ def classify(
         history = trainer.fit(
             data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, callbacks=callbacks
         )
-    counts = metrics.confusion_matrix(trainer.predict(data.x_test), data.y_test)
+    counts = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
     curves = plots.training_curves(history, title=title, held_out="test")
     mistakes = plots.confusion_matrix(counts, data.classes, title=f"{title}: test set")
     run.picture(f"curves {name}".strip(), curves, f"{title}: the course of training")

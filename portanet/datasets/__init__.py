@@ -10,10 +10,10 @@ fashion_mnist  28 x 28             60000    10000    MIT, (c) 2017 Zalando SE
 usps           16 x 16             7291     2007     none stated
 =============  ==================  =======  =======  ==========================================
 
-"digits" comes with scikit-learn. The others are looked for in the folder that the environment variable PORTANET_DATA
-names (``$PORTANET_DATA/mnist/train-images-idx3-ubyte.gz``, with or without ``.gz``), then in the user's cache, and are
-else downloaded into that cache; `portanet.datasets.catalogue` lists the files, their addresses and papers. Whatever
-the way, the decoded content of a file must have the known sha256.
+"digits" comes with scikit-learn. For the others, `load` first searches the folder named by the environment variable
+PORTANET_DATA (``$PORTANET_DATA/mnist/train-images-idx3-ubyte.gz``, with or without ``.gz``), then the user's cache;
+files found in neither are downloaded into the cache. The decoded content of each file must have the published sha256.
+`portanet.datasets.catalogue` lists files, URLs and papers.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ import numpy as np
 from portanet.datasets.catalogue import SOURCES
 from portanet.datasets.fetch import DatasetError
 from portanet.datasets.labels import one_hot
-from portanet.datasets.split import split
+from portanet.datasets.splitting import train_test_split
 
-__all__ = ["Dataset", "DatasetError", "load", "names", "one_hot", "split"]
+__all__ = ["Dataset", "DatasetError", "load", "names", "one_hot", "train_test_split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Dataset:
     Parameters
     ----------
     name : str
-        The name under which `load` knows it.
+        Name for `load`.
     x_train, x_test : array of float32, shape (N, H, W, 1)
-        Images, channels last: 0 is background, 1 is full ink (of shape (N, H, W) and as stored if loaded with ``raw``).
+        Images, channels-last: 0 is background, 1 is full ink. Loaded with ``raw``: shape (N, H, W), values as stored.
     y_train, y_test : array of int64, shape (N,)
         Class indices (uint8 if loaded with ``raw``).
     classes : tuple of str
@@ -60,7 +60,7 @@ class Dataset:
 
 def names() -> tuple[str, ...]:
     """
-    Names of the data sets that `load` knows.
+    Names of the data sets for `load`.
 
     Examples
     --------
@@ -72,14 +72,14 @@ def names() -> tuple[str, ...]:
 
 def load(name: str, *, raw: bool = False) -> Dataset:
     """
-    Load a data set, downloading it if it is neither in PORTANET_DATA nor in the user's cache.
+    Load a data set; download it if it is neither in PORTANET_DATA nor in the user's cache.
 
     Parameters
     ----------
     name : {"digits", "mnist", "fashion_mnist", "usps"}
-        "digits" has no test set of its own: 20 % are split off, stratified by class, the same ones every time.
+        "digits" has no published test set: 20 % are held out, stratified by class, the same at every call.
     raw : bool
-        Give the values as the file holds them and no channel axis: uint8 0..16 for digits, uint8 0..255 for mnist and
+        Return the stored values without a channel axis: uint8 0..16 for digits, uint8 0..255 for mnist and
         fashion_mnist, float32 -1..1 for usps; labels as uint8.
 
     Returns
@@ -92,8 +92,7 @@ def load(name: str, *, raw: bool = False) -> Dataset:
     ValueError
         If no data set has this name.
     DatasetError
-        If a file is truncated, corrupted or another one than published, if PORTANET_DATA names no folder, or if a
-        download fails.
+        If a file is not the published one, PORTANET_DATA is not a folder, or a download fails.
     ImportError
         If scikit-learn is missing for "digits", or pooch for a download.
 

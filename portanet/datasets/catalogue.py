@@ -1,8 +1,8 @@
 """
-The data sets: where each comes from, under which licence, and the sha256 of every file.
+The data sets: source, licence, and sha256 of every file.
 
-Each IDX file has two: of its decoded values, and of the gzip file as published. USPS has the first only, because
-copies of its text differ in white space and in their gzip headers.
+IDX files have two sha256: of the decoded values, and of the published gzip file. USPS has only the first, because
+copies of its text differ in white space and gzip headers.
 """
 
 from portanet.datasets.digits import read_digits
@@ -31,13 +31,14 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def _idx_files(decoded: tuple[str, ...], published: tuple[str, ...]) -> tuple[File, ...]:
-    described = (
+    names_and_shapes = (
         ("train-images-idx3-ubyte.gz", (60000, 28, 28)),
         ("train-labels-idx1-ubyte.gz", (60000,)),
         ("t10k-images-idx3-ubyte.gz", (10000, 28, 28)),
         ("t10k-labels-idx1-ubyte.gz", (10000,)),
     )
-    return tuple(File(*about, *sha256s) for about, *sha256s in zip(described, decoded, published, strict=True))
+    columns = zip(names_and_shapes, decoded, published, strict=True)
+    return tuple(File(name, shape, sha256, gz_sha256) for (name, shape), sha256, gz_sha256 in columns)
 
 
 _SOURCES = (

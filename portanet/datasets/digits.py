@@ -1,25 +1,25 @@
-"""The 8 x 8 digits that scikit-learn carries."""
+"""The 8 x 8 digits of scikit-learn."""
 
 import numpy as np
 
 from portanet.datasets.fetch import Arrays, Source
 
-MAX_COUNT = 16  # a pixel counts the inked points of a 4 x 4 block
+MAX_COUNT = 16  # a pixel is the number of ink points in a 4 x 4 block
 
 
 def read_digits(source: Source, raw: bool) -> Arrays:
     """
     Images and labels, 1437 for training and 360 for test.
 
-    The set comes in one piece: `sklearn.model_selection.train_test_split` takes the test images, stratified by class
-    and with ``random_state=0``.
+    scikit-learn has no separate test set: its ``train_test_split`` holds one out, stratified by class, with
+    ``random_state=0``.
 
     Parameters
     ----------
     source : Source
         The data set.
     raw : bool
-        Leave the images uint8 0..16 instead of float32 0..1.
+        Images as uint8 0..16 instead of float32 0..1.
 
     Returns
     -------

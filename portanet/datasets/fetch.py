@@ -1,4 +1,4 @@
-"""Find the file of a data set on this machine or on the net, and read nothing but the published content from it."""
+"""Find the files of a data set, download missing ones, and verify their content."""
 
 import gzip
 import hashlib
@@ -17,24 +17,24 @@ Decoder = Callable[[bytes, tuple[int, ...], int], np.ndarray]
 
 
 class DatasetError(OSError):
-    """The file of a data set could not be had, or is not the published one."""
+    """A file of a data set is missing, or is not the published one."""
 
 
 @dataclass(frozen=True)
 class File:
     """
-    A published file, which decodes to one array.
+    A published file that holds one array.
 
     Parameters
     ----------
     name : str
-        File name with ``.gz``.
+        File name, including ``.gz``.
     shape : tuple of int
         Shape of the decoded array.
     sha256 : str
-        Of the decoded array's bytes, C order, little-endian.
+        Hash of the decoded array's bytes, C order, little-endian.
     gz_sha256 : str, optional
-        Of the file as published, where it is known; checked at download.
+        Hash of the published file, checked at download.
     """
 
     name: str
@@ -46,22 +46,22 @@ class File:
 @dataclass(frozen=True)
 class Source:
     """
-    Where a data set comes from and how it is read.
+    Files, URL and reader of a data set.
 
     Parameters
     ----------
     name : str
         Name of the data set and of its folder.
     reader : callable
-        ``reader(source, raw)`` gives x_train, y_train, x_test, y_test: images without channel axis, labels uint8.
+        ``reader(source, raw)`` returns x_train, y_train, x_test, y_test: images without channel axis, labels uint8.
     classes : tuple of str
         Class names in label order.
     url : str
-        Address that file names are appended to.
+        Prefix of the file names.
     files : tuple of File
-        In the order that the reader expects.
+        Files in the order that the reader expects.
     licence : str
-        Licence text that must travel with copies.
+        Licence text that must accompany copies.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Source:
 
 def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
     """
-    Read the verified content of a file, downloading it if need be.
+    Read and verify a file; download it if it is missing.
 
     Parameters
     ----------
@@ -83,18 +83,17 @@ def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
     file : File
         One of ``source.files``.
     decode : callable
-        ``decode(content, file.shape, n_classes)`` gives the array, or raises ValueError saying what it expected and
-        found.
+        ``decode(content, file.shape, n_classes)`` returns the array, or raises ValueError if the content is unexpected.
 
     Returns
     -------
     array of shape ``file.shape``
-        A new array, writable.
+        A new, writable array.
 
     Raises
     ------
     DatasetError
-        If the file found is not the published one, if PORTANET_DATA names no folder, or if the download fails.
+        If the file is not the published one, PORTANET_DATA is not a folder, or the download fails.
     ImportError
         If the file must be downloaded and pooch is missing.
     """
@@ -149,17 +148,17 @@ def _download(source: Source, file: File, decode: Decoder) -> np.ndarray:
     folder = Path(pooch.os_cache("portanet"), source.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A file leaves the temporary folder only after it was read and verified.
+        # Files are moved into the cache only after they were verified.
         with TemporaryDirectory(dir=folder) as temporary:
             progress = find_spec("tqdm") is not None
             path = Path(pooch.retrieve(url, file.gz_sha256, file.name, temporary, progressbar=progress))
             array = _verified(path, source, file, decode)
             if source.licence:
                 (path.parent / "LICENSE").write_text(source.licence, encoding="utf-8")
-            for done in path.parent.iterdir():
-                done.replace(folder / done.name)
+            for complete in path.parent.iterdir():
+                complete.replace(folder / complete.name)
     except (OSError, ValueError) as error:
-        # What went wrong on the net takes 400 characters to say; the traceback has them.
+        # Messages of network errors have about 400 characters; the traceback shows them.
         reason = str(error) if isinstance(error, ValueError) else f"({type(error).__name__})"
         raise DatasetError(f"could not download {url}: {reason}; {by_hand}") from error
     return array

@@ -1,7 +1,8 @@
 """
 The IDX format of MNIST and Fashion-MNIST, for bytes.
 
-Big-endian 32-bit integers (the magic number 2048 + number of axes, then the length of each axis), then the values.
+A header of big-endian 32-bit integers (the magic number 2048 + number of axes, then the length of each axis), then the
+values.
 """
 
 import math
@@ -16,14 +17,14 @@ UBYTE = 0x0800
 
 def read_idx(source: Source, raw: bool) -> Arrays:
     """
-    Images and labels of a set in four IDX files: images and labels for training, images and labels for test.
+    Read four IDX files: training images, training labels, test images, test labels.
 
     Parameters
     ----------
     source : Source
         The data set.
     raw : bool
-        Leave the images uint8 0..255 instead of float32 0..1.
+        Images as uint8 0..255 instead of float32 0..1.
 
     Returns
     -------
@@ -38,16 +39,16 @@ def read_idx(source: Source, raw: bool) -> Arrays:
 
 def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray:
     """
-    Array in an IDX file.
+    Decode an IDX file.
 
     Parameters
     ----------
     content : bytes
-        The unpacked file.
+        The decompressed file.
     shape : tuple of int
-        The shape it must have: one axis means labels.
+        Expected shape; one axis means labels.
     n_classes : int
-        Labels must be below this.
+        Labels must be less than this.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray
     Raises
     ------
     ValueError
-        If the content is anything else, saying what was expected and found.
+        If the content differs; the message says what was expected and found.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray
     """
     header = struct.Struct(f">{1 + len(shape)}I")
     if len(content) < header.size:
-        raise ValueError(f"expected an IDX header of {header.size} bytes, found {len(content)} bytes in all")
+        raise ValueError(f"expected an IDX header of {header.size} bytes, found {len(content)} bytes")
     magic, *lengths = header.unpack_from(content)
     if magic != UBYTE + len(shape):
         raise ValueError(f"expected magic number {UBYTE + len(shape)}, found {magic}")
@@ -77,4 +78,4 @@ def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray
     array = np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
     if len(shape) == 1 and array.max() >= n_classes:
         raise ValueError(f"expected labels below {n_classes}, found {array.max()}")
-    return array.copy()  # a view of bytes is read-only
+    return array.copy()  # frombuffer gives a read-only view

@@ -1,4 +1,4 @@
-"""Classes as vectors."""
+"""One-hot encoding of class labels."""
 
 from typing import Any
 
@@ -12,27 +12,27 @@ from portanet.typing import Array
 
 def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     """
-    Rows of a unit matrix, one for each label: the targets of losses that compare number by number.
+    One-hot rows, the targets of elementwise losses such as :class:`portanet.MSELoss`.
 
     Parameters
     ----------
     labels : array_like of int, any shape
-        Class indices, from 0 to ``n_classes - 1``.
+        Class indices in ``[0, n_classes)``.
     n_classes : int
-        C, the length of a row.
+        C.
     dtype : {"float32", "float64"}
-        Of the rows.
+        Dtype of the result.
 
     Returns
     -------
     array, shape (*labels.shape, C)
-        Where the labels are; NumPy for lists.
+        On the device of the labels; NumPy for lists.
 
     Raises
     ------
     ValueError
-        If a label is no class index. They are read back for that: inside a training step, use
-        :func:`portanet.kernels.one_hot`.
+        If a label is not in ``[0, n_classes)``. This check copies from the device to the host: inside a training step,
+        use :func:`portanet.kernels.one_hot`.
 
     Examples
     --------
@@ -44,8 +44,8 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     backend = backend_of(labels)
     xp = backend.xp
     if not xp.isdtype(labels.dtype, "integral"):
-        raise ValueError(f"labels must be whole numbers, got dtype {labels.dtype}")
+        raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
     with backend.activate():
         if bool(xp.any((labels < 0) | (labels >= n_classes))):
-            raise ValueError(f"labels must be from 0 to n_classes - 1 = {n_classes - 1}, but some are not")
+            raise ValueError(f"labels must be in [0, {n_classes}), but some are not")
         return kernels.one_hot(labels, n_classes, getattr(xp, check_dtype(dtype)))

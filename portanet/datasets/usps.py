@@ -1,7 +1,7 @@
 """
-The text format of USPS: one image a line, its label, then its pixels row by row from -1 (background) to 1 (ink).
+The text format of USPS: one image per line, its label, then its pixels row by row from -1 (background) to 1 (ink).
 
-All values are multiples of 0.001, so a file is held, and its sha256 taken, in exact integers: thousandths.
+All values are multiples of 0.001. They are decoded to integer thousandths, so that the sha256 is exact.
 """
 
 import numpy as np
@@ -13,25 +13,25 @@ SIDE = 16
 
 def read_usps(source: Source, raw: bool) -> Arrays:
     """
-    Images and labels of USPS from its two files, for training and for test.
+    Read the training and the test file.
 
     Parameters
     ----------
     source : Source
         The data set.
     raw : bool
-        Leave the images in [-1, 1] instead of [0, 1].
+        Images in [-1, 1] instead of [0, 1].
 
     Returns
     -------
     x_train, y_train, x_test, y_test : arrays of shapes (N, 16, 16), (N,), (M, 16, 16), (M,)
-        Images are float32, computed in float64 and then rounded; labels are uint8.
+        Images are float32, scaled in float64; labels are uint8.
     """
-    train, test = (_split(read(source, file, decode), raw) for file in source.files)
+    train, test = (_images_and_labels(read(source, file, decode), raw) for file in source.files)
     return *train, *test
 
 
-def _split(thousandths: np.ndarray, raw: bool) -> tuple[np.ndarray, np.ndarray]:
+def _images_and_labels(thousandths: np.ndarray, raw: bool) -> tuple[np.ndarray, np.ndarray]:
     values = thousandths[:, 1:].reshape(-1, SIDE, SIDE) / 1000
     x = values if raw else (values + 1) / 2
     return x.astype(np.float32), (thousandths[:, 0] // 1000).astype(np.uint8)
@@ -39,26 +39,26 @@ def _split(thousandths: np.ndarray, raw: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray:
     r"""
-    Table in a USPS file, in thousandths.
+    Decode a USPS file.
 
     Parameters
     ----------
     content : bytes
-        The unpacked file.
+        The decompressed file.
     shape : tuple of int
-        The shape it must have: (number of images, 1 + number of pixels).
+        Expected (number of images, 1 + number of pixels).
     n_classes : int
-        Labels must be below this.
+        Labels must be less than this.
 
     Returns
     -------
     array of int16, little-endian
-        1000 times the label, then 1000 times each pixel.
+        Label and pixels of each image, in thousandths.
 
     Raises
     ------
     ValueError
-        If the content is anything else, saying what was expected and found.
+        If the content differs; the message says what was expected and found.
 
     Examples
     --------

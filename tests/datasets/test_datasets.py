@@ -1,4 +1,4 @@
-"""The data sets themselves; the files are looked for in PORTANET_DATA only, nothing is downloaded."""
+"""The published data sets. Files are read from PORTANET_DATA only; nothing is downloaded."""
 
 import dataclasses
 import hashlib
@@ -41,12 +41,12 @@ MEAN_STD = {
 
 
 def require(name):
-    """Skip unless the data set can be loaded without a download; its folder, if it has one."""
+    """Skip unless the data set can be loaded without a download. Return its folder, if it has one."""
     if name == "digits":
         return pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
     folder = Path(os.environ.get("PORTANET_DATA", ""), name)
     if not all((folder / file.name).is_file() for file in SOURCES[name].files):
-        pytest.skip(f"PORTANET_DATA names no folder with the files of {name}")
+        pytest.skip(f"PORTANET_DATA has no files of {name}")
     return folder
 
 
@@ -57,7 +57,7 @@ def loaded(request):
     return load(request.param), load(request.param, raw=True)
 
 
-def test_shapes_types_and_class_counts(loaded):
+def test_shapes_dtypes_and_class_counts(loaded):
     data, _ = loaded
     side, (train, test) = SIDE[data.name], COUNTS[data.name]
     assert len(data.classes) == 10
@@ -76,7 +76,7 @@ def test_mean_and_standard_deviation_of_the_training_pixels(loaded):
     np.testing.assert_allclose(found, MEAN_STD[data.name], atol=5e-6)
 
 
-def test_raw_values_are_those_of_the_file(loaded):
+def test_raw_values_are_the_stored_values(loaded):
     data, raw = loaded
     low, high, dtype = RAW[data.name]
     for x, y, stored, label in (
@@ -90,26 +90,26 @@ def test_raw_values_are_those_of_the_file(loaded):
         np.testing.assert_array_equal(y, label)
 
 
-def test_arrays_are_contiguous_and_the_callers_own(loaded):
+def test_arrays_are_contiguous_and_writable(loaded):
     for data in loaded:
         for array in data.x_train, data.y_train, data.x_test, data.y_test:
             assert array.flags.c_contiguous
             assert array.flags.writeable
 
 
-def test_digits_are_a_partition_of_scikit_learns():
+def test_digits_are_a_partition_of_the_scikit_learn_set():
     require("digits")
     from sklearn.datasets import load_digits
 
-    data, whole = load("digits", raw=True), load_digits()
+    data, reference = load("digits", raw=True), load_digits()
     x = np.concatenate([data.x_train, data.x_test]).reshape(-1, 64)
     found = np.column_stack([np.concatenate([data.y_train, data.y_test]), x])
-    expected = np.column_stack([whole.target, whole.data])
+    expected = np.column_stack([reference.target, reference.data])
     np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
     np.testing.assert_array_equal(load("digits").x_test, load("digits").x_test)
 
 
-def test_usps_equals_the_arrays_derived_from_it_elsewhere():
+def test_usps_equals_an_independently_decoded_copy():
     path = require("usps") / "usps.npz"
     if not path.is_file():
         pytest.skip("PORTANET_DATA has no usps/usps.npz to compare with")
@@ -142,7 +142,7 @@ def test_fashion_mnist_licence_is_the_published_text():
     assert FASHION_MNIST_LICENCE.split() == path.read_text(encoding="utf-8").split()
 
 
-def test_repr_says_sizes_shapes_and_types():
+def test_repr_shows_sizes_shapes_and_dtypes():
     require("digits")
     expected = "Dataset(digits: 1437 train, 360 test, x (8, 8) uint8, y uint8, 10 classes)"
     assert repr(load("digits", raw=True)) == expected
@@ -155,17 +155,17 @@ def test_a_dataset_is_frozen():
         data.x_train = data.x_test
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_an_unknown_name_raises_and_lists_the_names():
     with pytest.raises(ValueError, match="name must be one of 'digits', 'mnist', 'fashion_mnist', 'usps', got 'cifar'"):
         load("cifar")
 
 
-def test_missing_scikit_learn_says_what_to_install(monkeypatch):
+def test_error_without_scikit_learn_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match=r"digits needs scikit-learn: pip install 'portanet\[experiments\]'"):
         load("digits")
 
 
-def test_import_needs_neither_scikit_learn_nor_pooch():
+def test_import_does_not_load_scikit_learn_or_pooch():
     code = "import sys, portanet.datasets; sys.exit(bool({'sklearn', 'pooch', 'tqdm'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

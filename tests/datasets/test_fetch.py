@@ -1,4 +1,4 @@
-"""Where files are looked for, how they are verified and downloaded: tiny sets, and a server on this machine."""
+"""Search, verification and download of files, with tiny data sets and a local server."""
 
 import gc
 import gzip
@@ -17,7 +17,7 @@ from portanet.datasets import DatasetError, load
 from portanet.datasets.catalogue import FASHION_MNIST_LICENCE, SOURCES
 
 pooch = pytest.importorskip("pooch", reason="pooch names the cache and downloads")
-# pooch leaves the socket of a broken download to the garbage collector.
+# pooch does not close the socket of a broken download.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
@@ -26,13 +26,13 @@ def sha256(content):
 
 
 def idx_set(x_train, y_train, x_test, y_test):
-    """Arrays of the four files, and the files."""
+    """Return the arrays of the four files, and the files."""
     arrays = x_train, y_train, x_test, y_test
     return arrays, [struct.pack(f">{1 + a.ndim}I", 2048 + a.ndim, *a.shape) + a.tobytes() for a in arrays]
 
 
 def usps_set(x_train, y_train, x_test, y_test):
-    """Arrays of the two files (thousandths), and the files."""
+    """Return the arrays of the two files (in thousandths), and the files."""
     tables = [np.column_stack([y, x.reshape(len(x), -1)]) for x, y in ((x_train, y_train), (x_test, y_test))]
     texts = ["".join(" ".join(f"{value:.4f}" for value in row) + " \n" for row in table) for table in tables]
     return [np.rint(1000 * table).astype("<i2") for table in tables], [text.encode() for text in texts]
@@ -40,19 +40,19 @@ def usps_set(x_train, y_train, x_test, y_test):
 
 @dataclass
 class Tiny:
-    """A set of eight random images in the catalogue, under the name and in the format of a true one."""
+    """Eight random images that replace a data set of the catalogue, in its format."""
 
     name: str
     x_train: np.ndarray
-    contents: dict[str, bytes]  # unpacked files
+    contents: dict[str, bytes]  # decompressed files
     data: Path  # for PORTANET_DATA
     cache: Path
 
     def write(self, folder, contents=None, suffix=".gz"):
         (folder / self.name).mkdir(parents=True)
         for name, content in (contents or self.contents).items():
-            packed = gzip.compress(content, mtime=0)
-            (folder / self.name / f"{name}{suffix}").write_bytes(packed if suffix else content)
+            compressed = gzip.compress(content, mtime=0)
+            (folder / self.name / f"{name}{suffix}").write_bytes(compressed if suffix else content)
 
     def loads(self):
         return np.array_equal(load(self.name, raw=True).x_train, self.x_train)
@@ -63,7 +63,7 @@ class Tiny:
 
 @pytest.fixture(params=["mnist", "fashion_mnist", "usps"])
 def tiny(request, tmp_path, monkeypatch):
-    rng, (true, usps) = np.random.default_rng(0), (SOURCES[request.param], request.param == "usps")
+    rng, source, usps = np.random.default_rng(0), SOURCES[request.param], request.param == "usps"
     y_train, y_test = (rng.integers(10, size=n, dtype=np.uint8) for n in (5, 3))
     if usps:
         x_train, x_test = ((rng.integers(-1000, 1001, size=(n, 16, 16)) / 1000).astype(np.float32) for n in (5, 3))
@@ -77,35 +77,35 @@ def tiny(request, tmp_path, monkeypatch):
             sha256=sha256(array.tobytes()),
             gz_sha256=None if usps else sha256(gzip.compress(content, mtime=0)),
         )
-        for file, array, content in zip(true.files, arrays, contents, strict=True)
+        for file, array, content in zip(source.files, arrays, contents, strict=True)
     ]
-    monkeypatch.setitem(SOURCES, true.name, replace(true, files=tuple(files), url="ftp://no.server.is.asked/"))
+    monkeypatch.setitem(SOURCES, source.name, replace(source, files=tuple(files), url="ftp://unused.invalid/"))
     monkeypatch.delenv("PORTANET_DATA", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     named = {file.name.removesuffix(".gz"): content for file, content in zip(files, contents, strict=True)}
-    return Tiny(true.name, x_train, named, tmp_path / "data", tmp_path / "cache" / "portanet")
+    return Tiny(source.name, x_train, named, tmp_path / "data", tmp_path / "cache" / "portanet")
 
 
-def whole(content):
+def complete(content):
     return 200, content, len(content)
 
 
 FAULTS = {
-    "drops the connection half way": lambda content: (200, content[: len(content) // 2], len(content)),
-    "drops it and had told no length": lambda content: (200, content[: len(content) // 2], None),
-    "sends a web page": lambda _: whole(b"<html>Sign in to the network</html>"),
-    "sends another file": lambda _: whole(gzip.compress(b"another file")),
-    "knows no such file": lambda _: (404, b"", 0),
+    "closes the connection half way": lambda content: (200, content[: len(content) // 2], len(content)),
+    "closes it and sends no length": lambda content: (200, content[: len(content) // 2], None),
+    "sends a web page": lambda _: complete(b"<html>Sign in to the network</html>"),
+    "sends another file": lambda _: complete(gzip.compress(b"another file")),
+    "answers 404": lambda _: (404, b"", 0),
 }
 
 
 @dataclass
 class Server:
-    """Serves the packed files of a tiny set, each as ``answers`` says: content to status, body and Content-Length."""
+    """Serves the gzip files; ``answers`` maps a file name to a function: content -> status, body, Content-Length."""
 
     url: str = ""
     answers: dict = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -115,9 +115,9 @@ def server(tiny, monkeypatch):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             name = self.path.removeprefix("/")
-            state.asked.append(name)
-            packed = gzip.compress(tiny.contents[name.removesuffix(".gz")], mtime=0)
-            status, body, length = state.answers.get(name, whole)(packed)
+            state.requested.append(name)
+            compressed = gzip.compress(tiny.contents[name.removesuffix(".gz")], mtime=0)
+            status, body, length = state.answers.get(name, complete)(compressed)
             self.send_response(status)
             if length is not None:
                 self.send_header("Content-Length", str(length))
@@ -125,7 +125,7 @@ def server(tiny, monkeypatch):
             self.wfile.write(body)
 
         def log_message(self, *args):
-            """Keep the output of the tests clean."""
+            """Write nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
@@ -136,19 +136,19 @@ def server(tiny, monkeypatch):
         yield state
         http.shutdown()
         thread.join()
-    gc.collect()  # while the warning of pooch's open sockets is ignored
+    gc.collect()  # collect the open sockets while their warning is ignored
 
 
-@pytest.mark.parametrize("suffix", [".gz", ""], ids=["packed", "unpacked"])
-@pytest.mark.parametrize("place", ["data", "cache"])
-def test_files_are_found_in_both_places_packed_or_not(tiny, monkeypatch, place, suffix):
+@pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
+@pytest.mark.parametrize("folder", ["data", "cache"])
+def test_files_are_found_in_both_folders(tiny, monkeypatch, folder, suffix):
     tiny.data.mkdir()
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
-    tiny.write(getattr(tiny, place), suffix=suffix)
+    tiny.write(getattr(tiny, folder), suffix=suffix)
     assert tiny.loads()
 
 
-def test_portanet_data_goes_before_the_cache(tiny, monkeypatch):
+def test_portanet_data_is_searched_before_the_cache(tiny, monkeypatch):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     tiny.write(tiny.cache, dict.fromkeys(tiny.contents, b"wrong"))
@@ -162,13 +162,13 @@ def test_portanet_data_must_be_a_folder(tiny, monkeypatch):
         load(tiny.name)
 
 
-def test_an_empty_portanet_data_is_none(tiny, monkeypatch):
+def test_an_empty_portanet_data_is_ignored(tiny, monkeypatch):
     monkeypatch.setenv("PORTANET_DATA", "")
     tiny.write(tiny.cache)
     assert tiny.loads()
 
 
-@pytest.mark.parametrize("suffix", [".gz", ""], ids=["packed", "unpacked"])
+@pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
 @pytest.mark.parametrize("which", [0, -1], ids=["first file", "last file"])
 def test_a_truncated_file_is_detected(tiny, monkeypatch, which, suffix):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
@@ -176,14 +176,14 @@ def test_a_truncated_file_is_detected(tiny, monkeypatch, which, suffix):
     name = list(tiny.contents)[which] + suffix
     path = tiny.data / tiny.name / name
     content = path.read_bytes()
-    redundant = 8 if (tiny.name, suffix) == ("usps", "") else 0  # the last digits of a text may be zeros
+    redundant = 8 if (tiny.name, suffix) == ("usps", "") else 0  # bytes; the last digits of a text may be zeros
     for size in range(0, len(content) - redundant, 1 + len(content) // 100):
         path.write_bytes(content[:size])
         with pytest.raises(DatasetError, match=f"{name} is not the published file: "):
             load(tiny.name)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ""], ids=["packed", "unpacked"])
+@pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
 @pytest.mark.parametrize("which", [0, -1], ids=["first file", "last file"])
 def test_a_changed_byte_is_detected(tiny, monkeypatch, which, suffix):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
@@ -191,16 +191,16 @@ def test_a_changed_byte_is_detected(tiny, monkeypatch, which, suffix):
     name = list(tiny.contents)[which] + suffix
     path = tiny.data / tiny.name / name
     content = path.read_bytes()
-    redundant = 10 if suffix else 0  # the header of a gzip file holds its time
+    redundant = 10 if suffix else 0  # bytes of the gzip header
     for at in range(redundant, len(content), 1 + len(content) // 100):
         changed = bytearray(content)
-        changed[at] ^= 0xFF  # every bit: a deflate stream has unused ones
+        changed[at] ^= 0xFF  # all bits, as a deflate stream has unused bits
         path.write_bytes(changed)
         with pytest.raises(DatasetError, match=f"{name} is not the published file: "):
             load(tiny.name)
 
 
-def test_a_wrong_file_is_named_with_the_finding_and_the_fix(tiny, monkeypatch):
+def test_error_for_a_wrong_file_names_it_and_the_fix(tiny, monkeypatch):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     first, *_, last = tiny.contents
     tiny.write(tiny.data, tiny.contents | {first: tiny.contents[last]})
@@ -211,7 +211,7 @@ def test_a_wrong_file_is_named_with_the_finding_and_the_fix(tiny, monkeypatch):
     assert str(caught.value).endswith(f"; delete it or replace it with {SOURCES[tiny.name].url}{first}.gz")
 
 
-def test_a_file_that_is_not_packed_as_its_name_says(tiny, monkeypatch):
+def test_a_plain_file_with_a_gz_name_is_refused(tiny, monkeypatch):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     name, content = next(iter(tiny.contents.items()))
@@ -220,16 +220,16 @@ def test_a_file_that_is_not_packed_as_its_name_says(tiny, monkeypatch):
         load(tiny.name)
 
 
-def test_a_download_fills_the_cache_once(tiny, server):
+def test_files_are_downloaded_once(tiny, server):
     assert tiny.loads()
-    packed = [f"{name}.gz" for name in tiny.contents]
-    assert server.asked == packed
-    assert tiny.cached() - {"LICENSE"} == set(packed)
+    names = [f"{name}.gz" for name in tiny.contents]
+    assert server.requested == names
+    assert tiny.cached() - {"LICENSE"} == set(names)
     assert tiny.loads()
-    assert server.asked == packed
+    assert server.requested == names
 
 
-def test_the_licence_of_fashion_mnist_comes_with_its_download(tiny, server):
+def test_the_licence_of_fashion_mnist_is_saved_with_its_files(tiny, server):
     load(tiny.name)
     licence = tiny.cache / tiny.name / "LICENSE"
     assert licence.exists() == (tiny.name == "fashion_mnist")
@@ -237,18 +237,18 @@ def test_the_licence_of_fashion_mnist_comes_with_its_download(tiny, server):
         assert licence.read_text(encoding="utf-8") == FASHION_MNIST_LICENCE
 
 
-def test_only_what_portanet_data_lacks_is_downloaded(tiny, server, monkeypatch):
+def test_only_missing_files_are_downloaded(tiny, server, monkeypatch):
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     missing = f"{next(iter(tiny.contents))}.gz"
     (tiny.data / tiny.name / missing).unlink()
     assert tiny.loads()
-    assert server.asked == [missing]
+    assert server.requested == [missing]
     assert not (tiny.data / tiny.name / missing).exists()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_download_leaves_nothing_and_says_what_to_do(tiny, server, fault):
+def test_a_failed_download_leaves_no_file_and_names_the_fix(tiny, server, fault):
     first = f"{next(iter(tiny.contents))}.gz"
     server.answers[first] = FAULTS[fault]
     with pytest.raises(DatasetError) as caught:
@@ -263,18 +263,18 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_do(tiny, server, faul
     assert len(str(caught.value)) < 700
 
 
-def test_after_a_failure_only_the_rest_is_downloaded(tiny, server):
+def test_after_a_failure_only_missing_files_are_downloaded(tiny, server):
     *good, last = (f"{name}.gz" for name in tiny.contents)
-    server.answers[last] = FAULTS["drops the connection half way"]
+    server.answers[last] = FAULTS["closes the connection half way"]
     with pytest.raises(DatasetError):
         load(tiny.name)
     assert tiny.cached() - {"LICENSE"} == set(good)
     server.answers.clear()
     assert tiny.loads()
-    assert server.asked == [*good, last, last]
+    assert server.requested == [*good, last, last]
 
 
-def test_no_server(tiny, server, monkeypatch):
+def test_an_unreachable_server_raises(tiny, server, monkeypatch):
     monkeypatch.setitem(SOURCES, tiny.name, replace(SOURCES[tiny.name], url="http://127.0.0.1:1/"))
     with pytest.raises(
         DatasetError, match=r"could not download http://127\.0\.0\.1:1/.*; place .* by hand in the folder"
@@ -284,7 +284,7 @@ def test_no_server(tiny, server, monkeypatch):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_the_progress_bar_is_tqdms_if_it_is_installed(tiny, server, monkeypatch, capsys, installed):
+def test_progress_is_shown_if_tqdm_is_installed(tiny, server, monkeypatch, capsys, installed):
     if installed:
         pytest.importorskip("tqdm", reason="tqdm draws the progress bar")
     else:
@@ -293,13 +293,13 @@ def test_the_progress_bar_is_tqdms_if_it_is_installed(tiny, server, monkeypatch,
     assert ("100%" in capsys.readouterr().err) == installed
 
 
-def test_without_pooch_the_error_says_what_to_install(tiny, monkeypatch):
+def test_error_without_pooch_says_what_to_install(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r"needs pooch: pip install 'portanet\[experiments\]', or place .* by hand"):
         load(tiny.name)
 
 
-def test_without_pooch_portanet_data_is_enough(tiny, monkeypatch):
+def test_portanet_data_works_without_pooch(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)

@@ -17,7 +17,7 @@ LABELS = np.asarray([3, 0, 9], dtype=np.uint8)
 
 
 @pytest.mark.parametrize("array", [IMAGES, LABELS], ids=["images", "labels"])
-def test_decode_inverts_the_format(array):
+def test_decode(array):
     found = decode(idx(array), array.shape, 10)
     assert found.dtype == np.uint8
     assert found.flags.writeable
@@ -27,8 +27,8 @@ def test_decode_inverts_the_format(array):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected an IDX header of 16 bytes, found 0 bytes in all"),
-        (idx(IMAGES)[:15], "expected an IDX header of 16 bytes, found 15 bytes in all"),
+        (b"", "expected an IDX header of 16 bytes, found 0 bytes"),
+        (idx(IMAGES)[:15], "expected an IDX header of 16 bytes, found 15 bytes"),
         (idx(IMAGES, magic=2049), "expected magic number 2051, found 2049"),
         (gzip.compress(idx(IMAGES), mtime=0), "expected magic number 2051, found 529205248"),
         (idx(IMAGES[:1]), r"expected an array of shape \(2, 3, 4\), found \(1, 3, 4\)"),
@@ -36,11 +36,11 @@ def test_decode_inverts_the_format(array):
         (idx(IMAGES) + b"\0", "expected 24 values, found 25"),
     ],
 )
-def test_what_is_no_such_file_is_refused(content, message):
+def test_invalid_content_is_refused(content, message):
     with pytest.raises(ValueError, match=message):
         decode(content, IMAGES.shape, 10)
 
 
-def test_a_label_out_of_range_is_refused():
+def test_labels_out_of_range_are_refused():
     with pytest.raises(ValueError, match="expected labels below 9, found 9"):
         decode(idx(LABELS), LABELS.shape, 9)

@@ -598,20 +598,18 @@ OPTIMIZERS = [
 SCHEDULES = [
     ScheduleCase(schedule, counterpart)
     for schedule, counterpart in (
-        (StepDecay(RATE, every=6, factor=0.3), lambda lr, optimizer: lr.StepLR(optimizer, 6, gamma=0.3)),
+        (StepDecay(RATE, step_size=6, factor=0.3), lambda lr, optimizer: lr.StepLR(optimizer, 6, gamma=0.3)),
         (ExponentialDecay(RATE, factor=0.8), lambda lr, optimizer: lr.ExponentialLR(optimizer, 0.8)),
         (CosineDecay(RATE, STEPS), lambda lr, optimizer: lr.CosineAnnealingLR(optimizer, STEPS)),
-        (CosineDecay(RATE, STEPS, last=0.01), lambda lr, optimizer: lr.CosineAnnealingLR(optimizer, STEPS, 0.01)),
+        (CosineDecay(RATE, STEPS, eta_min=0.01), lambda lr, optimizer: lr.CosineAnnealingLR(optimizer, STEPS, 0.01)),
         *(
-            # PyTorch counts rates and PortaNet the steps between them, one fewer; PyTorch's highest rate may fall
-            # between two steps, PortaNet's falls on one, `up`.
             (
-                OneCycle(RATE, steps, rise=rise),
-                lambda lr, optimizer, steps=steps, up=up: lr.OneCycleLR(
-                    optimizer, RATE, total_steps=steps + 1, pct_start=(up + 1) / (steps + 1), cycle_momentum=False
+                OneCycle(RATE, steps, pct_start=pct_start),
+                lambda lr, optimizer, steps=steps, pct_start=pct_start: lr.OneCycleLR(
+                    optimizer, RATE, total_steps=steps, pct_start=pct_start, cycle_momentum=False
                 ),
             )
-            for steps, rise, up in ((STEPS, 0.3, 6), (STEPS + 3, 0.5, 12))
+            for steps, pct_start in ((STEPS + 1, 0.3), (STEPS + 4, 0.5))
         ),
         (
             WarmUp(ExponentialDecay(RATE, factor=0.8), steps=5),

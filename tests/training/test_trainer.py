@@ -242,7 +242,7 @@ def test_a_metric_that_does_not_fit_fails_before_training():
     net = pn.Linear(4, 1).initialize()
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(), metrics=[pn.accuracy])
     before = net.get_weights()["weight"]
-    with pytest.raises(ValueError, match="binary_accuracy judges single outputs"):
+    with pytest.raises(ValueError, match="use binary_accuracy for single outputs"):
         trainer.fit(X, X[:, :1], progress=False)
     np.testing.assert_array_equal(net.get_weights()["weight"], before)
 
