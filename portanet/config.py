@@ -31,7 +31,11 @@ class Configured:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             cls.__signature__ = _constructor_signature(cls)
-        # Two tables, so that a user's own `Linear` never stands in for PortaNet's in a file, nor the reverse.
+        cls._register()
+
+    @classmethod
+    def _register(cls) -> None:
+        """Note the class under its name: in two tables, so that a user's `Linear` is never taken for PortaNet's."""
         if cls.__module__.startswith("portanet."):
             Configured._own[cls.__name__] = cls
         else:

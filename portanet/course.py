@@ -78,11 +78,12 @@ _alone = count()
 class _Course(Configured):
     """What has a namesake in PortaNet: it stands beside it in the registry for files, not in its place."""
 
-    def __init_subclass__(cls, **kwargs: Any):
+    @classmethod
+    def _register(cls) -> None:
         if cls.__module__ == __name__:
             Configured._own[f"course.{cls.__name__}"] = cls
         else:
-            super().__init_subclass__(**kwargs)
+            super()._register()
 
 
 class Module(_Course, Layer):

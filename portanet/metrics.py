@@ -516,18 +516,3 @@ def _check_device(first: tuple[str, Array], second: tuple[str, Array]) -> None:
 def _mean(hits: Array) -> Array:
     xp = namespace(hits)
     return xp.mean(xp.astype(hits, xp.float32))
-
-
-def mean_squared_error(prediction: Array, target: Array) -> Array:
-    """Placeholder until the merge."""
-    return namespace(prediction).mean((prediction - target) ** 2)
-
-
-def mean_absolute_error(prediction: Array, target: Array) -> Array:
-    """Placeholder until the merge."""
-    return namespace(prediction).mean(namespace(prediction).abs(prediction - target))
-
-
-def r2_score(prediction: Array, target: Array) -> Array:
-    """Placeholder until the merge."""
-    return 1.0 - mean_squared_error(prediction, target)

@@ -57,6 +57,8 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
     *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
     (pn.Residual(pn.Sequential(pn.Linear(6, 6), pn.TanH())), X),
+    (pn.Residual(pn.TanH(), projection=pn.Linear(6, 6, bias=False)), X),
+    (pn.Linear(4, 3), SIGNALS),
     (pn.Parallel(pn.Linear(6, 2), pn.TanH(), pn.Sequential(pn.Linear(6, 3), pn.Dropout(0.5))), X),
     (pn.AutoEncoder(pn.Sequential(pn.Linear(6, 2), pn.TanH()), pn.Linear(2, 6)), X),
     (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),
@@ -74,7 +76,7 @@ LOSSES: list[tuple[pn.Loss, np.ndarray, np.ndarray]] = [
     *((pn.BCEWithLogitsLoss(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
     *(
         (kind(reduction=reduction), p, target)
-        for kind, p in ((pn.course.CrossEntropy, SHARES), (pn.CrossEntropyLoss, X))
+        for kind, p in ((pn.NLLLoss, np.log(SHARES)), (pn.CrossEntropyLoss, X))
         for reduction in ("mean", "sum", "none")
         for target in (LABELS, rows(np.abs(X)))
     ),
@@ -101,4 +103,5 @@ OPTIMIZERS: list[pn.Optimizer] = [
 def concrete(base: type) -> set[type]:
     """Public classes below a base, without the bases."""
     public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}
-    return public - {pn.Layer, pn.Activation, pn.Loss, pn.Optimizer}
+    bases = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
+    return public - bases

@@ -42,12 +42,3 @@ def test_public_names_exist_once(name):
     names = getattr(module, "__all__", [])
     assert len(set(names)) == len(names)
     assert all(hasattr(module, name) for name in names)
-
-
-def test_public_names_are_sorted():
-    """Constants, classes, then functions and modules: the order that the linter keeps."""
-
-    def rank(name: str) -> tuple[int, str]:
-        return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
-
-    assert portanet.__all__ == sorted(portanet.__all__, key=rank)

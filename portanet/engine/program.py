@@ -33,18 +33,13 @@ class Program:
     """
 
     def __init__(self, net: Layer):
-        self.topology, self.flat = net.topology, net.flat
+        self.topology, self.backend = net.topology, net.backend
         layers: Sequence[Layer] = rewrite([net]) if enabled("rewrite") else [net]
-        threads = self.flat.backend.threads if enabled("threaded") else None
+        threads = self.backend.threads if enabled("threaded") else None
         known = _of_known_layers(self.topology)
         self._overwritten = [p for p in self.topology.parameter_list if id(p) in known]
         self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
         self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
-
-    @property
-    def current(self) -> bool:
-        """Whether the network has the same layers and arrays as when this program was made."""
-        return self.topology.current and self.flat.current
 
     @property
     def layers(self) -> Sequence[Runnable]:
@@ -79,9 +74,9 @@ _programs: "WeakKeyDictionary[Layer, Program]" = WeakKeyDictionary()
 
 
 def compiled(net: Layer) -> Program:
-    """Return the program of a network; it is kept until layers or arrays change."""
+    """Return the program of a network; it is kept until layers or the device change."""
     program = _programs.get(net)
-    if program is None or program.topology is not net.topology or not program.flat.current:
+    if program is None or program.topology is not net.topology or program.backend is not net.backend:
         program = _programs[net] = Program(net)
     return program
 

@@ -108,10 +108,7 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        if self._flat is None and not self.initialized:
-            self._hold(self.flat)
-        backend = self._home()[0] if self._flat is None else self._flat.backend
-        with backend.activate():
+        with self.backend.activate():
             return Layer._infer(self, x)
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -82,7 +82,8 @@ class Placement:
     @property
     def backend(self) -> Backend:
         """The array library and device of the weights."""
-        return self.flat.backend
+        flat = self._flat
+        return flat.backend if flat is not None and flat.current and self.topology.ready else self._ready()[0]
 
     def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
         """Draw all weights anew; one seed gives the same weights on every device. ``dtype``: float32 or float64."""
@@ -169,8 +170,10 @@ class Placement:
 
     def _ready(self) -> tuple[Backend, str]:
         """Backend and dtype of the values, after drawing those that are missing."""
-        if not self.initialized:
-            self._hold(self.flat)
+        if not self.topology.ready:
+            if not self.initialized:
+                self._hold(self.flat)
+            self.topology.ready = True
         return self._home()
 
     def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:

@@ -60,6 +60,11 @@ class ClassificationLoss(Loss):
         Weight of each class. For class indices, the mean divides by the sum of the examples' weights.
     reduction : {"mean", "sum", "none"}
         See :class:`Loss`.
+
+    Examples
+    --------
+    >>> portanet.CrossEntropyLoss(weight={1: 3.0}).weight
+    (1.0, 3.0)
     """
 
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):

@@ -14,7 +14,14 @@ EPS = 1e-12
 
 
 class ElementwiseLoss(Loss):
-    """Base of losses with one term a number; the target has the prediction's shape, or lacks a last axis of 1."""
+    """
+    Base of losses with one term a number; the target has the prediction's shape, or lacks a last axis of 1.
+
+    Examples
+    --------
+    >>> portanet.MSELoss()(np.asarray([[1.0], [3.0]]), np.asarray([1.0, 1.0]))
+    np.float64(2.0)
+    """
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return (shape, shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else (shape,)

@@ -135,7 +135,8 @@ def test_every_loss_can_be_recorded(recording, loss, prediction, target):
 
     def weights(how: str) -> np.ndarray:
         n = prediction.shape[-1]
-        end = () if isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss) else (pn.Softmax(),)
+        logits = isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss)
+        end = () if logits else (pn.LogSoftmax(),) if isinstance(loss, pn.NLLLoss) else (pn.Softmax(),)
         net = pn.Sequential(pn.Linear(n, n), *end) if prediction.ndim == 2 else pn.LayerNorm(n)
         trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
         trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)

@@ -225,7 +225,7 @@ def test_after_an_interruption_no_worker_is_busy(blas, monkeypatch, where, kind)
 def test_an_interpreter_that_starts_no_threads_computes_in_one(blas, monkeypatch):
     net = convolutional()
     expected = net(IMAGES)
-    monkeypatch.setattr(lanes, "_workers", threaded._Workers())
+    monkeypatch.setattr(threaded, "_workers", threaded._Workers())
 
     def refuse(self):
         raise RuntimeError("can't create new thread at interpreter shutdown")

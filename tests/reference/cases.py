@@ -450,8 +450,8 @@ SPATIAL = [
         BatchNormCase(layer, counterpart, shape)
         for layer, counterpart, shape in (
             (pn.BatchNorm(4), lambda nn: nn.BatchNorm1d(4), (5, 4)),
-            (pn.BatchNorm(2, momentum=0.0), lambda nn: nn.BatchNorm1d(2, momentum=1.0), (1, 6, 2)),
-            (pn.BatchNorm(2, momentum=0.7, eps=0.1), lambda nn: nn.BatchNorm2d(2, 0.1, momentum=0.3), (2, 3, 4, 2)),
+            (pn.BatchNorm(2, momentum=1.0), lambda nn: nn.BatchNorm1d(2, momentum=1.0), (1, 6, 2)),
+            (pn.BatchNorm(2, momentum=0.3, eps=0.1), lambda nn: nn.BatchNorm2d(2, 0.1, momentum=0.3), (2, 3, 4, 2)),
             (pn.BatchNorm(3, affine=False), lambda nn: nn.BatchNorm3d(3, affine=False), (2, 2, 1, 2, 3)),
         )
     ),

@@ -76,9 +76,9 @@ def test_the_log_has_a_line_an_epoch(tmp_path):
     for _ in range(2):  # the second fit starts a new log
         trainer = fit(Scripted(1, 2), pn.CSVLogger(path), epochs=2)
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [logs["epoch"] for row in rows] == ["1", "2"]
-    assert [float(logs["loss"]) for row in rows] == trainer.history["loss"]
-    assert [float(logs["score"]) for row in rows] == [1, 2]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
+    assert [float(row["score"]) for row in rows] == [1, 2]
 
 
 def test_the_end_is_called_also_after_a_failure():
@@ -116,7 +116,7 @@ def test_to_monitor_a_validation_that_is_not_there_is_refused_before_training(ca
     before = trainer.net.get_weights()["weight"]
     x = np.ones((4, 2))
     with pytest.raises(
-        ValueError, match="monitor 'val_loss' is not recorded: there are loss; fit takes validation_data="
+        ValueError, match="monitor 'val_loss' is not recorded: there are loss; give fit validation_data="
     ):
         trainer.fit(x, x[:, :1], callbacks=[callback], progress=False)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
