@@ -46,8 +46,8 @@ def test_all_components_give_the_examples_back(backend, x):
 
 def test_blocks_change_nothing(backend, monkeypatch):
     whole = PCA(3, device=backend).fit(TALL)
-    monkeypatch.setattr(distances, "BLOCK", 1)
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
     pca = PCA(3, device=backend).fit(TALL)
     np.testing.assert_allclose(pca.transform(TALL), whole.transform(TALL), atol=1e-12)
 

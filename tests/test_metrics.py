@@ -107,7 +107,7 @@ def test_purity_is_read_off_scikit_learns_contingency_table(backend):
 def test_neighbourhood_hit(backend, monkeypatch, target, k, dtype):
     from sklearn.neighbors import NearestNeighbors
 
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
     x = (SCORES + LABELS[:, np.newaxis] + 1000.0).astype(dtype)
     nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x.astype("float64")).kneighbors()[1]
     expected = np.mean(LABELS[nearest] == LABELS[:, np.newaxis])

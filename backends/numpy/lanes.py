@@ -24,7 +24,7 @@ from portanet import kernels
 from portanet.backends.numpy.conv import FEW
 from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
 from portanet.backends.numpy.process import ComputeContext, blas
-from portanet.kernels.chain import Link
+from portanet.kernels.chain import Chainable as Link
 from portanet.parameters import Parameter, private_gradients
 from portanet.typing import Array, Pullback, Shape
 
