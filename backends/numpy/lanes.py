@@ -21,8 +21,9 @@ from weakref import ref
 import numpy as np
 
 from portanet import kernels
-from portanet.backends.numpy.conv import FEW
-from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
+from portanet.backends.numpy.conv import MIN_IMAGES_BATCH_LAST as FEW
+from portanet.backends.numpy.layout import is_batch_last as lies_batch_last
+from portanet.backends.numpy.layout import to_batch_last as lay_batch_last
 from portanet.backends.numpy.process import ComputeContext, blas
 from portanet.kernels.chain import Chainable as Link
 from portanet.parameters import Parameter, private_gradients

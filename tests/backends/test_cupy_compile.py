@@ -10,8 +10,7 @@ import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
-from kernel_cases import comparisons
-from kernel_cases import formulas as cases
+from kernel_cases import elementwise_fns, loss_fns
 
 from portanet.kernels.windows import Window
 
@@ -58,8 +57,8 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
-        written = [formulas.Code.of(formula, np.dtype("float32")) for formula in cases()]
-        written += [formulas.Code.of(formula, np.dtype("float32"), beside=True) for formula in comparisons()]
+        written = [formulas.Code.of(formula, np.dtype("float32")) for formula in elementwise_fns()]
+        written += [formulas.Code.of(formula, np.dtype("float32"), beside=True) for formula in loss_fns()]
         for i, curve in enumerate(filter(None, written)):
             found[f"ELEMENTWISE {i}"] = value, curve.value
             for dy in ("dy[i]", "factor"):

@@ -12,7 +12,7 @@ import array_api_compat  # noqa: F401 (before a part of it is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
-from kernel_cases import CASES, compare, lay_batch_last
+from kernel_cases import CASES, compare, copy_batch_last
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
@@ -37,7 +37,7 @@ def test_no_override_goes_untested(cuda):
     assert cuda.kernels.keys() <= CASES.keys()
 
 
-@pytest.mark.parametrize("lay", [np.copy, lay_batch_last], ids=["in order", "batch last"])
+@pytest.mark.parametrize("lay", [np.copy, copy_batch_last], ids=["in order", "batch last"])
 @pytest.mark.parametrize("name", CASES)
 def test_kernels_equal_the_portable_form(cuda, name, lay):
     if name not in cuda.kernels:
