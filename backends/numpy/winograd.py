@@ -1,8 +1,10 @@
 """
-Winograd's minimal filtering along the first spatial axis, which computes several outputs with fewer products: GAIN.
+Winograd's minimal filtering along the first spatial axis: a LeNet training step takes 0.6 of the time without it.
 
 With m outputs and r taps, a tile takes m + r - 1 multiplications instead of m r: 8 instead of 20 for 4 outputs of 5
 taps. In float32, the rounding errors are up to 11 times those of the portable form.
+
+Measured with ``pytest bench/test_steps.py -k 003-lenet``, with and without ``PORTANET_DISABLE=winograd``.
 """
 
 import math
