@@ -87,7 +87,7 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     zero, one = _ZERO_AND_ONE[name]
     left, right, target = _operand(a), _operand(b), _operand(out)
     if max(m, n, k, left.leading, right.leading) >= 2**31:
-        raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: take parts")
+        raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: split them")
     compute = _COMPUTE_32F[float32_matmul()] if name == "float32" else _COMPUTE_64F
 
     # cuBLAS uses column-major order and so sees the transposed matrices: it computes (AB)ᵀ = BᵀAᵀ.

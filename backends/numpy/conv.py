@@ -155,7 +155,7 @@ class Direct:
         """
         Yield chunks of output rows with the input rows that their windows cover.
 
-        ``extra`` is the number of elements that an output row needs beside its columns.
+        ``extra`` is the number of elements that an output row needs in addition to its columns.
         """
         window = self.window
         columns = math.prod((*window.output_shape[1:], *window.size, *padded.shape[-2:]))

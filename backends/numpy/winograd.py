@@ -20,7 +20,7 @@ from portanet.kernels.windows import Window
 from portanet.typing import Array
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-"""Interpolation points of the Toom-Cook algorithm, beside infinity."""
+"""Interpolation points of the Toom-Cook algorithm, in addition to infinity."""
 
 
 @lru_cache
@@ -113,7 +113,7 @@ class Winograd:
         return np.matmul(g.T, total.reshape(self.tile_size, -1))
 
     def _chunks(self, padded: np.ndarray, extra: int) -> Iterator[slice]:
-        """Chunks of tiles; ``extra`` is the number of elements that each transformed row needs beside itself."""
+        """Chunks of tiles; ``extra`` is the number of elements that each transformed row needs in addition."""
         return windows.chunks(self.n_tiles, self.tile_size * (padded[0].size + extra) * padded.itemsize)
 
     def _input_rows(self, tiles: slice) -> slice:

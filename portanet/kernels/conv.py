@@ -2,8 +2,8 @@
 Convolution over any number of spatial axes, and its two gradients.
 
 ``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o]`` (a cross-correlation, as in all deep learning
-libraries), computed as one matrix product for each offset k of the window. Beside input and output, this needs memory
-for a padded copy of the input and for one product.
+libraries), computed as one matrix product for each offset k of the window. The additional memory is that of a padded
+copy of the input and of one product.
 
 In the shapes below, C are the input channels, O the output channels, and ``size``, ``input_shape`` and
 ``output_shape`` those of the window.
