@@ -1,22 +1,22 @@
 """
-Mechanisms and kernel overrides that are switched off by the environment variable PORTANET_DISABLE.
+Mechanisms and kernel overrides that are switched off by the environment variable ``PORTANET_DISABLE``.
 
-It holds names, separated by commas, and is read once, at import. It serves measurements, and the test run that proves
-that no mechanism changes a result.
+The switch is for measurements, and for the test run that proves that no mechanism changes a result. The variable holds
+names separated by commas, such as ``"winograd,batch_last"``, and is read once, at import.
 """
 
 import os
 
-DISABLED = frozenset(name for name in os.environ.get("PORTANET_DISABLE", "").split(",") if name)
+DISABLED: frozenset[str] = frozenset(filter(None, map(str.strip, os.environ.get("PORTANET_DISABLE", "").split(","))))
 
 
 def enabled(name: str) -> bool:
     """
-    Whether a mechanism or kernel override is in use.
+    Whether a mechanism or kernel override is used.
 
     Examples
     --------
-    >>> enabled("no such mechanism")
+    >>> enabled("a name that is not in PORTANET_DISABLE")
     True
     """
     return name not in DISABLED

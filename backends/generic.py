@@ -1,8 +1,8 @@
 """
-Any Array API library without tuning: array-api-strict ("strict") and PyTorch on the CPU ("torch").
+Backends without tuned kernels, for tests: array-api-strict ("strict") and PyTorch on the CPU ("torch").
 
-They are for tests and for the curious. array-api-strict runs on its fake device "device1", whose arrays refuse to
-become NumPy arrays unasked and to mix with others: a machine without a GPU catches hidden transfers.
+array-api-strict runs on its fake device "device1", whose arrays raise on implicit conversion to NumPy and on operations
+with arrays of other devices. This finds hidden transfers without a GPU.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from portanet.backends.base import Backend, BackendUnavailable, refuse_ordinal, 
 
 
 def load_strict(ordinal: str | None = None) -> Backend:
-    """The fake device "device1"; it has no ordinal."""
+    """Load the backend of array-api-strict on its device "device1"; it has no ordinal."""
     refuse_ordinal("strict", ordinal)
     xp = _import("array_api_strict")
     host = xp.Device("CPU_DEVICE")
@@ -31,12 +31,12 @@ def load_strict(ordinal: str | None = None) -> Backend:
 
 
 def load_torch(ordinal: str | None = None) -> Backend:
-    """PyTorch on the CPU; it has no ordinal."""
+    """Load the backend of PyTorch on the CPU; it has no ordinal."""
     refuse_ordinal("torch", ordinal)
     torch, standard = _import("torch"), _import("array_api_compat.torch")
 
     def asarray(values: Any, /, **kwargs: Any) -> Any:
-        # PyTorch shares the memory of NumPy arrays, but knows neither read-only memory nor negative strides.
+        # PyTorch shares the memory of NumPy arrays, but supports neither read-only memory nor negative strides.
         host = np.require(values, requirements=("C", "W")) if isinstance(values, np.ndarray) else values
         return standard.asarray(host, **kwargs)
 
@@ -55,6 +55,6 @@ def load_torch(ordinal: str | None = None) -> Backend:
 def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except (ImportError, OSError) as error:  # a shared library that is missing gives an OSError
+    except (ImportError, OSError) as error:  # OSError: a shared library is missing
         package = module.removeprefix("array_api_compat.").replace("_", "-")
         raise BackendUnavailable(f"import {module} failed ({error}): pip install {package}") from error

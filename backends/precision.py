@@ -1,4 +1,4 @@
-"""How exactly float32 matrices are multiplied: a choice that backends read where their hardware leaves one."""
+"""Precision of float32 matrix products, for backends whose hardware has a choice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,26 +6,25 @@ from contextvars import ContextVar
 from typing import Literal, get_args
 
 Float32Matmul = Literal["float32", "tf32", "bfloat16"]
-_chosen: Float32Matmul = "float32"
-_meanwhile: ContextVar[Float32Matmul | None] = ContextVar("meanwhile", default=None)
+_global_precision: Float32Matmul = "float32"
+_local_precision: ContextVar[Float32Matmul | None] = ContextVar("local_precision", default=None)
 
 
 def set_float32_matmul(precision: Float32Matmul) -> None:
     """
-    Choose how exactly float32 matrices are multiplied on a GPU, in convolutions too.
+    Set the precision of float32 matrix products on a GPU, also in convolutions.
 
     Parameters
     ----------
     precision : {"float32", "tf32", "bfloat16"}
-        "float32", the default, keeps all 24 bits of both factors. "tf32" may round them to 11 bits and "bfloat16" to 8,
-        as the products are computed: sums, results and all else stay float32, and so does the range of the numbers.
-        GPUs from compute capability 8.0 on have units for either that are several times as fast. CPUs, and float64,
-        take no notice.
+        "float32", the default, keeps all 24 significant bits of both factors. "tf32" may round them to 11 bits, and
+        "bfloat16" to 8; the exponent range, the sums and the results stay those of float32. On GPUs of compute
+        capability 8.0 or higher, both are several times faster. CPUs and float64 ignore the setting.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If ``precision`` is none of these.
 
     Examples
     --------
@@ -34,27 +33,27 @@ def set_float32_matmul(precision: Float32Matmul) -> None:
     'tf32'
     >>> set_float32_matmul("float32")
     """
-    global _chosen
-    _chosen = check_float32_matmul("precision", precision)
+    global _global_precision
+    _global_precision = check_float32_matmul("precision", precision)
 
 
 @contextmanager
 def float32_matmul_as(precision: Float32Matmul) -> Iterator[None]:
-    """Choose so for what this thread computes meanwhile, whatever :func:`set_float32_matmul` was given."""
-    token = _meanwhile.set(precision)
+    """Context manager: set the precision for the current thread, in place of that of :func:`set_float32_matmul`."""
+    token = _local_precision.set(precision)
     try:
         yield
     finally:
-        _meanwhile.reset(token)
+        _local_precision.reset(token)
 
 
 def float32_matmul() -> Float32Matmul:
-    """Return what is chosen here and now."""
-    return _meanwhile.get() or _chosen
+    """Return the precision that is set."""
+    return _local_precision.get() or _global_precision
 
 
 def check_float32_matmul(name: str, precision: Float32Matmul) -> Float32Matmul:
-    """Refuse what is no choice."""
+    """Return ``precision``, or raise ValueError with the argument's name if it is unknown."""
     if precision not in get_args(Float32Matmul):
         raise ValueError(f"{name} must be 'float32', 'tf32' or 'bfloat16', got {precision!r}")
     return precision

@@ -1,8 +1,9 @@
 """
-As much of CuPy as PortaNet uses, on a CPU: arrays are NumPy's, and what a GPU would run is compiled by g++.
+The part of CuPy that PortaNet uses, on a CPU: arrays are NumPy arrays, and CUDA kernels are compiled by g++.
 
-The kernels are the very sources that CUDA compiles. A block of threads runs one after another; where threads of a warp
-exchange numbers, each is a fiber that waits for the others. cuBLAS is a few loops that count as it does, along columns.
+The kernels are compiled from the same sources as for CUDA. The threads of a block run one after another; if a kernel
+exchanges values within a warp, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
+column-major loops.
 """
 
 import ctypes
@@ -36,11 +37,11 @@ struct { unsigned x; } threadIdx, blockIdx, blockDim;
 unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 
 namespace fibers {
-  constexpr int most = 256, stack = 1 << 16;
-  ucontext_t here, contexts[most];
-  char stacks[most][stack], slots[2][most][8];
-  bool done[most];
-  int turn[most];
+  constexpr int max_threads = 256, stack_bytes = 1 << 16;
+  ucontext_t scheduler, contexts[max_threads];
+  char stacks[max_threads][stack_bytes], slots[2][max_threads][8];
+  bool done[max_threads];
+  int n_exchanges[max_threads];
   void (*body)();
   void begin() { body(); done[threadIdx.x] = true; }
   void run(void (*f)()) {
@@ -48,26 +49,26 @@ namespace fibers {
     for (unsigned t = 0; t < blockDim.x; ++t) {
       getcontext(&contexts[t]);
       contexts[t].uc_stack.ss_sp = stacks[t];
-      contexts[t].uc_stack.ss_size = stack;
-      contexts[t].uc_link = &here;
+      contexts[t].uc_stack.ss_size = stack_bytes;
+      contexts[t].uc_link = &scheduler;
       makecontext(&contexts[t], begin, 0);
-      done[t] = false, turn[t] = 0;
+      done[t] = false, n_exchanges[t] = 0;
     }
-    for (bool any = true; any;) {
-      any = false;
+    for (bool running = true; running;) {
+      running = false;
       for (unsigned t = 0; t < blockDim.x; ++t)
-        if (!done[t]) any = true, threadIdx.x = t, swapcontext(&here, &contexts[t]);
+        if (!done[t]) running = true, threadIdx.x = t, swapcontext(&scheduler, &contexts[t]);
     }
   }
 }
 
 template <class V> V __shfl_xor_sync(unsigned, V value, int distance) {
   using namespace fibers;
-  const int t = threadIdx.x, mine = turn[t]++ % 2;
-  memcpy(slots[mine][t], &value, sizeof value);
-  swapcontext(&contexts[t], &here);
+  const int t = threadIdx.x, slot = n_exchanges[t]++ % 2;
+  memcpy(slots[slot][t], &value, sizeof value);
+  swapcontext(&contexts[t], &scheduler);
   threadIdx.x = t;
-  memcpy(&value, slots[mine][t ^ distance], sizeof value);
+  memcpy(&value, slots[slot][t ^ distance], sizeof value);
   return value;
 }
 
@@ -143,7 +144,7 @@ def _folder() -> Path:
 
 @cache
 def compiled(code: str) -> str:
-    """Path of the library that g++ makes of a source."""
+    """Compile a source with g++, and return the path of the library."""
     path = _folder() / f"{len(list(_folder().iterdir()))}.so"
     command = [COMPILER, "-std=c++14", "-O1", "-w", "-shared", "-fPIC", "-xc++", "-", "-o", str(path)]
     subprocess.run(command, input=code, text=True, check=True)
@@ -151,7 +152,7 @@ def compiled(code: str) -> str:
 
 
 class Array(np.ndarray):
-    """Stands for ``cupy.ndarray``: a number of it is an array of shape ()."""
+    """Stand-in for ``cupy.ndarray``: an element is an array of shape ()."""
 
     @property
     def device(self) -> Any:
@@ -163,10 +164,10 @@ class Array(np.ndarray):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         CuPy.current.launches.append(ufunc.__name__)
-        given = [np.asarray(x) if isinstance(x, Array) else x for x in inputs]
+        arrays = [np.asarray(x) if isinstance(x, Array) else x for x in inputs]
         if out is None:
-            return _as_ours(getattr(ufunc, method)(*given, **kwargs))
-        getattr(ufunc, method)(*given, out=tuple(map(np.asarray, out)), **kwargs)
+            return _to_cupy(getattr(ufunc, method)(*arrays, **kwargs))
+        getattr(ufunc, method)(*arrays, out=tuple(map(np.asarray, out)), **kwargs)
         return out[0]
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -187,28 +188,28 @@ class Array(np.ndarray):
 Array.__module__ = "cupy"
 
 
-def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
+def _returning_cupy(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return _as_ours(function(*args, **kwargs))
+        return _to_cupy(function(*args, **kwargs))
 
     return call
 
 
-def _as_ours(value: Any) -> Any:
+def _to_cupy(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value).view(Array)
     if type(value) in (tuple, list):
-        return type(value)(map(_as_ours, value))
+        return type(value)(map(_to_cupy, value))
     return value
 
 
-def _unwritten(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """What a kernel leaves out should be seen; fresh memory here often is zero."""
+def _poisoned(empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Fill new memory, which often is zero, so that a test finds elements that a kernel does not write."""
 
-    @wraps(make)
+    @wraps(empty)
     def filled(*args: Any, **kwargs: Any) -> np.ndarray:
-        array = np.array(make(*args, **kwargs))
+        array = np.array(empty(*args, **kwargs))
         array.fill(np.nan if array.dtype.kind == "f" else 77)
         return array
 
@@ -217,10 +218,10 @@ def _unwritten(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 class CuPy(ModuleType):
     """
-    Stands for the module ``cupy``.
+    Stand-in for the module ``cupy``.
 
-    ``notes`` says what was done to streams, graphs and memory, and ``launches`` which kernels and elementwise functions
-    were run, by name. ``matmul`` refuses, as CuPy's does while a step is recorded.
+    ``events`` lists the calls on streams, graphs and memory, and ``launches`` the names of kernels and elementwise
+    functions that were run. ``matmul`` raises, as CuPy's does while a step is recorded.
     """
 
     __version__ = "14.2.0"
@@ -232,10 +233,10 @@ class CuPy(ModuleType):
         functions |= {"abs": np.abs, "max": np.max, "min": np.min, "round": np.round}
         for name, value in functions.items():
             plain = isinstance(value, (type, ModuleType)) or not callable(value)
-            setattr(self, name, value if plain else _ours(value))
-        CuPy.current, self.notes, self.launches, self.streams = self, [], [], [_Stream(ptr=0)]
+            setattr(self, name, value if plain else _returning_cupy(value))
+        CuPy.current, self.events, self.launches, self.streams = self, [], [], [_Stream(ptr=0)]
         self.ndarray = Array
-        self.empty, self.empty_like = (_ours(_unwritten(make)) for make in (np.empty, np.empty_like))
+        self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
         self.OutOfMemoryError = type("OutOfMemoryError", (MemoryError,), {"_size": 3 * 2**30})
@@ -262,12 +263,12 @@ class CuPy(ModuleType):
 
     @contextmanager
     def using_allocator(self, allocator: Any) -> Iterator[None]:
-        self.notes.append("allocator")
+        self.events.append("set allocator")
         yield
-        self.notes.append("allocator before")
+        self.events.append("reset allocator")
 
     def matmul(self, a: Any, b: Any) -> Any:
-        if a.size > 4:  # what loading a backend tries
+        if a.size > 4:  # the test computation while the backend is loaded is smaller
             raise NotImplementedError("PortaNet multiplies through cuBLAS itself")
         return a
 
@@ -275,37 +276,37 @@ class CuPy(ModuleType):
 @contextmanager
 def standing_in(modules: dict[str, Any]) -> Iterator[None]:
     """
-    Put modules where an import looks for them, and forget what was made of the real ones; afterwards all is as before.
+    Replace modules in ``sys.modules``, and remove those that imported the real ones; undo it at the end.
 
-    A module of None is one that cannot be imported.
+    A module of None cannot be imported.
     """
 
-    def take_out() -> dict[str, Any]:
+    def remove() -> dict[str, Any]:
         tops = ("cupy", "array_api_compat.cupy", *modules)
-        below = ("portanet.backends.cupy", *(f"{top}." for top in tops))
-        taken = {name: module for name, module in sys.modules.items() if name in tops or name.startswith(below)}
-        for name in taken:
+        prefixes = ("portanet.backends.cupy", *(f"{top}." for top in tops))
+        removed = {name: module for name, module in sys.modules.items() if name in tops or name.startswith(prefixes)}
+        for name in removed:
             del sys.modules[name]
             vars(_parent(name)).pop(name.rpartition(".")[2], None)
-        return taken
+        return removed
 
-    before = take_out()
+    before = remove()
     sys.modules.update(modules)
     try:
         yield
     finally:
-        take_out()
+        remove()
         sys.modules.update(before)
         for name, module in before.items():
             vars(_parent(name))[name.rpartition(".")[2]] = module
 
 
 def _parent(name: str) -> ModuleType:
-    return sys.modules.get(name.rpartition(".")[0]) or ModuleType("of no package")
+    return sys.modules.get(name.rpartition(".")[0]) or ModuleType("no parent")
 
 
 def stand_ins(cupy: ModuleType, device: type) -> dict[str, Any]:
-    """Modules to import in place of CuPy, as array-api-compat needs them."""
+    """Modules that array-api-compat imports from CuPy, by name."""
     return {
         "cupy": cupy,
         "cupy.linalg": np.linalg,
@@ -315,7 +316,7 @@ def stand_ins(cupy: ModuleType, device: type) -> dict[str, Any]:
 
 
 def pathfinder() -> ModuleType:
-    """Stand for ``cuda.pathfinder``, which finds cuBLAS."""
+    """Stand-in for ``cuda.pathfinder``, which finds cuBLAS."""
     module = ModuleType("cuda.pathfinder")
     module.load_nvidia_dynamic_lib = lambda name: SimpleNamespace(abs_path=compiled(CUBLAS))
     return module
@@ -353,7 +354,7 @@ class _MemoryPool:
     malloc = _Memory
 
     def free_all_blocks(self) -> None:
-        CuPy.current.notes.append("free")
+        CuPy.current.events.append("free")
 
     def free_bytes(self) -> int:
         return 0
@@ -384,19 +385,19 @@ class _Stream:
         CuPy.current.streams.pop()
 
     def begin_capture(self) -> None:
-        CuPy.current.notes.append("begin")
+        CuPy.current.events.append("begin")
 
     def end_capture(self) -> Any:
-        CuPy.current.notes.append("end")
+        CuPy.current.events.append("end")
         return SimpleNamespace(
-            launch=lambda: CuPy.current.notes.append("launch"), upload=lambda: CuPy.current.notes.append("upload")
+            launch=lambda: CuPy.current.events.append("launch"), upload=lambda: CuPy.current.events.append("upload")
         )
 
     def wait_event(self, event: _Event) -> None:
         pass
 
     def synchronize(self) -> None:
-        CuPy.current.notes.append("synchronize")
+        CuPy.current.events.append("synchronize")
 
 
 class _RawKernel:
@@ -412,7 +413,7 @@ class _RawKernel:
         values, kinds = [], ""
         for argument in arguments:
             if isinstance(argument, Array):
-                assert argument.flags.c_contiguous, f"{self.name} is given an array with gaps"
+                assert argument.flags.c_contiguous, f"an argument of {self.name} is not contiguous"
                 value, kind = np.uint64(argument.data.ptr), "p"
             else:
                 value, kind = argument, argument.dtype.kind
@@ -420,4 +421,4 @@ class _RawKernel:
             kinds += f"{kind}{value.itemsize}"
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         failed = getattr(library, f"launch_{self.name}")(pointers, kinds.encode(), *grid, *block)
-        assert not failed, f"{self.name} takes other arguments than {kinds}"
+        assert not failed, f"{self.name} has other parameters than {kinds}"

@@ -1,4 +1,4 @@
-"""Problems for every kernel that some backend overrides, and the comparison with the portable form."""
+"""Arguments for every kernel that a backend overrides, and the comparison with the portable form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,86 +11,87 @@ from portanet.kernels.windows import Window
 
 
 def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
-    """Windows with inputs, weights and output gradients: 1-D and 2-D, with and without strides, gaps and padding."""
+    """Windows with inputs, weights and output gradients: 1-D and 2-D, various strides, dilations and padding."""
     rng, problems = np.random.default_rng(0), []
-    for space, size, stride, dilation, padding, channels in (
+    for input_shape, size, stride, dilation, padding, channels in (
         ((9,), (3,), (1,), (1,), "valid", (1, 4)),
         ((9,), (4,), (2,), (2,), "same", (3, 2)),
         ((6, 7), (3, 2), (1, 1), (1, 1), "same", (1, 3)),
         ((6, 7), (2, 3), (1, 2), (2, 1), ((1, 0), (2, 2)), (3, 2)),
-        ((9,), (3,), (1,), (1,), "same", (4, 5)),  # Winograd's way: whole tiles and one cut short, of 4 and of 2
+        ((9,), (3,), (1,), (1,), "same", (4, 5)),  # Winograd: full and incomplete tiles, of 4 and of 2 outputs
         ((8, 6), (5, 3), (1, 2), (1, 1), "same", (4, 3)),
         ((12,), (7,), (1,), (1,), "valid", (5, 4)),
     ):
-        window = Window.fit(space, size, stride=stride, dilation=dilation, padding=padding)
-        shapes = (5, *space, channels[0]), (*size, *channels), (5, *window.output_shape, channels[1])
+        window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
+        shapes = (5, *input_shape, channels[0]), (*size, *channels), (5, *window.output_shape, channels[1])
         for dtype in TOLERANCE:
             problems.append((window, *(rng.normal(size=shape).astype(dtype) for shape in shapes)))
     return problems
 
 
 def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
-    """Windows with inputs and output gradients: with and without overlaps, gaps, padding and equal numbers."""
+    """Windows with inputs and output gradients: with and without overlaps, padding and equal maxima."""
     rng, problems = np.random.default_rng(0), []
-    for space, size, stride, padding in (
+    for input_shape, size, stride, padding in (
         ((8,), (2,), (2,), "valid"),
         ((7, 9), (2, 3), (2, 3), "valid"),
         ((6, 6), (2, 2), (1, 2), "valid"),
         ((5, 6), (3, 3), (2, 2), "same"),
     ):
-        window = Window.fit(space, size, stride=stride, dilation=(1,) * len(space), padding=padding)
+        window = Window.fit(input_shape, size, stride=stride, dilation=(1,) * len(size), padding=padding)
         for dtype in TOLERANCE:
-            x = rng.integers(-2, 3, size=(4, *space, 3)).astype(dtype)
+            x = rng.integers(-2, 3, size=(4, *input_shape, 3)).astype(dtype)
             problems.append((window, x, rng.normal(size=(4, *window.output_shape, 3)).astype(dtype)))
     return problems
 
 
 def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
-    """Arrays of these shapes in each precision."""
+    """Normally distributed arrays of these shapes, in each dtype."""
     rng = np.random.default_rng(0)
     return [tuple(rng.normal(size=shape).astype(dtype) for shape in shapes) for dtype in TOLERANCE]
 
 
-def stepwise(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
-    """A formula of all the functions that activations do not use."""
+def compound(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
+    """A function of all operations that activations do not use."""
     y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
     return y, lambda: xp.where(x != 1.0, xp.zeros_like(x), 2 * y) + xp.astype(x <= 0, x.dtype) - (3.0 - x)
 
 
-def asking(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
-    """No formula: it asks whether there are large numbers."""
+def value_dependent(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
+    """A function that cannot be traced: it branches on the values of x."""
     scale = 2.0 if bool(xp.max(x) > 1) else 3.0
     return scale * x, lambda: scale + 0 * x
 
 
-def formulas() -> list[Any]:
-    """Those of activations, and others: constant, of a result that is kept, of x and the result."""
+def elementwise_fns() -> list[Any]:
+    """Functions of activations, and others whose derivative depends on x, on the output, on both or on neither."""
     activations = [
         *(layers.ReLU(), layers.LeakyReLU(0.1), layers.ELU(0.7), layers.GELU(), layers.GELU(approximate=True)),
         *(layers.SiLU(), layers.Softplus(), layers.TanH(), layers.Sigmoid()),
     ]
-    return [*(layer.elementwise for layer in activations), stepwise, asking, lambda xp, x: (x, lambda: xp.ones_like(x))]
+    fns = [layer.elementwise for layer in activations]
+    return [*fns, compound, value_dependent, lambda xp, x: (x, lambda: xp.ones_like(x))]
 
 
-def comparisons() -> list[Any]:
-    """Formulas of losses."""
-    each = losses.MSELoss(), losses.L1Loss(), losses.HuberLoss(0.5), losses.BCEWithLogitsLoss()
+def loss_fns() -> list[Any]:
+    """Functions of a prediction and a target."""
+    elementwise = losses.MSELoss(), losses.L1Loss(), losses.HuberLoss(0.5), losses.BCEWithLogitsLoss()
     return [
-        *(loss.pointwise for loss in each),
+        *(loss.pointwise for loss in elementwise),
         lambda xp, p, t: losses.BCELoss().pointwise(xp, 0.5 + 0.1 * xp.tanh(p), t),
     ]
 
 
-CHANGING = {"adam", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
-"""Kernels that write into an argument."""
+IN_PLACE = {"adam", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
+"""Kernels that change an argument."""
 
 SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-# Arguments of each kernel that some backend overrides: NumPy arrays, which are moved, and whatever else it takes.
+# Arguments of each kernel that a backend overrides: NumPy arrays, which are moved to the device, and other values.
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "adam": [
-        (*flat, np.abs(squares), np.asarray(step, rate.dtype), rate[0, 0], betas, 1e-8)
-        for *flat, squares, rate in normal(*((50,),) * 4, (1, 1))
+        (*flat, np.abs(square_sum), np.asarray(step, lr.dtype), lr[0, 0], betas, 1e-8)
+        for *flat, square_sum, lr in normal(*((50,),) * 4, (1, 1))
         for step, betas in ((0.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
     "bias_add": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
@@ -100,32 +101,23 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
     "elementwise": [
-        *(
-            (
-                np.concatenate(
-                    [x, [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]], dtype=x.dtype
-                ),
-                formula,
-            )
-            for (x,) in normal((4, 5))
-            for formula in formulas()
-        ),
-        *((p, formula, t) for p, t in normal((4, 5), (4, 5)) for formula in comparisons()),
+        *((np.concatenate([x, SPECIAL], dtype=x.dtype), fn) for (x,) in normal((4, 5)) for fn in elementwise_fns()),
+        *((p, fn, t) for p, t in normal((4, 5), (4, 5)) for fn in loss_fns()),
     ],
     "erf": [(np.asarray([[-np.inf, -3.0, -0.5, -0.0], [1e-9, 0.4, 2.0, 1e30]], dtype),) for dtype in TOLERANCE],
     "sparse_softmax_cross_entropy": [
-        (*scores, np.asarray(labels))
-        for scores in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
-        for labels in ([0, 3, 1], [0, 70, -1])  # out of range: no class
+        (*logits, np.asarray(labels))
+        for logits in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
+        for labels in ([0, 3, 1], [0, 70, -1])  # out of range: loss and gradient are 0
     ],
     "log_softmax": [*normal((3, 4)), *normal((2, 5, 70))],
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(x, window) for window, x, _ in poolings()],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
     "write_metrics": [
-        (numbers, np.asarray([place]), [np.asarray(2.0, numbers.dtype), np.asarray(3.0, numbers.dtype)])
-        for (numbers,) in normal((4, 2))
-        for place in (0, 3)
+        (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])
+        for (table,) in normal((4, 2))
+        for row in (0, 3)
     ],
     "random_bits": [
         (np.asarray([key, counter]), n)
@@ -133,55 +125,55 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for n in (0, 1, 4, 5, 1000)
     ],
     "rmsprop": [
-        (data, grad, np.abs(square), mean, velocity, rate[0, 0], 0.9, momentum, 1e-7)
-        for data, grad, square, m, v, rate in normal(*((50,),) * 5, (1, 1))
+        (data, grad, np.abs(square), mean, velocity, lr[0, 0], 0.9, momentum, 1e-7)
+        for data, grad, square, m, v, lr in normal(*((50,),) * 5, (1, 1))
         for mean, velocity, momentum in ((None, None, 0.0), (0.1 * m, None, 0.0), (None, v, 0.5), (0.1 * m, v, 0.5))
     ],
     "sgd": [
-        (data, grad, velocity, rate[0, 0], momentum, nesterov)
-        for data, grad, v, rate in normal(*((50,),) * 3, (1, 1))
+        (data, grad, velocity, lr[0, 0], momentum, nesterov)
+        for data, grad, v, lr in normal(*((50,),) * 3, (1, 1))
         for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
     ],
     "sum_pool": [(x, window) for window, x, _ in poolings()],
     "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
     "gather_batch": [
-        (np.arange(7)[::-1], np.asarray([place]), 3, arrays)
+        (np.arange(7)[::-1], np.asarray([index]), 3, arrays)
         for arrays in ([x, np.arange(7), np.ones((7, 2), bool)] for (x,) in normal((7, 2, 3)))
-        for place in (0, 1)
+        for index in (0, 1)
     ],
     "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
 }
 
 
-def lay_batch_last(array: np.ndarray) -> np.ndarray:
-    """Copy an array so that its first axis is the last in memory."""
+def copy_batch_last(array: np.ndarray) -> np.ndarray:
+    """Copy an array to a memory layout with its first axis last."""
     return np.moveaxis(np.moveaxis(array, 0, -1).copy(), -1, 0) if array.ndim else array.copy()
 
 
 def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray] = np.copy) -> None:
-    """Check a backend's override, and the kernel that calls it, against the portable form on copies of the arrays."""
+    """Compare a backend's override, and the kernel that calls it, with the portable form on copies of the arrays."""
     kernel = getattr(kernels, name)
     for case in CASES[name]:
         outcomes = []
         for form in (kernel.portable, backend.kernels[name], kernel):
-            arguments = [_moved(backend, a, copy) for a in case]
+            arguments = [_to_device(backend, a, copy) for a in case]
             with backend.activate():
                 result = form(*arguments)
-                if name == "elementwise":  # its second result is a function, of an array or a number
+                if name == "elementwise":  # its second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5)
-            # Arguments too: some kernels change them, and the others must not.
-            after = [a for a, given in zip(arguments, case, strict=True) if _is_array(given)]
+            # The arguments are compared too: some kernels change them, the others must not.
+            after = [a for a, original in zip(arguments, case, strict=True) if _is_array(original)]
             outcomes.append((result, *after))
-            for array, given in zip(after, filter(_is_array, case), strict=True):
-                changed = not np.array_equal(backend.to_numpy(array), given, equal_nan=given.dtype.kind == "f")
-                assert name in CHANGING or not changed, f"{name} changes its input on {backend.name}"
+            for array, original in zip(after, filter(_is_array, case), strict=True):
+                changed = not np.array_equal(backend.to_numpy(array), original, equal_nan=original.dtype.kind == "f")
+                assert name in IN_PLACE or not changed, f"{name} changes its input on {backend.name}"
         for outcome in outcomes[1:]:
-            _assert_same(backend, outcome, outcomes[0], f"{name}{case} on {backend.name}")
+            _assert_close(backend, outcome, outcomes[0], f"{name}{case} on {backend.name}")
 
 
-def _moved(backend: Backend, value: Any, copy: Callable[[np.ndarray], np.ndarray]) -> Any:
+def _to_device(backend: Backend, value: Any, copy: Callable[[np.ndarray], np.ndarray]) -> Any:
     if isinstance(value, list):
-        return [_moved(backend, item, copy) for item in value]
+        return [_to_device(backend, item, copy) for item in value]
     return backend.asarray(copy(value)) if _is_array(value) else value
 
 
@@ -189,10 +181,10 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic)
 
 
-def _assert_same(backend: Backend, actual: Any, expected: Any, message: str) -> None:
+def _assert_close(backend: Backend, actual: Any, expected: Any, message: str) -> None:
     if isinstance(expected, tuple):
         for one, other in zip(actual, expected, strict=True):
-            _assert_same(backend, one, other, message)
+            _assert_close(backend, one, other, message)
         return
     if expected is None:
         assert actual is None, message
@@ -202,8 +194,8 @@ def _assert_same(backend: Backend, actual: Any, expected: Any, message: str) -> 
     if expected.dtype.kind == "f":
         rtol = TOLERANCE[expected.dtype.name]
         assert actual.dtype == expected.dtype, message
-        # Sums whose terms cancel are as far off as their terms, which are of the size of the largest sum.
+        # Where the terms of a sum cancel, the error is relative to the terms, and so to the largest result.
         finite = np.abs(expected[np.isfinite(expected)])
         np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * finite.max(initial=1.0), err_msg=message)
-    else:  # the integer type is the backend's choice
+    else:  # the integer type depends on the backend
         np.testing.assert_array_equal(actual, expected, message)

@@ -25,8 +25,8 @@ def reference(x, init, **settings):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Compute distances in blocks of 64 rows."""
-    monkeypatch.setattr(distances, "BLOCK", 1)
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -252,8 +252,8 @@ def test_one_copy_to_the_host_per_iteration(monkeypatch, init):
 
     few = fit(3)
     assert fit(8) == few + 5
-    monkeypatch.setattr(distances, "BLOCK", 1)
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
     assert fit(3) == few
 
 

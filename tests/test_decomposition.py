@@ -46,8 +46,8 @@ def test_all_components_reconstruct_the_examples(backend, x):
 
 def test_results_do_not_depend_on_the_block_size(backend, monkeypatch):
     expected = PCA(3, device=backend).fit(TALL)
-    monkeypatch.setattr(distances, "BLOCK", 1)
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
     pca = PCA(3, device=backend).fit(TALL)
     np.testing.assert_allclose(pca.transform(TALL), expected.transform(TALL), atol=1e-12)
 

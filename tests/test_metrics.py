@@ -240,7 +240,7 @@ def test_purity_agrees_with_the_contingency_matrix_of_scikit_learn(backend):
 def test_neighbourhood_hit(backend, monkeypatch, target, k, dtype):
     from sklearn.neighbors import NearestNeighbors
 
-    monkeypatch.setattr(distances, "LEAST", 64)
+    monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
     x = (SCORES + LABELS[:, np.newaxis] + 1000.0).astype(dtype)
     nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x.astype("float64")).kneighbors()[1]
     expected = np.mean(LABELS[nearest] == LABELS[:, np.newaxis])

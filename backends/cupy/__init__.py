@@ -1,10 +1,10 @@
 """
 CuPy on CUDA GPUs: devices "cuda" (the first), "cuda:1" ...
 
-Facts that shaped this file: ``import cupy`` succeeds without a driver, and a device can be found without the toolkit's
-libraries, which fail only when they are first used; so a device counts as usable once it has computed. Array creation
-ignores its argument ``device`` and takes the current device (data-apis/array-api-compat#293). CuPy copies pageable host
-memory aside before an asynchronous transfer, but not pinned memory, which must not be written meanwhile.
+``import cupy`` succeeds without a driver, and a device is found without the libraries of the CUDA toolkit, which fail
+only on first use. Therefore a device is usable only after a test computation. Array creation ignores the argument
+``device`` and uses the current device (data-apis/array-api-compat#293). CuPy copies pageable host memory before an
+asynchronous transfer, but not pinned memory, which must not be overwritten during the transfer.
 """
 
 from functools import partial
@@ -19,16 +19,16 @@ _INSTALL = "pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cu
 
 
 def load(ordinal: str | None = None) -> Backend:
-    """A CUDA device by its ordinal, ``"0"`` by default."""
+    """Load the backend of a CUDA device, by its ordinal, ``"0"`` by default."""
     cupy, standard = _import()
     index = _device_index(cupy, "0" if ordinal is None else ordinal)
     device = cupy.cuda.Device(index)
-    _compute(cupy, index)
-    # Imported here: they build on cupy, which may be absent.
+    _test_computation(cupy, index)
+    # Imported here, because they import cupy, which may be absent.
     from portanet.backends.cupy import batches, blas, conv, elementwise, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-        # From nine arrays on, CuPy sends their addresses from the host, which cannot be recorded in a graph.
+        # For nine arrays or more, CuPy copies their addresses from the host, which cannot be recorded in a graph.
         arrays = list(arrays)
         while len(arrays) > 8:
             arrays = [standard.concat(arrays[i : i + 8], axis=axis) for i in range(0, len(arrays), 8)]
@@ -40,7 +40,7 @@ def load(ordinal: str | None = None) -> Backend:
     version = cupy.cuda.runtime.runtimeGetVersion()
 
     def to_numpy(array: Any) -> np.ndarray:
-        with cupy.cuda.Device(index):  # the copy waits for the stream of the current device
+        with cupy.cuda.Device(index):  # the copy is ordered in the stream of the current device
             host: np.ndarray = cupy.asnumpy(array)
             return host
 
@@ -55,7 +55,7 @@ def load(ordinal: str | None = None) -> Backend:
             f"{properties['totalGlobalMem'] / 2**30:.0f} GiB, CUDA {version // 1000}.{version % 1000 // 10}"
         ),
         synchronize=device.synchronize,
-        activate=partial(memory.active, index),
+        activate=partial(memory.activate, index),
         capture=graph.Recording,
         fits=partial(memory.fits, index),
         prefetch=memory.prefetch,
@@ -92,7 +92,7 @@ def _import() -> tuple[Any, Any]:
         import cupy
         from array_api_compat import cupy as standard
     except ImportError as error:
-        reason = error.__cause__ or error  # CuPy wraps what failed in a page of general advice
+        reason = error.__cause__ or error  # CuPy wraps the cause in a page of general advice
         raise BackendUnavailable(f"import cupy failed ({reason}): {_INSTALL}") from error
     return cupy, standard
 
@@ -113,14 +113,14 @@ def _device_index(cupy: Any, ordinal: str) -> int:
     return int(ordinal)
 
 
-def _compute(cupy: Any, index: int) -> None:
-    """Compile a kernel and multiply matrices, so that a toolkit library that is missing is found out here."""
+def _test_computation(cupy: Any, index: int) -> None:
+    """Compile a kernel and multiply matrices: a missing library of the CUDA toolkit fails here."""
     try:
         with cupy.cuda.Device(index):
             a = cupy.ones((2, 2), dtype="float32")
             cupy.matmul(a, a)
             cupy.cuda.Device(index).synchronize()
-    except Exception as error:  # ImportError, RuntimeError or CuPy's own CompileException, by the library that fails
+    except Exception as error:  # ImportError, RuntimeError or CuPy's CompileException, depending on the library
         raise BackendUnavailable(
             f"cupy {cupy.__version__} finds device 'cuda:{index}' but cannot compute on it "
             f"({type(error).__name__}: {' '.join(str(error).split())}): {_INSTALL}"

@@ -1,7 +1,8 @@
 """
-Matrix products through cuBLAS itself.
+Matrix products by direct calls of cuBLAS.
 
-CuPy's own products refuse to be recorded in a graph, and neither add to what is there nor round factors by choice.
+CuPy's own products cannot be recorded in a CUDA graph, cannot add to an existing array, and have no option for the
+precision.
 """
 
 import ctypes
@@ -18,18 +19,20 @@ from portanet.backends.cupy.source import check_device, contiguous
 from portanet.backends.precision import float32_matmul
 from portanet.typing import Array
 
-WORKSPACE = 32 * 2**20
-"""Bytes that cuBLAS may work in: what its documentation recommends for Hopper."""
+WORKSPACE_BYTES = 32 * 2**20
+"""Size of the workspace of cuBLAS: the recommendation of its documentation for Hopper GPUs."""
 
 _DTYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
-_COMPUTE_32F = {"float32": 68, "bfloat16": 75, "tf32": 77}  # cublasComputeType_t; the last two may round factors
+_COMPUTE_32F = {"float32": 68, "bfloat16": 75, "tf32": 77}  # cublasComputeType_t; the last two may round the factors
 _COMPUTE_64F = 70
 _DEFAULT_ALGORITHM = -1
-_FACTORS = {name: (kind(0.0), kind(1.0)) for name, kind in (("float32", ctypes.c_float), ("float64", ctypes.c_double))}
+_ZERO_AND_ONE = {
+    name: (kind(0.0), kind(1.0)) for name, kind in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
+}
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """``xp.matmul``; what is neither float32 nor float64 is left to CuPy."""
+    """``xp.matmul`` of the Array API. CuPy computes it for dtypes other than float32 and float64."""
     if a.dtype != b.dtype or a.dtype.name not in _DTYPES or not (a.ndim and b.ndim):
         return cupy.matmul(a, b)
     if b.ndim == 1:
@@ -57,16 +60,21 @@ def matmul_into(out: Array, a: Array, b: Array) -> None:
 
 def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     """
-    Overwrite or increase matrices by the products of others.
+    Matrix product into an existing array: ``out = a b``, or ``out += a b``, for one matrix or a batch.
 
     Parameters
     ----------
     out : array of float32 or float64, shape (..., M, N)
         In C order.
     a, b : array, shapes (..., M, K) and (..., K, N)
-        Of the same dtype. Transposed matrices, and rows out of longer ones, are read where they are.
+        Of the same dtype. A transposed matrix, or a slice of a matrix, is not copied.
     add : bool
-        Add to what is in ``out``.
+        Add to ``out`` instead of overwriting it.
+
+    Raises
+    ------
+    ValueError
+        If a matrix has 2**31 rows or columns or more.
     """
     check_device(out, a, b)
     if not out.size:
@@ -76,62 +84,65 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
             out[...] = 0
         return
     name, (m, n), k = out.dtype.name, out.shape[-2:], a.shape[-1]
-    zero, one = _FACTORS[name]
+    zero, one = _ZERO_AND_ONE[name]
     left, right, target = _operand(a), _operand(b), _operand(out)
-    if max(m, n, k, left.row, right.row) >= 2**31:
-        raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: take parts")
+    if max(m, n, k, left.leading, right.leading) >= 2**31:
+        raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: split them")
     compute = _COMPUTE_32F[float32_matmul()] if name == "float32" else _COMPUTE_64F
 
-    # cuBLAS counts along columns: what it takes for the matrices are their transposes, and (AB)ᵀ = BᵀAᵀ.
-    def place(x: _Operand) -> tuple[int, ...]:
-        return x.array.data.ptr, _DTYPES[name], x.row, *((x.matrix,) if out.ndim > 2 else ())
+    # cuBLAS uses column-major order and so sees the transposed matrices: it computes (AB)ᵀ = BᵀAᵀ.
+    def matrix(x: _Operand) -> tuple[int, ...]:
+        return x.array.data.ptr, _DTYPES[name], x.leading, *((x.stride,) if out.ndim > 2 else ())
 
-    product = "cublasGemmStridedBatchedEx" if out.ndim > 2 else "cublasGemmEx"
-    status = getattr(_library(), product)(
+    function = "cublasGemmStridedBatchedEx" if out.ndim > 2 else "cublasGemmEx"
+    status = getattr(_library(), function)(
         *(handle().address, right.transposed, left.transposed, n, m, k, ctypes.byref(one)),
-        *(*place(right), *place(left), ctypes.byref(one if add else zero), *place(target)),
+        *(*matrix(right), *matrix(left), ctypes.byref(one if add else zero), *matrix(target)),
         *(*((math.prod(out.shape[:-2]),) if out.ndim > 2 else ()), compute, _DEFAULT_ALGORITHM),
     )
-    _check(status, product)
+    _check(status, function)
 
 
 class _Operand(NamedTuple):
-    """A matrix, or a batch of them, and the numbers from one row (if transposed: column), or matrix, to the next."""
+    """A matrix or a batch of matrices, as cuBLAS takes it."""
 
     array: Array
     transposed: bool
-    row: int
-    matrix: int
+    leading: int  # leading dimension: elements from one row to the next, or from one column to the next if transposed
+    stride: int  # elements from one matrix to the next
 
 
 def _operand(x: Array) -> _Operand:
     if x.ndim > 2:
         rows, columns = x.shape[-2:]
         return _Operand(contiguous(x), False, columns, rows * columns)
-    size, (rows, columns), (down, right) = x.dtype.itemsize, x.shape, x.strides
-    # Along an axis of length 1 no step is ever taken, whatever its stride says.
-    down, right = (columns * size if rows == 1 else down), (size if columns == 1 else right)
-    if right == size and down >= columns * size and down % size == 0:
-        return _Operand(x, False, down // size, 0)
+    itemsize, (rows, columns), (row_step, column_step) = x.dtype.itemsize, x.shape, x.strides
+    # The stride of an axis of length 1 is arbitrary.
     if rows == 1:
-        down = size
-    if down == size and right >= rows * size and right % size == 0:
-        return _Operand(x, True, right // size, 0)
+        row_step = columns * itemsize
+    if columns == 1:
+        column_step = itemsize
+    if column_step == itemsize and row_step >= columns * itemsize and row_step % itemsize == 0:
+        return _Operand(x, False, row_step // itemsize, 0)
+    if rows == 1:
+        row_step = itemsize
+    if row_step == itemsize and column_step >= rows * itemsize and column_step % itemsize == 0:
+        return _Operand(x, True, column_step // itemsize, 0)
     return _Operand(contiguous(x), False, columns, 0)
 
 
 class Handle:
-    """What cuBLAS keeps for one stream: its own handle, and a workspace that no other stream writes to."""
+    """A cuBLAS handle for one stream, with a workspace of its own."""
 
     def __init__(self) -> None:
         self.address, self.device = ctypes.c_void_p(), cupy.cuda.Device()
-        cupy.get_default_memory_pool().free_all_blocks()  # what it keeps unused may be all that there is
-        self.workspace = cupy.cuda.Memory(WORKSPACE)  # of no pool: what a pool gives may end with it
+        cupy.get_default_memory_pool().free_all_blocks()  # they may be all the memory that is left
+        self.workspace = cupy.cuda.Memory(WORKSPACE_BYTES)  # from no pool: it may outlive the current one
         cublas, stream = _library(), cupy.cuda.get_current_stream().ptr
         _check(cublas.cublasCreate_v2(ctypes.byref(self.address)), "cublasCreate")
         _check(cublas.cublasSetStream_v2(self.address, stream), "cublasSetStream")
-        # After the stream, since to set that takes the workspace away.
-        _check(cublas.cublasSetWorkspace_v2(self.address, self.workspace.ptr, WORKSPACE), "cublasSetWorkspace")
+        # After cublasSetStream, which resets the workspace.
+        _check(cublas.cublasSetWorkspace_v2(self.address, self.workspace.ptr, WORKSPACE_BYTES), "cublasSetWorkspace")
 
     def __del__(self) -> None:
         if self.address and not sys.is_finalizing():
@@ -140,7 +151,7 @@ class Handle:
 
 
 class _Handles(threading.local):
-    """Handles of this thread by device and stream."""
+    """Handles of the current thread, by device and stream."""
 
     def __init__(self) -> None:
         self.by_stream: dict[tuple[int, int], Handle] = {}
@@ -151,23 +162,23 @@ _handles = _Handles()
 
 def handle() -> Handle:
     """Return the handle for the current stream of the current device."""
-    key = _current()
+    key = _device_and_stream()
     if key not in _handles.by_stream:
         _handles.by_stream[key] = Handle()
     return _handles.by_stream[key]
 
 
-def keep_handle(handle: Handle) -> None:
-    """Take a handle that was made for the current stream, until :func:`forget_handle`."""
-    _handles.by_stream[_current()] = handle
+def use_handle(handle: Handle) -> None:
+    """Use a handle, which was made for the current stream, until :func:`forget_handle`."""
+    _handles.by_stream[_device_and_stream()] = handle
 
 
 def forget_handle() -> None:
-    """Leave the handle for the current stream to those who hold it."""
-    _handles.by_stream.pop(_current(), None)
+    """Drop the reference to the handle for the current stream."""
+    _handles.by_stream.pop(_device_and_stream(), None)
 
 
-def _current() -> tuple[int, int]:
+def _device_and_stream() -> tuple[int, int]:
     return cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr
 
 
@@ -178,20 +189,20 @@ def _check(status: int, function: str) -> None:
 
 @cache
 def _library() -> Any:
-    """The cuBLAS that CuPy itself would load."""
+    """Load the cuBLAS library that CuPy loads."""
     from cuda.pathfinder import load_nvidia_dynamic_lib
 
     cublas = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    problem, matrix, choice = (pointer, *(number,) * 5, pointer), (pointer, number, number), (number, number)
-    matrices = (*matrix, ctypes.c_longlong)
+    sizes, matrix, options = (pointer, *(number,) * 5, pointer), (pointer, number, number), (number, number)
+    batch = (*matrix, ctypes.c_longlong)
     for name, arguments in {
         "cublasCreate_v2": (pointer,),
         "cublasDestroy_v2": (pointer,),
         "cublasSetStream_v2": (pointer, pointer),
         "cublasSetWorkspace_v2": (pointer, pointer, ctypes.c_size_t),
-        "cublasGemmEx": (*problem, *matrix, *matrix, pointer, *matrix, *choice),
-        "cublasGemmStridedBatchedEx": (*problem, *matrices, *matrices, pointer, *matrices, number, *choice),
+        "cublasGemmEx": (*sizes, *matrix, *matrix, pointer, *matrix, *options),
+        "cublasGemmStridedBatchedEx": (*sizes, *batch, *batch, pointer, *batch, number, *options),
     }.items():
         getattr(cublas, name).argtypes = arguments
     return cublas

@@ -1,8 +1,8 @@
 """
-Functions of single numbers for CuPy, one kernel each way.
+Elementwise functions for CuPy, as one kernel for the output and one for the gradient.
 
-So any activation is one kernel, and so are the terms of a loss, a user's own too. What is no formula, since it asks
-whether a number is positive, say, takes the portable form.
+Every activation and every elementwise loss is compiled so, user-defined ones too. A function that cannot be traced,
+because it branches on a value for instance, uses the portable form.
 """
 
 from collections.abc import Callable
@@ -10,65 +10,67 @@ from collections.abc import Callable
 import cupy
 
 from portanet import kernels
-from portanet.backends.cupy import formulas
+from portanet.backends.cupy import tracing
 from portanet.backends.cupy.source import Source, contiguous
 from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
 
 ELEMENTWISE = Source("""
-KERNEL elementwise(INDEX n, const T* given, const T* beside, T* made) {
-  EACH(i);
-  STEPS
-  made[i] = RESULT;
+KERNEL elementwise(INDEX n, const T* x, const T* other, T* out) {
+  THREAD_INDEX(i);
+  STATEMENTS
+  out[i] = RESULT;
 }
 """)
 
 GRADIENT = Source("""
-KERNEL elementwise_gradient(INDEX n, const T* given, const T* beside, const T* dy, T factor, T* dx) {
-  EACH(i);
-  STEPS
+// x is the output of the function where the derivative is computed from that.
+KERNEL elementwise_gradient(INDEX n, const T* x, const T* other, const T* dy, T scalar_dy, T* dx) {
+  THREAD_INDEX(i);
+  STATEMENTS
   dx[i] = DY * RESULT;
 }
 """)
 
 
-def elementwise(
-    x: Array, formula: ElementwiseFn, t: Array | None = None
-) -> tuple[Array, Callable[[float | Array], Array]]:
+def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
     """See :func:`portanet.kernels.elementwise`."""
-    alike = t is None or (t.dtype, t.shape) == (x.dtype, x.shape)
-    code = formulas.Code.of(formula, x.dtype, beside=t is not None) if _fits(x) and alike else None
-    if code is None:
-        return kernels.elementwise.portable(x, formula, t)
+    same_kind = t is None or (t.dtype, t.shape) == (x.dtype, x.shape)
+    traced = tracing.TracedFn.trace(fn, x.dtype, has_other=t is not None) if _is_supported(x) and same_kind else None
+    if traced is None:
+        return kernels.elementwise.portable(x, fn, t)
     x = contiguous(x)
-    beside, y = x if t is None else contiguous(t), cupy.empty_like(x)
-    ELEMENTWISE.launch("elementwise", x.size, x.dtype, x, beside, y, **code.value)
-    kept = y if code.of_result else x
+    other, y = x if t is None else contiguous(t), cupy.empty_like(x)
+    ELEMENTWISE.launch("elementwise", x.size, x.dtype, x, other, y, **traced.output)
+    saved = y if traced.from_output else x
 
-    def pull(dy: float | Array) -> Array:
-        dx, rises, factor, how = cupy.empty_like(kept), kept, 1.0, "dy[i]"
+    def pullback(dy: float | Array) -> Array:
+        dx, array, scalar, expression = cupy.empty_like(saved), saved, 1.0, "dy[i]"
         if isinstance(dy, cupy.ndarray):
-            rises = contiguous(cupy.broadcast_to(dy, kept.shape).astype(kept.dtype, copy=False))
+            array = contiguous(cupy.broadcast_to(dy, saved.shape).astype(saved.dtype, copy=False))
         else:
-            factor, how = float(dy), "factor"
-        arguments = kept, beside, rises, factor, dx
-        GRADIENT.launch("elementwise_gradient", kept.size, kept.dtype, *arguments, **code.slope, DY=how)
+            scalar, expression = float(dy), "scalar_dy"
+        arguments = saved, other, array, scalar, dx
+        macros = {**traced.derivative, "DY": expression}
+        GRADIENT.launch("elementwise_gradient", saved.size, saved.dtype, *arguments, **macros)
         return dx
 
-    return y, pull
+    return y, pullback
 
 
 def sigmoid(x: Array) -> Array:
     """See :func:`portanet.kernels.sigmoid`."""
-    return (
-        elementwise(x, lambda xp, x: (formulas.sigmoid(x), lambda: 1.0))[0] if _fits(x) else kernels.sigmoid.portable(x)
-    )
+    if not _is_supported(x):
+        return kernels.sigmoid.portable(x)
+    return elementwise(x, lambda xp, x: (tracing.sigmoid(x), lambda: 1.0))[0]
 
 
 def erf(x: Array) -> Array:
     """See :func:`portanet.kernels.erf`."""
-    return elementwise(x, lambda xp, x: (formulas.erf(x), lambda: 1.0))[0] if _fits(x) else kernels.erf.portable(x)
+    if not _is_supported(x):
+        return kernels.erf.portable(x)
+    return elementwise(x, lambda xp, x: (tracing.erf(x), lambda: 1.0))[0]
 
 
-def _fits(x: Array) -> bool:
+def _is_supported(x: Array) -> bool:
     return x.dtype.name in ("float32", "float64")

@@ -1,4 +1,4 @@
-"""Kernels of ``portanet.kernels`` for CuPy, each in one launch or a few; no sum depends on the order of threads."""
+"""Kernels of ``portanet.kernels`` for CuPy, in few launches. Sums are deterministic: they use no atomics."""
 
 from typing import Any
 
@@ -8,70 +8,70 @@ from portanet.backends.cupy.source import TYPES, Source, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
-// After a step more: the rate, and eps, for sums of which the means are a share. The divisors are exact in float32 also
-// for a beta near 1.
-KERNEL begin_adam(INDEX n, T* step, const T* rate, T* scaled, T beta1, T beta2, T eps) {
-  EACH(i);
+// Increment the step, and scale lr and eps by the bias corrections, which are exact in float32 also for a beta near 1.
+KERNEL adam_scalars(INDEX n, T* step, const T* lr, T* scalars, T beta1, T beta2, T eps) {
+  THREAD_INDEX(i);
   const T t = *step + 1;
   *step = t;
-  const T share1 = beta1 > 0 ? (1 - beta1) / -expm1(t * log(beta1)) : 1;
+  const T factor1 = beta1 > 0 ? (1 - beta1) / -expm1(t * log(beta1)) : 1;
   const T root = sqrt(beta2 > 0 ? (1 - beta2) / -expm1(t * log(beta2)) : 1);
-  scaled[0] = *rate * share1 / root;
-  scaled[1] = eps / root;
+  scalars[0] = *lr * factor1 / root;
+  scalars[1] = eps / root;
 }
 
-KERNEL adam(INDEX n, T* data, const T* grad, T* gradients, T* squares, const T* scaled, T beta1, T beta2) {
-  EACH(i);
-  const T g = grad[i], sum = beta1 * gradients[i] + g, square = beta2 * squares[i] + g * g;
-  gradients[i] = sum;
-  squares[i] = square;
-  data[i] -= scaled[0] * sum / (sqrt(square) + scaled[1]);
+KERNEL adam(INDEX n, T* data, const T* grad, T* grad_sum, T* square_sum, const T* scalars, T beta1, T beta2) {
+  THREAD_INDEX(i);
+  const T g = grad[i], sum = beta1 * grad_sum[i] + g, square = beta2 * square_sum[i] + g * g;
+  grad_sum[i] = sum;
+  square_sum[i] = square;
+  data[i] -= scalars[0] * sum / (sqrt(square) + scalars[1]);
 }
 
-KERNEL sgd(INDEX n, T* data, const T* grad, const T* rate) {
-  EACH(i);
-  data[i] -= *rate * grad[i];
+KERNEL sgd(INDEX n, T* data, const T* grad, const T* lr) {
+  THREAD_INDEX(i);
+  data[i] -= *lr * grad[i];
 }
 
-KERNEL momentum(INDEX n, T* data, const T* grad, T* velocity, const T* rate, T keep, INDEX nesterov) {
-  EACH(i);
-  const T v = keep * velocity[i] + grad[i];
+KERNEL sgd_momentum(INDEX n, T* data, const T* grad, T* velocity, const T* lr, T momentum, INDEX nesterov) {
+  THREAD_INDEX(i);
+  const T v = momentum * velocity[i] + grad[i];
   velocity[i] = v;
-  data[i] -= *rate * (nesterov ? grad[i] + keep * v : v);
+  data[i] -= *lr * (nesterov ? grad[i] + momentum * v : v);
 }
 
-// Of a mean or velocity that is not kept, the address is that of the square, and nothing is read or written there.
-KERNEL rmsprop(INDEX n, T* data, const T* grad, T* square, T* mean, T* velocity, const T* rate, T take, T keep, T eps) {
-  EACH(i);
-  const T g = grad[i], s = square[i] + take * (g * g - square[i]);
+// An optional array that is absent, mean or velocity, is passed as the address of square and not used.
+KERNEL rmsprop(INDEX n, T* data, const T* grad, T* square, T* mean, T* velocity, const T* lr, T weight, T momentum,
+               T eps) {
+  THREAD_INDEX(i);
+  const T g = grad[i], s = square[i] + weight * (g * g - square[i]);
   T variance = s;
   if (mean != square) {
-    const T m = mean[i] + take * (g - mean[i]);
+    const T m = mean[i] + weight * (g - mean[i]);
     mean[i] = m;
-    variance = s - m * m < 0 ? 0 : s - m * m;  // rounding may take it below zero
+    variance = s - m * m < 0 ? 0 : s - m * m;  // rounding may make it negative
   }
   T change = g / (sqrt(variance) + eps);
   if (velocity != square) {
-    change += keep * velocity[i];
+    change += momentum * velocity[i];
     velocity[i] = change;
   }
   square[i] = s;
-  data[i] -= *rate * change;
+  data[i] -= *lr * change;
 }
 """)
 
 SUMS = Source("""
-// Row p of the sums adds up the rows p, p + parts, p + 2 parts ... : neighbours in a warp read neighbours in memory.
-KERNEL part_sums(INDEX n, const T* rows, T* sums, INDEX size) {
-  EACH(i);
+// Row p of the m rows of partial sums is the sum of the rows p, p + m, p + 2 m ...: memory access is coalesced.
+KERNEL partial_sums(INDEX n, const T* rows, T* sums, INDEX size) {
+  THREAD_INDEX(i);
   T sum = 0;
   for (long long j = i; j < size; j += n) sum += rows[j];
   sums[i] = sum;
 }
 
-// A warp a column: of few rows.
+// One warp for each column, for at most MAX_ROWS_PER_WARP rows.
 KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size) {
-  EACH(i);
+  THREAD_INDEX(i);
   const INDEX columns = n / 32;
   T sum = 0;
   for (long long j = i / 32 + (long long)(i % 32) * columns; j < size; j += 32 * (long long)columns) sum += rows[j];
@@ -80,21 +80,24 @@ KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size) {
 }
 """)
 
-FEW_ROWS = 2048
-"""Rows that the 32 threads of a warp add up, 64 each."""
+ROWS_PER_THREAD = 64
+"""Rows of each partial sum: long sums stay accurate, and many threads are busy."""
 
-# Each row is a warp's: 32 threads go along it, and what they found is joined by exchange, always in the same order.
-ROWS = """
+MAX_ROWS_PER_WARP = 32 * ROWS_PER_THREAD
+"""Maximum rows that one warp sums; more are reduced to partial sums first."""
+
+# One warp for each row. Its threads combine their results by shuffles, always in the same order.
+ROW_FUNCTIONS = """
 #define ROW(x) (x + (long long)(i / 32) * classes)
 
 __device__ T row_maximum(const T* x, INDEX classes) {
-  T largest = x[0];
-  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) largest = x[c] > largest || x[c] != x[c] ? x[c] : largest;
+  T maximum = x[0];
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) maximum = x[c] > maximum || x[c] != x[c] ? x[c] : maximum;
   for (int d = 16; d; d /= 2) {
-    const T other = __shfl_xor_sync(0xffffffffu, largest, d);
-    largest = other > largest || other != other ? other : largest;
+    const T other = __shfl_xor_sync(0xffffffffu, maximum, d);
+    maximum = other > maximum || other != other ? other : maximum;
   }
-  return largest;
+  return maximum;
 }
 
 __device__ T row_sum_of_exp(const T* x, INDEX classes, T shift) {
@@ -106,40 +109,41 @@ __device__ T row_sum_of_exp(const T* x, INDEX classes, T shift) {
 """
 
 SOFTMAX = Source(
-    ROWS
+    ROW_FUNCTIONS
     + """
-KERNEL log_softmax(INDEX n, const T* scores, T* log_p, INDEX classes) {
-  EACH(i);
-  const T* x = ROW(scores);
+KERNEL log_softmax(INDEX n, const T* logits, T* log_p, INDEX classes) {
+  THREAD_INDEX(i);
+  const T* x = ROW(logits);
   T* y = ROW(log_p);
-  const T largest = row_maximum(x, classes), log_sum = log(row_sum_of_exp(x, classes, largest));
-  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) y[c] = x[c] - largest - log_sum;
+  const T maximum = row_maximum(x, classes), log_sum = log(row_sum_of_exp(x, classes, maximum));
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) y[c] = x[c] - maximum - log_sum;
 }
 """
 )
 
 CROSS_ENTROPY = Source(
-    ROWS
+    ROW_FUNCTIONS
     + """
-KERNEL sparse_softmax_cross_entropy(INDEX n, const T* scores, const VALUE* labels, T* terms, T* gradient, INDEX classes) {
-  EACH(i);
-  const T* x = ROW(scores);
+KERNEL sparse_softmax_cross_entropy(INDEX n, const T* logits, const VALUE* labels, T* losses, T* gradient,
+                                    INDEX classes) {
+  THREAD_INDEX(i);
+  const T* x = ROW(logits);
   T* dx = ROW(gradient);
-  const T largest = row_maximum(x, classes), sum = row_sum_of_exp(x, classes, largest);
+  const T maximum = row_maximum(x, classes), sum = row_sum_of_exp(x, classes, maximum);
   const long long label = labels[i / 32];
-  const bool known = label >= 0 && label < classes;
-  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) dx[c] = exp(x[c] - largest) / sum * known - (c == label);
-  if (threadIdx.x % 32 == 0) terms[i / 32] = known ? log(sum) - (x[label] - largest) : 0;
+  const bool in_range = label >= 0 && label < classes;
+  for (INDEX c = threadIdx.x % 32; c < classes; c += 32) dx[c] = exp(x[c] - maximum) / sum * in_range - (c == label);
+  if (threadIdx.x % 32 == 0) losses[i / 32] = in_range ? log(sum) - (x[label] - maximum) : 0;
 }
 """
 )
 
-# Ten rounds of Philox4x64, as portanet/kernels/random.py has them; a thread enciphers one block, which is 16 integers.
+# Ten rounds of Philox4x64, as in portanet/kernels/random.py; each thread encrypts one block, which gives 16 integers.
 RANDOM = Source("""
 typedef unsigned long long Word;
 
 KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
-  EACH(i);
+  THREAD_INDEX(i);
   const Word m0 = 0xD2E7470EE14C6C93ull, m1 = 0xCA5A826395121157ull;
   Word c0 = (Word)i + 1, c1 = stream[1], c2 = 0, c3 = 0, k0 = stream[0], k1 = 0;
   for (int round = 0; round < 10; ++round) {
@@ -149,8 +153,8 @@ KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
   }
   const Word words[] = {c0, c1, c2, c3};
   for (int j = 0; j < 16; ++j) {
-    const long long place = 16 * (long long)i + j;
-    if (place < count) bits[place] = words[j / 4] >> 16 * (j % 4) & 0xffff;
+    const long long position = 16 * (long long)i + j;
+    if (position < count) bits[position] = words[j / 4] >> 16 * (j % 4) & 0xffff;
   }
 }
 """)
@@ -159,29 +163,29 @@ KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count) {
 def adam(  # noqa: PLR0917
     data: Array,
     grad: Array,
-    gradients: Array,
-    squares: Array,
+    grad_sum: Array,
+    square_sum: Array,
     step: Array,
-    rate: Array,
+    lr: Array,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """Single numbers first, then one pass over the arrays."""
-    scaled, keep = cupy.empty(2, data.dtype), tuple(map(float, betas))
-    UPDATES.launch("begin_adam", 1, data.dtype, step, rate, scaled, *keep, float(eps))
-    UPDATES.launch("adam", data.size, data.dtype, data, contiguous(grad), gradients, squares, scaled, *keep)
+    """Compute the scalars, then update the arrays in one pass."""
+    scalars, betas = cupy.empty(2, data.dtype), (float(betas[0]), float(betas[1]))
+    UPDATES.launch("adam_scalars", 1, data.dtype, step, lr, scalars, *betas, float(eps))
+    UPDATES.launch("adam", data.size, data.dtype, data, contiguous(grad), grad_sum, square_sum, scalars, *betas)
 
 
 def sgd(  # noqa: PLR0917
-    data: Array, grad: Array, velocity: Array | None, rate: Array, momentum: float, nesterov: bool
+    data: Array, grad: Array, velocity: Array | None, lr: Array, momentum: float, nesterov: bool
 ) -> None:
-    """One pass over the arrays."""
+    """Update the arrays in one pass."""
     grad = contiguous(grad)
     if velocity is None:
-        UPDATES.launch("sgd", data.size, data.dtype, data, grad, rate)
+        UPDATES.launch("sgd", data.size, data.dtype, data, grad, lr)
     else:
-        numbers = float(momentum), int(nesterov)
-        UPDATES.launch("momentum", data.size, data.dtype, data, grad, velocity, rate, *numbers)
+        scalars = float(momentum), int(nesterov)
+        UPDATES.launch("sgd_momentum", data.size, data.dtype, data, grad, velocity, lr, *scalars)
 
 
 def rmsprop(  # noqa: PLR0917
@@ -190,25 +194,25 @@ def rmsprop(  # noqa: PLR0917
     square: Array,
     mean: Array | None,
     velocity: Array | None,
-    rate: Array,
+    lr: Array,
     rho: float,
     momentum: float,
     eps: float,
 ) -> None:
-    """One pass over the arrays."""
-    states = square, square if mean is None else mean, square if velocity is None else velocity
-    numbers = 1 - float(rho), float(momentum), float(eps)
-    UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *states, rate, *numbers)
+    """Update the arrays in one pass."""
+    state = square, square if mean is None else mean, square if velocity is None else velocity
+    scalars = 1 - float(rho), float(momentum), float(eps)
+    UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *state, lr, *scalars)
 
 
-def bias_grad(x: Array, out: Array | None = None) -> Array:
-    """Many rows by parts of 64, and their sums likewise, until few are left: long sums stay exact, and fill the GPU."""
-    rows, out = contiguous(x).reshape(-1, x.shape[-1]), cupy.empty(x.shape[-1:], x.dtype) if out is None else out
-    while len(rows) > FEW_ROWS:
-        sums = cupy.empty((-(-len(rows) // 64), x.shape[-1]), dtype=x.dtype)
-        SUMS.launch("part_sums", sums.size, x.dtype, rows, sums, rows.size)
+def bias_grad(dy: Array, out: Array | None = None) -> Array:
+    """Reduce to partial sums until one warp can sum each column."""
+    rows, out = contiguous(dy).reshape(-1, dy.shape[-1]), cupy.empty(dy.shape[-1:], dy.dtype) if out is None else out
+    while len(rows) > MAX_ROWS_PER_WARP:
+        sums = cupy.empty((-(-len(rows) // ROWS_PER_THREAD), dy.shape[-1]), dtype=dy.dtype)
+        SUMS.launch("partial_sums", sums.size, dy.dtype, rows, sums, rows.size)
         rows = sums
-    SUMS.launch("column_sums", 32 * out.size, x.dtype, rows, out, rows.size)
+    SUMS.launch("column_sums", 32 * out.size, dy.dtype, rows, out, rows.size)
     return out
 
 
@@ -216,21 +220,22 @@ def log_softmax(x: Array) -> Array:
     """See :func:`portanet.kernels.log_softmax`."""
     x = contiguous(x)
     y = cupy.empty_like(x)
-    SOFTMAX.launch("log_softmax", _row_threads(x), x.dtype, x, y, x.shape[-1])
+    SOFTMAX.launch("log_softmax", _threads_for_rows(x), x.dtype, x, y, x.shape[-1])
     return y
 
 
-def sparse_softmax_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
-    """Terms and gradient from one look at the scores."""
-    scores, labels = contiguous(scores), contiguous(labels)
-    terms, gradient = cupy.empty(labels.shape, dtype=scores.dtype), cupy.empty_like(scores)
-    arguments = scores, labels, terms, gradient, scores.shape[-1]
-    kind = TYPES[labels.dtype.name]
-    CROSS_ENTROPY.launch("sparse_softmax_cross_entropy", _row_threads(scores), scores.dtype, *arguments, VALUE=kind)
-    return terms, gradient
+def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """Compute losses and gradient in one kernel."""
+    logits, labels = contiguous(logits), contiguous(labels)
+    losses, gradient = cupy.empty(labels.shape, dtype=logits.dtype), cupy.empty_like(logits)
+    arguments = logits, labels, losses, gradient, logits.shape[-1]
+    threads, label_type = _threads_for_rows(logits), TYPES[labels.dtype.name]
+    CROSS_ENTROPY.launch("sparse_softmax_cross_entropy", threads, logits.dtype, *arguments, VALUE=label_type)
+    return losses, gradient
 
 
-def _row_threads(x: Array) -> int:
+def _threads_for_rows(x: Array) -> int:
+    """One warp for each row."""
     rows: int = x.size // max(1, x.shape[-1])
     return 32 * rows
 

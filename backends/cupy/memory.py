@@ -1,4 +1,4 @@
-"""Memory of a CUDA device: an error that says how much there is, and a way in for data that are too large for it."""
+"""Memory of a CUDA device: an error that reports free memory, and prefetching of data that do not fit."""
 
 import traceback
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,27 @@ from portanet.typing import Array
 
 
 @contextmanager
-def active(index: int) -> Iterator[None]:
-    """Make a device the current one; where its memory does not suffice, say so after freeing what the failure held."""
-    with cupy.cuda.Device(index):  # a fresh one each time: a Device context is not re-entrant
+def activate(index: int) -> Iterator[None]:
+    """Make a device the current one. Turn CuPy's out-of-memory error into :class:`OutOfMemory`, and free its arrays."""
+    with cupy.cuda.Device(index):  # a new one each time: a Device context is not re-entrant
         try:
             yield
         except cupy.cuda.memory.OutOfMemoryError as error:
-            free = _free()
-            # Variables of the functions that have failed hold arrays for as long as the error lives.
+            free = _free_bytes()
+            # The traceback keeps the local variables of the failed functions, and so their arrays, alive.
             traceback.clear_frames(error.__traceback__)
             cupy.get_default_memory_pool().free_all_blocks()
             raise OutOfMemory(f"cuda:{index}", error._size, free) from error
 
 
 def fits(index: int, nbytes: int) -> bool:
-    """Whether data would take no more than half of what is free: the steps want the rest."""
+    """Whether data need at most half of the free memory; the training steps need the rest."""
     with cupy.cuda.Device(index):
-        return 2 * nbytes <= _free()
+        return 2 * nbytes <= _free_bytes()
 
 
-def _free() -> int:
-    """Bytes that can be had, of the device and of what CuPy keeps unused."""
+def _free_bytes() -> int:
+    """Free memory of the device and of CuPy's pool."""
     pool = cupy.get_default_memory_pool()
     free: int = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
     limit = pool.get_limit()
@@ -41,48 +41,48 @@ def _free() -> int:
 
 
 def prefetch(batches: Iterable[Batch]) -> Iterator[tuple[Array, ...]]:
-    """Copy a batch on a stream of its own while the one before is at work; see :meth:`Backend.iter_batches`."""
-    copying, ready = cupy.cuda.Stream(non_blocking=True), None
-    slots = _Slot(), _Slot()
+    """Copy each batch on a stream of its own while the one before it is processed; see :meth:`Backend.iter_batches`."""
+    copy_stream, ready = cupy.cuda.Stream(non_blocking=True), None
+    buffers = _Buffer(), _Buffer()
     try:
         for i, batch in enumerate(batches):
-            slot = slots[i % 2]
-            slot.fill(batch, copying)
+            buffer = buffers[i % 2]
+            buffer.fill(batch, copy_stream)
             if ready:
-                yield from ready.lend()
-            ready = slot
+                yield from ready.borrow()
+            ready = buffer
         if ready:
-            yield from ready.lend()
+            yield from ready.borrow()
     finally:
-        copying.synchronize()  # where the rest is not wanted, a copy may still write to memory that is given back here
+        copy_stream.synchronize()  # after an early exit, a pending copy may still write to the buffers freed here
 
 
-class _Slot:
-    """Room for one batch: in pinned memory, from which a copy needs no help of the host, and on the device."""
+class _Buffer:
+    """Memory for one batch on the device, and in pinned host memory, from which the GPU copies without the CPU."""
 
     def __init__(self) -> None:
-        self.here: list[np.ndarray] = []
-        self.there: list[Array] = []
+        self.host: list[np.ndarray] = []
+        self.device: list[Array] = []
         self.copied, self.used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
-    def fill(self, batch: Batch, copying: Any) -> None:
-        """Begin to copy a batch, as soon as the one that was here is used."""
-        self.copied.synchronize()  # until then, the copy before reads what is written now
+    def fill(self, batch: Batch, copy_stream: Any) -> None:
+        """Start to copy a batch, once the batch before it in this buffer is used."""
+        self.copied.synchronize()  # the copy before reads the host memory that is overwritten below
         self.n = len(batch[0])
-        if not self.here or len(self.here[0]) < self.n:
-            self.here = [_pinned(a) for a in batch]
-            self.there = [cupy.empty(a.shape, a.dtype) for a in batch]
+        if not self.host or len(self.host[0]) < self.n:
+            self.host = [_pinned(a) for a in batch]
+            self.device = [cupy.empty(a.shape, a.dtype) for a in batch]
             self.used.record()  # the memory may come from arrays that are still in use
-        copying.wait_event(self.used)
-        for host, device, values in zip(self.here, self.there, batch, strict=True):
+        copy_stream.wait_event(self.used)
+        for host, device, values in zip(self.host, self.device, batch, strict=True):
             host[: self.n] = values
-            device[: self.n].set(host[: self.n], stream=copying)
-        self.copied.record(copying)
+            device[: self.n].set(host[: self.n], stream=copy_stream)
+        self.copied.record(copy_stream)
 
-    def lend(self) -> Iterator[tuple[Array, ...]]:
-        """Give the batch once it has come, until the next is asked for."""
+    def borrow(self) -> Iterator[tuple[Array, ...]]:
+        """Yield the batch once it is copied; it is valid until the iterator is advanced."""
         cupy.cuda.get_current_stream().wait_event(self.copied)
-        yield tuple(device[: self.n] for device in self.there)
+        yield tuple(device[: self.n] for device in self.device)
         self.used.record()
 
 

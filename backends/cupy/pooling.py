@@ -1,71 +1,72 @@
-"""Pooling for CuPy: a thread a number of the result, which gathers what it is made of."""
+"""Pooling for CuPy. Each thread computes one element of the result from all elements that contribute to it."""
 
 import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.source import Source, contiguous
-from portanet.backends.cupy.windows import INDICES, fits, macros
+from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
 POOLING = Source(
-    INDICES
+    WINDOW_MACROS
     + """
 KERNEL max_pool(INDEX n, const T* x, T* y) {
-  EACH(i);
-  UNRAVEL(i, example, p0, p1, p2, c, PLACES0, PLACES1, PLACES2);
-  T largest = -(T)(1.0 / 0.0);
-  CELLS0 CELLS1 CELLS2 {
-    const int s0 = CELL0(p0, k0), s1 = CELL1(p1, k1), s2 = CELL2(p2, k2);
-    if (!INSIDE(s0, s1, s2)) continue;
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2);
+  T maximum = -(T)(1.0 / 0.0);
+  FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
+    const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
+    if (!IN_INPUT(s0, s1, s2)) continue;
     const T value = x[X(example, s0, s1, s2, c)];
-    if (value > largest || value != value) largest = value;
+    if (value > maximum || value != value) maximum = value;
   }
-  y[i] = largest;
+  y[i] = maximum;
 }
 
-// Whether a cell before k, in the order of the portable form, is the largest of its window already.
-__device__ bool taken(const T* x, T largest, INDEX example, int p0, int p1, int p2, int c, int l0, int l1, int l2) {
-  CELLS2 CELLS1 CELLS0 {
+// Whether an offset before (l0, l1, l2), in the order of the portable form, holds the maximum of the window.
+__device__ bool is_earlier(const T* x, T maximum, INDEX example, int p0, int p1, int p2, int c,
+                           int l0, int l1, int l2) {
+  FOR_OFFSETS2 FOR_OFFSETS1 FOR_OFFSETS0 {
     if (k0 == l0 && k1 == l1 && k2 == l2) return false;
-    const int s0 = CELL0(p0, k0), s1 = CELL1(p1, k1), s2 = CELL2(p2, k2);
-    if (INSIDE(s0, s1, s2) && x[X(example, s0, s1, s2, c)] == largest) return true;
+    const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
+    if (IN_INPUT(s0, s1, s2) && x[X(example, s0, s1, s2, c)] == maximum) return true;
   }
   return false;
 }
 
 KERNEL max_pool_gradient(INDEX n, const T* dy, const T* x, const T* y, T* dx) {
-  EACH(i);
-  UNRAVEL(i, example, s0, s1, s2, c, SPACE0, SPACE1, SPACE2);
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2);
   T sum = 0;
-  CELLS2 CELLS1 CELLS0 {
-    const int t0 = PLACE0(s0, k0), t1 = PLACE1(s1, k1), t2 = PLACE2(s2, k2);
-    if (!ARE_PLACES(t0, t1, t2)) continue;
+  FOR_OFFSETS2 FOR_OFFSETS1 FOR_OFFSETS0 {
+    const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);
+    if (!IN_OUTPUT(t0, t1, t2)) continue;
     const int p0 = t0 / STRIDE0, p1 = t1 / STRIDE1, p2 = t2 / STRIDE2;
     const INDEX j = Y(example, p0, p1, p2, c);
-    if (x[i] == y[j] && !taken(x, y[j], example, p0, p1, p2, c, k0, k1, k2)) sum += dy[j];
+    if (x[i] == y[j] && !is_earlier(x, y[j], example, p0, p1, p2, c, k0, k1, k2)) sum += dy[j];
   }
   dx[i] = sum;
 }
 
 KERNEL sum_pool(INDEX n, const T* x, T* y) {
-  EACH(i);
-  UNRAVEL(i, example, p0, p1, p2, c, PLACES0, PLACES1, PLACES2);
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2);
   T sum = 0;
-  CELLS0 CELLS1 CELLS2 {
-    const int s0 = CELL0(p0, k0), s1 = CELL1(p1, k1), s2 = CELL2(p2, k2);
-    if (INSIDE(s0, s1, s2)) sum += x[X(example, s0, s1, s2, c)];
+  FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
+    const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
+    if (IN_INPUT(s0, s1, s2)) sum += x[X(example, s0, s1, s2, c)];
   }
   y[i] = sum;
 }
 
 KERNEL sum_pool_gradient(INDEX n, const T* dy, T* dx) {
-  EACH(i);
-  UNRAVEL(i, example, s0, s1, s2, c, SPACE0, SPACE1, SPACE2);
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2);
   T sum = 0;
-  CELLS0 CELLS1 CELLS2 {
-    const int t0 = PLACE0(s0, k0), t1 = PLACE1(s1, k1), t2 = PLACE2(s2, k2);
-    if (ARE_PLACES(t0, t1, t2)) sum += dy[Y(example, t0 / STRIDE0, t1 / STRIDE1, t2 / STRIDE2, c)];
+  FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
+    const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);
+    if (IN_OUTPUT(t0, t1, t2)) sum += dy[Y(example, t0 / STRIDE0, t1 / STRIDE1, t2 / STRIDE2, c)];
   }
   dx[i] = sum;
 }
@@ -75,35 +76,35 @@ KERNEL sum_pool_gradient(INDEX n, const T* dy, T* dx) {
 
 def max_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool`."""
-    if not fits(window, x):
+    if not is_supported(window, x):
         return kernels.max_pool.portable(x, window)
-    return _gather("max_pool", window.output_shape, window, x)
+    return _launch("max_pool", window.output_shape, window, x)
 
 
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool_gradient`."""
-    if not fits(window, dy, x, y):
+    if not is_supported(window, dy, x, y):
         return kernels.max_pool_gradient.portable(dy, x, y, window)
-    return _gather("max_pool_gradient", window.input_shape, window, dy, x, y)
+    return _launch("max_pool_gradient", window.input_shape, window, dy, x, y)
 
 
 def sum_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool`."""
-    if not fits(window, x):
+    if not is_supported(window, x):
         return kernels.sum_pool.portable(x, window)
-    return _gather("sum_pool", window.output_shape, window, x)
+    return _launch("sum_pool", window.output_shape, window, x)
 
 
 def sum_pool_gradient(dy: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
-    if not fits(window, dy):
+    if not is_supported(window, dy):
         return kernels.sum_pool_gradient.portable(dy, window)
-    return _gather("sum_pool_gradient", window.input_shape, window, dy)
+    return _launch("sum_pool_gradient", window.input_shape, window, dy)
 
 
-def _gather(name: str, axes: tuple[int, ...], window: Window, *arrays: Array) -> Array:
-    first, channels = arrays[0], arrays[0].shape[-1]
-    made = cupy.empty((first.shape[0], *axes, channels), dtype=first.dtype)
-    arguments = *map(contiguous, arrays), made
-    POOLING.launch(name, made.size, made.dtype, *arguments, **macros(window, channels))
-    return made
+def _launch(name: str, spatial_shape: tuple[int, ...], window: Window, *arrays: Array) -> Array:
+    """Return the result of a kernel, an array (N, *spatial_shape, C)."""
+    n, channels, dtype = arrays[0].shape[0], arrays[0].shape[-1], arrays[0].dtype
+    out = cupy.empty((n, *spatial_shape, channels), dtype=dtype)
+    POOLING.launch(name, out.size, dtype, *map(contiguous, arrays), out, **macros(window, channels))
+    return out

@@ -1,9 +1,9 @@
 """
-CUDA sources: compiled for the types and numbers that a kernel is used with, once each, and launched.
+CUDA sources, compiled once for each combination of dtypes and constants that a kernel is used with.
 
-Kernels take one index a thread. Types and the numbers of a window are macros: the compiler then divides by constants,
-which costs a tenth of a division, and unrolls loops. They are defined in the source, not by options: the compiler's own
-header comes after the options, and has a T of its own. CuPy keeps what was compiled in memory and on disk.
+Each thread computes one index. Dtypes and the sizes of a window are macros: the compiler then divides by constants,
+which costs a tenth of a division, and unrolls loops. Macros are defined in the source and not by compiler options: CuPy
+includes a header before the source that uses the name T itself. CuPy caches compiled kernels in memory and on disk.
 """
 
 from functools import cache
@@ -12,11 +12,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-BLOCK = 256
-"""Threads a block."""
+THREADS_PER_BLOCK = 256
 
-LAST = 2**31 - BLOCK
-"""Number of threads or array elements up to which 32 bits count them."""
+MAX_INT32_INDEX = 2**31 - THREADS_PER_BLOCK
+"""Maximum number of threads or array elements that are counted in 32 bits."""
 
 TYPES = {
     "bool": "bool",
@@ -31,66 +30,75 @@ TYPES = {
     "float32": "float",
     "float64": "double",
 }
+"""C++ types of dtypes."""
 
 PREAMBLE = """
 #define KERNEL extern "C" __global__ void
-#define EACH(i) const INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
+#define THREAD_INDEX(i) const INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
 """
 
 
 class Source:
     """
-    Kernels that share constants, in CUDA C++.
+    CUDA C++ source of one or more kernels.
 
-    Each begins with ``KERNEL name(INDEX n, ...) { EACH(i); ...``: i counts its n threads. T is the type of the floats.
+    Each kernel begins with ``KERNEL name(INDEX n, ...) { THREAD_INDEX(i); ...``, where i is the index of one of n
+    threads. T is the floating type, INDEX the integer type of indices.
 
     Parameters
     ----------
     code : str
-        The kernels.
     """
 
     def __init__(self, code: str):
         self.code = code
 
     def text(self, macros: dict[str, int | str]) -> str:
-        """Give what the compiler reads."""
+        """Return the complete source with macros."""
         return "".join(f"#define {name} {value}\n" for name, value in macros.items()) + PREAMBLE + self.code
 
     def launch(self, name: str, n: int, dtype: Any, *arguments: Any, **constants: int | str) -> None:
         """
-        Run a kernel in n threads, on the current device.
+        Launch a kernel with n threads on the current device.
 
         Parameters
         ----------
         name : str
-            Of the kernel.
+            Name of the kernel.
         n : int
-            Threads.
+            Number of threads.
         dtype : dtype
-            What T is.
+            T.
         *arguments : array, float or int
-            Contiguous arrays; floats become T, and integers INDEX.
+            Contiguous arrays; a float is passed as T, an integer as INDEX.
         **constants : int or str
-            Macros of this call.
+            Further macros.
+
+        Raises
+        ------
+        TypeError
+            If a floating array has another dtype.
+        ValueError
+            If an array is on another device than the current one.
         """
         if not n:
             return
         arrays = [a for a in arguments if isinstance(a, cupy.ndarray)]
         check_device(*arrays)
         if any(a.dtype.kind == "f" and a.dtype != dtype for a in arrays):
-            kinds = ", ".join(str(a.dtype) for a in arrays)
-            raise TypeError(f"{name} needs floats of one dtype, got {kinds}: net.asarray(...) gives the network's")
+            dtypes = ", ".join(str(a.dtype) for a in arrays)
+            raise TypeError(f"{name} needs floats of one dtype, got {dtypes}: net.asarray(...) gives the network's")
         largest = max(n, *(a.size if isinstance(a, cupy.ndarray) else a for a in arguments))
-        index = np.int32 if largest <= LAST else np.int64
+        index = np.int32 if largest <= MAX_INT32_INDEX else np.int64
         macros = {"T": TYPES[dtype.name], "INDEX": TYPES[index.__name__], **constants}
         kernel = _kernel(self, name, tuple(macros.items()))
-        scalars = {int: index, float: dtype.type}
-        kernel((-(-n // BLOCK),), (BLOCK,), (index(n), *(scalars.get(type(a), _same)(a) for a in arguments)))
+        convert = {int: index, float: dtype.type}
+        values = (convert.get(type(a), _identity)(a) for a in arguments)
+        kernel((-(-n // THREADS_PER_BLOCK),), (THREADS_PER_BLOCK,), (index(n), *values))
 
 
 def check_device(*arrays: Any) -> None:
-    """Refuse arrays of another device than the current one: the kernel would read what is not there."""
+    """Raise ValueError if an array is on another device than the current one, where a kernel cannot read it."""
     current = cupy.cuda.runtime.getDevice()
     for array in arrays:
         if array.data.device_id != current:
@@ -101,7 +109,7 @@ def check_device(*arrays: Any) -> None:
 
 
 def contiguous(array: Any) -> Any:
-    """Return the array, or a copy in C order."""
+    """Return the array, or a copy in C order if it is not."""
     return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
 
 
@@ -110,5 +118,5 @@ def _kernel(source: Source, name: str, macros: tuple[tuple[str, int | str], ...]
     return cupy.RawKernel(source.text(dict(macros)), name)
 
 
-def _same(argument: Any) -> Any:
+def _identity(argument: Any) -> Any:
     return argument

@@ -1,10 +1,10 @@
 """
-Convolution for NumPy: at each place a matrix product of the weights with what the window sees there of all images.
+Convolution for NumPy, as matrix products by one of three methods.
 
-The batch lies last in memory (see :mod:`portanet.backends.numpy.layout`). What a window sees along one axis of space is
-then a matrix as it lies there, and what it sees along more is copied in long runs; BLAS, called for one place after
-another, finds it in the cache. Where Winograd's way pays, there are fewer products. A few images are multiplied in
-columns, with channels last.
+A few images are multiplied by :class:`Im2col`, channels last. For more, the batch is last in memory (see
+:mod:`portanet.backends.numpy.layout`), and :class:`Direct` takes one product for each output position. Large
+convolutions with a suitable window need fewer multiplications by :class:`Winograd`. Temporary copies are made in chunks
+that stay in the cache until BLAS reads them.
 """
 
 import math
@@ -14,150 +14,156 @@ from functools import lru_cache
 import numpy as np
 
 from portanet import kernels
+from portanet.backends.disabled import enabled
 from portanet.backends.numpy import windows
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.backends.numpy.process import blas
 from portanet.backends.numpy.winograd import Winograd
 from portanet.kernels.windows import Window
 
-FEW = 8
-"""Images from which on a product for each place pays."""
+MIN_IMAGES_BATCH_LAST = 8
+"""Minimum images for the batch-last methods: with fewer, their matrix products are too narrow."""
 
-FEW_CHANNELS = 8
-"""Channels below which the gradient of the weights, too, takes a product for each place."""
+MIN_CHANNELS_CORRELATE = 8
+"""Minimum input channels for :func:`windows.correlate`; with fewer, one product for each output position is faster."""
 
-LARGE = 2**21
-"""Products from which on Winograd's way pays: its transforms take some 20 µs more, however small they are."""
+MIN_PRODUCTS_WINOGRAD = 2**21
+"""Minimum multiplications for Winograd: its transforms take about 20 µs more, however small they are."""
+
+USE_BATCH_LAST, USE_WINOGRAD = enabled("batch_last"), enabled("winograd")
 
 
 def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
-    if len(x) < FEW:
-        return Columns(window).multiply(x, w)
-    method = choose(window, w.shape[-2], _is_large(x, w, window))
+    if not _is_for_batch_last(x):
+        return Im2col(window).multiply(x, w)
+    method = choose_method(window, w.shape[-2], _is_for_winograd(x, w, window))
     with blas.single_threaded():
         return batch_first(method.multiply(windows.pad(x, method.window), w))
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
-    if len(x) < FEW:
-        return Columns(window).correlate(x, dy)
-    method = choose(window, x.shape[-1], _is_large(x, dy, window))
+    if not _is_for_batch_last(x):
+        return Im2col(window).correlate(x, dy)
+    method = choose_method(window, x.shape[-1], _is_for_winograd(x, dy, window))
     with blas.single_threaded():
-        total = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
-    return total.reshape(*window.size, x.shape[-1], dy.shape[-1])
+        dw = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
+    return dw.reshape(*window.size, x.shape[-1], dy.shape[-1])
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
-    """A convolution of dy with the kernel turned round, where the stride is 1; else the portable form."""
-    turned = window.flipped
-    if turned is None:
+    """Convolution of dy with the flipped kernel if the stride is 1; else the portable form."""
+    flipped = window.flipped
+    if flipped is None:
         dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
         return dx
     spatial = tuple(range(w.ndim - 2))
-    return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), turned)
+    return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), flipped)
 
 
-def _is_large(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
-    """Whether a convolution of x, to as many channels as ``out`` has, takes enough products to save some."""
+def _is_for_batch_last(x: np.ndarray) -> bool:
+    return USE_BATCH_LAST and len(x) >= MIN_IMAGES_BATCH_LAST
+
+
+def _is_for_winograd(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
+    """Whether a convolution of x, to as many channels as ``out`` has, takes enough multiplications for Winograd."""
     products: int = x.size * out.shape[-1] * math.prod(window.size)
-    return products >= LARGE
+    return USE_WINOGRAD and products >= MIN_PRODUCTS_WINOGRAD
 
 
-@lru_cache(maxsize=1024)  # a network asks for the same ones at every step
-def choose(window: Window, n_in: int, large: bool) -> "Direct | Winograd":
-    """The faster way for a window on so many channels."""
+@lru_cache(maxsize=1024)  # a network uses the same windows at every step
+def choose_method(window: Window, n_in: int, large: bool) -> "Direct | Winograd":
+    """Return the faster batch-last method for a window and a number of input channels."""
     taps = window.size[0]
     fits = window.stride[0] == window.dilation[0] == 1 and 3 <= taps <= 7 and n_in >= 4 and window.output_shape[0] >= 4
     return Winograd(window) if large and fits else Direct(window)
 
 
-class Columns:
-    """One product for many places of a few images, of columns that are copied, with channels last."""
+class Im2col:
+    """Copy the windows of many output positions to the rows of a matrix, and take one matrix product; channels last."""
 
     def __init__(self, window: Window):
         self.window = window
 
     def multiply(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Convolution of (N, *space, C): (N, *places, O)."""
+        """Convolution of (N, *input_shape, C): (N, *output_shape, O)."""
         n_out = w.shape[-1]
         y = np.empty((len(x), *self.window.output_shape, n_out), x.dtype)
-        for here, columns in self._columns(x):
-            np.matmul(columns, w.reshape(-1, n_out), out=y[here].reshape(-1, n_out))
+        for region, columns in self._columns(x):
+            np.matmul(columns, w.reshape(-1, n_out), out=y[region].reshape(-1, n_out))
         return y
 
     def correlate(self, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """Gradient of the weights from (N, *space, C) and (N, *places, O)."""
+        """Gradient of the weights from (N, *input_shape, C) and (N, *output_shape, O): (*size, C, O)."""
         shape, n_out = (*self.window.size, x.shape[-1], dy.shape[-1]), dy.shape[-1]
-        total = np.zeros((math.prod(shape[:-1]), n_out), x.dtype)
-        for here, columns in self._columns(x):
-            total += np.matmul(columns.T, dy[here].reshape(-1, n_out))
-        return total.reshape(shape)
+        dw = np.zeros((math.prod(shape[:-1]), n_out), x.dtype)
+        for region, columns in self._columns(x):
+            dw += np.matmul(columns.T, dy[region].reshape(-1, n_out))
+        return dw.reshape(shape)
 
     def _columns(self, x: np.ndarray) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-        """All at once, or some places along the first axis of one image after the other."""
+        """Yield regions of the output with their columns: all of it, or chunks of rows of one image after another."""
         window, images = self.window, np.ascontiguousarray(self.window.pad(x))
-        row = math.prod((*window.output_shape[1:], *window.size, x.shape[-1])) * x.itemsize
-        if len(x) * window.output_shape[0] * row <= windows.CHUNK:
-            yield (), self._seen(images)
+        row_bytes = math.prod((*window.output_shape[1:], *window.size, x.shape[-1])) * x.itemsize
+        if len(x) * window.output_shape[0] * row_bytes <= windows.MAX_CHUNK_BYTES:
+            yield (), self._im2col(images)
             return
         for i in range(len(x)):
-            for places in windows.chunks(window.output_shape[0], row):
-                yield (slice(i, i + 1), places), self._seen(images[i : i + 1, windows.rows_met(window, places)])
+            for rows in windows.chunks(window.output_shape[0], row_bytes):
+                yield (slice(i, i + 1), rows), self._im2col(images[i : i + 1, windows.input_rows(window, rows)])
 
-    def _seen(self, images: np.ndarray) -> np.ndarray:
+    def _im2col(self, images: np.ndarray) -> np.ndarray:
         window = self.window
-        cells = windows.seen(images[..., None], window.size, window.stride, window.dilation)
-        return cells.reshape(-1, math.prod(window.size) * images.shape[-1])
+        views = windows.sliding_windows(images[..., None], window.size, window.stride, window.dilation)
+        return views.reshape(-1, math.prod(window.size) * images.shape[-1])
 
 
 class Direct:
-    """A product for each place."""
+    """One matrix product for each output position, of the weights and the windows of all images; batch last."""
 
     def __init__(self, window: Window):
         self.window = window
 
     def multiply(self, padded: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Convolution of (*padded, C, N): (*places, O, N)."""
+        """Convolution of (*padded_shape, C, N): (*output_shape, O, N)."""
         n_out = w.shape[-1]
         weights = np.ascontiguousarray(w.reshape(-1, n_out).T)
         y = np.empty((*self.window.output_shape, n_out, padded.shape[-1]), padded.dtype)
-        for places, met in self._rows(padded):
-            np.matmul(weights, self._columns(met), out=y[places])
+        for output_rows, rows in self._chunks(padded):
+            np.matmul(weights, self._columns(rows), out=y[output_rows])
         return y
 
     def correlate(self, padded: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        """Gradient of the weights from (*padded, C, N) and (*places, O, N)."""
+        """Gradient of the weights from (*padded_shape, C, N) and (*output_shape, O, N), flat."""
         window, (n_in, n_out) = self.window, (padded.shape[-2], dy.shape[-2])
-        n_cells = math.prod(window.size) * n_in
-        total = np.zeros(n_cells * n_out, dy.dtype)
-        few = n_in < FEW_CHANNELS
-        for places, met in self._rows(
-            padded, n_cells * n_out * math.prod(window.output_shape[1 : None if few else -1])
-        ):
-            here = dy[places].swapaxes(-1, -2)
-            if few:
-                products = np.matmul(self._columns(met), here)
-                total += np.add.reduce(products.reshape(-1, total.size))
+        n_weights = math.prod(window.size) * n_in * n_out
+        dw = np.zeros(n_weights, dy.dtype)
+        by_position = n_in < MIN_CHANNELS_CORRELATE
+        n_products = math.prod(window.output_shape[1 : None if by_position else -1])
+        for output_rows, rows in self._chunks(padded, n_weights * n_products):
+            gradients = dy[output_rows].swapaxes(-1, -2)
+            if by_position:
+                products = np.matmul(self._columns(rows), gradients)
+                dw += np.add.reduce(products.reshape(-1, n_weights))
             else:
-                images_first = np.ascontiguousarray(met.swapaxes(-1, -2))
-                part = windows.correlated(images_first, here, window.size, window.stride, window.dilation)
-                total += part.reshape(-1)
-        return total
+                x = np.ascontiguousarray(rows.swapaxes(-1, -2))
+                dw += windows.correlate(x, gradients, window.size, window.stride, window.dilation).reshape(-1)
+        return dw
 
-    def _rows(self, padded: np.ndarray, extra: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
+    def _chunks(self, padded: np.ndarray, extra: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
         """
-        Some places along the first axis after the other, and what the window meets there.
+        Yield chunks of output rows with the input rows that their windows cover.
 
-        ``extra`` is how many numbers a place takes beside its columns.
+        ``extra`` is the number of elements that an output row needs in addition to its columns.
         """
         window = self.window
         columns = math.prod((*window.output_shape[1:], *window.size, *padded.shape[-2:]))
-        for places in windows.chunks(window.output_shape[0], (columns + extra) * padded.itemsize):
-            yield places, padded[windows.rows_met(window, places)]
+        for output_rows in windows.chunks(window.output_shape[0], (columns + extra) * padded.itemsize):
+            yield output_rows, padded[windows.input_rows(window, output_rows)]
 
-    def _columns(self, met: np.ndarray) -> np.ndarray:
-        window, (n_in, n) = self.window, met.shape[-2:]
-        cells = windows.seen(met, window.size, window.stride, window.dilation)
-        return cells.reshape(*cells.shape[: window.n_axes], math.prod(window.size) * n_in, n)
+    def _columns(self, rows: np.ndarray) -> np.ndarray:
+        """Windows as matrices, (*output_shape, size C, N): a view along one spatial axis, else a copy."""
+        window, (n_in, n) = self.window, rows.shape[-2:]
+        views = windows.sliding_windows(rows, window.size, window.stride, window.dilation)
+        return views.reshape(*views.shape[: window.n_axes], math.prod(window.size) * n_in, n)

@@ -1,7 +1,7 @@
 """
-Pooling for NumPy, an axis at a time: along the first axis, runs of a whole row are long, and what is left is smaller.
+Pooling for NumPy, one spatial axis after another: the first axis has long contiguous rows, and leaves less to do.
 
-Maxima of windows that overlap, or see padding, take the portable forms.
+Max pooling with overlapping windows or padding uses the portable form.
 """
 
 import itertools
@@ -13,99 +13,103 @@ from portanet import kernels
 from portanet.backends.numpy.layout import channelwise
 from portanet.kernels.windows import Window
 
-_BITS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}
+_INTEGERS: dict[int, np.dtype[Any]] = {4: np.dtype("int32"), 8: np.dtype("int64")}  # by the size of a float, in bytes
 
 
 @channelwise
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
-    """Maxima along each axis of those along the axes before."""
+    """See :func:`portanet.kernels.max_pool`."""
     y: np.ndarray
     if not window.non_overlapping:
         y = kernels.max_pool.portable(x, window)
         return y
     y = x
     for axis in range(window.n_axes):
-        y = _largest(_cells(y, window, axis))[-1]
+        y = _running_maxima(_values_along(y, window, axis))[-1]
     return y
 
 
 @channelwise
 def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
-    """Deal the gradient out along each axis, from the last one back."""
-    if not window.non_overlapping or dy.dtype != x.dtype or dy.itemsize not in _BITS:
+    """Undo the pooling of each axis, the last one first."""
+    if not window.non_overlapping or dy.dtype != x.dtype or dy.itemsize not in _INTEGERS:
         dx: np.ndarray = kernels.max_pool_gradient.portable(dy, x, y, window)
         return dx
     stages = [x]
     for axis in range(window.n_axes - 1):
-        stages.append(_largest(_cells(stages[-1], window, axis))[-1])
+        stages.append(_running_maxima(_values_along(stages[-1], window, axis))[-1])
     for axis, stage in reversed(list(enumerate(stages))):
         covered = window.output_shape[axis] * window.size[axis] == window.input_shape[axis]
         dx = np.empty_like(stage) if covered else np.zeros_like(stage)
-        _deal(dy, _cells(stage, window, axis), _cells(dx, window, axis))
+        _scatter_to_maxima(dy, _values_along(stage, window, axis), _values_along(dx, window, axis))
         dy = dx
     return dy
 
 
 @channelwise
 def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
-    """Sums along each axis of those along the axes before."""
+    """See :func:`portanet.kernels.sum_pool`."""
     y: np.ndarray = window.pad(x)
     for axis in range(window.n_axes):
-        first, *others = _cells(y, window, axis)
+        first, *others = _values_along(y, window, axis)
         y = first + others[0] if others else first
-        for cell in others[1:]:
-            y += cell
+        for value in others[1:]:
+            y += value
     return y
 
 
 @channelwise
 def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
-    """Copies of the gradient where windows tile all of x; else sums along each axis, from the last one back."""
+    """Repeat dy if the windows tile x without gaps; else sum along each axis, the last one first."""
     if window.non_overlapping and all(
         n * k == m for n, k, m in zip(window.output_shape, window.size, window.input_shape, strict=True)
     ):
         axes = range(2, 2 * window.n_axes + 1, 2)
         pairs = itertools.chain.from_iterable(zip(window.output_shape, window.size, strict=True))
-        copies = np.empty((len(dy), *pairs, dy.shape[-1]), dy.dtype)
-        copies[...] = np.expand_dims(dy, tuple(axes))
-        return copies.reshape(len(dy), *window.input_shape, dy.shape[-1])
+        repeated = np.empty((len(dy), *pairs, dy.shape[-1]), dy.dtype)
+        repeated[...] = np.expand_dims(dy, tuple(axes))
+        return repeated.reshape(len(dy), *window.input_shape, dy.shape[-1])
     for axis in reversed(range(window.n_axes)):
         shape = list(dy.shape)
         shape[axis + 1] = window.padded_shape[axis]
         dx = np.zeros(shape, dy.dtype)
-        for cell in _cells(dx, window, axis):
-            np.add(cell, dy, out=cell)
+        for value in _values_along(dx, window, axis):
+            np.add(value, dy, out=value)
         dy = dx
     return dy[window.interior]
 
 
-def _cells(x: np.ndarray, window: Window, axis: int) -> list[np.ndarray]:
-    """Each cell of the window along one axis of space, in all places."""
+def _values_along(x: np.ndarray, window: Window, axis: int) -> list[np.ndarray]:
+    """View x, for each offset of the window along one spatial axis, at that offset from all output positions."""
     step, span = window.stride[axis], (window.output_shape[axis] - 1) * window.stride[axis] + 1
     before: tuple[Any, ...] = (slice(None),) * (axis + 1)
     starts = range(0, window.size[axis] * window.dilation[axis], window.dilation[axis])
     return [x[(*before, slice(start, start + span, step))] for start in starts]
 
 
-def _largest(cells: list[np.ndarray]) -> list[np.ndarray]:
-    """Largest of the first cell, of the first two, and so on."""
-    largest = cells[:1]
-    for cell in cells[1:]:
-        largest.append(np.maximum(largest[-1], cell))
-    return largest
+def _running_maxima(values: list[np.ndarray]) -> list[np.ndarray]:
+    """Maximum of the first array, of the first two, and so on."""
+    maxima = values[:1]
+    for value in values[1:]:
+        maxima.append(np.maximum(maxima[-1], value))
+    return maxima
 
 
-def _deal(dy: np.ndarray, cells: list[np.ndarray], gradients: list[np.ndarray]) -> None:
-    """Give dy to the first of the largest cells, and zero to the others; equal infinities, and 0 and -0, to any."""
-    bits = _BITS[dy.itemsize]
-    largest = _largest(cells[:-1])
-    for i in range(len(cells) - 1, 0, -1):
-        # The sign of the difference, as a mask of all bits: NumPy has no faster selection.
-        below = np.subtract(largest[i - 1], cells[i]).view(bits)
-        below >>= 8 * dy.itemsize - 1
-        np.bitwise_and(dy.view(bits), below, out=gradients[i].view(bits))
-        rest = gradients[0] if i == 1 else np.empty_like(dy)
-        np.subtract(dy, gradients[i], out=rest)
-        dy = rest
-    if len(cells) == 1:
+def _scatter_to_maxima(dy: np.ndarray, values: list[np.ndarray], gradients: list[np.ndarray]) -> None:
+    """
+    Write dy to the gradient of the first maximum, and 0 to the other gradients.
+
+    Among equal infinities, and among 0 and -0, any one may count as the first.
+    """
+    integer = _INTEGERS[dy.itemsize]
+    maxima = _running_maxima(values[:-1])
+    for i in range(len(values) - 1, 0, -1):
+        # The sign bit of the difference, spread to a mask of all bits: NumPy has no faster selection.
+        mask = np.subtract(maxima[i - 1], values[i]).view(integer)
+        mask >>= 8 * dy.itemsize - 1
+        np.bitwise_and(dy.view(integer), mask, out=gradients[i].view(integer))
+        remaining = gradients[0] if i == 1 else np.empty_like(dy)
+        np.subtract(dy, gradients[i], out=remaining)
+        dy = remaining
+    if len(values) == 1:
         gradients[0][...] = dy

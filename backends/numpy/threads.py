@@ -3,7 +3,7 @@
 import numpy as np
 
 from portanet.backends.numpy import process
-from portanet.backends.numpy.layout import lay_batch_last, lies_batch_last
+from portanet.backends.numpy.layout import is_batch_last, to_batch_last
 
 
 class NumpyThreads:
@@ -26,4 +26,4 @@ class NumpyThreads:
 
     def match_layout(self, part: np.ndarray, like: np.ndarray) -> np.ndarray:
         """Lay the batch last in memory if it is last in ``like``."""
-        return lay_batch_last(part) if lies_batch_last(like) else part
+        return to_batch_last(part) if is_batch_last(like) else part

@@ -1,4 +1,11 @@
-"""Winograd's way to convolve: along the first axis of space, fewer products for several outputs together."""
+"""
+Winograd's minimal filtering along the first spatial axis: a LeNet training step takes 0.6 of the time without it.
+
+With m outputs and r taps, a tile takes m + r - 1 multiplications instead of m r: 8 instead of 20 for 4 outputs of 5
+taps. In float32, the rounding errors are up to 11 times those of the portable form.
+
+Measured with ``pytest bench/test_steps.py -k 003-lenet``, with and without ``PORTANET_DISABLE=winograd``.
+"""
 
 import math
 from collections.abc import Iterator
@@ -13,14 +20,21 @@ from portanet.kernels.windows import Window
 from portanet.typing import Array
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+"""Interpolation points of the Toom-Cook algorithm, in addition to infinity."""
 
 
 @lru_cache
 def transforms(outputs: int, taps: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Matrices A, G and B of ``y = Aᵀ (G w · B x)``, a correlation of x with w that takes outputs + taps - 1 products.
+    Matrices A, G and B of ``y = Aᵀ (G w · B x)``, a correlation of x with w by ``outputs + taps - 1`` multiplications.
 
-    That is the Toom-Cook algorithm turned round [1]_: x and y are polynomials' values at points, one of them infinity.
+    This is the transposed Toom-Cook algorithm [1]_: it evaluates polynomials at points, one of which is infinity.
+
+    Parameters
+    ----------
+    outputs, taps : int
+        Lengths of y and w; x has length ``outputs + taps - 1``.
+    dtype : dtype
 
     References
     ----------
@@ -44,80 +58,85 @@ def transforms(outputs: int, taps: int, dtype: np.dtype[Any]) -> tuple[np.ndarra
 
 class Winograd:
     """
-    Along the first axis, few products for several outputs together: 8 for 4 outputs of 5 taps, where Direct takes 20.
+    Convolution in tiles of ``outputs`` output rows, each from ``tile_size`` input rows; batch last.
 
-    In float32 the rounding errors are up to eleven times those of the portable form.
+    Parameters
+    ----------
+    window : Window
+        Of stride and dilation 1 along the first axis. The attribute ``window`` has more padding where the last tile
+        needs it.
     """
 
     def __init__(self, window: Window):
         taps, (low, high), *pads = window.size[0], *window.pads
-        self.step = 4 if taps <= 5 else 2
-        self.products = self.step + taps - 1
-        self.n_tiles = -(-window.output_shape[0] // self.step)
-        missing = -window.output_shape[0] % self.step  # what is computed beyond the last place is dropped
-        self.places = window.output_shape
+        self.outputs = 4 if taps <= 5 else 2
+        self.tile_size = self.outputs + taps - 1
+        self.n_tiles = -(-window.output_shape[0] // self.outputs)
+        missing = -window.output_shape[0] % self.outputs  # rows of the last tile that are dropped
+        self.output_shape = window.output_shape
         self.window = replace(window, pads=((low, high + missing), *pads)) if missing else window
-        self.others = window.size[1:], window.stride[1:], window.dilation[1:]
+        self.inner = window.size[1:], window.stride[1:], window.dilation[1:]  # the axes after the first
 
     def multiply(self, padded: np.ndarray, w: np.ndarray) -> np.ndarray:
         """See :meth:`portanet.backends.numpy.conv.Direct.multiply`."""
         n, n_out = padded.shape[-1], w.shape[-1]
         a, g, _ = self._transforms(w)
-        weights = np.matmul(g, w.reshape(len(w), -1)).reshape(self.products, *(1 for _ in self.places), -1, n_out)
-        weights = np.ascontiguousarray(weights.swapaxes(-1, -2))
-        y = np.empty((self.n_tiles * self.step, *self.places[1:], n_out, n), padded.dtype)
-        copies = math.prod(self.others[0]) if len(self.others[0]) > 1 else 0  # of values: a view, along one axis
+        weights = np.matmul(g, w.reshape(len(w), -1)).reshape(self.tile_size, -1, n_out).swapaxes(-1, -2)
+        weights = np.expand_dims(np.ascontiguousarray(weights), tuple(range(1, len(self.output_shape) + 1)))
+        y = np.empty((self.n_tiles * self.outputs, *self.output_shape[1:], n_out, n), padded.dtype)
+        copies = math.prod(self.inner[0]) if len(self.inner[0]) > 1 else 0  # windows along one axis are views
         for tiles in self._chunks(padded, copies * padded[0].size + y[0].size):
-            values = self._values(padded[self._rows(tiles)])
-            seen = windows.seen(values, *self.others).reshape(*values.shape[:2], *self.places[1:], -1, n)
-            made = np.matmul(weights, seen).reshape(*values.shape[:2], -1)
-            np.matmul(a.T, made.swapaxes(0, 1), out=self._tiled(y)[tiles])
-        return y[: self.places[0]]
+            values = self._transform_rows(padded[self._input_rows(tiles)])
+            columns = windows.sliding_windows(values, *self.inner)
+            columns = columns.reshape(*values.shape[:2], *self.output_shape[1:], -1, n)
+            products = np.matmul(weights, columns).reshape(*values.shape[:2], -1)
+            np.matmul(a.T, products.swapaxes(0, 1), out=self._tiles(y)[tiles])
+        return y[: self.output_shape[0]]
 
     def correlate(self, padded: np.ndarray, dy: np.ndarray) -> Array:
         """See :meth:`portanet.backends.numpy.conv.Direct.correlate`."""
         (n_in, n), n_out = padded.shape[-2:], dy.shape[-2]
         a, g, _ = self._transforms(dy)
-        total = np.zeros((self.products, *self.others[0], n_in, n_out), dy.dtype)
-        products = math.prod((*self.others[0], *self.places[1:-1], n_in, n_out))
-        for tiles in self._chunks(padded, 2 * dy[0].size + products):
-            values = self._values(np.ascontiguousarray(padded[self._rows(tiles)].swapaxes(-1, -2)))
+        total = np.zeros((self.tile_size, *self.inner[0], n_in, n_out), dy.dtype)
+        n_products = math.prod((*self.inner[0], *self.output_shape[1:-1], n_in, n_out))
+        for tiles in self._chunks(padded, 2 * dy[0].size + n_products):
+            values = self._transform_rows(np.ascontiguousarray(padded[self._input_rows(tiles)].swapaxes(-1, -2)))
             n_tiles = values.shape[1]
-            rows = np.zeros((n_tiles * self.step, *self.places[1:], n, n_out), dy.dtype)
-            made = dy[tiles.start * self.step : tiles.stop * self.step]
-            rows[: len(made)] = made.swapaxes(-1, -2)
-            spread = np.empty((self.products, n_tiles, *rows.shape[1:]), rows.dtype)
-            np.matmul(a, self._tiled(rows), out=self._flat(spread))
-            if not self.others[0]:  # one product goes over all tiles
-                values, spread = (each.reshape(self.products, 1, -1, each.shape[-1]) for each in (values, spread))
-            total += np.add.reduce(windows.correlated(values, spread, *self.others), axis=1)
-        return np.matmul(g.T, total.reshape(self.products, -1))
+            rows = np.zeros((n_tiles * self.outputs, *self.output_shape[1:], n, n_out), dy.dtype)
+            gradients = dy[tiles.start * self.outputs : tiles.stop * self.outputs]
+            rows[: len(gradients)] = gradients.swapaxes(-1, -2)
+            transformed = np.empty((self.tile_size, n_tiles, *rows.shape[1:]), rows.dtype)
+            np.matmul(a, self._tiles(rows), out=self._by_tile(transformed))
+            if not self.inner[0]:  # one product covers all tiles
+                values, transformed = (v.reshape(self.tile_size, 1, -1, v.shape[-1]) for v in (values, transformed))
+            total += np.add.reduce(windows.correlate(values, transformed, *self.inner), axis=1)
+        return np.matmul(g.T, total.reshape(self.tile_size, -1))
 
-    def _chunks(self, padded: np.ndarray, beside: int) -> Iterator[slice]:
-        """Some tiles after the other; ``beside`` is how many numbers each of a tile's values takes beside itself."""
-        return windows.chunks(self.n_tiles, self.products * (padded[0].size + beside) * padded.itemsize)
+    def _chunks(self, padded: np.ndarray, extra: int) -> Iterator[slice]:
+        """Chunks of tiles; ``extra`` is the number of elements that each transformed row needs in addition."""
+        return windows.chunks(self.n_tiles, self.tile_size * (padded[0].size + extra) * padded.itemsize)
 
-    def _rows(self, tiles: slice) -> slice:
-        """Where tiles begin and end: each reaches over as many rows as there are products."""
-        return slice(tiles.start * self.step, (tiles.stop - 1) * self.step + self.products)
+    def _input_rows(self, tiles: slice) -> slice:
+        """Rows of the padded input that some tiles cover."""
+        return slice(tiles.start * self.outputs, (tiles.stop - 1) * self.outputs + self.tile_size)
 
-    def _values(self, rows: np.ndarray) -> np.ndarray:
-        """Values (products, tiles, *others) of contiguous (length, *others) at the points."""
-        n_tiles, row = (len(rows) - self.products) // self.step + 1, rows.strides[0]
-        shape, strides = (n_tiles, self.products, rows[0].size), (self.step * row, row, rows.itemsize)
+    def _transform_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Multiply the tiles of contiguous rows, (length, ...), by B: shape (tile_size, n_tiles, ...)."""
+        n_tiles, row = (len(rows) - self.tile_size) // self.outputs + 1, rows.strides[0]
+        shape, strides = (n_tiles, self.tile_size, rows[0].size), (self.outputs * row, row, rows.itemsize)
         tiles = np.ndarray(shape, rows.dtype, rows, strides=strides)
-        values = np.empty((self.products, n_tiles, *rows.shape[1:]), rows.dtype)
-        np.matmul(self._transforms(rows)[2], tiles, out=self._flat(values))
+        values = np.empty((self.tile_size, n_tiles, *rows.shape[1:]), rows.dtype)
+        np.matmul(self._transforms(rows)[2], tiles, out=self._by_tile(values))
         return values
 
     @staticmethod
-    def _flat(values: np.ndarray) -> np.ndarray:
-        """View (tiles, products, numbers) of (products, tiles, ...)."""
+    def _by_tile(values: np.ndarray) -> np.ndarray:
+        """View of (tile_size, n_tiles, ...) as (n_tiles, tile_size, elements)."""
         return values.reshape(*values.shape[:2], -1).swapaxes(0, 1)
 
-    def _tiled(self, y: np.ndarray) -> np.ndarray:
-        """View (tiles, step, numbers) of (tiles step, ...)."""
-        return y.reshape(len(y) // self.step, self.step, -1)
+    def _tiles(self, y: np.ndarray) -> np.ndarray:
+        """View of output rows, (n_tiles outputs, ...), as (n_tiles, outputs, elements)."""
+        return y.reshape(len(y) // self.outputs, self.outputs, -1)
 
     def _transforms(self, like: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return transforms(self.step, self.window.size[0], like.dtype)
+        return transforms(self.outputs, self.window.size[0], like.dtype)

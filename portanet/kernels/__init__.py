@@ -1,4 +1,4 @@
-"""Kernels in pure Array API form: what runs on any backend, and what a backend's tuned forms are tested against."""
+"""Kernels in pure Array API form: they run on any backend, and each override of a backend is tested against them."""
 
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad

@@ -1,4 +1,4 @@
-"""Batches that a device takes by itself: which one is next is a number on it."""
+"""Batches to read and metrics to write, selected by a counter on the device, so that a recorded step can advance it."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,23 @@ from portanet.typing import Array
 
 
 @kernel
-def gather_batch(order: Array, place: Array, size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
+def gather_batch(order: Array, index: Array, batch_size: int, arrays: Sequence[Array]) -> tuple[Array, ...]:
     """
-    Take the rows of a batch out of each array.
+    Gather the rows of one batch: ``array[order[index * batch_size : (index + 1) * batch_size]]`` of each array.
 
     Parameters
     ----------
     order : array of int64, shape (N,)
-        Rows in the order in which they are taken.
-    place : array of int64, shape (1,)
-        How many batches come before.
-    size : int
-        Rows of a batch.
+        Row numbers in the order of the epoch.
+    index : array of int64, shape (1,)
+        Number of the batch, from 0.
+    batch_size : int
+        Rows in a batch.
     arrays : sequence of arrays, shape (N, ...)
+
+    Returns
+    -------
+    tuple of arrays, shape (batch_size, ...)
 
     Examples
     --------
@@ -28,33 +32,34 @@ def gather_batch(order: Array, place: Array, size: int, arrays: Sequence[Array])
     (array([0.1, 0. ]),)
     """
     xp = namespace(order)
-    rows = xp.take(order, place * size + xp.arange(size, dtype=order.dtype, device=order.device), axis=0)
+    positions = index * batch_size + xp.arange(batch_size, dtype=order.dtype, device=order.device)
+    rows = xp.take(order, positions, axis=0)
     return tuple(xp.take(array, rows, axis=0) for array in arrays)
 
 
 @kernel
-def write_metrics(numbers: Array, place: Array, values: Sequence[Array]) -> None:
+def write_metrics(table: Array, row: Array, values: Sequence[Array]) -> None:
     """
-    Write a row of a table, and go on to the next.
+    Write one row of a table, ``table[row, :] = values``, and increment ``row``.
 
     Parameters
     ----------
-    numbers : array, shape (N, M)
+    table : array, shape (N, M)
         Changed in place.
-    place : array of int64, shape (1,)
-        Which row; changed to the next.
+    row : array of int64, shape (1,)
+        Incremented in place.
     values : sequence of M arrays, shape ()
 
     Examples
     --------
-    >>> numbers, place = np.zeros((2, 1)), np.asarray([1])
-    >>> write_metrics(numbers, place, [np.asarray(5.0)])
-    >>> numbers, place
+    >>> table, row = np.zeros((2, 1)), np.asarray([1])
+    >>> write_metrics(table, row, [np.asarray(5.0)])
+    >>> table, row
     (array([[0.],
            [5.]]), array([2]))
     """
-    xp = namespace(numbers)
-    here = xp.arange(numbers.shape[0], dtype=place.dtype, device=place.device) == place
+    xp = namespace(table)
+    selected = xp.arange(table.shape[0], dtype=row.dtype, device=row.device) == row
     for i, value in enumerate(values):
-        numbers[:, i] = xp.where(here, value, numbers[:, i])
-    place += 1
+        table[:, i] = xp.where(selected, value, table[:, i])
+    row += 1

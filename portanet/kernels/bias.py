@@ -1,4 +1,4 @@
-"""Numbers that belong to a channel: added to all its places, or summed over them."""
+"""A bias for each channel, and its gradient."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -6,9 +6,15 @@ from portanet.typing import Array
 
 
 @kernel
-def bias_add(x: Array, numbers: Array) -> None:
+def bias_add(x: Array, bias: Array) -> None:
     """
-    Add a number to each channel, in place: a bias.
+    Add a bias to each channel in place: ``x[..., c] += bias[c]``.
+
+    Parameters
+    ----------
+    x : array, shape (..., C)
+        Changed in place.
+    bias : array, shape (C,)
 
     Examples
     --------
@@ -18,17 +24,17 @@ def bias_add(x: Array, numbers: Array) -> None:
     array([[[1., 2., 3.],
             [1., 2., 3.]]])
     """
-    x += numbers
+    x += bias
 
 
 @kernel
-def bias_grad(x: Array, out: Array | None = None) -> Array:
+def bias_grad(dy: Array, out: Array | None = None) -> Array:
     """
-    Sum over all axes but the last, shape (C,): the gradient of a bias.
+    Gradient of a bias: the sum of ``dy`` over all axes but the last, shape (C,).
 
     Parameters
     ----------
-    x : array, shape (..., C)
+    dy : array, shape (..., C)
     out : array of the same dtype, shape (C,), optional
         Overwritten and returned.
 
@@ -37,7 +43,7 @@ def bias_grad(x: Array, out: Array | None = None) -> Array:
     >>> bias_grad(np.ones((2, 3, 4)))
     array([6., 6., 6., 6.])
     """
-    sums = namespace(x).sum(x, axis=tuple(range(x.ndim - 1)))
+    sums = namespace(dy).sum(dy, axis=tuple(range(dy.ndim - 1)))
     if out is None:
         return sums
     out[...] = sums

@@ -1,4 +1,4 @@
-"""The sums that k-means moves its centres by."""
+"""Sums over clusters, from which k-means computes its new centres."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -10,23 +10,23 @@ from portanet.typing import Array
 @kernel
 def cluster_sums(x: Array, centres: Array, origin: Array) -> tuple[Array, Array, Array]:
     """
-    Give each row of ``x`` to its nearest centre, and add up what each centre has got.
+    Assign each row of ``x`` to its nearest centre, and sum the rows of each cluster.
 
     Parameters
     ----------
     x : array of float, shape (N, D)
     centres : array of float, shape (K, D)
     origin : array of float, shape (D,)
-        A place amid both, see :func:`portanet.kernels.squared_distances`.
+        A point near the data, see :func:`portanet.kernels.distances.distance_blocks`.
 
     Returns
     -------
     sums : array, shape (K, D)
-        Of the rows less ``origin``: small numbers, of which more digits are left.
+        Sum of ``x - origin`` over the rows of each cluster. Subtracting the origin first keeps more digits.
     counts : array, shape (K,)
-        How many rows, in the dtype of ``x``.
+        Rows in each cluster, in the dtype of ``x``.
     cost : array, shape ()
-        Squared distances of all rows to their centres.
+        Sum of the squared distances of all rows to their centres.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def cluster_sums(x: Array, centres: Array, origin: Array) -> tuple[Array, Array,
     cost = xp.zeros((), dtype=x.dtype, device=x.device)
     for rows, distances in distance_blocks(x, centres, origin):
         members = one_hot(xp.argmin(distances, axis=1), n_clusters, x.dtype)
-        sums += xp.matmul(xp.matrix_transpose(members), rows)  # a scatter, without its race between additions
+        sums += xp.matmul(xp.matrix_transpose(members), rows)  # deterministic, unlike an atomic scatter-add
         counts += xp.sum(members, axis=0)
         cost += xp.sum(xp.min(distances, axis=1))
     return sums, counts, cost

@@ -1,8 +1,12 @@
 """
-Convolution over any number of axes, and its two gradients.
+Convolution over any number of spatial axes, and its two gradients.
 
-``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o]`` (a cross-correlation, as everywhere in this field),
-one matrix product for each cell k of the kernel. Beside input and output they hold a padded copy and one product.
+``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o]`` (a cross-correlation, as in all deep learning
+libraries), computed as one matrix product for each offset k of the window. The additional memory is that of a padded
+copy of the input and of one product.
+
+In the shapes below, C are the input channels, O the output channels, and ``size``, ``input_shape`` and
+``output_shape`` those of the window.
 """
 
 import math
@@ -16,46 +20,52 @@ from portanet.typing import Array
 
 @kernel
 def conv(x: Array, w: Array, window: Window) -> Array:
-    """Convolution of (N, *space, C) with (*kernel, C, O): shape (N, *places, O)."""
+    """Convolution of x, (N, *input_shape, C), with w, (*size, C, O): shape (N, *output_shape, O)."""
     xp, padded = namespace(x), window.pad(x)
     n_in, n_out = w.shape[-2:]
     y = xp.zeros((x.shape[0] * math.prod(window.output_shape), n_out), dtype=x.dtype, device=x.device)
-    for cell, here in window.offsets:
-        y += xp.matmul(xp.reshape(padded[here], (-1, n_in)), w[*cell, ...])
+    for offset, region in window.offsets:
+        y += xp.matmul(xp.reshape(padded[region], (-1, n_in)), w[*offset, ...])
     return xp.reshape(y, (x.shape[0], *window.output_shape, n_out))
 
 
 @kernel
 def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
-    """Gradient of the convolution with respect to x, given that of y: shape (N, *space, C)."""
+    """Gradient of the convolution with respect to x, from dy, (N, *output_shape, O): shape (N, *input_shape, C)."""
     xp, (n_in, n_out) = namespace(dy), w.shape[-2:]
     dx = xp.zeros((dy.shape[0], *window.padded_shape, n_in), dtype=dy.dtype, device=dy.device)
-    rows = xp.reshape(dy, (-1, n_out))
-    for cell, here in window.offsets:
-        part = xp.matmul(rows, xp.matrix_transpose(w[*cell, ...]))
-        dx[here] += xp.reshape(part, (*dy.shape[:-1], n_in))
+    dy_rows = xp.reshape(dy, (-1, n_out))
+    for offset, region in window.offsets:
+        product = xp.matmul(dy_rows, xp.matrix_transpose(w[*offset, ...]))
+        dx[region] += xp.reshape(product, (*dy.shape[:-1], n_in))
     return dx[window.interior]
 
 
 @kernel
 def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
-    """Gradient of the convolution with respect to w, given that of y: shape (*kernel, C, O)."""
-    xp, padded = namespace(x), window.pad(x)
-    rows = xp.reshape(dy, (-1, dy.shape[-1]))
-    cells = [
-        xp.matmul(xp.matrix_transpose(xp.reshape(padded[here], (-1, x.shape[-1]))), rows) for _, here in window.offsets
+    """Gradient of the convolution with respect to w, from x and dy: shape (*size, C, O)."""
+    xp, padded, (n_in, n_out) = namespace(x), window.pad(x), (x.shape[-1], dy.shape[-1])
+    dy_rows = xp.reshape(dy, (-1, n_out))
+    products = [
+        xp.matmul(xp.matrix_transpose(xp.reshape(padded[region], (-1, n_in))), dy_rows) for _, region in window.offsets
     ]
-    return xp.reshape(xp.stack(cells, axis=0), (*window.size, x.shape[-1], dy.shape[-1]))
+    return xp.reshape(xp.stack(products, axis=0), (*window.size, n_in, n_out))
 
 
-def grouped(function: Callable[[Array, Array, Window], Array], a: Array, b: Array, window: Window, n: int) -> Array:
-    """Deal the last axes of two arrays out to n calls of one of the above side by side, and join what they give."""
-    if n == 1:
+def grouped(
+    function: Callable[[Array, Array, Window], Array], a: Array, b: Array, window: Window, groups: int
+) -> Array:
+    """
+    Grouped convolution: apply one of the kernels above to each group of channels.
+
+    The last axis of ``a`` and of ``b`` is split into ``groups`` equal parts. The results are concatenated along theirs.
+    """
+    if groups == 1:
         return function(a, b, window)
 
-    def dealt(array: Array) -> list[Array]:
-        size = array.shape[-1] // n
-        return [array[..., i * size : (i + 1) * size] for i in range(n)]
+    def split_channels(array: Array) -> list[Array]:
+        size = array.shape[-1] // groups
+        return [array[..., i * size : (i + 1) * size] for i in range(groups)]
 
-    parts = [function(*pair, window) for pair in zip(dealt(a), dealt(b), strict=True)]
-    return namespace(a).concat(parts, axis=-1)
+    results = [function(*pair, window) for pair in zip(split_channels(a), split_channels(b), strict=True)]
+    return namespace(a).concat(results, axis=-1)

@@ -1,4 +1,4 @@
-"""How a backend overrides a kernel: by its name, on the type of the first argument."""
+"""Dispatch of a kernel to the override of a backend, by the type of the first argument."""
 
 from collections.abc import Callable
 from functools import update_wrapper
@@ -10,23 +10,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class kernel(Generic[P, R]):  # noqa: N801 (it is written as a decorator)
+class kernel(Generic[P, R]):  # noqa: N801 (it is used as a decorator)
     """
-    Decorator: the portable form of a kernel, which a backend may override under the same name.
+    Decorator for the portable form of a kernel, which a backend may override under the same name.
 
-    Calling it runs the override of the first argument's backend where there is one. ``portable`` is the form below
-    the decorator; every override is tested against it.
+    A call runs the override of the first argument's backend, if there is one. ``portable`` is the decorated function;
+    every override is tested against it.
     """
 
     def __init__(self, portable: Callable[P, R]):
         self.portable = portable
-        self.chosen: dict[type, Callable[P, R]] = {}  # one look-up by type a call, 0.02 µs
+        self.chosen: dict[type, Callable[P, R]] = {}  # by array type: a dict look-up costs 0.02 µs a call
         update_wrapper(self, portable)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        kind = type(args[0])
+        array_type = type(args[0])
         try:
-            function = self.chosen[kind]
+            function = self.chosen[array_type]
         except KeyError:
-            function = self.chosen[kind] = kernel_override(self.portable.__name__, args[0]) or self.portable
+            function = self.chosen[array_type] = kernel_override(self.portable.__name__, args[0]) or self.portable
         return function(*args, **kwargs)

@@ -1,13 +1,17 @@
-"""Euclidean distances between the rows of two matrices, as a matrix product and a block of rows at a time."""
+"""Euclidean distances between the rows of two matrices, as matrix products of a block of rows at a time."""
 
 from collections.abc import Iterator
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
+from portanet.kernels.slices import slices
 from portanet.typing import Array
 
-BLOCK, LEAST = 2**20, 256
-"""Numbers that a block of rows may hold, to stay in a CPU's cache; but no fewer rows, for a matrix product to pay."""
+MAX_BLOCK_ELEMENTS = 2**20
+"""Maximum elements of the arrays for one block of rows, so that they stay in the cache of a CPU."""
+
+MIN_BLOCK_ROWS = 256
+"""Minimum rows of a block, even if they exceed ``MAX_BLOCK_ELEMENTS``: smaller matrix products are slow."""
 
 
 @kernel
@@ -15,10 +19,12 @@ def squared_distances(x: Array, y: Array) -> Array:
     """
     Squared Euclidean distances ``|x|² - 2 x·y + |y|²`` of each row of ``x`` to each row of ``y``.
 
+    The rounding error is proportional to ``|x|² + |y|²``: subtract a common origin from both first, so that they are
+    near 0. :func:`distance_blocks` does so.
+
     Parameters
     ----------
     x : array of float, shape (N, D)
-        Near 0, as ``y``: what is lost is a rounding of ``|x|² + |y|²``, so that far from 0 nothing would be left.
     y : array of float, shape (M, D)
 
     Returns
@@ -40,14 +46,15 @@ def squared_distances(x: Array, y: Array) -> Array:
 
 def distance_blocks(x: Array, y: Array, origin: Array) -> Iterator[tuple[Array, Array]]:
     """
-    Yield the rows of ``x``, block by block and less ``origin``, with their squared distances to all rows of ``y``.
+    Yield ``x - origin`` in blocks of rows, each with its squared distances to all rows of ``y``.
 
     Parameters
     ----------
     x : array of float, shape (N, D)
     y : array of float, shape (M, D)
     origin : array of float, shape (D,)
-        A place amid both, see :func:`squared_distances`. In float64 it makes the distances so.
+        A point near the data, such as their mean: it reduces rounding, see :func:`squared_distances`. If it is
+        float64, so are the distances.
 
     Examples
     --------
@@ -56,14 +63,14 @@ def distance_blocks(x: Array, y: Array, origin: Array) -> Iterator[tuple[Array, 
     [[0.0, -1.0], [-1.0, 0.0]] [[1.0], [1.0]]
     """
     y = y - origin
-    for rows in blocks(x.shape[0], x.shape[1] + 4 * y.shape[0]):
-        here = x[rows, ...] - origin
-        yield here, squared_distances(here, y)
+    for block in blocks(x.shape[0], x.shape[1] + 4 * y.shape[0]):
+        rows = x[block, ...] - origin
+        yield rows, squared_distances(rows, y)
 
 
 def sum_of_squares(x: Array, origin: Array | float = 0.0) -> Array:
     """
-    Sum of the squared distances of the rows of ``x`` to ``origin``, of shape (); NaN or infinite if a number of x is.
+    Sum of the squared distances of the rows of ``x`` to ``origin``, shape (); NaN or infinite if an element of x is.
 
     Examples
     --------
@@ -72,20 +79,19 @@ def sum_of_squares(x: Array, origin: Array | float = 0.0) -> Array:
     """
     xp = namespace(x)
     total = xp.zeros((), dtype=x.dtype, device=x.device)
-    for rows in blocks(*x.shape):
-        here = x[rows, ...] - origin
-        total = total + xp.sum(xp.vecdot(here, here))
+    for block in blocks(*x.shape):
+        rows = x[block, ...] - origin
+        total = total + xp.sum(xp.vecdot(rows, rows))
     return total
 
 
-def blocks(n: int, width: int) -> Iterator[slice]:
+def blocks(n: int, elements_per_row: int) -> Iterator[slice]:
     """
-    Slices of ``n`` rows, so many at a time that ``width`` numbers for each of them are no more than ``BLOCK``.
+    Slices of ``n`` rows that hold at most ``MAX_BLOCK_ELEMENTS`` elements, but at least ``MIN_BLOCK_ROWS`` rows.
 
     Examples
     --------
     >>> [(rows.start, rows.stop) for rows in blocks(6000, 350)]
     [(0, 2995), (2995, 5990), (5990, 6000)]
     """
-    step = max(LEAST, BLOCK // width)
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+    return slices(n, max(MIN_BLOCK_ROWS, MAX_BLOCK_ELEMENTS // elements_per_row))

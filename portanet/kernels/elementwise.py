@@ -1,4 +1,4 @@
-"""One function for every number of an array, and its slope."""
+"""An elementwise function of an array, and its derivative."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,31 +9,30 @@ from portanet.typing import Array
 
 Derivative: TypeAlias = Callable[[], Array]
 ElementwiseFn: TypeAlias = Callable[..., tuple[Array, Derivative]]
-"""``formula(xp, x)`` or ``formula(xp, x, t)`` gives ``f(x)``, and a function that gives ``f'(x)`` if asked."""
+"""``fn(xp, x)`` or ``fn(xp, x, t)`` returns ``f(x)`` and a function of no arguments that returns ``f'(x)``."""
 
 
 @kernel
-def elementwise(
-    x: Array, formula: ElementwiseFn, t: Array | None = None
-) -> tuple[Array, Callable[[float | Array], Array]]:
+def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
     """
-    Give ``f(x)``, and a function that takes ``dy`` to ``dy f'(x)``.
+    Return ``y = f(x)``, and the function ``dy -> dx = dy f'(x)``.
 
-    A backend may call the formula on symbols in place of arrays, and compute all that it does to them at once.
+    A backend may trace ``fn``: call it on symbols instead of arrays, and compile the expressions into one kernel.
 
     Parameters
     ----------
     x : array of float
-    formula : callable
-        See :data:`ElementwiseFn`. It has no effects, and may be called more than once; so may the function that it gives.
+    fn : callable
+        See :data:`ElementwiseFn`. It and the derivative that it returns must be pure functions: they may be called
+        more than once.
     t : array, optional
-        Of the dtype and shape of x; f depends on it too, but is not differentiated by it.
+        Second argument of f, of the dtype and shape of x. f is not differentiated with respect to it.
 
     Examples
     --------
-    >>> y, pull = elementwise(np.asarray([1.0, 3.0]), lambda xp, x: (x * x, lambda: 2 * x))
-    >>> y, pull(np.asarray([1.0, 10.0]))
+    >>> y, pullback = elementwise(np.asarray([1.0, 3.0]), lambda xp, x: (x * x, lambda: 2 * x))
+    >>> y, pullback(np.asarray([1.0, 10.0]))
     (array([1., 9.]), array([ 2., 60.]))
     """
-    y, slope = formula(namespace(x), x) if t is None else formula(namespace(x), x, t)
-    return y, lambda dy: dy * slope()
+    y, derivative = fn(namespace(x), x) if t is None else fn(namespace(x), x, t)
+    return y, lambda dy: dy * derivative()

@@ -1,8 +1,8 @@
 """
-Pooling over any number of axes: the largest, or the mean, of each place of a window.
+Max and sum pooling over any number of spatial axes.
 
-Windows may overlap. Each cell of the window is one strided slice of the whole batch, so that pooling is as many passes
-as the window has cells, forward and back.
+Windows may overlap. For each offset of the window, one strided slice of the whole batch is read, so that the forward
+and the backward pass take as many passes over the data as the window has elements.
 """
 
 import math
@@ -15,47 +15,48 @@ from portanet.typing import Array
 
 @kernel
 def max_pool(x: Array, window: Window) -> Array:
-    """Largest value of each place, (N, *places, C); padding never counts."""
+    """Maximum of each window, shape (N, *output_shape, C); padding is ignored."""
     xp, padded = namespace(x), window.pad(x, -math.inf)
-    cells = [padded[here] for _, here in window.offsets]
-    y = cells[0]
-    for cell in cells[1:]:
-        y = xp.maximum(y, cell)
+    values = [padded[region] for _, region in window.offsets]
+    y = values[0]
+    for value in values[1:]:
+        y = xp.maximum(y, value)
     return y
 
 
 @kernel
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """
-    Gradient of max pooling with respect to x, (N, *space, C): each goes to one cell that was the largest.
+    Gradient of max pooling with respect to x, shape (N, *input_shape, C).
 
-    Of equal cells it is the first along the last axis, of those the first along the axis before, and so on.
+    Each element of dy is added to one element of dx, that of the maximum. Of equal maxima it is the first along the
+    last axis; of those, the first along the axis before, and so on.
     """
-    xp, padded = namespace(dy), window.pad(x, math.nan)  # equal to nothing, even where all of x is -inf
+    xp, padded = namespace(dy), window.pad(x, math.nan)  # NaN equals no maximum, even if that is -inf
     dx = xp.zeros(padded.shape, dtype=dy.dtype, device=dy.device)
-    left = dy  # what has not found its cell yet
-    for _, here in sorted(window.offsets, key=lambda cell: cell[0][::-1]):
-        part = left * xp.astype(padded[here] == y, dy.dtype)
-        dx[here] += part
-        left = left - part
+    remaining = dy  # zero for each window whose maximum is found
+    for _, region in sorted(window.offsets, key=lambda item: item[0][::-1]):
+        found = remaining * xp.astype(padded[region] == y, dy.dtype)
+        dx[region] += found
+        remaining = remaining - found
     return dx[window.interior]
 
 
 @kernel
 def sum_pool(x: Array, window: Window) -> Array:
-    """Sum of each place, (N, *places, C)."""
+    """Sum of each window, shape (N, *output_shape, C)."""
     xp, padded = namespace(x), window.pad(x)
     y = xp.zeros((x.shape[0], *window.output_shape, x.shape[-1]), dtype=x.dtype, device=x.device)
-    for _, here in window.offsets:
-        y += padded[here]
+    for _, region in window.offsets:
+        y += padded[region]
     return y
 
 
 @kernel
 def sum_pool_gradient(dy: Array, window: Window) -> Array:
-    """Gradient of the sums with respect to x, (N, *space, C): each cell has that of all places it was in."""
+    """Gradient of the sums with respect to x, shape (N, *input_shape, C): the sum of dy over the windows around it."""
     xp = namespace(dy)
     dx = xp.zeros((dy.shape[0], *window.padded_shape, dy.shape[-1]), dtype=dy.dtype, device=dy.device)
-    for _, here in window.offsets:
-        dx[here] += dy
+    for _, region in window.offsets:
+        dx[region] += dy
     return dx[window.interior]

@@ -1,4 +1,4 @@
-"""Matrix products: of a batch, and those whose result has its place already."""
+"""Matrix products: of a batch with weights, and into an existing array."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -8,7 +8,9 @@ from portanet.typing import Array
 @kernel
 def linear(x: Array, w: Array) -> Array:
     """
-    Each row of a batch times a matrix; a backend may lay the result in memory as the batch lies.
+    Product ``x w`` of a batch, (N, I), and a matrix, (I, O): shape (N, O).
+
+    A backend may return it in Fortran order if ``x`` is.
 
     Examples
     --------
@@ -22,7 +24,7 @@ def linear(x: Array, w: Array) -> Array:
 @kernel
 def matmul_into(out: Array, a: Array, b: Array) -> None:
     """
-    Overwrite a matrix with the product of two others.
+    Overwrite ``out``, shape (M, N), with the matrix product ``a b`` of shapes (M, K) and (K, N).
 
     Examples
     --------

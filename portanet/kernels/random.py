@@ -1,4 +1,4 @@
-"""Random bits by counter, the same on every backend: Philox4x64-10 in int64 arithmetic."""
+"""Counter-based random numbers, the same bits on every backend: Philox4x64-10 in int64 arithmetic."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
-# Philox's words are unsigned, but int64 is the widest integer that every backend computes with. It holds the same 64
-# bits, and its sums and products wrap to the same bits; constants above 2**63 are therefore negative numbers here.
+# Philox uses unsigned 64-bit words, but the widest integer that every backend supports is int64. Its sums and products
+# wrap to the same 64 bits; constants above 2**63 are written as negative numbers.
 _M0, _M1 = 0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64
 _W0, _W1 = 0x9E3779B97F4A7C15 - 2**64, 0xBB67AE8584CAA73B - 2**64
 _LOW = 0xFFFFFFFF
@@ -17,23 +17,23 @@ _LOW = 0xFFFFFFFF
 @kernel
 def random_bits(stream: Array, n: int) -> Array:
     """
-    Uniform 16-bit integers, a function of nothing but a key, a counter and their position.
+    Uniform 16-bit integers that depend only on a key, a counter and their position.
 
-    The bits are those of ``numpy.random.Philox(key=[key, 0], counter=[0, counter, 0, 0])``: another key or counter
-    gives an independent stream of 2**64 blocks. Nothing is read back from the device.
+    The bits are those of ``numpy.random.Philox(key=[key, 0], counter=[0, counter, 0, 0])`` [1]_. Each key and counter
+    gives an independent stream of 2**64 blocks. Nothing is copied to the host.
 
     Parameters
     ----------
     stream : array of int64, shape (2,)
         Key and counter, not negative. Not checked: a check would stall the GPU.
     n : int
-        How many integers, not negative.
+        Number of integers, not negative.
 
     Returns
     -------
     array of int, shape (n,)
-        Values in ``[0, 65536)``; the integer type is the backend's choice. Four come from each 64-bit word of Philox,
-        the lowest bits first.
+        Values in ``[0, 65536)``; the integer type depends on the backend. Each 64-bit word of Philox gives four, the
+        lowest bits first.
 
     References
     ----------
@@ -47,31 +47,32 @@ def random_bits(stream: Array, n: int) -> Array:
     xp = namespace(stream)
     blocks = -(-n // 16)
     index = xp.arange(1, blocks + 1, dtype=xp.int64, device=stream.device)
-    # Slices, because NumPy warns where a 0-d integer wraps and is silent for arrays of at least one dimension.
+    # Slices, because NumPy warns when a 0-d integer wraps, but not when a 1-d array does.
     key, counter = stream[:1], stream[1:]
     zero = xp.zeros_like(key)
     words = philox4x64((index, counter, zero, zero), (key, zero))
-    lanes = [(word >> shift) & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
-    return xp.reshape(xp.stack(lanes, axis=1), (-1,))[:n]
+    integers = [(word >> shift) & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
+    return xp.reshape(xp.stack(integers, axis=1), (-1,))[:n]
 
 
 @kernel
 def normal(stream: Array, n: int, dtype: Any) -> Array:
     """
-    Normal numbers of mean 0 and variance 1, by the method of Box and Muller [1]_ from :func:`random_bits`.
+    Normal numbers of mean 0 and variance 1, by the Box-Muller method [1]_ from :func:`random_bits`.
 
     Parameters
     ----------
     stream : array of int64, shape (2,)
         Key and counter.
     n : int
-        How many.
+        Number of normal numbers.
     dtype : dtype
-        A floating type of the backend. Backends agree up to the rounding of their logarithm and cosine.
+        A floating type of the backend.
 
     Returns
     -------
     array, shape (n,)
+        Equal on all backends up to the rounding of their logarithm and cosine.
 
     References
     ----------
@@ -85,17 +86,17 @@ def normal(stream: Array, n: int, dtype: Any) -> Array:
     """
     xp, pairs = namespace(stream), -(-n // 2)
     bits = xp.astype(xp.reshape(random_bits(stream, 4 * pairs), (4, pairs)), dtype)
-    # 32 bits each, moved by half a step: the radius stays away from log 0.
-    first, second = ((bits[i, ...] * 65536.0 + bits[i + 1, ...] + 0.5) * 2.0**-32 for i in (0, 2))
-    radius, angle = xp.sqrt(-2.0 * xp.log(first)), 2 * math.pi * second
+    # Two uniform numbers of 32 bits each, shifted by half a step to avoid log(0).
+    u1, u2 = ((bits[i, ...] * 65536.0 + bits[i + 1, ...] + 0.5) * 2.0**-32 for i in (0, 2))
+    radius, angle = xp.sqrt(-2.0 * xp.log(u1)), 2 * math.pi * u2
     return xp.concat([radius * xp.cos(angle), radius * xp.sin(angle)])[:n]
 
 
 def philox4x64(counter: tuple[Array, ...], key: tuple[Array, ...]) -> tuple[Array, ...]:
     """
-    Ten rounds of Philox: four words of counter, enciphered under two words of key.
+    Ten rounds of Philox4x64: encrypt four counter words with two key words.
 
-    A word is an array of int64 of at least one dimension; the shapes broadcast.
+    A word is an array of int64 of at least one dimension; shapes broadcast.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -106,7 +107,7 @@ def philox4x64(counter: tuple[Array, ...], key: tuple[Array, ...]) -> tuple[Arra
 
 
 def _high_product(a: Array, b: int) -> Array:
-    """Upper 64 bits of the 128-bit unsigned product, by school multiplication of 32-bit halves."""
+    """Upper 64 bits of the 128-bit unsigned product, by long multiplication of 32-bit halves."""
     a0, a1, b0, b1 = a & _LOW, _high(a), b & _LOW, _high(b)
     middle = a1 * b0 + _high(a0 * b0)
     carry = a0 * b1 + (middle & _LOW)
@@ -114,5 +115,5 @@ def _high_product(a: Array, b: int) -> Array:
 
 
 def _high(word: Array) -> Array:
-    """Upper half of a word as a non-negative number: the shift alone would drag the sign along."""
+    """Upper half of a word as a non-negative number; the shift alone would copy the sign bit."""
     return (word >> 32) & _LOW

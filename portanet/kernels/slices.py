@@ -1,28 +1,42 @@
-"""Consecutive slices of a number of rows."""
+"""Slices that divide a range: for work on a large array part by part, or on several parts at once."""
 
 from collections.abc import Iterator
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
     """
-    Yield slices of at most ``size`` rows that cover ``n`` rows.
+    Yield consecutive slices that cover ``range(n)``; none if ``n`` is 0.
+
+    Parameters
+    ----------
+    n : int
+        Length of the range, not negative.
+    size : int
+        Length of each slice, at least 1; the last one may be shorter.
 
     Examples
     --------
-    >>> [(s.start, s.stop) for s in slices(5, 2)]
-    [(0, 2), (2, 4), (4, 5)]
+    >>> list(slices(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def partition(n: int, parts: int) -> list[slice]:
     """
-    Divide ``n`` rows into ``parts`` slices of about equal length, fewer if some would be empty.
+    Divide ``range(n)`` into consecutive slices whose lengths differ by at most 1.
+
+    Parameters
+    ----------
+    n : int
+        Length of the range, not negative.
+    parts : int
+        Number of slices, cut to between 1 and ``n`` so that none is empty. There are none if ``n`` is 0.
 
     Examples
     --------
-    >>> [(s.start, s.stop) for s in partition(5, 2)]
-    [(0, 2), (2, 5)]
+    >>> partition(5, 2)
+    [slice(0, 2, None), slice(2, 5, None)]
     """
-    parts = max(1, min(n, parts))
+    parts = min(n, max(1, parts))
     return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]

@@ -1,4 +1,4 @@
-"""Softmax in the logarithm, which everything about class scores builds on."""
+"""Log-softmax, and the cross-entropy of softmax with class labels."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -8,38 +8,38 @@ from portanet.typing import Array
 
 @kernel
 def log_softmax(x: Array) -> Array:
-    """``x - log(sum(exp(x)))`` over the last axis; shifted by the maximum first, so that exp cannot overflow."""
+    """``x - log(sum(exp(x)))`` over the last axis, in the shape of ``x``."""
     xp = namespace(x)
-    shifted = x - xp.max(x, axis=-1, keepdims=True)
+    shifted = x - xp.max(x, axis=-1, keepdims=True)  # so that exp cannot overflow
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 @kernel
-def sparse_softmax_cross_entropy(scores: Array, labels: Array) -> tuple[Array, Array]:
+def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """
-    Cross-entropy of softmax with the class of each row, and its gradient.
+    Cross-entropy of softmax with the class label of each row, and its gradient.
 
     Parameters
     ----------
-    scores : array of float, shape (..., C)
+    logits : array of float, shape (..., C)
     labels : array of int, shape (...)
-        Index of the class; one out of range counts as no class.
+        Class indices. An index out of range has loss and gradient 0.
 
     Returns
     -------
-    terms : array, shape (...)
-        ``-log softmax(scores)[label]``.
+    losses : array, shape (...)
+        ``-log softmax(logits)[label]`` in nats, not reduced.
     gradient : array, shape (..., C)
-        Of each term with respect to its scores: ``softmax(scores) - one_hot(label)``.
+        Of each loss with respect to its logits: ``softmax(logits) - one_hot(label)``.
 
     Examples
     --------
-    >>> terms, gradient = sparse_softmax_cross_entropy(np.zeros((1, 2)), np.asarray([1]))
-    >>> terms.round(4), gradient
+    >>> losses, gradient = sparse_softmax_cross_entropy(np.zeros((1, 2)), np.asarray([1]))
+    >>> losses.round(4), gradient
     (array([0.6931]), array([[ 0.5, -0.5]]))
     """
-    xp, log_p = namespace(scores), log_softmax(scores)
-    target = one_hot(labels, scores.shape[-1], scores.dtype)
-    # A score of -inf, a class that is masked, has no part where its target is 0.
-    terms = -xp.sum(xp.where(target > 0, log_p, 0.0), axis=-1)
-    return terms, xp.exp(log_p) * xp.sum(target, axis=-1, keepdims=True) - target
+    xp, log_p = namespace(logits), log_softmax(logits)
+    target = one_hot(labels, logits.shape[-1], logits.dtype)
+    # Not target * log_p: a logit of -inf, a masked class, would give 0 * -inf = NaN.
+    losses = -xp.sum(xp.where(target > 0, log_p, 0.0), axis=-1)
+    return losses, xp.exp(log_p) * xp.sum(target, axis=-1, keepdims=True) - target

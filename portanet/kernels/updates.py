@@ -1,4 +1,4 @@
-"""Steps of optimizers on flat arrays, each in place."""
+"""Optimizer steps on flat arrays, in place."""
 
 import math
 
@@ -8,60 +8,65 @@ from portanet.typing import Array
 
 
 @kernel
-def adam(  # noqa: PLR0917 (arrays, as everywhere here, and what a GPU kernel takes)
+def adam(  # noqa: PLR0917 (positional, like the overrides)
     data: Array,
     grad: Array,
-    gradients: Array,
-    squares: Array,
+    grad_sum: Array,
+    square_sum: Array,
     step: Array,
-    rate: Array,
+    lr: Array,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
     """
-    Add the gradient and its square to fading sums, and move the data by ``-rate m / (√v + eps)``.
+    One step of Adam: ``data -= lr m / (√v + eps)``.
 
-    Here m and v are the means that the sums stand for: ``(1 - β) / (1 - βᵗ)`` of each after t steps, which corrects
-    for their start at zero.
+    The state is two decayed sums, ``grad_sum = β1 grad_sum + grad`` and ``square_sum = β2 square_sum + grad²``. The
+    bias-corrected means of Adam are proportional to them: ``m = grad_sum (1 - β1) / (1 - β1ᵗ)`` and
+    ``v = square_sum (1 - β2) / (1 - β2ᵗ)`` after t steps.
 
     Parameters
     ----------
-    data, gradients, squares : array of float, shape (N,)
+    data, grad_sum, square_sum : array of float, shape (N,)
         Changed in place.
     grad : array of float, shape (N,)
     step : array of float, shape ()
-        Steps before this one; changed in place.
-    rate : array of float, shape ()
+        Number of steps before this one; incremented in place.
+    lr : array of float, shape ()
+        Learning rate.
     betas : tuple of two floats
-        Shares of the sums that are kept, as their dtype rounds them.
+        Decay factors β1 and β2, rounded to the dtype of the sums.
     eps : float
         Added to the root.
 
     Examples
     --------
-    >>> w, gradients, squares = np.asarray([1.0]), np.zeros(1), np.zeros(1)
-    >>> adam(w, np.asarray([2.0]), gradients, squares, np.asarray(0.0), np.asarray(0.25), (0.5, 0.75), 0.0)
-    >>> w, gradients, squares
+    >>> w, grad_sum, square_sum = np.asarray([1.0]), np.zeros(1), np.zeros(1)
+    >>> adam(w, np.asarray([2.0]), grad_sum, square_sum, np.asarray(0.0), np.asarray(0.25), (0.5, 0.75), 0.0)
+    >>> w, grad_sum, square_sum
     (array([0.75]), array([2.]), array([4.]))
     """
     xp = namespace(data)
     step += 1.0
-    gradients *= betas[0]
-    gradients += grad
-    squares *= betas[1]
-    squares += grad * grad
-    # The divisor is exact in float32 also for a β near 1. Both means go into single numbers, the rate and eps.
-    take1, take2 = ((1 - b) / -xp.expm1(step * math.log(b)) if b else xp.ones_like(step) for b in betas)
-    root = xp.sqrt(take2)
-    data -= rate * take1 / root * gradients / (xp.sqrt(squares) + eps / root)
+    grad_sum *= betas[0]
+    grad_sum += grad
+    square_sum *= betas[1]
+    square_sum += grad * grad
+    # expm1 keeps 1 - βᵗ exact in float32 for a β near 1. The factors scale the scalars lr and eps, not arrays.
+    factor1, factor2 = ((1 - b) / -xp.expm1(step * math.log(b)) if b else xp.ones_like(step) for b in betas)
+    root = xp.sqrt(factor2)
+    data -= lr * factor1 / root * grad_sum / (xp.sqrt(square_sum) + eps / root)
 
 
 @kernel
 def sgd(  # noqa: PLR0917
-    data: Array, grad: Array, velocity: Array | None, rate: Array, momentum: float, nesterov: bool
+    data: Array, grad: Array, velocity: Array | None, lr: Array, momentum: float, nesterov: bool
 ) -> None:
     """
-    Move the data by ``-rate`` times the gradient, or times a velocity that gathers it.
+    One step of gradient descent, with or without momentum, as in PyTorch.
+
+    ``data -= lr grad`` without momentum. With momentum, ``velocity = momentum velocity + grad`` and
+    ``data -= lr velocity``, or ``data -= lr (grad + momentum velocity)`` with Nesterov's method.
 
     Parameters
     ----------
@@ -69,12 +74,13 @@ def sgd(  # noqa: PLR0917
         Changed in place.
     grad : array of float, shape (N,)
     velocity : array of float, shape (N,), optional
-        Changed in place to ``momentum velocity + grad``; none is kept for a momentum of 0.
-    rate : array of float, shape ()
+        Changed in place; None if the momentum is 0.
+    lr : array of float, shape ()
+        Learning rate.
     momentum : float
-        Share of the velocity that is kept.
+        Decay factor of the velocity.
     nesterov : bool
-        Go where the velocity will lead: by ``grad + momentum velocity``.
+        Whether to use Nesterov's method.
 
     Examples
     --------
@@ -87,7 +93,7 @@ def sgd(  # noqa: PLR0917
         velocity *= momentum
         velocity += grad
         grad = grad + momentum * velocity if nesterov else velocity
-    data -= rate * grad
+    data -= lr * grad
 
 
 @kernel
@@ -97,26 +103,28 @@ def rmsprop(  # noqa: PLR0917
     square: Array,
     mean: Array | None,
     velocity: Array | None,
-    rate: Array,
+    lr: Array,
     rho: float,
     momentum: float,
     eps: float,
 ) -> None:
     """
-    Move the data by ``-rate`` times the gradient over a running root of its mean square.
+    One step of RMSprop: ``data -= lr grad / (√square + eps)``, where ``square`` is a running mean of ``grad²``.
 
     Parameters
     ----------
     data, square : array of float, shape (N,)
-        Changed in place; ``square`` is the running mean.
+        Changed in place.
     grad : array of float, shape (N,)
     mean : array of float, shape (N,), optional
-        Running mean of the gradient, changed in place; its square is taken off the mean square.
+        Running mean of the gradient for the centered form, changed in place: ``square - mean²`` replaces ``square``.
     velocity : array of float, shape (N,), optional
-        Changed in place to ``momentum velocity + change``, which is then the change; none for a momentum of 0.
-    rate : array of float, shape ()
+        Changed in place to ``momentum velocity + grad / (√square + eps)``, which replaces the change of the data.
+        None if the momentum is 0.
+    lr : array of float, shape ()
+        Learning rate.
     rho, momentum : float
-        Shares of the running means, and of the velocity, that are kept.
+        Decay factors of the running means, and of the velocity.
     eps : float
         Added to the root.
 
@@ -132,10 +140,10 @@ def rmsprop(  # noqa: PLR0917
     variance = square
     if mean is not None:
         mean += (1 - rho) * (grad - mean)
-        variance = xp.maximum(square - mean * mean, 0.0)  # rounding may take it below zero
+        variance = xp.maximum(square - mean * mean, 0.0)  # rounding may make it negative
     change = grad / (xp.sqrt(variance) + eps)
     if velocity is not None:
         velocity *= momentum
         velocity += change
         change = velocity
-    data -= rate * change
+    data -= lr * change

@@ -1,7 +1,7 @@
 """
-Where a window slides: sizes, padding and slices that convolution and pooling share, for any number of axes.
+Geometry of sliding windows: the sizes, padding and slices that convolution and pooling share.
 
-Arrays are channels-last, (N, *input_shape, C). Every tuple here has one entry a spatial axis.
+Arrays are channels-last, (N, *input_shape, C), with any number of spatial axes. Tuples have one entry for each of them.
 """
 
 import itertools
@@ -21,7 +21,12 @@ CheckedPadding: TypeAlias = Literal["valid", "same"] | Pads
 
 def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int = 1) -> Shape:
     """
-    One number an axis, from a number for all or a tuple.
+    Expand a number to a tuple with one entry for each axis; check a tuple.
+
+    Raises
+    ------
+    ValueError
+        If the tuple has another length, or an entry is no integer or below ``least``; the message contains ``name``.
 
     Examples
     --------
@@ -36,7 +41,12 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
 
 def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     """
-    Padding as "valid", "same", or a pair (before, after) for each axis.
+    Return padding as "valid", "same", or one pair (before, after) for each axis.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, nor a number, nor one number for each axis.
 
     Examples
     --------
@@ -56,11 +66,21 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
 
 
 def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:
-    """Cells before and after each axis for a window that reaches over so many, in steps of ``stride``."""
+    """
+    Return the padding (before, after) of each axis.
+
+    Parameters
+    ----------
+    padding : "valid", "same" or tuple of (int, int)
+    input_shape : tuple of int
+        Lengths of the axes without padding.
+    effective_size : tuple of int
+        Lengths of the window with dilation: ``dilation * (size - 1) + 1``.
+    stride : tuple of int
+    """
     if padding == "same":
-        totals = [
-            max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(input_shape, stride, effective_size, strict=True)
-        ]
+        axes = zip(input_shape, effective_size, stride, strict=True)
+        totals = [max(0, (-(-length // step) - 1) * step + size - length) for length, size, step in axes]
         return tuple((total // 2, total - total // 2) for total in totals)
     return ((0, 0),) * len(input_shape) if padding == "valid" else padding
 
@@ -68,16 +88,20 @@ def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, 
 @dataclass(frozen=True)
 class Window:
     """
-    A window that slides over padded space.
+    Geometry of a window, such as a convolution kernel, that slides over a padded input.
+
+    :meth:`fit` constructs it from the arguments of a layer.
 
     Parameters
     ----------
-    size, stride, dilation : tuple of int
-        Cells of the window, steps between its places, and steps between its cells.
+    size : tuple of int
+        Elements of the window along each axis.
+    stride, dilation : tuple of int
+        Steps between output positions, and between the elements of the window.
     pads : tuple of (int, int)
-        Cells before and after each axis.
-    space : tuple of int
-        Lengths of the unpadded axes.
+        Padding before and after each axis.
+    input_shape : tuple of int
+        Lengths of the axes without padding.
     """
 
     size: Shape
@@ -87,31 +111,36 @@ class Window:
     input_shape: Shape
 
     @staticmethod
-    @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
+    @lru_cache(maxsize=1024)  # a network uses the same windows at every step
     def fit(
         input_shape: Shape, size: Shape, *, stride: Shape, dilation: Shape, padding: CheckedPadding, ceil: bool = False
     ) -> "Window":
         """
-        Place a window on space.
+        Compute the padding of a window on an input.
 
-        "same" gives ``ceil(length / stride)`` places on each axis, the odd cell of padding after it. With ``ceil``,
-        padding is added after an axis so that a last, incomplete window counts, if it starts in the axis or in the
-        padding before it.
+        Parameters
+        ----------
+        input_shape, size, stride, dilation : tuple of int
+            See :class:`Window`.
+        padding : "valid", "same" or tuple of (int, int)
+            With "same", the output has length ``ceil(length / stride)``; if the padding is odd, the larger part comes
+            after the axis.
+        ceil : bool
+            Add padding after an axis for a last, incomplete window, if that starts in the axis or in the padding
+            before it.
 
         Raises
         ------
         ValueError
-            If the window is longer than the padded axis.
+            If the window is larger than the padded input.
         """
         effective_size = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
         pads = pads_of(padding, input_shape, effective_size, stride)
         if ceil:
-            pads = tuple(
-                (low, high + _missing(low + n + high, r, s, low + n))
-                for n, (low, high), r, s in zip(input_shape, pads, effective_size, stride, strict=True)
-            )
-        for n, (low, high), r in zip(input_shape, pads, effective_size, strict=True):
-            if n < 1 or low + n + high < r:
+            axes = zip(input_shape, pads, effective_size, stride, strict=True)
+            pads = tuple((low, high + _ceil_padding(n, low, high, k, step)) for n, (low, high), k, step in axes)
+        for n, (low, high), k in zip(input_shape, pads, effective_size, strict=True):
+            if n < 1 or low + n + high < k:
                 raise ValueError(
                     f"a window that reaches over {' x '.join(map(str, effective_size))} does not fit into "
                     f"{' x '.join(map(str, input_shape))} with padding {pads}: use a smaller one, or padding='same'"
@@ -120,70 +149,66 @@ class Window:
 
     @property
     def n_axes(self) -> int:
-        """How many axes it slides along."""
+        """Number of spatial axes."""
         return len(self.size)
 
     @cached_property
     def output_shape(self) -> Shape:
-        """How many places the window has along each axis."""
-        return tuple(
-            (low + n + high - d * (k - 1) - 1) // s + 1
-            for n, (low, high), k, s, d in zip(
-                self.input_shape, self.pads, self.size, self.stride, self.dilation, strict=True
-            )
-        )
+        """Number of output positions along each axis."""
+        axes = zip(self.padded_shape, self.size, self.stride, self.dilation, strict=True)
+        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
     @cached_property
     def is_padded(self) -> bool:
-        """Whether there is any padding."""
+        """Whether any axis has padding."""
         return any(map(any, self.pads))
 
     @cached_property
     def non_overlapping(self) -> bool:
-        """Whether it meets each cell once at most, and no padding."""
+        """Whether windows do not overlap, and there is neither padding nor dilation."""
         return self.stride == self.size and not self.is_padded and set(self.dilation) == {1}
 
     @cached_property
     def padded_shape(self) -> Shape:
-        """Lengths of the padded axes."""
+        """Lengths of the axes with padding."""
         return tuple(low + n + high for n, (low, high) in zip(self.input_shape, self.pads, strict=True))
 
     @cached_property
     def offsets(self) -> list[tuple[Shape, tuple[slice, ...]]]:
-        """Each cell of the window, and the slices of a padded array that it meets in all places together."""
+        """
+        Each offset within the window, and the region of a padded array at that offset from all output positions.
 
-        def met(cell: Shape) -> tuple[slice, ...]:
-            axes = zip(cell, self.dilation, self.output_shape, self.stride, strict=True)
-            spans = (slice(i * d, i * d + (n - 1) * s + 1, s) for i, d, n, s in axes)
+        The region is a tuple of slices, one for each axis of (N, *padded_shape, C).
+        """
+
+        def region(offset: Shape) -> tuple[slice, ...]:
+            axes = zip(offset, self.dilation, self.output_shape, self.stride, strict=True)
+            spans = (slice(k * d, k * d + (n - 1) * s + 1, s) for k, d, n, s in axes)
             return (slice(None), *spans, slice(None))
 
-        return [(cell, met(cell)) for cell in itertools.product(*map(range, self.size))]
+        return [(offset, region(offset)) for offset in itertools.product(*map(range, self.size))]
 
     @cached_property
     def interior(self) -> tuple[slice, ...]:
-        """The slices of a padded array that hold the unpadded one."""
+        """Slices of a padded array, (N, *padded_shape, C), that select the part without padding."""
         spans = (slice(low, low + n) for n, (low, _) in zip(self.input_shape, self.pads, strict=True))
         return (slice(None), *spans, slice(None))
 
     @cached_property
     def flipped(self) -> "Window | None":
         """
-        The window that carries gradients back as a convolution with the kernel turned round.
+        The window on the output with which a convolution by the flipped kernel computes the input gradient.
 
-        It slides over the places of this one; None where there is no such window: for strides, and more padding than
-        the kernel reaches.
+        None if there is no such window: for a stride above 1, or padding of the effective size or more.
         """
-        reaches = (d * (k - 1) for k, d in zip(self.size, self.dilation, strict=True))
-        pads = tuple(
-            (effective_size - low, effective_size - high)
-            for effective_size, (low, high) in zip(reaches, self.pads, strict=True)
-        )
+        spans = (d * (k - 1) for k, d in zip(self.size, self.dilation, strict=True))
+        pads = tuple((span - low, span - high) for span, (low, high) in zip(spans, self.pads, strict=True))
         if any(step != 1 for step in self.stride) or any(n < 0 for pair in pads for n in pair):
             return None
         return replace(self, input_shape=self.output_shape, pads=pads)
 
     def pad(self, x: Array, value: float = 0.0) -> Array:
-        """Put an array of shape (N, *input_shape, C) into its padding."""
+        """Pad an array, (N, *input_shape, C), with a value: shape (N, *padded_shape, C)."""
         if not self.is_padded:
             return x
         xp = namespace(x)
@@ -192,8 +217,9 @@ class Window:
         return padded
 
 
-def _missing(length: int, effective_size: int, stride: int, last_start: int) -> int:
-    """Cells to add to an axis so that its last, incomplete window fits, if it starts before ``last_start``."""
-    over = (length - effective_size) % stride
-    start = length - effective_size - over + stride
-    return stride - over if over and start < last_start else 0
+def _ceil_padding(length: int, low: int, high: int, effective_size: int, stride: int) -> int:
+    """Padding after an axis for a last, incomplete window; 0 if that would start after the axis."""
+    padded = low + length + high
+    excess = (padded - effective_size) % stride
+    start = padded - effective_size - excess + stride
+    return stride - excess if excess and start < low + length else 0

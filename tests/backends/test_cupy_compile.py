@@ -1,4 +1,4 @@
-"""Every CUDA kernel goes through CUDA's own compiler, which needs no GPU: pip install nvidia-cuda-nvrtc-cu12."""
+"""Compile every CUDA kernel with NVRTC, which needs no GPU: pip install nvidia-cuda-nvrtc-cu12."""
 
 import ctypes
 import importlib.util
@@ -6,12 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import array_api_compat  # noqa: F401 (before a part of it is replaced)
+import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import CuPy, stand_ins, standing_in
-from kernel_cases import comparisons
-from kernel_cases import formulas as cases
+from kernel_cases import elementwise_fns, loss_fns
 
 from portanet.kernels.windows import Window
 
@@ -20,7 +19,7 @@ WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1,
 
 @cache
 def nvrtc() -> ctypes.CDLL | None:
-    """CUDA's run-time compiler, out of its wheel."""
+    """CUDA's run-time compiler, from its wheel."""
     spec = importlib.util.find_spec("nvidia")
     for folder in spec.submodule_search_locations if spec else ():
         for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*")):
@@ -30,7 +29,7 @@ def nvrtc() -> ctypes.CDLL | None:
 
 
 def compile_for(architecture: str, code: str) -> tuple[int, str]:
-    """Size of the machine code, and what the compiler had to say."""
+    """Return the size of the machine code, 0 after an error, and the log of the compiler."""
     library, program = nvrtc(), ctypes.c_void_p()
     options = [f"-arch={architecture}".encode(), b"-std=c++17"]
     assert not library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
@@ -46,10 +45,10 @@ def compile_for(architecture: str, code: str) -> tuple[int, str]:
 
 
 def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
-    """All there are, by name, with the macros that each is used with; that of curves once for every activation."""
+    """Return all sources by name with the macros that each needs; elementwise ones once for each function."""
     cupy, found = CuPy(), {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, elementwise, formulas, kernels, pooling
+        from portanet.backends.cupy import batches, conv, elementwise, kernels, pooling, tracing
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
@@ -58,23 +57,23 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
-        written = [formulas.Code.of(formula, np.dtype("float32")) for formula in cases()]
-        written += [formulas.Code.of(formula, np.dtype("float32"), beside=True) for formula in comparisons()]
-        for i, curve in enumerate(filter(None, written)):
-            found[f"ELEMENTWISE {i}"] = value, curve.value
-            for dy in ("dy[i]", "factor"):
-                found[f"GRADIENT {i} {dy}"] = gradient, {**curve.slope, "DY": dy}
+        traced = [tracing.TracedFn.trace(fn, np.dtype("float32")) for fn in elementwise_fns()]
+        traced += [tracing.TracedFn.trace(fn, np.dtype("float32"), has_other=True) for fn in loss_fns()]
+        for i, fn in enumerate(filter(None, traced)):
+            found[f"ELEMENTWISE {i}"] = value, fn.output
+            for dy in ("dy[i]", "scalar_dy"):
+                found[f"GRADIENT {i} {dy}"] = gradient, {**fn.derivative, "DY": dy}
     return found
 
 
 SOURCES = sources()
 
 
-def test_there_are_sources():
+def test_the_sources_are_found():
     assert {
         "BATCHES",
         "ELEMENTWISE 0",
-        "GRADIENT 15 factor",
+        "GRADIENT 15 scalar_dy",
         "UPDATES",
         "SOFTMAX",
         "CONVOLUTION",
@@ -82,11 +81,11 @@ def test_there_are_sources():
     } <= SOURCES.keys()
 
 
-@pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
+@pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("types", [("float", "int", "unsigned char"), ("double", "long long", "long long")], ids=str)
 @pytest.mark.parametrize("name", SOURCES)
-def test_it_compiles_without_a_word(name, types, architecture):
+def test_a_source_compiles_without_warnings(name, types, architecture):
     source, macros = SOURCES[name]
     size, log = compile_for(
         architecture, source.text({**dict(zip(("T", "INDEX", "VALUE"), types, strict=True)), **macros})
@@ -95,8 +94,8 @@ def test_it_compiles_without_a_word(name, types, architecture):
     assert size > 1000
 
 
-@pytest.mark.skipif(nvrtc() is None, reason="CUDA's compiler is not installed: pip install nvidia-cuda-nvrtc-cu12")
-def test_a_mistake_would_be_found():
+@pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
+def test_the_compiler_reports_an_error():
     source, _ = SOURCES["UPDATES"]
     code = source.text({"T": "float", "INDEX": "int"})
     size, log = compile_for("sm_90", code.replace("grad[i]", "gard[i]", 1))

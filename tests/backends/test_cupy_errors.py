@@ -1,13 +1,13 @@
 """
-The CUDA backend without a GPU: a stand-in for the module cupy, made of NumPy's names, says how far loading came.
+Errors while the CUDA backend is loaded, with a stand-in for the module cupy.
 
-What it computes on a GPU is covered by the tests that take the fixture ``backend``.
+Computation on a GPU is tested with the fixture ``backend``.
 """
 
 from contextlib import ExitStack
 from types import ModuleType, SimpleNamespace
 
-import array_api_compat  # noqa: F401 (before a part of it is replaced)
+import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import stand_ins, standing_in
@@ -17,7 +17,7 @@ from portanet.backends import BackendUnavailable, backend_of, get_backend, names
 
 
 class Array:
-    """Stands for cupy.ndarray."""
+    """Stand-in for cupy.ndarray."""
 
     def __init__(self, values, device):
         self.values, self.device = values, device
@@ -27,7 +27,7 @@ Array.__module__ = "cupy"
 
 
 class FakeCuPy(ModuleType):
-    """As much of CuPy as loading the backend needs; ``fail`` gives the exception that a function raises."""
+    """The part of CuPy that loading the backend needs; ``fail`` gives the exceptions that functions raise."""
 
     __version__ = "14.2.0"
 
@@ -78,17 +78,17 @@ class FakeCuPy(ModuleType):
 
 @pytest.fixture
 def install(registry):
-    """Put a stand-in where ``import cupy`` finds it."""
-    with standing_in({}), ExitStack() as until_the_end:
+    """Return a function that replaces the module cupy by a stand-in."""
+    with standing_in({}), ExitStack() as stack:
 
         def install(cupy: ModuleType | None) -> None:
             modules = {"cupy": None} if cupy is None else stand_ins(cupy, cupy.cuda.Device)
-            until_the_end.enter_context(standing_in(modules))
+            stack.enter_context(standing_in(modules))
 
         yield install
 
 
-def why(device: str = "cuda") -> str:
+def reason_for(device: str = "cuda") -> str:
     with pytest.raises(BackendUnavailable) as error:
         get_backend(device)
     return str(error.value)
@@ -96,19 +96,19 @@ def why(device: str = "cuda") -> str:
 
 def test_cupy_is_not_installed(install):
     install(None)
-    reason = why()
+    reason = reason_for()
     assert reason.startswith("import cupy failed (")
     assert reason.endswith("pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cuda13]' for CUDA 13")
 
 
-def test_cupys_page_of_advice_is_left_out(install, monkeypatch, tmp_path):
-    """CuPy answers a broken installation with ten lines; their cause is the one that helps."""
+def test_the_advice_of_cupy_is_left_out(install, monkeypatch, tmp_path):
+    """CuPy reports a broken installation in ten lines; only the cause of the error helps."""
     (tmp_path / "cupy.py").write_text(
         "try:\n    import no_such_library\n"
         "except ImportError as exc:\n    raise ImportError('=====\\nFailed to import CuPy.\\n=====') from exc\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert why().startswith("import cupy failed (No module named 'no_such_library'): pip install")
+    assert reason_for().startswith("import cupy failed (No module named 'no_such_library'): pip install")
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_cupys_page_of_advice_is_left_out(install, monkeypatch, tmp_path):
     ],
     ids=["no driver", "no device", "no library"],
 )
-def test_the_driver_does_not_answer(install, error):
+def test_cuda_does_not_answer(install, error):
     install(FakeCuPy(getDeviceCount=error))
-    assert why() == (
+    assert reason_for() == (
         f"cupy 14.2.0 is installed but CUDA does not answer ({error}): "
         f"check the NVIDIA driver with nvidia-smi, and the variable CUDA_VISIBLE_DEVICES"
     )
@@ -134,7 +134,7 @@ def test_the_driver_does_not_answer(install, error):
 def test_a_device_that_does_not_exist(install, count, device):
     install(FakeCuPy(count))
     name = device if ":" in device else f"{device}:0"
-    assert why(device).startswith(f"device '{name}' does not exist: CUDA sees {count}, numbered from 0; check")
+    assert reason_for(device).startswith(f"device '{name}' does not exist: CUDA sees {count}, numbered from 0; check")
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_a_device_that_does_not_exist(install, count, device):
 )
 def test_a_toolkit_library_is_missing(install, function, error):
     install(FakeCuPy(**{function: error}))
-    reason = why("cuda:1")
+    reason = reason_for("cuda:1")
     assert reason.startswith(f"cupy 14.2.0 finds device 'cuda:1' but cannot compute on it ({type(error).__name__}: ")
     assert "pip install 'portanet[cuda12]'" in reason
     assert "\n" not in reason
 
 
-def test_a_device_that_works(install):
+def test_usable_devices(install):
     cupy = FakeCuPy()
     install(cupy)
     first, second = get_backend("cuda"), get_backend("cuda:1")
@@ -161,18 +161,18 @@ def test_a_device_that_works(install):
     assert first is get_backend("cuda:0")
     assert first.description == "CuPy 14.2.0 on Abacus 0, 80 GiB, CUDA 12.9"
     assert [first.device.id, second.device.id] == [0, 1]
-    assert cupy.entered == [0, 1]  # each computed once, on itself
-    assert (first.xp.sum, first.xp.acos) == (np.sum, np.arccos)  # through array-api-compat
+    assert cupy.entered == [0, 1]  # each made one test computation on itself
+    assert (first.xp.sum, first.xp.acos) == (np.sum, np.arccos)  # from array-api-compat
     assert [device.name for device in portanet.devices() if device.name.startswith("cuda")] == ["cuda:0", "cuda:1"]
 
 
-def test_the_second_device_is_current_while_it_works(install):
+def test_activate_and_to_numpy_make_the_device_current(install):
     cupy = FakeCuPy()
     install(cupy)
     backend = get_backend("cuda:1")
     with backend.activate():
         assert cupy.current == 1
-        with backend.activate():  # a network inside a network
+        with backend.activate():  # nested
             assert cupy.current == 1
         assert cupy.current == 1
     assert cupy.current == 0
@@ -181,7 +181,7 @@ def test_the_second_device_is_current_while_it_works(install):
     assert cupy.current == 0
 
 
-def test_arrays_that_were_made_elsewhere(install):
+def test_arrays_created_by_cupy_itself(install):
     cupy = FakeCuPy()
     install(cupy)
     assert namespace(Array([1.0], cupy.cuda.Device(1))) is get_backend("cuda").xp
@@ -200,7 +200,7 @@ def test_an_array_on_the_other_device_is_refused(install):
         get_backend("cpu").asarray(elsewhere)
 
 
-def test_auto_takes_it(install, caplog):
+def test_auto_selects_the_gpu(install, caplog):
     install(FakeCuPy())
     assert get_backend("auto").name == "cuda:0"
     assert caplog.messages == ["device 'auto' took cuda:0"]

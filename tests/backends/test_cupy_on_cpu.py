@@ -1,18 +1,18 @@
 """
-The CUDA backend's own code without a GPU: its kernels compiled by g++, its cuBLAS calls answered by a few loops.
+The CUDA backend without a GPU: its kernels are compiled by g++, and its cuBLAS calls are answered by plain loops.
 
-What a GPU makes of it is for the tests that take the fixture ``backend``, and for test_overrides.py, on a machine with
-one. These show that the sources say what they should, and that they are called rightly.
+These tests show that the sources are correct and are called correctly. Tests on a GPU are those with the fixture
+``backend``, test_overrides.py and test_cupy_on_gpu.py.
 """
 
 import gc
 import re
 
-import array_api_compat  # noqa: F401 (before a part of it is replaced)
+import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
 from cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
-from kernel_cases import CASES, compare, lay_batch_last
+from kernel_cases import CASES, compare, copy_batch_last
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
@@ -28,44 +28,44 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kerne
 
 @pytest.fixture
 def cuda(registry) -> Backend:
-    """The backend "cuda" over a stand-in for CuPy."""
+    """The backend "cuda" with a stand-in for CuPy."""
     cupy = CuPy()
     with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
         yield get_backend("cuda")
 
 
-def test_no_override_goes_untested(cuda):
+def test_every_override_is_tested(cuda):
     assert cuda.kernels.keys() <= CASES.keys()
 
 
-@pytest.mark.parametrize("lay", [np.copy, lay_batch_last], ids=["in order", "batch last"])
+@pytest.mark.parametrize("copy", [np.copy, copy_batch_last], ids=["C order", "batch last"])
 @pytest.mark.parametrize("name", CASES)
-def test_kernels_equal_the_portable_form(cuda, name, lay):
+def test_kernels_equal_the_portable_form(cuda, name, copy):
     if name not in cuda.kernels:
-        pytest.skip("CuPy has the portable form")
+        pytest.skip("CuPy uses the portable form")
     with np.errstate(all="ignore"):
-        compare(cuda, name, lay)
+        compare(cuda, name, copy)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "erf"])
 @pytest.mark.parametrize("dtype", ["float16", "int64"])
-def test_other_kinds_of_numbers_take_the_portable_form(cuda, name, dtype):
+def test_other_dtypes_use_the_portable_form(cuda, name, dtype):
     x = np.asarray([-1, 0, 2], dtype)
     with np.errstate(all="ignore"):
-        made, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
-    assert made.dtype == expected.dtype
-    np.testing.assert_allclose(cuda.to_numpy(made), expected, rtol=1e-3)
+        actual, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("dy", [np.asarray([1, 0, 2]), np.asarray([True, False, True]), np.asarray([0.5, 0.0, 2.0])])
-def test_gradients_of_another_kind_are_cast(cuda, dy):
+def test_gradients_of_another_dtype_are_cast(cuda, dy):
     x = np.asarray([-0.5, 0.1, 0.3], "float32")
     _, pullback = pn.TanH().vjp(cuda.asarray(x))
     np.testing.assert_allclose(cuda.to_numpy(pullback(cuda.asarray(dy))), dy * (1 - np.tanh(x) ** 2), rtol=1e-6)
 
 
-def test_what_a_recorded_step_launches(cuda, asked):
-    """Each costs microseconds, of which a small network's step consists: none should come unseen."""
+def test_the_launches_of_a_recorded_step(cuda, compute_types):
+    """Each launch takes microseconds, which is most of the time of a small network's step: none may be added."""
     net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
     data = Data(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)))
@@ -76,33 +76,31 @@ def test_what_a_recorded_step_launches(cuda, asked):
     assert CuPy.current.launches == [
         *("gather_batch", "gather_batch"),
         *("product", "add", "elementwise", "product", "add"),
-        *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the first is the sum
+        *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the add is the sum of the losses
         *("product", "column_sums", "product", "elementwise_gradient", "product", "column_sums"),
-        *("begin_adam", "adam"),
+        *("adam_scalars", "adam"),
         "write_metrics",
     ]
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
-def test_an_activation_is_one_kernel_each_way(cuda, layer):
+def test_an_activation_is_one_kernel_forward_and_one_backward(cuda, layer):
     x = cuda.asarray(np.linspace(-3, 3, 12).reshape(3, 4))
     _, pullback = layer.vjp(x)
     pullback(x)
     assert CuPy.current.launches == ["elementwise", "elementwise_gradient"]
 
 
-def test_what_a_slope_is_made_of_is_kept_once(cuda):
-    """Where it can be told from the result, which the next layer keeps too, the input is not kept."""
-    from portanet.backends.cupy.formulas import Code
+def test_a_derivative_of_the_output_does_not_save_the_input(cuda):
+    """The next layer saves the output anyway."""
+    from portanet.backends.cupy.tracing import TracedFn
 
-    of_result = {
-        type(layer).__name__ for layer in ACTIVATIONS if Code.of(layer.elementwise, np.dtype("float32")).of_result
-    }
-    assert of_result == {"Sigmoid", "TanH"}
+    traced = {type(layer).__name__: TracedFn.trace(layer.elementwise, np.dtype("float32")) for layer in ACTIVATIONS}
+    assert {name for name, fn in traced.items() if fn.from_output} == {"Sigmoid", "TanH"}
 
 
-def test_what_is_no_formula_takes_the_portable_form(cuda):
-    from portanet.backends.cupy.formulas import Code
+def test_a_function_that_symbols_do_not_support_is_not_traced(cuda):
+    from portanet.backends.cupy.tracing import TracedFn
 
     def in_place(xp, x):
         y = xp.exp(x)
@@ -111,29 +109,29 @@ def test_what_is_no_formula_takes_the_portable_form(cuda):
         return y, lambda: z
 
     weight = cuda.asarray(np.ones(4, "float32"))
-    for formula in (
+    for fn in (
         lambda xp, x: (x if x > 0 else -x, lambda: 1.0),
         lambda xp, x: (x * weight, lambda: weight),
         lambda xp, x: (xp.cumulative_sum(x), lambda: 1.0),
         lambda xp, x: (x * float("inf"), lambda: 1.0),
         lambda xp, x: (x, lambda: x.missing),
-        lambda xp, x: (((x > 0) + (x > 1)) * x, lambda: 1.0),  # truth values are no numbers
+        lambda xp, x: (((x > 0) + (x > 1)) * x, lambda: 1.0),  # a sum of booleans
         lambda xp, x: (xp.where(x, x, 0.0), lambda: 1.0),
         lambda xp, x: (x, lambda: x > 0),
         lambda xp, x: (xp.astype(x, "int32") * 1.0, lambda: 1.0),
         in_place,
     ):
-        assert Code.of(formula, np.dtype("float32")) is None
+        assert TracedFn.trace(fn, np.dtype("float32")) is None
 
 
-def test_dropout_bits_beyond_one_block_of_threads(cuda):
+def test_random_bits_of_several_thread_blocks(cuda):
     stream = np.asarray([5, 7])
     bits = cuda.kernels["random_bits"](cuda.asarray(stream), 10_000)
     np.testing.assert_array_equal(cuda.to_numpy(bits), pn.kernels.random_bits(stream, 10_000))
 
 
 def matrices() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Factors of all layouts: transposed, cut out, broadcast, of one row or column, empty, vectors, batches."""
+    """Factors in all layouts: transposed, sliced, broadcast, with one row or column, empty, vectors, batches."""
     rng = np.random.default_rng(0)
     a, b, stack = (rng.normal(size=shape) for shape in ((4, 3), (3, 5), (2, 4, 3)))
     wide, tall = rng.normal(size=(8, 6)), rng.normal(size=(3, 20))
@@ -166,15 +164,14 @@ def matrices() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_products_of_any_layout(cuda, dtype):
+def test_matmul_of_any_layout(cuda, dtype):
     for a, b in matrices():
-        here, there = (cuda.asarray(x.astype(dtype, order="K")) for x in (a, b))
-        product = cuda.xp.matmul(here, there)
+        product = cuda.xp.matmul(*(cuda.asarray(x.astype(dtype, order="K")) for x in (a, b)))
         np.testing.assert_allclose(cuda.to_numpy(product), a.astype(dtype) @ b.astype(dtype), rtol=1e-5, atol=1e-5)
         assert product.dtype == dtype
 
 
-def test_the_layouts_are_read_where_they_are(cuda):
+def test_matrices_that_cublas_can_read_are_not_copied(cuda):
     from portanet.backends.cupy.blas import _operand
 
     for pair in matrices()[:6]:
@@ -182,17 +179,17 @@ def test_the_layouts_are_read_where_they_are(cuda):
             assert _operand(x).array is x
 
 
-def test_a_product_that_does_not_fit_is_refused(cuda):
+def test_matmul_of_shapes_that_do_not_match_is_refused(cuda):
     with pytest.raises(ValueError, match=re.escape("as many columns as rows, got (2, 3) and (2, 3)")):
         cuda.xp.matmul(*(cuda.asarray(np.ones((2, 3))) for _ in range(2)))
 
 
-def test_other_dtypes_are_left_to_cupy(cuda):
+def test_matmul_of_other_dtypes_is_computed_by_cupy(cuda):
     with pytest.raises(NotImplementedError):
         cuda.xp.matmul(*(cuda.asarray(np.ones((3, 3), "int64")) for _ in range(2)))
 
 
-def test_a_product_may_be_added(cuda):
+def test_multiply_can_add_to_its_output(cuda):
     from portanet.backends.cupy.blas import multiply
 
     a, b = (cuda.asarray(x) for x in matrices()[0])
@@ -202,26 +199,26 @@ def test_a_product_may_be_added(cuda):
 
 
 @pytest.fixture
-def asked(cuda, monkeypatch) -> list[int]:
-    """The cublasComputeType_t of each product, as it comes."""
+def compute_types(cuda, monkeypatch) -> list[int]:
+    """The cublasComputeType_t of each product, in order."""
     from portanet.backends.cupy import blas
 
-    asked, library = [], blas._library()
+    compute_types, library = [], blas._library()
 
-    class Watched:
+    class Recorder:
         def cublasGemmEx(self, *arguments):
-            asked.append(arguments[-2])
+            compute_types.append(arguments[-2])
             CuPy.current.launches.append("product")
             return library.cublasGemmEx(*arguments)
 
         def __getattr__(self, name):
             return getattr(library, name)
 
-    monkeypatch.setattr(blas, "_library", Watched)
-    return asked
+    monkeypatch.setattr(blas, "_library", Recorder)
+    return compute_types
 
 
-def test_precision_is_asked_for_by_name(cuda, asked):
+def test_the_precision_selects_the_compute_type_of_cublas(cuda, compute_types):
     try:
         for precision in ("float32", "tf32", "bfloat16"):
             pn.set_float32_matmul(precision)
@@ -229,45 +226,45 @@ def test_precision_is_asked_for_by_name(cuda, asked):
                 cuda.xp.matmul(*(cuda.asarray(np.ones((2, 2), dtype)) for _ in range(2)))
     finally:
         pn.set_float32_matmul("float32")
-    assert asked == [68, 70, 77, 70, 75, 70]  # 32F, 64F, 32F_FAST_TF32, 64F, 32F_FAST_16BF, 64F
+    assert compute_types == [68, 70, 77, 70, 75, 70]  # 32F, 64F, 32F_FAST_TF32, 64F, 32F_FAST_16BF, 64F
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, {77}), ("bfloat16", {75}), ("float32", {68})])
-def test_a_trainer_has_its_own_precision_for_its_steps(cuda, asked, precision, expected):
+def test_the_precision_of_a_trainer_applies_to_its_steps_only(cuda, compute_types, precision, expected):
     net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul=precision)
     x = np.ones((6, 3), "float32")
     pn.set_float32_matmul("tf32")
     try:
         trainer.fit(x, x[:, :2], batch_size=3, progress=False, capture="never")
-        assert set(asked) == expected
-        asked.clear()
+        assert set(compute_types) == expected
+        compute_types.clear()
         trainer.predict(x)
-        assert set(asked) == {77}
+        assert set(compute_types) == {77}
     finally:
         pn.set_float32_matmul("float32")
 
 
-@pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="columns={}".format)
-def test_convolutions_a_few_examples_at_a_time(cuda, monkeypatch, limit):
+@pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="bytes={}".format)
+def test_convolutions_of_a_few_examples_at_a_time(cuda, monkeypatch, limit):
     from portanet.backends.cupy import conv
 
-    monkeypatch.setattr(conv, "COLUMNS", limit)
+    monkeypatch.setattr(conv, "MAX_COLUMNS_BYTES", limit)
     for name in ("conv", "conv_input_gradient", "conv_weight_gradient"):
         x, w, window = CASES[name][4]
-        given = [cuda.asarray(x), cuda.asarray(w), window]
+        actual = cuda.kernels[name](cuda.asarray(x), cuda.asarray(w), window)
         expected = getattr(pn.kernels, name).portable(x, w, window)
-        np.testing.assert_allclose(cuda.to_numpy(cuda.kernels[name](*given)), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_no_examples_give_no_gradient(cuda):
+def test_the_weight_gradient_of_no_examples_is_zero(cuda):
     x, w, window = CASES["conv"][4]
     dy = np.empty((0, *window.output_shape, w.shape[-1]), x.dtype)
     dw = cuda.kernels["conv_weight_gradient"](cuda.asarray(x[:0]), cuda.asarray(dy), window)
     np.testing.assert_array_equal(cuda.to_numpy(dw), np.zeros_like(w))
 
 
-def test_many_arrays_are_joined_a_few_at_a_time(cuda):
+def test_concat_of_many_arrays(cuda):
     arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
     joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
     np.testing.assert_array_equal(cuda.to_numpy(joined), np.concatenate(arrays, axis=1))
@@ -302,7 +299,7 @@ def test_a_network_trains_as_on_the_cpu(cuda):
         np.testing.assert_allclose(values, runs[1][1][name], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
-def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
+def test_data_that_do_not_fit_are_copied_through_pinned_memory(registry):
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(33, 10, 10, 1)).astype("float32"), rng.integers(3, size=33)
     losses = []
@@ -319,26 +316,26 @@ def test_data_that_do_not_fit_are_fed_through_pinned_memory(registry):
     assert losses[0] == losses[1]
 
 
-def test_a_pass_that_ends_early_waits_for_the_copy_under_way(cuda):
-    fed = cuda.iter_batches((np.full((2, 3), i),) for i in range(4))
-    np.testing.assert_array_equal(cuda.to_numpy(next(fed)[0]), np.zeros((2, 3)))
-    assert CuPy.current.notes == []
-    fed.close()
-    assert CuPy.current.notes == ["synchronize"]
+def test_a_prefetch_that_ends_early_waits_for_the_pending_copy(cuda):
+    batches = cuda.iter_batches((np.full((2, 3), i),) for i in range(4))
+    np.testing.assert_array_equal(cuda.to_numpy(next(batches)[0]), np.zeros((2, 3)))
+    assert CuPy.current.events == []
+    batches.close()
+    assert CuPy.current.events == ["synchronize"]
 
 
-def test_out_of_memory_says_how_much(cuda):
+def test_out_of_memory_reports_the_sizes(cuda):
     with pytest.raises(pn.OutOfMemory) as caught, cuda.activate():
         raise CuPy.current.OutOfMemoryError
     assert str(caught.value) == (
         "out of memory on cuda:0: 3.00 GiB were asked for and 1.00 GiB are free; take a smaller batch_size"
     )
-    assert CuPy.current.notes == ["free"]
+    assert CuPy.current.events == ["free"]
 
 
 @pytest.mark.parametrize("capture", ["auto", "never"])
-def test_fit_names_a_batch_size_that_fits(cuda, capture):
-    """The library's own error is raised inside of a step; it is the same for one that is recorded."""
+def test_fit_suggests_a_batch_size_that_fits(cuda, capture):
+    """CuPy's error is raised inside a step, eager or recorded."""
 
     class Hungry(pn.Layer):
         def vjp(self, x, *, train=True):
@@ -358,47 +355,47 @@ def test_fit_names_a_batch_size_that_fits(cuda, capture):
 
 
 class TestCapture:
-    def test_a_step_is_recorded_under_an_allocator_of_its_own(self, cuda):
-        notes = CuPy.current.notes
-        replay = cuda.capture(lambda: notes.append("step"))
-        assert notes == ["free", "allocator", "free", "begin", "step", "end", "allocator before", "upload"]
+    def test_a_step_is_recorded_with_its_own_memory_pool(self, cuda):
+        events = CuPy.current.events
+        replay = cuda.capture(lambda: events.append("step"))
+        assert events == ["free", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"]
         replay()
         replay()
-        assert notes[-2:] == ["launch", "launch"]
+        assert events[-2:] == ["launch", "launch"]
         del replay
         gc.collect()
-        assert notes[-1] == "free"  # the memory of the graph, which CuPy would keep
+        assert events[-1] == "free"  # the memory of the graph, which CuPy would not free
 
-    def test_products_have_a_workspace_that_lives_with_the_graph(self, cuda):
+    def test_the_workspace_of_cublas_lives_as_long_as_the_graph(self, cuda):
         from portanet.backends.cupy import blas
 
         streams = []
 
         def step():
             streams.append(CuPy.current.streams[-1].ptr)
-            assert (0, streams[-1]) in blas._handles.by_stream  # there before the recording began
+            assert (0, streams[-1]) in blas._handles.by_stream  # created before the recording
 
         replay = cuda.capture(step)
         assert not blas._handles.by_stream
         assert isinstance(replay.cublas, blas.Handle)
 
-    def test_recordings_beside_each_other_share_memory_and_workspace(self, cuda):
-        one = cuda.capture(lambda: None)
-        two = cuda.capture(lambda: None, one)
-        assert (two.pool, two.stream, two.cublas) == (one.pool, one.stream, one.cublas)
+    def test_share_pool_with_shares_memory_stream_and_workspace(self, cuda):
+        first = cuda.capture(lambda: None)
+        second = cuda.capture(lambda: None, first)
+        assert (second.pool, second.stream, second.cublas) == (first.pool, first.stream, first.cublas)
 
-    def test_what_cannot_be_recorded_ends_the_recording(self, cuda):
+    def test_an_error_in_the_step_ends_the_recording(self, cuda):
         def step():
             raise NotImplementedError("not while capturing")
 
         with pytest.raises(NotImplementedError, match="not while capturing"):
             cuda.capture(step)
-        assert CuPy.current.notes[-1] in {"end", "free"}
+        assert CuPy.current.events[-1] in {"end", "free"}
         assert len(CuPy.current.streams) == 1
 
 
-def test_floats_of_two_kinds_are_refused(cuda):
-    """A kernel would take the ones for the others."""
+def test_floats_of_two_dtypes_are_refused(cuda):
+    """A kernel would misread one of them."""
     flat = [cuda.asarray(np.ones(3, dtype)) for dtype in ("float32", "float64")]
     with pytest.raises(TypeError, match="sgd needs floats of one dtype, got float32, float64, float32"):
         cuda.kernels["sgd"](flat[0], flat[1], None, cuda.asarray(np.float32(0.1)), 0.0, False)

@@ -1,4 +1,4 @@
-"""What only a GPU can show: that recorded steps, cuBLAS under capture, TF32, and memory behave as they are meant to."""
+"""Tests that need a GPU: recorded steps, cuBLAS during capture, TF32 and memory."""
 
 import gc
 import os
@@ -23,10 +23,10 @@ LABELS = rng.integers(3, size=300)
 def usable(device: str) -> Backend:
     try:
         return get_backend(device)
-    except BackendUnavailable as why:
+    except BackendUnavailable as reason:
         if device == "cuda" and "cupy" in os.environ.get("PORTANET_REQUIRE", ""):
             raise
-        pytest.skip(str(why))
+        pytest.skip(str(reason))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def cuda() -> Backend:
 
 
 def a_trainer(device: Backend | str, *, dtype: str = "float32", optimizer: pn.Optimizer | None = None) -> pn.Trainer:
-    # No bias before BatchNorm: its gradient is nothing but rounding, which Adam would make as large as any other.
+    # No bias before BatchNorm: its gradient is only rounding error, which Adam would scale up.
     net = pn.Sequential(
         *(pn.Conv2D(1, 8, 3, padding="same"), pn.ReLU(), pn.MaxPool2D(2)),
         *(pn.Conv2D(8, 16, 3, bias=False), pn.BatchNorm(16)),
@@ -47,7 +47,7 @@ def a_trainer(device: Backend | str, *, dtype: str = "float32", optimizer: pn.Op
 
 def run(trainer: pn.Trainer, *, capture: str = "auto", epochs: int = 4) -> tuple[list[dict], dict[str, np.ndarray]]:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a step that could not be recorded would only warn
+        warnings.simplefilter("error")  # a step that cannot be recorded only warns
         history = trainer.fit(X, LABELS, epochs=epochs, batch_size=32, progress=False, capture=capture)
     return history.epochs, trainer.net.get_weights()
 
@@ -59,17 +59,17 @@ def assert_equal(one: tuple, other: tuple) -> None:
 
 
 def test_cupys_own_operations_are_recorded(cuda):
-    """Without a matrix product: where this fails, no step is recorded, whatever cuBLAS does."""
+    """Without a matrix product: if this fails, the reason is not cuBLAS."""
     xp = cuda.xp
     with cuda.activate():
         x, y = cuda.asarray(np.arange(12.0).reshape(3, 4), "float32"), cuda.asarray(np.zeros(4), "float32")
-        rows, place = cuda.asarray(np.asarray([2, 0])), cuda.asarray(np.asarray([0]))
+        rows, offset = cuda.asarray(np.asarray([2, 0])), cuda.asarray(np.asarray([0]))
 
         def step():
-            taken = xp.take(x, rows + place * 0, axis=0)
-            y[...] = xp.sum(xp.where(taken > 2.0, taken, -1.0), axis=0)
+            batch = xp.take(x, rows + offset * 0, axis=0)
+            y[...] = xp.sum(xp.where(batch > 2.0, batch, -1.0), axis=0)
             y[1:] += 1.0
-            place[...] = 0
+            offset[...] = 0
 
         step()
         expected = np.array(cuda.to_numpy(y))
@@ -79,46 +79,46 @@ def test_cupys_own_operations_are_recorded(cuda):
         np.testing.assert_array_equal(cuda.to_numpy(y), expected)
 
 
-def test_cublas_is_that_of_cupy(cuda):
-    """One for another CUDA comes from an environment with packages for two, which do not fit together."""
-    cupy = pytest.importorskip("cupy", reason="it knows its version of CUDA")
+def test_cublas_has_the_cuda_version_of_cupy(cuda):
+    """It differs in an environment with packages for two versions of CUDA."""
+    cupy = pytest.importorskip("cupy", reason="it reports its version of CUDA")
     from portanet.backends.cupy.blas import _library
 
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    assert f"libcublas.so.{major}" in _library()._name, f"CuPy is for CUDA {major}: install all packages for this one"
+    assert f"libcublas.so.{major}" in _library()._name, f"CuPy is for CUDA {major}: install all packages for it"
 
 
 @pytest.mark.parametrize("together", [3, 1000])
 @pytest.mark.parametrize("optimizer", [pn.SGD(0.1, momentum=0.9), pn.RMSprop(), pn.Adam(), pn.Adagrad()], ids=repr)
-def test_a_recorded_run_is_the_run_to_the_last_bit(cuda, optimizer, together, monkeypatch):
+def test_recorded_and_eager_training_are_bit_equal(cuda, optimizer, together, monkeypatch):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
-    assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=how) for how in ("auto", "never")))
+    assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=capture) for capture in ("auto", "never")))
 
 
-def test_two_runs_are_equal_to_the_last_bit(cuda):
+def test_two_runs_are_bit_equal(cuda):
     assert_equal(run(a_trainer(cuda)), run(a_trainer(cuda)))
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-3), ("float64", 1e-9)])
-def test_weights_after_100_steps_are_the_cpus(cuda, dtype, rtol):
-    """To a thousandth in float32: roundings differ with the order of sums, and training carries them along."""
+def test_weights_after_100_steps_equal_those_of_the_cpu(cuda, dtype, rtol):
+    """The tolerance is large in float32: rounding depends on the order of sums, and training amplifies it."""
     gpu, cpu = (run(a_trainer(device, dtype=dtype), epochs=10)[1] for device in (cuda, "cpu"))
     for name, values in gpu.items():
         np.testing.assert_allclose(values, cpu[name], rtol=rtol, atol=rtol * np.abs(cpu[name]).max(), err_msg=name)
 
 
-def test_a_network_of_the_gpu_loads_on_the_cpu(cuda, tmp_path):
+def test_a_network_saved_on_the_gpu_loads_on_the_cpu(cuda, tmp_path):
     trainer = a_trainer(cuda)
     run(trainer, epochs=1)
     trainer.net.save(tmp_path / "net.safetensors")
-    there = pn.load(tmp_path / "net.safetensors", device="cpu")
-    np.testing.assert_allclose(there.predict(X), trainer.predict(X), rtol=1e-4, atol=1e-5)
+    loaded = pn.load(tmp_path / "net.safetensors", device="cpu")
+    np.testing.assert_allclose(loaded.predict(X), trainer.predict(X), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")  # that it does not see all: what it sees will do
-def test_steps_wait_for_nothing(cuda, monkeypatch):
+@pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")  # it warns that it does not detect everything
+def test_steps_do_not_synchronize(cuda, monkeypatch):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 4)
-    cupyx = pytest.importorskip("cupyx", reason="it tells when the host waits for the device")
+    cupyx = pytest.importorskip("cupyx", reason="it detects that the host waits for the device")
     trainer = a_trainer(cuda)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     steps = trainer._executor(Data(x, labels), 32, record=True)
@@ -131,7 +131,7 @@ def test_steps_wait_for_nothing(cuda, monkeypatch):
         assert steps.replays.keys() == {1, 4}
 
 
-def test_a_replay_is_not_disturbed_by_what_is_allocated_between(cuda):
+def test_a_replay_is_independent_of_allocations_before_it(cuda):
     xp = cuda.xp
     with cuda.activate():
         x, y = cuda.asarray(rng.normal(size=(64, 64)), "float32"), cuda.asarray(np.zeros((64, 64)), "float32")
@@ -143,15 +143,15 @@ def test_a_replay_is_not_disturbed_by_what_is_allocated_between(cuda):
         expected = np.array(cuda.to_numpy(y))
         replay = cuda.capture(step)
         for i in range(20):
-            clutter = [xp.full((64, 64), float(i), dtype=xp.float32, device=cuda.device) for _ in range(50)]
+            others = [xp.full((64, 64), float(i), dtype=xp.float32, device=cuda.device) for _ in range(50)]
             y[...] = 0.0
             replay()
-            clutter.append(xp.matmul(clutter[0], clutter[1]))
+            others.append(xp.matmul(others[0], others[1]))
             np.testing.assert_array_equal(cuda.to_numpy(y), expected)
 
 
-def test_the_memory_of_a_recording_is_given_back(cuda):
-    cupy = pytest.importorskip("cupy", reason="it says how much memory is free")
+def test_a_deleted_recording_frees_its_memory(cuda):
+    cupy = pytest.importorskip("cupy", reason="it reports free memory")
     xp = cuda.xp
     with cuda.activate():
         x = cuda.asarray(np.ones((2048, 2048)), "float32")  # 16 MiB
@@ -169,10 +169,10 @@ def test_the_memory_of_a_recording_is_given_back(cuda):
         before = free()
         for _ in range(20):
             cuda.capture(step)()
-        assert before - free() < 100 * 2**20  # each took 32 MiB, and as much for cuBLAS
+        assert before - free() < 100 * 2**20  # each needed 32 MiB, and as much for cuBLAS
 
 
-def test_a_product_during_capture_changes_nothing_until_it_is_replayed(cuda):
+def test_a_recorded_product_runs_only_when_replayed(cuda):
     with cuda.activate():
         a, out = cuda.asarray(np.eye(8), "float32"), cuda.asarray(np.zeros((8, 8)), "float32")
         pn.kernels.matmul_into(out, a, a)
@@ -184,7 +184,7 @@ def test_a_product_during_capture_changes_nothing_until_it_is_replayed(cuda):
         np.testing.assert_array_equal(cuda.to_numpy(out), 4 * np.eye(8))
 
 
-def test_random_numbers_of_replays_go_on(cuda):
+def test_replays_draw_new_random_numbers(cuda):
     with cuda.activate():
         layer = pn.Dropout(0.5).initialize(device=cuda)
         x = cuda.asarray(np.ones((4, 100)), "float32")
@@ -204,10 +204,10 @@ def test_random_numbers_of_replays_go_on(cuda):
         np.testing.assert_array_equal(mask, wanted)
 
 
-def test_precision_of_products_is_a_choice(cuda):
-    cupy = pytest.importorskip("cupy", reason="it says what the GPU can do")
-    draw = np.random.default_rng(1)  # of its own: what other tests have drawn must not matter
-    a, b = (draw.normal(size=(512, 512)) for _ in range(2))
+def test_set_float32_matmul_changes_the_precision_of_products(cuda):
+    cupy = pytest.importorskip("cupy", reason="it reports the compute capability")
+    own_rng = np.random.default_rng(1)  # independent of the order of tests
+    a, b = (own_rng.normal(size=(512, 512)) for _ in range(2))
     exact, errors = a @ b, {}
     for precision in ("float32", "tf32", "bfloat16"):
         pn.set_float32_matmul(precision)
@@ -217,15 +217,15 @@ def test_precision_of_products_is_a_choice(cuda):
         finally:
             pn.set_float32_matmul("float32")
         errors[precision] = np.abs(product - exact).max() / np.abs(exact).max()
-    assert errors["float32"] < 4e-6  # a sum in order along K is off by about 1e-6
+    assert errors["float32"] < 4e-6  # a sequential sum has an error of about 1e-6
     assert errors["tf32"] < 5e-3
-    assert errors["bfloat16"] < 4e-2  # cuBLAS may take TF32 for it
+    assert errors["bfloat16"] < 4e-2  # cuBLAS may use TF32 instead
     if int(cupy.cuda.Device().compute_capability) >= 80:
-        assert errors["tf32"] > 10 * errors["float32"], "TF32 was asked for, and float32 was given"
+        assert errors["tf32"] > 10 * errors["float32"], "cuBLAS used float32 instead of TF32"
 
 
-def test_a_network_trains_with_products_in_bfloat16(cuda):
-    """As far as with those in float32: the loss of the last epoch is about the same."""
+def test_training_with_products_in_bfloat16(cuda):
+    """The loss of the last epoch is about that of float32."""
     losses = {}
     for precision in ("float32", "bfloat16"):
         trainer = a_trainer(cuda)
@@ -235,20 +235,20 @@ def test_a_network_trains_with_products_in_bfloat16(cuda):
     assert losses["bfloat16"] != losses["float32"]
 
 
-def test_data_that_do_not_fit_are_fed(cuda):
-    fed = replace(cuda, fits=lambda nbytes: False)
-    assert_equal(run(a_trainer(fed)), run(a_trainer(cuda), capture="never"))
+def test_data_that_do_not_fit_are_prefetched(cuda):
+    streaming = replace(cuda, fits=lambda nbytes: False)
+    assert_equal(run(a_trainer(streaming)), run(a_trainer(cuda), capture="never"))
 
 
-def test_out_of_memory_says_what_fits_and_leaves_the_network_usable(cuda):
-    cupy = pytest.importorskip("cupy", reason="its pool is given a limit")
+def test_out_of_memory_suggests_a_batch_size_and_leaves_the_network_usable(cuda):
+    cupy = pytest.importorskip("cupy", reason="its pool has a limit")
     net = pn.Sequential(pn.Linear(8, 4096), pn.TanH(), pn.Linear(4096, 2))
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.01), device=cuda)
     x, labels = np.ones((40_000, 8), "float32"), np.zeros(40_000, "int64")
     pool = cupy.get_default_memory_pool()
     with cuda.activate():
         pool.free_all_blocks()
-        pool.set_limit(size=pool.total_bytes() + 400 * 2**20)  # a layer's output for all examples alone takes 625 MiB
+        pool.set_limit(size=pool.total_bytes() + 400 * 2**20)  # the output of one layer for all examples needs 625 MiB
     try:
         with pytest.raises(pn.OutOfMemory, match=r"asked for and .* GiB are free; batch_size=\d+ fits") as caught:
             trainer.fit(x, labels, batch_size=40_000, progress=False)
@@ -259,7 +259,7 @@ def test_out_of_memory_says_what_fits_and_leaves_the_network_usable(cuda):
             pool.set_limit(size=0)
 
 
-def test_the_second_gpu_trains_as_the_first(cuda):
+def test_two_gpus_are_bit_equal(cuda):
     second = usable("cuda:1")
     assert_equal(run(a_trainer(cuda)), run(a_trainer(second)))
     with pytest.raises(ValueError, match="array is on"):

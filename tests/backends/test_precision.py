@@ -8,7 +8,7 @@ from portanet.backends import float32_matmul
 from portanet.backends.precision import float32_matmul_as
 
 
-def test_a_choice_holds_for_a_while_and_then_the_one_before():
+def test_float32_matmul_as_restores_the_precision_before_it():
     with float32_matmul_as("bfloat16"):
         assert float32_matmul() == "bfloat16"
         with suppress(ZeroDivisionError), float32_matmul_as("float32"):
@@ -18,7 +18,7 @@ def test_a_choice_holds_for_a_while_and_then_the_one_before():
     assert float32_matmul() == "float32"
 
 
-def test_what_is_no_choice_is_refused():
+def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match=re.escape("precision must be 'float32', 'tf32' or 'bfloat16', got 'float16'")):
         pn.set_float32_matmul("float16")
     assert float32_matmul() == "float32"

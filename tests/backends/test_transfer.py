@@ -1,4 +1,4 @@
-"""The ways in and out of a device: Backend.asarray and Backend.to_numpy."""
+"""Transfer to and from a device: Backend.asarray and Backend.to_numpy."""
 
 import copy
 from dataclasses import replace
@@ -11,7 +11,7 @@ from portanet.backends import describe, devices, get_backend
 
 
 class Frame:
-    """Converts itself on request, as data frames do."""
+    """Converts itself to an array on request, as data frames do."""
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray([[1.0, 2.0], [3.0, 4.0]], dtype=dtype)
@@ -51,40 +51,40 @@ HOST = {
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 @pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in HOST.items()])
-def test_there_and_back(backend, values, dtype):
+def test_to_numpy_undoes_asarray(backend, values, dtype):
     if dtype and np.iscomplexobj(values):
         dtype = "complex64"
     array = backend.asarray(values, dtype)
     assert isinstance(array, backend.array_type)
     assert array.device == backend.device
-    back = backend.to_numpy(array)
-    assert type(back) is np.ndarray
-    assert back.dtype == np.asarray(values, dtype).dtype.newbyteorder("=")
-    np.testing.assert_array_equal(back, np.asarray(values, dtype))
+    host = backend.to_numpy(array)
+    assert type(host) is np.ndarray
+    assert host.dtype == np.asarray(values, dtype).dtype.newbyteorder("=")
+    np.testing.assert_array_equal(host, np.asarray(values, dtype))
 
 
-def test_a_memmap_is_an_array(backend, memmap):
+def test_asarray_accepts_a_memmap(backend, memmap):
     array = backend.asarray(memmap)
     assert type(array) is backend.array_type
     np.testing.assert_array_equal(backend.to_numpy(array), memmap)
 
 
-def test_numpy_shares_memory_with_what_it_is_given():
+def test_the_numpy_backend_shares_memory_with_its_input():
     values = np.zeros(3)
     assert get_backend("cpu").asarray(values) is values
     assert not get_backend("cpu").asarray(read_only()).flags.writeable
 
 
 @pytest.mark.parametrize("name", ["read-only", "reversed"])
-def test_what_torch_cannot_share_is_copied(name):
-    pytest.importorskip("torch", reason="PyTorch is what copies")
+def test_an_array_that_torch_cannot_share_is_copied(name):
+    pytest.importorskip("torch", reason="PyTorch makes the copy")
     backend, values = get_backend("torch"), HOST[name].copy()
     before = values.copy()
     backend.asarray(HOST[name])[:] = -1.0
     np.testing.assert_array_equal(HOST[name], before)
 
 
-def test_an_array_that_is_here_is_not_copied(backend):
+def test_an_array_on_the_device_is_not_copied(backend):
     array = backend.asarray([1.0, 2.0])
     assert backend.asarray(array) is array
     assert backend.asarray(array, "float64") is array
@@ -98,7 +98,7 @@ def test_an_array_of_another_library_is_refused(backend):
     assert others
     for other in others:
         array = other.asarray([1.0])
-        if other.array_type is np.ndarray:  # host data, the one kind that may come here
+        if other.array_type is np.ndarray:  # host data is accepted
             assert backend.asarray(array).device == backend.device
             continue
         with pytest.raises(ValueError, match=r"move the network with net\.to") as error:
@@ -110,9 +110,9 @@ def test_an_array_of_another_library_is_refused(backend):
 
 def test_an_array_of_another_device_of_the_library_is_refused():
     strict = pytest.importorskip("array_api_strict", reason="it has several devices")
-    elsewhere = strict.asarray([1.0], device=strict.Device("device2"))
+    array = strict.asarray([1.0], device=strict.Device("device2"))
     with pytest.raises(ValueError, match=r"is on .*'device2'.* but is needed on .*'device1'.*: move the network"):
-        get_backend("strict").asarray(elsewhere)
+        get_backend("strict").asarray(array)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_array_of_another_device_of_the_library_is_refused():
     ],
     ids=lambda values: type(values).__name__,
 )
-def test_what_holds_no_numbers_is_refused(backend, values):
+def test_values_that_are_not_numbers_are_refused(backend, values):
     with pytest.raises(TypeError, match=f"values must be numbers without gaps, got {type(values).__name__} of dtype"):
         backend.asarray(values)
 
@@ -138,7 +138,7 @@ def test_rows_of_unequal_length_are_refused(backend):
         backend.asarray([[1.0], [1.0, 2.0]])
 
 
-def test_views_come_back_as_they_look(backend):
+def test_to_numpy_keeps_the_indices_of_a_view(backend):
     xp, values = backend.xp, np.arange(24.0).reshape(4, 3, 2)
     array = backend.asarray(values)
     np.testing.assert_array_equal(backend.to_numpy(array[1::2, ...]), values[1::2])
@@ -148,13 +148,13 @@ def test_views_come_back_as_they_look(backend):
     assert (total.shape, float(total)) == ((), 276.0)
 
 
-def test_torch_leaves_its_graph_behind():
-    torch = pytest.importorskip("torch", reason="only PyTorch's arrays belong to a graph")
+def test_to_numpy_detaches_a_torch_tensor():
+    torch = pytest.importorskip("torch", reason="only PyTorch's arrays require gradients")
     np.testing.assert_array_equal(get_backend("torch").to_numpy(torch.ones(2, requires_grad=True)), [1.0, 1.0])
 
 
-def test_both_ways_in_happen_on_the_current_device(backend):
-    """CuPy puts what it makes on the current device, whatever ``device=`` says."""
+def test_asarray_activates_the_device(backend):
+    """CuPy creates arrays on the current device and ignores ``device=``."""
     active = []
 
     class Watched:
@@ -178,5 +178,5 @@ def test_both_ways_in_happen_on_the_current_device(backend):
     assert not active
 
 
-def test_a_device_has_no_copies(backend):
+def test_deepcopy_returns_the_same_backend(backend):
     assert copy.deepcopy({"backend": backend})["backend"] is backend

@@ -12,7 +12,7 @@ STREAMS = [(0, 0), (1, 2), (LARGEST, LARGEST), (0x0123456789ABCDEF, 1 << 40)]
 
 
 def numpy_philox(key, counter, n):
-    """The reference, from words: first counter block (1, counter, 0, 0), key (key, 0)."""
+    """The expected integers: the first counter block is (1, counter, 0, 0), the key (key, 0)."""
     words = {"key": np.asarray([key, 0], "uint64"), "counter": np.asarray([0, counter, 0, 0], "uint64")}
     return np.random.Philox(**words).random_raw(-(-n // 4)).astype("<u8").view("<u2")[:n]
 
@@ -38,7 +38,7 @@ def numpy_philox(key, counter, n):
     ],
     ids=["zeros", "ones", "digits of pi"],
 )
-def test_known_answers_of_random123(backend, counter, key, expected):
+def test_philox_gives_the_known_answers_of_random123(backend, counter, key, expected):
     """Lines "philox4x64 10" of tests/kat_vectors in Random123, https://github.com/DEShawResearch/random123."""
 
     def words(line):
@@ -52,25 +52,25 @@ def test_known_answers_of_random123(backend, counter, key, expected):
 @pytest.mark.parametrize("form", [random_bits, random_bits.portable], ids=["dispatched", "portable"])
 @pytest.mark.parametrize("n", [0, 1, 16, 17, 1003], ids="n={}".format)
 @pytest.mark.parametrize(("key", "counter"), STREAMS)
-def test_equals_numpys_philox(backend, form, key, counter, n):
+def test_random_bits_are_those_of_numpys_philox(backend, form, key, counter, n):
     bits = form(backend.asarray([key, counter], "int64"), n)
     assert bits.shape == (n,)
     np.testing.assert_array_equal(backend.to_numpy(bits), numpy_philox(key, counter, n))
 
 
-def test_nothing_is_read_back(monkeypatch):
-    strict = pytest.importorskip("array_api_strict", reason="its arrays can be made to refuse a read-back")
+def test_random_bits_read_nothing_back(monkeypatch):
+    strict = pytest.importorskip("array_api_strict", reason="its arrays can be made to refuse a copy to the host")
     stream = strict.asarray([3, 4], device=strict.Device("device1"))
 
     def refuse(self):
-        raise AssertionError("an array was read back to the host")
+        raise AssertionError("an array was copied to the host")
 
     for conversion in ("__bool__", "__int__", "__float__", "__index__"):
         monkeypatch.setattr(type(stream), conversion, refuse)
     assert random_bits(stream, 17).device == stream.device
 
 
-def test_threads_do_not_disturb_each_other():
+def test_random_bits_are_thread_safe():
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # thousands of switches between setting a generator's state and drawing from it
     try:

@@ -7,7 +7,7 @@ from portanet.kernels import erf
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_erf_to_four_machine_epsilons(backend, dtype):
+def test_erf_is_accurate_to_four_machine_epsilons(backend, dtype):
     limits = np.finfo(dtype)
     grids = np.linspace(-40, 40, 8001), np.linspace(-6.5, 6.5, 13001), np.geomspace(limits.tiny, 1, 3001)
     x = np.concatenate(grids).astype(dtype)
@@ -17,7 +17,7 @@ def test_erf_to_four_machine_epsilons(backend, dtype):
 
 
 @pytest.mark.parametrize("edge", [0.46875, 4.0, 6.0])
-def test_erf_where_the_formula_changes(backend, edge):
+def test_erf_is_accurate_where_the_formula_changes(backend, edge):
     x = np.asarray([np.nextafter(edge, 0), edge, np.nextafter(edge, 7)])
     expected = [math.erf(v) for v in x.tolist()]
     np.testing.assert_allclose(backend.to_numpy(erf(backend.asarray(x))), expected, rtol=4 * np.finfo(x.dtype).eps)

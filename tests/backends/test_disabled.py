@@ -1,0 +1,21 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", []), ("winograd", ["winograd"]), (" winograd, batch_last,", ["batch_last", "winograd"])],
+)
+def test_the_variable_names_what_is_switched_off(value, expected):
+    code = "from portanet.backends.disabled import DISABLED, enabled; print(sorted(DISABLED), enabled('winograd'))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PORTANET_DISABLE": value},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed == f"{expected} {'winograd' not in expected}\n"
