@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from experiments.frame import Experiment, Study, discover, report
-from experiments.frame.text import entry, table
-from experiments.frame.work import INSTALL, Task, run_all
+from experiments.runner import Experiment, Study, discover, report
+from experiments.runner.jobs import INSTALL, Task, run_all
+from experiments.runner.text import entry, table
 from portanet import BackendUnavailable, get_backend
 from portanet.persistence import write_atomically
 

@@ -1,6 +1,6 @@
 """The newcomer's first run: a small dense network on the digits that scikit-learn carries."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Dropout, Flatten, LearningRateScheduler, Linear, ReLU, Sequential
 from portanet.schedules import CosineDecay
 

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from experiments.frame import Figures, Run, at_least, experiment
+from experiments.runner import Figures, Run, at_least, experiment
 from portanet import (
     Adam,
     Conv2D,

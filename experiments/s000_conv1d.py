@@ -1,6 +1,6 @@
 """Convolutions over the 256 pixels of a digit as one long signal: the pooling of maxima against that of means."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from experiments.s000_usps import ORDER, first
 from portanet import Adam, AvgPool1D, Conv1D, Flatten, Layer, Linear, MaxPool1D, ReLU, Reshape, Sequential
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.frame import Figures, Reported, Run, at_most, descend, experiment
+from experiments.runner import Figures, Reported, Run, at_most, descend, experiment
 from portanet import plots
 from portanet.course import Linear, MSELoss, Optim, Sequential
 

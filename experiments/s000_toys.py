@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.frame import Figures, Run, at_least, at_most, descend, experiment
+from experiments.runner import Figures, Run, at_least, at_most, descend, experiment
 from portanet.course import BCE, Linear, Loss, MSELoss, Optim, Sequential, Sigmoid, Softmax, TanH
 from portanet.testing import central_difference
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments.frame import Figures, Reported, Run, at_least, experiment
+from experiments.runner import Figures, Reported, Run, at_least, experiment
 from portanet import SGD, Flatten, KMeans, Linear, MSELoss, Sequential, Sigmoid, TanH, Trainer, accuracy, metrics, plots
 from portanet.datasets import Dataset, one_hot
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.frame import Figures, Run, experiment
+from experiments.runner import Figures, Run, experiment
 from portanet import Layer, LeakyReLU, ReLU, Sigmoid, Softmax, TanH, plots
 from portanet.testing import central_difference
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from experiments.frame import Figures, Run, experiment
+from experiments.runner import Figures, Run, experiment
 from portanet import (
     SGD,
     Adam,

@@ -1,6 +1,6 @@
 """Convolutions over the 256 pixels of a digit as one long signal, on USPS."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Conv1D, Flatten, Layer, Linear, MaxPool1D, ReLU, Reshape, Sequential, plots
 
 CHOICES = "The source gives no optimizer for its convolutions: Adam with learning rate 1e-3, as it gives for others."

@@ -1,6 +1,6 @@
 """Convolutions over the 16 x 16 pixels of a digit, on USPS."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, AvgPool2D, Conv2D, Flatten, Linear, ReLU, Sequential
 
 CHOICES = (

@@ -1,6 +1,6 @@
 """What source 001 names as further work: batch norm, dropout, augmentation, a schedule and an adaptive optimizer."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import (
     AdamW,
     BatchNorm,

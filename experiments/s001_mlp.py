@@ -1,6 +1,6 @@
 """A dense network on USPS."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Flatten, Linear, Sequential, TanH
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.frame import Figures, Run, descend, experiment
+from experiments.runner import Figures, Run, descend, experiment
 from portanet import plots
 from portanet.course import Linear, MSELoss, Optim, Sequential, Sigmoid, TanH
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from experiments.frame import Figures, Reported, Run, experiment
+from experiments.runner import Figures, Reported, Run, experiment
 from experiments.s003_logistic import logistic_regression
 from experiments.s003_mlp import perceptron
 from portanet import SGD, CrossEntropyLoss, Sequential, Trainer

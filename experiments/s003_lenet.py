@@ -1,6 +1,6 @@
 """A convolutional network in the manner of LeNet on MNIST, with sigmoids as the sheet wants them."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from portanet import Adam, Conv2D, Flatten, LearningRateScheduler, Linear, MaxPool2D, Sequential, Sigmoid
 from portanet.datasets import Dataset
 from portanet.schedules import OneCycle

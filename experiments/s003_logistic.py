@@ -1,6 +1,6 @@
 """Logistic regression on MNIST, and what longer training and larger batches do to it."""
 
-from experiments.frame import Figures, Run, at_least, at_most, experiment
+from experiments.runner import Figures, Run, at_least, at_most, experiment
 from portanet import SGD, CrossEntropyLoss, Flatten, History, Linear, Sequential, Trainer, accuracy, plots
 from portanet.datasets import Dataset
 from portanet.initializers import zeros

@@ -1,6 +1,6 @@
 """A perceptron with one hidden layer on MNIST, and what the learning rate does to it."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from portanet import SGD, Flatten, Linear, Sequential, Sigmoid
 from portanet.initializers import VarianceScaling
 

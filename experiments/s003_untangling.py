@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from experiments import s003_lenet
-from experiments.frame import Figures, Run, classify, experiment
+from experiments.runner import Figures, Run, classify, experiment
 from experiments.s003_mlp import perceptron
 from portanet import PCA, SGD, metrics, plots
 

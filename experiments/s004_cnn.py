@@ -1,6 +1,6 @@
 """A small convolutional network on MNIST: what the numbers of filters and of dense units do."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.scores import f1
 from portanet import Conv2D, Flatten, Linear, MaxPool2D, ReLU, RMSprop, Sequential
 

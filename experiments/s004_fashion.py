@@ -1,6 +1,6 @@
 """Fashion-MNIST: the convolutional network of the digits, and a better one that is still small."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from experiments.s004_cnn import conv_net
 from experiments.scores import f1
 from portanet import (

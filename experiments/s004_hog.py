@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.s004_mlp import dense
 from experiments.scores import f1
 from portanet import RMSprop

@@ -1,6 +1,6 @@
 """Dense networks with one hidden layer on the pixels of MNIST: what their size and dropout do."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.scores import f1
 from portanet import Dropout, Flatten, Linear, ReLU, RMSprop, Sequential
 

@@ -1,6 +1,6 @@
 """Figures that the experiments of source 004 share."""
 
-from experiments.frame import Figures
+from experiments.runner import Figures
 from portanet import Layer, metrics
 from portanet.datasets import Dataset
 

@@ -13,8 +13,8 @@ import pytest
 
 import portanet
 from experiments.__main__ import main
-from experiments.frame import Experiment, Study, discover
-from experiments.frame.work import Task, run_all
+from experiments.runner import Experiment, Study, discover
+from experiments.runner.jobs import Task, run_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -373,7 +373,7 @@ def test_interrupted_jobs_end_and_go_on_later(monkeypatch):
 
 def test_a_process_that_dies_is_told_of(capsys, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("experiments.frame.work._serve", os.abort)
+    monkeypatch.setattr("experiments.runner.jobs._serve", os.abort)
     assert main([*TWO, "--jobs", "2"]) == 1
     assert capsys.readouterr().err.count("a process was ended from outside, perhaps for lack of memory") == 2
 

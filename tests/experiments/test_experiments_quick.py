@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.frame import discover
+from experiments.runner import discover
 from portanet.datasets.catalogue import SOURCES
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")

@@ -7,7 +7,7 @@ import pytest
 
 import experiments
 from experiments.__main__ import main
-from experiments.frame import Experiment, Reported, Study, at_least, at_most, discover, report
+from experiments.runner import Experiment, Reported, Study, at_least, at_most, discover, report
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 

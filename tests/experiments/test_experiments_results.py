@@ -15,7 +15,7 @@ import experiments
 import portanet
 from experiments.__main__ import main
 from experiments.digits import digits
-from experiments.frame import Experiment, Reported, Run, Study, at_least, at_most, discover, run_study
+from experiments.runner import Experiment, Reported, Run, Study, at_least, at_most, discover, run_study
 from portanet.datasets import Dataset
 
 pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
@@ -170,7 +170,7 @@ def test_a_finished_seed_counts_for_the_same_question_only(experiment, device, q
 
 
 def test_gpus_are_of_one_kind(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.frame.results.get_backend", lambda name: portanet.get_backend("cpu"))
+    monkeypatch.setattr("experiments.runner.results.get_backend", lambda name: portanet.get_backend("cpu"))
     Study(share(0.5), "cuda:1", tmp_path).measure(0)
     assert list(Study(share(0.5), "cuda:0", tmp_path).finished()) == [0]
 
@@ -241,7 +241,7 @@ def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch
 
 
 NEW = """
-from experiments.frame import experiment
+from experiments.runner import experiment
 
 @experiment("{id}", source="nobody", data="digits", what="nothing", reported={{}})
 def nothing(run):

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="experiments draw with matplotlib")
 
-from experiments.frame import run_study
+from experiments.runner import run_study
 from experiments.s000_linear import many, one, two
 from experiments.s000_toys import bce, sigmoid, softmax, tanh
 from portanet import get_backend

@@ -12,7 +12,7 @@ from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import NamedTuple
 
-from experiments.frame.results import Study, cores
+from experiments.runner.results import Study, cores
 from portanet import BackendUnavailable, Diverged
 
 INSTALL = "pip install 'portanet[experiments]'"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.frame.run import Run
+from experiments.runner.run import Run
 from portanet import plots
 from portanet.course import Optim
 

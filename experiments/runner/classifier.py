@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from experiments.frame.run import Figures, Run
+from experiments.runner.run import Figures, Run
 from portanet import Callback, CrossEntropyLoss, Layer, Optimizer, Trainer, accuracy, metrics, plots
 from portanet.datasets import Dataset
 

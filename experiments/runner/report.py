@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.record import Experiment
-from experiments.frame.results import read_record
-from experiments.frame.text import duration, ours, seeds
+from experiments.runner.record import Experiment
+from experiments.runner.results import read_record
+from experiments.runner.text import duration, ours, seeds
 
 TITLES = {
     "000": "Source 000: a modular network from nothing",

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.record import Experiment
+from experiments.runner.record import Experiment
 
 SHOWN = 8
 """Figures of an experiment in the list: some have dozens."""

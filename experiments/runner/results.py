@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any
 
 import portanet
-from experiments.frame.record import Experiment, Reported
-from experiments.frame.run import Run
+from experiments.runner.record import Experiment, Reported
+from experiments.runner.run import Run
 from portanet.backends import Backend, get_backend
 from portanet.persistence import write_atomically
 

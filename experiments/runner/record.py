@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import experiments
-from experiments.frame.run import Figures, Run
+from experiments.runner.run import Figures, Run
 
 Function: TypeAlias = Callable[[Run], Figures]
 
