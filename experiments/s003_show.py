@@ -1,4 +1,4 @@
-"""The first images of MNIST, as the course begins."""
+"""The first images of MNIST."""
 
 from experiments.runner import Figures, Reported, Run, experiment
 from portanet import plots

@@ -1,7 +1,7 @@
-"""What experiments are made with: a record, a run, its results, and the training that many share."""
+"""Define, run, record and report experiments."""
 
 from experiments.runner.classifier import classify
-from experiments.runner.course import descend
+from experiments.runner.course import train_with_optim
 from experiments.runner.record import Experiment, Reported, at_least, at_most, discover, experiment
 from experiments.runner.results import Study, run_study
 from experiments.runner.run import Figures, Run
@@ -15,8 +15,8 @@ __all__ = [
     "at_least",
     "at_most",
     "classify",
-    "descend",
     "discover",
     "experiment",
     "run_study",
+    "train_with_optim",
 ]
