@@ -39,12 +39,12 @@ class Reported:
 
 
 def at_least(value: float) -> Reported:
-    """Return a reported figure of which more is better, such as an accuracy."""
+    """Return a reported figure for which higher is better, such as an accuracy."""
     return Reported(value, "higher")
 
 
 def at_most(value: float) -> Reported:
-    """Return a reported figure of which less is better, such as a loss."""
+    """Return a reported figure for which lower is better, such as a loss."""
     return Reported(value, "lower")
 
 
