@@ -4,32 +4,33 @@ import argparse
 import sys
 
 import bench.compare
+import bench.mechanisms
 import bench.peers.command
 import bench.report
-from bench.command import INTERRUPTED, MISUSED, Refused, complain
+from bench.command import INTERRUPTED, USAGE_ERROR, CommandError, print_error
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``python -m bench``, and return its exit code."""
+    """Run ``python -m bench`` and return its exit code."""
     parser = argparse.ArgumentParser(
         "python -m bench",
-        description="How fast PortaNet is. Its pieces by themselves are timed by: python -m pytest bench",
-        epilog="Begin with: python -m bench peers --step --networks 003-mlp",
+        description="Benchmark PortaNet. Single layers and optimizers are timed by: python -m pytest bench",
+        epilog="Start with: python -m bench peers --step --networks 003-mlp",
     )
     commands = parser.add_subparsers(title="commands", metavar="command")
-    for module in (bench.peers.command, bench.compare, bench.report):
+    for module in (bench.peers.command, bench.mechanisms, bench.compare, bench.report):
         module.add_to(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:
         parser.print_help(sys.stderr)
-        return MISUSED
+        return USAGE_ERROR
     try:
         options.run(options)
-    except Refused as refusal:
-        complain(str(refusal))
-        return refusal.code
+    except CommandError as error:
+        print_error(str(error))
+        return error.code
     except KeyboardInterrupt:
-        complain("interrupted; nothing was written")
+        print_error("interrupted; nothing was written")
         return INTERRUPTED
     return 0
 

@@ -1,37 +1,38 @@
-"""What the commands of ``python -m bench`` share."""
+"""Helpers shared by the commands of ``python -m bench``."""
 
 import argparse
 import os
 import sys
 from collections.abc import Collection, Iterable
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+"""Exit codes."""
 
 
-class Refused(Exception):
-    """The command cannot be carried out; the message names the fix."""
+class CommandError(Exception):
+    """The command cannot run; the message says how to fix it."""
 
-    def __init__(self, message: str, code: int = MISUSED):
+    def __init__(self, message: str, code: int = USAGE_ERROR):
         super().__init__(message)
         self.code = code
 
 
-def check_known(what: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a name that is not known."""
-    for name in given:
+def check_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise CommandError if a name is not one of the known names."""
+    for name in names:
         if name not in known:
-            raise Refused(f"there is no {what} {name!r}: choose among {', '.join(known)}")
+            raise CommandError(f"unknown {what} {name!r}; choose from {', '.join(known)}")
 
 
-def count(text: str) -> int:
-    """Parse a number of things on the command line."""
+def positive_int(text: str) -> int:
+    """Parse a positive integer on the command line."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """Parse a length of time on the command line."""
+def positive_seconds(text: str) -> float:
+    """Parse a duration on the command line."""
     try:
         value = float(text)
     except ValueError:
@@ -41,31 +42,31 @@ def seconds(text: str) -> float:
     return value
 
 
-def reason(error: OSError) -> str:
-    """Say why the system refused."""
+def os_reason(error: OSError) -> str:
+    """Return the system's reason for an error."""
     return error.strerror or str(error)
 
 
-def show(*lines: str) -> None:
-    """Print on stdout, at once."""
+def print_lines(*lines: str) -> None:
+    """Print on stdout and flush."""
     try:
         print(*lines, sep="\n", flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more when it ends
-        if isinstance(error, BrokenPipeError):  # of `| head` for instance, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at exit
+        if isinstance(error, BrokenPipeError):  # for instance `| head`, which has read enough
             raise SystemExit(FAILED) from error
-        raise Refused(f"cannot write to the standard output: {reason(error)}", FAILED) from error
+        raise CommandError(f"cannot write to the standard output: {os_reason(error)}", FAILED) from error
 
 
-def complain(message: str) -> None:
-    """Say on stderr what is wrong."""
+def print_error(message: str) -> None:
+    """Print an error message on stderr."""
     print(f"bench: {message}", file=sys.stderr)
 
 
-def progress(*message: str, milestone: bool = False) -> None:
-    """Say what is going on: on a terminal in one line that the next one replaces, in a log the milestones only."""
-    said = ": ".join(message)
+def print_progress(*message: str, milestone: bool = False) -> None:
+    """Show progress on stderr: on a terminal in one line that is overwritten, in a log only the milestones."""
+    text = ": ".join(message)
     if sys.stderr.isatty():
-        print(f"\r{said}\033[K", end="", file=sys.stderr, flush=True)
+        print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
     elif milestone:
-        print(said, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench import files, results
-from bench.command import FAILED, Refused, show
+from bench.command import FAILED, CommandError, print_lines
 from bench.text import columns, duration
 
 Case: TypeAlias = tuple[str, ...]
-"""Name of a test, and its parameters but for the device, as text."""
+"""Name of a test and its parameters, except the device, as strings."""
 Medians: TypeAlias = Mapping[Case, Mapping[str, float]]
-"""For each case the median time in seconds on each device."""
+"""Median time in seconds on each device, by case."""
 
 CPU, GPU = "cpu", "cuda"
 STYLES = {CPU: "-", GPU: "--"}
@@ -25,40 +25,41 @@ def add_to(commands: Any) -> None:
     """Describe the command to the parser."""
     parser = commands.add_parser(
         "compare",
-        help="set CPU and GPU side by side",
-        description="Turn files that `python -m pytest bench --benchmark-json FILE` wrote into a table and a picture: "
-        "how much a GPU gains for each network, and from which batch on for which width.",
-        epilog="A device that stands in several files counts in the last.",
+        help="compare CPU and GPU",
+        description="Print a table and draw a picture of files that `python -m pytest bench --benchmark-json FILE` "
+        "wrote: the speed-up of the GPU for each network, and for each width the batch size from which the GPU is "
+        "faster.",
+        epilog="If several files hold the same device, the last file counts.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of one machine, or of one for each device")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="one file, or one for each device")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a picture (.png, .pdf or .svg)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the table, and draw the picture if there is to be one."""
+    """Print the table, and draw the picture if one was asked for."""
     medians = gather([results.read(path, "suite") for path in options.files])
     if not medians:
-        raise Refused(f"there are no times in {', '.join(map(str, options.files))}: nothing to compare")
+        raise CommandError(f"nothing to compare: there are no times in {', '.join(map(str, options.files))}")
     if options.picture:
         check_picture(medians, options.picture)
-    show(columns(rows(medians)), *crossover_lines(medians))
+    print_lines(columns(rows(medians)), *crossover_lines(medians))
     if options.picture:
         draw(medians, options.picture)
-        show(f"picture: {options.picture}")
+        print_lines(f"picture: {options.picture}")
 
 
 def check_picture(medians: Medians, path: Path) -> None:
-    """Refuse a picture that cannot be drawn or written."""
+    """Raise CommandError if the picture cannot be drawn or written."""
     if path.suffix.lower() not in PICTURES:
-        raise Refused(f"cannot draw {path}: a picture's name ends in {', '.join(PICTURES)}")
+        raise CommandError(f"cannot draw {path}: the name of a picture ends in {', '.join(PICTURES)}")
     if not network_steps(medians) and not dense_steps(medians):
-        raise Refused("there is nothing to draw: the files hold no training steps")
+        raise CommandError("nothing to draw: the files hold no training steps")
     files.check_writable(path)
 
 
 def gather(suites: Iterable[Mapping[str, Any]]) -> Medians:
-    """Take the medians out of files of kind "suite"."""
+    """Collect the medians from files of kind "suite"."""
     medians: dict[Case, dict[str, float]] = {}
     for suite in suites:
         for entry in suite["benchmarks"]:
@@ -68,31 +69,31 @@ def gather(suites: Iterable[Mapping[str, Any]]) -> Medians:
 
 
 def devices(medians: Medians) -> list[str]:
-    """Devices that were timed, the CPU first."""
+    """Return the devices that were timed, the CPU first."""
     return sorted(
         {device for times in medians.values() for device in times}, key=lambda device: (device != CPU, device)
     )
 
 
 def rows(medians: Medians) -> list[list[str]]:
-    """One row a case, below the header: the time on each device and, if there is a GPU, how many times faster it is."""
+    """Return a header and one row per case: the time on each device and, if a GPU was timed, its speed-up."""
     names = devices(medians)
-    gain = ["CPU / GPU"] if GPU in names else []
-    table = [["case", *names, *gain]]
+    speed_up = ["CPU / GPU"] if GPU in names else []
+    table = [["case", *names, *speed_up]]
     for case, times in medians.items():
         cells = [duration(times[name]) if name in times else "" for name in names]
-        factor = [f"{times[CPU] / times[GPU]:.2f}" if {CPU, GPU} <= times.keys() else ""] if gain else []
+        factor = [f"{times[CPU] / times[GPU]:.2f}" if {CPU, GPU} <= times.keys() else ""] if speed_up else []
         table.append([" ".join(case).replace("_", " "), *cells, *factor])
     return table
 
 
 def network_steps(medians: Medians) -> dict[str, Mapping[str, float]]:
-    """For each network the time of its training step on each device."""
+    """Return the time of a training step on each device, by network."""
     return {case[1]: times for case, times in medians.items() if case[0] == "network_step"}
 
 
 def dense_steps(medians: Medians) -> dict[int, dict[int, Mapping[str, float]]]:
-    """For each width and each batch size of the dense networks, both in ascending order, the time on each device."""
+    """Return the step time of the dense networks on each device, by width and batch size in ascending order."""
     found: dict[int, dict[int, Mapping[str, float]]] = {}
     sizes = sorted((int(case[1]), int(case[2]), case) for case in medians if case[0] == "dense_step")
     for width, batch, case in sizes:
@@ -102,12 +103,12 @@ def dense_steps(medians: Medians) -> dict[int, dict[int, Mapping[str, float]]]:
 
 def crossover(steps: Mapping[int, Mapping[str, float]]) -> int | None:
     """
-    Find the smallest batch size from which on the GPU is the faster, or None if there is none.
+    Return the smallest batch size from which the GPU is faster, or None if there is none.
 
     Parameters
     ----------
     steps : mapping
-        For each batch size, in ascending order, the time on each device; those that lack one do not count.
+        Time on each device by batch size, in ascending order. Batch sizes without both devices are ignored.
 
     Examples
     --------
@@ -123,26 +124,26 @@ def crossover(steps: Mapping[int, Mapping[str, float]]) -> int | None:
 
 
 def compared(times: Mapping[Any, Mapping[str, float]]) -> dict[Any, Mapping[str, float]]:
-    """Keep what was timed on both devices."""
+    """Keep the entries that were timed on both devices."""
     return {key: each for key, each in times.items() if {CPU, GPU} <= each.keys()}
 
 
 def crossover_lines(medians: Medians) -> list[str]:
-    """Say for each width that was timed on both devices from which batch size on the GPU is the faster."""
+    """Return a sentence for each width that was timed on both devices: the batch size from which the GPU is faster."""
     found = {width: crossover(steps) for width, steps in dense_steps(medians).items() if compared(steps)}
     return [
-        f"dense network of width {width}: the GPU is the faster "
-        + (f"from batch size {batch} on" if batch else "at none of the batch sizes")
+        f"dense network of width {width}: the GPU is faster "
+        + (f"from batch size {batch}" if batch else "at none of the batch sizes")
         for width, batch in found.items()
     ]
 
 
 def draw(medians: Medians, path: Path) -> None:
-    """Draw the picture in the format that the ending of its name asks for."""
+    """Draw the picture; the suffix of the file selects the format."""
     try:
         picture = figure(medians)
     except ImportError as error:
-        raise Refused(f"the picture needs matplotlib ({error}): pip install -e '.[bench]'", FAILED) from error
+        raise CommandError(f"the picture needs matplotlib ({error}): pip install -e '.[bench]'", FAILED) from error
     drawn = BytesIO()
     picture.savefig(drawn, format=path.suffix[1:].lower(), dpi=120)
     files.write(path, drawn.getvalue())
@@ -150,9 +151,9 @@ def draw(medians: Medians, path: Path) -> None:
 
 def figure(medians: Medians) -> Any:
     """
-    Draw the training step of each network, and the curves of the dense networks that cross over.
+    Draw the training step of each network, and the curves of the dense networks.
 
-    Networks that were timed on both devices have a bar each, the GPU's gain; without any, a point on each device.
+    Networks timed on both devices are bars of the GPU's speed-up. If there are none, each time is a point.
 
     Returns
     -------
@@ -163,22 +164,22 @@ def figure(medians: Medians) -> Any:
     networks, dense = network_steps(medians), dense_steps(medians)
     pairs: list[tuple[Callable[[Any, Any], None], Any]] = [(_draw_networks, networks), (_draw_curves, dense)]
     panels = [(panel, data) for panel, data in pairs if data]
-    drawn = Figure(figsize=(6.5 * len(panels), max(4.5, 2.5 + 0.18 * len(networks))), layout="constrained")
-    for axes, (panel, data) in zip(drawn.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+    drawing = Figure(figsize=(6.5 * len(panels), max(4.5, 2.5 + 0.18 * len(networks))), layout="constrained")
+    for axes, (panel, data) in zip(drawing.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         panel(axes, data)
         axes.title.set_fontsize("medium")
         axes.grid(alpha=0.3)
-    return drawn
+    return drawing
 
 
 def _draw_networks(axes: Any, networks: Mapping[str, Mapping[str, float]]) -> None:
     if both := compared(networks):
-        gains = {id: times[CPU] / times[GPU] for id, times in both.items()}
-        colours = ["C3" if gain < 1 else "C0" for gain in gains.values()]
-        # A logarithmic axis has no zero for bars to begin at: these begin where both are as fast.
-        axes.barh(list(gains), [gain - 1 for gain in gains.values()], left=1, color=colours)
+        speed_ups = {id: times[CPU] / times[GPU] for id, times in both.items()}
+        colours = ["C3" if speed_up < 1 else "C0" for speed_up in speed_ups.values()]
+        # A logarithmic axis has no zero, so the bars start at 1.
+        axes.barh(list(speed_ups), [speed_up - 1 for speed_up in speed_ups.values()], left=1, color=colours)
         axes.axvline(1, color="black", linewidth=0.8)
-        xlabel = "CPU time / GPU time; right of 1 the GPU is the faster"
+        xlabel = "CPU time / GPU time; above 1 the GPU is faster"
     else:
         for device in dict.fromkeys(chain.from_iterable(networks.values())):
             times = {id: 1e3 * found[device] for id, found in networks.items() if device in found}
@@ -204,17 +205,17 @@ def _draw_curves(axes: Any, steps: Mapping[int, Mapping[int, Mapping[str, float]
                 )
         if at := crossover(batches):
             axes.plot(at, 1e3 * batches[at][GPU], "o", color=f"C{i}", markersize=10, fillstyle="none")
-            title = "training step of dense networks; circle: from here on the GPU is the faster"
+            title = "training step of dense networks; the GPU is faster from the circle on"
     axes.set(xscale="log", yscale="log", title=title, xlabel="batch size", ylabel="time (ms)")
     axes.set_xticks(sorted(set(chain.from_iterable(steps.values()))))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     _label_decades(axes.yaxis)
-    axes.legend(fontsize=7, handlelength=4)  # long enough to tell dashes from a line
+    axes.legend(fontsize=7, handlelength=4)  # long enough to show dashes
 
 
 def _label_decades(axis: Any) -> None:
-    """Label the decades, of few also 2 and 5: matplotlib labels all digits of short ranges, one over another."""
+    """Label decades, in short ranges also 2 and 5: the labels of matplotlib's default overlap in short ranges."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     low, high = axis.get_view_interval()

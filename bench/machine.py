@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine and the library versions of a measurement."""
 
 import os
 import platform
@@ -12,16 +12,16 @@ from typing import Any
 LIBRARIES = ("portanet", "numpy", "cupy", "torch", "scikit-learn", "jax")
 
 
-def measured_on(devices: Collection[str], threads: int) -> dict[str, Any]:
+def measurement_info(devices: Collection[str], threads: int) -> dict[str, Any]:
     """
     Describe machine, versions, threads and time, for a file of results.
 
     Parameters
     ----------
     devices : collection of str
-        Of "cpu" and "cuda".
+        "cpu", "cuda" or both.
     threads : int
-        That each library may use.
+        Threads that each library may use.
     """
     return {
         "devices": [*devices],
@@ -40,7 +40,7 @@ def measured_on(devices: Collection[str], threads: int) -> dict[str, Any]:
 
 
 def cpu() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     try:
         names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -49,18 +49,18 @@ def cpu() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """How many threads BLAS was told to use, by default one a core."""
-    asked = (os.environ.get(f"{pool}_NUM_THREADS", "") for pool in ("OPENBLAS", "OMP"))
-    return next((int(number) for number in asked if number.isdecimal()), cores())
+    """Return the number of BLAS threads: that of the environment, or else the number of cores."""
+    values = (os.environ.get(f"{pool}_NUM_THREADS", "") for pool in ("OPENBLAS", "OMP"))
+    return next((int(value) for value in values if value.isdecimal()), cores())
 
 
 def gpu() -> str:
-    """CuPy's, the GPU's and CUDA's name and version; raises BackendUnavailable without one."""
+    """Return names and versions of CuPy, the GPU and CUDA; raises BackendUnavailable without a GPU."""
     from portanet import get_backend
 
     description: str = get_backend("cuda").description
@@ -68,7 +68,7 @@ def gpu() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that are installed."""
+    """Return the versions of Python and of the installed libraries."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -78,14 +78,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def file_name(kind: str, measured: dict[str, Any]) -> str:
+def file_name(kind: str, info: dict[str, Any]) -> str:
     """
-    Where results belong: ``peers-amd-epyc-7b13.json``.
+    Return the name of a file of results, such as ``peers-amd-epyc-7b13.json``.
 
     Examples
     --------
     >>> file_name("peers", {"machine": {"cpu": "Intel(R) Core(TM) i7", "gpu": None}})
     'peers-intel-r-core-tm-i7.json'
     """
-    chip = measured["machine"]["gpu"] or measured["machine"]["cpu"]
+    chip = info["machine"]["gpu"] or info["machine"]["cpu"]
     return f"{kind}-{'-'.join(re.findall('[a-z0-9]+', chip.lower()))}.json"

@@ -1,8 +1,8 @@
 """
-Every network of the experiments that trains, each once, with what one training step of it takes.
+The networks of the experiments, each with its loss, optimizer, batch size and input shape.
 
-Where a source leaves the optimizer or an activation open, this is what its experiment takes. Networks with a goal are
-those that `python -m bench peers` runs by default.
+Where a source leaves the optimizer or an activation open, the choice is that of the experiment. `python -m bench peers`
+runs the networks with a goal by default.
 """
 
 from collections.abc import Callable
@@ -48,19 +48,19 @@ class Network:
     Parameters
     ----------
     id : str
-        Name on the command line; it begins with the number of the source.
+        Name on the command line; it starts with the number of the source.
     layers : callable
-        Makes the layers, fresh ones at each call.
+        Returns new layers at each call.
     loss, optimizer : callable
-        Make these.
+        Return a new loss and a new optimizer.
     batch_size : int
-        Examples a training step.
+        Examples per training step.
     input_shape : tuple of int
-        Of one example, channels-last.
+        Shape of one example, channels-last.
     target : {"labels", "values", "input"}
         See :class:`bench.recipe.Recipe`.
     goal : float, optional
-        PortaNet's time for a training step on two cores over that of the best PyTorch variant: at most this.
+        Largest allowed ratio of PortaNet's training step time to that of the best PyTorch variant, on two cores.
     """
 
     id: str
@@ -73,11 +73,11 @@ class Network:
     goal: float | None = None
 
     def build(self) -> Sequential:
-        """Make the network; its weights are not drawn yet."""
+        """Return a new network whose weights are not initialized."""
         return Sequential(*self.layers())
 
     def recipe(self) -> Recipe:
-        """Describe the network as data."""
+        """Return the network as plain data."""
         layers = self.layers()
         shapes = list(accumulate(layers, lambda shape, layer: layer.output_shape(shape), initial=self.input_shape))
         return Recipe(
@@ -98,45 +98,45 @@ def _config(item: Configured) -> Config:
 
 
 def dense(*sizes: int, hidden: type[Layer], end: type[Layer] | None = None) -> list[Layer]:
-    """Linear layers from size to size with an activation between any two, and maybe one at the end."""
+    """Return Linear layers with an activation between any two of them and, optionally, another one at the end."""
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
         layers += [Linear(n_in, n_out), hidden()]
     return [*layers[:-1], *([end()] if end else [])]
 
 
-def mirrored(*sizes: int) -> list[Layer]:
-    """An auto-encoder: TanH down to the last size and up again, and a sigmoid at the end."""
+def autoencoder(*sizes: int) -> list[Layer]:
+    """Return an auto-encoder: TanH layers down to the last size and back, with a sigmoid at the end."""
     return dense(*sizes, *sizes[-2::-1], hidden=TanH, end=Sigmoid)
 
 
-def dropped(n_in: int, n_hidden: int, p: float) -> list[Layer]:
-    """One hidden layer of which a share is dropped."""
+def dense_with_dropout(n_in: int, n_hidden: int, p: float) -> list[Layer]:
+    """Return a dense network with one hidden layer and dropout."""
     return [Linear(n_in, n_hidden), ReLU(), Dropout(p), Linear(n_hidden, 10)]
 
 
-def head(n_in: int, n_hidden: int = 100) -> list[Layer]:
-    """What follows the convolutions in sources 000, 001 and 004."""
+def dense_head(n_in: int, n_hidden: int = 100) -> list[Layer]:
+    """Return the dense layers after the convolutions of sources 000, 001 and 004."""
     return [Flatten(), Linear(n_in, n_hidden), ReLU(), Linear(n_hidden, 10)]
 
 
 def conv1d_net3() -> list[Layer]:
-    """Three convolutions over the pixels of a digit as one long signal."""
+    """Return three convolutions over the pixels of a digit as one signal."""
     return [
         *(Conv1D(1, 128, 3), MaxPool1D(2)),
         *(Conv1D(128, 64, 3), MaxPool1D(2)),
         *(Conv1D(64, 32, 3), MaxPool1D(2)),
-        *head(960),
+        *dense_head(960),
     ]
 
 
 def conv2d_net3() -> list[Layer]:
-    """Two convolutions, with overlapping averages between them."""
-    return [Conv2D(1, 32, 3), AvgPool2D(2, stride=1), Conv2D(32, 64, 3), AvgPool2D(2), *head(1600)]
+    """Return two convolutions with overlapping average pooling between them."""
+    return [Conv2D(1, 32, 3), AvgPool2D(2, stride=1), Conv2D(32, 64, 3), AvgPool2D(2), *dense_head(1600)]
 
 
 def lenet() -> list[Layer]:
-    """Two convolutions and a hidden layer, with sigmoids as the sheet of source 003 wants them."""
+    """Return two convolutions and a hidden layer with sigmoids, as the exercise sheet of source 003 asks."""
     return [
         *(Conv2D(1, 32, 5, padding="same"), Sigmoid(), MaxPool2D(2)),
         *(Conv2D(32, 64, 5, padding="same"), Sigmoid(), MaxPool2D(2)),
@@ -145,21 +145,21 @@ def lenet() -> list[Layer]:
 
 
 def cnn(filters: int, last_filters: int, n_hidden: int) -> list[Layer]:
-    """The convolutional network of source 004, whose filters and dense layer are doubled in turn."""
+    """Return the convolutional network of source 004, which is also used with more filters and dense units."""
     return [
         *(Conv2D(1, filters, 5, padding="same"), ReLU(), MaxPool2D(2)),
         *(Conv2D(filters, filters, 5, padding="same"), ReLU(), MaxPool2D(2)),
         *(Conv2D(filters, last_filters, 3, padding="same"), ReLU(), MaxPool2D(2)),
-        *head(9 * last_filters, n_hidden),
+        *dense_head(9 * last_filters, n_hidden),
     ]
 
 
-# What networks of a source have in common
+# Settings shared by several networks
 regression = partial(Network, loss=MSELoss, optimizer=SGD, target="values")
 toy = partial(regression, batch_size=5, input_shape=(4,))
 linear_maps = partial(regression, batch_size=100)
 points = partial(regression, batch_size=64, input_shape=(2,))
-signal_in_one_batch = partial(
+full_batch_signal = partial(
     Network, loss=partial(CrossEntropy, reduction="mean"), optimizer=SGD, batch_size=500, input_shape=(256, 1)
 )
 classifier = partial(Network, loss=CrossEntropyLoss)
@@ -170,7 +170,7 @@ source_003 = partial(classifier, optimizer=partial(SGD, 0.5), batch_size=300, in
 source_004 = partial(classifier, optimizer=RMSprop, batch_size=128)
 raw_mnist = partial(source_004, input_shape=(784,))
 mnist_image = partial(source_004, input_shape=(28, 28, 1))
-encoder_in_one_batch = partial(Network, loss=MSELoss, optimizer=SGD, batch_size=500, input_shape=(256,), target="input")
+full_batch_encoder = partial(Network, loss=MSELoss, optimizer=SGD, batch_size=500, input_shape=(256,), target="input")
 encoder = partial(Network, loss=BCELoss, optimizer=Adam, batch_size=64, target="input")
 
 _NETWORKS = (
@@ -182,44 +182,44 @@ _NETWORKS = (
     linear_maps("000-linear-2", lambda: [Linear(2, 2), Linear(2, 1)], input_shape=(2,)),
     linear_maps("000-linear-n", lambda: [Linear(2, 3), Linear(3, 2), Linear(2, 1)], input_shape=(2,)),
     linear_maps("000-usps-mlp", lambda: dense(256, 100, 10, hidden=TanH, end=Softmax), input_shape=(256,)),
-    encoder_in_one_batch("000-ae-normalised", lambda: mirrored(256, 100, 10)),
-    encoder_in_one_batch(
+    full_batch_encoder("000-ae-normalised", lambda: autoencoder(256, 100, 10)),
+    full_batch_encoder(
         "000-ae-two-layer",
         lambda: [Linear(256, 50), Linear(50, 10), Sigmoid(), Linear(10, 50), Linear(50, 256), Sigmoid()],
     ),
-    signal_in_one_batch("000-conv1d-max", lambda: [Conv1D(1, 32, 3), MaxPool1D(2), *head(4064), Softmax()]),
-    signal_in_one_batch("000-conv1d-avg", lambda: [Conv1D(1, 32, 3), AvgPool1D(2), *head(4064), Softmax()]),
+    full_batch_signal("000-conv1d-max", lambda: [Conv1D(1, 32, 3), MaxPool1D(2), *dense_head(4064), Softmax()]),
+    full_batch_signal("000-conv1d-avg", lambda: [Conv1D(1, 32, 3), AvgPool1D(2), *dense_head(4064), Softmax()]),
     points("001-linear-boundary", lambda: [Linear(2, 1)]),
     points("001-two-layer", lambda: dense(2, 50, 1, hidden=TanH, end=Sigmoid)),
     usps("001-usps-mlp", lambda: dense(256, 100, 10, hidden=TanH), input_shape=(256,)),
-    encoder("001-ae-usps", lambda: mirrored(256, 128, 64), input_shape=(256,), goal=0.65),
-    encoder("001-ae-usps-complex", lambda: mirrored(256, 128, 64, 32), input_shape=(256,)),
-    encoder("001-ae-mnist-simple", lambda: mirrored(784, 128, 64), input_shape=(784,)),
-    encoder("001-ae-mnist", lambda: mirrored(784, 512, 256, 128, 64), input_shape=(784,), goal=0.90),
-    signal("001-conv1d-net1", lambda: [Conv1D(1, 32, 3), MaxPool1D(2), *head(4064)], goal=0.40),
+    encoder("001-ae-usps", lambda: autoencoder(256, 128, 64), input_shape=(256,), goal=0.65),
+    encoder("001-ae-usps-complex", lambda: autoencoder(256, 128, 64, 32), input_shape=(256,)),
+    encoder("001-ae-mnist-simple", lambda: autoencoder(784, 128, 64), input_shape=(784,)),
+    encoder("001-ae-mnist", lambda: autoencoder(784, 512, 256, 128, 64), input_shape=(784,), goal=0.90),
+    signal("001-conv1d-net1", lambda: [Conv1D(1, 32, 3), MaxPool1D(2), *dense_head(4064)], goal=0.40),
     signal(
         "001-conv1d-net2",
-        lambda: [Conv1D(1, 128, 3), MaxPool1D(2), Conv1D(128, 32, 3), MaxPool1D(2), *head(1984)],
+        lambda: [Conv1D(1, 128, 3), MaxPool1D(2), Conv1D(128, 32, 3), MaxPool1D(2), *dense_head(1984)],
         goal=0.40,
     ),
     signal("001-conv1d-net3", conv1d_net3, goal=0.40),
-    image("001-conv2d-net1", lambda: [Conv2D(1, 32, 3), AvgPool2D(2), *head(1568)], goal=0.60),
-    image("001-conv2d-net2", lambda: [Conv2D(1, 64, 3), AvgPool2D(2), *head(3136)], goal=0.60),
+    image("001-conv2d-net1", lambda: [Conv2D(1, 32, 3), AvgPool2D(2), *dense_head(1568)], goal=0.60),
+    image("001-conv2d-net2", lambda: [Conv2D(1, 64, 3), AvgPool2D(2), *dense_head(3136)], goal=0.60),
     image("001-conv2d-net3", conv2d_net3, goal=0.85),
     source_003("003-logistic", lambda: [Linear(784, 10)], goal=0.50),
     source_003("003-mlp", lambda: dense(784, 100, 10, hidden=Sigmoid), goal=0.75),
     mnist_image("003-lenet", lenet, optimizer=Adam, goal=0.95),
-    raw_mnist("004-mlp", lambda: dropped(784, 300, 0.5), goal=0.75),
-    raw_mnist("004-mlp-200", lambda: dropped(784, 200, 0.3)),
-    raw_mnist("004-mlp-500", lambda: dropped(784, 500, 0.7)),
-    raw_mnist("004-mlp-900", lambda: dropped(784, 900, 0.5)),
+    raw_mnist("004-mlp", lambda: dense_with_dropout(784, 300, 0.5), goal=0.75),
+    raw_mnist("004-mlp-200", lambda: dense_with_dropout(784, 200, 0.3)),
+    raw_mnist("004-mlp-500", lambda: dense_with_dropout(784, 500, 0.7)),
+    raw_mnist("004-mlp-900", lambda: dense_with_dropout(784, 900, 0.5)),
     source_004("004-hog", lambda: dense(392, 200, 10, hidden=ReLU), input_shape=(392,)),
     source_004("004-hog-40", lambda: dense(40, 200, 10, hidden=ReLU), input_shape=(40,)),
-    source_004("004-hog-196", lambda: dropped(196, 200, 0.5), input_shape=(196,)),
+    source_004("004-hog-196", lambda: dense_with_dropout(196, 200, 0.5), input_shape=(196,)),
     mnist_image("004-cnn", lambda: cnn(9, 16, 25), goal=0.80),
     mnist_image("004-cnn-filters", lambda: cnn(18, 32, 25)),
     mnist_image("004-cnn-doubled", lambda: cnn(18, 32, 50)),
-    usps("digits", lambda: dropped(64, 256, 0.5), batch_size=32, input_shape=(64,)),
+    usps("digits", lambda: dense_with_dropout(64, 256, 0.5), batch_size=32, input_shape=(64,)),
 )
 
 NETWORKS = {network.id: network for network in _NETWORKS}

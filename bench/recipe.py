@@ -1,7 +1,7 @@
 """
-A network to be timed, as plain data: what every competitor can read without importing another's library.
+A network and its training step as plain data, which every competitor reads without importing PortaNet.
 
-Nothing here knows PortaNet; `bench.networks` makes recipes of PortaNet's networks.
+`bench.networks` turns PortaNet's networks into recipes.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,30 +11,30 @@ import numpy as np
 
 Target: TypeAlias = Literal["labels", "values", "input"]
 Config: TypeAlias = dict[str, Any]
-"""The constructor call of a layer, loss or optimizer: ``{"type": "Linear", "in_features": 4, ...}``."""
+"""Constructor call of a layer, loss or optimizer: ``{"type": "Linear", "in_features": 4, ...}``."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """
-    How to build a network and feed it.
+    Layers, loss, optimizer and data of a network.
 
     Parameters
     ----------
     id : str
-        As in :mod:`bench.networks`.
+        Name in :mod:`bench.networks`.
     layers : tuple of dict
         Constructor calls, in order; channels-last.
     loss, optimizer : dict
         Constructor calls.
     batch_size : int
-        Examples a training step.
+        Examples per training step.
     input_shape : tuple of int
-        Of one example.
+        Shape of one example.
     shapes : tuple of tuple of int
-        Of the output of each layer, for one example.
+        Output shape of each layer for one example.
     target : {"labels", "values", "input"}
-        What the loss compares the output with: class indices, numbers of the output's shape, or the input.
+        Target of the loss: class indices, values of the output's shape, or the input.
     """
 
     id: str
@@ -48,30 +48,30 @@ class Recipe:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Of one example."""
+        """Output shape for one example."""
         return self.shapes[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :mod:`json` can write."""
+        """Return a dictionary that :mod:`json` can write."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, read: dict[str, Any]) -> Self:
-        """Undo :meth:`to_json`."""
-        shapes = {"input_shape": tuple(read["input_shape"]), "shapes": tuple(map(tuple, read["shapes"]))}
-        return cls(**{**read, "layers": tuple(read["layers"]), **shapes})
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the recipe that :meth:`to_json` wrote."""
+        shapes = {"input_shape": tuple(data["input_shape"]), "shapes": tuple(map(tuple, data["shapes"]))}
+        return cls(**{**data, "layers": tuple(data["layers"]), **shapes})
 
     def examples(self, n: int) -> np.ndarray:
         """
-        Draw inputs, float32 of shape (n, *input_shape): in [0, 1) with a mean of 0.2, as dark as pictures of digits.
+        Draw random inputs in [0, 1), float32 of shape (n, *input_shape), with mean 0.2 as in images of digits.
 
-        On brighter noise SGD with the learning rates of the networks diverges, and a step with infinities or with
-        denormal numbers takes another time.
+        With a larger mean, SGD diverges at the learning rates of the networks, and infinities or denormal numbers
+        change the time of a step.
         """
         return (np.random.default_rng(0).random((n, *self.input_shape)) ** 4).astype(np.float32)
 
     def targets(self, x: np.ndarray) -> np.ndarray:
-        """Draw a target for each of the inputs ``x``."""
+        """Draw a random target for each of the inputs ``x``."""
         rng = np.random.default_rng(1)
         if self.target == "labels":
             return rng.integers(self.output_shape[-1], size=len(x))

@@ -1,4 +1,4 @@
-"""A training step as ``fit`` takes it."""
+"""A training step as ``fit`` runs it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,9 @@ from portanet.engine.graph import WARM_UP_STEPS
 
 def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
     """
-    A function that takes the step for one batch and gives its loss: replayed where the device can record it.
+    Return a function that runs a training step on one batch and returns its loss.
+
+    If the device can record, the step is a replayed recording.
 
     Examples
     --------
@@ -24,7 +26,7 @@ def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
         return lambda: trainer.step(x, target)
     for _ in range(WARM_UP_STEPS):
         trainer.step(x, target)
-    losses: list[Any] = []  # holds the array that every replay writes to
+    losses: list[Any] = []  # keeps a reference to the array that every replay writes to
     with trainer.backend.activate():
         replay = trainer.backend.capture(lambda: losses.append(trainer.step(x, target)))
 

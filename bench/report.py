@@ -1,4 +1,4 @@
-"""``python -m bench report``: bench/RESULTS.md, from the files of results."""
+"""``python -m bench report``: writes bench/RESULTS.md from the files of results."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,34 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from bench import compare, files, results
-from bench.command import Refused, show
+from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers.competitors import OURS
-from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, mean, share, verdict
+from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
+from bench.peers.table import quartiles_cell
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
 
 REPORT = Path(__file__).parent / "RESULTS.md"
 NOTES, PICTURE = "notes.md", "compare.png"
-MEAN = "geometric mean of those with a goal"
+MEAN = "geometric mean of networks with a goal"
 HEAD = """\
 # Results
 
-Written by `python -m bench report` from the files in `bench/results`; nothing here is typed by hand but the notes.
-Ratios are PortaNet's time over the other's: below 1, PortaNet is the faster. Each is the median of ratios that were
-taken moments apart, with its quartiles. The times are medians over the same rounds, each side by itself, so that one
-over the other may differ from the ratio where the machine's speed changed between rounds. "Best" is the variant of
-PyTorch that leaves PortaNet the largest ratio. The floor is the time of the network's matrix products alone; a share of
-60 % says that they would take 60 % of the step, and more than 100 % that the step does them in another way, with fewer
-multiplications, or that the floor was taken in a slower moment."""
+This page is written by `python -m bench report` from the files in `bench/results`; only the notes are written by hand.
+
+- **Ratio:** PortaNet's time divided by the other library's; below 1, PortaNet is faster. It is the median over the
+  rounds of ratios within a round, where both libraries ran moments apart. The times are medians over the rounds of each
+  library alone, so their quotient may differ from the ratio.
+- **Noisy:** the quartiles of the ratio are more than 15 % of the ratio apart.
+- **Best:** the fastest variant of PyTorch, the one with the largest ratio.
+- **GEMM bound:** the time of the network's matrix products alone. "GEMM bound / ours" of 60 % means that the products
+  would take 60 % of the step. It exceeds 100 % if the step needs fewer multiplications, as with Winograd's algorithm,
+  or if the machine was slower while the bound was measured."""
 
 
 def add_to(commands: Any) -> None:
-    """Describe the command to the parser."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "report",
         help="write bench/RESULTS.md",
-        description="Write bench/RESULTS.md from the JSON files of a folder, its notes.md, which is included as it is, "
-        "and its compare.png.",
+        description="Write bench/RESULTS.md from the JSON files, notes.md and compare.png of a folder.",
     )
     parser.add_argument("--results", type=Path, default=results.FOLDER, metavar="DIR", help="default: bench/results")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FILE", help="default: bench/RESULTS.md")
@@ -45,15 +48,15 @@ def run(options: argparse.Namespace) -> None:
     """Write the report."""
     files.check_writable(options.out)
     files.write(options.out, report(options.results, options.out).encode())
-    show(f"written: {options.out}")
+    print_lines(f"written: {options.out}")
 
 
 def report(folder: Path, out: Path) -> str:
-    """Make a report of a folder's results, with paths as seen from the file that it goes to."""
+    """Return the report on a folder of results, with paths relative to the report ``out``."""
     peers = [results.read(path, "peers") for path in sorted(folder.glob("peers-*.json"))]
     suites = [results.read(path, "suite") for path in sorted(folder.glob("suite-*.json"))]
     if not peers and not suites:
-        raise Refused(f"there are no files of results in {folder}: run python -m bench peers")
+        raise CommandError(f"there are no files of results in {folder}; run: python -m bench peers")
     notes, picture = folder / NOTES, folder / PICTURE
     parts = [HEAD, *([files.read_text(notes).strip()] if notes.exists() else [])]
     parts += [part for file in peers for part in peers_parts(file)]
@@ -62,7 +65,7 @@ def report(folder: Path, out: Path) -> str:
 
 
 def peers_parts(file: Mapping[str, Any]) -> list[str]:
-    """Write the chapter of a file of kind "peers"."""
+    """Return the chapter on a file of kind "peers"."""
     networks: Mapping[str, Any] = file["networks"]
     sections = {
         "Training step against PyTorch": steps(networks),
@@ -70,17 +73,17 @@ def peers_parts(file: Mapping[str, Any]) -> list[str]:
         "Training step against scikit-learn": sklearn(networks),
         "Peak memory of a training process": memory(networks),
         "Before the first step": costs(file["costs"]),
-        "Who did not take part": absent(networks),
+        "Competitors left out": absent(networks),
     }
     return [
-        f"## Beside other libraries: {file['machine']['gpu'] or file['machine']['cpu']}",
-        f"{measured_on(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
+        f"## Comparison with other libraries: {file['machine']['gpu'] or file['machine']['cpu']}",
+        f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
         *(f"### {title}\n\n{section}" for title, section in sections.items() if section),
     ]
 
 
-def measured_on(file: Mapping[str, Any]) -> str:
-    """Describe machine, versions and date in a line."""
+def machine_line(file: Mapping[str, Any]) -> str:
+    """Return machine, versions and date in one line."""
     machine = file["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in file["versions"].items())
     gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
@@ -91,21 +94,21 @@ def measured_on(file: Mapping[str, Any]) -> str:
 
 
 def unfinished(file: Mapping[str, Any]) -> str:
-    """Say which networks an interrupted run did not come to."""
-    lacking = [id for id in file.get("asked", ()) if id not in file["networks"]]
-    return f" The run ended before it came to {', '.join(lacking)}." if lacking else ""
+    """Name the networks that an interrupted run did not time."""
+    missing = [id for id in file.get("asked", ()) if id not in file["networks"]]
+    return f" The run was interrupted before {', '.join(missing)}." if missing else ""
 
 
 def steps(networks: Mapping[str, Any]) -> str:
-    """Table of training steps, how many goals are met, and where PortaNet is the slower."""
+    """Return the table of training steps, the number of goals met, and the networks on which PortaNet is slower."""
     rows, ratios, met, slower = [], {}, 0, []
     for id, result in networks.items():
         times = result["tasks"].get("step", {})
         name, ratio, goal = best(times), best_ratio(times), _goal(id)
         if name is None or ratio is None:
             continue
-        shares = [share_of(times, who) for who in (OURS, name)]
-        rows.append([id, *pair(times, name), name, *judged(ratio, goal), quartiles(times[name]), *shares])
+        shares = [share_cell(times, library) for library in (OURS, name)]
+        rows.append([id, *pair(times, name), name, *judged(ratio, goal), quartiles_cell(times[name]), *shares])
         if goal is not None:
             ratios[id] = ratio
             met += ratio <= goal
@@ -115,24 +118,25 @@ def steps(networks: Mapping[str, Any]) -> str:
     rows.append(
         [MEAN, "", "", "", *judged(mean(ratios.values()), STEP_MEAN if _complete(ratios) else None), "", "", ""]
     )
-    header = ["network", "PortaNet", "PyTorch", "best", "ratio", "at most", "goal", "quartiles", "floor / ours"]
+    header = ["network", "PortaNet", "PyTorch", "best", "ratio", "at most", "goal", "quartiles"]
     summary = (
         f"Goals of single networks that are met: {met} of {len(ratios)}. "
-        f"Networks for which PortaNet is the slower: {', '.join(slower) or 'none'}."
+        f"Networks on which PortaNet is slower: {', '.join(slower) or 'none'}."
     )
-    return f"{summary}\n\n{markdown([*header, 'floor / theirs'], rows)}"
+    return f"{summary}\n\n{markdown([*header, 'GEMM bound / ours', 'GEMM bound / theirs'], rows)}"
 
 
 def inference(networks: Mapping[str, Any]) -> str:
-    """Table of inference at every batch size."""
+    """Return the table of inference at every batch size."""
     rows, ratios = [], {}
     for id, result in networks.items():
         for task, times in result["tasks"].items():
             name, ratio = best(times), best_ratio(times)
             if task == "step" or name is None or ratio is None:
                 continue
-            batch, floor = task.rpartition("-")[2], share_of(times, OURS)
-            rows.append([id, batch, *pair(times, name), name, *judged(ratio, None), quartiles(times[name]), floor])
+            batch, share = task.rpartition("-")[2], share_cell(times, OURS)
+            row = [id, batch, *pair(times, name), name, *judged(ratio, None), quartiles_cell(times[name]), share]
+            rows.append(row)
             if _goal(id) is not None:
                 ratios[id, batch] = ratio
     if not rows:
@@ -149,13 +153,13 @@ def inference(networks: Mapping[str, Any]) -> str:
         "at most",
         "goal",
         "quartiles",
-        "floor / ours",
+        "GEMM bound / ours",
     ]
     return markdown(header, rows)
 
 
 def sklearn(networks: Mapping[str, Any]) -> str:
-    """Table of training steps beside scikit-learn's."""
+    """Return the table of training steps against scikit-learn."""
     rows = []
     for id, result in networks.items():
         times = result["tasks"].get("step", {})
@@ -163,13 +167,13 @@ def sklearn(networks: Mapping[str, Any]) -> str:
         if ratio is not None:
             classifies = id in NETWORKS and NETWORKS[id].target == "labels"
             kind, goal = ("MLPClassifier", SKLEARN) if classifies else ("MLPRegressor", None)
-            rows.append([id, kind, *pair(times, "sklearn"), *judged(ratio, goal), quartiles(times["sklearn"])])
-    header = ["network", "beside", "PortaNet", "scikit-learn", "ratio", "at most", "goal", "quartiles"]
+            rows.append([id, kind, *pair(times, "sklearn"), *judged(ratio, goal), quartiles_cell(times["sklearn"])])
+    header = ["network", "estimator", "PortaNet", "scikit-learn", "ratio", "at most", "goal", "quartiles"]
     return markdown(header, rows) if rows else ""
 
 
 def memory(networks: Mapping[str, Any]) -> str:
-    """Table of peak memory; of PyTorch, that of its leanest variant."""
+    """Return the table of peak memory; for PyTorch, that of the variant with the smallest."""
     rows = []
     for id, result in networks.items():
         sizes: Mapping[str, int] = result["memory"]
@@ -182,7 +186,7 @@ def memory(networks: Mapping[str, Any]) -> str:
 
 
 def costs(libraries: Mapping[str, Any]) -> str:
-    """Table of what is paid before the first step."""
+    """Return the table of the costs before the first step."""
     rows = [
         [
             name,
@@ -198,25 +202,25 @@ def costs(libraries: Mapping[str, Any]) -> str:
 
 
 def absent(networks: Mapping[str, Any]) -> str:
-    """List who took no part, and why."""
-    where: dict[str, int] = {}
+    """List the competitors that were left out, and why."""
+    counts: dict[str, int] = {}
     for result in networks.values():
         for reasons in result["absent"].values():
             for name, reason in reasons.items():
                 line = f"{name}: {reason}"
-                where[line] = where.get(line, 0) + 1
-    return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in where.items())
+                counts[line] = counts.get(line, 0) + 1
+    return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in counts.items())
 
 
 def suite_parts(files: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
-    """Write the chapter of files of kind "suite"."""
+    """Return the chapter on files of kind "suite"."""
     medians = compare.gather(files)
     header, *rows = compare.rows(medians)
     crossovers = compare.crossover_lines(medians)
     return [
-        "## Pieces and networks by themselves",
+        "## Single layers and networks",
         "Medians of `python -m pytest bench`.",
-        *map(measured_on, files),
+        *map(machine_line, files),
         *(["\n".join(f"- {line}" for line in crossovers)] if crossovers else []),
         *([f"![CPU and GPU]({picture})"] if picture else []),
         f"<details><summary>{len(rows)} cases</summary>\n\n{markdown(header, rows)}\n\n</details>",
@@ -224,23 +228,18 @@ def suite_parts(files: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
 
 
 def pair(times: Mapping[str, Any], name: str) -> list[str]:
-    """Cells: our time and another's."""
-    return [duration(times[who]["seconds"]) for who in (OURS, name)]
+    """Return cells: PortaNet's time and the competitor's."""
+    return [duration(times[library]["seconds"]) for library in (OURS, name)]
 
 
 def judged(ratio: float | None, goal: float | None) -> list[str]:
-    """Cells: ratio, goal, and whether it is met."""
+    """Return cells: ratio, goal, and whether the goal is met."""
     return ["" if ratio is None else factor(ratio), "" if goal is None else f"{goal:.2f}", verdict(ratio, goal)]
 
 
-def quartiles(row: Mapping[str, Any]) -> str:
-    """Cell: between which numbers the middle half of the ratios is."""
-    return " to ".join(map(factor, row["quartiles"]))
-
-
-def share_of(times: Mapping[str, Any], name: str) -> str:
-    """Cell: which share of a competitor's time the floor is."""
-    value = share(times, name)
+def share_cell(times: Mapping[str, Any], name: str) -> str:
+    """Return a cell: the GEMM bound as a percentage of a competitor's time."""
+    value = gemm_share(times, name)
     return "" if value is None else percent(value)
 
 
@@ -249,5 +248,5 @@ def _goal(id: str) -> float | None:
 
 
 def _complete(ids: Iterable[str]) -> bool:
-    """Whether all networks with a goal are there, so that the goal for their mean can be judged."""
+    """Whether all networks with a goal are present, so that the goal for their mean applies."""
     return set(ids) >= {id for id, network in NETWORKS.items() if network.goal is not None}

@@ -1,106 +1,117 @@
-"""Files of results: small JSON, written complete or not at all, and checked when they are read."""
+"""Files of results: small JSON, written atomically and validated when read."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from types import EllipsisType, NoneType, UnionType
 from typing import Any, TypeAlias
 
 from bench import files
-from bench.command import Refused
+from bench.command import CommandError
+from bench.text import about, counted
 
 FOLDER = Path(__file__).parent / "results"
 DIGITS = 4
+"""Significant digits of a number in a file."""
 
-Form: TypeAlias = type | UnionType | dict[str | EllipsisType, "Form"] | list["Form"]
-"""A type; the forms of a mapping's items by key, where ``...`` stands for all other keys; or that of a list's items."""
+Schema: TypeAlias = type | UnionType | dict[str | EllipsisType, "Schema"] | list["Schema"]
+"""A type; a schema for each key of a dictionary, where ``...`` matches all other keys; or the schema of list items."""
 
 NUMBER = int | float
-MEASURED: dict[str | EllipsisType, Form] = {
+INFO: dict[str | EllipsisType, Schema] = {
     "machine": {"cpu": str, "cores": int, "memory_gib": NUMBER, "gpu": str | NoneType, "system": str},
     "threads": int,
     "load": NUMBER,
     "versions": {...: str},
     "date": str,
 }
-NETWORK: Form = {
-    "tasks": {
-        ...: {"portanet": {"seconds": NUMBER}, ...: {"seconds": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}},
-    },
+RATIO: dict[str | EllipsisType, Schema] = {"seconds": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}
+NETWORK: Schema = {
+    "tasks": {...: {"portanet": {"seconds": NUMBER}, ...: RATIO}},
     "memory": {...: NUMBER},
     "absent": {...: {...: str}},
 }
-COSTS: Form = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "requires": [str]}
-FORMS: dict[str, Form] = {
-    "peers": {**MEASURED, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
-    "suite": {**MEASURED, "benchmarks": [{"test": str, "device": str, "params": {}, "median": NUMBER}]},
+MECHANISMS: Schema = {
+    "mechanisms": {...: {"on": NUMBER, "off": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}},
+    "absent": {...: str},
+}
+COSTS: Schema = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "requires": [str]}
+SCHEMAS: dict[str, Schema] = {
+    "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
+    "suite": {**INFO, "benchmarks": [{"test": str, "device": str, "params": {}, "median": NUMBER}]},
+    "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
 }
 WRITTEN_BY = {
     "peers": "python -m bench peers --out FILE",
     "suite": "python -m pytest bench --benchmark-json FILE",
+    "mechanisms": "python -m bench mechanisms --out FILE",
 }
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
-    """Write results with four digits a number; raises Refused where that fails."""
+    """Write results with numbers rounded to four digits; raises CommandError if that fails."""
     files.write(path, f"{json.dumps(rounded(results), indent=1, ensure_ascii=False)}\n".encode())
 
 
 def read(path: Path, kind: str) -> dict[str, Any]:
     """
-    Read a file of results.
+    Read and validate a file of results.
 
     Parameters
     ----------
     path : Path
         The file.
     kind : str
-        "peers" or "suite".
+        "peers", "suite" or "mechanisms".
 
     Raises
     ------
-    Refused
-        If it is no such file.
+    CommandError
+        If the file is not of this kind, or does not match its schema.
     """
     try:
         results = json.loads(files.read_text(path))
     except ValueError as error:
-        raise Refused(f"{path} is no JSON file: {error}") from error
+        raise CommandError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(results, dict) or results.get("kind") != kind:
-        raise Refused(f"{path} holds no results of kind {kind!r}: {WRITTEN_BY[kind]} writes such a file")
-    if wrong := misfit(results, FORMS[kind]):
-        raise Refused(f"{path} is not as {WRITTEN_BY[kind]} writes it: {wrong}")
+        raise CommandError(f"{path} is not a file of kind {kind!r}; write one with: {WRITTEN_BY[kind]}")
+    if mismatch := first_mismatch(results, SCHEMAS[kind]):
+        raise CommandError(f"{path} is not a valid file of kind {kind!r}: {mismatch}")
     return results
 
 
-def misfit(value: Any, form: Form, place: str = "the file") -> str:
+def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     """
-    Say where a value differs from a form first, or nothing.
+    Describe the first place where a value does not match a schema; "" if it matches.
 
     Examples
     --------
-    >>> misfit({"networks": {"003-mlp": {"memory": 1}}}, {"networks": {...: {"tasks": {}, "memory": int}}})
+    >>> first_mismatch({"networks": {"003-mlp": {"memory": 1}}}, {"networks": {...: {"tasks": {}, "memory": int}}})
     "networks.003-mlp lacks 'tasks'"
-    >>> misfit({"date": 5}, {"date": str, "load": float}), misfit([1, "2"], [int])
+    >>> first_mismatch({"date": 5}, {"date": str, "load": float}), first_mismatch([1, "2"], [int])
     ("the file lacks 'load'", "1 is '2'")
     """
-    if isinstance(form, dict) and isinstance(value, dict):
-        lacking = [key for key in form if key is not ... and key not in value]
-        if lacking:
-            return f"{place} lacks {', '.join(map(repr, lacking))}"
-        inner = [(key, item, form.get(key, form.get(...))) for key, item in value.items()]
-    elif isinstance(form, list) and isinstance(value, list):
-        inner = [(str(i), item, form[0]) for i, item in enumerate(value)]
-    elif isinstance(form, (dict, list)) or not isinstance(value, form):
-        return f"{place} is {value!r:.40}"
+    if isinstance(schema, dict) and isinstance(value, dict):
+        if missing := [key for key in schema if key is not ... and key not in value]:
+            return f"{path} lacks {', '.join(map(repr, missing))}"
+        items = [(key, item, schema.get(key, schema.get(...))) for key, item in value.items()]
+    elif isinstance(schema, list) and isinstance(value, list):
+        items = [(str(i), item, schema[0]) for i, item in enumerate(value)]
+    elif isinstance(schema, (dict, list)) or not isinstance(value, schema):
+        return f"{path} is {value!r:.40}"
     else:
         return ""
-    path = "" if place == "the file" else f"{place}."
-    return next(filter(None, (misfit(item, its, f"{path}{key}") for key, item, its in inner if its is not None)), "")
+    prefix = "" if path == "the file" else f"{path}."
+    for key, item, inner in items:
+        if inner is not None and (mismatch := first_mismatch(item, inner, f"{prefix}{key}")):
+            return mismatch
+    return ""
 
 
 def rounded(value: Any) -> Any:
     """
-    Round all floats to four digits.
+    Round all floats to four significant digits.
 
     Examples
     --------
@@ -112,3 +123,41 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class Record:
+    """
+    Results of a run, written after each network so that an interrupted run keeps the finished networks.
+
+    Parameters
+    ----------
+    out : Path, optional
+        File to write.
+    info : mapping
+        Kind, machine and settings of the run.
+    networks : sequence of str
+        Networks to time.
+    """
+
+    def __init__(self, out: Path | None, info: Mapping[str, Any], networks: Sequence[str]):
+        self.out, self.networks = out, networks
+        self.file: dict[str, Any] = {**info, "asked": networks, "networks": {}}
+
+    def remaining(self) -> Iterator[tuple[str, str]]:
+        """Yield each network with a progress message."""
+        begin = perf_counter()
+        for n, id in enumerate(self.networks):
+            left = (perf_counter() - begin) / n * (len(self.networks) - n) if n else None
+            yield id, f"network {n + 1} of {len(self.networks)}" + (f", {about(left)} left" if left else "")
+
+    def add(self, key: str, results: Mapping[str, Any]) -> None:
+        """Add results of networks, or costs, rounded as in the file."""
+        self.file.setdefault(key, {}).update(rounded(results))
+        if self.out:
+            write(self.out, self.file)
+
+    def saved_message(self) -> str:
+        """Say how many networks an interrupted run has saved."""
+        if not self.out or not self.file["networks"]:
+            return "nothing was written"
+        return f"{len(self.file['networks'])} of {counted(len(self.networks), 'network')} are in {self.out}"

@@ -1,4 +1,4 @@
-"""Inference of whole networks, one example at a time and a thousand."""
+"""Inference of whole networks, at batch sizes 1 and 1000."""
 
 from collections.abc import Callable
 

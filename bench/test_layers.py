@@ -1,4 +1,4 @@
-"""Layers, losses and optimizers, each by itself."""
+"""Single layers, losses and optimizers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Family:
-    """A layer in several sizes: the length of its last axis."""
+    """A layer type, and the sizes of the last axis to time."""
 
     make: Callable[[int], pn.Layer]
-    space: tuple[int, ...] = ()
+    spatial_shape: tuple[int, ...] = ()
     sizes: tuple[int, ...] = (8, 32, 128)
 
 
@@ -61,41 +61,41 @@ by_size = pytest.mark.parametrize(
 )
 
 
-def placed(layer: str, size: int, device: str) -> tuple[pn.Layer, Any]:
-    """A layer on a device, and an input for it."""
+def layer_and_input(layer: str, size: int, device: str) -> tuple[pn.Layer, Any]:
+    """Return an initialized layer on a device, and an input for it."""
     family, rng = LAYERS[layer], np.random.default_rng(0)
-    made = family.make(size).initialize(device=device)
-    return made, made.asarray(rng.random((BATCH, *family.space, size), "float32"))
+    module = family.make(size).initialize(device=device)
+    return module, module.asarray(rng.random((BATCH, *family.spatial_shape, size), "float32"))
 
 
 @by_size
 def test_forward(timed: Callable[..., None], layer: str, size: int, device: str) -> None:
-    made, x = placed(layer, size, device)
-    timed(lambda: made.forward(x))
+    module, x = layer_and_input(layer, size, device)
+    timed(lambda: module.forward(x))
 
 
 @by_size
 def test_forward_and_back(timed: Callable[..., None], layer: str, size: int, device: str) -> None:
-    made, x = placed(layer, size, device)
-    dy = made.forward(x)
+    module, x = layer_and_input(layer, size, device)
+    dy = module.forward(x)
 
-    def forward_and_back() -> None:
-        _, pullback = made.vjp(x)
+    def forward_and_backward() -> None:
+        _, pullback = module.vjp(x)
         pullback(dy)
 
-    timed(forward_and_back)
+    timed(forward_and_backward)
 
 
 @pytest.mark.parametrize("size", [10, 1000])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss(timed: Callable[..., None], loss: str, size: int, device: str) -> None:
-    backend, made = pn.get_backend(device), LOSSES[loss]()
+    backend, function = pn.get_backend(device), LOSSES[loss]()
     prediction, target = (
         backend.asarray(values) for values in np.random.default_rng(0).random((2, BATCH, size), "float32")
     )
 
     def value_and_gradient() -> None:
-        _, pullback = made.vjp(prediction, target)
+        _, pullback = function.vjp(prediction, target)
         pullback()
 
     timed(value_and_gradient)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.benchmark(warmup=True)
 
 
 def step(network: Network, device: str) -> Callable[[], Any]:
-    """A training step on one batch, ready to be timed."""
+    """Return a training step on one batch."""
     recipe = network.recipe()
     trainer = pn.Trainer(network.build(), network.loss(), network.optimizer(), device=device)
     examples = recipe.examples(network.batch_size)
@@ -29,7 +29,7 @@ def test_network_step(timed: Callable[..., None], network: str, device: str) -> 
 @pytest.mark.parametrize("batch", [1, 16, 128, 1024])
 @pytest.mark.parametrize("width", [16, 64, 256, 1024])
 def test_dense_step(timed: Callable[..., None], width: int, batch: int, device: str) -> None:
-    """From which batch on a GPU is the faster, for which width."""
+    """For `python -m bench compare`: the batch size from which a GPU is faster, for each width."""
     network = Network(
         id="dense",
         layers=lambda: dense(width, width, width, 10, hidden=pn.ReLU),

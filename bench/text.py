@@ -1,4 +1,4 @@
-"""Numbers and tables for people."""
+"""Format numbers and tables."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 def duration(seconds: float) -> str:
     """
-    Write a time with the unit that suits it.
+    Format a time in s, ms or µs.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 def about(seconds: float) -> str:
     """
-    Write a time that is guessed.
+    Format an estimated time.
 
     Examples
     --------
@@ -31,18 +31,18 @@ def about(seconds: float) -> str:
 
 
 def mebibytes(n: float) -> str:
-    """Write a number of bytes in MiB."""
+    """Format a number of bytes in MiB."""
     return f"{digits(n / 2**20)} MiB"
 
 
 def factor(value: float) -> str:
-    """Write how many times as much one is as another."""
+    """Format a ratio."""
     return f"{value:.3f}"
 
 
 def percent(value: float) -> str:
     """
-    Write a share.
+    Format a fraction as a percentage.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def percent(value: float) -> str:
 
 def counted(n: int, thing: str) -> str:
     """
-    Write how many of a thing there are.
+    Format a number of things.
 
     Examples
     --------
@@ -65,19 +65,19 @@ def counted(n: int, thing: str) -> str:
 
 
 def digits(value: float) -> str:
-    """Write a number with three digits at least."""
+    """Format a number with at least three significant digits."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table in Markdown; columns of numbers are aligned to the right."""
+    """Format a table in Markdown; columns of numbers are right-aligned."""
     numeric = [all(cell[:1].isdigit() for cell in column if cell) for column in zip(*rows, strict=True)]
     rule = ["---", *("---:" if right else "---" for right in numeric[1:])]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for the terminal; the first row is the header."""
+    """Format a table for the terminal; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

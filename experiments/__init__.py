@@ -1,6 +1,6 @@
 """
-Each file of this folder puts the claims of a source to the test: ``python -m experiments list`` shows them.
+Experiments that compare the figures of course reports with ours: ``python -m experiments list`` shows them.
 
-To add one, add a file with a record of what the source says above a function that returns our figures; `digits` is the
-shortest. Nothing else needs to know of it. What it is made with is in `experiments.frame`.
+A new experiment is a new file in this folder: a function that returns our figures, with a decorator that records what
+the source reports. `digits` is the shortest example. `experiments.runner` runs the experiments.
 """

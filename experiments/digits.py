@@ -1,6 +1,6 @@
-"""The newcomer's first run: a small dense network on the digits that scikit-learn carries."""
+"""A first experiment: a small dense network on the digits of scikit-learn."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Dropout, Flatten, LearningRateScheduler, Linear, ReLU, Sequential
 from portanet.schedules import CosineDecay
 
@@ -9,8 +9,8 @@ from portanet.schedules import CosineDecay
     "digits",
     source="ours",
     data="digits",
-    what="64-256 ReLU-10, dropout 0.5, Adam with learning rate 0.02 falling to 0 along a cosine, batch 32, 60 epochs",
-    choices="All by 5-fold cross-validation on the training set, where the accuracy is 0.981.",
+    what="64-256 ReLU-10, dropout 0.5, Adam with learning rate 0.02 decayed to 0 along a cosine, batch 32, 60 epochs",
+    choices="All settings by 5-fold cross-validation on the training set, with an accuracy of 0.981.",
     reported={"test accuracy": at_least(0.97)},
 )
 def digits(run: Run) -> Figures:

@@ -1,8 +1,8 @@
-"""Five points and a network of two layers, by the names of the course that source 000 is from."""
+"""A network of two layers on five points, with the course interface of source 000."""
 
 import numpy as np
 
-from experiments.frame import Figures, Run, at_least, at_most, descend, experiment
+from experiments.runner import Figures, Run, at_least, at_most, experiment, train_with_optim
 from portanet.course import BCE, Linear, Loss, MSELoss, Optim, Sequential, Sigmoid, Softmax, TanH
 from portanet.testing import central_difference
 
@@ -10,7 +10,7 @@ POINTS = np.asarray([[1, 0, 1, 0], [0, 1, 0, 1], [-1, 0, 0, -1], [0, -1, -1, 0],
 CLASSES = np.asarray([0, 0, 1, 1, 1])
 ONE_HOT = np.eye(2)[CLASSES]
 CHOICES = (
-    "The source gives neither the points nor the training: points of -1, 0 and 1; all at once, 2000 passes, eps 0.1."
+    "The source gives neither points nor training settings: coordinates -1, 0 and 1; full batch, 2000 passes, eps 0.1."
 )
 
 
@@ -61,10 +61,11 @@ def softmax(run: Run) -> Figures:
     data="5 points of 4 numbers, classes 0, 0, 1, 1, 1 as one-hot rows",
     what="Linear(4, 4), Linear(4, 2), Softmax; BCE over both outputs",
     choices=(
-        f"{CHOICES} The source blames BCE for its accuracy of 0.8. That does not hold: with a gradient that central "
-        "differences confirm, and the points and steps of 000-toy-softmax, all are right, and nearer to their targets "
-        "than under MSE. Outputs such as the source's, down to 1e-30, come of too large a step: with eps 5, points end "
-        "on the wrong side for 5 of the seeds 0 to 11, and under MSE for 4."
+        f"{CHOICES} The source blames BCE for its accuracy of 0.8. BCE is not the cause: with a gradient that central "
+        "differences confirm, and the points and steps of 000-toy-softmax, all points are classified correctly, and "
+        "their outputs are closer to the targets than under MSE. Outputs such as the source's, down to 1e-30, come "
+        "from too large a step: with eps 5, points end on the wrong side for 5 of the seeds 0 to 11, and under MSE for "
+        "4."
     ),
     reported={"accuracy": at_least(0.8)},
 )
@@ -85,9 +86,9 @@ def bce(run: Run) -> Figures:
 
 
 def train(run: Run, net: Sequential, loss: Loss, y: np.ndarray) -> np.ndarray:
-    """Outputs of a network after its training."""
+    """Train a network and return its outputs."""
     optim = Optim(net.to(run.backend, seed=run.seed), loss, eps=0.1)
-    descend(run, optim, POINTS, y, batch_size=len(POINTS), n_iter=50 if run.quick else 2000)
+    train_with_optim(run, optim, POINTS, y, batch_size=len(POINTS), n_iter=50 if run.quick else 2000)
     return run.backend.to_numpy(net.forward(POINTS))
 
 

@@ -1,10 +1,10 @@
-"""Convolutions over the 256 pixels of a digit as one long signal, on USPS."""
+"""Convolutions over the 256 pixels of a digit as a signal, on USPS."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Conv1D, Flatten, Layer, Linear, MaxPool1D, ReLU, Reshape, Sequential, plots
 
-CHOICES = "The source gives no optimizer for its convolutions: Adam with learning rate 1e-3, as it gives for others."
-NET_1 = "32 filters of 3, max pooling by 2, 100 ReLU, 10"
+CHOICES = "The source names no optimizer for its convolutions: Adam with learning rate 1e-3, as for its other networks."
+NET_1 = "32 filters of 3, max pooling of 2, 100 ReLU, 10"
 
 
 @experiment(
@@ -12,7 +12,7 @@ NET_1 = "32 filters of 3, max pooling by 2, 100 ReLU, 10"
     source="001, section 4.1",
     data="usps",
     what=f"{NET_1}; batch 64, 100 epochs",
-    choices=f"{CHOICES} It prints 4024 inputs of the dense layer; 32 channels of 127 cells are 4064.",
+    choices=f"{CHOICES} It prints 4024 inputs of the dense layer; 32 channels of 127 positions are 4064.",
     reported={"test accuracy": at_least(0.9287)},
 )
 def net1(run: Run) -> Figures:
@@ -24,7 +24,7 @@ def net1(run: Run) -> Figures:
     source="001, section 4.1.2",
     data="usps",
     what=f"{NET_1}; batch 16, 32, 64, 128 and 256, 100 epochs",
-    choices=f"{CHOICES} It does not print the sizes that it compares with 64.",
+    choices=f"{CHOICES} It does not print the batch sizes that it compares with 64.",
     reported={"test accuracy, batch 64": at_least(0.9267)},
 )
 def batch(run: Run) -> Figures:
@@ -40,8 +40,8 @@ def batch(run: Run) -> Figures:
     "001-conv1d-channels",
     source="001, section 4.1.3",
     data="usps",
-    what="8, 16, 32 and 64 filters of 3, max pooling by 2, 100 ReLU, 10; batch 64, 100 epochs",
-    choices=f"{CHOICES} It does not print the numbers that it compares with 32.",
+    what="8, 16, 32 and 64 filters of 3, max pooling of 2, 100 ReLU, 10; batch 64, 100 epochs",
+    choices=f"{CHOICES} It does not print the numbers of filters that it compares with 32.",
     reported={"test accuracy, channels 32": at_least(0.9287)},
 )
 def channels(run: Run) -> Figures:
@@ -57,10 +57,10 @@ def channels(run: Run) -> Figures:
     "001-conv1d-net2",
     source="001, section 4.1.4",
     data="usps",
-    what="128 and 32 filters of 3, each with max pooling by 2; 100 ReLU, 10; batch 64, 100 epochs",
+    what="128 and 32 filters of 3, each with max pooling of 2; 100 ReLU, 10; batch 64, 100 epochs",
     choices=CHOICES,
     reported={"train accuracy": at_least(0.9374), "test accuracy": at_least(0.9018)},
-    authors_waited="2 hours",
+    reported_time="2 hours",
 )
 def net2(run: Run) -> Figures:
     return train(run, network(128, 32))
@@ -70,10 +70,10 @@ def net2(run: Run) -> Figures:
     "001-conv1d-net3",
     source="001, section 4.1.4",
     data="usps",
-    what="128, 64 and 32 filters of 3, each with max pooling by 2; 100 ReLU, 10; batch 64, 100 epochs",
+    what="128, 64 and 32 filters of 3, each with max pooling of 2; 100 ReLU, 10; batch 64, 100 epochs",
     choices=CHOICES,
     reported={"train accuracy": at_least(0.9487), "test accuracy": at_least(0.9122)},
-    authors_waited="4 hours",
+    reported_time="4 hours",
 )
 def net3(run: Run) -> Figures:
     return train(run, network(128, 64, 32))
@@ -87,9 +87,9 @@ def net3(run: Run) -> Figures:
     choices=CHOICES,
     reported={"train accuracy": at_least(0.9927), "test accuracy": at_least(0.9471)},
     remark=(
-        "The test set is missed by three of 2007 digits, with one seed. Our network is right about all of its training "
-        "set long before the end, the source's is not: its optimizer, which it does not name, is slower, and that may "
-        "be what the three digits come from."
+        "The test accuracy is missed by three of 2007 digits, with one seed. Our network classifies its whole training "
+        "set correctly long before the end; the source's does not. The source's optimizer, which it does not name, is "
+        "slower, and this may explain the three digits."
     ),
 )
 def long(run: Run) -> Figures:
@@ -97,22 +97,22 @@ def long(run: Run) -> Figures:
 
 
 def network(*channels: int) -> Sequential:
-    """Convolutions of so many channels, each with max pooling, and two dense layers."""
+    """Return convolutions with the given numbers of channels, each with max pooling, and two dense layers."""
     layers: list[Layer] = [Reshape(256, 1)]
     for before, after in zip((1, *channels), channels, strict=False):
         layers += [Conv1D(before, after, 3), MaxPool1D(2, 2)]
-    *_, cells = Sequential(*layers, Flatten()).output_shape((16, 16, 1))
-    return Sequential(*layers, Flatten(), Linear(cells, 100), ReLU(), Linear(100, 10))
+    *_, features = Sequential(*layers, Flatten()).output_shape((16, 16, 1))
+    return Sequential(*layers, Flatten(), Linear(features, 100), ReLU(), Linear(100, 10))
 
 
 def train(run: Run, net: Sequential, *, batch_size: int = 64, epochs: int = 100, name: str = "") -> Figures:
-    """Figures of a net."""
+    """Train a network and return its figures."""
     return classify(
         run, net, Adam(1e-3), run.load("usps"), batch_size=batch_size, epochs=2 if run.quick else epochs, name=name
     )
 
 
-def compare(run: Run, figures: Figures, what: str, values: tuple[int, ...]) -> None:
-    """Draw the accuracies over what was varied."""
-    lines = {part: [figures[f"{part} accuracy, {what} {value}"] for value in values] for part in ("train", "test")}
-    run.picture(f"accuracy by {what}", plots.curves(values, {"accuracy": lines}, xlabel=what, title=run.id))
+def compare(run: Run, figures: Figures, parameter: str, values: tuple[int, ...]) -> None:
+    """Draw the accuracies against a parameter."""
+    lines = {part: [figures[f"{part} accuracy, {parameter} {value}"] for value in values] for part in ("train", "test")}
+    run.picture(f"accuracy by {parameter}", plots.curves(values, {"accuracy": lines}, xlabel=parameter, title=run.id))

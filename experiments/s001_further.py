@@ -1,6 +1,6 @@
-"""What source 001 names as further work: batch norm, dropout, augmentation, a schedule and an adaptive optimizer."""
+"""Further work of source 001: batch norm, dropout, augmentation, a schedule and an adaptive optimizer."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import (
     AdamW,
     BatchNorm,
@@ -19,7 +19,7 @@ from portanet.schedules import OneCycle
 
 
 def convolution(n_in: int, n_out: int) -> list[Layer]:
-    """3x3 filters that keep the size, standardised."""
+    """Return a 3x3 convolution with batch norm and ReLU that keeps the size."""
     return [Conv2D(n_in, n_out, 3, padding="same", bias=False), BatchNorm(n_out), ReLU()]
 
 
@@ -28,14 +28,14 @@ def convolution(n_in: int, n_out: int) -> list[Layer]:
     source="001, conclusion",
     data="usps",
     what=(
-        "16x16 pixels, shifted by up to 1; twice 32 filters of 3, pooling by 2, twice 64, pooling by 2, dropout 0.4, "
-        "100 ReLU, 10; batch norm after each convolution; AdamW over one cycle of 40 epochs, batch 64"
+        "16x16 pixels, shifted by up to 1; two layers of 32 filters of 3x3, pooling of 2, two of 64, pooling of 2, "
+        "dropout 0.4, 100 ReLU, 10; batch norm after each convolution; AdamW over one cycle of 40 epochs, batch 64"
     ),
-    choices="All on the last 1000 training examples, held out; then trained on all of them.",
+    choices="All chosen on the last 1000 training examples, held out; then trained on all examples.",
     reported={"test accuracy": at_least(0.95)},
     remark=(
-        "The source reports nothing here. The bar is the error of the network of 1989 on these images, 5.0 %; people "
-        "err on 2.4 to 2.5 % of them."
+        "The source reports no figure. The goal is the error of the network of 1989 on these images, 5.0 %; people "
+        "misclassify 2.4 to 2.5 % of them."
     ),
 )
 def further(run: Run) -> Figures:

@@ -1,6 +1,6 @@
 """A dense network on USPS."""
 
-from experiments.frame import Figures, Run, at_least, classify, experiment
+from experiments.runner import Figures, Run, at_least, classify, experiment
 from portanet import Adam, Flatten, Linear, Sequential, TanH
 
 
@@ -10,7 +10,7 @@ from portanet import Adam, Flatten, Linear, Sequential, TanH
     data="usps",
     what="256-128 TanH-10, log-softmax cross-entropy; batch 64, 50 epochs",
     choices=(
-        "The source's network is missing from its text, and it gives no training: 128 hidden units of TanH, as in its "
+        "The source's text lacks the network and the training settings: 128 hidden units with TanH, as in its "
         "auto-encoders, and their optimizer, Adam with learning rate 0.001 and batch 64."
     ),
     reported={"train accuracy": at_least(0.9787), "test accuracy": at_least(0.9172)},

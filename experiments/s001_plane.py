@@ -1,8 +1,8 @@
-"""Points of a plane, and where a network draws the line between them, by the names of the course of source 001."""
+"""Decision boundaries between points in the plane, with the course interface of source 001."""
 
 import numpy as np
 
-from experiments.frame import Figures, Run, descend, experiment
+from experiments.runner import Figures, Run, experiment, train_with_optim
 from portanet import plots
 from portanet.course import Linear, MSELoss, Optim, Sequential, Sigmoid, TanH
 
@@ -10,45 +10,45 @@ from portanet.course import Linear, MSELoss, Optim, Sequential, Sigmoid, TanH
 @experiment(
     "001-linear-boundary",
     source="001, section 2.2.1",
-    data="200 points of a plane around (1.5, 1.5) and (-1.5, -1.5), which a line separates; targets 1 and -1",
+    data="200 points in the plane around (1.5, 1.5) and (-1.5, -1.5), linearly separable; targets 1 and -1",
     what="Linear(2, 1); MSE",
     choices=(
-        "The source gives neither points nor training: standard deviation 0.5; batch 20, 50 passes, eps 1e-3. "
+        "The source gives neither points nor training settings: standard deviation 0.5; batch 20, 50 passes, eps 1e-3. "
         "The class is the sign of the output."
     ),
     reported={},
 )
 def linear(run: Run) -> Figures:
-    points, labels = around(run, [(-1.5, -1.5), (1.5, 1.5)], std=0.5)
+    points, labels = points_around(run, [(-1.5, -1.5), (1.5, 1.5)], std=0.5)
     return train(run, Sequential(Linear(2, 1)), points, labels, targets=(-1, 1), eps=1e-3)
 
 
 @experiment(
     "001-two-layer",
     source="001, section 2.2.2",
-    data="200 points of a plane around the corners of a square, opposite ones of one class; targets 0 and 1",
+    data="200 points in the plane around the corners of a square, opposite corners in one class; targets 0 and 1",
     what="Linear(2, 50), TanH, Linear(50, 1), Sigmoid; MSE",
     choices=(
-        "The source gives neither points nor training, and no loss: corners at (±1.5, ±1.5), standard deviation 0.5; "
-        "batch 20, 50 passes, eps 0.02. The class is whether the output is above 1/2. One Linear beside it shows that "
-        "no line will do."
+        "The source gives neither points, loss nor training settings: corners at (±1.5, ±1.5), standard deviation 0.5; "
+        "batch 20, 50 passes, eps 0.02. An output above 1/2 means class 1. A single Linear layer, trained for "
+        "comparison, shows that no line separates the classes."
     ),
     reported={},
 )
 def two_layers(run: Run) -> Figures:
-    points, labels = around(run, [(-1.5, -1.5), (-1.5, 1.5), (1.5, 1.5), (1.5, -1.5)], std=0.5)
+    points, labels = points_around(run, [(-1.5, -1.5), (-1.5, 1.5), (1.5, 1.5), (1.5, -1.5)], std=0.5)
     net = Sequential(Linear(2, 50), TanH(), Linear(50, 1), Sigmoid())
-    alone = Sequential(Linear(2, 1))
+    single = Sequential(Linear(2, 1))
     return {
         **train(run, net, points, labels, targets=(0, 1), eps=0.02),
-        **train(run, alone, points, labels, targets=(0, 1), eps=1e-3, name="one Linear"),
+        **train(run, single, points, labels, targets=(0, 1), eps=1e-3, name="one Linear"),
     }
 
 
-def around(run: Run, centres: list[tuple[float, float]], *, std: float) -> tuple[np.ndarray, np.ndarray]:
-    """200 points with normal distances to the centres in turn, and labels 0, 1, 0, 1 ..."""
-    which = np.arange(200) % len(centres)
-    return np.asarray(centres)[which] + np.random.default_rng(run.seed).normal(0, std, (200, 2)), which % 2
+def points_around(run: Run, centres: list[tuple[float, float]], *, std: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw 200 points, normally distributed around the centres in turn, with labels 0, 1, 0, 1, ..."""
+    indices = np.arange(200) % len(centres)
+    return np.asarray(centres)[indices] + np.random.default_rng(run.seed).normal(0, std, (200, 2)), indices % 2
 
 
 def train(
@@ -61,16 +61,16 @@ def train(
     eps: float,
     name: str = "",
 ) -> dict[str, float]:
-    """Train a network of one output; draw its decisions and its costs."""
+    """Train a network with one output; draw its decision boundary and its costs; return its accuracy."""
     optim = Optim(net.to(run.backend, seed=run.seed), MSELoss(), eps, seed=run.seed)
-    wanted = np.asarray(targets)[labels][:, np.newaxis]
-    descend(run, optim, points, wanted, batch_size=20, n_iter=10 if run.quick else 50, name=name)
-    middle, title = sum(targets) / 2, f"{run.id} {name}".strip()
+    y = np.asarray(targets)[labels][:, np.newaxis]
+    train_with_optim(run, optim, points, y, batch_size=20, n_iter=10 if run.quick else 50, name=name)
+    threshold, title = sum(targets) / 2, f"{run.id} {name}".strip()
 
-    def output(places: np.ndarray) -> np.ndarray:
-        return np.asarray(net.predict(places))[:, 0]
+    def output(x: np.ndarray) -> np.ndarray:
+        return np.asarray(net.predict(x))[:, 0]
 
-    boundary = plots.decision_boundary(output, points, labels, level=middle, title=title)
-    run.picture(f"boundary {name}".strip(), boundary, f"{title}: the points, and the line where the output decides")
-    right = np.mean((output(points) > middle) == (labels == 1))
-    return {f"accuracy, {name}" if name else "accuracy": float(right)}
+    boundary = plots.decision_boundary(output, points, labels, level=threshold, title=title)
+    run.picture(f"boundary {name}".strip(), boundary, f"{title}: points and decision boundary")
+    accuracy = np.mean((output(points) > threshold) == (labels == 1))
+    return {f"accuracy, {name}" if name else "accuracy": float(accuracy)}

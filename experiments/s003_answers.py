@@ -1,8 +1,8 @@
-"""What the course asks about its first two networks: how many parameters, and whether the cost is convex."""
+"""Questions of the course about its first two networks: number of parameters, and convexity of the cost."""
 
 from collections.abc import Callable
 
-from experiments.frame import Figures, Reported, Run, experiment
+from experiments.runner import Figures, Reported, Run, experiment
 from experiments.s003_logistic import logistic_regression
 from experiments.s003_mlp import perceptron
 from portanet import SGD, CrossEntropyLoss, Sequential, Trainer
@@ -15,13 +15,14 @@ from portanet.datasets import Dataset
     data="mnist",
     what="784-10 and 784-100 sigmoid-10: parameters by summary(), and the cost midway between two trained networks",
     choices=(
-        "For the cost: SGD with learning rate 0.5, batch 300, 5 epochs, from two seeds: two orders of the examples, "
-        "and for the perceptron two draws of initial weights."
+        "For the cost: SGD with learning rate 0.5, batch 300, 5 epochs, with two seeds, which give two orders of the "
+        "examples and, for the perceptron, two sets of initial weights."
     ),
     remark=(
-        "002 answers that the cost of logistic regression is not convex. It is: the cross-entropy of a softmax is "
-        "convex in the scores, and these are linear in the weights; midway between two places the cost is at most the "
-        "mean of theirs. That of the perceptron is not, which the hill between two trained networks shows."
+        "002 answers that the cost of logistic regression is not convex. It is convex: the cross-entropy of a softmax "
+        "is convex in the scores, and the scores are linear in the weights, so the cost midway between two points is "
+        "at most the mean of their costs. The cost of the perceptron is not convex: it is higher midway between two "
+        "trained networks."
     ),
     reported={"parameters, logistic regression": Reported(7_850), "parameters, perceptron": Reported(79_510)},
 )
@@ -32,12 +33,12 @@ def answers(run: Run) -> Figures:
         net = make()
         net.summary((28, 28, 1))
         figures[f"parameters, {name}"] = net.n_parameters
-        figures[f"cost midway less mean of the ends, {name}"] = hill(run, make, data)
+        figures[f"cost midway less mean of the ends, {name}"] = excess_cost_midway(run, make, data)
     return figures
 
 
-def hill(run: Run, make: Callable[[], Sequential], data: Dataset) -> float:
-    """How much higher the cost is midway between the weights of two trained networks than at these, on average."""
+def excess_cost_midway(run: Run, make: Callable[[], Sequential], data: Dataset) -> float:
+    """Return the cost midway between the weights of two trained networks, minus the mean of their costs."""
 
     def trainer(seed: int) -> Trainer:
         return Trainer(make(), CrossEntropyLoss(), SGD(0.5), device=run.backend, seed=seed)

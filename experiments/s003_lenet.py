@@ -1,6 +1,6 @@
-"""A convolutional network in the manner of LeNet on MNIST, with sigmoids as the sheet wants them."""
+"""A convolutional network like LeNet on MNIST, with sigmoids as the exercise sheet asks."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from portanet import Adam, Conv2D, Flatten, LearningRateScheduler, Linear, MaxPool2D, Sequential, Sigmoid
 from portanet.datasets import Dataset
 from portanet.schedules import OneCycle
@@ -34,10 +34,11 @@ def train(run: Run, net: Sequential, data: Dataset, name: str = "") -> Figures:
     "003-lenet",
     source="003, exercise 3; figures of 002",
     data="mnist",
-    what="32 and 64 filters of 5x5, each with sigmoid and max pooling by 2; 100 sigmoid; 10; batch 128, 10 epochs",
+    what="32 and 64 filters of 5x5, each with sigmoid and max pooling of 2; 100 sigmoid; 10; batch 128, 10 epochs",
     choices=(
-        "The sheet gives no rate: Adam over one cycle up to 6e-3. With 10,000 training examples held out, it was ahead "
-        "of one up to 3e-3 (0.9888 after ten epochs) in each of the first five, when that comparison was stopped."
+        "The sheet gives no learning rate: Adam over one cycle up to 6e-3. With 10,000 training examples held out, it "
+        "was better than a cycle up to 3e-3 (0.9888 after ten epochs) in each of the first five epochs, after which "
+        "the comparison was stopped."
     ),
     reported={"test accuracy": at_least(0.9826), "test loss": at_most(0.1003)},
 )

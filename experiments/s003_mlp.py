@@ -1,13 +1,13 @@
-"""A perceptron with one hidden layer on MNIST, and what the learning rate does to it."""
+"""A perceptron with one hidden layer on MNIST: the effect of the learning rate."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from portanet import SGD, Flatten, Linear, Sequential, Sigmoid
 from portanet.initializers import VarianceScaling
 
 
 def perceptron() -> Sequential:
-    behind_sigmoid = VarianceScaling(16.0, "fan_avg", "uniform")
-    return Sequential(Flatten(), Linear(784, 100), Sigmoid(), Linear(100, 10, init=behind_sigmoid))
+    after_sigmoid = VarianceScaling(16.0, "fan_avg", "uniform")
+    return Sequential(Flatten(), Linear(784, 100), Sigmoid(), Linear(100, 10, init=after_sigmoid))
 
 
 @experiment(
@@ -16,10 +16,10 @@ def perceptron() -> Sequential:
     data="mnist",
     what="784-100 sigmoid-10, SGD with learning rate 0.5, 0.3 and 0.2, batch 300, 10 epochs",
     choices=(
-        "The sources give no initial weights. Glorot's keep the size of signals where the activation has slope 1; a "
-        "sigmoid has slope 1/4 at 0, so the layer behind it starts with 4 times the range, 16 times the variance. On "
-        "10,000 images held out of the training set this was better at each learning rate than Glorot's (Keras' "
-        "default), which gives test accuracies of 0.9484, 0.9362 and 0.9265 with seed 0."
+        "The sources give no initial weights. Glorot's initialization keeps the size of signals if the activation has "
+        "slope 1. A sigmoid has slope 1/4 at 0, so the layer after it starts with 4 times the range, 16 times the "
+        "variance. On 10,000 held-out training images this was better at each learning rate than Glorot's (the default "
+        "of Keras), which gives test accuracies of 0.9484, 0.9362 and 0.9265 with seed 0."
     ),
     reported={
         "test accuracy, lr 0.5": at_least(0.9466),

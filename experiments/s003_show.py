@@ -1,6 +1,6 @@
-"""The first images of MNIST, as the course begins."""
+"""The first images of MNIST."""
 
-from experiments.frame import Figures, Reported, Run, experiment
+from experiments.runner import Figures, Reported, Run, experiment
 from portanet import plots
 
 

@@ -1,11 +1,11 @@
-"""How a network untangles the classes of MNIST: test images and what hidden layers make of them, in a plane."""
+"""Separation of the classes of MNIST by a network: test images and hidden activations in the plane."""
 
 from typing import Any
 
 import numpy as np
 
 from experiments import s003_lenet
-from experiments.frame import Figures, Run, classify, experiment
+from experiments.runner import Figures, Run, classify, experiment
 from experiments.s003_mlp import perceptron
 from portanet import PCA, SGD, metrics, plots
 
@@ -16,8 +16,8 @@ NEIGHBOURS = 6
     "003-tsne-pca",
     source="003, exercise 4; answer of 002",
     data="mnist",
-    what="the test set in a plane: t-SNE (init PCA, perplexity 30) and PCA, side by side",
-    choices=f"The hit rate, which the sheet wants in exercise 5, of the {NEIGHBOURS} nearest neighbours.",
+    what="the test set in the plane: t-SNE (init PCA, perplexity 30) and PCA, side by side",
+    choices=f"The neighbourhood hit, which the sheet asks for in exercise 5, of the {NEIGHBOURS} nearest neighbours.",
     reported={},
 )
 def tsne_pca(run: Run) -> Figures:
@@ -25,7 +25,7 @@ def tsne_pca(run: Run) -> Figures:
     x = data.x_test.reshape(-1, 784)
     planes = {"t-SNE": tsne(x, run.seed), "PCA": PCA(2, device=run.backend).fit_transform(x)}
     panels = {name: (points, data.y_test) for name, points in planes.items()}
-    run.picture("planes", plots.scatter(panels, data.classes, title=run.id), "The test set of MNIST in a plane")
+    run.picture("planes", plots.scatter(panels, data.classes, title=run.id), "The test set of MNIST in the plane")
     return {f"neighbourhood hit, {name}": hit(run, points, data.y_test) for name, points in planes.items()}
 
 
@@ -38,9 +38,9 @@ def tsne_pca(run: Run) -> Figures:
         "convex hull, ellipse and neighbourhood hit of the classes"
     ),
     choices=(
-        f"The sheet gives no number of neighbours: {NEIGHBOURS}, as Rauber et al., Visualizing the hidden activity of "
-        "artificial neural networks, 2017. Networks are trained as in 003-mlp with learning rate 0.5 and in "
-        "003-lenet. An ellipse reaches to 2 standard deviations of the Gaussian that fits a class best."
+        f"The sheet gives no number of neighbours: {NEIGHBOURS}, as in Rauber et al., Visualizing the hidden activity "
+        "of artificial neural networks, 2017. The networks are trained as in 003-mlp with learning rate 0.5 and in "
+        "003-lenet. An ellipse is the contour at 2 standard deviations of the Gaussian fitted to a class."
     ),
     reported={},
 )
@@ -65,7 +65,7 @@ def separability(run: Run) -> Figures:
 
 
 def tsne(x: np.ndarray, seed: int) -> np.ndarray:
-    """Points of a plane, shape (N, 2), whose neighbours are those of x, shape (N, D)."""
+    """Embed x, shape (N, D), in the plane, shape (N, 2), by t-SNE."""
     from sklearn.manifold import TSNE
 
     return TSNE(2, init="pca", perplexity=30, random_state=seed).fit_transform(x)
@@ -76,15 +76,15 @@ def hit(run: Run, points: np.ndarray, labels: np.ndarray) -> float:
 
 
 def outline(axes: Any, points: np.ndarray, labels: np.ndarray) -> None:
-    """Draw the convex hull of each class, and the ellipse of the Gaussian that fits it best, to 2 deviations."""
+    """Draw the convex hull of each class, and the contour at 2 standard deviations of its fitted Gaussian."""
     from scipy.spatial import ConvexHull
     from sklearn.mixture import GaussianMixture
 
-    turn = np.linspace(0, 2 * np.pi, 100)
-    circle = 2 * np.stack([np.cos(turn), np.sin(turn)])
+    angle = np.linspace(0, 2 * np.pi, 100)
+    circle = 2 * np.stack([np.cos(angle), np.sin(angle)])
     for label in np.unique(labels):
-        mine, color = points[labels == label], f"C{label}"
-        axes.fill(*mine[ConvexHull(mine).vertices].T, fill=False, edgecolor=color, lw=0.7, alpha=0.6)
-        gaussian = GaussianMixture(1).fit(mine)
+        members, color = points[labels == label], f"C{label}"
+        axes.fill(*members[ConvexHull(members).vertices].T, fill=False, edgecolor=color, lw=0.7, alpha=0.6)
+        gaussian = GaussianMixture(1).fit(members)
         ellipse = gaussian.means_.T + np.linalg.cholesky(gaussian.covariances_[0]) @ circle
         axes.plot(*ellipse, color=color, lw=1.6)

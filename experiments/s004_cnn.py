@@ -1,6 +1,6 @@
-"""A small convolutional network on MNIST: what the numbers of filters and of dense units do."""
+"""A small convolutional network on MNIST: the effect of the numbers of filters and dense units."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.scores import f1
 from portanet import Conv2D, Flatten, Linear, MaxPool2D, ReLU, RMSprop, Sequential
 
@@ -9,7 +9,7 @@ F1 = (0.98716, 0.99604, 0.98039, 0.97949, 0.98765, 0.98182, 0.98523, 0.98548, 0.
 
 
 def conv_net(filters: int = 1, dense: int = 1) -> Sequential:
-    """Build the source's network, with so many times its filters and dense units."""
+    """Return the source's network, with its numbers of filters and dense units multiplied."""
     a, b, c, d = 9 * filters, 9 * filters, 16 * filters, 25 * dense
     return Sequential(
         Conv2D(1, a, 5, padding="same"),
@@ -33,13 +33,14 @@ def conv_net(filters: int = 1, dense: int = 1) -> Sequential:
     source="004, question 4, CNN",
     data="mnist",
     what=(
-        "9 and 9 filters of 5x5 and 16 of 3x3, each with ReLU and max pooling by 2; 25 ReLU; 10; also with twice the "
+        "9 and 9 filters of 5x5 and 16 of 3x3, each with ReLU and max pooling of 2; 25 ReLU; 10; also with twice the "
         "filters, and with twice the filters and dense units; RMSprop"
     ),
     choices=f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}.",
     remark=(
-        "Nine of the ten F1 are better than reported, by up to 0.013. That of the digit 1, 0.9934, is missed by 0.003: "
-        "three images of 1135, with one seed. With twice the filters, accuracy and loss are better than reported."
+        "Nine of the ten F1 scores are better than reported, by up to 0.013. That of the digit 1, 0.9934, is missed by "
+        "0.003: three of 1135 images, with one seed. With twice the filters, accuracy and loss are better than "
+        "reported."
     ),
     reported={
         **{f"F1 of {digit}, base": at_least(value) for digit, value in enumerate(F1)},

@@ -1,10 +1,10 @@
-"""Dense networks on histograms of oriented gradients (HOG) of MNIST: few numbers in place of 784 pixels."""
+"""Dense networks on histograms of oriented gradients (HOG) of MNIST."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.s004_mlp import dense
 from experiments.scores import f1
 from portanet import RMSprop
@@ -35,13 +35,13 @@ def label(cell: int, orientations: int, p: float) -> str:
         "196-200-10 with dropout 0.5 (4 pixels, 4 orientations); RMSprop"
     ),
     choices=(
-        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}; nor how a cell's histogram is "
-        "normalised: the roots of its shares (L1-sqrt), with which 0.978 of 10,000 held-out training examples were "
-        "right, 0.976 with scikit-image's L2-Hys."
+        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}. Nor does it give the "
+        "normalisation of a histogram: L1-sqrt, with which 0.978 of 10,000 held-out training examples were classified "
+        "correctly; 0.976 with scikit-image's L2-Hys."
     ),
     remark=(
-        "Accuracy and loss of all three networks are better than reported. Of the thirty F1, two are missed, by "
-        "0.001 and 0.0004: about one image of the some 1000 of a digit, with one seed."
+        "Accuracy and loss of all three networks are better than reported. Two of the thirty F1 scores are missed, by "
+        "0.001 and 0.0004: about one of the roughly 1000 images of a digit, with one seed."
     ),
     reported={
         **{
@@ -73,9 +73,9 @@ def hog(run: Run) -> Figures:
 
 
 def histograms(images: np.ndarray, cell: int, orientations: int) -> np.ndarray:
-    """Histograms of the gradient's direction in each square cell, shape (N, cells x orientations)."""
+    """Return histograms of the gradient's direction in each square cell, shape (N, cells x orientations)."""
     from skimage.feature import hog
 
-    how = {"pixels_per_cell": (cell, cell), "cells_per_block": (1, 1), "block_norm": "L1-sqrt"}
-    features = [hog(image, orientations, channel_axis=2, **how) for image in images]
+    options = {"pixels_per_cell": (cell, cell), "cells_per_block": (1, 1), "block_norm": "L1-sqrt"}
+    features = [hog(image, orientations, channel_axis=2, **options) for image in images]
     return np.stack(features).astype(images.dtype)

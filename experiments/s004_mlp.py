@@ -1,6 +1,6 @@
-"""Dense networks with one hidden layer on the pixels of MNIST: what their size and dropout do."""
+"""Dense networks with one hidden layer on the pixels of MNIST: the effect of size and dropout."""
 
-from experiments.frame import Figures, Run, at_least, at_most, classify, experiment
+from experiments.runner import Figures, Run, at_least, at_most, classify, experiment
 from experiments.scores import f1
 from portanet import Dropout, Flatten, Linear, ReLU, RMSprop, Sequential
 
@@ -25,12 +25,13 @@ def dense(features: int, hidden: int, p: float) -> Sequential:
     what="784-300-10 with dropout 0.5, 784-200-10 with 0.3, 784-500-10 with 0.7 and 784-900-10 with 0.5; RMSprop",
     choices=(
         f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}. With 10,000 training examples "
-        "held out, more epochs still made the accuracy of 784-300-10 larger (0.9806 after 50), but the loss as well."
+        "held out, more epochs still increased the accuracy of 784-300-10 (0.9806 after 50), but also the loss."
     ),
     remark=(
-        "Accuracy and loss of all four networks are better than reported. Of the ten F1 of 784-200-10, four are missed "
-        "by 0.001 to 0.002, about as much as they vary from seed to seed; the other six are better by up to 0.006, and "
-        "so is their mean. An F1 is of some 1000 images, of which one network gets some right that the next gets wrong."
+        "Accuracy and loss of all four networks are better than reported. Four of the ten F1 scores of 784-200-10 are "
+        "missed by 0.001 to 0.002, about their variation from seed to seed; the other six are better by up to 0.006, "
+        "and so is the mean of all. An F1 score depends on about 1000 images, some of which one network classifies "
+        "correctly and the next does not."
     ),
     reported={
         **{

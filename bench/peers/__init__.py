@@ -1,12 +1,13 @@
 """
 The same networks in other libraries: ``python -m bench peers``.
 
-A competitor is a file here with two functions, ``step(recipe, device, **options)`` and
-``inference(recipe, device, batch_size, **options)``. Each returns a function without arguments that does it once,
-*waits until it is done*, and returns the loss or the outputs; or it raises :class:`Unfit` where the library has no such
-network. `competitors` lists them, `child` is the process that each runs in, `race` lets them run in turns.
+A competitor is a module of this package with two functions, ``step(recipe, device, **options)`` and
+``inference(recipe, device, batch_size, **options)``. Each returns a function without arguments that runs the task once,
+*waits until it is done*, and returns the loss or the outputs. It raises :class:`Unsupported` if the library cannot
+express the network. `competitors` lists the competitors, `child` is the process that runs one of them, and `race` times
+them in turn.
 """
 
 
-class Unfit(Exception):
-    """A competitor has no such network, or no such device; the message says what it lacks."""
+class Unsupported(Exception):
+    """The competitor does not support the network or the device; the message says what is missing."""

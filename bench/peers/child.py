@@ -1,8 +1,8 @@
 """
-The process of one competitor: it answers requests on stdin, a line of JSON each, with lines on stdout.
+The process of one competitor: it reads requests from stdin and writes answers to stdout, one line of JSON each.
 
-``{"do": "step", "recipe": ...}`` and ``{"do": "inference", "recipe": ..., "batch_size": n}`` prepare a task and do it
-once; ``{"do": "time", "seconds": s}`` repeats it and gives the median; ``{"do": "memory"}`` gives the peak so far.
+``{"do": "step", "recipe": ...}`` and ``{"do": "inference", "recipe": ..., "batch_size": n}`` prepare a task and run it
+once. ``{"do": "time", "seconds": s}`` repeats it and returns the median. ``{"do": "memory"}`` returns the peak memory.
 A request that fails is answered with ``{"error": ...}``.
 """
 
@@ -17,15 +17,15 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TextIO
 
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.peers.competitors import COMPETITORS
 from bench.recipe import Recipe
 
-LEAST_REPEATS = 5
+MIN_REPEATS = 5
 
 
 def main() -> None:
-    """Serve requests until stdin ends."""
+    """Answer requests until stdin ends."""
     parser = argparse.ArgumentParser("python -m bench.peers.child", description=__doc__)
     parser.add_argument("competitor", choices=COMPETITORS)
     parser.add_argument("--device", default="cpu")
@@ -36,34 +36,34 @@ def main() -> None:
         try:
             answer = worker.answer(json.loads(line))
         except Exception as error:
-            answer = {"error": in_a_line(error), "unfit": isinstance(error, Unfit)}
+            answer = {"error": one_line(error), "unsupported": isinstance(error, Unsupported)}
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def in_a_line(error: Exception) -> str:
-    """Say what went wrong."""
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed"
-    text = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
 
 
 def _private_stdout() -> TextIO:
-    """Keep stdout for answers: what libraries print goes to stderr."""
+    """Return stdout for the answers, and redirect what libraries print to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers
 
 
 class Worker:
-    """What a child remembers from request to request: the task at hand."""
+    """Prepares tasks of one competitor, and times the current one."""
 
     def __init__(self, competitor: str, device: str):
         self.competitor, self.device = COMPETITORS[competitor], device
         self.run: Callable[[], Any] = lambda: None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked."""
+        """Handle a request."""
         match request:
             case {"do": "memory"}:
                 return {"bytes": peak_memory()}
@@ -75,42 +75,42 @@ class Worker:
                 self.run = prepare(Recipe.from_json(recipe), self.device, **self.competitor.options, **arguments)
                 self.run()
                 return {}
-        raise ValueError(f"there is no such request: {request}")
+        raise ValueError(f"unknown request: {request}")
 
 
 def time(run: Callable[[], Any], seconds: float) -> float:
     """
-    Median time of a task, in seconds.
+    Return the median time of a task, in seconds.
 
     Parameters
     ----------
     run : callable
-        Does it once and waits until it is done.
+        Runs the task once and waits until it is done.
     seconds : float
-        How long to repeat it; a few times at least.
+        Minimum duration of the measurement; the task runs at least ``MIN_REPEATS`` times.
     """
-    run()  # threads are asleep and caches hold what another process left
+    run()  # wakes sleeping threads, and fills the caches that another process used
     times: list[tuple[float, float]] = []
-    end = perf_counter() + seconds
-    while len(times) < LEAST_REPEATS or times[-1][1] < end:
-        begun = perf_counter()
+    deadline = perf_counter() + seconds
+    while len(times) < MIN_REPEATS or times[-1][1] < deadline:
+        begin = perf_counter()
         value = run()
-        times.append((begun, perf_counter()))
+        times.append((begin, perf_counter()))
     _check_finite(value)
-    return statistics.median(done - begun for begun, done in times)
+    return statistics.median(end - begin for begin, end in times)
 
 
 def _check_finite(value: Any) -> None:
-    """A network that has diverged computes with infinities, which takes another time."""
-    number = float(value.sum() if hasattr(value, "sum") else value)
-    if not math.isfinite(number):
-        raise FloatingPointError(f"the network has diverged: its loss or output adds up to {number}")
+    """Raise if the network has diverged: arithmetic with infinities takes another time."""
+    total = float(value.sum() if hasattr(value, "sum") else value)
+    if not math.isfinite(total):
+        raise FloatingPointError(f"the network has diverged: the sum of its loss or output is {total}")
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     try:
-        # Not ru_maxrss, which begins with that of the process that started this one.
+        # ru_maxrss would start with the peak of the parent process.
         with open("/proc/self/status") as status:
             return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     except OSError:

@@ -1,156 +1,151 @@
 """``python -m bench peers``."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from bench import results
-from bench.command import FAILED, INTERRUPTED, Refused, check_known, complain, count, progress, seconds, show
+from bench.command import (
+    FAILED,
+    INTERRUPTED,
+    CommandError,
+    check_known,
+    positive_int,
+    positive_seconds,
+    print_error,
+    print_lines,
+    print_progress,
+)
 from bench.files import check_writable
-from bench.machine import cores, file_name, measured_on
+from bench.machine import cores, file_name, measurement_info
 from bench.networks import NETWORKS
 from bench.peers.competitors import COMPETITORS, OURS
 from bench.peers.costs import all_costs
-from bench.peers.process import Failed
+from bench.peers.process import ChildFailed
 from bench.peers.race import INFERENCE, STEP, Settings, Task, run_network
-from bench.peers.table import of_costs, of_network
-from bench.results import rounded
-from bench.text import about, counted
+from bench.peers.table import costs_table, network_table
+from bench.results import Record
+from bench.text import counted
 from portanet import BackendUnavailable
 
-BUSY = 0.3
-"""Processes that ran on average in the last minute, from which on a measurement is not to be trusted."""
+MAX_LOAD = 0.3
+"""Load average (running processes in the last minute) above which a measurement is not reliable."""
 
 
 def add_to(commands: Any) -> None:
-    """Describe the command to the parser."""
+    """Add the command to the parser."""
     parser = commands.add_parser(
         "peers",
         help="time the same networks in PyTorch, scikit-learn and JAX",
-        description="Run networks in PortaNet and in what else is installed, in turns, each in its own process with "
-        "the same number of threads. The figure is the median over the rounds of PortaNet's time over the other's. "
-        "Without a selection, all competitors do all tasks for all networks that have a goal.",
-        epilog="Such a complete run takes about half an hour, during which nothing else should run, and its results "
-        "go to bench/results, network by network, so that an interrupted run leaves what it has. A selection is only "
-        "printed, unless --out names a file. Fewer --rounds of fewer --seconds take less time and scatter more.",
+        description="Time networks in PortaNet and in the other installed libraries, in turn, each in its own process "
+        "with the same number of threads. A ratio is the median over the rounds of PortaNet's time divided by that of "
+        "the other library. By default all competitors run all tasks of all networks that have a goal.",
+        epilog="A complete run takes about half an hour, during which nothing else should run. Its results go to "
+        "bench/results, network by network, so an interrupted run keeps the finished networks. A selection is only "
+        "printed, unless --out names a file. Fewer --rounds and --seconds are faster and noisier.",
     )
     parser.add_argument("--step", action="store_true", help="select training steps")
     parser.add_argument("--inference", action="store_true", help="select inference, at batch sizes 1 and 1000")
     parser.add_argument("--costs", action="store_true", help="select import, first step and installed size")
-    parser.add_argument("--networks", nargs="+", default=[], metavar="ID", help="of bench/networks.py, or 'all'")
-    parser.add_argument("--competitors", nargs="+", default=[], metavar="NAME", help=f"beside portanet: {_others()}")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
-    parser.add_argument("--threads", type=count, default=cores(), metavar="N", help="of each (default: usable cores)")
-    parser.add_argument("--rounds", type=count, default=9, metavar="N", help="turns of each competitor (default: 9)")
     parser.add_argument(
-        "--seconds", type=seconds, default=0.3, metavar="S", help="of a turn; five steps at least (default: 0.3)"
+        "--competitors", nargs="+", default=[], metavar="NAME", help=f"besides portanet: {_other_names()}"
     )
-    parser.add_argument(
-        "--limit", type=seconds, default=180.0, metavar="S", help="to prepare a task, to compile too (default: 180)"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    add_settings(parser, seconds=0.3)
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Time networks beside other libraries."""
+def add_settings(parser: argparse.ArgumentParser, *, seconds: float) -> None:
+    """Add the options of a measurement in turns; ``seconds`` is the default duration of a turn."""
+    parser.add_argument("--networks", nargs="+", default=[], metavar="ID", help="ids of bench/networks.py, or 'all'")
+    parser.add_argument("--threads", type=positive_int, default=cores(), metavar="N", help="default: usable cores")
+    parser.add_argument("--rounds", type=positive_int, default=9, metavar="N", help="turns of each side (default: 9)")
+    parser.add_argument(
+        "--seconds",
+        type=positive_seconds,
+        default=seconds,
+        metavar="S",
+        help=f"duration of a turn; at least five steps (default: {seconds})",
+    )
+    parser.add_argument(
+        "--limit", type=positive_seconds, default=180.0, metavar="S", help="to prepare or compile a task (default: 180)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON")
+
+
+def check_settings(options: argparse.Namespace) -> None:
+    """Raise CommandError if a network is unknown or there are fewer cores than threads."""
     check_known("network", options.networks, [*NETWORKS, "all"])
-    check_known("competitor", options.competitors, COMPETITORS)
     if options.threads > cores():
-        raise Refused(f"--threads {options.threads} is too many: this process may use {counted(cores(), 'core')}")
-    everything = not (options.step or options.inference or options.costs)
-    tasks = [STEP] * (options.step or everything) + [*INFERENCE] * (options.inference or everything)
-    able = [name for name, competitor in COMPETITORS.items() if options.device in competitor.devices]
-    names = list(dict.fromkeys([OURS, *(options.competitors or able)]))
+        raise CommandError(f"--threads {options.threads} is too many: this process may use {counted(cores(), 'core')}")
+
+
+def start_record(
+    kind: str, options: argparse.Namespace, device: str, networks: Sequence[str], *, complete: bool
+) -> Record:
+    """Describe the machine in a record; without --out only a complete run is written, to ``bench/results``."""
     try:
-        measured = measured_on([options.device], options.threads)
-    except BackendUnavailable as reason:
-        raise Refused(f"--device cuda: {reason}", FAILED) from reason
-    complete = everything and not options.networks and not options.competitors
-    out = options.out or (results.FOLDER / file_name("peers", measured) if complete else None)
+        info = measurement_info([device], options.threads)
+    except BackendUnavailable as error:
+        raise CommandError(f"--device {device}: {error}", FAILED) from error
+    out = options.out or (results.FOLDER / file_name(kind, info) if complete else None)
     if out:
         check_writable(out)
-    if measured["load"] > BUSY:
-        complain(f"the machine is busy (load {measured['load']}), so that times will scatter: let nothing else run")
-
-    settings = Settings(options.device, options.threads, options.rounds, options.seconds, options.limit)
-    spent = {"rounds": options.rounds, "seconds": options.seconds}
-    record = Record(out, {**measured, **spent}, _selected(options.networks) if tasks else [])
-    try:
-        race(record, names, tasks, settings)
-        if options.costs or everything:
-            record.add("costs", all_costs(settings, partial(progress, milestone=True)))
-            progress()
-            show(of_costs(record.file["costs"]))
-    except Failed as reason:
-        progress()
-        raise Refused(f"{reason}; {record.kept()}", FAILED) from reason
-    except KeyboardInterrupt:
-        progress()
-        raise Refused(f"interrupted; {record.kept()}", INTERRUPTED) from None
-    if out:
-        show(f"written: {out}")
+    if info["load"] > MAX_LOAD:
+        print_error(f"the machine is busy (load {info['load']}), so times will be noisy; stop other programs")
+    return Record(out, {"kind": kind, **info, "rounds": options.rounds, "seconds": options.seconds}, networks)
 
 
-def race(record: "Record", names: Sequence[str], tasks: Sequence[Task], settings: Settings) -> None:
-    """Time the networks that a record lacks, and show each as soon as it is finished."""
-    for id, ahead in record.to_do():
-        progress(ahead, id, milestone=True)
-        try:
-            result = run_network(NETWORKS[id], names, tasks, settings, partial(progress, ahead))
-        except Failed as reason:
-            raise Failed(f"{id} cannot be timed: {reason}") from reason
-        record.add("networks", {id: result})
-        progress()
-        show(of_network(NETWORKS[id], record.file["networks"][id]))
-
-
-class Record:
-    """
-    What a run has found, written anew after each network, so that an interruption does not lose it.
-
-    Parameters
-    ----------
-    out : Path, optional
-        Where to.
-    measured : mapping
-        On what, and how.
-    asked : sequence of str
-        Networks to be timed.
-    """
-
-    def __init__(self, out: Path | None, measured: Mapping[str, Any], asked: Sequence[str]):
-        self.out, self.asked = out, asked
-        self.file: dict[str, Any] = {"kind": "peers", **measured, "asked": asked, "networks": {}, "costs": {}}
-
-    def to_do(self) -> Iterator[tuple[str, str]]:
-        """Give the networks one by one, each with how far the run is."""
-        begun = perf_counter()
-        for n, id in enumerate(self.asked):
-            left = (perf_counter() - begun) / n * (len(self.asked) - n) if n else None
-            yield id, f"network {n + 1} of {len(self.asked)}" + (f", {about(left)} left" if left else "")
-
-    def add(self, what: str, found: Mapping[str, Any]) -> None:
-        """Take up more networks or costs; what the terminal shows is rounded as in the file."""
-        self.file[what] |= rounded(found)
-        if self.out:
-            results.write(self.out, self.file)
-
-    def kept(self) -> str:
-        """Say what an interruption leaves."""
-        if not self.out or not self.file["networks"]:
-            return "nothing was written"
-        return f"{len(self.file['networks'])} of {counted(len(self.asked), 'network')} stand in {self.out}"
-
-
-def _others() -> str:
-    return ", ".join(name for name in COMPETITORS if name != OURS)
-
-
-def _selected(ids: list[str]) -> list[str]:
+def selected_networks(ids: Sequence[str]) -> list[str]:
+    """Return the networks of a selection; without one, those with a goal."""
     if "all" in ids:
         return list(NETWORKS)
     return list(dict.fromkeys(ids)) or [id for id, network in NETWORKS.items() if network.goal is not None]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Time networks in PortaNet and other libraries."""
+    check_settings(options)
+    check_known("competitor", options.competitors, COMPETITORS)
+    everything = not (options.step or options.inference or options.costs)
+    tasks = [STEP] * (options.step or everything) + [*INFERENCE] * (options.inference or everything)
+    default = [name for name, competitor in COMPETITORS.items() if options.device in competitor.devices]
+    names = list(dict.fromkeys([OURS, *(options.competitors or default)]))
+    complete = everything and not options.networks and not options.competitors
+    networks = selected_networks(options.networks) if tasks else []
+    settings = Settings(options.device, options.threads, options.rounds, options.seconds, options.limit)
+    record = start_record("peers", options, options.device, networks, complete=complete)
+    record.file["costs"] = {}
+    try:
+        time_networks(record, names, tasks, settings)
+        if options.costs or everything:
+            record.add("costs", all_costs(settings, partial(print_progress, milestone=True)))
+            print_progress()
+            print_lines(costs_table(record.file["costs"]))
+    except ChildFailed as reason:
+        print_progress()
+        raise CommandError(f"{reason}; {record.saved_message()}", FAILED) from reason
+    except KeyboardInterrupt:
+        print_progress()
+        raise CommandError(f"interrupted; {record.saved_message()}", INTERRUPTED) from None
+    if record.out:
+        print_lines(f"written: {record.out}")
+
+
+def time_networks(record: Record, names: Sequence[str], tasks: Sequence[Task], settings: Settings) -> None:
+    """Time the networks of a record, and show each as soon as it is finished."""
+    for id, position in record.remaining():
+        print_progress(position, id, milestone=True)
+        try:
+            result = run_network(NETWORKS[id], names, tasks, settings, partial(print_progress, position))
+        except ChildFailed as reason:
+            raise ChildFailed(f"{id} cannot be timed: {reason}") from reason
+        record.add("networks", {id: result})
+        print_progress()
+        print_lines(network_table(NETWORKS[id], record.file["networks"][id]))
+
+
+def _other_names() -> str:
+    return ", ".join(name for name in COMPETITORS if name != OURS)

@@ -1,27 +1,27 @@
-"""Who takes part."""
+"""The competitors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OURS, FLOOR = "portanet", "floor"
+OURS, GEMM_BOUND = "portanet", "gemm-bound"
 
 
 @dataclass(frozen=True)
 class Competitor:
     """
-    A way to run networks.
+    A library, and the options to run networks with.
 
     Parameters
     ----------
     module : str
-        File of :mod:`bench.peers`.
+        Module of :mod:`bench.peers`.
     library : str
-        What it runs them with, as one imports it.
+        Import name of the library.
     options : mapping
-        Arguments of the file's functions.
+        Keyword arguments for the functions of the module.
     devices : tuple of str
-        Where it is worth a try.
+        Devices on which the competitor runs by default.
     """
 
     module: str
@@ -32,7 +32,7 @@ class Competitor:
 
 COMPETITORS: Mapping[str, Competitor] = {
     OURS: Competitor("portanet", "portanet"),
-    FLOOR: Competitor("floor", "numpy", devices=("cpu",)),
+    GEMM_BOUND: Competitor("gemm_bound", "numpy", devices=("cpu",)),
     "torch-eager": Competitor("torch", "torch"),
     "torch-fused": Competitor("torch", "torch", {"fused": True}),
     "torch-channels-last": Competitor("torch", "torch", {"fused": True, "channels_last": True}),

@@ -1,4 +1,4 @@
-"""What a library costs before the first step: its size, its import, and the way to the first step."""
+"""Costs of a library before the first training step: installed size, import time, and time to the first step."""
 
 import importlib.metadata
 import statistics
@@ -13,42 +13,42 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from bench.command import complain
+from bench.command import print_error
 from bench.networks import NETWORKS
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.peers.competitors import COMPETITORS
-from bench.peers.process import ROOT, Child, Failed, environment
+from bench.peers.process import ROOT, Child, ChildFailed, environment
 from bench.peers.race import Settings
 
 DISTRIBUTIONS = {"portanet": "portanet", "torch": "torch", "sklearn": "scikit-learn", "jax": "jax"}
 FIRST_NETWORK = "003-mlp"
-TIMED_IMPORT = "from time import perf_counter; begun = perf_counter(); import {}; print(perf_counter() - begun)"
+TIMED_IMPORT = "from time import perf_counter; begin = perf_counter(); import {}; print(perf_counter() - begin)"
 
 
-def all_costs(settings: Settings, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+def all_costs(settings: Settings, log: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """
     Measure each library that is installed and works.
 
     Parameters
     ----------
     settings : Settings
-        How; the medians over the rounds count.
-    say : callable
-        Is told how it goes.
+        Threads and number of rounds; the results are medians over the rounds.
+    log : callable
+        Called with progress messages.
 
     Returns
     -------
     dict
-        Library by library, as one imports it, what :func:`costs` says.
+        Result of :func:`costs` by import name of the library.
     """
     measured = {}
     for library in DISTRIBUTIONS:
         if find_spec(library):
-            say(f"costs of {library}")
+            log(f"costs of {library}")
             try:
                 measured[library] = costs(library, settings)
-            except (Unfit, Failed, CalledProcessError) as reason:
-                complain(f"costs of {library} cannot be measured: {reason}")
+            except (Unsupported, ChildFailed, CalledProcessError) as reason:
+                print_error(f"costs of {library} cannot be measured: {reason}")
     return measured
 
 
@@ -59,8 +59,9 @@ def costs(library: str, settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``"import"`` and ``"first_step"`` in seconds, the latter from the start of a process to the end of the first
-        training step; ``"installed"``, in bytes, with all that the library requires; and ``"requires"``, what that is.
+        ``"import"``: seconds of the import. ``"first_step"``: seconds from the start of a process to the end of its
+        first training step. ``"installed"``: bytes of the library and its dependencies. ``"requires"``: names of the
+        dependencies.
     """
     competitor = next(name for name, c in COMPETITORS.items() if c.library == library)
     distributions = required(DISTRIBUTIONS[library])
@@ -74,21 +75,21 @@ def costs(library: str, settings: Settings) -> dict[str, Any]:
 
 
 def import_time(library: str, settings: Settings) -> float:
-    """Seconds that ``import`` takes in a fresh interpreter."""
+    """Return the seconds that ``import`` takes in a new interpreter."""
     command = [sys.executable, "-c", TIMED_IMPORT.format(library)]
     return float(check_output(command, cwd=ROOT, env=environment(settings.threads)))
 
 
 def first_step(competitor: str, settings: Settings) -> float:
-    """Seconds from the start of a process to the end of its first training step."""
-    begun = perf_counter()
+    """Return the seconds from the start of a process to the end of its first training step."""
+    begin = perf_counter()
     with Child(competitor, settings.device, settings.threads) as child:
         child.ask(do="step", recipe=NETWORKS[FIRST_NETWORK].recipe().to_json())
-        return perf_counter() - begun
+        return perf_counter() - begin
 
 
 def required(name: str) -> dict[str, Distribution]:
-    """Find a distribution and all that it requires, without extras, by name."""
+    """Return a distribution and its dependencies, without extras, by name."""
     found: dict[str, Distribution] = {}
     waiting = [name]
     while waiting:
@@ -98,14 +99,14 @@ def required(name: str) -> dict[str, Distribution]:
         try:
             found[name] = importlib.metadata.distribution(name)
         except PackageNotFoundError:
-            continue  # required on other systems only
+            continue  # a dependency for other systems
         requirements = map(Requirement, found[name].requires or ())
         waiting += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     return found
 
 
 def _files(distribution: Distribution) -> Iterator[Path]:
-    """Installed files; of an editable install, those of the source tree."""
+    """Yield the installed files; of an editable install, those of the source tree."""
     listed = [Path(str(file.locate())).resolve() for file in distribution.files or ()]
     if not any(file.name == "direct_url.json" and '"editable": true' in file.read_text() for file in listed):
         yield from listed

@@ -1,7 +1,7 @@
 """
-JAX: the whole training step in one ``jit``, channels-last as PortaNet.
+JAX: the whole training step in one ``jit``, channels-last as in PortaNet.
 
-XLA takes its number of threads from the cores that the process may use, not from the environment.
+The number of XLA threads is the number of cores that the process may use; environment variables do not change it.
 """
 
 import math
@@ -12,35 +12,35 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.recipe import Config, Recipe
 
 Weights = list[Any]
 TINY = 1e-12
-"""Probabilities are taken to be at least this, so that a logarithm stays finite."""
+"""Lower limit of probabilities, so that their logarithm is finite."""
 
 
 def step(recipe: Recipe, device: str) -> Callable[[], Any]:
-    """A training step on one batch."""
+    """Return a training step on one batch."""
     _check_device(device)
     examples = recipe.examples(recipe.batch_size)
     x, target = jnp.asarray(examples), jnp.asarray(recipe.targets(examples))
-    start, update = OPTIMIZERS[_known(recipe.optimizer, OPTIMIZERS)](recipe.optimizer)
-    loss = LOSSES[_known(recipe.loss, LOSSES)]
+    init, update = OPTIMIZERS[_supported_type(recipe.optimizer, OPTIMIZERS)](recipe.optimizer)
+    loss = LOSSES[_supported_type(recipe.loss, LOSSES)]
 
     @jax.jit
-    def change(state: Any) -> Any:
+    def train_step(state: Any) -> Any:
         weights, moments, key = state
         key, mask_key = jax.random.split(key)
         value, grads = jax.value_and_grad(lambda w: loss(apply(recipe, w, x, mask_key), target))(weights)
         return (*update(weights, grads, moments), key), value
 
-    weights = draw(recipe)
-    state = (weights, start(weights), jax.random.key(1))
+    weights = init_weights(recipe)
+    state = (weights, init(weights), jax.random.key(1))
 
     def run() -> Any:
         nonlocal state
-        state, value = change(state)
+        state, value = train_step(state)
         jax.block_until_ready((state, value))
         return value
 
@@ -48,15 +48,15 @@ def step(recipe: Recipe, device: str) -> Callable[[], Any]:
 
 
 def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
-    """Outputs for one batch."""
+    """Return a function that computes the outputs for one batch."""
     _check_device(device)
-    weights, x = draw(recipe), jnp.asarray(recipe.examples(batch_size))
+    weights, x = init_weights(recipe), jnp.asarray(recipe.examples(batch_size))
     outputs = jax.jit(lambda w, x: apply(recipe, w, x, None))
     return lambda: outputs(weights, x).block_until_ready()
 
 
-def draw(recipe: Recipe) -> Weights:
-    """Draw initial weights: for each layer a pair (weight, bias), or nothing."""
+def init_weights(recipe: Recipe) -> Weights:
+    """Draw initial weights: for each layer a pair (weight, bias), or an empty tuple."""
     weights: Weights = []
     for i, config in enumerate(recipe.layers):
         if config["type"] == "Linear":
@@ -66,27 +66,27 @@ def draw(recipe: Recipe) -> Weights:
         else:
             weights.append(())
             continue
-        draw_weight = jax.nn.initializers.glorot_uniform()
-        weights.append((draw_weight(jax.random.key(i), shape), jnp.zeros(shape[-1])))
+        initializer = jax.nn.initializers.glorot_uniform()
+        weights.append((initializer(jax.random.key(i), shape), jnp.zeros(shape[-1])))
     return weights
 
 
 def apply(recipe: Recipe, weights: Weights, x: Any, key: Any) -> Any:
-    """Outputs of the network; without a key nothing is dropped."""
+    """Return the outputs of the network; without a key, dropout is off."""
     for config, pair in zip(recipe.layers, weights, strict=True):
-        x = LAYERS[_known(config, LAYERS)](config, pair, x, key)
+        x = LAYERS[_supported_type(config, LAYERS)](config, pair, x, key)
     return x
 
 
-def _known(config: Config, table: dict[str, Any]) -> str:
+def _supported_type(config: Config, table: dict[str, Any]) -> str:
     if config["type"] not in table:
-        raise Unfit(f"no translation of {config['type']}")
+        raise Unsupported(f"{config['type']} is not translated")
     return str(config["type"])
 
 
 def _check_device(device: str) -> None:
     if device == "cuda" and jax.default_backend() != "gpu":
-        raise Unfit("this JAX finds no CUDA device")
+        raise Unsupported("JAX finds no CUDA device")
 
 
 def _per_axis(config: Config, name: str) -> tuple[int, ...]:
@@ -107,10 +107,10 @@ def _conv(config: Config, pair: Any, x: Any, key: Any) -> Any:
     return y + bias
 
 
-def _pool(config: Config, x: Any, start: float, reduce: Any) -> Any:
+def _pool(config: Config, x: Any, init: float, reduce: Any) -> Any:
     window = (1, *_per_axis(config, "kernel_size"), 1)
     strides = window if config["stride"] is None else (1, *_per_axis(config, "stride"), 1)
-    return lax.reduce_window(x, start, reduce, window, strides, config["padding"].upper())
+    return lax.reduce_window(x, init, reduce, window, strides, config["padding"].upper())
 
 
 def _max_pool(config: Config, pair: Any, x: Any, key: Any) -> Any:
@@ -183,11 +183,11 @@ def _adam(config: Config) -> tuple[Any, Any]:
         new = jax.tree.map(lambda w, m, s: w - rate * m / (jnp.sqrt(s * scale) + eps), weights, mean, square)
         return new, (mean, square, t)
 
-    def start(weights: Weights) -> Any:
+    def init(weights: Weights) -> Any:
         zeros = jax.tree.map(jnp.zeros_like, weights)
         return zeros, zeros, jnp.zeros(())
 
-    return start, update
+    return init, update
 
 
 OPTIMIZERS: dict[str, Callable[[Config], tuple[Any, Any]]] = {"SGD": _sgd, "RMSprop": _rmsprop, "Adam": _adam}

@@ -1,4 +1,4 @@
-"""PortaNet itself, through its public interface, its steps recorded where the device can."""
+"""PortaNet, through its public interface; steps are recorded on devices that support it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,14 @@ from portanet.config import from_json
 
 
 def step(recipe: Recipe, device: str) -> Callable[[], Any]:
-    """A training step on one batch."""
-    trainer = Trainer(_net(recipe), _make(recipe.loss), _make(recipe.optimizer), device=device)
+    """Return a training step on one batch."""
+    trainer = Trainer(_net(recipe), _build(recipe.loss), _build(recipe.optimizer), device=device)
     examples = recipe.examples(recipe.batch_size)
     x, target = trainer.net.asarray(examples), trainer.net.asarray(recipe.targets(examples))
-    take, synchronize = training_step(trainer, x, target), trainer.backend.synchronize
+    train_step, synchronize = training_step(trainer, x, target), trainer.backend.synchronize
 
     def run() -> Any:
-        loss = take()
+        loss = train_step()
         synchronize()
         return loss
 
@@ -25,7 +25,7 @@ def step(recipe: Recipe, device: str) -> Callable[[], Any]:
 
 
 def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
-    """Outputs for one batch."""
+    """Return a function that computes the outputs for one batch."""
     net = _net(recipe).initialize(device=device)
     x, synchronize = net.asarray(recipe.examples(batch_size)), net.flat.backend.synchronize
 
@@ -38,8 +38,8 @@ def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]
 
 
 def _net(recipe: Recipe) -> Sequential:
-    return Sequential(*map(_make, recipe.layers))
+    return Sequential(*map(_build, recipe.layers))
 
 
-def _make(config: Config) -> Any:
+def _build(config: Config) -> Any:
     return from_json({**config, "type": f"portanet.{config['type']}"})

@@ -1,65 +1,70 @@
-"""Start competitors as processes, and ask them."""
+"""Start competitors as child processes, and send them requests."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Timer
+from types import MappingProxyType
 from typing import Any, Self
 
-from bench.peers import Unfit
+from bench.peers import Unsupported
 
 ROOT = Path(__file__).parents[2]
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
-class Failed(Exception):
-    """A competitor did not do what it was asked to; the message says why."""
+class ChildFailed(Exception):
+    """A request to a competitor failed; the message says why."""
 
 
 class Child:
     """
-    A competitor in a process of its own, so that no two thread pools meet.
+    A competitor in its own process, so that libraries do not share thread pools.
 
     Parameters
     ----------
     competitor, device : str
         See :mod:`bench.peers.competitors`.
     threads : int
-        Of each thread pool it may have.
+        Size of each thread pool.
+    variables : mapping of str to str, optional
+        Additional environment variables of the process.
     """
 
-    def __init__(self, competitor: str, device: str, threads: int):
+    def __init__(self, competitor: str, device: str, threads: int, variables: Mapping[str, str] = NO_VARIABLES):
         self._command = [sys.executable, "-m", "bench.peers.child", competitor, "--device", device]
         self._process = subprocess.Popen(
             self._command,
             cwd=ROOT,
-            env=environment(threads),
+            env={**environment(threads), **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # to end the compiler processes that it may start with it
+            start_new_session=True,  # so that end() also ends compiler processes that it has started
         )
 
     def ask(self, limit: float = 180.0, **request: Any) -> dict[str, Any]:
         """
-        Send a request and wait for its answer.
+        Send a request and wait for the answer.
 
         Parameters
         ----------
         limit : float
-            Seconds until the process is ended.
+            Seconds after which the process is killed.
         **request
             See :mod:`bench.peers.child`.
 
         Raises
         ------
-        Unfit
-            If the competitor has no such network.
-        Failed
-            If it fails otherwise, or takes too long.
+        Unsupported
+            If the competitor does not support the network.
+        ChildFailed
+            If the request fails otherwise, or takes too long.
         """
         assert self._process.stdin
         assert self._process.stdout
@@ -72,18 +77,20 @@ class Child:
         except BrokenPipeError:
             line = ""
         finally:
-            late = not timer.is_alive()
+            timed_out = not timer.is_alive()
             timer.cancel()
         if not line:
-            by_hand = " ".join(self._command[1:])
-            raise Failed(f"took more than {limit:g} s" if late else f"its process ended: see python {by_hand}")
+            command = " ".join(self._command[1:])
+            raise ChildFailed(
+                f"took more than {limit:g} s" if timed_out else f"its process ended; to see why: python {command}"
+            )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise (Unfit if answer["unfit"] else Failed)(answer["error"])
+            raise (Unsupported if answer["unsupported"] else ChildFailed)(answer["error"])
         return answer
 
     def end(self) -> None:
-        """End the process, and all that it started."""
+        """Kill the process and all processes that it has started."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -96,6 +103,6 @@ class Child:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment in which every thread pool has the same number of threads."""
+    """Return environment variables that give every thread pool the same number of threads."""
     count = {f"{pool}_NUM_THREADS": str(threads) for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
     return {**os.environ, **count, "TORCHINDUCTOR_COMPILE_THREADS": "1", "PYTHONWARNINGS": "ignore"}

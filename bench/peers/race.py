@@ -1,4 +1,4 @@
-"""Let competitors run in turns."""
+"""Time competitors in turn."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -7,14 +7,14 @@ from time import sleep
 from typing import Any, TypeAlias
 
 from bench.networks import Network
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.peers.competitors import OURS
-from bench.peers.process import Child, Failed
+from bench.peers.process import Child, ChildFailed
 from bench.peers.ratios import compare
 from bench.text import counted
 
-PAUSE = 0.05
-"""Seconds between two competitors: the threads of OpenBLAS and OpenMP spin for some 20 ms after their last work."""
+PAUSE_SECONDS = 0.05
+"""Pause between two competitors: the threads of OpenBLAS and OpenMP spin for about 20 ms after their last work."""
 
 Task: TypeAlias = dict[str, Any]
 STEP: Task = {"do": "step"}
@@ -24,18 +24,18 @@ INFERENCE: tuple[Task, ...] = ({"do": "inference", "batch_size": 1}, {"do": "inf
 @dataclass(frozen=True)
 class Settings:
     """
-    How to run a race.
+    Settings of a measurement.
 
     Parameters
     ----------
     device : str
         "cpu" or "cuda".
     threads : int
-        Of each thread pool.
+        Size of each thread pool.
     rounds : int
-        How often each competitor has its turn.
+        Number of turns of each competitor.
     seconds : float
-        Of a turn.
+        Duration of a turn.
     limit : float
         Seconds that a competitor may take to prepare a task, torch.compile included.
     """
@@ -48,7 +48,7 @@ class Settings:
 
 
 def run_network(
-    network: Network, names: Iterable[str], tasks: Sequence[Task], settings: Settings, say: Callable[[str], None]
+    network: Network, names: Iterable[str], tasks: Sequence[Task], settings: Settings, log: Callable[[str], None]
 ) -> dict[str, Any]:
     """
     Time one network in all competitors.
@@ -56,26 +56,27 @@ def run_network(
     Parameters
     ----------
     network : Network
-        What to run.
+        The network.
     names : iterable of str
-        Contenders.
+        Competitors.
     tasks : sequence of dict
         :data:`STEP` and those of :data:`INFERENCE`.
     settings : Settings
-        How.
-    say : callable
-        Is told how it goes.
+        Device, threads and durations.
+    log : callable
+        Called with progress messages.
 
     Returns
     -------
     dict
-        ``"tasks"``: for each what :func:`bench.peers.ratios.compare` says. ``"memory"``: peak of each competitor in
-        bytes, after the training steps. ``"absent"``: for each task the competitors that took no part, and why.
+        ``"tasks"``: the result of :func:`bench.peers.ratios.compare` for each task. ``"memory"``: peak memory of each
+        competitor in bytes, after the training steps. ``"absent"``: for each task the competitors that failed or do not
+        support it, and why.
 
     Raises
     ------
-    Failed
-        If PortaNet itself cannot run it.
+    ChildFailed
+        If PortaNet itself fails.
     """
     recipe = network.recipe().to_json()
     result: dict[str, Any] = {"tasks": {}, "memory": {}, "absent": {}}
@@ -86,13 +87,13 @@ def run_network(
             absent: dict[str, str] = {}
             present: dict[str, Child] = {}
             for name, child in children.items():
-                say(f"{network.id}, {title}: {name} prepares")
+                log(f"{network.id}, {title}: preparing {name}")
                 try:
                     child.ask(settings.limit, recipe=recipe, **task)
                     present[name] = child
-                except (Unfit, Failed) as reason:
-                    _excuse(name, reason, absent)
-            say(f"{network.id}, {title}: {counted(settings.rounds, 'round')}")
+                except (Unsupported, ChildFailed) as reason:
+                    _leave_out(name, reason, absent)
+            log(f"{network.id}, {title}: {counted(settings.rounds, 'round')}")
             blocks = take_turns(present, settings, absent)
             result["tasks"][title], result["absent"][title] = compare(blocks), absent
             if task == STEP:
@@ -102,7 +103,7 @@ def run_network(
 
 def task_name(task: Task) -> str:
     """
-    Name a task in a file of results.
+    Return the name of a task in a file of results.
 
     Examples
     --------
@@ -114,39 +115,39 @@ def task_name(task: Task) -> str:
 
 def take_turns(children: dict[str, Child], settings: Settings, absent: dict[str, str]) -> dict[str, list[float]]:
     """
-    Time what competitors have prepared; each round begins with another one.
+    Time the prepared tasks in turn; each round starts with another competitor.
 
     Parameters
     ----------
     children : dict of str to Child
-        By name.
+        Processes by name.
     settings : Settings
-        How.
+        Number and duration of the turns.
     absent : dict of str to str
-        Takes up those that fail, and why.
+        Competitors that fail are added, with the reason.
 
     Returns
     -------
     dict
-        For each competitor that did not fail its median time in each round, in seconds.
+        Median time in each round, in seconds, of each competitor that did not fail.
     """
     blocks: dict[str, list[float]] = {name: [] for name in children}
     for n in range(settings.rounds):
         names = list(blocks)
-        begin = n % max(1, len(names))
-        for name in names[begin:] + names[:begin]:
-            sleep(PAUSE)
+        first = n % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            sleep(PAUSE_SECONDS)
             try:
                 answer = children[name].ask(settings.limit + settings.seconds, do="time", seconds=settings.seconds)
                 blocks[name].append(answer["median"])
-            except Failed as reason:
-                _excuse(name, reason, absent)
+            except ChildFailed as reason:
+                _leave_out(name, reason, absent)
                 del blocks[name]
     return blocks
 
 
-def _excuse(name: str, reason: Exception, absent: dict[str, str]) -> None:
-    """Go on without a competitor; without PortaNet there is nothing to compare."""
+def _leave_out(name: str, reason: Exception, absent: dict[str, str]) -> None:
+    """Record why a competitor is left out; raise ChildFailed if it is PortaNet, the base of all ratios."""
     if name == OURS:
-        raise Failed(f"{OURS}: {reason}") from reason
+        raise ChildFailed(f"{OURS}: {reason}") from reason
     absent[name] = str(reason)

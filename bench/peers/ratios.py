@@ -1,61 +1,88 @@
 """
-PortaNet's time over that of others, and the goals for it.
+Ratios of PortaNet's time to that of others, and the goals for them.
 
-Ratios are formed within a round, where the competitors ran moments apart, and their median counts: a machine that slows
-down between two rounds slows both sides.
+A ratio compares two times of the same round, which are moments apart, and the median over the rounds counts: a machine
+that slows down between two rounds slows down both sides.
 """
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from bench.peers.competitors import COMPETITORS, FLOOR, OURS
+from bench.peers.competitors import COMPETITORS, GEMM_BOUND, OURS
 
 STEP_MEAN = 0.55
-"""Geometric mean of the training steps against PyTorch: at most this; the goal of each stands in `bench.networks`."""
+"""Largest allowed geometric mean of training steps against PyTorch; `bench.networks` has the goal of each network."""
 INFERENCE_MEAN = 0.60
-"""Geometric mean of inference against PyTorch, at batch sizes 1 and 1000: at most this."""
+"""Largest allowed geometric mean of inference against PyTorch, at batch sizes 1 and 1000."""
 SKLEARN = 0.50
-"""A training step against MLPClassifier, for each dense classifier: at most this."""
+"""Largest allowed ratio of a training step to that of MLPClassifier, for each dense classifier."""
+NOISY = 0.15
+"""A ratio is noisy if its quartiles are further apart than this fraction of it."""
 
 Times: TypeAlias = Mapping[str, Any]
-"""Competitor by competitor, what :func:`compare` says."""
+"""Result of :func:`compare`, by competitor."""
 
 
 def compare(blocks: dict[str, list[float]]) -> dict[str, Any]:
     """
-    Median time of each competitor, and PortaNet's time over it.
+    Compute the median time of each competitor, and the ratio of PortaNet's time to it.
 
     Parameters
     ----------
     blocks : dict of str to list of float
-        For each competitor the median time in each round, in seconds.
+        Median time of each competitor in each round, in seconds.
 
     Returns
     -------
     dict
-        For each competitor ``"seconds"``, and for all but PortaNet ``"ratio"``: the median over the rounds of PortaNet's
-        time over the other's, with its ``"quartiles"``.
+        For each competitor ``"seconds"``; except for PortaNet also ``"ratio"``, the median over the rounds of
+        PortaNet's time divided by the competitor's, and its ``"quartiles"``.
     """
     results: dict[str, dict[str, Any]] = {name: {"seconds": statistics.median(times)} for name, times in blocks.items()}
     for name, times in blocks.items():
         if name != OURS:
-            ratios = [a / b for a, b in zip(blocks[OURS], times, strict=True)]
-            results[name] |= {"ratio": statistics.median(ratios), "quartiles": quartiles(ratios)}
+            results[name] |= paired_ratio(blocks[OURS], times)
     return results
 
 
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
+    """
+    Compute the median and the quartiles of ratios within a round.
+
+    Examples
+    --------
+    >>> paired_ratio([1.0, 10.0, 3.0], [2.0, 20.0, 4.0])
+    {'ratio': 0.5, 'quartiles': [0.5, 0.625]}
+    """
+    ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
+    return {"ratio": statistics.median(ratios), "quartiles": quartiles(ratios)}
+
+
 def quartiles(values: Sequence[float]) -> list[float]:
-    """First and third quartile; of a single value, itself."""
+    """Return the first and the third quartile; of a single value, the value twice."""
     if len(values) == 1:
         return [values[0]] * 2
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return [low, high]
 
 
+def is_noisy(row: Mapping[str, Any]) -> bool:
+    """
+    Whether the quartiles of a ratio are more than 15 % of the ratio apart.
+
+    Examples
+    --------
+    >>> is_noisy({"ratio": 0.8, "quartiles": [0.75, 0.85]}), is_noisy({"ratio": 0.8, "quartiles": [0.7, 0.85]})
+    (False, True)
+    """
+    low, high = row["quartiles"]
+    return bool(high - low > NOISY * row["ratio"])
+
+
 def best(times: Times, library: str = "torch") -> str | None:
     """
-    Name the competitor of a library that leaves PortaNet the largest ratio, or None if none took part.
+    Return the fastest competitor of a library, that with the largest ratio, or None if there is none.
 
     Examples
     --------
@@ -67,20 +94,20 @@ def best(times: Times, library: str = "torch") -> str | None:
 
 
 def best_ratio(times: Times, library: str = "torch") -> float | None:
-    """PortaNet's time over that of the best competitor of a library, or None if none took part."""
+    """Return PortaNet's ratio to the fastest competitor of a library, or None if there is none."""
     name = best(times, library)
     return None if name is None else float(times[name]["ratio"])
 
 
-def share(times: Times, name: str | None) -> float | None:
-    """Which share of a competitor's time the matrix products would take that its network asks for."""
-    if name is None or name not in times or FLOOR not in times:
+def gemm_share(times: Times, name: str | None) -> float | None:
+    """Return the GEMM bound divided by a competitor's time, or None if one of them is missing."""
+    if name is None or name not in times or GEMM_BOUND not in times:
         return None
-    return float(times[FLOOR]["seconds"] / times[name]["seconds"])
+    return float(times[GEMM_BOUND]["seconds"] / times[name]["seconds"])
 
 
 def mean(ratios: Iterable[float | None]) -> float | None:
-    """Geometric mean of the ratios that there are."""
+    """Return the geometric mean of the ratios that are not None, or None if there are none."""
     known = [ratio for ratio in ratios if ratio is not None]
     return statistics.geometric_mean(known) if known else None
 

@@ -1,9 +1,9 @@
 """
-scikit-learn's MLPClassifier and MLPRegressor, one ``partial_fit`` a batch.
+scikit-learn's MLPClassifier and MLPRegressor, one ``partial_fit`` per batch.
 
-They have no convolution, no dropout, no RMSprop and, for regression, no activation at the end and no cross-entropy: the
-nearest is taken (Adam for RMSprop, no dropout, a linear end under half the squared error), so that what is compared is
-what a user of scikit-learn gets for a network of this size.
+They have no convolution, dropout or RMSprop, and MLPRegressor has no output activation and no cross-entropy. The
+nearest substitutes are used: Adam for RMSprop, no dropout, and a linear output with half the squared error. A user of
+scikit-learn would get the same for a network of this size.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from typing import Any
 
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.recipe import Recipe
 
 ACTIVATIONS = {"TanH": "tanh", "Sigmoid": "logistic", "ReLU": "relu"}
 
 
 def step(recipe: Recipe, device: str) -> Callable[[], float]:
-    """One ``partial_fit`` of one batch."""
-    model, x, target = _begun(recipe)
+    """Return a ``partial_fit`` of one batch."""
+    model, x, target = _fitted_model(recipe)
 
     def run() -> float:
         model.partial_fit(x, target)
@@ -29,15 +29,15 @@ def step(recipe: Recipe, device: str) -> Callable[[], float]:
 
 
 def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
-    """Outputs for one batch: probabilities of classes, or values."""
-    model, _, _ = _begun(recipe)
+    """Return a function that computes the outputs for one batch: class probabilities, or values."""
+    model, _, _ = _fitted_model(recipe)
     x = recipe.examples(batch_size)
     outputs = model.predict_proba if recipe.target == "labels" else model.predict
     return lambda: outputs(x)
 
 
-def _begun(recipe: Recipe) -> tuple[Any, Any, Any]:
-    """A model that has seen its first batch, and this batch."""
+def _fitted_model(recipe: Recipe) -> tuple[Any, Any, Any]:
+    """Return a model that is fitted to one batch, the batch, and its target."""
     model, x = _model(recipe), recipe.examples(recipe.batch_size)
     target = recipe.targets(x)
     if recipe.target == "labels":
@@ -49,16 +49,16 @@ def _begun(recipe: Recipe) -> tuple[Any, Any, Any]:
 def _model(recipe: Recipe) -> Any:
     kinds = [config["type"] for config in recipe.layers]
     *hidden, last = (i for i, kind in enumerate(kinds) if kind == "Linear")
-    end = {"TanH", "Sigmoid"} if recipe.target != "labels" else set()
-    if not set(kinds) <= {"Linear", "Dropout", *ACTIVATIONS} or not set(kinds[last + 1 :]) <= end:
-        raise Unfit("scikit-learn has no such layers")
-    between = {kinds[i + 1] for i in hidden}
-    if len(between) > 1 or not between <= ACTIVATIONS.keys() | {"Linear"}:
-        raise Unfit("scikit-learn has one activation for all hidden layers")
+    output_activations = {"TanH", "Sigmoid"} if recipe.target != "labels" else set()
+    if not set(kinds) <= {"Linear", "Dropout", *ACTIVATIONS} or not set(kinds[last + 1 :]) <= output_activations:
+        raise Unsupported("scikit-learn has no such layers")
+    activations = {kinds[i + 1] for i in hidden}
+    if len(activations) > 1 or not activations <= ACTIVATIONS.keys() | {"Linear"}:
+        raise Unsupported("scikit-learn has one activation for all hidden layers")
     kind = MLPClassifier if recipe.target == "labels" else MLPRegressor
     return kind(
         hidden_layer_sizes=[recipe.layers[i]["out_features"] for i in hidden],
-        activation=ACTIVATIONS.get(next(iter(between), ""), "identity"),
+        activation=ACTIVATIONS.get(next(iter(activations), ""), "identity"),
         solver="sgd" if recipe.optimizer["type"] == "SGD" else "adam",
         learning_rate_init=recipe.optimizer["lr"],
         momentum=0.0,

@@ -1,8 +1,8 @@
 """
-PyTorch, as its users write it: channels first, gradients set to None, and the variants that its documents advise.
+PyTorch in its usual style: channels-first, gradients set to None.
 
-Fused optimizers, channels_last, torch.compile and CUDA graphs are options; see the tuning guide and "CUDA semantics" in
-PyTorch's documentation.
+Options: fused optimizers, channels_last, torch.compile and CUDA graphs, as in the performance tuning guide and the page
+"CUDA semantics" of PyTorch's documentation.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.recipe import Config, Recipe
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -28,8 +28,8 @@ def step(
     compiled: str = "",
     graph: bool = False,
 ) -> Callable[[], Any]:
-    """A training step on one batch; ``compiled`` is a mode of torch.compile."""
-    net, x = _place(recipe, device, recipe.batch_size, channels_last)
+    """Return a training step on one batch; ``compiled`` is a mode of torch.compile."""
+    net, x = _net_and_batch(recipe, device, recipe.batch_size, channels_last)
     target = x if recipe.target == "input" else torch.as_tensor(recipe.targets(recipe.examples(len(x))), device=device)
     optimizer = make_optimizer(recipe.optimizer, net, fused=fused, capturable=graph)
     loss = make_loss(recipe.loss)
@@ -47,7 +47,7 @@ def step(
         optimizer.step()
         return value
 
-    return _until_done(_captured(run) if graph else run, device)
+    return _synchronized(_recorded(run) if graph else run, device)
 
 
 def inference(
@@ -60,10 +60,10 @@ def inference(
     compiled: str = "",
     graph: bool = False,
 ) -> Callable[[], Any]:
-    """Outputs for one batch."""
+    """Return a function that computes the outputs for one batch."""
     if fused and not (channels_last or compiled or graph):
-        raise Unfit("inference has no optimizer to fuse")
-    net, x = _place(recipe, device, batch_size, channels_last)
+        raise Unsupported("inference has no optimizer to fuse")
+    net, x = _net_and_batch(recipe, device, batch_size, channels_last)
     net.eval()
     if compiled:
         net = torch.compile(net, dynamic=False, mode=compiled)
@@ -72,26 +72,26 @@ def inference(
     def run() -> Any:
         return net(x)
 
-    return _until_done(_captured(run) if graph else run, device)
+    return _synchronized(_recorded(run) if graph else run, device)
 
 
 def make_net(recipe: Recipe) -> nn.Sequential:
-    """Translate the layers, one by one."""
+    """Translate the layers."""
     return nn.Sequential(*map(_layer, recipe.layers))
 
 
 def channels_first(x: Any) -> torch.Tensor:
-    """Turn inputs (N, ..., C) into (N, C, ...), PyTorch's order."""
+    """Convert inputs of shape (N, ..., C) to PyTorch's (N, C, ...)."""
     return torch.as_tensor(x).movedim(-1, 1).contiguous()
 
 
 def make_loss(config: Config) -> Loss:
-    """The function with the same values."""
+    """Return the loss function with the same values."""
     return LOSSES[config["type"]]
 
 
 def make_optimizer(config: Config, net: nn.Module, *, fused: bool, capturable: bool = False) -> torch.optim.Optimizer:
-    """The optimizer of the same name; RMSprop has no fused form, its nearest is foreach."""
+    """Return the optimizer of the same name; RMSprop has no fused implementation, so foreach is used."""
     kind, lr, weights = config["type"], config["lr"], net.parameters()
     if kind == "SGD":
         return torch.optim.SGD(weights, lr, momentum=config["momentum"], fused=fused or None)
@@ -103,25 +103,25 @@ def make_optimizer(config: Config, net: nn.Module, *, fused: bool, capturable: b
         return torch.optim.RMSprop(
             weights, lr, alpha=config["rho"], eps=config["eps"], foreach=fused or None, capturable=capturable
         )
-    raise Unfit(f"no translation of {kind}")
+    raise Unsupported(f"{kind} is not translated")
 
 
-def _place(recipe: Recipe, device: str, batch_size: int, channels_last: bool) -> tuple[Any, torch.Tensor]:
-    """The network and a batch where and how they are wanted."""
+def _net_and_batch(recipe: Recipe, device: str, batch_size: int, channels_last: bool) -> tuple[Any, torch.Tensor]:
+    """Return the network and a batch on the device, in the memory format."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise Unfit("this PyTorch finds no CUDA device")
+        raise Unsupported("PyTorch finds no CUDA device")
     net: Any = make_net(recipe).to(device)
     x = channels_first(recipe.examples(batch_size)).to(device)
     if channels_last:
         if x.ndim != 4:
-            raise Unfit("channels_last is for images")
+            raise Unsupported("channels_last is for images")
         net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     return net, x
 
 
 def _layer(config: Config) -> nn.Module:
     if config["type"] not in LAYERS:
-        raise Unfit(f"no translation of {config['type']}")
+        raise Unsupported(f"{config['type']} is not translated")
     return LAYERS[config["type"]](config)
 
 
@@ -136,7 +136,7 @@ def _conv(kind: type[nn.Module], config: Config) -> nn.Module:
 
 def _pool(kind: type[nn.Module], config: Config) -> nn.Module:
     if config["padding"] != "valid":
-        raise Unfit("no translation of padded pooling")
+        raise Unsupported("padded pooling is not translated")
     return kind(config["kernel_size"], config["stride"], ceil_mode=config["ceil_mode"])
 
 
@@ -164,7 +164,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _until_done(run: Callable[[], Any], device: str) -> Callable[[], Any]:
+def _synchronized(run: Callable[[], Any], device: str) -> Callable[[], Any]:
     if device == "cpu":
         return run
 
@@ -176,8 +176,8 @@ def _until_done(run: Callable[[], Any], device: str) -> Callable[[], Any]:
     return synchronized
 
 
-def _captured(run: Callable[[], Any]) -> Callable[[], Any]:
-    """Record a CUDA graph, after the warm-up on another stream that PyTorch's documentation asks for."""
+def _recorded(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Record a CUDA graph after a warm-up on another stream, as PyTorch's documentation asks."""
     stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

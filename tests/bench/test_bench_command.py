@@ -1,4 +1,4 @@
-"""``python -m bench``: what it writes, and that it answers every mistake with one sentence and an exit code."""
+"""``python -m bench``: its output, and one-sentence errors with an exit code."""
 
 import json
 import os
@@ -12,7 +12,6 @@ import pytest
 from bench import command, compare, report, results
 from bench.__main__ import main
 from bench.machine import cores
-from bench.peers.command import Record
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cpu": "Some CPU", "cores": 2, "memory_gib": 8.0, "gpu": None, "system": "Linux x86_64"}
@@ -49,7 +48,7 @@ PEERS = {
             "tasks": {
                 "step": {
                     "portanet": {"seconds": 0.0008},
-                    "floor": {"seconds": 0.0004, "ratio": 2.0, "quartiles": [2.0, 2.0]},
+                    "gemm-bound": {"seconds": 0.0004, "ratio": 2.0, "quartiles": [2.0, 2.0]},
                     "torch-fused": {"seconds": 0.001, "ratio": 0.8, "quartiles": [0.79, 0.82]},
                     "sklearn": {"seconds": 0.002, "ratio": 0.4, "quartiles": [0.4, 0.4]},
                 },
@@ -58,7 +57,7 @@ PEERS = {
                     "torch-eager": {"seconds": 2e-5, "ratio": 0.5, "quartiles": [0.5, 0.5]},
                 },
             },
-            "memory": {"portanet": 50 * 2**20, "torch-fused": 300 * 2**20, "floor": 2**20},
+            "memory": {"portanet": 50 * 2**20, "torch-fused": 300 * 2**20, "gemm-bound": 2**20},
             "absent": {"step": {"jax": "jax is not installed"}, "inference-1": {}},
         }
     },
@@ -67,7 +66,7 @@ PEERS = {
 
 
 def only(*devices):
-    """The suite of some devices."""
+    """Return the suite of some devices."""
     return {**SUITE, "benchmarks": [entry for entry in SUITE["benchmarks"] if entry["device"] in devices]}
 
 
@@ -76,18 +75,18 @@ def written(path, content):
     return str(path)
 
 
-def refused(capsys, code, *arguments):
-    """Run what must fail, and return its only line on stderr."""
+def error_of(capsys, code, *arguments):
+    """Run a command that must fail, and return its only line on stderr."""
     assert main(list(arguments)) == code
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert said.err.startswith("bench: ")
-    return said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("bench: ")
+    return captured.err
 
 
 def row(text, first):
-    """Cells of the first table row that begins with a cell."""
+    """Return the cells of the first table row that starts with a cell."""
     return next(
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in text.splitlines()
@@ -95,13 +94,13 @@ def row(text, first):
     )
 
 
-def test_peers_prints_and_writes_what_was_selected(tmp_path, capsys):
+def test_peers_prints_and_writes_the_selection(tmp_path, capsys):
     out = tmp_path / "peers.json"
     arguments = (
         "--networks",
         "000-toy",
         "--competitors",
-        "floor",
+        "gemm-bound",
         "--rounds",
         "2",
         "--seconds",
@@ -115,15 +114,15 @@ def test_peers_prints_and_writes_what_was_selected(tmp_path, capsys):
     assert " % " in shown
     written = results.read(out, "peers")
     times = written["networks"]["000-toy"]["tasks"]["step"]
-    assert times.keys() == {"portanet", "floor"}
-    assert f"{times['floor']['ratio']:.3f}" in shown
+    assert times.keys() == {"portanet", "gemm-bound"}
+    assert f"{times['gemm-bound']['ratio']:.3f}" in shown
     assert written["networks"]["000-toy"]["memory"]["portanet"] > 2**20
     assert written["threads"] == 1
     assert written["asked"] == ["000-toy"]
     assert written["costs"] == {}
 
 
-def test_an_interrupted_run_keeps_what_is_finished(tmp_path, capsys, monkeypatch):
+def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
     def run_network(network, *_):
         if network.id == "003-mlp":
             raise KeyboardInterrupt
@@ -133,57 +132,57 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path, capsys, monkeypatch
     out = tmp_path / "peers-some-cpu.json"
     selected = ["peers", "--step", "--inference", "--networks", "003-logistic", "003-mlp", "--out", str(out)]
     assert main(selected) == 130
-    assert f"interrupted; 1 of 2 networks stand in {out}\n" in capsys.readouterr().err
+    assert f"interrupted; 1 of 2 networks are in {out}\n" in capsys.readouterr().err
     assert list(results.read(out, "peers")["networks"]) == ["003-logistic"]
     assert main(["report", "--results", str(tmp_path), "--out", str(tmp_path / "RESULTS.md")]) == 0
-    assert "The run ended before it came to 003-mlp." in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "The run was interrupted before 003-mlp." in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert main(selected[:-2]) == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err
 
 
-def test_progress_tells_the_time_left(monkeypatch):
+def test_progress_shows_the_remaining_time(monkeypatch):
     clock = iter([0.0, 60.0, 200.0])
-    monkeypatch.setattr("bench.peers.command.perf_counter", lambda: next(clock))
-    assert list(Record(None, {}, ["a", "b", "c"]).to_do()) == [
+    monkeypatch.setattr("bench.results.perf_counter", lambda: next(clock))
+    assert list(results.Record(None, {}, ["a", "b", "c"]).remaining()) == [
         ("a", "network 1 of 3"),
         ("b", "network 2 of 3, about 2 min left"),
         ("c", "network 3 of 3, about 2 min left"),
     ]
 
 
-def test_a_log_gets_milestones_only(capsys):
-    command.progress("network 1 of 3", "000-toy", milestone=True)
-    command.progress("network 1 of 3", "floor prepares")
+def test_progress_in_a_log_shows_milestones_only(capsys):
+    command.print_progress("network 1 of 3", "000-toy", milestone=True)
+    command.print_progress("network 1 of 3", "preparing torch-fused")
     assert capsys.readouterr().err == "network 1 of 3: 000-toy\n"
 
 
-@pytest.mark.parametrize("command", [[], ["peers"], ["compare"], ["report"]], ids=" ".join)
-def test_help_is_there(capsys, command):
+@pytest.mark.parametrize("command", [[], ["peers"], ["mechanisms"], ["compare"], ["report"]], ids=" ".join)
+def test_help(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
     assert "usage: python -m bench" in capsys.readouterr().out
 
 
-def test_no_command_is_answered_with_help(capsys):
+def test_without_a_command_help_is_printed(capsys):
     assert main([]) == 2
     assert "peers" in capsys.readouterr().err
 
 
-def test_unknown_names_are_refused(capsys):
-    assert "there is no network 'lenet'" in refused(capsys, 2, "peers", "--networks", "lenet")
-    assert "there is no competitor 'tf': choose among portanet" in refused(capsys, 2, "peers", "--competitors", "tf")
+def test_unknown_names_are_errors(capsys):
+    assert "unknown network 'lenet'" in error_of(capsys, 2, "peers", "--networks", "lenet")
+    assert "unknown competitor 'tf'; choose from portanet" in error_of(capsys, 2, "peers", "--competitors", "tf")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--rounds", "0"), ("--seconds", "-1"), ("--seconds", "x")])
-def test_numbers_are_checked(capsys, option, value):
+def test_invalid_numbers_are_errors(capsys, option, value):
     with pytest.raises(SystemExit, match="2"):
         main(["peers", option, value])
     assert f"got '{value}'" in capsys.readouterr().err
 
 
-def test_more_threads_than_cores_are_refused(capsys):
-    said = refused(capsys, 2, "peers", "--threads", str(cores() + 1))
-    assert f"--threads {cores() + 1} is too many: this process may use {cores()} core" in said
+def test_more_threads_than_cores_is_an_error(capsys):
+    message = error_of(capsys, 2, "peers", "--threads", str(cores() + 1))
+    assert f"--threads {cores() + 1} is too many: this process may use {cores()} core" in message
 
 
 @pytest.mark.parametrize(
@@ -195,19 +194,19 @@ def test_more_threads_than_cores_are_refused(capsys):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_places_that_take_no_file_are_refused_before_the_work(tmp_path, capsys, monkeypatch, arguments):
+def test_unwritable_output_is_an_error_before_the_work(tmp_path, capsys, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "suite-some-cpu.json", SUITE)
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     before = sorted(tmp_path.rglob("*"))
-    assert "cannot write folder.png: it is a folder" in refused(capsys, 1, *arguments, "folder.png")
-    assert "takes no file (Not a directory)" in refused(capsys, 1, *arguments, "file/x.png")
+    assert "cannot write folder.png: it is a folder" in error_of(capsys, 1, *arguments, "folder.png")
+    assert "is not writable (Not a directory)" in error_of(capsys, 1, *arguments, "file/x.png")
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
-def test_a_full_disk_is_answered_with_a_sentence(tmp_path):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_a_one_sentence_error(tmp_path):
     suite = written(tmp_path / "suite.json", SUITE)
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "bench", "compare", suite]
@@ -216,15 +215,15 @@ def test_a_full_disk_is_answered_with_a_sentence(tmp_path):
     assert done.stderr == "bench: cannot write to the standard output: No space left on device\n"
 
 
-def test_the_report_in_the_repository_is_that_of_the_results():
+def test_committed_report_matches_the_results():
     assert report.report(results.FOLDER, report.REPORT) == report.REPORT.read_text(encoding="utf-8")
 
 
-def test_the_readme_says_what_the_results_say():
+def test_readme_figures_match_the_results():
     found = report.REPORT.read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"takes {row(found, report.MEAN)[4]} of the time of PyTorch's best variant" in readme
-    slower = [id for id in found.partition("slower: ")[2].partition(".\n")[0].split(", ") if id != "none"]
+    slower = [id for id in found.partition("PortaNet is slower: ")[2].partition(".\n")[0].split(", ") if id != "none"]
     met = found.partition("single networks that are met: ")[2].partition(".")[0]
     assert f"{met} for training steps" in readme
     assert slower or "of it for each of them" in readme
@@ -232,7 +231,7 @@ def test_the_readme_says_what_the_results_say():
         assert f"{id} ({row(found, id)[4]})" in readme
 
 
-def test_report_judges_every_goal(tmp_path):
+def test_report_compares_with_every_goal(tmp_path):
     written(tmp_path / "peers-some-cpu.json", PEERS)
     written(tmp_path / "suite-some-cpu.json", SUITE)
     (tmp_path / "notes.md").write_text("A note by hand.\n")
@@ -242,51 +241,55 @@ def test_report_judges_every_goal(tmp_path):
     text = out.read_text(encoding="utf-8")
     step = ["003-mlp", "800 µs", "1.00 ms", "torch-fused", "0.800", "0.75", "NOT met", "0.790 to 0.820", "50 %", "40 %"]
     assert row(text, "003-mlp") == step
-    assert "Goals of single networks that are met: 0 of 1. Networks for which PortaNet is the slower: none." in text
-    assert row(text, "geometric mean of those with a goal")[4:7] == ["0.800", "", ""]  # one of fourteen: not judged
+    assert "Goals of single networks that are met: 0 of 1. Networks on which PortaNet is slower: none." in text
+    assert row(text, report.MEAN)[4:7] == [
+        "0.800",
+        "",
+        "",
+    ]  # one of fourteen networks: no goal
     assert "| 003-mlp | MLPClassifier | 800 µs | 2.00 ms | 0.400 | 0.50 | met |" in text
     assert "| 003-mlp | 50.0 MiB | 300 MiB |  | met |" in text
     assert "- jax: jax is not installed (1 time)" in text
     assert "A note by hand." in text
     assert "Some CPU, 2 usable cores" in text
     assert "![CPU and GPU](compare.png)" in text
-    assert "width 64: the GPU is the faster from batch size 16 on" in text
+    assert "width 64: the GPU is faster from batch size 16" in text
 
 
-def test_report_without_results_is_refused(tmp_path, capsys):
-    assert "there are no files of results" in refused(capsys, 2, "report", "--results", str(tmp_path))
+def test_report_without_results_is_an_error(tmp_path, capsys):
+    assert "there are no files of results" in error_of(capsys, 2, "report", "--results", str(tmp_path))
 
 
-def test_compare_shows_the_gain_and_the_crossover(tmp_path, capsys):
+def test_compare_shows_the_speed_up_and_the_crossover(tmp_path, capsys):
     assert main(["compare", written(tmp_path / "suite.json", SUITE)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["case", "cpu", "cuda", "CPU", "/", "GPU"]
     assert lines[1].split() == ["network", "step", "003-mlp", "2.00", "ms", "1.00", "ms", "2.00"]
-    assert lines[-1] == "dense network of width 64: the GPU is the faster from batch size 16 on"
+    assert lines[-1] == "dense network of width 64: the GPU is faster from batch size 16"
 
 
-def test_compare_takes_a_file_for_each_device(tmp_path, capsys):
+def test_compare_accepts_one_file_per_device(tmp_path, capsys):
     files = [written(tmp_path / f"{device}.json", only(device)) for device in ("cuda", "cpu")]
     assert main(["compare", *files]) == 0
-    assert "from batch size 16 on" in capsys.readouterr().out
+    assert "from batch size 16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_compare_says_nothing_of_a_crossover_on_one_device(tmp_path, capsys, device):
+def test_compare_of_one_device_has_no_crossover(tmp_path, capsys, device):
     assert main(["compare", written(tmp_path / "suite.json", only(device))]) == 0
     assert "faster" not in capsys.readouterr().out
 
 
-def test_a_gpu_that_falls_behind_again_has_not_crossed_over():
+def test_crossover_requires_a_faster_gpu_at_all_larger_batches():
     times = {1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 1.0, "cuda": 2.0}}
     assert compare.crossover(times) is None
     assert compare.crossover({1: {"cpu": 2.0}}) is None
-    assert compare.crossover({1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 3.0}}) == 1  # nothing is known of 16
+    assert compare.crossover({1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 3.0}}) == 1  # 16 was not timed on the GPU
 
 
 @pytest.mark.parametrize("devices", [("cpu",), ("cuda",), ("cpu", "cuda")], ids="-".join)
-def test_the_picture_is_not_blank(tmp_path, devices):
-    image = pytest.importorskip("matplotlib.image", reason="draws the picture")
+def test_picture_is_not_blank(tmp_path, devices):
+    image = pytest.importorskip("matplotlib.image", reason="tests the picture")
     suite, picture = only(*devices), tmp_path / "compare.png"
     assert main(["compare", written(tmp_path / "suite.json", suite), "--picture", str(picture)]) == 0
     pixels = image.imread(picture)[..., :3]
@@ -296,37 +299,37 @@ def test_the_picture_is_not_blank(tmp_path, devices):
     assert coloured[1] > 0.001  # curves
 
 
-def test_the_picture_speaks_of_the_gpu_only_where_both_devices_were_timed():
-    pytest.importorskip("matplotlib", reason="draws the picture")
-    for devices, said in ((("cpu",), False), (("cuda",), False), (("cpu", "cuda"), True)):
+def test_picture_mentions_the_gpu_only_if_both_devices_were_timed():
+    pytest.importorskip("matplotlib", reason="tests the picture")
+    for devices, mentioned in ((("cpu",), False), (("cuda",), False), (("cpu", "cuda"), True)):
         axes = compare.figure(compare.gather([only(*devices)])).axes
-        assert any("the GPU is the faster" in a.get_title() + a.get_xlabel() for a in axes) is said
+        assert any("the GPU is faster" in a.get_title() + a.get_xlabel() for a in axes) is mentioned
 
 
-def test_the_picture_is_of_the_kind_that_its_name_asks_for(tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="draws the picture")
+def test_picture_format_is_that_of_the_suffix(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="tests the picture")
     suite = written(tmp_path / "suite.json", SUITE)
     for name, begin in (("x.pdf", b"%PDF"), ("x.svg", b"<?xml"), ("x.PNG", b"\x89PNG")):
         assert main(["compare", suite, "--picture", str(tmp_path / name)]) == 0
         assert (tmp_path / name).read_bytes().startswith(begin)
     capsys.readouterr()
-    assert "name ends in .png, .pdf, .svg" in refused(capsys, 2, "compare", suite, "--picture", "x.docx")
+    assert "ends in .png, .pdf, .svg" in error_of(capsys, 2, "compare", suite, "--picture", "x.docx")
     losses = {**SUITE, "benchmarks": [entry("loss", "cpu", 1e-5, loss="MSELoss", size=10)]}
     losses = written(tmp_path / "losses.json", losses)
-    assert "nothing to draw" in refused(capsys, 2, "compare", losses, "--picture", str(tmp_path / "y.png"))
+    assert "nothing to draw" in error_of(capsys, 2, "compare", losses, "--picture", str(tmp_path / "y.png"))
 
 
-def test_files_that_hold_something_else_are_refused(tmp_path, capsys):
-    assert "cannot read" in refused(capsys, 2, "compare", str(tmp_path / "none.json"))
-    assert "holds no results of kind 'suite'" in refused(capsys, 2, "compare", written(tmp_path / "p.json", PEERS))
+def test_files_of_another_kind_are_errors(tmp_path, capsys):
+    assert "cannot read" in error_of(capsys, 2, "compare", str(tmp_path / "none.json"))
+    assert "is not a file of kind 'suite'" in error_of(capsys, 2, "compare", written(tmp_path / "p.json", PEERS))
     (tmp_path / "x.json").write_text("{")
-    assert "is no JSON file" in refused(capsys, 2, "compare", str(tmp_path / "x.json"))
+    assert "is not a JSON file" in error_of(capsys, 2, "compare", str(tmp_path / "x.json"))
     none = written(tmp_path / "none.json", {**SUITE, "benchmarks": []})
-    assert f"there are no times in {none}" in refused(capsys, 2, "compare", none, "--picture", "x.png")
+    assert f"there are no times in {none}" in error_of(capsys, 2, "compare", none, "--picture", "x.png")
 
 
 @pytest.mark.parametrize(
-    ("content", "wrong"),
+    ("content", "mismatch"),
     [
         ({"kind": "suite"}, "lacks 'machine', 'threads', 'load', 'versions', 'date', 'benchmarks'"),
         ({**SUITE, "benchmarks": [{}]}, "benchmarks.0 lacks 'test', 'device', 'params', 'median'"),
@@ -334,16 +337,16 @@ def test_files_that_hold_something_else_are_refused(tmp_path, capsys):
         ({**SUITE, "threads": "two"}, "threads is 'two'"),
     ],
 )
-def test_suites_that_lack_something_are_refused(tmp_path, capsys, content, wrong):
+def test_incomplete_suite_files_are_errors(tmp_path, capsys, content, mismatch):
     path = written(tmp_path / "suite-x.json", content)
     for arguments in (["compare", path], ["report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md")]):
-        said = refused(capsys, 2, *arguments)
-        assert f"{path} is not as python -m pytest bench" in said
-        assert wrong in said
+        message = error_of(capsys, 2, *arguments)
+        assert f"{path} is not a valid file of kind 'suite'" in message
+        assert mismatch in message
 
 
 @pytest.mark.parametrize(
-    ("without", "wrong"),
+    ("without", "mismatch"),
     [
         (["networks"], "the file lacks 'networks'"),
         (["machine", "gpu"], "machine lacks 'gpu'"),
@@ -352,33 +355,33 @@ def test_suites_that_lack_something_are_refused(tmp_path, capsys, content, wrong
         (["networks", "003-mlp", "tasks", "step", "sklearn", "ratio"], "tasks.step.sklearn lacks 'ratio'"),
     ],
 )
-def test_peers_that_lack_something_are_refused(tmp_path, capsys, without, wrong):
+def test_incomplete_peers_files_are_errors(tmp_path, capsys, without, mismatch):
     content = inner = deepcopy(PEERS)
     *folders, last = without
     for key in folders:
         inner = inner[key]
     del inner[last]
     path = written(tmp_path / "peers-x.json", content)
-    said = refused(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
-    assert said.startswith(f"bench: {path} is not as")
-    assert wrong in said
+    message = error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
+    assert message.startswith(f"bench: {path} is not a valid file of kind 'peers'")
+    assert mismatch in message
 
 
-def test_notes_in_another_encoding_are_refused(tmp_path, capsys):
+def test_notes_in_another_encoding_are_an_error(tmp_path, capsys):
     written(tmp_path / "peers-x.json", PEERS)
     (tmp_path / "notes.md").write_bytes("größer".encode("latin-1"))
-    said = refused(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
-    assert f"{tmp_path / 'notes.md'} is no text in UTF-8" in said
+    message = error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
+    assert f"{tmp_path / 'notes.md'} is not UTF-8 text" in message
 
 
-def test_the_suite_runs_and_writes_a_small_file(tmp_path):
-    pytest.importorskip("pytest_benchmark", reason="runs the suite")
+def test_suite_writes_a_small_file(tmp_path):
+    pytest.importorskip("pytest_benchmark", reason="tests the suite")
     out = tmp_path / "suite.json"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}  # it stops timings
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}  # disables timing
     command = ["-m", "pytest", "bench", "-q", "-p", "no:cacheprovider", "-k", "loss and MSELoss", "--device", "cpu"]
     short = ["--benchmark-max-time", "0.001", "--benchmark-min-rounds", "2", "--benchmark-json", str(out)]
     subprocess.run([sys.executable, *command, *short], cwd=ROOT, check=True, capture_output=True, env=env)
     entries = results.read(out, "suite")["benchmarks"]
     assert [entry["params"] for entry in entries] == [{"loss": "MSELoss", "size": size} for size in (10, 1000)]
     assert all(entry.keys() == {"test", "device", "params", "median", "iqr", "rounds"} for entry in entries)
-    assert all(2 <= entry["rounds"] < 1000 for entry in entries)  # 0.3 s, the default, are some ten thousand
+    assert all(2 <= entry["rounds"] < 1000 for entry in entries)  # the default of 0.3 s gives about ten thousand

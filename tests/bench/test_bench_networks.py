@@ -1,4 +1,4 @@
-"""The networks to be timed: the sources' sizes, and recipes that say the same."""
+"""The benchmarked networks and their recipes."""
 
 import json
 from dataclasses import replace
@@ -10,16 +10,16 @@ from bench.networks import NETWORKS
 from bench.peers import portanet
 from bench.recipe import Recipe
 
-COUNTED = {"003-logistic": 7_850, "003-mlp": 79_510, "004-mlp": 238_510, "004-hog": 80_610, "004-cnn": 7_465}
+PARAMETERS = {"003-logistic": 7_850, "003-mlp": 79_510, "004-mlp": 238_510, "004-hog": 80_610, "004-cnn": 7_465}
 
 
-@pytest.mark.parametrize("id", COUNTED)
-def test_networks_have_as_many_parameters_as_the_sources_count(id):
-    assert NETWORKS[id].build().n_parameters == COUNTED[id]
+@pytest.mark.parametrize("id", PARAMETERS)
+def test_number_of_parameters_is_that_of_the_source(id):
+    assert NETWORKS[id].build().n_parameters == PARAMETERS[id]
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=lambda network: network.id)
-def test_a_recipe_survives_json_and_trains(network):
+def test_recipe_round_trips_through_json_and_trains(network):
     recipe = network.recipe()
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert recipe.output_shape == network.build().output_shape(network.input_shape)
@@ -31,13 +31,13 @@ def test_a_recipe_survives_json_and_trains(network):
     assert portanet.inference(recipe, "cpu", 2)().shape == (2, *recipe.output_shape)
 
 
-def test_goals_are_those_of_fourteen_networks():
+def test_fourteen_networks_have_a_goal():
     goals = [network.goal for network in NETWORKS.values() if network.goal is not None]
     assert len(goals) == 14
     assert all(0 < goal < 1 for goal in goals)
 
 
-def test_examples_are_drawn_alike_for_all_and_are_as_dark_as_digits():
+def test_examples_are_reproducible_with_mean_0_2():
     recipe = NETWORKS["004-cnn"].recipe()
     x = recipe.examples(50)
     np.testing.assert_array_equal(x, recipe.examples(50))

@@ -1,4 +1,4 @@
-"""What PyTorch is timed on is the same network: same outputs, same loss, same step."""
+"""The PyTorch networks compute the same outputs, losses and training steps."""
 
 from dataclasses import replace
 
@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from bench.networks import NETWORKS
-from bench.peers import Unfit
+from bench.peers import Unsupported
 from bench.recipe import Recipe
 from portanet import Sequential, Trainer
 
-torch = pytest.importorskip("torch", reason="translates networks to PyTorch")
+torch = pytest.importorskip("torch", reason="tests the competitor PyTorch")
 
 from bench.peers import torch as peer  # noqa: E402 (it imports PyTorch)
 
-# Between them: each layer but dropout, each loss, each optimizer, and flattening behind one axis and behind two
+# Together: each layer except dropout, each loss, each optimizer, and Flatten after 1-D and 2-D convolutions
 IDS = ("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "001-conv2d-net3", "003-lenet", "004-cnn")
 BATCH = 4
 
 
 def copy_weights(net: Sequential, recipe: Recipe, twin: torch.nn.Sequential) -> None:
-    """Give PyTorch the weights of PortaNet, in its order of axes."""
+    """Copy PortaNet's weights to PyTorch, and transpose them to its order of axes."""
     shapes = [recipe.input_shape, *recipe.shapes]
     for i, (config, layer) in enumerate(zip(recipe.layers, net, strict=True)):
         if not layer.parameters():
@@ -35,7 +35,7 @@ def copy_weights(net: Sequential, recipe: Recipe, twin: torch.nn.Sequential) -> 
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_the_twin_has_the_same_outputs_and_takes_the_same_steps(id):
+def test_outputs_and_steps_are_the_same(id):
     network = NETWORKS[id]
     recipe = replace(network.recipe(), batch_size=BATCH)
     trainer, twin = Trainer(network.build(), network.loss(), network.optimizer()), peer.make_net(recipe)
@@ -54,7 +54,7 @@ def test_the_twin_has_the_same_outputs_and_takes_the_same_steps(id):
 
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}, {"fused": True, "channels_last": True}], ids=str)
-def test_every_variant_trains_and_infers(options):
+def test_variants_train_and_infer(options):
     recipe = replace(NETWORKS["004-cnn"].recipe(), batch_size=BATCH)
     step = peer.step(recipe, "cpu", **options)
     assert step().item() > step().item() > 0
@@ -62,14 +62,14 @@ def test_every_variant_trains_and_infers(options):
         assert peer.inference(recipe, "cpu", 2, **options)().shape == (2, 10)
 
 
-def test_dropout_drops_the_same_share():
+def test_dropout_has_the_same_probability():
     recipe = NETWORKS["004-mlp-500"].recipe()
     assert [layer.p for layer in peer.make_net(recipe) if isinstance(layer, torch.nn.Dropout)] == [0.7]
 
 
-def test_what_has_no_counterpart_is_refused():
+def test_unsupported_networks_raise():
     recipe = NETWORKS["003-mlp"].recipe()
-    with pytest.raises(Unfit, match="channels_last is for images"):
+    with pytest.raises(Unsupported, match="channels_last is for images"):
         peer.step(recipe, "cpu", channels_last=True)
-    with pytest.raises(Unfit, match="no translation of Wavelet"):
+    with pytest.raises(Unsupported, match="Wavelet is not translated"):
         peer.make_net(replace(recipe, layers=({"type": "Wavelet"},)))

@@ -1,4 +1,4 @@
-"""Each experiment, in its quick form, on real data: the figures are numbers, and the pictures show something."""
+"""Each experiment in its quick form on real data: figures are finite, and pictures are not blank."""
 
 import json
 import math
@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.frame import discover
+from experiments.runner import discover
 from portanet.datasets.catalogue import SOURCES
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
-pytest.importorskip("sklearn", reason="digits comes with scikit-learn, and so does t-SNE")
+pytest.importorskip("sklearn", reason="scikit-learn has the digits and t-SNE")
 
 
 @pytest.mark.parametrize("id", discover())
-def test_the_quick_form_gives_every_figure_and_pictures(id, tmp_path):
+def test_quick_form_gives_all_figures_and_pictures(id, tmp_path):
     experiment = discover()[id]
     for name in SOURCES.keys() & set(experiment.data.split(", ")):
         folder = Path(os.environ.get("PORTANET_DATA", ""), name)
         if not all((folder / file.name).is_file() for file in SOURCES[name].files):
-            pytest.skip(f"PORTANET_DATA names no folder with the files of {name}")
+            pytest.skip(f"the folder in PORTANET_DATA lacks the files of {name}")
     assert main(["run", id, "--quick", "--out", str(tmp_path), "--device", "cpu"]) == 0
     folder = tmp_path / id
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

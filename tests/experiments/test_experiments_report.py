@@ -1,4 +1,4 @@
-"""The page of results: from a small folder of them, and the one that is committed."""
+"""The page of results: of made-up experiments, and the committed page."""
 
 import re
 from pathlib import Path
@@ -7,26 +7,26 @@ import pytest
 
 import experiments
 from experiments.__main__ import main
-from experiments.frame import Experiment, Reported, Study, at_least, at_most, discover, report
+from experiments.runner import Experiment, Reported, Study, at_least, at_most, discover, report
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 
 COMMITTED = Path(experiments.__file__).parent / "results"
 
 
-def claim(id, figures, reported, **said):
+def claim(id, figures, reported, **fields):
     def function(run):
         from matplotlib.figure import Figure
 
         run.picture("a picture", Figure(), f"What {id} shows")
         return {name: value + run.seed / 100 for name, value in figures.items()}
 
-    about = {"source": "nobody", "data": "nothing", "what": f"what {id} does", "choices": "", **said}
+    about = {"source": "nobody", "data": "nothing", "what": f"what {id} does", "choices": "", **fields}
     return Experiment(id, **about, reported=reported, function=function)
 
 
 CLAIMS = [
-    claim("001-met", {"share": 0.5, "loss": 1234.5}, {"share": at_least(0.51)}, authors_waited="2 hours"),
+    claim("001-met", {"share": 0.5, "loss": 1234.5}, {"share": at_least(0.51)}, reported_time="2 hours"),
     claim("003-missed", {"loss": 0.3, "weight|1|": 7}, {"loss": at_most(0.3), "weight|1|": Reported(8)}, remark="Why."),
     claim("003-pictures", {"seen": 1}, {}, choices="Some."),
     claim("own", {"share": 1.0}, {"share": at_least(0.5)}),
@@ -37,7 +37,7 @@ CLAIMS = [
 
 @pytest.fixture
 def page(tmp_path, monkeypatch, capsys):
-    """What is written for the claims above, three seeds of each, and the folder it lies in."""
+    """Return the page of CLAIMS, with three seeds each."""
     monkeypatch.setattr("experiments.__main__.discover", lambda: {each.id: each for each in CLAIMS})
     out = tmp_path / "of-a-run"
     for each in CLAIMS:
@@ -52,7 +52,7 @@ def page(tmp_path, monkeypatch, capsys):
     return (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
 
-def test_the_summary(page):
+def test_summary(page):
     assert "**2 of 3 figures are met.**" in page
     assert "- [003-missed](#003-missed), loss: by 0.01\n" in page
     assert "Not run yet: own-not-run, own-quick." in page
@@ -61,10 +61,10 @@ def test_the_summary(page):
     assert re.search(r"^- date: \d{4}-\d\d-\d\d$", page, re.MULTILINE)
 
 
-def test_a_table_a_source_with_a_row_a_figure(page):
+def test_one_table_per_source_with_one_row_per_figure(page):
     assert [title for title in page.splitlines() if title.startswith("## ")] == [
-        "## Source 001: the same, grown",
-        "## Sources 002 and 003: course work on MNIST, a report and its sheet",
+        "## Source 001: an extension of source 000",
+        "## Sources 002 and 003: course work on MNIST, a report and its exercise sheet",
         "## Ours",
     ]
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| exp", "| ---"))]
@@ -78,7 +78,7 @@ def test_a_table_a_source_with_a_row_a_figure(page):
     assert len({row.replace(r"\|", "").count("|") for row in rows}) == 1
 
 
-def test_what_stands_with_an_experiment(page):
+def test_section_of_an_experiment(page):
     _, missed = page.split("### 003-missed\n")
     missed, pictures = missed.split("### 003-pictures\n")
     assert "**Remark.** Why." in missed
@@ -88,11 +88,11 @@ def test_what_stands_with_an_experiment(page):
     assert "**Also measured.** loss: 1235 ± 0.01." in page
 
 
-def test_every_link_leads_somewhere(page, tmp_path):
+def test_links_are_valid(page, tmp_path):
     pictures = re.findall(r"!\[(.+)\]\((.+)\)\\\n\*(.+)\*\n", page)
     assert len(pictures) == 4
-    for alternative, path, caption in pictures:
-        assert alternative == caption
+    for alt_text, path, caption in pictures:
+        assert alt_text == caption
         assert (tmp_path / path).is_file()
     titles = re.findall(r"^### (.+)$", page, re.MULTILINE)
     assert set(re.findall(r"\]\(#(.+?)\)", page)) == set(titles)
@@ -106,7 +106,7 @@ def test_every_link_leads_somewhere(page, tmp_path):
         (claim("own", {}, {"share": at_least(0.5)}, choices="new"), False),
     ],
 )
-def test_what_changed_since_is_named(now, current, tmp_path):
+def test_changed_experiments_are_listed(now, current, tmp_path):
     study = Study(CLAIMS[3], "cpu", tmp_path / "own")
     study.measure(0)
     study.summarise()
@@ -114,9 +114,9 @@ def test_what_changed_since_is_named(now, current, tmp_path):
     assert ("Changed since they were run: own." not in text) is current
 
 
-def test_without_results_there_is_no_page(tmp_path, capsys):
+def test_without_results_no_page_is_written(tmp_path, capsys):
     assert main(["report", "--out", str(tmp_path / "empty")]) == 1
-    assert "empty holds no results of full runs: python -m experiments run all --out " in capsys.readouterr().err
+    assert "empty has no results of full runs: python -m experiments run all --out " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -129,14 +129,14 @@ def committed():
     return known, pairs
 
 
-def test_the_committed_page_is_what_report_writes(committed):
+def test_committed_page_matches_the_results(committed):
     page = (COMMITTED.parent / "RESULTS.md").read_text(encoding="utf-8")
     assert page == report.write(*committed, COMMITTED.name)
 
 
-def test_every_miss_is_explained(committed):
-    explained = {experiment.id for experiment, _ in committed[1] if experiment.remark}
-    assert {id for id, _, figure in report.judged(committed[1]) if not figure["met"]} <= explained
+def test_missed_figures_have_a_remark(committed):
+    remarked = {experiment.id for experiment, _ in committed[1] if experiment.remark}
+    assert {id for id, _, figure in report.judged(committed[1]) if not figure["met"]} <= remarked
 
 
 def test_short_runs_have_three_seeds(committed):
@@ -144,7 +144,7 @@ def test_short_runs_have_three_seeds(committed):
     assert [result["id"] for result in short if len(result["seeds"]) < 3] == []
 
 
-def test_the_committed_pictures_are_small_and_show_something(committed):
+def test_committed_pictures_are_small_and_not_blank(committed):
     assert sum(path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()) < 15e6
     for _, result in committed[1]:
         folder = COMMITTED / result["id"]

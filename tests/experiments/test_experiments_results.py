@@ -1,4 +1,4 @@
-"""Records, runs, and the files that they leave."""
+"""Experiments, runs, and their files."""
 
 import importlib
 import json
@@ -15,26 +15,26 @@ import experiments
 import portanet
 from experiments.__main__ import main
 from experiments.digits import digits
-from experiments.frame import Experiment, Reported, Run, Study, at_least, at_most, discover, run_study
+from experiments.runner import Experiment, Reported, Run, Study, at_least, at_most, discover, run_study
 from portanet.datasets import Dataset
 
 pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 
 
-def claim(function, reported=None, **said):
-    """An experiment of no network, by the name of claim."""
-    about = {"id": "claim", "source": "nobody", "data": "nothing", "what": "nothing", "choices": "none", **said}
+def claim(function, reported=None, **fields):
+    """Return an experiment named "claim", without a network."""
+    about = {"id": "claim", "source": "nobody", "data": "nothing", "what": "nothing", "choices": "none", **fields}
     return Experiment(**about, reported=reported or {}, function=function)
 
 
 def share(value, reported=None):
-    """A claim that finds a share, whatever the seed."""
+    """Return an experiment whose figure is the same for all seeds."""
     return claim(lambda run: {"share": value}, reported)
 
 
 def draw(run):
-    """What a run may do: a figure that depends on the seed, and a picture that shows it."""
+    """Return a figure that depends on the seed, and draw it."""
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -43,7 +43,7 @@ def draw(run):
     return {"seed": run.seed}
 
 
-def test_only_a_quick_run_cuts_the_data(monkeypatch):
+def test_only_quick_runs_truncate_the_data(monkeypatch):
     whole = Dataset("made up", *map(np.arange, (3000, 3000, 1500, 1500)), classes=("0", "1"))
     monkeypatch.setattr("portanet.datasets.load", {"made up": whole}.get)
     cpu = portanet.get_backend("cpu")
@@ -54,7 +54,7 @@ def test_only_a_quick_run_cuts_the_data(monkeypatch):
     assert cut.classes == whole.classes
 
 
-def test_digits_reaches_its_figure_and_says_so(tmp_path, capsys):
+def test_digits_meets_its_figure(tmp_path, capsys):
     arguments = ["run", "digits", "--out", str(tmp_path), "--seed", "1", "--seeds", "3", "--device", "cpu"]
     assert main(arguments) == 0
     result = json.loads((tmp_path / "digits" / "result.json").read_text(encoding="utf-8"))
@@ -63,15 +63,15 @@ def test_digits_reaches_its_figure_and_says_so(tmp_path, capsys):
     assert (loss["reported"], loss["better"], loss["met"]) == (None, None, None)
     assert 0.97 <= accuracy["ours"] < 1
     assert result["seeds"] == [1, 2, 3]
-    said = capsys.readouterr()
-    assert f"test accuracy   {accuracy['ours']:.4g} ± {accuracy['spread']:.2g}" in said.out
-    assert "(to reach: 0.97)  met\n" in said.out
-    assert f"picture: {tmp_path / 'digits' / 'confusion.png'}\n" in said.out
-    assert said.err.count("val_accuracy") == 3 * 60
-    assert "[2/3] digits, seed 2\n" in said.err
+    captured = capsys.readouterr()
+    assert f"test accuracy   {accuracy['ours']:.4g} ± {accuracy['spread']:.2g}" in captured.out
+    assert "(to reach: 0.97)  met\n" in captured.out
+    assert f"picture: {tmp_path / 'digits' / 'confusion.png'}\n" in captured.out
+    assert captured.err.count("val_accuracy") == 3 * 60
+    assert "[2/3] digits, seed 2\n" in captured.err
 
 
-def test_what_result_json_says(tmp_path):
+def test_content_of_result_json(tmp_path):
     result = run_study(digits, portanet.get_backend("cpu"), tmp_path, seed=7, quick=True)
     assert result == json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     record = digits.record()
@@ -95,14 +95,14 @@ def quick_digits_on_the_cpu(tmp_path_factory):
     return run_study(digits, portanet.get_backend("cpu"), tmp_path_factory.mktemp("cpu"), quick=True)["figures"]
 
 
-def test_every_device_gives_nearly_the_same_figures(backend, quick_digits_on_the_cpu, tmp_path):
+def test_figures_are_nearly_the_same_on_every_device(backend, quick_digits_on_the_cpu, tmp_path):
     result = run_study(digits, backend, tmp_path, quick=True)
     assert result["device"]["name"] == backend.name
     for name, figure in quick_digits_on_the_cpu.items():
         np.testing.assert_allclose(result["figures"][name]["ours"], figure["ours"], rtol=0, atol=0.02)
 
 
-def test_a_seed_means_one_result(quick_digits_on_the_cpu, tmp_path):
+def test_figures_are_reproducible_for_a_seed(quick_digits_on_the_cpu, tmp_path):
     again, other = (
         run_study(digits, portanet.get_backend("cpu"), tmp_path / str(seed), seed=seed, quick=True)["figures"]
         for seed in (0, 1)
@@ -121,18 +121,18 @@ def test_a_seed_means_one_result(quick_digits_on_the_cpu, tmp_path):
         (Reported(0.8), 0.8, None),
     ],
 )
-def test_a_figure_is_judged_by_the_better_side(reported, ours, met):
+def test_reported_figure_is_met_on_the_better_side(reported, ours, met):
     assert reported.met(ours) is met
 
 
-def test_rounding_of_float32_does_not_miss_a_figure(tmp_path):
+def test_float32_rounding_does_not_miss_a_figure(tmp_path):
     value = float(np.float32(0.82))
     assert value < 0.82
     result = run_study(share(value, {"share": at_least(0.82)}), portanet.get_backend("cpu"), tmp_path)
     assert result["figures"]["share"]["met"] is True
 
 
-def test_seeds_are_judged_by_their_mean_and_shown_with_their_spread(tmp_path):
+def test_mean_of_the_seeds_is_judged(tmp_path):
     found = [0.8, 0.85, 0.81]
     study = Study(claim(lambda run: {"share": found[run.seed]}, {"share": at_least(0.82)}), "cpu", tmp_path)
     met = []
@@ -146,7 +146,7 @@ def test_seeds_are_judged_by_their_mean_and_shown_with_their_spread(tmp_path):
     assert figure["spread"] == pytest.approx(stdev(found), rel=1e-5)
 
 
-def test_a_study_without_a_finished_seed_says_nothing(tmp_path):
+def test_study_without_a_finished_seed_writes_nothing(tmp_path):
     assert Study(share(0.5), "cpu", tmp_path).summarise() is None
     assert not list(tmp_path.iterdir())
 
@@ -164,19 +164,18 @@ def test_a_study_without_a_finished_seed_says_nothing(tmp_path):
         (share(0.5), "cpu", True, False),
     ],
 )
-def test_a_finished_seed_counts_for_the_same_question_only(experiment, device, quick, counts, tmp_path):
+def test_record_counts_for_the_same_question_only(experiment, device, quick, counts, tmp_path):
     Study(share(0.5), "cpu", tmp_path).measure(0)
     assert (list(Study(experiment, device, tmp_path, quick).finished()) == [0]) is counts
 
 
-def test_gpus_are_of_one_kind(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.frame.results.get_backend", lambda name: portanet.get_backend("cpu"))
+def test_record_counts_on_every_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.runner.results.get_backend", lambda name: portanet.get_backend("cpu"))
     Study(share(0.5), "cuda:1", tmp_path).measure(0)
     assert list(Study(share(0.5), "cuda:0", tmp_path).finished()) == [0]
 
 
-def test_a_seed_with_other_figures_than_the_newest_does_not_count(tmp_path):
-    """An experiment may come to measure something else without a change of what it says."""
+def test_record_with_other_figures_than_the_newest_does_not_count(tmp_path):
     Study(share(0.5), "cpu", tmp_path).measure(0)
     older = json.loads((tmp_path / "seed-0.json").read_text())
     (tmp_path / "seed-0.json").write_text(json.dumps({**older, "date": "2000-01-01T00:00:00+00:00"}))
@@ -186,7 +185,7 @@ def test_a_seed_with_other_figures_than_the_newest_does_not_count(tmp_path):
     assert study.summarise()["figures"].keys() == {"another"}
 
 
-def test_a_damaged_record_does_not_count(tmp_path):
+def test_damaged_record_does_not_count(tmp_path):
     study = Study(share(0.5), "cpu", tmp_path)
     study.measure(0)
     (tmp_path / "seed-1.json").write_bytes((tmp_path / "seed-0.json").read_bytes()[:-20])
@@ -194,7 +193,7 @@ def test_a_damaged_record_does_not_count(tmp_path):
     assert list(study.finished()) == [0]
 
 
-def test_pictures_are_those_of_one_seed(tmp_path):
+def test_pictures_are_those_of_the_drawn_seed(tmp_path):
     study = Study(claim(draw), "cpu", tmp_path)
     study.measure(0)
     before = (tmp_path / "a-line.png").read_bytes()
@@ -203,7 +202,7 @@ def test_pictures_are_those_of_one_seed(tmp_path):
     assert study.summarise()["pictures"] == {"a-line.png": "to 0"}
 
 
-def test_pictures_that_are_no_longer_drawn_go_and_others_stay(tmp_path):
+def test_obsolete_pictures_are_deleted_and_other_files_kept(tmp_path):
     (tmp_path / "mine.png").write_bytes(b"kept")
     Study(claim(draw, what="before"), "cpu", tmp_path).measure(0)
     assert (tmp_path / "a-line.png").exists()
@@ -211,22 +210,22 @@ def test_pictures_that_are_no_longer_drawn_go_and_others_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"mine.png", "seed-0.json"}
 
 
-def test_a_picture_has_a_short_palette_and_its_colours(tmp_path):
+def test_picture_keeps_its_colours(tmp_path):
     Study(claim(draw), "cpu", tmp_path).measure(1)
     pixels = image.imread(tmp_path / "a-line.png")[..., :3]
     assert pixels.shape == (480, 640, 3)
-    assert (pixels == 1).all(axis=2).mean() > 0.5, "paper is white"
+    assert (pixels == 1).all(axis=2).mean() > 0.5, "the background is white"
     blue = np.asarray([0x1F, 0x77, 0xB4]) / 255
-    assert np.abs(pixels - blue).max(axis=2).min() < 0.02, "the line is as matplotlib draws it"
+    assert np.abs(pixels - blue).max(axis=2).min() < 0.02, "the line has the colour of matplotlib"
 
 
-def test_a_figure_that_is_no_number_is_not_written(tmp_path):
+def test_nan_figure_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="nan"):
         Study(share(float("nan")), "cpu", tmp_path).measure(0)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_older_files(tmp_path, monkeypatch):
     cpu = portanet.get_backend("cpu")
     run_study(share(0.5), cpu, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -241,7 +240,7 @@ def test_a_failed_write_leaves_the_older_file_and_no_other(tmp_path, monkeypatch
 
 
 NEW = """
-from experiments.frame import experiment
+from experiments.runner import experiment
 
 @experiment("{id}", source="nobody", data="digits", what="nothing", reported={{}})
 def nothing(run):
@@ -251,7 +250,7 @@ def nothing(run):
 
 @pytest.fixture
 def new_file(tmp_path, monkeypatch):
-    """A function that adds a file to the folder of experiments, for the time of the test."""
+    """Return a function that adds a file with an experiment during the test."""
 
     def add(id):
         (tmp_path / "added.py").write_text(NEW.format(id=id))
@@ -263,17 +262,17 @@ def new_file(tmp_path, monkeypatch):
     vars(experiments).pop("added", None)
 
 
-def test_a_new_experiment_is_a_new_file(new_file, tmp_path, capsys):
+def test_experiments_in_a_new_file_are_discovered(new_file, tmp_path, capsys):
     new_file("999-nothing")
     assert main(["run", "999-nothing", "--out", str(tmp_path)]) == 0
     assert "answer  42\n" in capsys.readouterr().out
 
 
-def test_two_experiments_cannot_share_an_id(new_file):
+def test_duplicate_ids_raise(new_file):
     new_file("digits")
     with pytest.raises(ValueError, match=r"two experiments have the id 'digits': rename the one in experiments\."):
         discover()
 
 
-def test_an_experiment_travels_between_processes_by_its_id():
+def test_experiment_is_pickled_by_its_id():
     assert pickle.loads(pickle.dumps(digits)) is digits

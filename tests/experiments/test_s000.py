@@ -5,35 +5,35 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="experiments draw with matplotlib")
 
-from experiments.frame import run_study
+from experiments.runner import run_study
 from experiments.s000_linear import many, one, two
 from experiments.s000_toys import bce, sigmoid, softmax, tanh
 from portanet import get_backend
 
 EXPERIMENTS = [tanh, sigmoid, softmax, bce, one, two, many]
 
-every = pytest.mark.parametrize("experiment", EXPERIMENTS, ids=[experiment.id for experiment in EXPERIMENTS])
+each_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS, ids=[experiment.id for experiment in EXPERIMENTS])
 
 
-@every
+@each_experiment
 @pytest.mark.parametrize("seed", [0, 1, 2], ids="seed={}".format)
-def test_the_figures_of_the_source_are_met(experiment, seed, tmp_path):
+def test_reported_figures_are_met(experiment, seed, tmp_path):
     figures = run_study(experiment, get_backend("cpu"), tmp_path, seed=seed)["figures"]
     for name, reported in experiment.reported.items():
         assert figures[name]["met"] is (None if reported.better is None else True), (name, figures[name])
 
 
-@every
-def test_every_device_gives_the_same_figures(experiment, backend, tmp_path):
-    here, cpu = (
+@each_experiment
+def test_figures_are_the_same_on_every_device(experiment, backend, tmp_path):
+    ours, cpu = (
         run_study(experiment, device, tmp_path, quick=True)["figures"] for device in (backend, get_backend("cpu"))
     )
-    assert here.keys() == cpu.keys()
+    assert ours.keys() == cpu.keys()
     for name, figure in cpu.items():
-        np.testing.assert_allclose(here[name]["ours"], figure["ours"], rtol=1e-5, atol=1e-8, err_msg=name)
+        np.testing.assert_allclose(ours[name]["ours"], figure["ours"], rtol=1e-5, atol=1e-8, err_msg=name)
 
 
-def test_bce_is_judged_by_a_right_gradient_and_beats_mse(tmp_path):
+def test_bce_has_a_correct_gradient_and_beats_mse(tmp_path):
     under_bce, under_mse = (
         run_study(experiment, get_backend("cpu"), tmp_path)["figures"] for experiment in (bce, softmax)
     )
@@ -44,6 +44,6 @@ def test_bce_is_judged_by_a_right_gradient_and_beats_mse(tmp_path):
 
 
 @pytest.mark.parametrize("experiment", [one, two, many], ids=lambda experiment: experiment.id)
-def test_linear_networks_end_at_least_squares(experiment, tmp_path):
+def test_linear_networks_converge_to_least_squares(experiment, tmp_path):
     figures = run_study(experiment, get_backend("cpu"), tmp_path)["figures"]
     assert figures["distance from least squares"]["ours"] < 1e-9

@@ -1,4 +1,4 @@
-"""Carry experiments out, seed by seed, and leave their results in files."""
+"""Run experiments seed by seed, and write their results to files."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any
 
 import portanet
-from experiments.frame.record import Experiment, Reported
-from experiments.frame.run import Run
+from experiments.runner.record import Experiment, Reported
+from experiments.runner.run import Run
 from portanet.backends import Backend, get_backend
-from portanet.persistence import write_atomically
+from portanet.files import write_atomically
 
 LIBRARIES = ("numpy", "array_api_compat", "matplotlib", "sklearn", "skimage", "cupy", "torch", "array_api_strict")
 
@@ -25,21 +25,22 @@ LIBRARIES = ("numpy", "array_api_compat", "matplotlib", "sklearn", "skimage", "c
 @dataclass(frozen=True)
 class Study:
     """
-    An experiment on a device, and the seeds with which it is finished.
+    An experiment on a device, and its finished seeds.
 
-    A seed is finished once its record, ``seed-0.json``, is in the folder: whole, or not at all. It counts while the
-    experiment says the same of its data, network and choices, for the same kind of device and the same form.
+    A seed is finished if its record, such as ``seed-0.json``, is in the folder; records are written atomically. A
+    record counts as long as the experiment's ``data``, ``what`` and ``choices``, the kind of device and ``quick`` are
+    the same.
 
     Parameters
     ----------
     experiment : Experiment
-        What to run.
+        The experiment.
     device : str
-        Where, by the name of a backend.
+        Name of a backend.
     folder : Path
-        Of the results; made if need be.
+        Folder of the results; created if missing.
     quick : bool
-        Whether to take the shorter form.
+        Whether to run the short form.
     """
 
     experiment: Experiment
@@ -48,30 +49,30 @@ class Study:
     quick: bool = False
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """Return the records that count, by seed: of this question, and with the figures that the newest has."""
-        answers = [record for record in self._records() if record.get("question") == self._question()]
-        newest = max(answers, key=lambda record: record["date"], default=None)
-        counting = {r["seed"]: r for r in answers if newest and r["figures"].keys() == newest["figures"].keys()}
+        """Return the records that count, by seed; records with other figures than the newest do not count."""
+        records = [record for record in self._records() if record.get("question") == self._question()]
+        newest = max(records, key=lambda record: record["date"], default=None)
+        counting = {r["seed"]: r for r in records if newest and r["figures"].keys() == newest["figures"].keys()}
         return dict(sorted(counting.items()))
 
     def changed(self) -> bool:
-        """Whether the experiment's code is other than when one of the finished seeds was run."""
+        """Whether the experiment's code has changed since a finished seed was run."""
         code = self.experiment.code()
         return any(record.get("code", code) != code for record in self.finished().values())
 
     def occupied(self) -> bool:
-        """Whether the folder holds records of another form or device, which a run would write over."""
-        mine = {name: self._question()[name] for name in ("quick", "device")}
-        asked = [record["question"] for record in self._records() if "question" in record]
-        return any(question.get(name) != value for question in asked for name, value in mine.items())
+        """Whether the folder holds records of another form or kind of device, which a run would overwrite."""
+        settings = {name: self._question()[name] for name in ("quick", "device")}
+        questions = [record["question"] for record in self._records() if "question" in record]
+        return any(question.get(name) != value for question in questions for name, value in settings.items())
 
     def measure(self, seed: int, *, draw: bool = True) -> None:
-        """Run with one seed; then write the pictures, if wanted, and last the record. Nothing is written on failure."""
-        begun, code = perf_counter(), self.experiment.code()
+        """Run one seed, then write the pictures (with ``draw``) and last the record; nothing if the run fails."""
+        begin, code = perf_counter(), self.experiment.code()
         backend = get_backend(self.device)
         run = Run(self.experiment.id, backend, seed, self.quick, draw)
         figures = self.experiment.function(run)
-        record = {
+        new_record = {
             "question": self._question(),
             "code": code,
             "seed": seed,
@@ -80,29 +81,29 @@ class Study:
             "networks": run.networks,
             "seconds": {
                 "training": round(sum(network["training_seconds"] for network in run.networks), 2),
-                "all": round(perf_counter() - begun, 2),
+                "all": round(perf_counter() - begin, 2),
             },
             "versions": _versions(),
             "pictures": run.captions,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        older = {name for former in self._records() for name in former.get("pictures", ())}
+        older = {name for record in self._records() for name in record.get("pictures", ())}
         for name, png in run.pictures.items():
             write_atomically(self.folder / name, png)
-        _write(self.folder / f"seed-{seed}.json", record)
+        _write(self.folder / f"seed-{seed}.json", new_record)
         if draw:
             for name in older - run.pictures.keys():
                 (self.folder / name).unlink(missing_ok=True)
 
     def summarise(self) -> dict[str, Any] | None:
         """
-        Write ``result.json``: the figures of the finished seeds beside those reported.
+        Write ``result.json``: the figures of the finished seeds and the reported figures.
 
         Returns
         -------
         dict or None
-            What it says; None, and nothing is written, if no seed is finished.
+            Content of the file; None if no seed is finished, and nothing is written.
         """
         records = list(self.finished().values())
         if not records:
@@ -127,7 +128,7 @@ class Study:
             "pictures": next((record["pictures"] for record in records if record["pictures"]), {}),
             "date": max(record["date"] for record in records),
         }
-        del result["reported"]  # it stands beside the figures
+        del result["reported"]  # each figure holds its reported value
         _write(self.folder / "result.json", result)
         return result
 
@@ -135,29 +136,30 @@ class Study:
         return [read_record(path) for path in self.folder.glob("seed-*.json")]
 
     def _question(self) -> dict[str, Any]:
-        asked = {name: getattr(self.experiment, name) for name in ("id", "data", "what", "choices")}
-        return {**asked, "quick": self.quick, "device": self.device.partition(":")[0]}
+        """Return what a record must agree with to count."""
+        texts = {name: getattr(self.experiment, name) for name in ("id", "data", "what", "choices")}
+        return {**texts, "quick": self.quick, "device": self.device.partition(":")[0]}
 
 
 def run_study(
     experiment: Experiment, backend: Backend, folder: Path, *, seed: int = 0, quick: bool = False
 ) -> dict[str, Any]:
     """
-    Run an experiment with one seed, whether or not it is finished.
+    Run one seed of an experiment, even if it is finished.
 
     Parameters
     ----------
     experiment, folder, quick
         See :class:`Study`.
     backend : Backend
-        The device.
+        Device to train on.
     seed : int
-        Of everything that is drawn.
+        Seed of all random numbers.
 
     Returns
     -------
     dict
-        What ``result.json`` says, of all finished seeds in the folder.
+        Content of ``result.json``, over all finished seeds in the folder.
     """
     study = Study(experiment, backend.name, folder, quick)
     study.measure(seed)
@@ -167,24 +169,24 @@ def run_study(
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compare(ours: list[float], theirs: Reported | None, judge: bool) -> dict[str, Any]:
+def _compare(ours: list[float], reported: Reported | None, judge: bool) -> dict[str, Any]:
     mean = _rounded(fmean(ours))
     return {
         "ours": mean,
         "spread": _rounded(stdev(ours)) if len(ours) > 1 else None,
         "each": ours,
-        "reported": theirs and theirs.value,
-        "better": theirs and theirs.better,
-        "met": theirs.met(mean) if theirs and judge else None,
+        "reported": reported and reported.value,
+        "better": reported and reported.better,
+        "met": reported.met(mean) if reported and judge else None,
     }
 
 
 def _rounded(value: float) -> float:
-    """Keep six digits: the share 0.82 comes as 0.81999999 in float32."""
+    """Round to six digits, since 0.82 is 0.81999999 in float32."""
     return float(f"{value:.6g}")
 
 
@@ -198,12 +200,12 @@ def _machine() -> str:
 
 
 def _versions() -> dict[str, str]:
-    used = {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}
-    return {"python": platform.python_version(), "portanet": portanet.__version__, **used}
+    imported = {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}
+    return {"python": platform.python_version(), "portanet": portanet.__version__, **imported}
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a record; one that is damaged says nothing, and so does not count."""
+    """Read a record; a damaged one is empty, and so does not count."""
     try:
         record = json.loads(path.read_bytes())
     except ValueError:

@@ -1,21 +1,21 @@
-"""What the terminal shows of experiments and of their results."""
+"""Text of experiments and results for the terminal."""
 
 import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.record import Experiment
+from experiments.runner.record import Experiment
 
-SHOWN = 8
-"""Figures of an experiment in the list: some have dozens."""
+MAX_LISTED_FIGURES = 8
+"""Reported figures to show per experiment in the list."""
 
 
 def entry(experiment: Experiment) -> str:
-    """Describe an experiment in the list of all."""
+    """Return the entry of an experiment in the list."""
     figures = [f"{name}: {reported.value:g}" for name, reported in experiment.reported.items()]
-    if len(figures) > SHOWN:
-        figures[SHOWN:] = [f"and {len(figures) - SHOWN} more, which --json shows"]
+    if len(figures) > MAX_LISTED_FIGURES:
+        figures[MAX_LISTED_FIGURES:] = [f"and {len(figures) - MAX_LISTED_FIGURES} more (see --json)"]
     lines = (
         f"{experiment.id}: {experiment.what}",
         f"    source: {experiment.source}; data: {experiment.data}",
@@ -26,28 +26,28 @@ def entry(experiment: Experiment) -> str:
 
 
 def table(result: dict[str, Any], folder: Path) -> str:
-    """Set our figures beside those reported, and say where the pictures are."""
-    quick = ", the quick form" if result["quick"] else ""
+    """Return a table of our figures and the reported ones, and the paths of the pictures."""
+    quick = ", quick" if result["quick"] else ""
     seconds = f"{duration(result['seconds']['all'])}{' each' if len(result['seeds']) > 1 else ''}"
     head = f"{result['id']}{quick}, {seeds(result)}, on {result['device']['name']}: {seconds}"
-    rows = [(name, ours(figure), *_judgement(figure)) for name, figure in result["figures"].items()]
+    rows = [(name, ours(figure), *_verdict(figure)) for name, figure in result["figures"].items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([head, *lines, *(f"picture: {folder / name}" for name in result["pictures"])])
 
 
 def ours(figure: dict[str, Any]) -> str:
-    """Mean over the seeds and, if there are several, standard deviation."""
+    """Format the mean over the seeds and, if there are several, the standard deviation."""
     return _short(figure["ours"], 4) + ("" if figure["spread"] is None else f" ± {_short(figure['spread'], 2)}")
 
 
 def seeds(result: dict[str, Any]) -> str:
-    """Name the seeds of a result."""
+    """Format the seeds of a result."""
     return f"{'seed' if len(result['seeds']) == 1 else 'seeds'} {', '.join(map(str, result['seeds']))}"
 
 
 def duration(seconds: float) -> str:
-    """Say how long something took, to two or three digits."""
+    """Format a duration with two digits."""
     if seconds < 60:
         return f"{seconds:.2g} s"
     if seconds < 3600:
@@ -56,11 +56,11 @@ def duration(seconds: float) -> str:
 
 
 def _short(value: float, digits: int) -> str:
-    """Round, and keep clear of exponents below a million."""
+    """Round to significant digits, without an exponent below a million."""
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
-def _judgement(figure: dict[str, Any]) -> tuple[str, str]:
+def _verdict(figure: dict[str, Any]) -> tuple[str, str]:
     if figure["reported"] is None:
         return "", ""
     if figure["better"] is None:

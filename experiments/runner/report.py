@@ -1,41 +1,41 @@
-"""One page of all results: what is reported against what we get, and the pictures."""
+"""The page of all results: reported figures, our figures, and pictures."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.record import Experiment
-from experiments.frame.results import read_record
-from experiments.frame.text import duration, ours, seeds
+from experiments.runner.record import Experiment
+from experiments.runner.results import read_record
+from experiments.runner.text import duration, ours, seeds
 
 TITLES = {
-    "000": "Source 000: a modular network from nothing",
-    "001": "Source 001: the same, grown",
-    "003": "Sources 002 and 003: course work on MNIST, a report and its sheet",
+    "000": "Source 000: a modular network from scratch",
+    "001": "Source 001: an extension of source 000",
+    "003": "Sources 002 and 003: course work on MNIST, a report and its exercise sheet",
     "004": "Source 004: dense and convolutional networks, HOG features",
     "ours": "Ours",
 }
 HEAD = ("experiment", "what", "figure", "reported", "ours", "met", "training")
 NOTE = """\
-Ours is the mean over the seeds, ± their standard deviation, and a figure is met if the mean meets it; where one run
-takes minutes there may be one seed only, and no deviation. A figure without a sign is shown and not judged. Those that
-no source reports, among them all of "Ours", are bars that we set ourselves. Times of training are those of one seed,
-with what is evaluated meanwhile; the pictures are those of the first. Every experiment runs again with
-`python -m experiments run ID`, and this page is written by `python -m experiments report`."""
+Our figure is the mean over the seeds ± their standard deviation. A reported figure is met if our mean is at least as
+good. Runs of minutes may have one seed only, and then no standard deviation. A reported figure without ≥ or ≤ is shown
+but not judged. Goals that no source reports, among them all of "Ours", are our own. The training time is that of one
+seed, including evaluations; the pictures are those of the first seed. `python -m experiments run ID` repeats an
+experiment, and `python -m experiments report` writes this page."""
 
 Result = dict[str, Any]
 Pair = tuple[Experiment, Result]
 
 
 def read(experiments: Sequence[Experiment], folder: Path) -> list[Pair]:
-    """Return the experiments of which the folder holds a full result, with it."""
+    """Return the experiments that have a full result in the folder, and these results."""
     paths = [(experiment, folder / experiment.id / "result.json") for experiment in experiments]
     results = [(experiment, read_record(path)) for experiment, path in paths if path.is_file()]
     return [(experiment, result) for experiment, result in results if result.get("quick") is False]
 
 
 def judged(pairs: Sequence[Pair]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return id, name and comparison of each figure that has one to meet."""
+    """Return id, name and comparison of each figure that is judged."""
     figures = [(result["id"], name, figure) for _, result in pairs for name, figure in result["figures"].items()]
     return [(id, name, figure) for id, name, figure in figures if figure["met"] is not None]
 
@@ -47,11 +47,11 @@ def write(experiments: Sequence[Experiment], pairs: Sequence[Pair], folder: str)
     Parameters
     ----------
     experiments : sequence of Experiment
-        All there are; those without a result are named.
+        All experiments; the page lists those without a result.
     pairs : sequence of tuple of Experiment and dict
-        What :func:`read` gives. Remarks are the experiment's, all else is the result's.
+        Result of :func:`read`. Remarks come from the experiment, everything else from the result.
     folder : str
-        Of the results, seen from the page.
+        Folder of the results, relative to the page.
 
     Returns
     -------
@@ -71,9 +71,9 @@ def _summary(experiments: Sequence[Experiment], pairs: Sequence[Pair]) -> Iterat
     results, figures = [result for _, result in pairs], judged(pairs)
     yield f"**{sum(figure['met'] for *_, figure in figures)} of {len(figures)} figures are met.**"
     if missed := [f"- [{id}](#{id}), {name}: {_by(figure)}" for id, name, figure in figures if not figure["met"]]:
-        yield "\n".join(["Not met, and why is said there:", "", *missed])
-    there = {result["id"] for result in results}
-    if missing := [experiment.id for experiment in experiments if experiment.id not in there]:
+        yield "\n".join(["Not met; each experiment explains why:", "", *missed])
+    finished = {result["id"] for result in results}
+    if missing := [experiment.id for experiment in experiments if experiment.id not in finished]:
         yield f"Not run yet: {', '.join(missing)}."
     if changed := [experiment.id for experiment, result in pairs if not _is_current(experiment, result)]:
         yield f"Changed since they were run: {', '.join(changed)}."
@@ -93,8 +93,8 @@ def _summary(experiments: Sequence[Experiment], pairs: Sequence[Pair]) -> Iterat
 
 
 def _is_current(experiment: Experiment, result: Result) -> bool:
-    theirs = {name: figure["reported"] for name, figure in result["figures"].items() if figure["reported"] is not None}
-    return {name: reported.value for name, reported in experiment.reported.items()} == theirs and all(
+    stored = {name: figure["reported"] for name, figure in result["figures"].items() if figure["reported"] is not None}
+    return {name: reported.value for name, reported in experiment.reported.items()} == stored and all(
         getattr(experiment, name) == result[name] for name in ("data", "what", "choices")
     )
 
@@ -106,9 +106,9 @@ def _distinct(values: Iterator[str]) -> str:
 def _table(pairs: Sequence[Pair]) -> str:
     rows: list[Sequence[str]] = [HEAD, ["---"] * len(HEAD)]
     for experiment, result in pairs:
-        waited = f" (authors: {experiment.authors_waited})" if experiment.authors_waited else ""
+        theirs = f" (authors: {experiment.reported_time})" if experiment.reported_time else ""
         seconds = result["seconds"]["training"]
-        time = f"{duration(seconds) if seconds else '-'}{waited}"
+        time = f"{duration(seconds) if seconds else '-'}{theirs}"
         compared = {name: figure for name, figure in result["figures"].items() if figure["reported"] is not None}
         lines = [(name, _reported(figure), ours(figure), _met(figure)) for name, figure in compared.items()]
         lines = lines or [("pictures", "-", "-", "-")]

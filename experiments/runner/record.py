@@ -1,4 +1,4 @@
-"""What an experiment is, and which there are."""
+"""Definition and discovery of experiments."""
 
 import ast
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import experiments
-from experiments.frame.run import Figures, Run
+from experiments.runner.run import Figures, Run
 
 Function: TypeAlias = Callable[[Run], Figures]
 
@@ -18,39 +18,39 @@ Function: TypeAlias = Callable[[Run], Figures]
 @dataclass(frozen=True)
 class Reported:
     """
-    A figure as the source gives it.
+    A figure reported by the source.
 
     Parameters
     ----------
     value : float
         Accuracies and other shares in [0, 1], losses in nats.
     better : {"higher", "lower"}, optional
-        Where a figure that is better than this one lies; without it ours is shown and not judged.
+        Which figures are better than this one. Without it, our figure is shown but not judged.
     """
 
     value: float
     better: Literal["higher", "lower"] | None = None
 
     def met(self, ours: float) -> bool | None:
-        """Whether our figure is as good, or None where that is no question."""
+        """Whether our figure is at least as good; None if it is not judged."""
         if self.better is None:
             return None
         return ours >= self.value if self.better == "higher" else ours <= self.value
 
 
 def at_least(value: float) -> Reported:
-    """Figure to reach from below, such as an accuracy."""
+    """Return a reported figure for which higher is better, such as an accuracy."""
     return Reported(value, "higher")
 
 
 def at_most(value: float) -> Reported:
-    """Figure to reach from above, such as a loss."""
+    """Return a reported figure for which lower is better, such as a loss."""
     return Reported(value, "lower")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The claims of a source, and the function that puts them to the test; see :func:`experiment`."""
+    """The reported figures of a source, and the function that measures ours; see :func:`experiment`."""
 
     id: str
     source: str
@@ -60,20 +60,20 @@ class Experiment:
     reported: Mapping[str, Reported]
     function: Function
     remark: str = ""
-    authors_waited: str = ""
+    reported_time: str = ""
 
     @property
     def group(self) -> str:
-        """Number of the source that the id begins with, or "ours"."""
+        """Number of the source, with which the id starts, or "ours"."""
         number = self.id.partition("-")[0]
         return number if number.isdecimal() else "ours"
 
     def code(self) -> str:
         """
-        Return a digest of the functions in the experiment's file.
+        Return a hash of the functions in the experiment's file.
 
-        Constants are not in it, for ``what`` and ``choices`` say the numbers; nor are comments, docstrings, what
-        :func:`experiment` is given, and functions of other files.
+        It ignores constants, whose values ``what`` and ``choices`` state; comments, docstrings and the arguments of
+        :func:`experiment`; and functions of other files.
         """
         tree = ast.parse(inspect.getsource(inspect.getmodule(self.function) or self.function))
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -84,12 +84,12 @@ class Experiment:
         return hashlib.sha256("\n".join(map(ast.unparse, functions)).encode()).hexdigest()[:16]
 
     def record(self) -> dict[str, Any]:
-        """Return all but the function, for JSON."""
+        """Return all fields except the function, for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "function"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process by name: the decorator has taken the function's place in its module."""
-        return _known, (self.id,)
+        """Pickle as the id: the function itself cannot be pickled, since the decorator replaces it in its module."""
+        return _find, (self.id,)
 
 
 def experiment(
@@ -101,37 +101,37 @@ def experiment(
     reported: Mapping[str, Reported],
     choices: str = "",
     remark: str = "",
-    authors_waited: str = "",
+    reported_time: str = "",
 ) -> Callable[[Function], Experiment]:
     """
-    Turn a function of a run, which returns our figures, into an experiment.
+    Turn a function that takes a :class:`Run` and returns our figures into an experiment.
 
     Parameters
     ----------
     id : str
-        Name on the command line and of the folder of results; it begins with the number of the source.
+        Name on the command line and of the folder of results; it starts with the number of the source.
     source : str
-        Where the claims stand.
+        Section of the source.
     data : str
-        Data sets as ``portanet.datasets`` knows them, separated by commas; or a word on data that are made up.
+        Names of data sets in ``portanet.datasets``, separated by commas; or a description of generated data.
     what : str
-        Network and training, in a line.
+        Network and training, in one line.
     reported : mapping of str to Reported
-        The source's figures; empty where it shows pictures only.
+        Figures of the source; empty if it shows pictures only.
     choices : str
-        What was taken where the source leaves a choice open. If ``data``, ``what`` or ``choices`` change, finished
-        runs no longer count; if the functions of the file do, the command line says so.
+        Our choices where the source gives none. If ``data``, ``what`` or ``choices`` change, finished runs no longer
+        count. If the functions of the file change, the command line prints a warning.
     remark : str
-        For the report, in Markdown: what our figures say against the source's explanation, or why one is missed.
-    authors_waited : str
-        Time that the source says training took, such as "2 hours".
+        Comment for the report, in Markdown: where our figures contradict the source, or why one is missed.
+    reported_time : str
+        Training time in the source, such as "2 hours".
     """
-    return lambda function: Experiment(id, source, data, what, choices, reported, function, remark, authors_waited)
+    return lambda function: Experiment(id, source, data, what, choices, reported, function, remark, reported_time)
 
 
 def discover() -> dict[str, Experiment]:
     """
-    Find every experiment in the files of the folder.
+    Find the experiments in all files of the folder.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def discover() -> dict[str, Experiment]:
     Raises
     ------
     ValueError
-        If two have the same id.
+        If two experiments have the same id.
     """
     found: dict[str, Experiment] = {}
     for module in pkgutil.iter_modules(experiments.__path__, "experiments."):
@@ -151,5 +151,5 @@ def discover() -> dict[str, Experiment]:
     return dict(sorted(found.items()))
 
 
-def _known(id: str) -> Experiment:
+def _find(id: str) -> Experiment:
     return discover()[id]

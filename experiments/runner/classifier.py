@@ -1,9 +1,9 @@
-"""Train a classifier and see how well it does: what most experiments are made of."""
+"""Train and evaluate a classifier, as most experiments do."""
 
 import sys
 from collections.abc import Sequence
 
-from experiments.frame.run import Figures, Run
+from experiments.runner.run import Figures, Run
 from portanet import Callback, CrossEntropyLoss, Layer, Optimizer, Trainer, accuracy, metrics, plots
 from portanet.datasets import Dataset
 
@@ -20,25 +20,25 @@ def classify(
     name: str = "",
 ) -> Figures:
     """
-    Train under softmax cross-entropy; draw the curves and the confusion matrix of the test set.
+    Train with softmax cross-entropy; draw training curves and the confusion matrix of the test set.
 
-    The curves show the test set after each epoch: nothing is decided by it, and the seconds of training include it.
+    The test set is evaluated after each epoch for the curves only. The training time includes these evaluations.
 
     Parameters
     ----------
     run : Run
-        Of the experiment.
+        The run.
     net : Layer
-        Gives each class a score.
+        Network with one output per class (logits).
     optimizer, data, batch_size, epochs, callbacks
         See :class:`portanet.Trainer`.
     name : str
-        Tells this network from others of the run, in figures ("test loss, lr 0.5") and in pictures.
+        Identifies this network in the names of figures ("test loss, lr 0.5") and pictures.
 
     Returns
     -------
     dict
-        "train accuracy", "train loss", "test accuracy" and "test loss", of the network as it ends.
+        "train accuracy", "train loss", "test accuracy" and "test loss" after training.
     """
     trainer = Trainer(net, CrossEntropyLoss(), optimizer, metrics=[accuracy], device=run.backend, seed=run.seed)
     test = data.x_test, data.y_test
@@ -48,11 +48,11 @@ def classify(
         history = trainer.fit(
             data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, callbacks=callbacks
         )
-    counts = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
+    matrix = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
     curves = plots.training_curves(history, title=title, held_out="test")
-    mistakes = plots.confusion_matrix(counts, data.classes, title=f"{title}: test set")
-    run.picture(f"curves {name}".strip(), curves, f"{title}: the course of training")
-    run.picture(f"confusion {name}".strip(), mistakes, f"{title}: classes of the test set and what was taken for them")
+    confusion = plots.confusion_matrix(matrix, data.classes, title=f"{title}: test set")
+    run.picture(f"curves {name}".strip(), curves, f"{title}: training curves")
+    run.picture(f"confusion {name}".strip(), confusion, f"{title}: confusion matrix of the test set")
     sets = {"train": (data.x_train, data.y_train), "test": test}
     scores = {part: trainer.evaluate(*examples) for part, examples in sets.items()}
     return {_with_name(f"{part} {score}", name): scores[part][score] for part in sets for score in ("accuracy", "loss")}

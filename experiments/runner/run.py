@@ -13,32 +13,32 @@ from portanet.backends import Backend
 from portanet.datasets import Dataset
 
 Figures: TypeAlias = Mapping[str, float]
-"""Our figures, each under the name that the source's figure has in the record; the same names with every seed."""
+"""Our figures by name. Names are those of the reported figures, and do not depend on the seed."""
 
 
 @dataclass
 class Run:
     """
-    What an experiment is given, and what it leaves beside its figures.
+    Input of an experiment (device, seed), and its output besides the figures (pictures, networks).
 
     Parameters
     ----------
     id : str
-        The experiment's.
+        Id of the experiment.
     backend : Backend
-        The device to train on.
+        Device to train on.
     seed : int
-        Of everything that is drawn.
+        Seed of all random numbers.
     quick : bool
-        Whether to take a shorter form, of seconds at most.
+        Whether to run a short form, which takes seconds.
     draw : bool
-        Whether to keep pictures; those of one seed are enough.
+        Whether to keep pictures.
     networks : list of dict
-        What :meth:`training` noted.
+        Networks recorded by :meth:`training`.
     pictures : dict of str to bytes
         PNG files by name.
     captions : dict of str to str
-        What the pictures show, by the same names.
+        Captions of the pictures by name.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Run:
     captions: dict[str, str] = field(default_factory=dict)
 
     def load(self, name: str) -> Dataset:
-        """Load a data set; a quick run sees the first 2000 training and 1000 test examples only."""
+        """Load a data set; in a quick run, only its first 2000 training and 1000 test examples."""
         data = datasets.load(name)
         if not self.quick:
             return data
@@ -65,8 +65,8 @@ class Run:
 
     @contextmanager
     def training(self, net: Layer, name: str = "") -> Iterator[None]:
-        """Time the training of a network, and note what it is; ``name`` tells it from the others of the run."""
-        begun = perf_counter()
+        """Time the training of a network, and record it under a name."""
+        begin = perf_counter()
         yield
         self.networks.append(
             {
@@ -74,18 +74,18 @@ class Run:
                 "layers": repr(net),
                 "parameters": net.n_parameters,
                 "dtype": net.flat.dtype,
-                "training_seconds": round(perf_counter() - begun, 2),
+                "training_seconds": round(perf_counter() - begin, 2),
             }
         )
 
     def picture(self, name: str, figure: Any, caption: str = "") -> None:
-        """Keep a matplotlib figure as a PNG file; the caption, by default its name, stands below it in the report."""
+        """Keep a matplotlib figure as a PNG file, with a caption for the report (default: the name)."""
         if not self.draw:
             return
         from PIL import Image
 
-        drawn, png = BytesIO(), BytesIO()
-        figure.savefig(drawn, format="png", dpi=100)
-        Image.open(drawn).convert("RGB").quantize(256).save(png, format="png", optimize=True)  # a third of the bytes
+        full, png = BytesIO(), BytesIO()
+        figure.savefig(full, format="png", dpi=100)
+        Image.open(full).convert("RGB").quantize(256).save(png, format="png", optimize=True)  # a third of the size
         file = re.sub(r"[^\w.+-]+", "-", name) + ".png"
         self.pictures[file], self.captions[file] = png.getvalue(), caption or name

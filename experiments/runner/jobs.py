@@ -1,4 +1,4 @@
-"""Work off many runs, one after another or side by side."""
+"""Run many tasks, one after another or in parallel processes."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import NamedTuple
 
-from experiments.frame.results import Study, cores
+from experiments.runner.results import Study, cores
 from portanet import BackendUnavailable, Diverged
 
 INSTALL = "pip install 'portanet[experiments]'"
 
 
 class Task(NamedTuple):
-    """A seed that a study waits for, and whether to keep its pictures."""
+    """A study, a seed to run, and whether to keep the pictures."""
 
     study: Study
     seed: int
@@ -31,22 +31,22 @@ class Task(NamedTuple):
 
 def run_all(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
     """
-    Carry tasks out; one that fails does not hold up the others.
+    Run tasks; a failure does not stop the other tasks.
 
     Parameters
     ----------
     tasks : sequence of Task
-        Begun in this order.
+        Tasks, started in this order.
     jobs : int
-        How many at once, each in a process of its own if more than one.
+        Number of parallel processes; with 1, the tasks run in this process.
 
     Yields
     ------
     tuple of Task and str
-        A task that has ended, and what went wrong: "" if nothing did.
+        A finished task and its error message, "" without an error.
     """
     if min(jobs, len(tasks)) > 1:
-        yield from _side_by_side(tasks, min(jobs, len(tasks)))
+        yield from _in_parallel(tasks, min(jobs, len(tasks)))
         return
     for count, task in enumerate(tasks, start=1):
         print(f"[{count}/{len(tasks)}] {task}", file=sys.stderr)
@@ -54,7 +54,7 @@ def run_all(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], Non
 
 
 def attempt(task: Task) -> str:
-    """Run a task; return what went wrong: a sentence that names the fix or, if an experiment has a bug, where."""
+    """Run a task; return "", an error message or, if the experiment has a bug, a traceback."""
     try:
         task.study.measure(task.seed, draw=task.draw)
     except ModuleNotFoundError as error:
@@ -66,23 +66,23 @@ def attempt(task: Task) -> str:
     return ""
 
 
-def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
+def _in_parallel(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
     from tqdm import tqdm
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))  # read by every BLAS, but only at its start
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))  # read when BLAS is loaded
     waiting = deque(tasks)
     with tqdm(total=len(tasks), unit="run", disable=None) as bar:
-        while waiting:  # once more after a process has died, which ends its pool
-            for task, mistake in _in_pool(waiting, jobs):
+        while waiting:  # a process that dies ends its pool; the remaining tasks get a new one
+            for task, error in _in_pool(waiting, jobs):
                 bar.clear()
-                yield task, mistake
+                yield task, error
                 bar.update()
 
 
 def _in_pool(waiting: deque[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
-    """Take tasks off those that wait, as many as there are processes, until none is left or a process has died."""
+    """Run waiting tasks in a pool of processes, until none is left or a process has died."""
     running: dict[Future[str], Task] = {}
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _serve) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
         try:
             died = False
             while running or (waiting and not died):
@@ -102,16 +102,16 @@ def _in_pool(waiting: deque[Task], jobs: int) -> Generator[tuple[Task, str], Non
             raise
 
 
-def _serve() -> None:
-    """Leave the terminal to the process with the bar, and an interruption too; and end when it ends."""
-    Thread(target=_end_with_parent, daemon=True).start()
+def _start_worker() -> None:
+    """Leave terminal and SIGINT to the parent process, and exit when it ends."""
+    Thread(target=_exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -122,4 +122,4 @@ def _outcome(future: Future[str]) -> str:
     try:
         return future.result()
     except BrokenProcessPool:
-        return "a process was ended from outside, perhaps for lack of memory: take fewer --jobs"
+        return "the process was killed, perhaps for lack of memory; use fewer --jobs"

@@ -1,0 +1,113 @@
+"""``python -m bench mechanisms``."""
+
+import pytest
+
+from bench import mechanisms, results
+from bench.__main__ import main
+from bench.networks import NETWORKS
+from bench.peers.process import ChildFailed
+from bench.peers.race import Settings
+from portanet import get_backend
+
+SHORT = ("--rounds", "2", "--seconds", "0.01", "--threads", "1")
+
+
+class FakeChild:
+    """A child whose steps take twice as long without a mechanism, and fail without "rewrite"."""
+
+    disabled: str
+
+    def __init__(self, competitor, device, threads, variables):
+        self.disabled = variables["PORTANET_DISABLE"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, limit, **request):
+        if self.disabled == "rewrite":
+            raise ChildFailed("ValueError: no rewrite")
+        return {"median": 2.0 if self.disabled else 1.0} if request["do"] == "time" else {}
+
+
+@pytest.fixture
+def _fake_children(monkeypatch):
+    monkeypatch.setattr(mechanisms, "Child", FakeChild)
+    monkeypatch.setattr("bench.peers.race.PAUSE_SECONDS", 0.0)
+
+
+def test_mechanisms_prints_and_writes_the_selection(tmp_path, capsys):
+    out = tmp_path / "mechanisms.json"
+    selection = ("--networks", "000-toy", "--mechanisms", "sigmoid", "winograd")
+    assert main(["mechanisms", *selection, *SHORT, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    written = results.read(out, "mechanisms")
+    assert written["asked"] == ["000-toy"]
+    assert written["threads"] == 1
+    result = written["networks"]["000-toy"]
+    assert result["mechanisms"].keys() == {"sigmoid", "winograd"}
+    assert result["absent"] == {}
+    for name, row in result["mechanisms"].items():
+        assert min(row["on"], row["off"]) > 0
+        assert f"  {name} " in shown
+        assert f"{row['ratio']:.3f}" in shown
+
+
+@pytest.mark.usefixtures("_fake_children")
+def test_ratio_is_the_time_without_the_mechanism_over_the_time_with_it():
+    result = mechanisms.run_network(NETWORKS["000-toy"], ["adam", "rewrite"], Settings(rounds=3), str)
+    assert result == {
+        "mechanisms": {"adam": {"on": 1.0, "off": 2.0, "ratio": 2.0, "quartiles": [2.0, 2.0]}},
+        "absent": {"rewrite": "ValueError: no rewrite"},
+    }
+
+
+@pytest.mark.usefixtures("_fake_children")
+def test_a_complete_run_measures_all_mechanisms_on_all_networks_with_a_goal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    assert main(["mechanisms", "--rounds", "1"]) == 0
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("mechanisms-")
+    written = results.read(path, "mechanisms")
+    assert list(written["networks"]) == [id for id, network in NETWORKS.items() if network.goal is not None]
+    for result in written["networks"].values():
+        assert {*result["mechanisms"], *result["absent"]} == {*mechanisms.MECHANISMS}
+    assert f"written: {path}\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_fake_children")
+def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
+    finished = mechanisms.run_network
+
+    def run_network(network, *arguments):
+        if network.id == "003-mlp":
+            raise KeyboardInterrupt
+        return finished(network, *arguments)
+
+    monkeypatch.setattr(mechanisms, "run_network", run_network)
+    out = tmp_path / "mechanisms.json"
+    assert main(["mechanisms", "--networks", "000-toy", "003-mlp", "--out", str(out)]) == 130
+    assert f"interrupted; 1 of 2 networks are in {out}\n" in capsys.readouterr().err
+    assert list(results.read(out, "mechanisms")["networks"]) == ["000-toy"]
+
+
+def test_table_shows_the_largest_speed_up_first():
+    rows = {
+        "adam": {"on": 0.001, "off": 0.0011, "ratio": 1.1, "quartiles": [1.0, 1.2]},
+        "conv": {"on": 0.001, "off": 0.002, "ratio": 2.0, "quartiles": [1.95, 2.05]},
+    }
+    lines = mechanisms.table("003-mlp", {"mechanisms": rows, "absent": {"rewrite": "ValueError: no"}}).splitlines()
+    assert lines[1].split() == ["conv", "1.00", "ms", "2.00", "ms", "2.000", "1.950", "to", "2.050"]
+    assert lines[2].endswith("1.000 to 1.200 (noisy)")
+    assert lines[3] == "  rewrite: ValueError: no"
+
+
+def test_unknown_mechanism_is_an_error(capsys):
+    assert main(["mechanisms", "--mechanisms", "magic"]) == 2
+    assert "unknown mechanism 'magic'; choose from rewrite, first_write" in capsys.readouterr().err
+
+
+def test_kernels_are_overrides_of_the_numpy_backend():
+    assert set(mechanisms.KERNELS) <= get_backend("cpu").kernels.keys()
