@@ -119,8 +119,8 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
     Parameters
     ----------
     device : str or Backend, optional
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"`` (CUDA where it works, else the CPU; logged by the logger "portanet"),
-        ``"strict"`` and ``"torch"`` for tests, or a registered name. None takes :func:`default_device`.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"`` (CUDA if it works, else the CPU; the logger "portanet" says
+        which), ``"strict"`` and ``"torch"`` for tests, or a registered name. None means :func:`default_device`.
 
     Raises
     ------

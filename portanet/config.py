@@ -42,14 +42,7 @@ class Configured:
             Configured._users[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
     def arguments(self) -> dict[str, Any]:
-        """
-        Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple.
-
-        Raises
-        ------
-        TypeError
-            If an argument is not kept as an attribute of its name.
-        """
+        """Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple."""
         found: dict[str, Any] = {}
         for name, parameter in parameters_of(type(self)).items():
             if name not in vars(self) and not hasattr(type(self), name):

@@ -1,7 +1,7 @@
 """
-The interface of courses whose students write a network library, over PortaNet's own layers, losses and k-means.
+The interface of courses in which students write a network library, over PortaNet's layers, losses and k-means.
 
-A script of such a course runs with one changed import. Its training loop, which :class:`Optim` has ready:
+A script of such a course runs with one changed import. Its training loop, which is also in :class:`Optim`:
 
 >>> x, y = np.asarray([[0, 0], [0, 1], [1, 0], [1, 1]]), np.asarray([[-1], [1], [1], [-1]])
 >>> net, loss = Sequential(Linear(2, 4), TanH(), Linear(4, 1), TanH()), MSELoss()
@@ -18,18 +18,18 @@ array([[-1.],
 
 Where courses differ:
 
-- A loss takes the prediction first, ``forward(yhat, y)``; a script that turns them round writes ``y=y, yhat=yhat``.
-- A cost is summed over the numbers of an example: ``forward`` gives one cost an example, ``backward`` the gradient of
-  their sum. A script that takes their mean divides ``eps`` by the batch size.
-- Constructors are PortaNet's: ``Conv1D(in_channels, out_channels, kernel_size)``, a bias unless ``bias=False``, and
-  activations apart from ``Linear``. Data are channels-last, (N, L, C) and (N, H, W, C).
-- All is computed in float64; ``net.to(dtype="float32")`` changes that, and ``net.to("cuda")`` the device. Weights are
-  drawn at the first use: those of a whole network from seed 0, and those of modules by themselves from seeds 0, 1, 2
-  ... in turn, as they come up in the process; before it, ``net.to(seed=1)`` draws others.
-- A module of one's own is a :class:`portanet.Layer` with ``vjp``, and a loss a :class:`portanet.Loss` with ``unreduced``;
-  :class:`Module` and :class:`Loss` give them the methods of the course.
+- A loss takes the prediction first, ``forward(yhat, y)``; a script with the other order writes ``y=y, yhat=yhat``.
+- ``forward`` of a loss returns one cost for each example, summed over its numbers; ``backward`` returns the gradient of
+  the sum of all costs. A script that uses their mean divides ``eps`` by the batch size.
+- Constructors are PortaNet's: ``Conv1D(in_channels, out_channels, kernel_size)`` with a bias unless ``bias=False``;
+  activations are modules of their own. Data are channels-last, (N, L, C) and (N, H, W, C).
+- Modules compute in float64; ``net.to(dtype="float32")`` changes that, ``net.to("cuda")`` the device. Weights are drawn
+  at the first use: those of a network from seed 0, those of single modules from seeds 0, 1, 2 ... in the order of their
+  first use. ``net.to(seed=1)`` before the first use draws others.
+- A module of one's own is a :class:`portanet.Layer` with ``vjp``, a loss a :class:`portanet.Loss` with ``unreduced``;
+  :class:`Module` and :class:`Loss` add the methods of the course.
 - Parameters are ``net[0].weight.data`` and ``net[0].bias.data``, their gradients ``net[0].weight.grad`` and so on.
-- Of k-means, the cost is ``inertia_``, and ``cost_history_`` iteration by iteration; the centres are
+- The cost of k-means is ``inertia_``, its cost after each iteration ``cost_history_``, its centres
   ``cluster_centers_``.
 """
 
@@ -72,11 +72,11 @@ __all__ = [
 
 
 _alone = count()
-"""Seeds of modules by themselves: two of one shape must not have the same weights."""
+"""Seeds of modules outside of networks: two of one shape must not have the same weights."""
 
 
 class _Course(Configured):
-    """What has a namesake in PortaNet: it stands beside it in the registry for files, not in its place."""
+    """Base of classes with a namesake in PortaNet: the registry for files has them under names of their own."""
 
     @classmethod
     def _register(cls) -> None:
@@ -88,15 +88,15 @@ class _Course(Configured):
 
 class Module(_Course, Layer):
     """
-    The methods of the course, over any layer; ``zero_grad`` is the layer's own.
+    The methods of the course, over any layer.
 
-    Nothing is kept between calls: each ``backward_`` method computes the output for its input once more. They
-    differentiate ``forward``, which is inference; what is random in training, such as dropout, is trained by
+    Nothing is kept between calls: each ``backward_`` method computes the output for its input again. The methods
+    differentiate ``forward``, which is inference; layers that are random in training, such as dropout, are trained by
     :class:`Optim`.
 
     Examples
     --------
-    A module of any other layer; inside a :class:`Sequential` of this file, a layer needs none:
+    A module of any other layer; inside a :class:`Sequential` of this file, a plain layer will do:
 
     >>> class GELU(Module, portanet.GELU):
     ...     pass
@@ -105,10 +105,10 @@ class Module(_Course, Layer):
     """
 
     def forward(self, x: Any) -> Array:
-        """Output for a batch, as an array on the module's device."""
-        buffer = self.flat
-        with buffer.backend.activate():
-            return self.vjp(_floats(x, buffer), train=False)[0]
+        """Return the output for a batch, as an array on the module's device."""
+        flat = self.flat
+        with flat.backend.activate():
+            return self.vjp(_floats(x, flat), train=False)[0]
 
     def backward_update_gradient(self, input: Any, delta: Any) -> None:
         """
@@ -117,9 +117,9 @@ class Module(_Course, Layer):
         Parameters
         ----------
         input : array_like, shape (N, ...)
-            What ``forward`` was given.
+            The input of ``forward``.
         delta : array_like
-            Gradient with respect to the output for it, of the same shape.
+            Gradient with respect to the output, of its shape.
 
         Raises
         ------
@@ -129,20 +129,20 @@ class Module(_Course, Layer):
         self._pull(input, delta, need_dx=False)
 
     def backward_delta(self, input: Any, delta: Any) -> Array:
-        """Gradient with respect to ``input``; see :meth:`backward_update_gradient`."""
+        """Return the gradient with respect to ``input``; see :meth:`backward_update_gradient`."""
         return self._pull(input, delta, need_grads=False)
 
     def update_parameters(self, gradient_step: float = 1e-3) -> None:
-        """Move the parameters against their gradients."""
-        buffer = self.flat
-        with buffer.backend.activate():
-            buffer.data -= gradient_step * buffer.grad
+        """Subtract ``gradient_step`` times the gradient from the parameters."""
+        flat = self.flat
+        with flat.backend.activate():
+            flat.data -= gradient_step * flat.grad
 
     def _pull(self, input: Any, delta: Any, **wanted: bool) -> Array:
-        buffer = self.flat
-        delta = _floats(delta, buffer)
-        with buffer.backend.activate():
-            y, pullback = self.vjp(_floats(input, buffer), train=False)
+        flat = self.flat
+        delta = _floats(delta, flat)
+        with flat.backend.activate():
+            y, pullback = self.vjp(_floats(input, flat), train=False)
             if delta.shape != y.shape:
                 raise ValueError(f"delta must have the output's shape {tuple(y.shape)}, got {tuple(delta.shape)}")
             return pullback(delta, **wanted)
@@ -175,7 +175,7 @@ class Sequential(Module, layers.Sequential):
         super().__init__(*(layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers))
 
     def backward(self, input: Any, delta: Any) -> Array:
-        """Both at once: :meth:`backward_update_gradient` and :meth:`backward_delta`."""
+        """Do both :meth:`backward_update_gradient` and :meth:`backward_delta`."""
         return self._pull(input, delta)
 
 
@@ -196,7 +196,7 @@ class Softmax(Module, layers.Softmax):
 
 
 class ReLU(Module, layers.ReLU):
-    """Positive part: :class:`portanet.ReLU`."""
+    """Rectified linear unit: :class:`portanet.ReLU`."""
 
 
 class Conv1D(Module, layers.Conv1D):
@@ -204,7 +204,7 @@ class Conv1D(Module, layers.Conv1D):
 
 
 class MaxPool1D(Module, layers.MaxPool1D):
-    """Largest value of each window of a signal: :class:`portanet.MaxPool1D`."""
+    """Maximum of each window of a signal: :class:`portanet.MaxPool1D`."""
 
 
 class AvgPool1D(Module, layers.AvgPool1D):
@@ -216,7 +216,7 @@ class Conv2D(Module, layers.Conv2D):
 
 
 class MaxPool2D(Module, layers.MaxPool2D):
-    """Largest value of each window of an image: :class:`portanet.MaxPool2D`."""
+    """Maximum of each window of an image: :class:`portanet.MaxPool2D`."""
 
 
 class AvgPool2D(Module, layers.AvgPool2D):
@@ -224,12 +224,12 @@ class AvgPool2D(Module, layers.AvgPool2D):
 
 
 class Flatten(Module, layers.Flatten):
-    """Inputs as rows: :class:`portanet.Flatten`."""
+    """Examples as rows: :class:`portanet.Flatten`."""
 
 
 class Loss(_Course, losses.Loss):
     """
-    The methods of the course, over any loss: one cost an example, and the gradient of their sum.
+    The methods of the course, over any loss: one cost for each example, and the gradient of their sum.
 
     Examples
     --------
@@ -247,14 +247,14 @@ class Loss(_Course, losses.Loss):
 
     def forward(self, yhat: Array, y: Any) -> Array:
         """
-        Cost of each example.
+        Return the cost of each example.
 
         Parameters
         ----------
         yhat : array, shape (N, ...)
             Output of a network.
         y : array_like
-            Targets, of which shapes and values PortaNet's loss says. Values are not looked at, as in a training step.
+            Targets, as PortaNet's loss documents. Values are not checked, as in a training step.
 
         Returns
         -------
@@ -265,19 +265,19 @@ class Loss(_Course, losses.Loss):
         ValueError
             If the shape of the targets does not fit.
         """
-        backend, yhat, y = self._together(yhat, y)
+        backend, yhat, y = self._to_device(yhat, y)
         self._check_shapes(yhat.shape, y.shape)
         with backend.activate():
             terms, _ = self.unreduced(backend.xp, yhat, y)
             return backend.xp.sum(terms, axis=tuple(range(1, terms.ndim)))
 
     def backward(self, yhat: Array, y: Any) -> Array:
-        """Gradient of the sum of the costs with respect to ``yhat``; see :meth:`forward`."""
-        backend, yhat, y = self._together(yhat, y)
+        """Return the gradient of the sum of the costs with respect to ``yhat``; see :meth:`forward`."""
+        backend, yhat, y = self._to_device(yhat, y)
         with backend.activate():
             return self.vjp(yhat, y)[1]()
 
-    def _together(self, yhat: Array, y: Any) -> tuple[Backend, Array, Array]:
+    def _to_device(self, yhat: Array, y: Any) -> tuple[Backend, Array, Array]:
         backend = backend_of(yhat)
         return backend, backend.asarray(yhat, "float64"), backend.asarray(y)
 
@@ -321,9 +321,9 @@ class Optim(Trainer):
     net : Layer
         A :class:`Sequential` for instance. Weights it does not have yet are drawn from ``seed``.
     loss : Loss
-        Judges it.
+        Compares its output with the targets.
     eps : float
-        Step along the gradient of the cost of a batch, which the losses of this file sum.
+        Learning rate; the losses of this file are sums over a batch.
     seed : int
         Of initial weights and of the order of examples.
 
@@ -341,30 +341,30 @@ class Optim(Trainer):
         super().__init__(net, loss, SGD(eps), seed=seed)
 
     def step(self, batch_x: Any, batch_y: Any) -> Array:
-        """Change the weights once, for one batch; the cost before it."""
+        """Change the weights once, for one batch; return the cost before."""
         return super().step(_floats(batch_x, self.net.flat), self.backend.asarray(batch_y))
 
     def sgd(self, x: Any, y: Any, batch_size: int, n_iter: int) -> list[float]:
         """
-        Step through batches, in a new order for each pass; :meth:`portanet.Trainer.fit` says more.
+        Train on batches, in a new order for each epoch; see :meth:`portanet.Trainer.fit`.
 
         Parameters
         ----------
         x, y : array_like
             Inputs and targets, N of each.
         batch_size : int
-            Examples a step: N is plain gradient descent, 1 stochastic.
+            Examples a step: N is gradient descent, 1 stochastic gradient descent.
         n_iter : int
-            Passes over the examples.
+            Number of epochs.
 
         Returns
         -------
         list of float
-            Cost of all examples in each pass, as they were met.
+            Cost of all examples in each epoch, as they were trained on.
         """
         return self.fit(_floats(x, self.net.flat), y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
 
 
-def _floats(values: Any, buffer: FlatParameters) -> Array:
-    """Values, whole numbers too, beside the parameters and of their dtype."""
-    return buffer.backend.asarray(values, buffer.dtype)
+def _floats(values: Any, flat: FlatParameters) -> Array:
+    """Bring values, integers too, to the device and dtype of the parameters."""
+    return flat.backend.asarray(values, flat.dtype)

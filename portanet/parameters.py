@@ -6,8 +6,7 @@ operations on one array, and a gradient all-reduce or a weight file is one call.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -32,14 +31,19 @@ class GradientSink(Protocol):
 _sink: ContextVar[GradientSink | None] = ContextVar("gradient_sink", default=None)
 
 
-@contextmanager
-def collect_gradients(sink: GradientSink) -> Iterator[None]:
-    """Give the gradients that this thread accumulates to a sink."""
-    token = _sink.set(sink)
-    try:
-        yield
-    finally:
-        _sink.reset(token)
+class collect_gradients:  # noqa: N801 (a context manager, written as a function elsewhere; a generator costs more)
+    """Give the gradients that this thread accumulates meanwhile to a sink."""
+
+    __slots__ = ("_sink", "_token")
+
+    def __init__(self, sink: GradientSink):
+        self._sink = sink
+
+    def __enter__(self) -> None:
+        self._token = _sink.set(self._sink)
+
+    def __exit__(self, *_: object) -> None:
+        _sink.reset(self._token)
 
 
 class Parameter:

@@ -56,8 +56,8 @@ def check_gradients(
     """
     Check the pullback of a layer or a loss against central differences, in float64.
 
-    The gradients of ``sum(y * dy)`` for a random dy are compared, with respect to x and to every parameter. Buffers, such
-    as random streams, have the same values in every call. The module itself is not changed.
+    The gradients of ``sum(y * dy)`` for a random dy are compared, with respect to x and to every parameter. Buffers,
+    such as random streams, have the same values in every call. The module itself is not changed.
 
     Parameters
     ----------

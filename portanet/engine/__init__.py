@@ -1,8 +1,8 @@
 """
 How networks are run: everything about speed, apart from what the layers compute.
 
-:func:`train_step` is the reference, in a dozen lines. Every other file is one mechanism that makes it faster and changes
-no result; its first lines say what it gains. All of them can be switched off: ``PORTANET_DISABLE=engine``.
+:func:`train_step` is the reference, in a dozen lines. Every other file is one mechanism that makes it faster; its first
+lines say what it gains. All of them can be switched off, and results stay the same: ``PORTANET_DISABLE=engine``.
 """
 
 from portanet.backends.disabled import enabled

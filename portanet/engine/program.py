@@ -41,6 +41,10 @@ class Program:
         self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
         self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
 
+    def is_of(self, net: Layer) -> bool:
+        """Whether a network has the same layers and device as when this program was made."""
+        return self.topology is net.topology and self.backend is net.backend
+
     @property
     def layers(self) -> Sequence[Runnable]:
         """What a training step runs, in order."""
@@ -76,7 +80,7 @@ _programs: "WeakKeyDictionary[Layer, Program]" = WeakKeyDictionary()
 def compiled(net: Layer) -> Program:
     """Return the program of a network; it is kept until layers or the device change."""
     program = _programs.get(net)
-    if program is None or program.topology is not net.topology or program.backend is not net.backend:
+    if program is None or not program.is_of(net):
         program = _programs[net] = Program(net)
     return program
 

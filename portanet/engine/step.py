@@ -20,7 +20,7 @@ class Steppable(Protocol):
 
 
 def train_step(
-    net: Differentiable, loss: Loss, optimizer: Steppable, x: Array, y: Array, sample_weight: Array | None = None
+    net: Differentiable, loss: Loss, optimizer: Steppable, x: Array, y: Array, *, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
     """
     Change the weights once by gradient descent: forward, loss, backward, update.

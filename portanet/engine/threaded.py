@@ -22,7 +22,7 @@ from portanet.backends import Backend, backend_of
 from portanet.backends.base import Threads
 from portanet.engine.chain import Chain, Runnable
 from portanet.engine.gradients import PrivateGradients
-from portanet.engine.traits import is_batch_independent
+from portanet.engine.traits import is_batch_independent, is_spatial
 from portanet.kernels.slices import partition
 from portanet.layers.base import Layer
 from portanet.parameters import Parameter, collect_gradients
@@ -45,11 +45,12 @@ _may_start_workers: ContextVar[bool] = ContextVar("may_start_workers", default=T
 
 
 def segments(layers: Sequence[Layer], threads: Threads, train: bool) -> list[Runnable]:
-    """Group neighbouring layers that are batch-independent into segments."""
+    """Group neighbouring layers that are batch-independent into segments, if any of them has spatial axes."""
     grouped: list[Runnable] = []
     for independent, group in groupby(layers, lambda layer: is_batch_independent(layer, train=train)):
         members = tuple(group)
-        grouped += [ParallelSegment(members, threads)] if independent else members
+        worthwhile = independent and any(is_spatial(layer) for layer in members)
+        grouped += [ParallelSegment(members, threads)] if worthwhile else members
     return grouped
 
 

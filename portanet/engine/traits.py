@@ -26,6 +26,8 @@ class Traits:
         One non-decreasing function of every number: it commutes with a maximum.
     max_pool : bool
         Every output is the maximum of some inputs.
+    spatial : bool
+        Its outputs have spatial axes, so that a batch may be worth dividing among threads.
     chain : bool
         Nothing but its inner layers, one after another, in the order of ``children()``.
     composite : bool
@@ -36,6 +38,7 @@ class Traits:
     batch_independent_inference: bool = False
     elementwise_monotonic: bool = False
     max_pool: bool = False
+    spatial: bool = False
     chain: bool = False
     composite: bool = False
 
@@ -43,7 +46,8 @@ class Traits:
 _NOTHING = Traits()
 _ALONE = Traits(batch_independent=True, batch_independent_inference=True)
 _MONOTONIC = replace(_ALONE, elementwise_monotonic=True)
-_MAX_POOL = replace(_ALONE, max_pool=True)
+_SPATIAL = replace(_ALONE, spatial=True)
+_MAX_POOL = replace(_SPATIAL, max_pool=True)
 _INFERENCE = Traits(batch_independent_inference=True)
 _COMPOSITE = Traits(composite=True)
 _CHAIN = Traits(composite=True, chain=True)
@@ -54,10 +58,10 @@ _TABLE: dict[type, Traits] = {
     **dict.fromkeys((layers.ELU, layers.GELU, layers.LeakyReLU, layers.SiLU), _ALONE),
     **dict.fromkeys((layers.LogSoftmax, layers.Softmax), _ALONE),
     **dict.fromkeys((layers.Linear, layers.Flatten, layers.Reshape), _ALONE),
-    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _ALONE),
-    **dict.fromkeys((layers.ConvTranspose1D, layers.ConvTranspose2D), _ALONE),
-    **dict.fromkeys((layers.AvgPool1D, layers.AvgPool2D), _ALONE),
-    **dict.fromkeys((layers.GlobalAvgPool, layers.GlobalMaxPool, layers.Upsample), _ALONE),
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _SPATIAL),
+    **dict.fromkeys((layers.ConvTranspose1D, layers.ConvTranspose2D, layers.Upsample), _SPATIAL),
+    **dict.fromkeys((layers.AvgPool1D, layers.AvgPool2D), _SPATIAL),
+    **dict.fromkeys((layers.GlobalAvgPool, layers.GlobalMaxPool), _ALONE),
     **dict.fromkeys((layers.LayerNorm, layers.GroupNorm, layers.Normalize), _ALONE),
     **dict.fromkeys((layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.GaussianNoise), _INFERENCE),
     **dict.fromkeys((layers.RandomCrop, layers.RandomFlip, layers.RandomShift), _INFERENCE),
@@ -90,6 +94,12 @@ def traits_of(layer: Layer) -> Traits:
 def is_known(layer: Layer) -> bool:
     """Whether the class of a layer has traits: it then gives gradients to ``Parameter.accumulate`` and its kin."""
     return type(layer) in _TABLE
+
+
+def is_spatial(layer: Layer) -> bool:
+    """Whether a layer, or one inside it, has outputs with spatial axes."""
+    traits = traits_of(layer)
+    return any(is_spatial(inner) for _, inner in layer.children()) if traits.composite else traits.spatial
 
 
 def is_batch_independent(layer: Layer, *, train: bool) -> bool:

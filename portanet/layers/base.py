@@ -82,21 +82,10 @@ class Layer(Placement, Configured):
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """
-        Return the output for a batch, and the pullback of this call.
+        Return the output y for a batch x (N, ...), and the pullback of this call.
 
-        Parameters
-        ----------
-        x : array, shape (N, ...)
-            On the network's device and of its dtype.
-        train : bool
-            True for the training function (dropout drops, batch norm uses the batch), False for inference.
-
-        Returns
-        -------
-        y : array
-        pullback : callable
-            ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call
-            it before parameters, x or y change.
+        ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
+        before parameters, x or y change. ``train=False`` differentiates inference: dropout and batch norm differ.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method vjp(self, x, *, train=True): see portanet.Layer"
@@ -164,7 +153,7 @@ class Layer(Placement, Configured):
         """Return the architecture, without weights, as what :mod:`json` can write."""
         return to_json(self)
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield inner layers, parameters and buffers with their names."""
         for name, value in vars(self).items():
             if name not in ("_flat", "_topology"):
@@ -172,9 +161,9 @@ class Layer(Placement, Configured):
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """Yield inner layers with their names."""
-        return ((name, value) for name, value in self.members() if isinstance(value, Layer))
+        return ((name, value) for name, value in self._members() if isinstance(value, Layer))
 
-    def trace(self, shape: Shape) -> Iterator[tuple[str, "Layer", Shape]]:
+    def _trace(self, shape: Shape) -> Iterator[tuple[str, "Layer", Shape]]:
         """Yield inner layers with their names and the shapes of their inputs, for an input of a shape."""
         return iter(())
 

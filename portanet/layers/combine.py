@@ -50,7 +50,7 @@ class Residual(Layer):
         self._check(self.branch.output_shape(shape), direct)
         return direct
 
-    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         return ((name, layer, shape) for name, layer in self.children())
 
     def forward(self, x: Array) -> Array:
@@ -102,7 +102,7 @@ class Parallel(Layer):
             raise ValueError("Parallel needs at least one branch")
         self.branches = tuple(map(check_layer, branches))
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), branch) for i, branch in enumerate(self.branches))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -110,7 +110,7 @@ class Parallel(Layer):
         self._check_outputs(shapes)
         return (*shapes[0][:-1], sum(joined[-1] for joined in shapes))
 
-    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         return ((name, branch, shape) for name, branch in self.children())
 
     def forward(self, x: Array) -> Array:
@@ -166,7 +166,7 @@ class AutoEncoder(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
-    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         yield "encoder", self.encoder, shape
         yield "decoder", self.decoder, self.encoder.output_shape(shape)
 

@@ -73,12 +73,10 @@ class Linear(Layer):
         if self.bias is not None:
             kernels.bias_add(y, self.bias.data)
 
-        def rows(a: Array) -> Array:
-            return a if a.ndim == 2 else xp.reshape(a, (-1, a.shape[-1]))
-
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate_matmul(xp.matrix_transpose(rows(x)), rows(dy))
+                rows, drows = (x, dy) if x.ndim == 2 else (xp.reshape(a, (-1, a.shape[-1])) for a in (x, dy))
+                self.weight.accumulate_matmul(xp.matrix_transpose(rows), drows)
                 if self.bias is not None:
                     self.bias.accumulate_channel_sum(dy)
             return kernels.linear(dy, xp.matrix_transpose(w)) if need_dx else None

@@ -60,7 +60,7 @@ class Pool(Layer):
             axes = ", ".join(map(str, shape))
             raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {axes})")
         stride = self.kernel_size if self.stride is None else self.stride
-        return window_of(tuple(shape[:-1]), self.kernel_size, stride, 1, self.padding, self.ceil_mode)
+        return window_of(tuple(shape[:-1]), self.kernel_size, stride, 1, self.padding, ceil_mode=self.ceil_mode)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).output_shape, shape[-1])

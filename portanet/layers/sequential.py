@@ -58,7 +58,7 @@ class Sequential(Layer):
             x = layer.forward(x)
         return x
 
-    def members(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -70,7 +70,7 @@ class Sequential(Layer):
                 raise ValueError(f"{where}: {error}") from None
         return shape
 
-    def trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         for i, layer in enumerate(self.layers):
             yield str(i), layer, shape
             shape = layer.output_shape(shape)

@@ -30,7 +30,7 @@ def table(net: Any, input_shape: Shape) -> str:
 
 def _rows(layer: Any, name: str, shape: Shape) -> Iterator[tuple[str, Any, Shape, int]]:
     output_shape = layer.output_shape(shape)
-    inner = list(layer.trace(shape))
+    inner = list(layer._trace(shape))
     if not inner:
         yield name or "0", layer, output_shape, layer.n_parameters
         return

@@ -81,7 +81,7 @@ class Topology:
         for value in vars(layer).values():
             self._watch(value)
         own, inner = [], []
-        for key, value in layer.members():
+        for key, value in layer._members():
             (inner if hasattr(value, "vjp") else own).append((prefix + key, value))
         for key, value in own:
             if id(value) in self._first:

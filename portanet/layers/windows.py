@@ -43,6 +43,7 @@ def window_of(
     stride: PerAxis,
     dilation: PerAxis,
     padding: Padding,
+    *,
     ceil_mode: bool = False,
 ) -> Window:
     """Return the window of a layer on an input of some spatial shape; see :meth:`Window.fit`."""

@@ -1,9 +1,9 @@
 """
 Losses: how far a prediction is from its target, and the gradient of that.
 
-``loss(prediction, target)`` gives the value, ``loss.vjp(prediction, target)`` the value and its pullback. A loss class is
-the formula of its unreduced terms and their derivative; :class:`Loss` weights and reduces them. Values are in nats where
-there is a logarithm, else in squares or units of the prediction.
+``loss(prediction, target)`` gives the value, ``loss.vjp(prediction, target)`` the value and its pullback. A loss class
+is the formula of its unreduced terms and their derivative; :class:`Loss` weights and reduces them. Values are in nats
+where there is a logarithm, else in squares or units of the prediction.
 """
 
 from portanet.losses import classification, elementwise

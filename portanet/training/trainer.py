@@ -1,7 +1,7 @@
 """Training a network: one step, many epochs, and scores."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -27,6 +27,8 @@ from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, needs_all, resolve
 from portanet.typing import Array
+
+USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -220,7 +222,7 @@ class Trainer:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
-        data = check_data(self.net, self.loss, *given, may_stay=enabled("streaming"))
+        data = check_data(self.net, self.loss, *given, may_stay=USE_STREAMING)
         data = weights_of_classes(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
@@ -312,10 +314,11 @@ class Trainer:
         return [self._flat.data, *buffers, *self.optimizer.state.values()]
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        program = engine.compiled(self.net) if enabled("engine") else self.net
-        precision = nullcontext() if self.float32_matmul is None else float32_matmul_as(self.float32_matmul)
-        with precision:
-            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight)
+        program = engine.compiled(self.net) if USE_ENGINE else self.net
+        if self.float32_matmul is None:
+            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
+        with float32_matmul_as(self.float32_matmul):
+            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
 
     def _measured_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Run a step and return what an epoch averages: the loss, its normalizer if it has weights, the metrics."""
@@ -345,7 +348,7 @@ class Trainer:
         n_numbers = 1 + self._is_weighted(data.sample_weight is not None) + len(self.metrics)
         metrics = xp.zeros((len(batches), n_numbers), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
-        kind = StreamingExecutor if on_host else GraphExecutor if record and enabled("graph") else EagerExecutor
+        kind = StreamingExecutor if on_host else GraphExecutor if record and USE_GRAPH else EagerExecutor
         return kind(self._measured_step, data.arrays, batches, metrics, self.backend)
 
     def _run_epoch(self, executor: EagerExecutor, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
