@@ -1,8 +1,8 @@
 """
-The process that NumPy computes in: how many threads its BLAS has, and memory that stays with it.
+Settings of the process: the number of threads of NumPy's BLAS, and how much freed memory malloc keeps.
 
-Both are asked of the C libraries through ctypes; where one does not answer, all is as it was. So it is on Windows, and
-with Accelerate on a Mac: batches are not shared out to cores there.
+Both are set in the C libraries through ctypes. Where that is impossible (Windows, Accelerate on a Mac), nothing is
+changed, and batches are not divided among threads.
 """
 
 import ctypes
@@ -30,28 +30,28 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 def tune_malloc() -> bool:
     """
-    Ask glibc to keep up to 256 MiB that is freed, rather than to hand it back and fetch it again at every step.
+    Make glibc keep up to 256 MiB of freed memory instead of returning it and fetching it again in every step.
 
     Fresh memory costs a page fault for each 4 KiB: for arrays of megabytes, more than the arithmetic on them. Arrays
-    above 32 MiB, the most that every glibc takes, go back as ever. Whoever sets ``MALLOC_TRIM_THRESHOLD_``, or another
-    variable of malloc, is left alone.
+    above 32 MiB, the largest threshold that every glibc accepts, are still returned. If the environment sets
+    ``MALLOC_TRIM_THRESHOLD_`` or another variable of malloc, nothing is changed.
 
     Returns
     -------
     bool
-        Whether it was asked and agreed.
+        Whether the settings were changed.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # another C library, or a static one
+    except (AttributeError, OSError):  # another C library, or one that is linked statically
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**28))
 
 
 class _Threads(NamedTuple):
-    """Functions of a BLAS that set and tell how many threads it has."""
+    """Functions of a BLAS that set and return its number of threads."""
 
     set: Any
     get: Any
@@ -75,74 +75,73 @@ class Blas:
     def __init__(self) -> None:
         self._functions = _find_blas()
         self._lock = threading.Lock()
-        # By thread, and a set: to take twice is to take once, and what was not taken is not given back.
-        self._takers: set[int] = set()
-        self._given = 1  # what the user gives it, while it is taken
+        self._holders: set[int] = set()  # threads; acquiring is idempotent, an unmatched release does nothing
+        self._user_threads = 1  # the user's setting, while acquired
 
     def after_fork(self) -> None:
-        """Leave it to the thread that forked, the only one in a child process, whether it is taken."""
+        """Drop the holders that do not exist in a child process: only the thread that forked does."""
         self._lock = threading.Lock()
         me = {threading.get_ident()}
-        if self._takers and not self._takers & me and self._functions is not None:
-            self._functions.set(self._given)
-        self._takers &= me
+        if self._holders and not self._holders & me and self._functions is not None:
+            self._functions.set(self._user_threads)
+        self._holders &= me
 
     @property
     def threads(self) -> int:
-        """How many the user gives it; 1 where it does not say."""
+        """The number that the user has set; 1 if BLAS cannot be asked."""
         if self._functions is None:
             return 1
         with self._lock:
-            return self._given if self._takers else self._functions.get()
+            return self._user_threads if self._holders else self._functions.get()
 
     def acquire(self) -> None:
-        """Leave it one thread, until :meth:`give_back` by this thread, and by all others that took it."""
+        """Leave BLAS one thread, until every thread that has acquired it releases it."""
         me = threading.get_ident()
-        if self._functions is None or me in self._takers:
+        if self._functions is None or me in self._holders:
             return
         with self._lock:
-            if not self._takers:
-                self._given = self._functions.get()
-            self._takers.add(me)
+            if not self._holders:
+                self._user_threads = self._functions.get()
+            self._holders.add(me)
             self._functions.set(1)
 
     @contextmanager
     def single_threaded(self) -> Iterator[None]:
-        """Leave it one thread within: for many small products, which it would divide each."""
-        mine = threading.get_ident() not in self._takers
+        """Leave BLAS one thread inside the context: for many small products, each of which it would divide."""
+        acquired_here = threading.get_ident() not in self._holders
         self.acquire()
         try:
             yield
         finally:
-            if mine:
+            if acquired_here:
                 self.release()
 
     def reapply(self) -> None:
-        """While it is taken, leave it one thread for this caller too: OpenMP counts threads for each."""
+        """Leave BLAS one thread for this thread too, while it is acquired: OpenMP counts threads for each caller."""
         if self._functions is not None:
             with self._lock:
-                if self._takers:
+                if self._holders:
                     self._functions.set(1)
 
     def release(self) -> None:
-        """Undo :meth:`acquire`, if this thread took it; what the user has set meanwhile stays."""
+        """Undo :meth:`acquire` of this thread; a setting that the user has made meanwhile stays."""
         me = threading.get_ident()
-        if self._functions is None or me not in self._takers:
+        if self._functions is None or me not in self._holders:
             return
         with self._lock:
-            if self._takers == {me} and self._functions.get() == 1:
-                self._functions.set(self._given)
-            self._takers.discard(me)
+            if self._holders == {me} and self._functions.get() == 1:
+                self._functions.set(self._user_threads)
+            self._holders.discard(me)
 
 
 blas = Blas()
 
 
 class _Thread(threading.local):
-    """Activities that a thread is in, by weak references: one that was lost, to an interruption at its end, is none."""
+    """Contexts that a thread has entered; weak references, since an interruption may skip an exit."""
 
     def __init__(self) -> None:
-        self.activities: set[ref[ComputeContext]] = set()
+        self.contexts: set[ref[ComputeContext]] = set()
 
 
 _thread = _Thread()
@@ -152,28 +151,24 @@ class ComputeContext:
     """
     The context in which networks compute with NumPy: overflow is silent, as on a GPU.
 
-    What :meth:`take_threads` takes from BLAS comes back when a thread is in none any more.
+    When a thread leaves its outermost context, it releases the threads of BLAS that it has acquired.
     """
 
     def __enter__(self) -> "ComputeContext":
         self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         self._errors.__enter__()
-        activities = _thread.activities
-        self._self = ref(self, activities.discard)
-        activities.add(self._self)
+        contexts = _thread.contexts
+        self._self = ref(self, contexts.discard)
+        contexts.add(self._self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.activities.discard(self._self)
-        if not _thread.activities:
+        _thread.contexts.discard(self._self)
+        if not _thread.contexts:
             blas.release()
         self._errors.__exit__(kind, error, trace)
-
-    def take_threads(self) -> None:
-        """From now on BLAS has one thread, and the others are the caller's."""
-        blas.acquire()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""What the process under NumPy is asked for, and that it is given back."""
+"""Settings of the process that NumPy runs in are made and undone."""
 
 import os
 import threading
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from portanet.backends.numpy import process
 from portanet.backends.numpy.process import Blas, ComputeContext, tune_malloc
 
 
@@ -20,46 +21,46 @@ def blas() -> Blas:
     return found
 
 
-def test_threads_are_left_to_the_caller_until_all_are_given_back(blas):
-    given = blas.threads
+def test_blas_has_one_thread_until_every_holder_has_released_it(blas):
+    user_threads = blas.threads
     raw = blas._functions.get
 
-    def elsewhere():
+    def other_thread():
         for step in (blas.acquire, taken.set, free.wait, blas.release):
             step()
 
     taken, free = threading.Event(), threading.Event()
-    other = threading.Thread(target=elsewhere)
+    other = threading.Thread(target=other_thread)
     other.start()
     taken.wait()
     blas.acquire()
-    assert (raw(), blas.threads) == (1, given)
+    assert (raw(), blas.threads) == (1, user_threads)
     blas.release()
     assert raw() == 1
     free.set()
     other.join()
-    assert raw() == given
+    assert raw() == user_threads
 
 
-def test_what_is_given_back_twice_or_never_taken_is_nothing(blas):
-    given, raw = blas.threads, blas._functions.get
+def test_release_without_acquire_is_a_no_op(blas):
+    user_threads, raw = blas.threads, blas._functions.get
     blas.release()
     blas.acquire()
     blas.release()
     blas.release()
-    assert raw() == given
+    assert raw() == user_threads
 
 
 def test_threads_that_the_user_sets_meanwhile_stay(blas):
-    given, (setter, raw) = blas.threads, blas._functions
+    user_threads, (setter, raw) = blas.threads, blas._functions
     blas.acquire()
-    setter(given + 1)
+    setter(user_threads + 1)
     blas.release()
-    assert raw() == given + 1
-    setter(given)
+    assert raw() == user_threads + 1
+    setter(user_threads)
 
 
-def test_a_blas_that_does_not_answer_has_one_thread(monkeypatch):
+def test_a_blas_that_cannot_be_asked_has_one_thread(monkeypatch):
     monkeypatch.setattr("portanet.backends.numpy.process._find_blas", lambda: None)
     unknown = Blas()
     unknown.acquire()
@@ -67,45 +68,44 @@ def test_a_blas_that_does_not_answer_has_one_thread(monkeypatch):
     assert unknown.threads == 1
 
 
-def test_the_outermost_activity_gives_threads_back(monkeypatch):
+def test_leaving_the_outermost_context_releases_blas(monkeypatch):
     calls = []
 
     class Fake:
         def acquire(self):
-            calls.append("take")
+            calls.append("acquire")
 
         def release(self):
-            calls.append("give back")
+            calls.append("release")
 
     monkeypatch.setattr("portanet.backends.numpy.process.blas", Fake())
     with ComputeContext():
-        with ComputeContext() as inner:
-            inner.take_threads()
-            inner.take_threads()
-        assert "give back" not in calls
-    assert calls[-1] == "give back"
+        with ComputeContext():
+            process.blas.acquire()
+        assert "release" not in calls
+    assert calls[-1] == "release"
 
 
-def test_activities_may_end_in_any_order(monkeypatch):
-    given = []
-    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: given.append(1)))
+def test_contexts_may_be_left_in_any_order(monkeypatch):
+    released = []
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: released.append(1)))
     first, second = ComputeContext(), ComputeContext()
-    for activity in (first, second):
-        activity.__enter__()
+    for context in (first, second):
+        context.__enter__()
     first.__exit__(None, None, None)
-    assert not given
+    assert not released
     second.__exit__(None, None, None)
-    assert given
+    assert released
 
 
-def test_an_activity_that_is_lost_is_not_waited_for(monkeypatch):
-    given = []
-    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: given.append(1)))
+def test_a_context_that_an_interruption_never_left_is_forgotten(monkeypatch):
+    released = []
+    monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: released.append(1)))
     with np.errstate():
         ComputeContext().__enter__()  # and an interruption on entering its __exit__
         with ComputeContext():
             pass
-    assert given
+    assert released
 
 
 def test_overflow_is_silent_within_and_as_before_after():
@@ -116,22 +116,21 @@ def test_overflow_is_silent_within_and_as_before_after():
             np.exp(np.asarray([1000.0]))
 
 
-def test_activities_of_threads_do_not_mix(monkeypatch):
-    givers = []
-    fake = SimpleNamespace(acquire=lambda: None, release=lambda: givers.append(threading.current_thread().name))
+def test_contexts_of_threads_are_separate(monkeypatch):
+    releasers = []
+    fake = SimpleNamespace(acquire=lambda: None, release=lambda: releasers.append(threading.current_thread().name))
     monkeypatch.setattr("portanet.backends.numpy.process.blas", fake)
 
     def other() -> None:
         with ComputeContext():
             pass
 
-    with ComputeContext() as activity:
-        activity.take_threads()
+    with ComputeContext():
         thread = threading.Thread(target=other, name="other")
         thread.start()
         thread.join()
-        assert givers == ["other"]
-    assert givers == ["other", threading.current_thread().name]
+        assert releasers == ["other"]
+    assert releasers == ["other", threading.current_thread().name]
 
 
 def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
@@ -140,20 +139,20 @@ def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
 
 
 def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas):
-    given, raw = blas.threads, blas._functions.get
+    user_threads, raw = blas.threads, blas._functions.get
     with blas.single_threaded():
         assert raw() == 1
-    assert raw() == given
+    assert raw() == user_threads
     blas.acquire()
     with blas.single_threaded():
         assert raw() == 1
     assert raw() == 1  # it was taken before, and stays so
     blas.release()
-    assert raw() == given
+    assert raw() == user_threads
 
 
 def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
-    given, raw = blas.threads, blas._functions.get
+    user_threads, raw = blas.threads, blas._functions.get
     thread = threading.Thread(target=blas.acquire)
     thread.start()
     thread.join()
