@@ -59,9 +59,7 @@ class Loss(Configured):
     def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
         """Return what the sum of the terms is divided by for reduction "mean": their number, or sum of weights."""
         n = max(1, math.prod(terms.shape))
-        if sample_weight is None:
-            return n
-        return nonzero(xp, xp.sum(sample_weight) * (n / max(1, terms.shape[0])))
+        return n if sample_weight is None else xp.sum(sample_weight) * (n / max(1, terms.shape[0]))
 
     def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
         """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
@@ -104,7 +102,9 @@ class Loss(Configured):
         if sample_weight is not None:
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
-        n = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+        n: Any = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+        if hasattr(n, "shape"):  # a batch whose weights are all 0 has the loss 0
+            n = xp.where(n > 0, n, xp.ones_like(n))
 
         def pullback(dloss: float | Array = 1.0) -> Array:
             factor = dloss / n
@@ -122,11 +122,6 @@ class Loss(Configured):
         if target not in (fitting := self.target_shapes(prediction)):
             wanted = " or ".join(map(str, fitting))
             raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
-
-
-def nonzero(xp: Any, total: Array) -> Array:
-    """Return a sum of weights, or 1 where it is 0: a batch whose weights are all 0 then has the loss 0."""
-    return xp.where(total > 0, total, xp.ones_like(total))
 
 
 def check_range(xp: Any, target: Array, high: float, rule: str) -> None:

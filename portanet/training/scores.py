@@ -1,12 +1,19 @@
-"""Metrics by name, and averages over batches."""
+"""Loss and metrics: by name, of a batch, and averaged over batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from portanet import metrics as functions
+from portanet.backends import namespace
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
+from portanet.training.callbacks import Logs
 from portanet.typing import Array
+
+TINY = 1e-30
+"""Smallest divisor of a sum of weights."""
 
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
@@ -77,6 +84,63 @@ def _accuracy(loss: Loss) -> Metric:
     raise ValueError(f"'accuracy' does not fit {loss!r}: name accuracy or binary_accuracy of portanet as a function")
 
 
-def needs_all(metric: Metric) -> bool:
-    """Whether a metric must see all predictions at once, since a mean over batches is another number."""
+def _needs_all(metric: Metric) -> bool:
     return bool(getattr(getattr(metric, "func", metric), "needs_all", False))
+
+
+class Scorer:
+    """
+    The numbers of each batch, in a row of a table, and their averages.
+
+    A row holds the loss, the sum of the weights if batches of equal size may differ in it, and the metrics.
+
+    Parameters
+    ----------
+    loss : Loss
+    metrics : dict of str to callable
+    has_weights : bool
+        Whether examples have weights.
+    """
+
+    def __init__(self, loss: Loss, metrics: Mapping[str, Metric], *, has_weights: bool):
+        self.loss, self.metrics = loss, metrics
+        self.weighted = loss.reduction == "mean" and (has_weights or getattr(loss, "weight", None) is not None)
+        self.n_columns = 1 + self.weighted + len(metrics)
+        self._of_all = [name for name, metric in metrics.items() if _needs_all(metric)]
+
+    def row(
+        self, value: Array, prediction: Array, y: Array, *, sample_weight: Array | None = None, of_all: bool = True
+    ) -> list[Array | float]:
+        """
+        Return the numbers of a batch.
+
+        ``of_all=False`` leaves out, as 0, the metrics that :meth:`with_metrics_of_all` computes.
+        """
+        xp = namespace(prediction)
+        numbers: list[Any] = [value]
+        if self.weighted:
+            terms = prediction if y.ndim == prediction.ndim else prediction[..., 0]
+            numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
+        skipped = () if of_all else self._of_all
+        numbers += [0.0 if name in skipped else metric(prediction, y) for name, metric in self.metrics.items()]
+        return [xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]
+
+    def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
+        """Average rows: metrics by the sizes of the batches, the loss by its weights."""
+        share = np.asarray(sizes) / sum(sizes)
+        losses, metrics = table[:, 0], table[:, 1 + self.weighted :]
+        if self.loss.reduction == "sum":
+            loss = float(np.sum(losses))
+        else:
+            weights = table[:, 1] / max(float(np.sum(table[:, 1])), TINY) if self.weighted else share
+            loss = float(weights @ losses)
+        return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
+
+    @property
+    def keeps_predictions(self) -> bool:
+        """Whether a metric must see all predictions at once, since a mean over batches is another number."""
+        return bool(self._of_all)
+
+    def with_metrics_of_all(self, averages: Logs, prediction: Array, y: Array) -> Logs:
+        """Replace those metrics by their values for all predictions."""
+        return averages | {name: float(self.metrics[name](prediction, y)) for name in self._of_all}

@@ -25,7 +25,7 @@ from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
-from portanet.training.scores import Metric, needs_all, resolve
+from portanet.training.scores import Metric, Scorer, resolve
 from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -152,7 +152,7 @@ class Trainer:
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
     ) -> History:
@@ -180,7 +180,7 @@ class Trainer:
             Weight of each example in the loss: weight 2 counts as two examples. Metrics are not weighted.
         class_weight : sequence of float, or dict of int to float, optional
             Weight of each class; multiplies ``sample_weight``. Classes that a dict does not name weigh 1.
-        callbacks : sequence of Callback
+        callbacks : Callback or sequence of Callback
             Called before and after steps, and after each epoch.
         progress : bool
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
@@ -214,6 +214,7 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         if capture not in ("auto", "never"):
             raise ValueError(f"capture must be 'auto' or 'never', got {capture!r}")
+        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._check_topology()
@@ -227,7 +228,8 @@ class Trainer:
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
         self._check_metrics(data)
-        executor = self._executor(data, batch_size, record=capture == "auto" and self.backend.capture is not None)
+        record = capture == "auto" and self.backend.capture is not None
+        executor, scorer = self._executor(data, batch_size, record=record)
         calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]
         history = self.history = History()
         self._stopped = False
@@ -241,7 +243,7 @@ class Trainer:
             while len(history) < epochs and not self._stopped:
                 try:
                     with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
-                        logs = self._run_epoch(executor, shuffle, calls)
+                        logs = self._run_epoch(executor, scorer, shuffle, calls)
                 except OutOfMemory as error:
                     raise find_batch_size(error, batch_size, partial(self._try_step, data)) from None
                 if validation is not None:
@@ -320,38 +322,21 @@ class Trainer:
         with float32_matmul_as(self.float32_matmul):
             return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
 
-    def _measured_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
-        """Run a step and return what an epoch averages: the loss, its normalizer if it has weights, the metrics."""
-        value, prediction = self._train_step(x, y, sample_weight)
-        numbers: list[Array | float] = [value]
-        if self._is_weighted(sample_weight is not None):
-            numbers.append(self._normalizer(prediction, y, sample_weight))
-        numbers += [metric(prediction, y) for metric in self.metrics.values()]
-        xp, dtype = self.backend.xp, value.dtype
-        return [n if isinstance(n, float) else xp.astype(n, dtype, copy=False) for n in numbers]
+    def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
+        """Choose how steps run, and what they measure."""
+        scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
 
-    def _is_weighted(self, has_weights: bool) -> bool:
-        """Whether batches of equal size may have unequal weight in the mean loss."""
-        return self.loss.reduction == "mean" and (has_weights or getattr(self.loss, "weight", None) is not None)
+        def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
+            value, prediction = self._train_step(x, y, sample_weight)
+            return scorer.row(value, prediction, y, sample_weight=sample_weight)
 
-    def _normalizer(self, prediction: Array, y: Array, sample_weight: Array | None) -> Array:
-        terms = self.backend.xp.zeros_like(prediction[..., 0] if y.ndim < prediction.ndim else prediction)
-        total = self.loss.normalizer(self.backend.xp, terms, y, sample_weight)
-        return (
-            total
-            if hasattr(total, "dtype")
-            else self.backend.xp.full((), float(total), dtype=prediction.dtype, device=prediction.device)
-        )
-
-    def _executor(self, data: Data, batch_size: int, *, record: bool) -> EagerExecutor:
         xp, like, batches = self.backend.xp, self._flat.data, batch_slices(data.x.shape[0], batch_size)
-        n_numbers = 1 + self._is_weighted(data.sample_weight is not None) + len(self.metrics)
-        metrics = xp.zeros((len(batches), n_numbers), dtype=like.dtype, device=like.device)
+        table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
         kind = StreamingExecutor if on_host else GraphExecutor if record and USE_GRAPH else EagerExecutor
-        return kind(self._measured_step, data.arrays, batches, metrics, self.backend)
+        return kind(step, data.arrays, batches, table, self.backend), scorer
 
-    def _run_epoch(self, executor: EagerExecutor, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
+    def _run_epoch(self, executor: EagerExecutor, scorer: Scorer, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
         before, n = self.snapshot(), executor.batches[-1].stop
         on_step_begin = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
         on_steps_end = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
@@ -364,44 +349,28 @@ class Trainer:
             self.steps += executor.run(1 if on_step_begin else executor.remaining)
             for call in on_steps_end:
                 call.on_steps_end(self)
-        numbers = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: none reads anything
-        self._check_finite(numbers[:, 0], before)
-        share = np.asarray([batch.stop - batch.start for batch in executor.batches]) / n
-        return self._averages(numbers, share, self._is_weighted(len(executor.data) > 2))
-
-    def _averages(self, numbers: np.ndarray, share: np.ndarray, weighted: bool) -> Logs:
-        """Average the numbers of the batches, each by its share of the examples, or of the weights."""
-        losses, metrics = numbers[:, 0], numbers[:, 1 + weighted :]
-        if self.loss.reduction == "sum":
-            loss = float(np.sum(losses))
-        elif weighted:
-            loss = float(losses @ numbers[:, 1] / np.sum(numbers[:, 1]))
-        else:
-            loss = float(share @ losses)
-        return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
+        table = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: no step reads back
+        self._check_finite(table[:, 0], before)
+        return scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
 
     def _scores(self, data: Data, batch_size: int = 1000) -> Logs:
         """Return loss and metrics of inference; they are accumulated batch by batch."""
-        batches = list(slices(data.x.shape[0], batch_size))
-        whole = {name: metric for name, metric in self.metrics.items() if needs_all(metric)}
-        weighted = self._is_weighted(data.sample_weight is not None)
-        rows, kept = [], []
-        for batch in batches:
-            x, y, *weight = data.batch(self.net, batch).arrays
-            sample_weight = weight[0] if weight else None
+        scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
+        rows, sizes, kept = [], [], []
+        for batch in slices(data.x.shape[0], batch_size):
+            x, y, sample_weight = data.batch(self.net, batch)
             prediction = Layer._infer(self.net, x)
-            row = [self.loss(prediction, y, sample_weight)]
-            row += [self._normalizer(prediction, y, sample_weight)] * weighted
-            row += [0.0 if name in whole else metric(prediction, y) for name, metric in self.metrics.items()]
+            value = self.loss(prediction, y, sample_weight)
+            row = scorer.row(value, prediction, y, sample_weight=sample_weight, of_all=False)
             rows.append([float(number) for number in row])
-            if whole:
+            sizes.append(batch.stop - batch.start)
+            if scorer.keeps_predictions:
                 kept.append((prediction, y))
-        share = np.asarray([batch.stop - batch.start for batch in batches]) / data.x.shape[0]
-        scores = self._averages(np.asarray(rows), share, weighted)
-        if whole:
-            prediction, y = (self.backend.xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
-            scores |= {name: float(metric(prediction, y)) for name, metric in whole.items()}
-        return scores
+        averages = scorer.averages(np.asarray(rows), sizes)
+        if not kept:
+            return averages
+        prediction, y = (self.backend.xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+        return scorer.with_metrics_of_all(averages, prediction, y)
 
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):

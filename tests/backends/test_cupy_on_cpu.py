@@ -69,7 +69,7 @@ def test_the_launches_of_a_recorded_step(cuda, compute_types):
     net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
     data = Data(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)))
-    executor = trainer._executor(data, 3, record=True)
+    executor, _ = trainer._executor(data, 3, record=True)
     executor.start_epoch(None)
     CuPy.current.launches.clear()
     executor.run()

@@ -121,7 +121,7 @@ def test_steps_do_not_synchronize(cuda, monkeypatch):
     cupyx = pytest.importorskip("cupyx", reason="it detects that the host waits for the device")
     trainer = a_trainer(cuda)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
-    steps = trainer._executor(Data(x, labels), 32, record=True)
+    steps, _ = trainer._executor(Data(x, labels), 32, record=True)
     with cuda.activate():
         for recorded in (False, True):
             steps.start_epoch(rng.permutation(300))

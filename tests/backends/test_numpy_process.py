@@ -158,7 +158,7 @@ def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
     thread.join()
     assert raw() == 1
     blas.after_fork()
-    assert (raw(), blas.threads) == (given, given)
+    assert (raw(), blas.threads) == (user_threads, user_threads)
 
 
 @pytest.mark.skipif(libc_ver()[0] != "glibc", reason="only glibc is asked")

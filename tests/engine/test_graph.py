@@ -232,7 +232,7 @@ def test_divergence_is_noticed_at_its_step(recording):
 def test_a_pass_reads_nothing_back(no_host_reads):
     trainer = a_trainer(no_host_reads)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
-    steps = trainer._executor(Data(x, labels), 8, record=True)
+    steps, _ = trainer._executor(Data(x, labels), 8, record=True)
     assert isinstance(steps, GraphExecutor)
     for _ in range(2):
         steps.start_epoch(np.arange(45)[::-1])
