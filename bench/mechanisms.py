@@ -24,7 +24,7 @@ from bench.results import Record
 from bench.text import columns, duration, factor
 
 VARIABLE = "PORTANET_DISABLE"
-ENGINE = ("rewrite", "first_write", "threaded", "program", "winograd", "batch_last")
+ENGINE = ("rewrite", "first_write", "threaded", "engine", "winograd", "batch_last")
 """Mechanisms that are not kernels."""
 KERNELS = (
     "adam",

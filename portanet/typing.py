@@ -1,4 +1,4 @@
-"""The types that signatures speak of."""
+"""Types that are used in signatures."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
@@ -10,10 +10,10 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Pullback(Protocol):
-    """What ``layer.vjp`` returns beside its output: it carries a gradient back through the layer."""
+    """The function that ``layer.vjp`` returns with its output: it takes the gradient of the output to that of x."""
 
     def __call__(self, dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-        """Add to the parameters' gradients if asked, and return dx if asked (else None)."""
+        """Add to the parameters' gradients if ``need_grads``; return dx if ``need_dx``, else None."""
 
 
 LossPullback: TypeAlias = Callable[..., Array]

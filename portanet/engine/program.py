@@ -7,11 +7,12 @@ Gain: GAIN_PROGRAM
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from portanet.backends.base import Threads
 from portanet.backends.disabled import enabled
 from portanet.engine import threaded
 from portanet.engine.chain import Chain, Runnable
 from portanet.engine.gradients import FirstWrite
-from portanet.engine.rewrite import rewrite
+from portanet.engine.rewrite import rewrite, unfold
 from portanet.engine.traits import is_known
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
@@ -34,9 +35,9 @@ class Program:
 
     def __init__(self, net: Layer):
         self.topology, self.backend = net.topology, net.backend
-        layers: Sequence[Layer] = rewrite([net]) if enabled("rewrite") else [net]
+        layers = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
         threads = self.backend.threads if enabled("threaded") else None
-        known = _of_known_layers(self.topology)
+        known = _of_known_layers(self.topology) if enabled("first_write") else set()
         self._overwritten = [p for p in self.topology.parameter_list if id(p) in known]
         self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
         self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
@@ -96,6 +97,5 @@ def _of_known_layers(topology: Topology) -> set[int]:
     return {id(p) for name, p in topology.parameters.items() if not name.startswith(tuple(unknown))}
 
 
-def _chain(layers: Sequence[Layer], threads: threaded.Threads | None, train: bool) -> Chain:
-    runnable = threaded.segments(layers, threads, train) if threads else layers
-    return Chain(runnable)
+def _chain(layers: Sequence[Layer], threads: Threads | None, train: bool) -> Chain:
+    return Chain(threaded.segments(layers, threads, train) if threads else layers)

@@ -21,7 +21,7 @@ def rewrite(layers: Iterable[Layer]) -> list[Layer]:
     >>> rewrite([portanet.Conv2D(1, 8, 3), portanet.Sequential(portanet.ReLU(), portanet.MaxPool2D(2))])
     [Conv2D(1, 8, 3), MaxPool2D(2), ReLU()]
     """
-    rewritten = list(_unfold(layers))
+    rewritten = list(unfold(layers))
     for i in range(len(rewritten) - 1):
         activation, pooling = rewritten[i : i + 2]
         if traits_of(activation).elementwise_monotonic and traits_of(pooling).max_pool:
@@ -29,9 +29,17 @@ def rewrite(layers: Iterable[Layer]) -> list[Layer]:
     return rewritten
 
 
-def _unfold(layers: Iterable[Layer]) -> Iterator[Layer]:
+def unfold(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """
+    Yield layers one by one, with nested chains such as Sequential replaced by their layers.
+
+    Examples
+    --------
+    >>> list(unfold([portanet.Sequential(portanet.ReLU(), portanet.Sequential(portanet.TanH()))]))
+    [ReLU(), TanH()]
+    """
     for layer in layers:
         if traits_of(layer).chain:
-            yield from _unfold(inner for _, inner in layer.children())
+            yield from unfold(inner for _, inner in layer.children())
         else:
             yield layer
