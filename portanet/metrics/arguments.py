@@ -1,0 +1,82 @@
+"""Checks and conversions of the arguments of metrics."""
+
+import math
+
+from portanet.backends import describe, namespace
+from portanet.typing import Array
+
+
+def class_indices(name: str, values: Array) -> Array:
+    """Class indices (N,) from indices, scores, probabilities or one-hot rows."""
+    return _indices(name, values) if values.ndim == 1 else _argmax(name, values)
+
+
+def _argmax(name: str, scores: Array) -> Array:
+    if scores.ndim == 0 or scores.shape[-1] < 2:
+        raise ValueError(
+            f"{name} must be class indices (N,) or scores (N, C) with C of 2 or more, got {tuple(scores.shape)}: "
+            f"use binary_accuracy for single outputs"
+        )
+    return namespace(scores).argmax(scores, axis=-1)
+
+
+def _indices(name: str, values: Array) -> Array:
+    if not namespace(values).isdtype(values.dtype, "integral"):
+        raise ValueError(f"{name} must be integers where it holds class indices, got dtype {values.dtype}")
+    return values
+
+
+def class_index_pair(first: tuple[str, Array], second: tuple[str, Array]) -> tuple[Array, Array]:
+    """
+    Class indices of two named arrays, of one shape.
+
+    An array with one axis less than the other holds class indices. Of two arrays with the same number of axes, both
+    hold class indices if this number is 1, else scores or one-hot rows.
+    """
+    check_same_device(first, second)
+    ndim = max(1, min(first[1].ndim, second[1].ndim))
+    if first[1].ndim == second[1].ndim > 1:
+        ndim -= 1
+    a, b = (_indices(name, v) if v.ndim == ndim else _argmax(name, v) for name, v in (first, second))
+    if a.shape != b.shape:
+        shapes = " and ".join(f"{name} {tuple(values.shape)}" for name, values in (first, second))
+        raise ValueError(f"the shapes of {shapes} do not fit together")
+    return a, b
+
+
+def index_range(indices: Array) -> tuple[int, int]:
+    """Return the smallest and the largest index, on the host."""
+    xp = namespace(indices)
+    return (int(xp.min(indices)), int(xp.max(indices))) if math.prod(indices.shape) else (0, -1)
+
+
+def float64_pair(prediction: Array, target: Array) -> tuple[Array, Array]:
+    check_same_shape(("prediction", prediction), ("target", target))
+    xp = namespace(prediction)
+    return xp.astype(prediction, xp.float64, copy=False), xp.astype(target, xp.float64, copy=False)
+
+
+def as_floats(values: Array) -> Array:
+    """Return floats unchanged, and other dtypes as float64, in which differences of unsigned integers do not wrap."""
+    xp = namespace(values)
+    return values if xp.isdtype(values.dtype, "real floating") else xp.astype(values, xp.float64)
+
+
+def check_same_shape(first: tuple[str, Array], second: tuple[str, Array]) -> None:
+    """Refuse two named arrays of different shapes or devices."""
+    check_same_device(first, second)
+    (name, a), (other, b) = first, second
+    if a.shape != b.shape:
+        raise ValueError(f"{other} must have the shape of {name}, {tuple(a.shape)}, got {tuple(b.shape)}")
+
+
+def check_same_device(first: tuple[str, Array], second: tuple[str, Array]) -> None:
+    """Refuse two named arrays of different libraries or devices."""
+    (name, a), (other, b) = first, second
+    if namespace(a) is not namespace(b) or a.device != b.device:
+        raise ValueError(f"{other} is on {describe(b)} but {name} is on {describe(a)}: move one of them")
+
+
+def mean_of(hits: Array) -> Array:
+    xp = namespace(hits)
+    return xp.mean(xp.astype(hits, xp.float32))

@@ -1,0 +1,178 @@
+"""Metrics of predicted classes."""
+
+from portanet import kernels
+from portanet.backends import namespace
+from portanet.metrics.arguments import as_floats, check_same_shape, class_index_pair, index_range, mean_of
+from portanet.typing import Array
+
+__all__ = [
+    "accuracy",
+    "binary_accuracy",
+    "confusion_matrix",
+    "precision_recall_f1",
+    "top_k_accuracy",
+]
+
+
+def accuracy(prediction: Array, target: Array) -> Array:
+    """
+    Share of examples whose class is predicted correctly.
+
+    Parameters
+    ----------
+    prediction : array, shape (N, C) or (N,)
+        Scores or class indices. For sequences, scores (N, L, C).
+    target : array, shape (N,) or (N, C)
+        Class indices or one-hot rows. For sequences, class indices (N, L).
+
+    Returns
+    -------
+    array, shape ()
+        In [0, 1], on the device.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or devices do not fit.
+
+    Examples
+    --------
+    >>> accuracy(np.asarray([[0.1, 0.9], [0.8, 0.2]]), np.asarray([1, 1]))
+    np.float32(0.5)
+    """
+    predicted, true = class_index_pair(("prediction", prediction), ("target", target))
+    return mean_of(predicted == true)
+
+
+def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5) -> Array:
+    """
+    Share of elements whose yes or no is predicted correctly.
+
+    Parameters
+    ----------
+    prediction : array, any shape
+        Yes above ``threshold``.
+    target : array, same shape
+        Yes above 0.5: labels 0 and 1, or -1 and 1.
+    threshold : float
+        Threshold of the prediction, such as 0 for logits.
+
+    Examples
+    --------
+    >>> binary_accuracy(np.asarray([[0.2, 0.9]]), np.asarray([[0.0, 0.0]]))
+    np.float32(0.5)
+    """
+    check_same_shape(("prediction", prediction), ("target", target))
+    return mean_of((as_floats(prediction) > threshold) == (as_floats(target) > 0.5))
+
+
+def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
+    """
+    Share of examples whose class has one of the ``k`` highest scores.
+
+    Parameters
+    ----------
+    prediction : array, shape (N, C)
+        Scores. Of equal scores, the first class ranks higher. NaN counts as a miss. For sequences, scores (N, L, C).
+    target : array, shape (N,) or (N, C)
+        Class indices or one-hot rows. For sequences, class indices (N, L).
+    k : int
+        From 1 to C.
+
+    Examples
+    --------
+    >>> scores = np.asarray([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    >>> top_k_accuracy(scores, np.asarray([1, 2]), k=2)
+    np.float32(0.5)
+    """
+    if prediction.ndim < 2:
+        raise ValueError(f"prediction must be scores of shape (N, C), got {tuple(prediction.shape)}")
+    xp, n_classes = namespace(prediction), prediction.shape[-1]
+    if not 1 <= k <= n_classes:
+        raise ValueError(f"k must be from 1 to the number of classes, {n_classes}, got {k}")
+    _, true = class_index_pair(("prediction", prediction), ("target", target))
+    scores = as_floats(prediction)
+    score = xp.sum(xp.where(kernels.one_hot(true, n_classes, xp.bool), scores, 0.0), axis=-1, keepdims=True)
+    before = xp.arange(n_classes, device=prediction.device) < xp.expand_dims(true, axis=-1)
+    ahead = (scores > score) | ((scores == score) & before)
+    hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
+    return mean_of(hits & (score[..., 0] == score[..., 0]))
+
+
+def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = None) -> Array:
+    """
+    Count the examples of each true class (row) and predicted class (column).
+
+    The arguments are keyword-only, because metrics for training take the prediction first. Labels are checked, which
+    copies from the device to the host: do not use it inside a training step.
+
+    Parameters
+    ----------
+    y_true : array, shape (N,) or (N, C)
+        Class indices or one-hot rows. For sequences, class indices (N, L).
+    y_pred : array, shape (N,) or (N, C)
+        Class indices or scores. For sequences, scores (N, L, C).
+    n_classes : int, optional
+        C; by default the number of columns, and for two arrays of class indices 1 + the largest.
+
+    Returns
+    -------
+    array of int64, shape (C, C)
+
+    Raises
+    ------
+    ValueError
+        If a label is not in ``[0, C)``, or shapes, dtypes or devices do not fit.
+
+    Examples
+    --------
+    >>> confusion_matrix(y_true=np.asarray([0, 0, 1]), y_pred=np.asarray([0, 1, 1]))
+    array([[1, 1],
+           [0, 1]])
+    """
+    xp = namespace(y_true)
+    true, predicted = class_index_pair(("y_true", y_true), ("y_pred", y_pred))
+    ranges = {"y_true": index_range(true), "y_pred": index_range(predicted)}
+    if n_classes is None:
+        columns = [values.shape[-1] for values in (y_true, y_pred) if values.ndim > true.ndim]
+        n_classes = max(columns) if columns else 1 + max(high for _, high in ranges.values())
+    for name, (low, high) in ranges.items():
+        if low < 0 or high >= n_classes:
+            raise ValueError(f"{name} must be in [0, n_classes) = [0, {n_classes}), got {low if low < 0 else high}")
+    # The product of one-hot rows counts without a scatter. Counts in float32 are exact up to 2**24.
+    rows, columns = (
+        kernels.one_hot(xp.reshape(indices, (-1,)), n_classes, xp.float32) for indices in (true, predicted)
+    )
+    return xp.astype(xp.matmul(xp.matrix_transpose(rows), columns), xp.int64)
+
+
+def precision_recall_f1(*, y_true: Array, y_pred: Array, n_classes: int | None = None) -> tuple[Array, Array, Array]:
+    """
+    Precision, recall and F1 score of each class.
+
+    Parameters
+    ----------
+    y_true, y_pred, n_classes
+        See :func:`confusion_matrix`.
+
+    Returns
+    -------
+    precision, recall, f1 : array of float32, shape (C,)
+        Share of correct examples among those predicted as the class; among those of the class; harmonic mean of both.
+        0 where the denominator is 0.
+
+    Examples
+    --------
+    >>> precision, recall, f1 = precision_recall_f1(y_true=np.asarray([0, 0, 1]), y_pred=np.asarray([0, 1, 1]))
+    >>> precision, recall
+    (array([1. , 0.5], dtype=float32), array([0.5, 1. ], dtype=float32))
+    """
+    xp = namespace(y_true)
+    counts = xp.astype(confusion_matrix(y_true=y_true, y_pred=y_pred, n_classes=n_classes), xp.float32)
+    correct = xp.linalg.diagonal(counts)
+    predicted, true = xp.sum(counts, axis=0), xp.sum(counts, axis=1)
+    return (
+        correct / xp.maximum(predicted, 1.0),
+        correct / xp.maximum(true, 1.0),
+        2.0 * correct / xp.maximum(predicted + true, 1.0),
+    )

@@ -1,0 +1,133 @@
+"""Metrics of predicted numbers and images."""
+
+import math
+
+from portanet.backends import namespace
+from portanet.metrics.arguments import as_floats, check_same_shape, float64_pair
+from portanet.typing import Array
+
+__all__ = [
+    "mean_absolute_error",
+    "mean_squared_error",
+    "psnr",
+    "r2_score",
+]
+
+
+def mean_squared_error(prediction: Array, target: Array) -> Array:
+    """
+    Mean of ``(prediction - target)²`` over all elements, computed in float64.
+
+    Parameters
+    ----------
+    prediction, target : array, same shape
+
+    Returns
+    -------
+    array of float64, shape ()
+        On the device.
+
+    Examples
+    --------
+    >>> mean_squared_error(np.asarray([1.0, 3.0]), np.asarray([1.0, 1.0]))
+    np.float64(2.0)
+    """
+    p, t = float64_pair(prediction, target)
+    return namespace(p).mean((p - t) ** 2)
+
+
+def mean_absolute_error(prediction: Array, target: Array) -> Array:
+    """
+    Mean of ``|prediction - target|`` over all elements, computed in float64.
+
+    Parameters
+    ----------
+    prediction, target : array, same shape
+
+    Returns
+    -------
+    array of float64, shape ()
+        On the device.
+
+    Examples
+    --------
+    >>> mean_absolute_error(np.asarray([1.0, 3.0]), np.asarray([1.0, 1.0]))
+    np.float64(1.0)
+    """
+    p, t = float64_pair(prediction, target)
+    xp = namespace(p)
+    return xp.mean(xp.abs(p - t))
+
+
+def r2_score(prediction: Array, target: Array) -> Array:
+    """
+    Coefficient of determination ``1 - Σ (t - p)² / Σ (t - mean(t))²``, averaged over outputs.
+
+    Parameters
+    ----------
+    prediction, target : array, shape (N,) or (N, ...)
+        N examples. An output with a constant target scores 1 if it is predicted exactly, else 0.
+
+    Returns
+    -------
+    array of float64, shape ()
+        At most 1, on the device; NaN for fewer than 2 examples. Computed in float64, in two passes.
+
+    Notes
+    -----
+    It needs all predictions (``needs_all``): its mean over batches is another number.
+
+    Examples
+    --------
+    >>> r2_score(np.asarray([1.0, 2.0, 4.0]), np.asarray([1.0, 2.0, 3.0]))
+    np.float64(0.5)
+    """
+    p, t = float64_pair(prediction, target)
+    xp, n = namespace(p), p.shape[0]
+    if n < 2:
+        return xp.full((), math.nan, dtype=p.dtype, device=p.device)
+    p, t = (xp.reshape(values, (n, -1)) for values in (p, t))
+    residual = xp.sum((t - p) ** 2, axis=0)
+    total = xp.sum((t - xp.mean(t, axis=0)) ** 2, axis=0)
+    constant = xp.max(t, axis=0) == xp.min(t, axis=0)  # rounding of the mean may give a positive total
+    scores = xp.where(
+        constant, xp.astype(residual == 0, p.dtype), 1.0 - residual / xp.where(constant, xp.ones_like(total), total)
+    )
+    return xp.mean(scores)
+
+
+r2_score.needs_all = True  # type: ignore[attr-defined]
+
+
+def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
+    """
+    Peak signal-to-noise ratio ``10 log10(data_range² / mean((prediction - target)²))``, in decibels.
+
+    Parameters
+    ----------
+    prediction, target : array, same shape
+        Images; integers are computed in float64.
+    data_range : float
+        Difference between the largest and the smallest possible value of a pixel.
+
+    Returns
+    -------
+    array, shape ()
+        On the device; infinite for equal images.
+
+    Notes
+    -----
+    It needs all predictions (``needs_all``): its mean over batches is another number.
+
+    Examples
+    --------
+    >>> psnr(np.zeros((2, 2)), np.full((2, 2), 0.1)).round(6)
+    np.float64(20.0)
+    """
+    check_same_shape(("prediction", prediction), ("target", target))
+    xp = namespace(prediction)
+    error = xp.mean((as_floats(prediction) - as_floats(target)) ** 2) / data_range**2
+    return xp.where(error > 0, -10.0 * xp.log10(xp.where(error > 0, error, 1.0)), math.inf)
+
+
+psnr.needs_all = True  # type: ignore[attr-defined]
