@@ -51,6 +51,7 @@ def index_range(indices: Array) -> tuple[int, int]:
 
 
 def float64_pair(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """Return both as float64, after a check of shapes and devices."""
     check_same_shape(("prediction", prediction), ("target", target))
     xp = namespace(prediction)
     return xp.astype(prediction, xp.float64, copy=False), xp.astype(target, xp.float64, copy=False)
@@ -78,5 +79,6 @@ def check_same_device(first: tuple[str, Array], second: tuple[str, Array]) -> No
 
 
 def mean_of(hits: Array) -> Array:
+    """Return the share of True."""
     xp = namespace(hits)
     return xp.mean(xp.astype(hits, xp.float32))
