@@ -61,7 +61,7 @@ class Loss(Configured):
         n = max(1, math.prod(terms.shape))
         if sample_weight is None:
             return n
-        return nonzero(xp, xp.sum(sample_weight) * (n / max(1, terms.shape[0])))
+        return xp.sum(sample_weight) * (n / max(1, terms.shape[0]))
 
     def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
         """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
@@ -105,6 +105,7 @@ class Loss(Configured):
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
         n = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+        n = nonzero(xp, n) if hasattr(n, "dtype") else n
 
         def pullback(dloss: float | Array = 1.0) -> Array:
             factor = dloss / n

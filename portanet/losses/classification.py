@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portanet import kernels
-from portanet.losses.base import Loss, Reduction, Unreduced, check_range, nonzero
+from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
 
 __all__ = ["ClassificationLoss", "CrossEntropyLoss", "NLLLoss"]
@@ -106,7 +106,7 @@ class ClassificationLoss(Loss):
         weights = kernels.one_hot(target, len(self.weight), terms.dtype) * self._weights(xp, terms)
         if sample_weight is not None:
             weights = weights * xp.reshape(sample_weight, (-1, *(1 for _ in weights.shape[1:])))
-        return nonzero(xp, xp.sum(weights))
+        return xp.sum(weights)
 
     def _weights(self, xp: Any, like: Array) -> Array:
         """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""

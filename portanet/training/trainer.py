@@ -372,7 +372,7 @@ class Trainer:
         if self.loss.reduction == "sum":
             loss = float(np.sum(losses))
         elif weighted:
-            loss = float(losses @ numbers[:, 1] / np.sum(numbers[:, 1]))
+            loss = float(losses @ numbers[:, 1] / (np.sum(numbers[:, 1]) or 1.0))
         else:
             loss = float(share @ losses)
         return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
