@@ -84,7 +84,9 @@ def test_a_metric_may_return_a_python_float(backend, capture):
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(ValueError, match="metric 'f1' is unknown: choose one of accuracy, binary_accuracy, .*r2_score"):
+    with pytest.raises(
+        ValueError, match=r"metric 'f1' is unknown: choose one of accuracy, binary_accuracy, .*r2_score"
+    ):
         a_trainer(pn.MSELoss(), ["f1"])
 
 

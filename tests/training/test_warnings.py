@@ -71,6 +71,6 @@ def test_target_rows_that_do_not_sum_to_one_give_a_warning():
 
 
 def test_a_warning_points_at_the_call_of_fit():
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="leave out") as caught:
         fit(pn.Sequential(pn.Linear(4, 3), pn.Softmax()), pn.CrossEntropyLoss())
     assert caught[0].filename == __file__
