@@ -171,8 +171,8 @@ def test_each_group_moves_as_under_an_optimizer_of_its_own(backend, optimizer):
         norms = np.linalg.norm(gradients, axis=1, keepdims=True)
         clipped = gradients * np.minimum(1.0, optimizer.clip_norm / norms)
     weights = follow(two_layers(backend), like(optimizer, groups=GROUPS), gradients)
-    for name, (factor, decay) in SETTINGS.items():
-        decay = optimizer.weight_decay if decay is None else decay
+    for name, (factor, own) in SETTINGS.items():
+        decay = optimizer.weight_decay if own is None else own
         alone = like(optimizer, lr=optimizer.lr * factor, weight_decay=decay, clip_norm=None)
         expected = follow(two_layers(), alone, clipped)[name]
         np.testing.assert_allclose(weights[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
