@@ -24,7 +24,7 @@ def linear() -> pn.Linear:
 
 
 CONTAINERS = {
-    "layer": (lambda: linear(), ["inside.weight"]),
+    "layer": (linear, ["inside.weight"]),
     "parameter": (lambda: pn.Parameter((2,), pn.initializers.ones), ["inside"]),
     "list": (lambda: [linear(), linear()], ["inside.0.weight", "inside.1.weight"]),
     "tuple": (lambda: (linear(), linear()), ["inside.0.weight", "inside.1.weight"]),
