@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import OPTIMIZERS
 
 import portanet as pn
 
@@ -128,3 +129,123 @@ def test_betas_that_round_to_one_are_refused_where_they_do():
 def test_there_are_two_betas(betas):
     with pytest.raises(ValueError, match="betas must be two numbers"):
         pn.Adam(betas=betas)
+
+
+optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+
+GROUPS = (
+    pn.ParameterGroup("0.*", max_ndim=1, weight_decay=0.0),
+    pn.ParameterGroup("*.bias", lr_factor=0.5),
+    pn.ParameterGroup("0.*", lr_factor=0.1, weight_decay=0.3),
+)
+SETTINGS = {  # factor of the learning rate, weight decay or None for that of the optimizer
+    "0.weight": (0.1, 0.3),
+    "0.bias": (1.0, 0.0),
+    "1.weight": (1.0, None),
+    "1.bias": (0.5, None),
+}
+
+
+def two_layers(backend=None) -> pn.Sequential:
+    return pn.Sequential(pn.Linear(3, 2), pn.Linear(2, 2)).initialize(seed=2, device=backend, dtype="float64")
+
+
+def like(optimizer: pn.Optimizer, **changes) -> pn.Optimizer:
+    return type(optimizer)(**{**optimizer.arguments(), **changes})
+
+
+def follow(net: pn.Layer, optimizer: pn.Optimizer, gradients: np.ndarray) -> dict[str, np.ndarray]:
+    """Step along given gradients, and return the weights."""
+    optimizer.bind(net)
+    for gradient in gradients:
+        net.flat.grad[...] = net.asarray(gradient)
+        optimizer.step()
+    return net.get_weights()
+
+
+@optimizers
+def test_each_group_moves_as_under_an_optimizer_of_its_own(backend, optimizer):
+    gradients = np.random.default_rng(0).normal(size=(4, 14))
+    clipped = gradients
+    if optimizer.clip_norm is not None:  # the norm is that of all parameters
+        norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+        clipped = gradients * np.minimum(1.0, optimizer.clip_norm / norms)
+    weights = follow(two_layers(backend), like(optimizer, groups=GROUPS), gradients)
+    for name, (factor, own) in SETTINGS.items():
+        decay = optimizer.weight_decay if own is None else own
+        alone = like(optimizer, lr=optimizer.lr * factor, weight_decay=decay, clip_norm=None)
+        expected = follow(two_layers(), alone, clipped)[name]
+        np.testing.assert_allclose(weights[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def test_groups_move_by_the_formulas(backend):
+    net = pn.Sequential(pn.Linear(1, 1, init=pn.initializers.ones)).initialize(device=backend, dtype="float64")
+    for kind, expected in {
+        pn.SGD: 1 - 0.01 * (2 + 0.5 * 1),  # w - lr factor (g + decay w)
+        pn.AdamW: 1 - 0.01 * 0.5 - 0.01,  # w - lr factor decay w - lr factor g / |g|
+        pn.Adagrad: 1 - 0.01,
+    }.items():
+        net.initialize(dtype="float64")
+        groups = [pn.ParameterGroup("*.weight", lr_factor=0.1, weight_decay=0.5)]
+        weights = follow(net, kind(0.1, groups=groups), np.full((1, 2), 2.0))
+        np.testing.assert_allclose(weights["0.weight"], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        (pn.ParameterGroup(), {"0.weight", "0.bias", "1.weight", "1.bias"}),
+        (pn.ParameterGroup("1.*"), {"1.weight", "1.bias"}),
+        (pn.ParameterGroup("*.weight"), {"0.weight", "1.weight"}),
+        (pn.ParameterGroup(max_ndim=1), {"0.bias", "1.bias"}),
+        (pn.ParameterGroup("0.*", max_ndim=1), {"0.bias"}),
+        (pn.ParameterGroup("[01].bias", max_ndim=2), {"0.bias", "1.bias"}),
+        (pn.ParameterGroup("weight"), set()),
+    ],
+    ids=repr,
+)
+def test_a_group_matches_names_and_numbers_of_axes(group, names):
+    parameters = two_layers().named_parameters()
+    assert {name for name, parameter in parameters.items() if group.matches(name, parameter)} == names
+
+
+def test_a_learning_rate_that_is_set_counts_in_every_group(backend):
+    net = two_layers(backend)
+    optimizer = pn.SGD(1.0, groups=GROUPS).bind(net)
+    optimizer.lr = 0.5
+    before = net.get_weights()
+    net.flat.grad[...] = 1.0
+    optimizer.step()
+    np.testing.assert_allclose(net.get_weights()["1.bias"], before["1.bias"] - 0.25)
+
+
+@pytest.mark.parametrize("groups", [["0.*"], [{"names": "0.*"}], "0.*"], ids=str)
+def test_groups_are_checked(groups):
+    with pytest.raises(TypeError, match="groups must be a list of ParameterGroup objects, got"):
+        pn.SGD(0.1, groups=groups)
+
+
+@optimizers
+def test_freezing_between_steps_stops_these_parameters_and_no_others(backend, optimizer):
+    optimizer, gradients = like(optimizer, clip_norm=None), np.random.default_rng(0).normal(size=(6, 14))
+    net = two_layers(backend)
+    optimizer.bind(net)
+    for i, gradient in enumerate(gradients):
+        if i == 2:
+            net[0].freeze()
+            frozen = net.get_weights()
+            state = [backend.to_numpy(a[:8]).copy() for a in optimizer.state.values() if a.ndim]
+        if i == 4:
+            assert all((net.get_weights()[name] == frozen[name]).all() for name in ("0.weight", "0.bias"))
+            for values, kept in zip([a for a in optimizer.state.values() if a.ndim], state, strict=True):
+                np.testing.assert_array_equal(backend.to_numpy(values[:8]), kept)
+            net[0].unfreeze()
+        net.flat.grad[...] = net.asarray(gradient)
+        optimizer.step()
+    weights, expected = net.get_weights(), follow(two_layers(), like(optimizer), gradients)
+    for name in ("1.weight", "1.bias"):
+        np.testing.assert_allclose(weights[name], expected[name], rtol=1e-12, atol=1e-14)
+    assert (weights["0.weight"] != frozen["0.weight"]).all()
+    if isinstance(optimizer, pn.SGD | pn.Adagrad | pn.RMSprop):  # Adam counts the steps of all parameters
+        expected = follow(two_layers(), like(optimizer), gradients[[0, 1, 4, 5]])
+        np.testing.assert_allclose(weights["0.weight"], expected["0.weight"], rtol=1e-12, atol=1e-14)

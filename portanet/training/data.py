@@ -137,16 +137,22 @@ def weights_of_classes(
         return data
     shape = net.output_shape(tuple(data.x.shape[1:]))
     xp, y = namespace(data.y), data.y
-    n_classes = shape[-1]
-    if y.ndim == 1 + len(shape) and n_classes > 1:
-        y = xp.argmax(y, axis=-1)
-    elif y.ndim == 1 + len(shape):
-        y, n_classes = xp.astype(y[..., 0] > 0.5, xp.int64), 2
-    if y.ndim != 1 or not xp.isdtype(y.dtype, "integral"):
-        raise ValueError("class_weight needs one class for each example: class indices (N,) or one-hot rows (N, C)")
+    n_classes, fits = shape[-1], len(shape) == 1
+    if fits and (n_classes == 1 or y.ndim == 2):
+        p = xp.reshape(xp.astype(y, xp.float64), (y.shape[0], n_classes))
+        off = xp.abs(xp.sum(p, axis=-1) - 1.0) if n_classes > 1 else xp.maximum(p - 1.0, 0.0 * p)
+        fits = bool(xp.all(p >= 0)) and bool(xp.max(off) < 1e-3)
+        y = xp.argmax(p, axis=-1) if n_classes > 1 else xp.astype(p[:, 0] > 0.5, xp.int64)
+        n_classes = max(2, n_classes)
+    if not fits:
+        raise ValueError(
+            "class_weight needs one class for each example: class indices (N,), one-hot rows (N, C), or 0 and 1"
+        )
     values = check_class_weight("class_weight", class_weight, n_classes)
     dtype = net.flat.dtype
     host = np.asarray(values, dtype=dtype)[np.asarray(backend_of(y).to_numpy(y))]
+    if not host.any():
+        raise ValueError("class_weight leaves no example with a weight above 0")
     weights = host if isinstance(y, np.ndarray) else net.asarray(host)
     return data._replace(sample_weight=weights if data.sample_weight is None else data.sample_weight * weights)
 

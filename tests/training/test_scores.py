@@ -1,0 +1,96 @@
+"""Metrics in ``fit`` and ``evaluate``: by name, as functions, and those that are no mean over batches."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(23, 4))
+Y = rng.normal(size=(23, 2))
+
+
+def a_trainer(loss: pn.Loss, metrics, device=None) -> pn.Trainer:
+    return pn.Trainer(pn.Linear(4, 2).initialize(device=device, dtype="float64"), loss, pn.SGD(0.01), metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("mean_squared_error", pn.mean_squared_error),
+        ("mse", pn.mean_squared_error),
+        ("mean_absolute_error", pn.mean_absolute_error),
+        ("mae", pn.mean_absolute_error),
+        ("r2_score", pn.r2_score),
+        ("r2", pn.r2_score),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [5, 8, 23])
+def test_a_named_metric_is_that_of_all_predictions_whatever_the_batch_size(backend, name, function, batch_size):
+    trainer = a_trainer(pn.MSELoss(), [name], backend)
+    expected = float(function(prediction=trainer.net.asarray(trainer.predict(X)), target=trainer.net.asarray(Y)))
+    assert trainer.evaluate(X, Y, batch_size=batch_size)[name] == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_metric_needs_no_list():
+    for metric in ("mse", pn.mean_squared_error):
+        (name, value) = list(a_trainer(pn.MSELoss(), metric).evaluate(X, Y).items())[1]
+        assert name == getattr(metric, "__name__", metric)
+        assert value == pytest.approx(a_trainer(pn.MSELoss(), ()).evaluate(X, Y)["loss"])
+
+
+def test_a_mapping_names_metrics():
+    scores = a_trainer(pn.MSELoss(), {"squares": "mse", "errors": pn.mean_absolute_error}).evaluate(X, Y)
+    assert list(scores) == ["loss", "squares", "errors"]
+
+
+def test_accuracy_under_cross_entropy_compares_classes(backend):
+    labels = (Y[:, 0] > 0).astype("int64")
+    trainer = a_trainer(pn.CrossEntropyLoss(), ["accuracy"], backend)
+    expected = np.mean(trainer.predict(X).argmax(axis=1) == labels)
+    for target in (labels, np.eye(2)[labels]):
+        assert trainer.evaluate(X, target, batch_size=5)["accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "binary_accuracy", pn.binary_accuracy], ids=str)
+@pytest.mark.parametrize(
+    ("loss", "threshold", "scale"), [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5)], ids=str
+)
+def test_binary_accuracy_thresholds_where_the_loss_does(backend, loss, threshold, scale, metric):
+    net = pn.Sequential(pn.Linear(4, 2), *([pn.Sigmoid()] if isinstance(loss, pn.BCELoss) else []))
+    trainer = pn.Trainer(net.initialize(device=backend, dtype="float64"), loss, pn.SGD(0.01), metrics=[metric])
+    target, prediction = (Y > 0).astype(float), trainer.predict(X)
+    expected = np.mean((prediction > threshold) == (target == 1))
+    assert expected != np.mean((prediction > 0.5 - threshold) == (target == 1))
+    scores = trainer.evaluate(X, target, batch_size=5)
+    assert list(scores.values())[1] == pytest.approx(expected)
+    assert list(scores)[1] == getattr(metric, "__name__", metric)
+
+
+def test_accuracy_by_name_is_refused_under_a_loss_without_classes():
+    with pytest.raises(ValueError, match=r"'accuracy' does not fit MSELoss\(\): name accuracy or binary_accuracy"):
+        a_trainer(pn.MSELoss(), ["accuracy"])
+
+
+@pytest.mark.parametrize("capture", ["auto", "never"])
+def test_a_metric_may_return_a_python_float(backend, capture):
+    def halves(prediction, target):
+        return 0.5
+
+    trainer = a_trainer(pn.MSELoss(), [halves, "mse"], backend)
+    history = trainer.fit(X, Y, batch_size=5, validation_data=(X, Y), progress=False, capture=capture)
+    assert history["halves"] == history["val_halves"] == [0.5]
+    assert trainer.evaluate(X, Y, batch_size=5)["halves"] == pytest.approx(0.5)
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(
+        ValueError, match=r"metric 'f1' is unknown: choose one of accuracy, binary_accuracy, .*r2_score"
+    ):
+        a_trainer(pn.MSELoss(), ["f1"])
+
+
+@pytest.mark.parametrize("metrics", [3, [3], [None], {"m": 3}], ids=str)
+def test_what_is_neither_a_name_nor_a_function_is_refused(metrics):
+    with pytest.raises((TypeError, ValueError), match="metric"):
+        a_trainer(pn.MSELoss(), metrics)

@@ -1,0 +1,76 @@
+"""Warnings of ``fit`` about last layers and targets that do not fit the loss."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.training.data import UNFIT
+
+X = np.random.default_rng(0).normal(size=(6, 4))
+ONE_HOT = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+
+
+def fit(net: pn.Layer, loss: pn.Loss, y: np.ndarray = ONE_HOT) -> None:
+    pn.Trainer(net.initialize(dtype="float64"), loss, pn.SGD(1e-3)).fit(X, y, progress=False)
+
+
+NESTED = {
+    "last": lambda end: pn.Sequential(pn.Linear(4, 3), end),
+    "nested": lambda end: pn.Sequential(pn.Linear(4, 3), pn.Sequential(pn.TanH(), pn.Sequential(end))),
+    "decoder": lambda end: pn.AutoEncoder(pn.Linear(4, 3), pn.Sequential(pn.TanH(), end)),
+}
+
+
+@pytest.mark.parametrize("build", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize(
+    ("end", "loss", "message"),
+    [
+        (pn.Softmax(), pn.CrossEntropyLoss(), "CrossEntropyLoss takes logits: leave out the last Softmax"),
+        (pn.Sigmoid(), pn.CrossEntropyLoss(), "CrossEntropyLoss takes logits: leave out the last Sigmoid"),
+        (pn.Sigmoid(), pn.BCEWithLogitsLoss(), "BCEWithLogitsLoss takes logits: leave out the last Sigmoid"),
+        (pn.Softmax(), pn.NLLLoss(), "NLLLoss takes log-probabilities: use LogSoftmax"),
+    ],
+    ids=repr,
+)
+def test_a_last_layer_that_does_not_fit_the_loss_is_named_with_the_fix(build, end, loss, message):
+    with pytest.warns(UserWarning, match=message):
+        fit(build(end), loss)
+
+
+@pytest.mark.parametrize("loss", [loss() for layer, loss in UNFIT if layer is pn.Linear], ids=repr)
+def test_a_last_linear_layer_under_a_loss_of_probabilities(loss):
+    with pytest.warns(UserWarning, match=f"{type(loss).__name__} takes .*probabilities: end with"):
+        fit(pn.Linear(4, 3), loss)
+
+
+@pytest.mark.parametrize(
+    ("end", "loss"),
+    [
+        ([], pn.CrossEntropyLoss()),
+        ([pn.ReLU()], pn.CrossEntropyLoss()),
+        ([], pn.BCEWithLogitsLoss()),
+        ([pn.Sigmoid()], pn.BCELoss()),
+        ([pn.Softmax()], pn.BCELoss()),
+        ([pn.LogSoftmax()], pn.NLLLoss()),
+        ([pn.Softmax()], pn.MSELoss()),
+        ([pn.Sigmoid()], pn.MSELoss()),
+        ([pn.Softmax(), pn.Linear(3, 3)], pn.CrossEntropyLoss()),
+        ([pn.Sequential()], pn.CrossEntropyLoss()),
+    ],
+    ids=repr,
+)
+def test_fitting_pairs_give_no_warning(end, loss):
+    fit(pn.Sequential(pn.Linear(4, 3), *end), loss)  # a warning would be an error
+
+
+def test_target_rows_that_do_not_sum_to_one_give_a_warning():
+    with pytest.warns(UserWarning, match=r"the rows of y are probabilities.*sums differ from 1 by up to 0\.5"):
+        fit(pn.Linear(4, 3), pn.CrossEntropyLoss(), ONE_HOT / 2)
+    fit(pn.Linear(4, 3), pn.MSELoss(), ONE_HOT / 2)
+    fit(pn.Linear(4, 3), pn.CrossEntropyLoss(), ONE_HOT.argmax(axis=1))
+
+
+def test_a_warning_points_at_the_call_of_fit():
+    with pytest.warns(UserWarning, match="leave out") as caught:
+        fit(pn.Sequential(pn.Linear(4, 3), pn.Softmax()), pn.CrossEntropyLoss())
+    assert caught[0].filename == __file__

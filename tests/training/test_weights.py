@@ -1,0 +1,192 @@
+"""Weights of examples and classes in ``fit`` and ``evaluate``."""
+
+import numpy as np
+import pytest
+
+import portanet as pn
+
+rng = np.random.default_rng(0)
+N = 12
+X = rng.normal(size=(N, 4))
+LABELS = np.arange(N) % 3
+VALUES = rng.normal(size=(N, 3))
+CLASS_WEIGHT = {0: 2.0, 2: 0.5}  # class 1 weighs 1
+SEQUENCE = (2.0, 1.0, 0.5)
+
+CASES = {
+    "indices": (pn.CrossEntropyLoss(), LABELS),
+    "one-hot": (pn.CrossEntropyLoss(), np.eye(3)[LABELS]),
+    "smoothed": (pn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
+    "weighted classes": (pn.CrossEntropyLoss(weight=SEQUENCE), LABELS),
+    "squares": (pn.MSELoss(), VALUES),
+    "logits": (pn.BCEWithLogitsLoss(), np.eye(3)[LABELS]),
+    "Huber": (pn.HuberLoss(), VALUES),
+}
+cases = pytest.mark.parametrize(("loss", "y"), CASES.values(), ids=CASES)
+
+
+def a_trainer(loss: pn.Loss, device=None, *, n_outputs: int = 3, lr: float = 0.1, metrics=()) -> pn.Trainer:
+    net = pn.Sequential(pn.Linear(4, 5), pn.TanH(), pn.Linear(5, n_outputs))
+    return pn.Trainer(net.initialize(seed=1, device=device, dtype="float64"), loss, pn.SGD(lr), metrics=metrics)
+
+
+def trained(
+    loss: pn.Loss, x: np.ndarray, y: np.ndarray, device=None, n_outputs: int = 3, **settings
+) -> list[np.ndarray]:
+    """Return the weights after three steps on all examples at once, and the loss of each."""
+    trainer = a_trainer(loss, device, n_outputs=n_outputs)
+    history = trainer.fit(x, y, epochs=3, batch_size=100, progress=False, **settings)
+    return [*trainer.net.get_weights().values(), np.asarray(history["loss"])]
+
+
+def assert_close(*runs: list[np.ndarray]) -> None:
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@cases
+def test_an_example_of_weight_two_counts_twice(backend, loss, y):
+    weights, rows = np.ones(N), [*range(N), 3, 8]
+    weights[[3, 8]] = 2.0
+    assert_close(trained(loss, X, y, backend, sample_weight=weights), trained(loss, X[rows], y[rows], backend))
+
+
+@cases
+def test_an_example_of_weight_zero_is_left_out(backend, loss, y):
+    kept = np.arange(N) % 4 != 1
+    assert_close(
+        trained(loss, X, y, backend, sample_weight=kept.astype(float)), trained(loss, X[kept], y[kept], backend)
+    )
+
+
+@cases
+def test_equal_weights_of_any_size_change_nothing(loss, y):
+    assert_close(trained(loss, X, y, sample_weight=np.full(N, 7.0)), trained(loss, X, y))
+
+
+@cases
+def test_a_batch_whose_weights_are_all_zero_changes_nothing(backend, loss, y):
+    trainer = a_trainer(loss, backend)
+    before, asarray = trainer.net.get_weights(), trainer.net.asarray
+    assert float(trainer.step(asarray(X), asarray(y), asarray(np.zeros(N)))) == 0.0
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+@cases
+@pytest.mark.parametrize("capture", ["auto", "never"])
+def test_the_loss_of_an_epoch_is_the_weighted_mean_over_unequal_batches(backend, loss, y, capture):
+    weights = np.linspace(0.0, 3.0, N)
+    weights[5:10] = 0.0  # all of the second batch
+    trainer = a_trainer(loss, backend, lr=1e-12)
+    settings = {"batch_size": 5, "shuffle": False, "progress": False, "capture": capture}
+    (logged,) = trainer.fit(X, y, sample_weight=weights, **settings)["loss"]
+    expected = float(
+        loss(trainer.net.asarray(trainer.predict(X)), trainer.net.asarray(y), trainer.net.asarray(weights))
+    )
+    assert logged == pytest.approx(expected, rel=1e-9)
+    for batch_size in (5, 100):
+        scores = trainer.evaluate(X, y, sample_weight=weights, batch_size=batch_size)
+        assert scores["loss"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_sum_of_losses_is_weighted(backend):
+    loss, weights = pn.MSELoss(reduction="sum"), np.linspace(0.0, 3.0, N)
+    scores = a_trainer(loss, backend).evaluate(X, VALUES, sample_weight=weights, batch_size=5)
+    terms = (a_trainer(loss).predict(X) - VALUES) ** 2
+    assert scores["loss"] == pytest.approx(float(weights @ terms.sum(axis=1)))
+
+
+@pytest.mark.parametrize("class_weight", [CLASS_WEIGHT, SEQUENCE, list(SEQUENCE), np.asarray(SEQUENCE)], ids=repr)
+@pytest.mark.parametrize("y", [LABELS, np.eye(3)[LABELS], LABELS.astype("uint8")], ids=["indices", "one-hot", "bytes"])
+def test_class_weights_multiply_the_weights_of_examples(backend, class_weight, y):
+    weights, loss = np.linspace(0.5, 2.0, N), pn.CrossEntropyLoss()
+    assert_close(
+        trained(loss, X, y, backend, class_weight=class_weight, sample_weight=weights),
+        trained(loss, X, y, backend, sample_weight=weights * np.asarray(SEQUENCE)[LABELS]),
+    )
+    assert_close(
+        trained(loss, X, y, backend, class_weight=class_weight),
+        trained(loss, X, y, backend, sample_weight=np.asarray(SEQUENCE)[LABELS]),
+    )
+
+
+def test_class_weights_are_those_of_the_loss(backend):
+    assert_close(
+        trained(pn.CrossEntropyLoss(), X, LABELS, backend, class_weight=CLASS_WEIGHT),
+        trained(pn.CrossEntropyLoss(weight=CLASS_WEIGHT), X, LABELS, backend),
+    )
+
+
+@pytest.mark.parametrize("class_weight", [{1: 3.0}, (1.0, 3.0)], ids=repr)
+@pytest.mark.parametrize("shape", [(N, 1), (N,)], ids=str)
+def test_class_weights_of_yes_or_no_targets(backend, class_weight, shape):
+    loss, y = pn.BCEWithLogitsLoss(), (LABELS == 1).astype(float).reshape(shape)
+    assert_close(
+        trained(loss, X, y, backend, n_outputs=1, class_weight=class_weight),
+        trained(loss, X, y, backend, n_outputs=1, sample_weight=np.where(LABELS == 1, 3.0, 1.0)),
+    )
+
+
+def test_validation_split_takes_the_last_examples(backend):
+    weights = np.linspace(0.5, 2.0, N)
+    runs = []
+    for settings in (
+        {"x": X, "y": LABELS, "sample_weight": weights, "validation_split": 0.25},
+        {
+            "x": X[:9],
+            "y": LABELS[:9],
+            "sample_weight": weights[:9],
+            "validation_data": (X[9:], LABELS[9:], weights[9:]),
+        },
+    ):
+        trainer = a_trainer(pn.CrossEntropyLoss(), backend, metrics=["accuracy"])
+        runs.append(trainer.fit(**settings, batch_size=4, epochs=2, progress=False).epochs)
+    assert runs[0] == runs[1]
+    assert list(runs[0][0]) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validation_split": 1.5}, "validation_split must be between 0 and 1, got 1.5"),
+        ({"validation_split": -0.1}, r"validation_split must be between 0 and 1, got -0\.1"),
+        ({"validation_split": 0.01}, r"must leave examples in both parts, got 0\.01 of 12 examples"),
+        ({"validation_split": 0.5, "validation_data": (X, LABELS)}, "either validation_data or validation_split"),
+        ({"validation_data": X}, r"validation_data must be a tuple \(x, y\) or \(x, y, sample_weight\)"),
+        (
+            {"validation_data": (X, LABELS, np.ones(5))},
+            r"validation sample_weight must have shape \(12,\), one weight an example, got \(5,\)",
+        ),
+        ({"sample_weight": np.ones(11)}, r"sample_weight must have shape \(12,\), one weight an example, got \(11,\)"),
+        ({"sample_weight": np.ones((N, 1))}, r"sample_weight must have shape \(12,\).*got \(12, 1\)"),
+        ({"sample_weight": 2.0}, "sample_weight is a single number"),
+        ({"sample_weight": -np.ones(N)}, "sample_weight must not hold negative numbers, NaN or infinity"),
+        ({"sample_weight": np.full(N, np.nan)}, "sample_weight must not hold negative numbers, NaN or infinity"),
+        ({"sample_weight": np.full(N, np.inf)}, "sample_weight must not hold negative numbers, NaN or infinity"),
+        ({"sample_weight": np.zeros(N)}, "sample_weight holds zeros only"),
+        ({"sample_weight": ["a"] * N}, "sample_weight has dtype <U1: give numbers"),
+        ({"class_weight": {3: 1.0}}, "class_weight names class 3, but there are 3 classes"),
+        ({"class_weight": {-1: 1.0}}, "class_weight must have class indices for keys, got {-1: 1.0}"),
+        ({"class_weight": {"cat": 1.0}}, "class_weight must have class indices for keys, got {'cat': 1.0}"),
+        ({"class_weight": {}}, "class_weight must have class indices for keys, got {}"),
+        ({"class_weight": (1.0, 2.0)}, "class_weight has 2 weights for 3 classes"),
+        ({"class_weight": (1.0, -2.0, 1.0)}, "class_weight must not be negative or infinite"),
+        ({"class_weight": {1: np.nan}}, "class_weight must not be negative or infinite"),
+        ({"class_weight": (0.0, 0.0, 0.0)}, "class_weight leaves no example with a weight above 0"),
+        ({"class_weight": "balanced"}, "class_weight must be a number for each class, got 'balanced'"),
+    ],
+    ids=str,
+)
+def test_unfit_weights_name_the_argument_and_change_nothing(settings, message):
+    trainer = a_trainer(pn.CrossEntropyLoss())
+    before = trainer.net.flat.data.copy()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(X, LABELS, progress=False, **settings)
+    np.testing.assert_array_equal(trainer.net.flat.data, before)
+
+
+@pytest.mark.parametrize("loss", [pn.MSELoss(), pn.L1Loss()], ids=repr)
+def test_class_weights_need_classes(loss):
+    with pytest.raises(ValueError, match="class_weight needs one class for each example"):
+        a_trainer(loss, n_outputs=2).fit(X, VALUES[:, :2], class_weight={0: 2.0}, progress=False)
