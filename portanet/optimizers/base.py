@@ -1,27 +1,20 @@
-"""
-Optimizers: how gradients change the weights.
-
-An optimizer is bound to a network's flat parameters; its state is arrays of the same shape, and a step is a handful of
-operations on whole arrays. Everything that changes stays on the device: the learning rate is a 0-d array, and so are
-step counters, so that a recorded step sees new values.
-"""
+"""What every optimizer does: settings, state on the device, groups of parameters, clipping."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, Self, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy as np
 
-from portanet import kernels
 from portanet.config import Configured
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
 from portanet.parameters import FlatParameters, Parameter
 from portanet.typing import Array
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "ParameterGroup", "RMSprop"]
+__all__ = ["Optimizer", "ParameterGroup"]
 
 TINY = 1e-30
 """Smallest divisor of a gradient."""
@@ -250,243 +243,8 @@ def _schedule_hint(value: Any) -> str:
     return ": give LearningRateScheduler(schedule) to fit as a callback" if callable(value) else ""
 
 
-class SGD(Optimizer):
-    """
-    Stochastic gradient descent: ``v ← momentum v + g``, ``w ← w - lr v``.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate.
-    momentum : float
-        Fraction of the velocity that is kept.
-    nesterov : bool
-        Look ahead along the momentum: ``w ← w - lr (g + momentum v)`` [1]_.
-    weight_decay, clip_norm, groups
-        See :class:`Optimizer`.
-
-    References
-    ----------
-    .. [1] I. Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
-
-    Examples
-    --------
-    >>> SGD(lr=0.1, momentum=0.9, nesterov=True)
-    SGD(lr=0.1, momentum=0.9, nesterov=True)
-    """
-
-    def __init__(
-        self,
-        lr: float = 0.01,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        **options: Unpack[OptimizerOptions],
-    ):
-        super().__init__(lr, **options)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
-        if nesterov and not momentum:
-            raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
-        self.momentum, self.nesterov = momentum, nesterov
-
-    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
-        return {"velocity": xp.zeros_like(like)} if self.momentum else {}
-
-    def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        kernels.sgd(data, grad, state.get("velocity"), lr, self.momentum, self.nesterov)
-
-
-class RMSprop(Optimizer):
-    """
-    ``s ← rho s + (1 - rho) g²``, ``w ← w - lr g / (√s + eps)`` [1]_.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate.
-    rho : float
-        Decay of the running mean; the defaults are those of Keras.
-    momentum : float
-        Momentum of the divided gradient.
-    centered : bool
-        Divide by the standard deviation instead: subtract the squared running mean of the gradient [2]_.
-    eps : float
-        Added to the root, as in PyTorch.
-    weight_decay, clip_norm, groups
-        See :class:`Optimizer`.
-
-    References
-    ----------
-    .. [1] T. Tieleman, G. Hinton, Lecture 6.5 of Neural Networks for Machine Learning, 2012.
-    .. [2] A. Graves, Generating sequences with recurrent neural networks, arXiv:1308.0850.
-
-    Examples
-    --------
-    >>> RMSprop(rho=0.99)
-    RMSprop(rho=0.99)
-    """
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        *,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        centered: bool = False,
-        eps: float = 1e-7,
-        **options: Unpack[OptimizerOptions],
-    ):
-        super().__init__(lr, **options)
-        if not (0 <= rho < 1 and 0 <= momentum < 1):
-            raise ValueError(f"rho and momentum must be in [0, 1), got {rho} and {momentum}")
-        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, _check_eps(eps)
-
-    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
-        names = ["square"] + ["velocity"] * bool(self.momentum) + ["mean"] * self.centered
-        return {name: xp.zeros_like(like) for name in names}
-
-    def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        square, mean, velocity = (state.get(name) for name in ("square", "mean", "velocity"))
-        kernels.rmsprop(data, grad, square, mean, velocity, lr, self.rho, self.momentum, self.eps)
-
-
-class Adam(Optimizer):
-    """
-    ``m ← β₁ m + (1 - β₁) g``, ``v ← β₂ v + (1 - β₂) g²``, ``w ← w - lr m̂ / (√v̂ + eps)`` [1]_.
-
-    ``m̂ = m / (1 - β₁ᵗ)`` and ``v̂ = v / (1 - β₂ᵗ)`` correct for the start at zero. The state holds the sums
-    ``m / (1 - β₁)`` and ``v / (1 - β₂)``, which take two passes over memory fewer.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate.
-    betas : tuple of two floats
-        Decay rates of the running means of the gradient and of its square.
-    eps : float
-        Added to the root of the mean square.
-    weight_decay, clip_norm, groups
-        See :class:`Optimizer`.
-
-    References
-    ----------
-    .. [1] D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
-
-    Examples
-    --------
-    >>> Adam(lr=3e-4)
-    Adam(lr=0.0003)
-    """
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        **options: Unpack[OptimizerOptions],
-    ):
-        super().__init__(lr, **options)
-        if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
-            raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
-        self.betas, self.eps = betas, _check_eps(eps)
-
-    def bind(self, net: Layer) -> Self:
-        # The correction must use β as the dtype rounds it: 1 - 0.9999 is off by 1e-4 where 0.9999 is a float32.
-        b1, b2 = (float(np.asarray(b, dtype=net.flat.dtype)) for b in self.betas)
-        if max(b1, b2) == 1:
-            raise ValueError(
-                f"betas {self.betas} round to 1 in {net.flat.dtype}: take smaller ones, or net.to(dtype='float64')"
-            )
-        self._rounded_betas = b1, b2
-        return super().bind(net)
-
-    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
-        return {
-            "gradients": xp.zeros_like(like),
-            "squares": xp.zeros_like(like),
-            "step": xp.zeros((), dtype=like.dtype, device=like.device),
-        }
-
-    def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, self._rounded_betas, self.eps)
-
-
-class AdamW(Adam):
-    """
-    Adam with decoupled weight decay: ``w ← w - lr weight_decay w`` before the step, the gradient is left alone [1]_.
-
-    Parameters
-    ----------
-    lr, betas, eps, clip_norm
-        See :class:`Adam`.
-    weight_decay : float
-        Fraction of the weights that is subtracted at each step, times the learning rate.
-
-    References
-    ----------
-    .. [1] I. Loshchilov, F. Hutter, Decoupled weight decay regularization, ICLR 2019.
-
-    Examples
-    --------
-    >>> AdamW(weight_decay=0.05)
-    AdamW(weight_decay=0.05)
-    """
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        **options: Unpack[OptimizerOptions],
-    ):
-        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
-
-    def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
-        data -= (lr * weight_decay) * data
-        return grad
-
-
-class Adagrad(Optimizer):
-    """
-    ``s ← s + g²``, ``w ← w - lr g / (√s + eps)`` [1]_.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate.
-    eps : float
-        Added to the root.
-    weight_decay, clip_norm, groups
-        See :class:`Optimizer`.
-
-    References
-    ----------
-    .. [1] J. Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization, JMLR 12, 2011.
-
-    Examples
-    --------
-    >>> Adagrad(lr=0.05)
-    Adagrad(lr=0.05)
-    """
-
-    def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, **options: Unpack[OptimizerOptions]):
-        super().__init__(lr, **options)
-        self.eps = _check_eps(eps)
-
-    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
-        return {"square": xp.zeros_like(like)}
-
-    def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        square = state["square"]
-        square += grad * grad
-        data -= lr * grad / (xp.sqrt(square) + self.eps)
-
-
-def _check_eps(eps: float) -> float:
+def check_eps(eps: float) -> float:
+    """Refuse a negative or infinite eps."""
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps must not be negative, got {eps}")
     return eps

@@ -1,0 +1,44 @@
+"""Adagrad."""
+
+from typing import Any, Unpack
+
+from portanet.optimizers.base import Optimizer, OptimizerOptions, check_eps
+from portanet.typing import Array
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(Optimizer):
+    """
+    ``s ← s + g²``, ``w ← w - lr g / (√s + eps)`` [1]_.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    eps : float
+        Added to the root.
+    weight_decay, clip_norm, groups
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    .. [1] J. Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization, JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> Adagrad(lr=0.05)
+    Adagrad(lr=0.05)
+    """
+
+    def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, **options: Unpack[OptimizerOptions]):
+        super().__init__(lr, **options)
+        self.eps = check_eps(eps)
+
+    def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
+        return {"square": xp.zeros_like(like)}
+
+    def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
+        square = state["square"]
+        square += grad * grad
+        data -= lr * grad / (xp.sqrt(square) + self.eps)
