@@ -1,5 +1,6 @@
 """Backends by device name, and by the type of an array."""
 
+import copyreg
 import importlib
 import itertools
 import logging
@@ -152,6 +153,14 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
             raise ValueError(f"device {name!r}{origin} is unknown{hint}: choose one of {known}")
         _add(_registered[kind].factory(ordinal if colon else None), name)
     return _loaded[name]
+
+
+def _pickled(backend: Backend) -> tuple[Any, ...]:
+    """Pickle a backend as the name of its device."""
+    return get_backend, (backend.name,)
+
+
+copyreg.pickle(Backend, _pickled)
 
 
 def _add(backend: Backend, alias: str) -> None:

@@ -41,7 +41,7 @@ class ParameterGroup(Configured):
     No weight decay on biases and norms, and a tenth of the learning rate for the first layer:
 
     >>> groups = [ParameterGroup(max_ndim=1, weight_decay=0.0), ParameterGroup("0.*", lr_factor=0.1)]
-    >>> AdamW(groups=groups)
+    >>> portanet.AdamW(groups=groups)
     AdamW(groups=(ParameterGroup(max_ndim=1, weight_decay=0.0), ParameterGroup(names='0.*', lr_factor=0.1)))
     """
 
