@@ -5,7 +5,6 @@ Gain: GAIN_PROGRAM
 """
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 from portanet.backends.disabled import enabled
 from portanet.engine import threaded
@@ -70,14 +69,11 @@ class Program:
         """Do nothing: the next pullback overwrites the gradients."""
 
 
-_programs: "WeakKeyDictionary[Layer, Program]" = WeakKeyDictionary()
-
-
 def compiled(net: Layer) -> Program:
     """Return the program of a network; it is kept until layers or the device change."""
-    program = _programs.get(net)
-    if program is None or program.topology is not net.topology or program.backend is not net.backend:
-        program = _programs[net] = Program(net)
+    program: Program | None = net.topology.program
+    if program is None or program.backend is not net.backend:
+        program = net.topology.program = Program(net)
     return program
 
 
