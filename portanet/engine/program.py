@@ -5,7 +5,6 @@ Gain: GAIN_PROGRAM
 """
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 from portanet.backends.base import Threads
 from portanet.backends.disabled import enabled
@@ -42,10 +41,6 @@ class Program:
         self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
         self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
 
-    def is_of(self, net: Layer) -> bool:
-        """Whether a network has the same layers and device as when this program was made."""
-        return self.topology is net.topology and self.backend is net.backend
-
     @property
     def layers(self) -> Sequence[Runnable]:
         """What a training step runs, in order."""
@@ -75,14 +70,12 @@ class Program:
         """Do nothing: the next pullback overwrites the gradients."""
 
 
-_programs: "WeakKeyDictionary[Layer, Program]" = WeakKeyDictionary()
-
-
 def compiled(net: Layer) -> Program:
     """Return the program of a network; it is kept until layers or the device change."""
-    program = _programs.get(net)
-    if program is None or not program.is_of(net):
-        program = _programs[net] = Program(net)
+    topology = net.topology
+    program: Program | None = topology.program
+    if program is None or program.backend is not net.backend:
+        program = topology.program = Program(net)
     return program
 
 

@@ -68,6 +68,7 @@ class Topology:
         self.shared: dict[str, str] = {}
         self._add(root, "")
         self.parameter_list = list(self.parameters.values())
+        self.program: Any = None  # of the engine, so that it dies with the network
         self.ready = False  # whether all parameters and buffers are known to have values
         self.trainable = any(not parameter.frozen for parameter in self.parameter_list)
 

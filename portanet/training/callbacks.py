@@ -247,6 +247,9 @@ class CSVLogger(Callback):
     """
     Append each epoch to a CSV file as soon as it is done.
 
+    The cell of an entry that an epoch lacks is empty. A new entry, and the end of ``fit``, write the file anew: entries
+    of callbacks that are listed after this one are in it then.
+
     Parameters
     ----------
     path : path-like
@@ -266,11 +269,21 @@ class CSVLogger(Callback):
 
     def on_fit_begin(self, trainer: Training) -> None:
         self.path.write_text("")  # a path that cannot be written to fails before training
+        self._names: list[str] = []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        first = len(trainer.history) == 1
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if first:
-                writer.writerow(["epoch", *logs])
-            writer.writerow([len(trainer.history), *logs.values()])
+        self._write(trainer, anew=trainer.history.names != self._names)
+
+    def on_fit_end(self, trainer: Training) -> None:
+        if len(trainer.history):
+            self._write(trainer, anew=True)
+
+    def _write(self, trainer: Training, *, anew: bool) -> None:
+        """Write all epochs, or append the last one."""
+        self._names = trainer.history.names
+        rows = [{"epoch": i, **logs} for i, logs in enumerate(trainer.history, 1)]
+        with self.path.open("w" if anew else "a", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *self._names])
+            if anew:
+                writer.writeheader()
+            writer.writerows(rows if anew else rows[-1:])

@@ -37,3 +37,29 @@ def test_sizes_must_be_positive(sizes):
 def test_without_weights_it_says_how_to_get_them():
     with pytest.raises(RuntimeError, match=r"initialize\(seed=0\)"):
         pn.Linear(3, 2).forward(np.ones((1, 3), "float32"))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("axes", [(2, 5), (2, 3, 4)], ids=str)
+def test_further_axes_are_like_more_examples(backend, axes, bias):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(*axes, 3)), rng.normal(size=(*axes, 2))
+
+    def passed(x: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+        layer = pn.Linear(3, 2, bias=bias).initialize(device=backend, dtype="float64")
+        with backend.activate():
+            y, pullback = layer.vjp(layer.asarray(x))
+            dx = pullback(layer.asarray(dy))
+        return [np.array(backend.to_numpy(a)) for a in (layer(layer.asarray(x)), y, dx, layer.flat.grad)]
+
+    whole, flat = passed(x, dy), passed(x.reshape(-1, 3), dy.reshape(-1, 2))
+    assert whole[0].shape == (*axes, 2)
+    assert whole[2].shape == x.shape
+    for ours, expected in zip(whole, flat, strict=True):
+        np.testing.assert_allclose(ours.ravel(), expected.ravel(), rtol=1e-12, atol=1e-14)
+
+
+def test_the_output_shape_keeps_further_axes():
+    assert pn.Linear(3, 2).output_shape((7, 5, 3)) == (7, 5, 2)
+    with pytest.raises(ValueError, match=r"got \(N, 7, 5\): Flatten\(\) first, then Linear\(35, 2\)\?"):
+        pn.Linear(3, 2).output_shape((7, 5))

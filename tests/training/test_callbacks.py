@@ -147,3 +147,45 @@ def test_what_another_callback_records_is_monitored():
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
     stop = pn.EarlyStopping("val_auc", mode="max", patience=2)
     assert len(trainer.fit(X, Y, epochs=9, callbacks=[Scores(), stop], progress=False)) == 3
+
+
+class Sometimes(pn.Callback):
+    """Adds an entry in every second epoch, and another one in each."""
+
+    def __init__(self, first: int):
+        self.first = first
+
+    def on_epoch_end(self, trainer, logs):
+        if len(trainer.history) % 2 == self.first:
+            logs["auc"] = 0.5
+        logs["seconds"] = 7.0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("logger_first", [True, False])
+def test_each_value_of_the_log_is_under_its_name(tmp_path, first, logger_first):
+    path, seen = tmp_path / "log.csv", []
+
+    class Reader(pn.Callback):
+        def on_epoch_end(self, trainer, logs):
+            seen.append(list(csv.DictReader(path.read_text().splitlines())))
+
+    calls = [Sometimes(first), pn.CSVLogger(path), Reader()]
+    if logger_first:
+        calls = [calls[1], calls[0], calls[2]]
+    trainer = fit(*calls, epochs=5)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == list("12345")
+    assert [row["auc"] for row in rows] == ["0.5" if i % 2 == first else "" for i in range(1, 6)]
+    assert [row["seconds"] for row in rows] == ["7.0"] * 5
+    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
+    assert [len(rows) for rows in seen] == [1, 2, 3, 4, 5]
+    assert all(row.keys() <= {"epoch", "loss", "auc", "seconds"} for rows in seen for row in rows)
+
+
+def test_a_log_that_cannot_be_written_fails_before_training(tmp_path):
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
+    before = trainer.net.flat.data.copy()
+    with pytest.raises(FileNotFoundError):
+        trainer.fit(X, Y, callbacks=[pn.CSVLogger(tmp_path / "missing" / "log.csv")], progress=False)
+    np.testing.assert_array_equal(trainer.net.flat.data, before)

@@ -1,0 +1,170 @@
+"""When a network's program is made anew, and what it computes beside layers that it knows nothing of."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.engine import Program, compiled, train_step
+
+
+def a_net() -> pn.Sequential:
+    return pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3), pn.TanH(), pn.Linear(3, 2)).initialize(seed=1)
+
+
+X, Y = np.random.default_rng(0).normal(size=(2, 8, 4)).astype("float32")
+Y = Y[:, :2]
+
+
+def test_a_program_is_kept_while_layers_and_device_stay():
+    net = a_net()
+    program = compiled(net)
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.Adam())
+    trainer.fit(X, Y, epochs=2, progress=False)
+    net.predict(X)
+    net(X)
+    net.set_weights(net.get_weights())
+    assert compiled(net) is program
+
+
+def insert(net):
+    net.layers.insert(2, pn.Linear(3, 3))
+
+
+def replace(net):
+    net.layers[2] = pn.ReLU()
+
+
+def append_inside(net):
+    net.layers[2] = pn.Sequential()
+    compiled(net)
+    net.layers[2].append(pn.ReLU())
+
+
+CHANGES = {
+    "append": lambda net: net.append(pn.Sigmoid()),
+    "pop": lambda net: net.pop(),
+    "insert": insert,
+    "replace": replace,
+    "append inside": append_inside,
+    "freeze": lambda net: net[0].freeze(),
+    "device": lambda net: net.to("strict"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_program_is_made_anew_when_layers_or_the_device_change(change):
+    pytest.importorskip("array_api_strict")
+    net = a_net()
+    net(X)
+    program = compiled(net)
+    change(net)
+    assert compiled(net) is not program
+    assert compiled(net) is compiled(net)
+    to_numpy = net.backend.to_numpy
+    x = net.asarray(X)
+    with net.backend.activate():
+        np.testing.assert_array_equal(to_numpy(net(x)), to_numpy(net.forward(x)))
+
+
+def test_a_program_dies_with_its_network():
+    import gc
+    import weakref
+
+    net = a_net()
+    program = weakref.ref(compiled(net))
+    del net
+    gc.collect()
+    assert program() is None
+
+
+class ByHand(pn.Layer):
+    """Scales its input and writes its gradient without ``accumulate``."""
+
+    def __init__(self, features: int):
+        self.features = features
+        self.weight = pn.Parameter((features,), pn.initializers.ones)
+
+    def vjp(self, x, *, train=True):
+        w = self.weight.data
+
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                self.weight.grad += pn.namespace(x).sum(x * dy, axis=0)
+            return dy * w if need_dx else None
+
+        return x * w, pullback
+
+
+class HandMade(pn.Layer):
+    """Runs a known layer and scales its output, with both gradients written by hand."""
+
+    def __init__(self, features: int):
+        self.features = features
+        self.inner = pn.Linear(features, features, bias=False)
+
+    def vjp(self, x, *, train=True):
+        xp, w = pn.namespace(x), self.inner.weight
+
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                w.grad += xp.matmul(xp.matrix_transpose(x), dy)
+            return xp.matmul(dy, xp.matrix_transpose(w.data)) if need_dx else None
+
+        return xp.matmul(x, w.data), pullback
+
+
+MIXED = {
+    "first": lambda: [ByHand(4), pn.Linear(4, 2)],
+    "between": lambda: [pn.Linear(4, 3), ByHand(3), pn.TanH(), pn.Linear(3, 2)],
+    "nested": lambda: [pn.Linear(4, 3), pn.Sequential(ByHand(3), pn.Residual(ByHand(3))), pn.Linear(3, 2)],
+    "with a known layer inside": lambda: [pn.Linear(4, 3), HandMade(3), pn.Linear(3, 2)],
+    "twice": lambda: [pn.Linear(4, 3), hand := ByHand(3), pn.TanH(), hand, pn.Linear(3, 2)],
+}
+
+
+@pytest.mark.parametrize("build", MIXED.values(), ids=MIXED)
+def test_gradients_written_by_hand_are_right_beside_known_layers(backend, build):
+    nets = [pn.Sequential(*build()).initialize(seed=1, device=backend, dtype="float64") for _ in range(2)]
+    for net, run in zip(nets, (compiled(nets[0]), nets[1]), strict=True):
+        assert isinstance(run, Program if net is nets[0] else pn.Sequential)
+        optimizer = pn.SGD(0.1).bind(net)
+        net.flat.grad[...] = 1e6
+        with backend.activate():
+            for _ in range(3):
+                train_step(run, pn.MSELoss(), optimizer, net.asarray(X), net.asarray(Y))
+    for name, values in nets[0].get_weights().items():
+        np.testing.assert_allclose(values, nets[1].get_weights()[name], rtol=1e-12, atol=1e-13, err_msg=name)
+
+
+TRAIN = """
+import sys, hashlib, numpy as np, portanet as pn
+rng = np.random.default_rng(0)
+images, labels = rng.normal(size=(40, 12, 12, 1)), np.arange(40) % 3
+nets = {
+    "dense": pn.Sequential(pn.Flatten(), pn.Linear(144, 30), pn.ReLU(), pn.Dropout(0.2), pn.Linear(30, 3)),
+    "convolutional": pn.Sequential(
+        pn.Conv2D(1, 4, 3), pn.ReLU(), pn.MaxPool2D(2), pn.BatchNorm(4), pn.Conv2D(4, 4, 3), pn.TanH(),
+        pn.MaxPool2D(3), pn.Flatten(), pn.Linear(4, 3),
+    ),
+}
+for name, net in nets.items():
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), device="cpu")
+    trainer.fit(images, labels, epochs=2, batch_size=16, progress=False)
+    print(name, hashlib.sha256(net.flat.data.tobytes()).hexdigest())
+"""
+
+
+def test_without_the_engine_training_gives_the_same_bits():
+    runs = []
+    for disabled in ("", "engine"):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PORTANET_DISABLE": disabled}
+        command = [sys.executable, "-c", TRAIN]
+        runs.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+    default, without = (run.communicate()[0].splitlines() for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert len(default) == 2
+    assert default == without
