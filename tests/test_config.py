@@ -15,6 +15,8 @@ from portanet import initializers, schedules
 from portanet.config import Configured, from_json, parameters_of, to_json
 from portanet.initializers import Constant, Normal, VarianceScaling
 
+# Copies, since other tests put the objects of cases.py on devices that have no name.
+LAYERS, LOSSES, OPTIMIZERS = copy.deepcopy((LAYERS, LOSSES, OPTIMIZERS))
 LOSS_OBJECTS = [loss for loss, *_ in LOSSES]
 OTHERS = [
     *(Constant(0.5), Normal(0.1), VarianceScaling(2.0, "fan_avg", "uniform")),
