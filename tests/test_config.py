@@ -169,3 +169,26 @@ def test_a_bias_that_was_taken_out_is_not_shown(tmp_path, layer):
     assert repr(layer).endswith("bias=False)")
     layer.initialize().save(tmp_path / "net")
     assert list(pn.load(tmp_path / "net").get_weights()) == ["weight"]
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_a_copy_of_a_bound_optimizer_has_its_settings_and_no_network(backend, optimizer, clone):
+    net = pn.Linear(3, 2).initialize(device=backend)
+    trainer = pn.Trainer(net, pn.MSELoss(), copy.deepcopy(optimizer))
+    trainer.step(net.asarray(np.eye(3)), net.asarray(np.ones((3, 2))))
+    trainer.optimizer.lr = 0.0625
+    twin = clone(trainer.optimizer)
+    assert repr(twin) == repr(trainer.optimizer)
+    assert twin.lr == 0.0625
+    with pytest.raises(RuntimeError, match=r"no weights.*bind\(net\)"):
+        twin.step()
+    twin.bind(net).step()
+
+
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(weight=(1, 2)), pn.NLLLoss(weight=(1, 2))], ids=repr)
+def test_a_loss_that_keeps_weights_on_a_device_is_copied(backend, loss):
+    prediction, target = (backend.asarray(values) for values in (np.log([[0.25, 0.75]]), np.asarray([1])))
+    value = float(loss(prediction, target))
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert float(twin(prediction, target)) == value

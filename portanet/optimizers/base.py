@@ -141,6 +141,11 @@ class Optimizer(Configured):
         self._topology: Topology | None = None
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle the settings alone: a copy is not bound."""
+        bound = ("flat", "lr_array", "_net", "_topology", "_spans")
+        return {**{name: value for name, value in vars(self).items() if name not in bound}, "state": {}}
+
     @property
     def lr(self) -> float:
         """The learning rate; setting it changes an array on the device, from the next step on."""
