@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def check_data(
     sample_weight: Any = None,
     *,
     name: str = "",
-    may_stay: bool = False,
+    keep_on_host: Literal["never", "if too large", "always"] = "never",
 ) -> Data:
     """
     Bring data to the device, after all the checks that a step must not make.
@@ -63,8 +63,8 @@ def check_data(
     sample_weight : array_like, shape (N,), optional
     name : str
         Precedes "x" and "y" in messages.
-    may_stay : bool
-        Whether NumPy arrays that do not fit on the device stay on the host.
+    keep_on_host : {"never", "if too large", "always"}
+        Whether host data stay there, to be copied batch by batch.
 
     Raises
     ------
@@ -84,7 +84,8 @@ def check_data(
     """
     x, y = _numbers(f"{name}x", x), _numbers(f"{name}y", y)
     on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-    if not (may_stay and on_host) or net.backend.fits(x.nbytes + y.nbytes):
+    stays = on_host and keep_on_host != "never"
+    if not stays or (keep_on_host == "if too large" and net.backend.fits(x.nbytes + y.nbytes)):
         x, y = net.asarray(x), net.asarray(y)
     xp = namespace(x)
     for kind, values in (("x", x), ("y", y)):

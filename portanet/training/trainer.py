@@ -223,7 +223,7 @@ class Trainer:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
-        data = check_data(self.net, self.loss, *given, may_stay=USE_STREAMING)
+        data = check_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
         data = weights_of_classes(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
@@ -267,7 +267,7 @@ class Trainer:
             over examples, need all predictions at once.
         """
         batch_size = check_count("batch_size", batch_size)
-        data = check_data(self.net, self.loss, x, y, sample_weight, may_stay=True)
+        data = check_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
         return self._scores(data, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
@@ -375,7 +375,7 @@ class Trainer:
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
-        return check_data(self.net, self.loss, *data, name="validation ", may_stay=True)
+        return check_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
 
     def _check_current(self) -> None:
         """Refuse to train what is no longer the network; cheap enough for every step."""

@@ -56,7 +56,9 @@ def test_predict_copies_a_batch_at_a_time_also_where_all_would_fit(measured, tra
 
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, N)], ids=["unweighted", "weighted"])
-def test_evaluate_copies_a_batch_at_a_time(measured, trainer, weights):
+@pytest.mark.parametrize("fits", [True, False])
+def test_evaluate_copies_a_batch_at_a_time(measured, trainer, weights, fits):
+    object.__setattr__(measured, "fits", lambda nbytes: fits)
     scores = trainer.evaluate(X, LABELS, sample_weight=weights, batch_size=7)
     assert 0 < max(measured.rows) <= 7
     object.__setattr__(measured, "fits", lambda nbytes: True)
