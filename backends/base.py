@@ -188,12 +188,6 @@ class Backend:
         """Return the backend itself: a device is not copied."""
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the name of the device."""
-        from portanet.backends.registry import get_backend
-
-        return get_backend, (self.name,)
-
     def __repr__(self) -> str:
         return f"<Backend {self.name}: {self.description}>"
 

@@ -1,5 +1,6 @@
 """Backends by device name, and by the type of an array."""
 
+import copyreg
 import importlib
 import itertools
 import logging
@@ -152,6 +153,9 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
             raise ValueError(f"device {name!r}{origin} is unknown{hint}: choose one of {known}")
         _add(_registered[kind].factory(ordinal if colon else None), name)
     return _loaded[name]
+
+
+copyreg.pickle(Backend, lambda backend: (get_backend, (backend.name,)))  # a pickle holds the name of the device
 
 
 def _add(backend: Backend, alias: str) -> None:
