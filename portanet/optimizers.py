@@ -434,7 +434,7 @@ class AdamW(Adam):
     AdamW(weight_decay=0.05)
     """
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # another default for weight_decay
         self,
         lr: float = 1e-3,
         *,

@@ -7,6 +7,7 @@ Gain: GAIN_PROGRAM
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from portanet.backends.base import Threads
 from portanet.backends.disabled import enabled
 from portanet.engine import threaded
 from portanet.engine.chain import Chain, Runnable
@@ -92,6 +93,6 @@ def _of_known_layers(topology: Topology) -> set[int]:
     return {id(p) for name, p in topology.parameters.items() if not name.startswith(tuple(unknown))}
 
 
-def _chain(layers: Sequence[Layer], threads: threaded.Threads | None, train: bool) -> Chain:
+def _chain(layers: Sequence[Layer], threads: Threads | None, train: bool) -> Chain:
     runnable = threaded.segments(layers, threads, train) if threads else layers
     return Chain(runnable)

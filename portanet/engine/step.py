@@ -19,7 +19,7 @@ class Steppable(Protocol):
     def step(self) -> None: ...
 
 
-def train_step(
+def train_step(  # noqa: PLR0917
     net: Differentiable, loss: Loss, optimizer: Steppable, x: Array, y: Array, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
     """

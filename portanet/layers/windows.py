@@ -37,7 +37,7 @@ def compact(values: Shape) -> PerAxis:
 
 
 @lru_cache(maxsize=1024)  # a network asks for the same ones at every step
-def window_of(
+def window_of(  # noqa: PLR0917
     input_shape: Shape,
     kernel_size: PerAxis,
     stride: PerAxis,
