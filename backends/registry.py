@@ -155,12 +155,7 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
     return _loaded[name]
 
 
-def _pickled(backend: Backend) -> tuple[Any, ...]:
-    """Pickle a backend as the name of its device."""
-    return get_backend, (backend.name,)
-
-
-copyreg.pickle(Backend, _pickled)
+copyreg.pickle(Backend, lambda backend: (get_backend, (backend.name,)))  # a pickle holds the name of the device
 
 
 def _add(backend: Backend, alias: str) -> None:

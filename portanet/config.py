@@ -44,7 +44,7 @@ class Configured:
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple."""
         found: dict[str, Any] = {}
-        for name, parameter in parameters_of(type(self)).items():
+        for name, parameter in parameters_of(type(self)).items():  # type: ignore[arg-type]
             if name not in vars(self) and not hasattr(type(self), name):
                 raise TypeError(
                     f"{type(self).__name__} does not keep its argument {name!r}: set self.{name} = {name} in __init__"
@@ -65,7 +65,7 @@ class Configured:
             return f"{type(self).__name__}(...)"
         shown = []
         for name, value in arguments.items():
-            parameter = parameters_of(type(self))[name]
+            parameter = parameters_of(type(self))[name]  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 shown += [repr(item) for item in value]
             elif parameter.default is parameter.empty:

@@ -340,7 +340,7 @@ class Optim(Trainer):
     def __init__(self, net: Layer, loss: losses.Loss, eps: float, *, seed: int = 0):
         super().__init__(net, loss, SGD(eps), seed=seed)
 
-    def step(self, batch_x: Any, batch_y: Any) -> Array:
+    def step(self, batch_x: Any, batch_y: Any) -> Array:  # type: ignore[override]
         """Change the weights once, for one batch; return the cost before."""
         return super().step(_floats(batch_x, self.net.flat), self.backend.asarray(batch_y))
 

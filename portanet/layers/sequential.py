@@ -32,7 +32,7 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer):
-        self.layers = [check_layer(layer) for layer in layers]
+        self.layers: list[Layer] = [check_layer(layer) for layer in layers]
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         pullbacks = []

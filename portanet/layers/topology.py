@@ -81,7 +81,8 @@ class Topology:
         prefix = f"{name}." if name else ""
         for value in vars(layer).values():
             self._watch(value)
-        own, inner = [], []
+        own: list[tuple[str, Any]] = []
+        inner: list[tuple[str, Any]] = []
         for key, value in layer._members():
             (inner if hasattr(value, "vjp") else own).append((prefix + key, value))
         for key, value in own:

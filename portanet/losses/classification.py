@@ -36,7 +36,7 @@ def check_class_weight(
         if n_classes is not None and largest >= n_classes:
             raise ValueError(f"{name} names class {largest}, but there are {n_classes} classes")
         values = tuple(float(weight.get(i, 1.0)) for i in range(n_classes or largest + 1))
-    elif isinstance(weight, str):
+    elif isinstance(weight, str):  # type: ignore[unreachable]
         raise ValueError(f"{name} must be a number for each class, got {weight!r}")
     else:
         values = tuple(float(w) for w in weight)

@@ -1,12 +1,13 @@
 """Adam and AdamW."""
 
+from collections.abc import Sequence
 from typing import Any, Self, Unpack
 
 import numpy as np
 
 from portanet import kernels
 from portanet.layers.base import Layer
-from portanet.optimizers.base import Optimizer, OptimizerOptions, check_eps
+from portanet.optimizers.base import Optimizer, OptimizerOptions, ParameterGroup, check_eps
 from portanet.typing import Array
 
 __all__ = ["Adam", "AdamW"]
@@ -102,9 +103,10 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        **options: Unpack[OptimizerOptions],
+        clip_norm: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
     ):
-        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm, groups=groups)
 
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
         data -= (lr * weight_decay) * data
