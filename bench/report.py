@@ -58,8 +58,10 @@ def report(folder: Path, out: Path) -> str:
     if not peers and not suites:
         raise CommandError(f"there are no files of results in {folder}; run: python -m bench peers")
     notes, picture = folder / NOTES, folder / PICTURE
+    gains = [results.read(path, "mechanisms") for path in sorted(folder.glob("mechanisms-*.json"))]
     parts = [HEAD, *([files.read_text(notes).strip()] if notes.exists() else [])]
     parts += [part for file in peers for part in peers_parts(file)]
+    parts += [part for file in gains for part in mechanism_parts(file)]
     parts += suite_parts(suites, relpath(picture, out.parent) if picture.exists() else "") if suites else []
     return "\n\n".join(parts) + "\n"
 
@@ -210,6 +212,27 @@ def absent(networks: Mapping[str, Any]) -> str:
                 line = f"{name}: {reason}"
                 counts[line] = counts.get(line, 0) + 1
     return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in counts.items())
+
+
+def mechanism_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "mechanisms"."""
+    ratios: dict[str, dict[str, float]] = {}
+    for id, result in file["networks"].items():
+        for name, row in result["mechanisms"].items():
+            ratios.setdefault(name, {})[id] = row["ratio"]
+    rows = []
+    for name, by_network in ratios.items():
+        largest, id = max((ratio, id) for id, ratio in by_network.items())
+        smallest = min(by_network.values())
+        rows.append([f"`{name}`", factor(mean(by_network.values()) or 1.0), factor(largest), id, factor(smallest)])
+    header = ["mechanism", "geometric mean", "largest", "on", "smallest"]
+    return [
+        "## What each mechanism gains",
+        f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
+        "Time of a training step without the mechanism, divided by the time with it: `python -m bench mechanisms`. "
+        "Above 1, the mechanism makes the step faster. `engine` switches off everything but the reference step.",
+        markdown(header, rows),
+    ]
 
 
 def suite_parts(files: Sequence[Mapping[str, Any]], picture: str) -> list[str]:

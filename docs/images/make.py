@@ -78,7 +78,7 @@ def training_step() -> Any:
     parts = {
         2.2: "Program.vjp\nengine/program.py",
         6.0: "Loss.vjp\nlosses/base.py",
-        9.8: "Optimizer.step\noptimizers.py",
+        9.8: "Optimizer.step\noptimizers/",
     }
     for x, text in parts.items():
         box(axes, (x, 4.4), text, GREEN if x == 2.2 else BLUE)
