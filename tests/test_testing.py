@@ -40,7 +40,7 @@ def test_a_wrong_gradient_is_named(backend, module, name):
         check_gradients(module, X, target, device=backend)
 
 
-def test_the_layer_is_left_as_it_was():
+def test_check_gradients_leaves_the_layer_unchanged():
     net = pn.Sequential(pn.Linear(3, 2), pn.Dropout()).initialize(seed=1)
     before = net.get_weights()
     check_gradients(net, X)
