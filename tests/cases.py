@@ -19,6 +19,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 X = away_from_zero(4, 6)
 SIGNALS, IMAGES, SMALL_IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4), away_from_zero(2, 4, 3, 2)
+GROUPED_IMAGES = away_from_zero(2, 3, 3, 4)
 LABELS = np.asarray([0, 5, 2, 2])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
 
@@ -43,10 +44,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.AvgPool1D(3, 2, padding="same"), SIGNALS),
     (pn.Upsample(3), SIGNALS),
     (pn.Conv2D(4, 3, 3), IMAGES),
-    (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), IMAGES),
+    (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), GROUPED_IMAGES),
     (pn.Conv2D(4, 2, 2, padding=((0, 2), 1)), IMAGES),
     (pn.Conv3D(1, 2, 2, stride=2), away_from_zero(2, 3, 4, 2, 1)),
-    (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), IMAGES),
+    (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), GROUPED_IMAGES),
     (pn.ConvTranspose2D(4, 1, 3, padding=1, dilation=2, bias=False), IMAGES),
     (pn.MaxPool2D(2), IMAGES),
     (pn.MaxPool2D(3, 2, padding=1, ceil_mode=True), IMAGES),
