@@ -18,7 +18,8 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 
 X = away_from_zero(4, 6)
-SIGNALS, IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4)
+SIGNALS, IMAGES, SMALL_IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4), away_from_zero(2, 4, 3, 2)
+GROUPED_IMAGES = away_from_zero(2, 3, 3, 4)
 LABELS = np.asarray([0, 5, 2, 2])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
 
@@ -43,17 +44,18 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.AvgPool1D(3, 2, padding="same"), SIGNALS),
     (pn.Upsample(3), SIGNALS),
     (pn.Conv2D(4, 3, 3), IMAGES),
-    (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), IMAGES),
+    (pn.Conv2D(4, 4, (3, 2), stride=(2, 1), padding="same", dilation=(1, 2), groups=4), GROUPED_IMAGES),
     (pn.Conv2D(4, 2, 2, padding=((0, 2), 1)), IMAGES),
     (pn.Conv3D(1, 2, 2, stride=2), away_from_zero(2, 3, 4, 2, 1)),
-    (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), IMAGES),
+    (pn.ConvTranspose2D(4, 6, (3, 2), stride=2, padding="same", groups=2), GROUPED_IMAGES),
     (pn.ConvTranspose2D(4, 1, 3, padding=1, dilation=2, bias=False), IMAGES),
     (pn.MaxPool2D(2), IMAGES),
     (pn.MaxPool2D(3, 2, padding=1, ceil_mode=True), IMAGES),
     (pn.AvgPool2D(2, 1), IMAGES),
     (pn.AvgPool2D(3, 2, padding=1, ceil_mode=True, count_include_pad=True), IMAGES),
-    *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2), pn.SpatialDropout(0.4))),
-    *((layer, IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2), pn.GaussianNoise(0.1))),
+    *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2))),
+    *((layer, SMALL_IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2))),
+    *((layer, SMALL_IMAGES) for layer in (pn.GaussianNoise(0.1), pn.SpatialDropout(0.4))),
     *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
     *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
     (pn.Residual(pn.Sequential(pn.Linear(6, 6), pn.TanH())), X),

@@ -42,7 +42,7 @@ def test_loss_gradient_is_the_central_difference(backend, loss, prediction, targ
 
 
 @layers
-def test_forward_is_the_inference_function_and_its_shape_is_foretold(backend, layer, x):
+def test_forward_is_inference_and_output_shape_is_its_shape(backend, layer, x):
     placed(layer, backend)
     y = backend.to_numpy(layer.forward(backend.asarray(x)))
     np.testing.assert_array_equal(y, backend.to_numpy(layer.vjp(backend.asarray(x), train=False)[0]))
@@ -69,7 +69,7 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 
 @layers
 @pytest.mark.parametrize("train", [True, False])
-def test_a_layer_that_takes_each_example_alone_gives_a_batch_in_parts(layer, x, train):
+def test_a_batch_independent_layer_computes_a_batch_in_parts(layer, x, train):
     if not is_batch_independent(layer, train=train):
         pytest.skip(f"{layer!r} uses the whole batch, or draws random numbers")
     placed(layer, get_backend("cpu"))
@@ -179,7 +179,7 @@ def test_no_step_reads_an_optimizer_back(no_host_reads, optimizer):
 
 
 @optimizers
-def test_an_optimizer_goes_down_a_bowl_alike_on_every_backend(backend, optimizer):
+def test_an_optimizer_lowers_a_loss_equally_on_every_backend(backend, optimizer):
     def losses(device: str | Backend) -> list[float]:
         net = pn.Linear(3, 2).initialize(seed=1, device=device, dtype="float64")
         trainer = pn.Trainer(net, pn.MSELoss(), optimizer)

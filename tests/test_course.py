@@ -160,7 +160,7 @@ def test_a_delta_of_another_shape_is_refused_and_changes_nothing():
     assert not gradients(module)["weight"].any()
 
 
-def test_the_loop_by_hand_reaches_the_targets_of_the_toy():
+def test_a_training_loop_of_module_calls_reaches_the_targets():
     """Layer by layer, as before there is a Sequential."""
     first, second, tanh, loss = course.Linear(4, 4), course.Linear(4, 1), course.TanH(), course.MSELoss()
     costs = []
@@ -287,7 +287,7 @@ def test_files_and_copies_keep_the_interface(tmp_path):
         np.testing.assert_array_equal(twin.backward_delta(X, np.ones((5, 2))), net.backward_delta(X, np.ones((5, 2))))
 
 
-def test_a_file_of_portanet_s_own_layers_means_these(tmp_path):
+def test_a_file_with_layers_of_portanet_loads_these(tmp_path):
     pn.Sequential(pn.Linear(4, 2), pn.TanH()).save(tmp_path / "net.safetensors")
     net = pn.load(tmp_path / "net.safetensors")
     assert [type(net), *map(type, net)] == [pn.Sequential, pn.Linear, pn.TanH]

@@ -34,7 +34,7 @@ def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend):
     np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=1.0), backend, [0.0, 0.0]), [0.0, 0.0])
 
 
-def test_the_learning_rate_changes_in_place(backend):
+def test_the_learning_rate_changes_on_the_device(backend):
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
     optimizer = pn.SGD(1.0).bind(net)
     net.flat.grad[...] = 1.0
@@ -45,7 +45,7 @@ def test_the_learning_rate_changes_in_place(backend):
     assert optimizer.lr == 0.25
 
 
-def test_binding_starts_anew(backend):
+def test_binding_resets_the_state(backend):
     optimizer = pn.SGD(0.1, momentum=0.9)
     first, second = (after_one_step(optimizer, backend, [1.0]) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -84,7 +84,7 @@ def test_an_optimizer_of_two_networks_is_refused():
             train()
 
 
-def test_a_step_without_weights_or_with_those_of_the_past_is_refused():
+def test_a_step_of_an_unbound_optimizer_is_refused():
     with pytest.raises(RuntimeError, match=r"bind\(net\)"):
         pn.SGD(0.1).step()
     net = pn.Linear(1, 1).initialize()
@@ -100,7 +100,7 @@ def test_a_gradient_whose_square_overflows_is_clipped():
 
 
 @pytest.mark.parametrize("beta", [0.999, 0.9999, 0.99999])
-def test_a_steady_gradient_moves_weights_by_the_learning_rate_however_slowly_adam_forgets(beta):
+def test_adam_moves_by_the_learning_rate_under_a_constant_gradient(beta):
     net = pn.Linear(1, 1, bias=False).initialize(seed=0)
     optimizer = pn.Adam(0.125, betas=(0.9, beta), eps=1e-30).bind(net)
     net.flat.grad[...] = 1.0
@@ -118,7 +118,7 @@ def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
     np.testing.assert_allclose(net.flat.data, 0.9, rtol=1e-6)
 
 
-def test_betas_that_round_to_one_are_refused_where_they_do():
+def test_betas_that_round_to_one_are_refused():
     optimizer = pn.Adam(betas=(0.9, 1 - 1e-9))
     optimizer.bind(pn.Linear(2, 1).initialize(dtype="float64"))
     with pytest.raises(ValueError, match=r"betas \(0.9, 0.999999999\) round to 1 in float32: take smaller ones"):

@@ -37,7 +37,7 @@ def test_a_gradient_that_is_written_by_hand_starts_at_zero_each_step():
     np.testing.assert_allclose(trainer.net.weight.data, w, rtol=1e-6)
 
 
-def test_an_error_in_a_pullback_leaves_no_gradient_undefined():
+def test_an_error_in_a_pullback_sets_missing_gradients_to_zero():
     class Fails(pn.Activation):
         def elementwise(self, xp, x):
             return x, lambda: 1 / 0
@@ -51,7 +51,7 @@ def test_an_error_in_a_pullback_leaves_no_gradient_undefined():
     np.testing.assert_array_equal(net.flat.data, before)
 
 
-def test_a_gradient_before_there_are_values_says_what_to_do():
+def test_reading_a_gradient_before_initialize_says_what_to_do():
     with pytest.raises(RuntimeError, match="no values yet"):
         _ = pn.Linear(2, 2).weight.grad
 

@@ -46,7 +46,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_network_comes_back_as_it_was(backend, path, dtype):
+def test_a_loaded_network_equals_the_saved_one(backend, path, dtype):
     net = pn.Sequential(*[layer for layer in a_net() if not isinstance(layer, Scale)]).initialize(3, dtype=dtype)
     net.vjp(net.asarray(X))  # moves the dropout stream on
     net.to(backend).save(path)
@@ -162,7 +162,7 @@ def test_a_wrong_header_says_what_is_wrong(path, metadata, message):
         pn.load(path)
 
 
-def test_a_users_linear_never_stands_in_for_ours(path):
+def test_a_users_class_named_linear_is_not_taken_for_portanets(path):
     pn.Linear(4, 2).save(path)
 
     class Linear(pn.Layer):
@@ -279,7 +279,7 @@ def test_defaults_are_in_the_file(path):
         assert json.loads(file.metadata()["architecture"])["momentum"] == 0.1
 
 
-def test_what_is_no_file_is_not_replaced(tmp_path):
+def test_only_regular_files_are_replaced(tmp_path):
     with pytest.raises(OSError, match="is no regular file"):
         a_net().save(tmp_path)
     target, link = tmp_path / "target", tmp_path / "link"

@@ -7,10 +7,10 @@ from portanet.testing import check_gradients
 X = np.random.default_rng(0).normal(size=(4, 3))
 
 
-class WrongSlope(pn.TanH):
+class WrongDerivative(pn.TanH):
     def elementwise(self, xp, x):
-        y, slope = super().elementwise(xp, x)
-        return y, lambda: 1.001 * slope()
+        y, derivative = super().elementwise(xp, x)
+        return y, lambda: 1.001 * derivative()
 
 
 class WrongWeight(pn.Linear):
@@ -27,12 +27,12 @@ class WrongWeight(pn.Linear):
 
 class WrongLoss(pn.MSELoss):
     def pointwise(self, xp, p, t):
-        terms, slope = super().pointwise(xp, p, t)
-        return terms, lambda: -slope()
+        terms, derivative = super().pointwise(xp, p, t)
+        return terms, lambda: -derivative()
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(WrongSlope(), "x"), (WrongWeight(3, 2), "bias"), (WrongLoss(), "x")], ids=repr
+    ("module", "name"), [(WrongDerivative(), "x"), (WrongWeight(3, 2), "bias"), (WrongLoss(), "x")], ids=repr
 )
 def test_a_wrong_gradient_is_named(backend, module, name):
     target = np.zeros_like(X) if isinstance(module, pn.Loss) else None
@@ -40,7 +40,7 @@ def test_a_wrong_gradient_is_named(backend, module, name):
         check_gradients(module, X, target, device=backend)
 
 
-def test_the_layer_is_left_as_it_was():
+def test_check_gradients_leaves_the_layer_unchanged():
     net = pn.Sequential(pn.Linear(3, 2), pn.Dropout()).initialize(seed=1)
     before = net.get_weights()
     check_gradients(net, X)

@@ -61,7 +61,7 @@ def assert_equal(one: tuple, other: tuple) -> None:
 @pytest.mark.parametrize("together", [2, 3, 1000])  # steps recorded as one: with and without a rest, and none
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("batch_size", [8, 9, 40, 45, 44])  # a short last batch, none, one of another size, one in all
-def test_a_recorded_run_is_the_run(recording, monkeypatch, shuffle, batch_size, together):
+def test_a_recorded_run_equals_an_eager_run(recording, monkeypatch, shuffle, batch_size, together):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     settings = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
     trainers = [a_trainer(recording) for _ in range(2)]
@@ -70,7 +70,7 @@ def test_a_recorded_run_is_the_run(recording, monkeypatch, shuffle, batch_size, 
 
 
 @pytest.mark.parametrize(("together", "recorded"), [(6, 1), (5, 1 + 5), (2, 1 + 2)])
-def test_the_python_of_a_step_runs_no_more_than_it_must(recording, monkeypatch, together, recorded):
+def test_replayed_steps_run_no_python(recording, monkeypatch, together, recorded):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=4)
@@ -79,7 +79,7 @@ def test_the_python_of_a_step_runs_no_more_than_it_must(recording, monkeypatch, 
     assert trainer.steps == 4 * (full + short)
 
 
-def test_steps_before_each_of_which_something_is_called_are_replayed_one_at_a_time(recording, monkeypatch):
+def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(recording, monkeypatch):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     called = []
 
@@ -98,7 +98,7 @@ def test_every_optimizer_can_be_recorded(recording, optimizer):
     assert_equal(*(run(a_trainer(recording, optimizer), how) for how in ("auto", "never")))
 
 
-def test_a_learning_rate_that_changes_with_each_step_is_seen(recording):
+def test_a_recorded_step_follows_a_changing_learning_rate(recording):
     def schedule(t: int) -> float:
         return 0.1 / (1 + t)
 
@@ -145,7 +145,7 @@ def test_every_loss_can_be_recorded(recording, loss, prediction, target):
     np.testing.assert_array_equal(weights("auto"), weights("never"))
 
 
-def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recording):
+def test_steps_that_cannot_be_recorded_run_eagerly_with_one_warning(recording):
     class Reading(pn.MSELoss):
         def pointwise(self, xp, p, t):
             float(xp.max(p))
@@ -163,7 +163,7 @@ def test_what_cannot_be_recorded_is_trained_with_one_warning_that_says_why(recor
 
 
 @pytest.mark.parametrize("together", [2, 16])
-def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
+def test_a_failed_recording_changes_nothing(recording, monkeypatch, together):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
 
     def fail(step, *beside):
@@ -175,7 +175,7 @@ def test_a_failing_recorder_leaves_no_trace(recording, monkeypatch, together):
     assert_equal(failed, run(a_trainer(recording), "never"))
 
 
-def test_steps_that_cannot_be_recorded_together_are_one_by_one(recording, monkeypatch):
+def test_steps_that_cannot_be_recorded_together_are_recorded_singly(recording, monkeypatch):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
@@ -193,7 +193,7 @@ def test_steps_that_cannot_be_recorded_together_are_one_by_one(recording, monkey
     assert_equal(made, run(a_trainer(recording), "never"))
 
 
-def test_recordings_are_told_of_each_other(recording, monkeypatch):
+def test_a_recording_shares_the_memory_pool_of_earlier_ones(recording, monkeypatch):
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     made = []
 
@@ -206,7 +206,7 @@ def test_recordings_are_told_of_each_other(recording, monkeypatch):
     assert len(made) == 2
 
 
-def test_never_means_never(recording):
+def test_capture_never_records_nothing(recording):
     def refuse(step, *beside):
         raise AssertionError("recorded")
 
@@ -217,7 +217,7 @@ def test_never_means_never(recording):
         run(a_trainer(recording), "always")
 
 
-def test_divergence_is_noticed_at_its_step(recording):
+def test_divergence_in_a_recorded_run_names_the_step(recording):
     messages = []
     for how in ("auto", "never"):
         trainer = pn.Trainer(pn.Linear(4, 4).initialize(device=recording), pn.MSELoss(), pn.SGD(1e15))
@@ -229,7 +229,7 @@ def test_divergence_is_noticed_at_its_step(recording):
     assert messages[0] == messages[1]
 
 
-def test_a_pass_reads_nothing_back(no_host_reads):
+def test_an_epoch_reads_nothing_back(no_host_reads):
     trainer = a_trainer(no_host_reads)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     steps, _ = trainer._executor(Data(x, labels), 8, record=True)
@@ -240,7 +240,7 @@ def test_a_pass_reads_nothing_back(no_host_reads):
             steps.run(steps.remaining)
 
 
-def test_data_that_do_not_fit_are_fed(recording):
+def test_data_that_do_not_fit_on_the_device_are_streamed(recording):
     """From the host, in the order and with the results of data on the device."""
     asked = []
 
@@ -282,7 +282,7 @@ def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable(
     assert trainer.fit(X, LABELS, batch_size=10, epochs=20, progress=False)["loss"][-1] < 1.0
 
 
-def test_out_of_memory_whatever_the_batch_size(monkeypatch):
+def test_out_of_memory_at_every_batch_size(monkeypatch):
     monkeypatch.setattr(Hungry, "most", 0)
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.CrossEntropyLoss(), pn.SGD(0.1))
     with pytest.raises(pn.OutOfMemory, match=r"40.00 GiB were asked for and 0.00 GiB are free; take a smaller batch"):
@@ -309,7 +309,7 @@ def swap(trainer: pn.Trainer) -> None:
 
 
 @pytest.mark.parametrize("act", [rebind, swap])
-def test_what_was_recorded_for_other_arrays_is_void(recording, act):
+def test_a_recording_is_discarded_when_the_arrays_change(recording, act):
     runs = [run(a_trainer(recording), how, epochs=5, callbacks=[After(act)]) for how in ("auto", "never")]
     assert_equal(*runs)
     assert runs[0][0] != run(a_trainer(recording), "auto", epochs=5)[0]
@@ -321,7 +321,7 @@ def test_weights_that_move_between_epochs_are_noticed(recording, how):
         run(a_trainer(recording), how, epochs=5, callbacks=[After(lambda trainer: trainer.net.initialize(seed=5))])
 
 
-def test_nothing_of_a_fit_lives_on(recording, monkeypatch):
+def test_an_executor_is_freed_after_fit(recording, monkeypatch):
     steps, made = [], portanet.training.trainer.GraphExecutor
 
     def noticed(*args):

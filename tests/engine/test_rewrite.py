@@ -38,7 +38,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("layers", "rewritten"), CASES.values(), ids=CASES)
-def test_rewrite(layers, rewritten):
+def test_layers_are_unfolded_and_pooling_moves_forward(layers, rewritten):
     before = list(layers)
     result = rewrite(layers)
     assert len(result) == len(rewritten)

@@ -185,7 +185,7 @@ def test_small_and_dense_networks_use_no_threads(blas):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, TimeoutError])
 @pytest.mark.parametrize("where", ["put", "wait"])
-def test_after_an_interruption_no_worker_is_busy(blas, monkeypatch, where, kind):
+def test_an_interruption_waits_for_all_workers(blas, monkeypatch, where, kind):
     """Wherever a signal meets the thread that waits, whatever it raises, and more than once."""
     busy, left = [], [2]
 
@@ -234,7 +234,7 @@ def test_an_interpreter_that_starts_no_threads_computes_in_one(blas, monkeypatch
     np.testing.assert_array_equal(net(IMAGES), expected)
 
 
-def test_an_end_of_iteration_in_a_layer_is_an_error_like_others(blas):
+def test_stop_iteration_in_a_layer_is_raised(blas):
     @batch_independent
     class Ends(pn.Activation):
         def elementwise(self, xp, x):

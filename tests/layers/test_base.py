@@ -30,7 +30,7 @@ def test_seeds_differ_and_a_second_draw_does_not():
     np.testing.assert_array_equal(first, net.initialize(seed=1).flat.data)
 
 
-def test_parameters_are_views_of_one_buffer(backend):
+def test_parameters_are_views_of_one_flat_array(backend):
     net = a_net().initialize(device=backend)
     net.flat.data[...] = 3.0
     assert all((backend.to_numpy(p.data) == 3).all() for p in net.parameters())
@@ -40,7 +40,7 @@ def test_parameters_are_views_of_one_buffer(backend):
     assert not backend.to_numpy(net[0].weight.grad).any()
 
 
-def test_moving_keeps_values_and_states(backend):
+def test_moving_a_network_keeps_values_and_buffers(backend):
     net = a_net().initialize(seed=3)
     net[1].vjp(np.ones((2, 3), "float32"))
     before = net.get_weights()
@@ -53,7 +53,7 @@ def test_moving_keeps_values_and_states(backend):
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
-def test_a_copy_has_a_buffer_of_its_own(clone):
+def test_a_copy_has_flat_arrays_of_its_own(clone):
     net = a_net().initialize(seed=3)
     twin = clone(net)
     x = np.ones((2, 4), "float32")
@@ -82,7 +82,7 @@ def test_asarray_takes_the_dtype_of_the_network_for_floats_only(backend):
     assert net.asarray(net.asarray([1.0])).device == backend.device
 
 
-def test_predict_gives_back_what_it_was_given(backend):
+def test_predict_returns_arrays_of_the_kind_of_its_input(backend):
     net = pn.Linear(3, 2).initialize(device=backend)
     x = np.random.default_rng(0).normal(size=(25, 3))
     whole = net.predict(x)
@@ -94,7 +94,7 @@ def test_predict_gives_back_what_it_was_given(backend):
         net.predict(x, batch_size=0)
 
 
-def test_weights_are_set_completely_or_not_at_all(backend):
+def test_set_weights_sets_all_or_none(backend):
     net = a_net().initialize(device=backend)
     before = net.get_weights()
     wrong = {**before, "2.bias": np.zeros(3)}
@@ -111,7 +111,7 @@ def test_weights_are_set_completely_or_not_at_all(backend):
     np.testing.assert_array_equal(net.get_weights()["2.bias"], [0.5, 1.5])
 
 
-def test_a_dtype_that_networks_do_not_compute_in_is_refused():
+def test_an_unsupported_dtype_is_refused():
     net = a_net().initialize(seed=1)
     before = net.flat.data.copy()
     for change in (lambda: net.to(dtype="int64"), lambda: net.initialize(dtype="float16")):
@@ -120,12 +120,12 @@ def test_a_dtype_that_networks_do_not_compute_in_is_refused():
     np.testing.assert_array_equal(net.flat.data, before)
 
 
-def test_the_default_device_is_where_a_network_goes(monkeypatch):
+def test_a_network_is_initialized_on_the_default_device(monkeypatch):
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     assert a_net().initialize().flat.backend.name == "strict"
 
 
-def test_a_trainer_draws_only_what_an_appended_network_lacks():
+def test_a_trainer_draws_only_missing_weights():
     net = a_net().initialize(seed=3)
     kept = net[0].weight.data.copy()
     net.pop()
@@ -134,28 +134,28 @@ def test_a_trainer_draws_only_what_an_appended_network_lacks():
     np.testing.assert_array_equal(net[0].weight.data, kept)
 
 
-def test_a_layer_that_is_appended_does_not_repeat_one_that_is_there():
+def test_an_appended_layer_draws_weights_of_its_own():
     net = pn.Sequential(pn.Linear(4, 4)).initialize(seed=0)
     net.append(pn.Linear(4, 4))
     net(np.ones((1, 4), "float32"))
     assert (net[0].weight.data != net[1].weight.data).any()
 
 
-def test_a_copy_of_a_partly_drawn_network_keeps_what_is_there():
+def test_a_copy_of_a_partly_initialized_network_keeps_its_weights():
     net = a_net().initialize(seed=3)
     net.append(pn.Linear(2, 2))
     for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         np.testing.assert_array_equal(twin[0].weight.data, net[0].weight.data)
 
 
-def test_a_copy_shares_what_the_network_shares():
+def test_a_copy_shares_layers_as_the_network_does():
     shared = pn.Linear(3, 3)
     twin = copy.deepcopy(pn.Sequential(shared, pn.TanH(), shared).initialize(seed=1))
     assert twin[0] is twin[2] is not shared
     assert twin.n_parameters == 12
 
 
-def test_a_child_with_states_only_is_called_without_moving_them():
+def test_calling_an_inner_layer_leaves_its_buffers_in_place():
     net = pn.Sequential(pn.Normalize(4), pn.Linear(4, 3)).initialize(dtype="float64")
     state = net[0].mean.data
     net[0](np.ones((2, 4)))
@@ -163,14 +163,14 @@ def test_a_child_with_states_only_is_called_without_moving_them():
     assert net(np.ones((2, 4))).dtype == np.float64
 
 
-def test_a_slice_with_gaps_predicts_without_taking_the_weights():
+def test_predicting_with_a_strided_slice_leaves_the_flat_arrays():
     net = pn.Sequential(pn.Linear(4, 4), pn.Linear(4, 4), pn.Linear(4, 4)).initialize()
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1))
     net[::2].predict(np.ones((2, 4)))
     trainer.step(np.ones((2, 4), "float32"), np.ones((2, 4), "float32"))
 
 
-def test_layers_on_two_devices_are_named_with_the_fix():
+def test_layers_on_two_devices_give_an_error_with_the_fix():
     net = a_net().initialize()
     net[2].to("strict")
     with pytest.raises(
@@ -180,15 +180,7 @@ def test_layers_on_two_devices_are_named_with_the_fix():
     assert net.to("cpu").predict(np.ones((1, 4))).shape == (1, 2)
 
 
-def test_layers_in_a_list_are_found():
-    class Both(pn.Layer):
-        def __init__(self):
-            self.layers = [pn.Linear(3, 3), pn.Linear(3, 3)]
-
-    assert list(Both().named_parameters()) == ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
-
-
-def test_a_state_that_is_appended_is_drawn_too():
+def test_the_buffer_of_an_appended_layer_is_initialized():
     net = pn.Sequential(pn.Linear(4, 4)).initialize()
     weights = net[0].weight.data.copy()
     net.append(pn.Dropout())
@@ -206,7 +198,7 @@ def test_predictions_share_no_memory_with_their_input(layer):
 
 
 @pytest.mark.parametrize("values", [np.asarray([True, False]), np.asarray([1, 2], "uint8"), np.asarray([3, 4])])
-def test_states_of_any_kind_are_set_and_pickled(values):
+def test_buffers_of_any_dtype_are_set_and_pickled(values):
     net = StateOf(values).initialize()
     net.set_weights(net.get_weights())
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(net)).get_weights()["kept"], values)

@@ -6,7 +6,7 @@ import portanet as pn
 X = np.ones((2, 5, 5, 3), "float32")
 
 
-def test_a_branch_that_changes_the_shape_is_no_residual():
+def test_a_branch_that_changes_the_shape_needs_a_projection():
     layer = pn.Residual(pn.Conv2D(3, 3, 3))
     for ask in (lambda: layer(X), lambda: layer.vjp(X), lambda: layer.output_shape(X.shape[1:])):
         with pytest.raises(
@@ -15,7 +15,7 @@ def test_a_branch_that_changes_the_shape_is_no_residual():
             ask()
 
 
-def test_branches_that_do_not_fit_are_not_joined(backend):
+def test_branches_of_unequal_shapes_are_refused(backend):
     layer = pn.Parallel(pn.Conv2D(3, 2, 3), pn.MaxPool2D(2)).initialize(device=backend)
     x = layer.asarray(X)
     for ask in (lambda: layer(x), lambda: layer.vjp(x), lambda: layer.output_shape(X.shape[1:])):

@@ -44,7 +44,7 @@ def test_sizes_and_steps_must_be_positive_numbers(kind, name, value):
 
 @pytest.mark.parametrize("kind", [pn.Conv2D, pn.ConvTranspose2D])
 @pytest.mark.parametrize("padding", [-1, 1.5, "full", (1,), (1, -1), (1, 2.5), (1, (1, 2, 3)), ((0, -1), 1)], ids=str)
-def test_padding_must_be_known_or_counted(kind, padding):
+def test_an_unknown_padding_is_refused(kind, padding):
     with pytest.raises(ValueError, match="padding must be 'valid', 'same', a number, or 2 numbers or pairs"):
         kind(4, 6, 3, padding=padding)
 
@@ -109,7 +109,7 @@ def test_no_examples_give_no_outputs(backend):
         assert layer.predict(np.zeros((0, *shape))).shape == (0, *layer.output_shape(shape))
 
 
-def test_signals_images_and_volumes_are_one_code(backend):
+def test_convolutions_of_one_two_and_three_axes_agree(backend):
     x, dy, weight = normal(3, 9, 4), normal(3, 4, 6), {"weight": normal(3, 2, 6), "bias": normal(6)}
     results = []
     for kind in (pn.Conv1D, pn.Conv2D, pn.Conv3D):
@@ -131,7 +131,7 @@ def test_signals_images_and_volumes_are_one_code(backend):
 
 @pytest.mark.parametrize("kind", [pn.Conv2D, pn.ConvTranspose2D])
 @pytest.mark.parametrize("how", [{}, {"padding": "same"}, {"stride": 2, "groups": 2}], ids=str)
-def test_views_that_cannot_be_written_are_as_good_as_arrays(kind, how):
+def test_read_only_views_are_accepted(kind, how):
     layer, weights = kind(2, 4, 3, **how), {"bias": normal(4)}
     weights["weight"] = normal(*layer.weight.shape)
     x = np.broadcast_to(normal(5, 2, 8)[:, None], (5, 3, 2, 8)).transpose(1, 3, 0, 2)[:, ::-1]
@@ -204,7 +204,7 @@ def peak(function):
         ((2, 12, 12), r"Reshape\(12, 12, 1\) first"),
     ],
 )
-def test_errors_say_what_is_probably_meant(shape, fix):
+def test_errors_suggest_a_fix(shape, fix):
     with pytest.raises(ValueError, match=fix):
         pn.Conv2D(3, 4, 3).initialize()(np.zeros(shape, "float32"))
 

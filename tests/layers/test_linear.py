@@ -4,7 +4,7 @@ import pytest
 import portanet as pn
 
 
-def test_it_is_the_affine_map(backend):
+def test_linear_is_the_affine_map(backend):
     layer = pn.Linear(3, 2).initialize(device=backend, dtype="float64")
     layer.set_weights({"weight": np.arange(6.0).reshape(3, 2), "bias": np.asarray([10.0, 20.0])})
     y = layer(backend.asarray(np.asarray([[1.0, 1.0, 1.0]])))

@@ -33,7 +33,7 @@ def standardised(x, axes):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
 
 
-def test_running_statistics_are_means_that_forget(backend):
+def test_running_statistics_are_exponential_averages(backend):
     layer = pn.BatchNorm(3, momentum=0.2)
     mean, variance = np.zeros(3), np.ones(3)
     batches = [X, 2 * X + 1, X[:1, :1]]
@@ -57,7 +57,7 @@ def test_inference_standardises_with_the_running_statistics(backend):
     np.testing.assert_allclose(one, (z * w["weight"] + w["bias"])[:1, :1, :1], rtol=1e-12)
 
 
-def test_before_any_step_inference_changes_next_to_nothing():
+def test_inference_before_training_is_nearly_the_identity():
     np.testing.assert_allclose(stepped(pn.BatchNorm(3), [])(X), X / np.sqrt(1 + 1e-5), rtol=1e-15)
 
 
@@ -124,7 +124,7 @@ def test_a_wrong_input_is_named_and_changes_nothing(layer):
         (lambda: pn.GroupNorm(0, 3), "num_groups must be a whole number of at least 1, got 0"),
     ],
 )
-def test_arguments_must_make_sense(make, message):
+def test_arguments_are_checked(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -163,7 +163,7 @@ def test_float32_is_float64_to_rounding(backend, layer, axes):
 
 
 @NORMS
-def test_statistics_far_from_zero_stay_sane(backend, layer, axes):
+def test_statistics_far_from_zero_are_accurate(backend, layer, axes):
     """Mean 10⁴ and standard deviation 1: float32 numbers there lie 0.001 apart, and a mean is good to a few of them."""
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 8)).astype("float32")
     y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
@@ -193,14 +193,14 @@ def test_a_constant_channel_is_divided_by_one(backend, value):
     np.testing.assert_allclose(states(layer)["mean"][0], value, rtol=1e-4)
 
 
-def test_normalize_keeps_its_digits_far_from_zero(backend):
+def test_normalize_is_accurate_far_from_zero(backend):
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 3)).astype("float32")
     layer = pn.Normalize(3).initialize(device=backend).adapt(x)
     np.testing.assert_allclose(states(layer)["mean"], x.mean((0, 1, 2), dtype="float64"), atol=0.01)
     np.testing.assert_allclose(states(layer)["std"], 1, atol=0.01)
 
 
-def test_normalize_refuses_what_it_could_not_take_as_input(backend):
+def test_adapt_refuses_data_that_are_no_input(backend):
     layer = pn.Normalize(1).initialize(device=backend)
     with pytest.raises(ValueError, match=r"x has dtype .*uint8 but the weights have .*float32: use net\.asarray"):
         layer.adapt(np.zeros((4, 1), "uint8"))

@@ -31,14 +31,14 @@ def test_a_wrong_number_of_axes_is_named(kind):
 
 
 @pytest.mark.parametrize("layer", [pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2)], ids=str)
-def test_rows_have_no_space(layer):
+def test_inputs_without_spatial_axes_are_refused(layer):
     for ask in (layer.output_shape, lambda shape: layer(np.ones((5, *shape)))):
         with pytest.raises(ValueError, match=r"needs x of shape \(N, \.\.\., C\), got \(N, 3\)"):
             ask((3,))
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_windows_steps_and_padding_must_make_sense(kind):
+def test_window_stride_and_padding_are_checked(kind):
     for value in (0, -1, 1.5, (1, 2, 3)):
         with pytest.raises(ValueError, match="kernel_size must be a number of at least 1"):
             kind(value)
@@ -50,7 +50,7 @@ def test_windows_steps_and_padding_must_make_sense(kind):
 
 @pytest.mark.parametrize("padding", [2, 3, ((0, 2), 0), (0, (2, 1))], ids=str)
 @pytest.mark.parametrize("kind", [pn.MaxPool2D, pn.AvgPool2D])
-def test_no_window_may_see_padding_alone(kind, padding):
+def test_a_window_over_padding_alone_is_refused(kind, padding):
     with pytest.raises(ValueError, match=r"padding must be smaller than kernel_size \(2, 2\), got"):
         kind(2, padding=padding)
 
@@ -82,7 +82,7 @@ def test_no_examples_give_no_outputs(backend):
     [pn.MaxPool2D(2), pn.MaxPool2D(3, 1), pn.MaxPool2D(3, 2, padding=1), pn.MaxPool2D((1, 3), padding="same")],
     ids=str,
 )
-def test_of_equal_values_the_first_counts(backend, layer):
+def test_of_equal_values_the_first_gets_the_gradient(backend, layer):
     """Whole numbers, many of them equal, against one window after the other: the first column counts, then the row."""
     rng = np.random.default_rng(0)
     x = rng.integers(-1, 2, size=(2, 7, 6, 3)).astype("float64")
@@ -97,12 +97,12 @@ def test_of_equal_values_the_first_counts(backend, layer):
     np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.interior], rtol=1e-12, atol=1e-12)
 
 
-def test_of_equal_values_the_first_counts_in_all_of_space(backend):
+def test_of_equal_values_the_first_gets_the_gradient_in_global_pooling(backend):
     x = np.asarray([[[[1.0], [3.0]], [[3.0], [3.0]]]])
     np.testing.assert_array_equal(pull(pn.GlobalMaxPool(), x, device=backend)[1].ravel(), [0, 1, 0, 0])
 
 
-def test_nothing_is_smaller_than_minus_infinity_and_padding_takes_no_gradient(backend):
+def test_padding_gets_no_gradient_even_beside_minus_infinity(backend):
     y, dx = pull(pn.MaxPool1D(3, 1, padding=1), signal(-inf, -inf, -inf, 5.0), device=backend)
     np.testing.assert_array_equal(y.ravel(), [-inf, -inf, 5.0, 5.0])
     np.testing.assert_array_equal(dx.ravel(), [2, 0, 0, 2])
@@ -115,7 +115,7 @@ def test_infinity_is_the_largest(backend):
 
 
 @pytest.mark.parametrize("kind", [pn.MaxPool1D, pn.AvgPool1D])
-def test_nan_stays_in_the_windows_that_see_it(backend, kind):
+def test_nan_stays_in_the_windows_that_contain_it(backend, kind):
     x = signal(nan, 1.0, 2.0, 5.0, 4.0, nan, 7.0, 3.0)
     y, dx = pull(kind(2), x, device=backend)
     np.testing.assert_array_equal(np.isnan(y).ravel(), [True, False, True, False])
@@ -147,14 +147,14 @@ def test_nan_stays_in_its_example_and_channel(backend, layer):
     ],
     ids=str,
 )
-def test_what_a_mean_counts(backend, layer, expected):
+def test_average_pooling_divides_by_the_counted_positions(backend, layer, expected):
     """The mean of ones is the share of cells that are no padding."""
     y, dx = pull(layer, np.ones((2, 5, 3)), device=backend)
     np.testing.assert_allclose(y, np.broadcast_to(np.reshape(expected, (1, -1, 1)), y.shape), rtol=1e-15)
     np.testing.assert_allclose(dx.sum(), y.sum(), rtol=1e-14)
 
 
-def test_a_window_of_one_cell_changes_nothing(backend):
+def test_a_window_of_size_one_changes_nothing(backend):
     x = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
     for layer in (pn.MaxPool2D(1), pn.AvgPool2D(1), pn.Upsample(1)):
         y, dx = pull(layer, x, x, device=backend)
@@ -163,7 +163,7 @@ def test_a_window_of_one_cell_changes_nothing(backend):
 
 
 @pytest.mark.parametrize("layer", [pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.Upsample(2)], ids=str)
-def test_views_that_cannot_be_written_are_as_good_as_arrays(layer):
+def test_read_only_views_are_accepted(layer):
     rng = np.random.default_rng(0)
     x = np.broadcast_to(rng.normal(size=(5, 1, 2, 8)), (5, 3, 2, 8)).transpose(1, 3, 0, 2)[:, ::-1]
     dy = np.broadcast_to(rng.normal(size=2), (3, *layer.output_shape((8, 5, 2))))

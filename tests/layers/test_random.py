@@ -39,6 +39,6 @@ def test_dropout_changes_no_weight_of_the_layers_after_it():
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
-def test_p_must_be_a_share(p):
+def test_p_must_be_in_zero_to_one(p):
     with pytest.raises(ValueError, match=r"p must be in \[0, 1\)"):
         pn.Dropout(p)

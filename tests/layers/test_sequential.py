@@ -8,7 +8,7 @@ def a_net() -> pn.Sequential:
     return pn.Sequential(pn.Linear(4, 3), pn.TanH(), pn.Sequential(pn.Linear(3, 3), pn.ReLU()), pn.Linear(3, 2))
 
 
-def test_it_is_a_list():
+def test_sequential_is_a_list_of_layers():
     net = a_net()
     assert len(net) == 4
     assert list(net)[1] is net[1]
@@ -49,7 +49,7 @@ def test_append_and_pop_keep_the_weights_of_the_others():
     assert net.flat.data.size == net.n_parameters == 4 * 3 + 3 + 3 * 3 + 3 + 3 * 7 + 7
 
 
-def test_a_layer_that_stands_twice_has_its_gradients_added():
+def test_gradients_of_a_layer_used_twice_are_added():
     shared = pn.Linear(3, 3)
     net = pn.Sequential(shared, pn.TanH(), shared)
     assert net.n_parameters == 12
@@ -66,10 +66,10 @@ def test_a_layer_that_stands_twice_has_its_gradients_added():
     np.testing.assert_allclose(gradient, pn.testing.central_difference(value, here), rtol=1e-7)
 
 
-class Stubborn(pn.TanH):
+class NoPullback(pn.TanH):
     def vjp(self, x, *, train=True):
         def pullback(dy, *, need_dx=True, need_grads=True):
-            raise AssertionError("nobody needs this gradient")
+            raise AssertionError("this gradient is not needed")
 
         return self.forward(x), pullback
 
@@ -78,11 +78,11 @@ class Stubborn(pn.TanH):
 
 
 def test_layers_below_the_first_trained_one_are_not_pulled_back():
-    net = pn.Sequential(pn.Flatten(), Stubborn(), pn.Linear(4, 2)).initialize()
+    net = pn.Sequential(pn.Flatten(), NoPullback(), pn.Linear(4, 2)).initialize()
     y, pullback = net.vjp(np.ones((3, 2, 2), "float32"))
     assert pullback(y, need_dx=False) is None
     assert net.flat.grad.any()
-    with pytest.raises(AssertionError, match="nobody"):
+    with pytest.raises(AssertionError, match="not needed"):
         pullback(y, need_dx=True)
 
 
@@ -138,14 +138,14 @@ def test_a_wrong_shape_says_what_would_fit(layers, message):
         pn.Sequential(*layers).output_shape((256, 1))
 
 
-@pytest.mark.parametrize("curve", [pn.ReLU(), pn.Sigmoid(), pn.TanH(), pn.Softplus()], ids=str)
-def test_a_maximum_before_a_rising_curve_is_the_same(backend, curve):
+@pytest.mark.parametrize("activation", [pn.ReLU(), pn.Sigmoid(), pn.TanH(), pn.Softplus()], ids=str)
+def test_pooling_before_a_monotonic_activation_gives_the_same_numbers(backend, activation):
     x = np.random.default_rng(0).normal(size=(3, 6, 6, 2))
-    curve_first = pn.Sequential(curve, pn.MaxPool2D(2)).to(backend, dtype="float64")
-    y, pullback = curve_first.vjp(curve_first.asarray(x))
+    net = pn.Sequential(activation, pn.MaxPool2D(2)).to(backend, dtype="float64")
+    y, pullback = net.vjp(net.asarray(x))
     with backend.activate():
-        one_by_one, pullbacks = curve_first.asarray(x), []
-        for layer in curve_first:
+        one_by_one, pullbacks = net.asarray(x), []
+        for layer in net:
             one_by_one, back = layer.vjp(one_by_one)
             pullbacks.append(back)
         dx = y
@@ -155,6 +155,6 @@ def test_a_maximum_before_a_rising_curve_is_the_same(backend, curve):
         np.testing.assert_allclose(backend.to_numpy(pullback(y)), backend.to_numpy(dx), rtol=1e-12, atol=1e-12)
 
 
-def test_a_curve_that_falls_somewhere_keeps_its_place():
+def test_an_activation_that_is_not_monotonic_stays_before_pooling():
     net = pn.Sequential(pn.GELU(), pn.MaxPool1D(2))
     np.testing.assert_allclose(net(np.asarray([[[-1.0], [-9.0]]])).ravel(), [-1e-18], atol=1e-15)

@@ -4,7 +4,7 @@ import pytest
 import portanet as pn
 
 
-def test_a_shape_that_cannot_hold_the_numbers_is_refused():
+def test_a_shape_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"Reshape\(5, 2\) cannot take inputs of shape \(6,\): they hold 6 numbers"):
         pn.Reshape(5, 2)(np.ones((2, 6)))
     with pytest.raises(ValueError, match="cannot take inputs"):
@@ -12,7 +12,7 @@ def test_a_shape_that_cannot_hold_the_numbers_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(-1, -1), (0, 3), (-2,)], ids=str)
-def test_a_shape_must_make_sense(shape):
+def test_shapes_are_checked(shape):
     with pytest.raises(ValueError, match="at most one -1"):
         pn.Reshape(*shape)
 

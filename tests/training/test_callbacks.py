@@ -35,7 +35,7 @@ def test_early_stopping_goes_back_to_the_best_weights():
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
 
 
-def test_early_stopping_knows_which_way_is_better():
+def test_early_stopping_finds_the_mode_from_the_name():
     script = Scripted(0.1, 0.9, 0.2, 0.3, 0.3, 0, 0, 0, 0, 0)
     trainer = fit(script, pn.EarlyStopping("score", patience=2))
     assert len(trainer.history) == 4
@@ -43,7 +43,7 @@ def test_early_stopping_knows_which_way_is_better():
     assert pn.EarlyStopping("val_loss").sign == 1
 
 
-def test_a_small_improvement_may_not_count():
+def test_an_improvement_below_min_delta_does_not_count():
     trainer = fit(
         Scripted(5, 4.95, 4.94, 4.93, 4, 4, 4, 4, 4, 4),
         pn.EarlyStopping("score", patience=2, min_delta=0.1, mode="min"),
@@ -51,7 +51,7 @@ def test_a_small_improvement_may_not_count():
     assert len(trainer.history) == 3
 
 
-def test_a_monitor_that_is_not_recorded_names_what_is():
+def test_an_unknown_monitor_lists_the_known():
     with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss"):
         fit(pn.EarlyStopping())
 
@@ -64,7 +64,7 @@ def test_a_schedule_is_followed(per, rates):
     assert trainer.history["lr"] == rates
 
 
-def test_a_plateau_lowers_the_rate_down_to_a_floor():
+def test_a_plateau_lowers_the_learning_rate_to_min_lr():
     script = Scripted(3, 3, 3, 3, 3, 3, 2, 2, 2, 2)
     plateau = pn.ReduceLROnPlateau("score", factor=0.1, patience=2, min_lr=2e-4, mode="min")
     trainer = fit(script, plateau)
@@ -81,7 +81,7 @@ def test_the_log_has_a_line_an_epoch(tmp_path):
     assert [float(row["score"]) for row in rows] == [1, 2]
 
 
-def test_the_end_is_called_also_after_a_failure():
+def test_on_fit_end_is_called_after_a_failure():
     class Failing(pn.Callback):
         ended = False
 
@@ -111,7 +111,7 @@ def test_settings_are_checked(build):
 
 
 @pytest.mark.parametrize("callback", [pn.EarlyStopping("val_loss"), pn.ReduceLROnPlateau("val_loss")])
-def test_to_monitor_a_validation_that_is_not_there_is_refused_before_training(callback):
+def test_monitoring_missing_validation_data_is_refused_before_training(callback):
     trainer = pn.Trainer(pn.Linear(2, 1).initialize(), pn.MSELoss(), pn.SGD(0.1))
     before = trainer.net.get_weights()["weight"]
     x = np.ones((4, 2))
@@ -122,7 +122,7 @@ def test_to_monitor_a_validation_that_is_not_there_is_refused_before_training(ca
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
 
 
-def test_the_bar_counts_steps_however_many_are_taken_at_once():
+def test_the_progress_bar_counts_steps_that_ran_at_once():
     class Bar:
         n = 0
 

@@ -10,6 +10,6 @@ def test_an_unknown_name_lists_the_known():
         history["val_loss"]
 
 
-def test_no_epochs_make_no_picture():
+def test_plotting_without_epochs_is_refused():
     with pytest.raises(ValueError, match="no epochs: call fit first"):
         History().plot()

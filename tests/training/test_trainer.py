@@ -70,7 +70,7 @@ def test_the_epoch_is_averaged_over_examples_not_over_batches():
     ]
 
 
-def test_every_example_is_seen_once_an_epoch_in_an_order_of_the_seed():
+def test_each_epoch_uses_every_example_once_in_an_order_of_the_seed():
     class Watching(pn.Linear):
         def vjp(self, x, *, train=True):
             seen.append(x[:, 0].copy())
@@ -93,14 +93,14 @@ def test_every_example_is_seen_once_an_epoch_in_an_order_of_the_seed():
     np.testing.assert_array_equal(orders(seed=0, shuffle=False)[1], np.arange(10))
 
 
-def test_a_whole_step_is_not_read_back(no_host_reads):
+def test_a_step_reads_nothing_back(no_host_reads):
     trainer = a_trainer("strict")
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     for _ in range(3):
         trainer.step(x, labels)
 
 
-def test_a_snapshot_brings_everything_back(backend):
+def test_restore_brings_back_all_that_training_changed(backend):
     trainer = a_trainer(backend)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     trainer.step(x, labels)
@@ -157,7 +157,7 @@ def test_data_of_another_device_are_refused():
         a_trainer("cpu").fit(get_backend("strict").asarray(X), LABELS)
 
 
-def test_a_failed_step_leaves_the_weights():
+def test_a_failed_step_changes_no_weights():
     trainer = a_trainer()
     before = trainer.net.flat.data.copy()
     with pytest.raises(ValueError, match="target must have shape"):
@@ -197,7 +197,7 @@ def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before["weight"])
 
 
-def test_the_loss_accepts_what_the_network_says():
+def test_targets_outside_of_the_range_of_the_loss_are_refused():
     net = pn.Sequential(pn.Linear(4, 4), pn.Sigmoid())
     trainer = pn.Trainer(net, pn.BCELoss(), pn.SGD())
     with pytest.raises(ValueError, match=r"targets must be in \[0, 1\].*reaches from"):
@@ -255,7 +255,7 @@ def test_a_metric_that_does_not_fit_fails_before_training():
         ((pn.Linear(1, 1), pn.MSELoss(), "adam"), "optimizer must be an Optimizer object, got 'adam'"),
     ],
 )
-def test_classes_and_names_are_no_objects(arguments, message):
+def test_classes_and_names_are_refused_in_place_of_objects(arguments, message):
     with pytest.raises(TypeError, match=message):
         pn.Trainer(*arguments)
 
@@ -267,7 +267,7 @@ def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
     assert len(history) == 2
 
 
-def test_state_that_an_optimizer_makes_in_a_step_is_missed_by_name():
+def test_state_that_an_optimizer_makes_in_a_step_is_refused():
     class Late(pn.SGD):
         def update(self, xp, data, grad, state, lr):
             data -= lr * self.state.setdefault("late", grad * 1.0)
@@ -289,7 +289,7 @@ def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
         np.testing.assert_array_equal(values, before[name])
 
 
-def test_errors_go_from_process_to_process():
+def test_errors_can_be_pickled():
     diverged = pickle.loads(pickle.dumps(pn.Diverged("the loss became inf", pn.History())))
     assert str(diverged) == "the loss became inf"
     assert len(diverged.history) == 0
@@ -297,7 +297,7 @@ def test_errors_go_from_process_to_process():
     assert str(pickle.loads(pickle.dumps(memory))) == str(memory)
 
 
-def test_an_optimizer_that_replaces_its_step_is_asked_for_it():
+def test_the_step_of_an_optimizer_subclass_is_called():
     class Counting(pn.SGD):
         steps = 0
 
