@@ -52,7 +52,9 @@ def test_accuracy_under_cross_entropy_compares_classes(backend):
         assert trainer.evaluate(X, target, batch_size=5)["accuracy"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "binary_accuracy", pn.binary_accuracy], ids=str)
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "binary_accuracy", pn.binary_accuracy], ids=["accuracy", "binary_accuracy", "function"]
+)
 @pytest.mark.parametrize(
     ("loss", "threshold", "scale"), [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5)], ids=str
 )
