@@ -1,16 +1,22 @@
-"""What every test may use: each backend in turn, and arrays that refuse to be read back."""
+"""What every test may use: each backend in turn, and arrays that cannot be read on the host."""
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
 DEVICES = {"numpy": "cpu", "array_api_strict": "strict", "torch": "torch", "cupy": "cuda"}
-
-
+MARKS = {"array_api_strict": [pytest.mark.strict], "torch": [pytest.mark.torch], "cupy": [pytest.mark.gpu]}
 REQUIRED = {name for name in os.environ.get("PORTANET_REQUIRE", "").split(",") if name}
+FOLDER = Path(__file__).parent
+SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_packaging.py")
+COLLECTS_CUPY = "cupy" in REQUIRED or find_spec("cupy") is not None
 
 
 def pytest_configure() -> None:
@@ -18,19 +24,38 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"PORTANET_REQUIRE names {', '.join(unknown)}: choose among {', '.join(DEVICES)}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite on all cores; ``-n 0`` runs it in one process."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses = "auto"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "experiments" in item.path.parts[len(FOLDER.parts) :]:
+            item.add_marker(pytest.mark.experiments)
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
+        if "no_host_reads" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.strict)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _loaded_backends() -> None:
-    """Load what there is before any test puts another registry in place: there is one backend a device."""
+    """Load every usable backend before a test replaces the registry: there is one backend per device."""
     for device in DEVICES.values():
         with suppress(BackendUnavailable):
             get_backend(device)
 
 
 @pytest.fixture(
-    params=["numpy", "array_api_strict", "torch", pytest.param("cupy", marks=pytest.mark.gpu)], scope="session"
+    params=[pytest.param(name, marks=MARKS.get(name, ())) for name in DEVICES if name != "cupy" or COLLECTS_CUPY],
+    scope="session",
 )
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each library; PORTANET_REQUIRE=cupy,torch turns the skip of these into a failure."""
+    """Each library; PORTANET_REQUIRE=cupy,torch makes a missing one fail instead of skip."""
     try:
         return get_backend(DEVICES[request.param])
     except BackendUnavailable as why:
@@ -40,7 +65,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
-def no_host_reads(monkeypatch: pytest.MonkeyPatch) -> Backend:
+def no_host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """The strict backend, with arrays that refuse to become Python numbers and to be indexed by masks."""
     import array_api_strict
 
@@ -54,3 +79,25 @@ def no_host_reads(monkeypatch: pytest.MonkeyPatch) -> Backend:
     array_api_strict.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
     yield strict
     array_api_strict.reset_array_api_strict_flags()
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    text = text.removeprefix("Skipped: ")
+    if "uses the whole batch" in text:  # each of these names its layer
+        return "the layer uses the whole batch, or draws random numbers"
+    if "builds on CuPy" in text or "import cupy failed" in text:
+        return "CuPy is not installed"
+    return text.partition(": ")[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with one sentence: how many tests were skipped, and why."""
+    counts = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
+    sentence = "no test was skipped"
+    if total := counts.total():
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in counts.most_common())
+        sentence = f"{total:,} {'test was' if total == 1 else 'tests were'} skipped: {reasons}"
+    if not COLLECTS_CUPY:
+        sentence += "; CuPy is not installed, so its tests were not collected"
+    terminalreporter.write_line(f"{sentence[0].upper()}{sentence[1:]}.")

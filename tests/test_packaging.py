@@ -95,6 +95,15 @@ def test_the_wheel_holds_both_packages_and_nothing_else(tree, wheel):
     assert {"portanet/py.typed", "portanet/backends/registry.py"} <= expected
 
 
+def test_wheel_has_every_folder_with_python_files(tree, wheel):
+    folders = {f"portanet/{path.parent.relative_to(tree / 'portanet')}" for path in (tree / "portanet").rglob("*.py")}
+    folders |= {
+        f"portanet/backends/{path.parent.relative_to(tree / 'backends')}" for path in (tree / "backends").rglob("*.py")
+    }
+    shipped = {str(Path(name).parent) for name in contents(wheel) if name.endswith(".py")}
+    assert {str(Path(folder)) for folder in folders} == shipped
+
+
 def test_the_metadata(tree, wheel):
     about = {name.partition(".dist-info/")[2]: data for name, data in contents(wheel).items()}
     assert about["licenses/LICENSE"] == (tree / "LICENSE").read_bytes()
