@@ -27,6 +27,8 @@ def pytest_configure() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite on all cores; ``-n 0`` runs it in one process."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
         config.option.numprocesses = "auto"
