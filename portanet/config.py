@@ -120,6 +120,10 @@ def _to_json(value: Any, numbers: dict[int, int]) -> Any:
             return {"ref": numbers[id(value)]}
         own = Configured._own.get(kind.__name__) is kind
         name = f"portanet.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
+        if refused := {"type", "ref"} & value.arguments().keys():
+            raise TypeError(
+                f"{kind.__name__} cannot be saved: rename its argument {min(refused)!r}, which the file needs"
+            )
         config = {"type": name, **{key: _to_json(item, numbers) for key, item in value.arguments().items()}}
         if kind._by_reference:
             numbers[id(value)] = len(numbers)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from portanet.config import from_json, to_json
+from portanet.layers.topology import changed
 
 FORMAT = "portanet 2"
 
@@ -36,7 +37,7 @@ def write_network(path: str | PathLike[str], net: Any) -> None:
         "architecture": json.dumps(architecture),
         "dtype": net.flat.dtype,
         "shared": json.dumps(net.topology.shared),
-        "frozen": json.dumps([name for name, layer in net.topology.layers.items() if layer.frozen]),
+        "frozen": json.dumps(_frozen(net.topology.layers) + _frozen(net.topology.parameters)),
     }
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
@@ -65,10 +66,15 @@ def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray],
         raise ValueError(f"the architecture is {net!r}, not a layer")
     for name, first in json.loads(metadata["shared"]).items():
         _share(net, name, first)
-    layers = net.topology.layers
-    for name in json.loads(metadata["frozen"]):
-        layers[name].freeze()
+    frozen = set(json.loads(metadata["frozen"]))
+    for name, part in {**net.topology.layers, **net.topology.parameters}.items():
+        object.__setattr__(part, "_frozen", name in frozen)  # one by one: freeze() includes all inside
+    changed()
     return net, arrays, metadata["dtype"]
+
+
+def _frozen(parts: dict[str, Any]) -> list[str]:
+    return [name for name, part in parts.items() if part.frozen]
 
 
 def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:

@@ -66,8 +66,7 @@ class Parameter:
 
     data: Array
     grad: Array
-    frozen = False
-    """Whether it is left out of training; :meth:`portanet.Layer.freeze` sets it."""
+    _frozen = False
 
     def __init__(self, shape: Shape, init: Initializer):
         if not callable(init):
@@ -76,6 +75,11 @@ class Parameter:
         self.size = math.prod(shape)
         self.flat: FlatParameters | None = None
         self.offset = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is left out of training: :meth:`portanet.Layer.freeze` of its layer was called."""
+        return self._frozen
 
     def bind(self, flat: "FlatParameters", offset: int) -> None:
         """Make ``data`` and ``grad`` views of flat arrays, from an offset on."""
@@ -96,7 +100,7 @@ class Parameter:
         if grad.shape != self.shape:
             raise ValueError(f"gradient has shape {grad.shape}, the parameter {self.shape}")
         sink = _sink.get()
-        if self.frozen:
+        if self._frozen:
             return
         if sink is None:
             self.grad += grad
@@ -105,7 +109,7 @@ class Parameter:
 
     def accumulate_matmul(self, a: Array, b: Array) -> None:
         """Add the matrix product ``a b`` to the gradient, without a temporary where the gradient may be overwritten."""
-        if self.frozen:
+        if self._frozen:
             return
         sink = _sink.get()
         out = None if sink is None else sink.overwritable(self)
@@ -116,7 +120,7 @@ class Parameter:
 
     def accumulate_channel_sum(self, dy: Array) -> None:
         """Add the sum of ``dy`` over all axes but the last to the gradient: the gradient of a bias."""
-        if self.frozen:
+        if self._frozen:
             return
         sink = _sink.get()
         fits = dy.dtype == self.grad.dtype and dy.shape[-1:] == self.shape
@@ -127,6 +131,10 @@ class Parameter:
             kernels.bias_grad(dy, out)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("frozen", "requires_grad", "trainable"):
+            raise AttributeError(
+                f"a parameter has no attribute {name} to set: call freeze() or unfreeze() on its layer"
+            )
         view = vars(self).get(name) if name in ("data", "grad") else None
         if view is None:
             object.__setattr__(self, name, value)
@@ -135,7 +143,7 @@ class Parameter:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle needs: views would no longer share the network's flat arrays."""
-        state: dict[str, Any] = {"shape": self.shape, "init": self.init, "frozen": self.frozen}
+        state: dict[str, Any] = {"shape": self.shape, "init": self.init, "frozen": self._frozen}
         if self.flat is not None:
             backend = self.flat.backend
             state |= {"backend": backend, "dtype": self.flat.dtype, "values": np.array(backend.to_numpy(self.data))}
@@ -143,8 +151,7 @@ class Parameter:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Parameter.__init__(self, state["shape"], state["init"])
-        if state["frozen"]:
-            self.frozen = True
+        self._frozen = state["frozen"]
         if "values" in state:
             backend = state["backend"]
             FlatParameters([self], backend, dtype=state["dtype"], values=[state["values"]])

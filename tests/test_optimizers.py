@@ -249,3 +249,59 @@ def test_freezing_between_steps_stops_these_parameters_and_no_others(backend, op
     if isinstance(optimizer, pn.SGD | pn.Adagrad | pn.RMSprop):  # Adam counts the steps of all parameters
         expected = follow(two_layers(), like(optimizer), gradients[[0, 1, 4, 5]])
         np.testing.assert_allclose(weights["0.weight"], expected["0.weight"], rtol=1e-12, atol=1e-14)
+
+
+def bound(optimizer: pn.Optimizer) -> pn.Sequential:
+    net = pn.Sequential(pn.Linear(3, 2), pn.Linear(2, 1)).initialize(seed=0)
+    optimizer.bind(net)
+    net.flat.grad[...] = 1.0
+    return net
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weight_decay", 0.5),
+        ("groups", (pn.ParameterGroup("*", lr_factor=0.5),)),
+        ("betas", (0.5, 0.5)),
+        ("eps", 0.1),
+        ("clip_norm", 0.1),
+    ],
+)
+def test_settings_may_change_once_bound(name, value):
+    changed, fresh = pn.Adam(), pn.Adam(**{name: value})
+    nets = [bound(changed), bound(fresh)]
+    setattr(changed, name, value)
+    changed.step()
+    fresh.step()
+    np.testing.assert_array_equal(nets[0].flat.data, nets[1].flat.data)
+
+
+def test_changed_weight_decay_applies_after_a_step():
+    optimizer = pn.SGD(lr=0.1)
+    net = bound(optimizer)
+    optimizer.step()
+    net.flat.zero_grad()
+    before = net.flat.data.copy()
+    optimizer.weight_decay = 0.5
+    optimizer.step()
+    np.testing.assert_allclose(net.flat.data, 0.95 * before, rtol=1e-6)
+
+
+def test_a_network_that_lost_a_layer_is_refused():
+    optimizer = pn.SGD(lr=0.1)
+    net = bound(optimizer)
+    net.pop()
+    with pytest.raises(RuntimeError, match="appended or popped"):
+        optimizer.step()
+
+
+def test_a_group_that_matches_no_parameter_is_refused():
+    with pytest.raises(ValueError, match=r"matches none of the parameters 0\.weight, 0\.bias"):
+        bound(pn.SGD(lr=0.1, groups=[pn.ParameterGroup("bias", weight_decay=0.0)]))
+
+
+@pytest.mark.parametrize("name", ["frozen", "requires_grad", "trainable"])
+def test_a_parameter_refuses_flags_that_nothing_reads(name):
+    with pytest.raises(AttributeError, match=r"call freeze\(\) or unfreeze\(\)"):
+        setattr(pn.Linear(3, 2).weight, name, False)

@@ -288,3 +288,26 @@ def test_only_regular_files_are_replaced(tmp_path):
     a_net().save(link)
     assert link.is_symlink()
     assert target.stat().st_size > 0
+
+
+def test_each_frozen_flag_is_kept(tmp_path):
+    net = pn.Sequential(pn.Linear(4, 3), pn.Linear(3, 2)).initialize(seed=0)
+    net.freeze()
+    net[1].unfreeze()
+    net.save(tmp_path / "net")
+    loaded = pn.load(tmp_path / "net")
+    assert [layer.frozen for layer in loaded.topology.layers.values()] == [True, True, False]
+    assert [parameter.frozen for parameter in loaded.parameters()] == [True, True, False, False]
+
+
+class Kind(pn.Layer):
+    def __init__(self, type: str):
+        self.type = type
+
+    def vjp(self, x, *, train=True):
+        return x, lambda dy, **_: dy
+
+
+def test_an_argument_called_type_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="rename its argument 'type'"):
+        Kind("portanet.ReLU").save(tmp_path / "net")

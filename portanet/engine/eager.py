@@ -46,8 +46,8 @@ class EagerExecutor:
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
         self.step, self.data, self.batches, self.metrics, self.backend = step, data, batches, metrics, backend
 
-    def retain(self, arrays: Sequence[Array]) -> None:
-        """Keep the arrays that the steps of an epoch change; only recorded steps need it."""
+    def retain(self, arrays: Sequence[Array], settings: object = None) -> None:
+        """Keep the arrays that the steps of an epoch change, and their settings; only recorded steps need it."""
 
     def start_epoch(self, order: np.ndarray | None) -> None:
         """Begin an epoch, with the examples in an order or as they are."""

@@ -28,8 +28,8 @@ class GraphExecutor(EagerExecutor):
     Records a step, and replays it for every batch of the same size; a shorter last batch runs eagerly.
 
     Where several steps may run at once, they are recorded as one. What changes from step to step is on the device: the
-    order of the examples, and the number of the batch. Python numbers that a layer or loss keeps are those of the
-    recorded step ever after. If recording fails, a warning says why, and steps run one by one.
+    order of the examples, and the number of the batch. Python numbers that a layer or loss reads keep their values from
+    the recording. If recording fails, a warning says why, and steps run one by one.
     """
 
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
@@ -42,12 +42,13 @@ class GraphExecutor(EagerExecutor):
         self.capture = backend.capture  # None once recording has failed
         self.steps_per_graph = STEPS_PER_GRAPH
         self.retained: Sequence[Array] = ()
+        self.settings: object = None
 
-    def retain(self, arrays: Sequence[Array]) -> None:
-        """Keep arrays alive: a recording holds addresses. If the arrays are other ones, recordings are dropped."""
-        if [*map(id, arrays)] != [*map(id, self.retained)]:
+    def retain(self, arrays: Sequence[Array], settings: object = None) -> None:
+        """Keep arrays alive, whose addresses a recording holds. Other arrays or settings drop the recordings."""
+        if [*map(id, arrays)] != [*map(id, self.retained)] or settings != self.settings:
             self.replays.clear()
-        self.retained = arrays
+        self.retained, self.settings = arrays, settings
 
     def start_epoch(self, order: np.ndarray | None) -> None:
         """Begin an epoch, with the order of the examples on the device."""

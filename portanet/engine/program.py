@@ -36,9 +36,10 @@ class Program:
         self.topology, self.backend = net.topology, net.backend
         layers = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
         threads = self.backend.threads if enabled("threaded") else None
-        known = _of_known_layers(self.topology) if enabled("first_write") else set()
-        self._overwritten = [p for p in self.topology.parameter_list if id(p) in known]
-        self._zeroed = [p for p in self.topology.parameter_list if id(p) not in known]
+        parameters = self.topology.parameters
+        known = _parameters_of_known_layers(self.topology) if enabled("first_write") else set()
+        self._overwritten = [p for name, p in parameters.items() if name in known]
+        self._zeroed = [p for name, p in parameters.items() if name not in known]
         self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
 
     @property
@@ -55,12 +56,14 @@ class Program:
         y, pull = self._chains[train].vjp(x, train=train)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            if not need_grads:
+                return pull(dy, need_dx=need_dx, need_grads=False)
             sink = FirstWrite(self._overwritten)
             for parameter in self._zeroed:
                 parameter.grad[...] = 0.0
             try:
                 with collect_gradients(sink):
-                    return pull(dy, need_dx=need_dx, need_grads=need_grads)
+                    return pull(dy, need_dx=need_dx)
             finally:
                 sink.finish()
 
@@ -84,10 +87,11 @@ def infer(net: Layer, x: Array) -> Array:
     return compiled(net).forward(x)
 
 
-def _of_known_layers(topology: Topology) -> set[int]:
-    """Identify the parameters of layers that accumulate gradients; others may write into ``parameter.grad``."""
-    unknown = [f"{name}." if name else "" for name, layer in topology.layers.items() if not is_known(layer)]
-    return {id(p) for name, p in topology.parameters.items() if not name.startswith(tuple(unknown))}
+def _parameters_of_known_layers(topology: Topology) -> set[str]:
+    """Names of the parameters that no unknown layer has a part in: such a layer may write into ``parameter.grad``."""
+    unknown = tuple(f"{name}." if name else "" for name, layer in topology.layers.items() if not is_known(layer))
+    further = {first for name, first in topology.shared.items() if name.startswith(unknown)}
+    return {name for name in topology.parameters if not name.startswith(unknown)} - further
 
 
 def _chain(layers: Sequence[Layer], threads: Threads | None, train: bool) -> Chain:

@@ -137,7 +137,7 @@ class Layer(Placement, Configured):
         for layer in self.topology.layers.values():
             object.__setattr__(layer, "_frozen", frozen)
         for parameter in self.topology.parameter_list:
-            parameter.frozen = frozen
+            parameter._frozen = frozen
         changed()
         return self
 

@@ -43,7 +43,7 @@ class Sequential(Layer):
         def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             first = 0 if need_dx else self._first_trained()
             for i in reversed(range(first, len(pullbacks))):
-                grads = need_grads and not self.layers[i].frozen
+                grads = need_grads and self.layers[i].topology.trainable
                 dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=grads)
             return dy if need_dx else None
 

@@ -97,6 +97,11 @@ class Loss(Configured):
         if type(target) is not type(prediction) or target.device != prediction.device:
             ours, theirs = describe(target), describe(prediction)
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
+        if sample_weight is not None and tuple(sample_weight.shape) != (prediction.shape[0],):
+            raise ValueError(
+                f"sample_weight must have shape ({prediction.shape[0]},), one weight an example, "
+                f"got {tuple(sample_weight.shape)}"
+            )
         terms, dterms = self.unreduced(xp, prediction, target)
         weights = None
         if sample_weight is not None:

@@ -70,7 +70,7 @@ class ClassificationLoss(Loss):
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
         self.weight = check_class_weight("weight", weight)
-        self._device_weight: Array = None  # on the device of the last call
+        self._device_weight: tuple[Any, Array] | None = None  # weight, and the same on the device of the last call
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return shape[:-1], shape
@@ -110,11 +110,15 @@ class ClassificationLoss(Loss):
 
     def _weights(self, xp: Any, like: Array) -> Array:
         """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""
-        w = self._device_weight
-        if type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
-            fill = [xp.full((1,), w, dtype=like.dtype, device=like.device) for w in self.weight or ()]
-            w = self._device_weight = xp.concat(fill)
+        weight, w = self._device_weight or (None, None)
+        if weight is not self.weight or type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
+            w = xp.concat([xp.full((1,), w, dtype=like.dtype, device=like.device) for w in self.weight or ()])
+            self._device_weight = self.weight, w
         return w
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without the array on the device."""
+        return {**vars(self), "_device_weight": None}
 
 
 class CrossEntropyLoss(ClassificationLoss):

@@ -1,6 +1,7 @@
 """Adam and AdamW."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -50,18 +51,12 @@ class Adam(Optimizer):
         **options: Unpack[OptimizerOptions],
     ):
         super().__init__(lr, **options)
-        if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        if not isinstance(betas, (list, tuple)) or len(betas) != 2 or not all(0 <= b < 1 for b in betas):
             raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
         self.betas, self.eps = betas, check_eps(eps)
 
     def bind(self, net: Layer) -> Self:
-        # The correction must use β as the dtype rounds it: 1 - 0.9999 is off by 1e-4 where 0.9999 is a float32.
-        b1, b2 = (float(np.asarray(b, dtype=net.flat.dtype)) for b in self.betas)
-        if max(b1, b2) == 1:
-            raise ValueError(
-                f"betas {self.betas} round to 1 in {net.flat.dtype}: take smaller ones, or net.to(dtype='float64')"
-            )
-        self._rounded_betas = b1, b2
+        _rounded(tuple(self.betas), net.flat.dtype)
         return super().bind(net)
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
@@ -72,7 +67,8 @@ class Adam(Optimizer):
         }
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, self._rounded_betas, self.eps)
+        betas = _rounded(tuple(self.betas), self.flat.dtype if self.flat else "float64")
+        kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, betas, self.eps)
 
 
 class AdamW(Adam):
@@ -111,3 +107,12 @@ class AdamW(Adam):
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
         data -= (lr * weight_decay) * data
         return grad
+
+
+@cache
+def _rounded(betas: tuple[float, float], dtype: str) -> tuple[float, float]:
+    """Round betas as a dtype does: the correction 1 - 0.9999 is off by 1e-4 where 0.9999 is a float32."""
+    b1, b2 = (float(np.asarray(b, dtype=dtype)) for b in betas)
+    if max(b1, b2) == 1:
+        raise ValueError(f"betas {betas} round to 1 in {dtype}: take smaller ones, or net.to(dtype='float64')")
+    return b1, b2

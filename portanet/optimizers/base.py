@@ -125,7 +125,7 @@ class Optimizer(Configured):
             raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
-        if not all(isinstance(group, ParameterGroup) for group in groups):
+        if not isinstance(groups, (list, tuple)) or not all(isinstance(group, ParameterGroup) for group in groups):
             raise TypeError(f"groups must be a list of ParameterGroup objects, got {groups!r}")
         self._lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
         self.groups = tuple(groups)
@@ -138,12 +138,13 @@ class Optimizer(Configured):
             self.lr_array = flat.xp.full((), self.lr, dtype=flat.data.dtype, device=flat.data.device)
             self.state = self.new_state(flat.xp, flat.data)
         self.flat, self._net = flat, net
-        self._topology: Topology | None = None
+        self._check_groups(net.topology)
+        self._divided: tuple[Topology, float, tuple[ParameterGroup, ...]] | None = None
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the settings alone: a copy is not bound."""
-        bound = ("flat", "lr_array", "_net", "_topology", "_spans")
+        bound = ("flat", "lr_array", "_net", "_divided", "_spans")
         return {**{name: value for name, value in vars(self).items() if name not in bound}, "state": {}}
 
     @property
@@ -185,8 +186,9 @@ class Optimizer(Configured):
                 "the optimizer has no weights, or they have moved (by to, initialize, append ...): bind(net)"
             )
         with flat.backend.activate():
-            if self._topology is not self._net.topology:
-                self._topology, self._spans = self._net.topology, self._divide(flat)
+            divided = self._net.topology, self.weight_decay, self.groups
+            if divided != self._divided:
+                self._spans, self._divided = self._divide(flat), divided
             xp, scale = flat.xp, self._clipping(flat)
             for i, span in enumerate(self._spans):
                 grad = span.grad if scale is None else span.grad * scale
@@ -202,6 +204,13 @@ class Optimizer(Configured):
         """Return the gradient with the weight decay in it."""
         return grad + weight_decay * data
 
+    def _check_groups(self, topology: Topology) -> None:
+        """Refuse a pattern that is the name of no parameter."""
+        for group in self.groups:
+            if not any(fnmatchcase(name, group.names) for name in topology.parameters):
+                names = ", ".join(topology.parameters)
+                raise ValueError(f"{group!r} matches none of the parameters {names}: take a pattern such as '*.bias'")
+
     def _clipping(self, flat: FlatParameters) -> Array | None:
         """Return the factor that clips the gradient to ``clip_norm``."""
         if self.clip_norm is None or not flat.parameters:
@@ -213,7 +222,10 @@ class Optimizer(Configured):
 
     def _divide(self, flat: FlatParameters) -> list[_Span]:
         """Divide the flat arrays into spans of equal settings, without frozen parameters."""
-        names = {id(parameter): name for name, parameter in self._net.topology.parameters.items()}
+        topology = self._net.topology
+        if topology.parameter_list != flat.parameters:
+            raise RuntimeError("layers were appended or popped since the optimizer was bound: bind(net) again")
+        names = {id(parameter): name for name, parameter in topology.parameters.items()}
         spans: list[tuple[int, int, float, float]] = []
         start = 0
         for parameter in flat.parameters:

@@ -78,6 +78,8 @@ class _Monitor(Callback):
     """Base of callbacks that watch one metric and count the epochs since its best value."""
 
     def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float):
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a metric, got {monitor!r}: give patience by its name")
         if mode == "auto":
             mode = (
                 "min"

@@ -110,7 +110,7 @@ def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
         raise ValueError(f"{name} must have shape ({x.shape[0]},), one weight an example, got {tuple(weights.shape)}")
     flat = net.flat
     if isinstance(x, np.ndarray) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
-        weights = np.asarray(weights, dtype=flat.dtype)
+        weights = np.asarray(backend_of(weights).to_numpy(weights), dtype=flat.dtype)
     else:
         weights = flat.backend.asarray(flat.backend.asarray(weights), flat.dtype)
     xp = namespace(weights)
@@ -141,8 +141,7 @@ def weights_of_classes(
     n_classes, fits = shape[-1], len(shape) == 1
     if fits and (n_classes == 1 or y.ndim == 2):
         p = xp.reshape(xp.astype(y, xp.float64), (y.shape[0], n_classes))
-        off = xp.abs(xp.sum(p, axis=-1) - 1.0) if n_classes > 1 else xp.maximum(p - 1.0, 0.0 * p)
-        fits = bool(xp.all(p >= 0)) and bool(xp.max(off) < 1e-3)
+        fits = bool(xp.all((p == 0) | (p == 1))) and (n_classes == 1 or bool(xp.all(xp.sum(p, axis=-1) == 1)))
         y = xp.argmax(p, axis=-1) if n_classes > 1 else xp.astype(p[:, 0] > 0.5, xp.int64)
         n_classes = max(2, n_classes)
     if not fits:

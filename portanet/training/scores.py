@@ -119,7 +119,8 @@ class Scorer:
         xp = namespace(prediction)
         numbers: list[Any] = [value]
         if self.weighted:
-            terms = prediction if y.ndim == prediction.ndim else prediction[..., 0]
+            # Of the terms only their number counts here, up to a factor that all batches share.
+            terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         skipped = () if of_all else self._of_all
         numbers += [0.0 if name in skipped else metric(prediction, y) for name, metric in self.metrics.items()]

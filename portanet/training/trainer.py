@@ -105,7 +105,7 @@ class Trainer:
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
-        self._flat, self._topology = net.flat, net.topology
+        self._flat = net.flat
         self._shuffle = np.random.default_rng([2, seed])
         self._stopped = False
 
@@ -340,7 +340,9 @@ class Trainer:
         before, n = self.snapshot(), executor.batches[-1].stop
         on_step_begin = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
         on_steps_end = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
-        executor.retain([*self._mutable_state(), self.optimizer.lr_array])
+        optimizer = self.optimizer
+        settings = self.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
+        executor.retain([*self._mutable_state(), optimizer.lr_array], settings)
         executor.start_epoch(self._shuffle.permutation(n) if shuffle else None)
         while executor.remaining:
             for call in on_step_begin:

@@ -168,3 +168,57 @@ def test_without_the_engine_training_gives_the_same_bits():
     assert [run.returncode for run in runs] == [0, 0]
     assert len(default) == 2
     assert default == without
+
+
+class Tied(pn.Layer):
+    """A layer that PortaNet knows nothing of, with the weight of another one."""
+
+    def __init__(self, other: pn.Linear):
+        self.other, self.weight = other, other.weight
+
+    def vjp(self, x, *, train=True):
+        def pullback(dy, *, need_dx=True, need_grads=True):
+            if need_grads:
+                self.weight.grad += x.T @ dy
+            return dy @ self.weight.data.T
+
+        return x @ self.weight.data, pullback
+
+
+def gradients_of_both(net: pn.Layer) -> list[np.ndarray]:
+    """The gradient of the sum of the outputs, from the program and from the network."""
+    found = []
+    for runnable in (compiled(net), net):
+        net.flat.zero_grad()
+        y, pullback = runnable.vjp(X)
+        pullback(np.ones_like(y))
+        found.append(net.flat.grad.copy())
+    return found
+
+
+def test_a_weight_shared_with_an_unknown_layer_keeps_both_gradients():
+    linear = pn.Linear(4, 4)
+    ours, theirs = gradients_of_both(pn.Sequential(linear, Tied(linear)).initialize(seed=0))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_layer_unfrozen_within_a_frozen_block_is_trained():
+    block = pn.Sequential(pn.Linear(4, 4), pn.ReLU(), pn.Linear(4, 3))
+    net = pn.Sequential(pn.Linear(4, 4), block).initialize(seed=0)
+    block.freeze()
+    block[2].unfreeze()
+    ours, theirs = gradients_of_both(net)
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(block[2].weight.grad).max() > 0
+
+
+def test_a_pullback_to_the_input_alone_leaves_gradients():
+    net = a_net()
+    ours, _ = gradients_of_both(net)
+    y, pullback = compiled(net).vjp(X)
+    pullback(np.ones_like(y))
+    before = net.flat.grad.copy()
+    y, pullback = compiled(net).vjp(X)
+    pullback(np.ones_like(y), need_grads=False)
+    np.testing.assert_array_equal(net.flat.grad, before)
+    np.testing.assert_array_equal(before, ours)

@@ -101,3 +101,17 @@ def test_class_weights_are_checked():
     for weights in ((1.0, -1.0), (1.0, float("nan"))):
         with pytest.raises(ValueError, match="weight must not be negative"):
             pn.CrossEntropyLoss(weight=weights)
+
+
+def test_a_changed_class_weight_applies():
+    logits, target = np.asarray([[0.1, 0.2], [0.3, -0.1]]), np.asarray([0, 1])
+    loss = pn.CrossEntropyLoss(weight=(1.0, 3.0))
+    loss(logits, target)
+    loss.weight = (1.0, 30.0)
+    assert loss(logits, target) == pn.CrossEntropyLoss(weight=(1.0, 30.0))(logits, target)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (4, 1)])
+def test_sample_weight_must_have_one_number_an_example(shape):
+    with pytest.raises(ValueError, match=r"sample_weight must have shape \(4,\)"):
+        pn.MSELoss()(np.ones((4, 2)), np.ones((4, 2)), np.ones(shape))

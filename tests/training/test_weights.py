@@ -190,3 +190,22 @@ def test_unfit_weights_name_the_argument_and_change_nothing(settings, message):
 def test_class_weights_need_classes(loss):
     with pytest.raises(ValueError, match="class_weight needs one class for each example"):
         a_trainer(loss, n_outputs=2).fit(X, VALUES[:, :2], class_weight={0: 2.0}, progress=False)
+
+
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(weight=(1, 2, 9)), pn.NLLLoss(weight=(1, 2, 9)), pn.MSELoss()])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_batches_average_to_the_loss_of_all(loss, one_hot):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 4)).astype("float32"), np.asarray([0, 0, 1, 2, 2, 1])
+    if one_hot or isinstance(loss, pn.MSELoss):
+        y = np.eye(3, dtype="float32")[y]
+    net = pn.Linear(4, 3).initialize(seed=1)
+    weight = rng.uniform(size=6).astype("float32")
+    score = pn.Trainer(net, loss, pn.SGD(lr=0.1)).evaluate(x, y, sample_weight=weight, batch_size=4)
+    assert score["loss"] == pytest.approx(float(loss(net(x), y, weight)), rel=1e-5)
+
+
+def test_class_weight_refuses_soft_targets():
+    trainer = pn.Trainer(pn.Linear(4, 3).initialize(seed=1), pn.CrossEntropyLoss(), pn.SGD(lr=0.1))
+    with pytest.raises(ValueError, match="one class for each example"):
+        trainer.fit(np.ones((2, 4)), np.full((2, 3), 1 / 3), epochs=1, class_weight=[1, 2, 3])
