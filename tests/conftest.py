@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads of OpenMP that wait in a loop take the cores from the other workers; the variable is read at its first import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
 DEVICES = {"numpy": "cpu", "array_api_strict": "strict", "torch": "torch", "cupy": "cuda"}
