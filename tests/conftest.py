@@ -43,8 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.experiments)
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
-        if "no_host_reads" in getattr(item, "fixturenames", ()):
+        names, params = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)
+        devices = [value for value in params.params.values() if isinstance(value, str)] if params else []
+        if "no_host_reads" in names or "strict" in devices:
             item.add_marker(pytest.mark.strict)
+        if "torch" in (*names, *devices):
+            item.add_marker(pytest.mark.torch)
 
 
 @pytest.fixture(scope="session", autouse=True)
