@@ -29,12 +29,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite on all cores; ``-n 0`` runs it in one process."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    """Run the whole suite on all cores; ``-n 0`` runs it in one process, and so does PORTANET_REQUIRE=cupy: one GPU."""
+    if "PYTEST_XDIST_WORKER" in os.environ or "cupy" in REQUIRED:
         return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
-        config.option.numprocesses = "auto"
+        config.option.numprocesses, config.option.dist = "auto", "worksteal"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
