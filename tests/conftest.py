@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads of OpenMP that wait in a loop take the cores from the other workers; the variable is read at its first import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
 DEVICES = {"numpy": "cpu", "array_api_strict": "strict", "torch": "torch", "cupy": "cuda"}
@@ -26,12 +29,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite on all cores; ``-n 0`` runs it in one process."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    """Run the whole suite on all cores; ``-n 0`` runs it in one process, and so does PORTANET_REQUIRE=cupy: one GPU."""
+    if "PYTEST_XDIST_WORKER" in os.environ or "cupy" in REQUIRED:
         return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if whole and config.getoption("numprocesses", 0) is None and not config.option.usepdb:
-        config.option.numprocesses = "auto"
+        config.option.numprocesses, config.option.dist = "auto", "worksteal"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,8 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.experiments)
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
-        if "no_host_reads" in getattr(item, "fixturenames", ()):
+        names, params = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)
+        devices = [value for value in params.params.values() if isinstance(value, str)] if params else []
+        if "no_host_reads" in names or "strict" in devices:
             item.add_marker(pytest.mark.strict)
+        if "torch" in (*names, *devices):
+            item.add_marker(pytest.mark.torch)
 
 
 @pytest.fixture(scope="session", autouse=True)

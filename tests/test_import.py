@@ -42,3 +42,11 @@ def test_public_names_exist_once(name):
     names = getattr(module, "__all__", [])
     assert len(set(names)) == len(names)
     assert all(hasattr(module, name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["layers", "losses", "metrics", "optimizers", "training"])
+def test_portanet_and_its_packages_export_the_public_names_of_their_modules(name):
+    package = importlib.import_module(f"portanet.{name}")
+    modules = [importlib.import_module(f"portanet.{name}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+    names = {public for module in modules for public in getattr(module, "__all__", [])}
+    assert names <= set(package.__all__) <= set(portanet.__all__)

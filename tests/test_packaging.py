@@ -115,7 +115,7 @@ def test_the_metadata(tree, wheel):
     assert (metadata["Name"], metadata["Version"]) == ("portanet", portanet.__version__)
     required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert [line.partition(">")[0] for line in required] == ["numpy", "array-api-compat", "safetensors"]
-    assert {"cuda12", "cuda13", "experiments", "test", "dev"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"cuda12", "cuda13", "experiments", "test", "bench", "peers"} <= set(metadata.get_all("Provides-Extra"))
 
 
 def test_the_wheel_works_outside_the_tree(wheel, tmp_path):

@@ -35,6 +35,7 @@ def test_one_cycle_rises_then_falls():
     assert (rates[0], rates[29]) == pytest.approx((1 / 25, 1.0))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 100])
 @pytest.mark.parametrize("pct_start", [0.01, 0.3, 0.45, 0.9])
 def test_one_cycle_agrees_with_pytorch(steps, pct_start):

@@ -1,24 +1,68 @@
 """Layers, one file a family."""
 
-from portanet.layers import activations, combine, conv, linear, norm, pooling, random, sequential, shape
-from portanet.layers.activations import *
+from portanet.layers.activations import (
+    ELU,
+    GELU,
+    Activation,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    TanH,
+)
 from portanet.layers.base import Layer
-from portanet.layers.combine import *
-from portanet.layers.conv import *
-from portanet.layers.linear import *
-from portanet.layers.norm import *
-from portanet.layers.pooling import *
-from portanet.layers.random import *
-from portanet.layers.sequential import *
-from portanet.layers.shape import *
+from portanet.layers.combine import AutoEncoder, Parallel, Residual
+from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D
+from portanet.layers.linear import Linear
+from portanet.layers.norm import BatchNorm, GroupNorm, LayerNorm, Normalize
+from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, Upsample
+from portanet.layers.random import Dropout, GaussianNoise, RandomCrop, RandomFlip, RandomShift, SpatialDropout
+from portanet.layers.sequential import Sequential
+from portanet.layers.shape import Flatten, Reshape
 
-__all__ = ["Layer"]
-__all__ += activations.__all__
-__all__ += combine.__all__
-__all__ += conv.__all__
-__all__ += linear.__all__
-__all__ += norm.__all__
-__all__ += pooling.__all__
-__all__ += random.__all__
-__all__ += sequential.__all__
-__all__ += shape.__all__
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "AutoEncoder",
+    "AvgPool1D",
+    "AvgPool2D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "ConvTranspose1D",
+    "ConvTranspose2D",
+    "Dropout",
+    "Flatten",
+    "GaussianNoise",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "GroupNorm",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Normalize",
+    "Parallel",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomShift",
+    "ReLU",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "SpatialDropout",
+    "TanH",
+    "Upsample",
+]

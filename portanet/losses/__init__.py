@@ -6,11 +6,19 @@ is the formula of its unreduced terms and their derivative; :class:`Loss` weight
 where there is a logarithm, else in squares or units of the prediction.
 """
 
-from portanet.losses import classification, elementwise
 from portanet.losses.base import Loss
-from portanet.losses.classification import *
-from portanet.losses.elementwise import *
+from portanet.losses.classification import ClassificationLoss, CrossEntropyLoss, NLLLoss
+from portanet.losses.elementwise import BCELoss, BCEWithLogitsLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 
-__all__ = ["Loss"]
-__all__ += classification.__all__
-__all__ += elementwise.__all__
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "ClassificationLoss",
+    "CrossEntropyLoss",
+    "ElementwiseLoss",
+    "HuberLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "NLLLoss",
+]

@@ -6,12 +6,27 @@ Metrics for training take ``(prediction, target)`` and return an array of shape 
 be called once with all predictions.
 """
 
-from portanet.metrics import classification, clustering, regression
-from portanet.metrics.classification import *
-from portanet.metrics.clustering import *
-from portanet.metrics.regression import *
+from portanet.metrics.classification import (
+    accuracy,
+    binary_accuracy,
+    confusion_matrix,
+    precision_recall_f1,
+    top_k_accuracy,
+)
+from portanet.metrics.clustering import cluster_purity, majority_labels, neighbourhood_hit
+from portanet.metrics.regression import mean_absolute_error, mean_squared_error, psnr, r2_score
 
-__all__: list[str] = []
-__all__ += classification.__all__
-__all__ += clustering.__all__
-__all__ += regression.__all__
+__all__ = [
+    "accuracy",
+    "binary_accuracy",
+    "cluster_purity",
+    "confusion_matrix",
+    "majority_labels",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "neighbourhood_hit",
+    "precision_recall_f1",
+    "psnr",
+    "r2_score",
+    "top_k_accuracy",
+]

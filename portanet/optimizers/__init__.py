@@ -6,16 +6,10 @@ operations on whole arrays. Everything that changes stays on the device: the lea
 step counters, so that a recorded step sees new values.
 """
 
-from portanet.optimizers import adagrad, adam, base, rmsprop, sgd
-from portanet.optimizers.adagrad import *
-from portanet.optimizers.adam import *
-from portanet.optimizers.base import *
-from portanet.optimizers.rmsprop import *
-from portanet.optimizers.sgd import *
+from portanet.optimizers.adagrad import Adagrad
+from portanet.optimizers.adam import Adam, AdamW
+from portanet.optimizers.base import Optimizer, ParameterGroup
+from portanet.optimizers.rmsprop import RMSprop
+from portanet.optimizers.sgd import SGD
 
-__all__: list[str] = []
-__all__ += adagrad.__all__
-__all__ += adam.__all__
-__all__ += base.__all__
-__all__ += rmsprop.__all__
-__all__ += sgd.__all__
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "ParameterGroup", "RMSprop"]

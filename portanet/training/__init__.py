@@ -1,10 +1,17 @@
 """Training: :class:`Trainer`, its history, and callbacks."""
 
-from portanet.training import callbacks
-from portanet.training.callbacks import *
+from portanet.training.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
 from portanet.training.trainer import Trainer
 
-__all__ = ["Diverged", "History", "Trainer"]
-__all__ += callbacks.__all__
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Diverged",
+    "EarlyStopping",
+    "History",
+    "LearningRateScheduler",
+    "ReduceLROnPlateau",
+    "Trainer",
+]

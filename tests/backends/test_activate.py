@@ -17,6 +17,7 @@ import portanet as pn
 from portanet.backends import Backend, get_backend
 
 strict = pytest.importorskip("array_api_strict", reason="its fake devices stand for GPUs")
+pytestmark = pytest.mark.strict
 GPUS = ["device1", "device2"]
 X = np.random.default_rng(0).normal(size=(6, 4))
 LABELS = np.asarray([0, 1, 2, 0, 1, 2])

@@ -75,6 +75,7 @@ def test_the_numpy_backend_shares_memory_with_its_input():
     assert not get_backend("cpu").asarray(read_only()).flags.writeable
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["read-only", "reversed"])
 def test_an_array_that_torch_cannot_share_is_copied(name):
     pytest.importorskip("torch", reason="PyTorch makes the copy")
@@ -108,6 +109,7 @@ def test_an_array_of_another_library_is_refused(backend):
         )
 
 
+@pytest.mark.strict
 def test_an_array_of_another_device_of_the_library_is_refused():
     strict = pytest.importorskip("array_api_strict", reason="it has several devices")
     array = strict.asarray([1.0], device=strict.Device("device2"))
@@ -148,6 +150,7 @@ def test_to_numpy_keeps_the_indices_of_a_view(backend):
     assert (total.shape, float(total)) == ((), 276.0)
 
 
+@pytest.mark.torch
 def test_to_numpy_detaches_a_torch_tensor():
     torch = pytest.importorskip("torch", reason="only PyTorch's arrays require gradients")
     np.testing.assert_array_equal(get_backend("torch").to_numpy(torch.ones(2, requires_grad=True)), [1.0, 1.0])

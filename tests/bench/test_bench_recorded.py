@@ -10,6 +10,7 @@ from bench.recorded import training_step
 
 pytest.importorskip("array_api_strict", reason="the test records its operations")
 tape = pytest.importorskip("tape")
+pytestmark = pytest.mark.strict
 
 
 def test_recorded_step_equals_the_eager_step():

@@ -11,6 +11,7 @@ from bench.recipe import Recipe
 from portanet import Sequential, Trainer
 
 torch = pytest.importorskip("torch", reason="tests the competitor PyTorch")
+pytestmark = pytest.mark.torch
 
 from bench.peers import torch as peer  # noqa: E402 (it imports PyTorch)
 

@@ -18,6 +18,7 @@ from portanet.training.data import Data
 
 pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
 tape = pytest.importorskip("tape")
+pytestmark = pytest.mark.strict
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(45, 4))

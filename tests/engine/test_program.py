@@ -55,6 +55,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.strict
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_program_is_made_anew_when_layers_or_the_device_change(change):
     pytest.importorskip("array_api_strict")
