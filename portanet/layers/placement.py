@@ -21,8 +21,9 @@ class Placement:
     _topology: Topology | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name)
         object.__setattr__(self, name, value)
-        if is_structure(value):
+        if is_structure(value) or is_structure(before):
             changed()
 
     def __delattr__(self, name: str) -> None:
