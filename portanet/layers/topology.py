@@ -37,6 +37,11 @@ def members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from members(item, f"{name}.{key}")
 
 
+def _items(container: Any) -> tuple[Any, ...]:
+    """Return the items of a list or tuple, or the keys and values of a dict."""
+    return (*container, *container.values()) if isinstance(container, dict) else tuple(container)
+
+
 class Topology:
     """
     Layers, parameters and buffers of a network at one time.
@@ -105,7 +110,7 @@ class Topology:
     def _watch(self, value: Any) -> None:
         """Remember what a container holds, at every depth."""
         if isinstance(value, (list, tuple, dict)):
-            items = tuple(value.values() if isinstance(value, dict) else value)
+            items = _items(value)
             if not isinstance(value, tuple):
                 self._containers.append((value, items))
             for item in items:
@@ -117,7 +122,7 @@ class Topology:
         if self._changes != _changes:
             return False
         for container, items in self._containers:
-            now = container.values() if isinstance(container, dict) else container
+            now = _items(container)
             if len(now) != len(items) or not all(map(is_, now, items)):
                 return False
         return True
