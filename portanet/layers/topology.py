@@ -104,8 +104,9 @@ class Topology:
 
     def _share(self, name: str, first: str) -> None:
         """Note the further names of the arrays of a layer that is used twice."""
-        names = [key for key in (*self.parameters, *self.buffers) if key.startswith(f"{first}.")]
-        self.shared |= {name + key.removeprefix(first): key for key in names}
+        firsts = {key: key for key in (*self.parameters, *self.buffers)} | self.shared
+        names = {key: of for key, of in firsts.items() if key.startswith(f"{first}.")}
+        self.shared |= {name + key.removeprefix(first): of for key, of in names.items()}
 
     def _watch(self, value: Any) -> None:
         """Remember what a container holds, at every depth."""
