@@ -305,3 +305,13 @@ def test_a_group_that_matches_no_parameter_is_refused():
 def test_a_parameter_refuses_flags_that_nothing_reads(name):
     with pytest.raises(AttributeError, match=r"call freeze\(\) or unfreeze\(\)"):
         setattr(pn.Linear(3, 2).weight, name, False)
+
+
+def test_clip_norm_leaves_out_frozen_parameters():
+    optimizer = pn.SGD(lr=1.0, clip_norm=1e3)
+    net = bound(optimizer)
+    net[0].freeze()
+    net[0].weight.grad[...] = 1e6
+    before = net[1].weight.data.copy()
+    optimizer.step()
+    np.testing.assert_allclose(net[1].weight.data, before - 1.0, rtol=1e-6)

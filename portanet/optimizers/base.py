@@ -216,6 +216,9 @@ class Optimizer(Configured):
         if self.clip_norm is None or not flat.parameters:
             return None
         xp = flat.xp
+        for parameter in flat.parameters:
+            if parameter.frozen:  # what a layer may have written there is not part of the norm
+                parameter.grad[...] = 0.0
         largest = xp.maximum(xp.max(xp.abs(flat.grad)), TINY)  # divided first, so that no square overflows
         norm = largest * xp.sqrt(xp.sum((flat.grad / largest) ** 2))
         return self.clip_norm / xp.maximum(norm, self.clip_norm)
