@@ -35,13 +35,15 @@ def check_class_weight(
             raise ValueError(f"{name} must have class indices for keys, got {weight!r}") from None
         if n_classes is not None and largest >= n_classes:
             raise ValueError(f"{name} names class {largest}, but there are {n_classes} classes")
-        values = tuple(float(weight.get(i, 1.0)) for i in range(n_classes or largest + 1))
-    elif isinstance(weight, str):  # type: ignore[unreachable]
-        raise ValueError(f"{name} must be a number for each class, got {weight!r}")
-    else:
+        weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]
+    try:
+        if isinstance(weight, str):
+            raise TypeError
         values = tuple(float(w) for w in weight)
-        if n_classes is not None and len(values) != n_classes:
-            raise ValueError(f"{name} has {len(values)} weights for {n_classes} classes")
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a list or dict with a number for each class, got {weight!r}") from None
+    if n_classes is not None and len(values) != n_classes:
+        raise ValueError(f"{name} has {len(values)} weights for {n_classes} classes")
     if not all(0 <= w < math.inf for w in values):
         raise ValueError(f"{name} must not be negative or infinite, got {values}")
     return values

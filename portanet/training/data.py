@@ -12,6 +12,7 @@ from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
 from portanet.losses.classification import check_class_weight
+from portanet.losses.elementwise import ElementwiseLoss
 from portanet.typing import Array
 
 UNFIT = {
@@ -101,6 +102,8 @@ def check_data(
         loss.check_target(xp, y, (x.shape[0], *net.output_shape(x.shape[1:])))
     except ValueError as error:
         raise ValueError(f"{name}data do not fit: {error}") from None
+    if isinstance(loss, ElementwiseLoss) and y.ndim == len(net.output_shape(x.shape[1:])):
+        y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
 
 
@@ -114,10 +117,12 @@ def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
     else:
         weights = flat.backend.asarray(flat.backend.asarray(weights), flat.dtype)
     xp = namespace(weights)
-    if not bool(xp.all(xp.isfinite(weights) & (weights >= 0))):
-        raise ValueError(f"{name} must not hold negative numbers, NaN or infinity")
+    fine = xp.isfinite(weights) & (weights >= 0)
+    if not bool(xp.all(fine)):
+        first = float(weights[int(xp.argmin(xp.astype(fine, xp.int8)))])
+        raise ValueError(f"{name} holds {first:g}: give a finite number of at least 0 for each example")
     if not bool(xp.any(weights > 0)):
-        raise ValueError(f"{name} holds zeros only: no example counts")
+        raise ValueError(f"{name} holds zeros only, so that no example counts: give one of them a positive weight")
     return weights
 
 

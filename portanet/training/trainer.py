@@ -413,7 +413,7 @@ class Trainer:
         prediction = self.net.forward(x)
         for name, metric in self.metrics.items():
             value = metric(prediction, y)
-            if not isinstance(value, float) and getattr(value, "shape", None) != ():
+            if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
                 raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")
 
     def _try_step(self, data: Data, batch_size: int) -> None:

@@ -96,3 +96,18 @@ def test_an_unknown_name_lists_the_known():
 def test_what_is_neither_a_name_nor_a_function_is_refused(metrics):
     with pytest.raises((TypeError, ValueError), match="metric"):
         a_trainer(pn.MSELoss(), metrics)
+
+
+@pytest.mark.parametrize("value", [1, True, 0.5, np.float32(0.5)])
+def test_a_metric_may_return_any_number(value):
+    trainer = pn.Trainer(
+        pn.Linear(4, 1).initialize(), pn.MSELoss(), pn.SGD(lr=0.1), metrics={"own": lambda p, t: value}
+    )
+    assert trainer.evaluate(np.ones((5, 4)), np.ones((5, 1)))["own"] == float(value)
+
+
+@pytest.mark.parametrize("loss", [pn.MSELoss(), pn.BCEWithLogitsLoss()])
+def test_metrics_take_the_targets_that_the_loss_takes(loss):
+    x, y = np.random.default_rng(0).normal(size=(5, 4)), np.asarray([0, 1, 1, 0, 1])
+    trainer = pn.Trainer(pn.Linear(4, 1).initialize(), loss, pn.SGD(lr=0.1), metrics=["mse", "binary_accuracy"])
+    assert trainer.evaluate(x, y) == trainer.evaluate(x, y[:, None])
