@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from portanet.config import from_json, to_json
-from portanet.layers.topology import changed
 
 FORMAT = "portanet 2"
 
@@ -66,10 +65,7 @@ def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray],
         raise ValueError(f"the architecture is {net!r}, not a layer")
     for name, first in json.loads(metadata["shared"]).items():
         _share(net, name, first)
-    frozen = set(json.loads(metadata["frozen"]))
-    for name, part in {**net.topology.layers, **net.topology.parameters}.items():
-        object.__setattr__(part, "_frozen", name in frozen)  # one by one: freeze() includes all inside
-    changed()
+    net._freeze_only(set(json.loads(metadata["frozen"])))
     return net, arrays, metadata["dtype"]
 
 

@@ -141,6 +141,12 @@ class Layer(Placement, Configured):
         changed()
         return self
 
+    def _freeze_only(self, names: set[str]) -> None:
+        """Freeze the layers and parameters of these names, but not what is inside them."""
+        for name, part in {**self.topology.layers, **self.topology.parameters}.items():
+            object.__setattr__(part, "_frozen", name in names)
+        changed()
+
     def summary(self, input_shape: Shape) -> None:
         """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""
         print(table(self, input_shape))

@@ -37,7 +37,7 @@ def check_class_weight(
             raise ValueError(f"{name} names class {largest}, but there are {n_classes} classes")
         weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]
     try:
-        if isinstance(weight, str):
+        if isinstance(weight, str):  # type: ignore[unreachable]
             raise TypeError
         values = tuple(float(w) for w in weight)
     except (TypeError, ValueError):
@@ -72,7 +72,7 @@ class ClassificationLoss(Loss):
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
         self.weight = check_class_weight("weight", weight)
-        self._device_weight: tuple[Any, Array] | None = None  # weight, and the same on the device of the last call
+        self._device_weight: tuple[Any, Array] = None, None  # weight, and the same on the device of the last call
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return shape[:-1], shape
@@ -112,7 +112,7 @@ class ClassificationLoss(Loss):
 
     def _weights(self, xp: Any, like: Array) -> Array:
         """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""
-        weight, w = self._device_weight or (None, None)
+        weight, w = self._device_weight
         if weight is not self.weight or type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
             w = xp.concat([xp.full((1,), w, dtype=like.dtype, device=like.device) for w in self.weight or ()])
             self._device_weight = self.weight, w
@@ -120,7 +120,7 @@ class ClassificationLoss(Loss):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without the array on the device."""
-        return {**vars(self), "_device_weight": None}
+        return {**vars(self), "_device_weight": (None, None)}
 
 
 class CrossEntropyLoss(ClassificationLoss):
