@@ -1,7 +1,7 @@
 """
 Threads over parts of a batch: each worker runs its examples through all layers, in microbatches that fit the caches.
 
-Gain: GAIN_THREADED
+The gain is measured by ``python -m bench mechanisms --mechanisms threaded``.
 
 A microbatch stays in the caches from one layer to the next, forward and back. BLAS has one thread meanwhile: its own
 threads spin while they wait for the next product, which takes the cores from the workers.
