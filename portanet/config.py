@@ -35,7 +35,7 @@ class Configured:
 
     @classmethod
     def _register(cls) -> None:
-        """Note the class under its name: in two tables, so that a user's `Linear` is never taken for PortaNet's."""
+        """Register the class by name. Users' classes have a table of their own: their ``Linear`` is not PortaNet's."""
         if cls.__module__.startswith("portanet."):
             Configured._own[cls.__name__] = cls
         else:

@@ -1,7 +1,7 @@
 """
 Steps that are recorded once and replayed, on backends that can capture their operations (CUDA graphs).
 
-Gain: to launch the kernels of a small step takes longer than to run them; a replay launches all at once. The gain has
+Launching the kernels of a small step takes longer than running them. A replay launches them all at once. The gain has
 not been measured on a GPU yet.
 """
 
@@ -20,7 +20,7 @@ WARM_UP_STEPS = 2
 """Steps before one is recorded; they compile the kernels."""
 
 STEPS_PER_GRAPH = 16
-"""Steps recorded as one, since to launch a graph is estimated to take as long as a small step."""
+"""Steps recorded as one graph. Launching a graph is estimated to take as long as a small step."""
 
 
 class GraphExecutor(EagerExecutor):

@@ -29,10 +29,10 @@ from portanet.parameters import Parameter, collect_gradients
 from portanet.typing import Array, Pullback
 
 MIN_INPUT_SIZE = 4096
-"""Numbers of an input below which no plan is made."""
+"""Fewest elements of an input for which threads are used."""
 
 MIN_OUTPUTS_PER_WORKER = 2**19
-"""Numbers that the layers with spatial axes must output for a worker; below it a thread costs more than it saves."""
+"""Fewest output elements of spatial layers for each worker; with fewer, a thread costs more than it saves."""
 
 MICROBATCH_BYTES = 2**22
 """Bytes of a microbatch's largest array, which stays in the caches from one layer to the next."""
@@ -223,7 +223,7 @@ class _Task(Generic[T]):
     """
     A call for a worker.
 
-    Locks and a flag, not a future: wherever an interruption meets the waiting thread, it can wait again.
+    It has locks and a flag instead of a future, so that waiting can go on after an interruption at any point.
     """
 
     def __init__(self, function: Callable[[], T], backend: Backend, threads: Threads):

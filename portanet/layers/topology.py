@@ -103,7 +103,7 @@ class Topology:
             self._add(value, key)
 
     def _share(self, name: str, first: str) -> None:
-        """Note the further names of the arrays of a layer that is used twice."""
+        """Record further names for the parameters and buffers of a layer that is used twice."""
         firsts = {key: key for key in (*self.parameters, *self.buffers)} | self.shared
         names = {key: of for key, of in firsts.items() if key.startswith(f"{first}.")}
         self.shared |= {name + key.removeprefix(first): of for key, of in names.items()}

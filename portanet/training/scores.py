@@ -139,7 +139,7 @@ class Scorer:
 
     @property
     def keeps_predictions(self) -> bool:
-        """Whether a metric must see all predictions at once, since a mean over batches is another number."""
+        """Whether a metric needs all predictions at once, because it is not a mean over batches."""
         return bool(self._of_all)
 
     def with_metrics_of_all(self, averages: Logs, prediction: Array, y: Array) -> Logs:
