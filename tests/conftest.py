@@ -1,6 +1,7 @@
 """What every test may use: each backend in turn, and arrays that cannot be read on the host."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,13 @@ MARKS = {"array_api_strict": [pytest.mark.strict], "torch": [pytest.mark.torch],
 REQUIRED = {name for name in os.environ.get("PORTANET_REQUIRE", "").split(",") if name}
 FOLDER = Path(__file__).parent
 SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_packaging.py")
+REASONS = {  # of skips whose text names a layer, an argument, a kernel or a data set
+    "uses the whole batch": "the layer uses the whole batch, or draws random numbers",
+    "cannot be set": "the argument cannot be set",
+    "no usable backend overrides": "no usable backend overrides the kernel",
+    "PORTANET_DATA": "PORTANET_DATA lacks the data set",
+    "import cupy failed": "CuPy is not installed",
+}
 COLLECTS_CUPY = "cupy" in REQUIRED or find_spec("cupy") is not None
 
 
@@ -93,10 +101,9 @@ def no_host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     text = text.removeprefix("Skipped: ")
-    if "uses the whole batch" in text:  # each of these names its layer
-        return "the layer uses the whole batch, or draws random numbers"
-    if "builds on CuPy" in text or "import cupy failed" in text:
-        return "CuPy is not installed"
+    for pattern, reason in REASONS.items():
+        if re.search(pattern, text):
+            return reason
     return text.partition(": ")[0]
 
 
