@@ -8,19 +8,17 @@ environment variable ``PORTANET_DISABLE`` (see ``portanet.backends.disabled``).
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from statistics import median
 from typing import Any
 
-from bench.command import FAILED, INTERRUPTED, CommandError, check_known, print_lines, print_progress
-from bench.networks import NETWORKS, Network
-from bench.peers.command import add_settings, check_settings, selected_networks, start_record
+from bench.command import check_known
+from bench.networks import Network
+from bench.peers.command import add_settings, check_settings, kept, selected_networks, start_record, time_networks
 from bench.peers.competitors import OURS
 from bench.peers.process import Child, ChildFailed
 from bench.peers.race import STEP, Settings, take_turns
 from bench.peers.ratios import paired_ratio
 from bench.peers.table import quartiles_cell
-from bench.results import Record
 from bench.text import columns, duration, factor
 
 VARIABLE = "PORTANET_DISABLE"
@@ -73,29 +71,8 @@ def run(options: argparse.Namespace) -> None:
     settings = Settings("cpu", options.threads, options.rounds, options.seconds, options.limit)
     networks = selected_networks(options.networks)
     record = start_record("mechanisms", options, settings.device, networks, complete=complete)
-    try:
-        time_networks(record, names, settings)
-    except ChildFailed as reason:
-        print_progress()
-        raise CommandError(f"{reason}; {record.saved_message()}", FAILED) from reason
-    except KeyboardInterrupt:
-        print_progress()
-        raise CommandError(f"interrupted; {record.saved_message()}", INTERRUPTED) from None
-    if record.out:
-        print_lines(f"written: {record.out}")
-
-
-def time_networks(record: Record, names: Sequence[str], settings: Settings) -> None:
-    """Measure the networks of a record, and show each as soon as it is finished."""
-    for id, position in record.remaining():
-        print_progress(position, id, milestone=True)
-        try:
-            result = run_network(NETWORKS[id], names, settings, partial(print_progress, position))
-        except ChildFailed as reason:
-            raise ChildFailed(f"{id} cannot be timed: {reason}") from reason
-        record.add("networks", {id: result})
-        print_progress()
-        print_lines(table(id, record.file["networks"][id]))
+    with kept(record):
+        time_networks(record, lambda network, log: run_network(network, names, settings, log), table)
 
 
 def run_network(
@@ -149,9 +126,9 @@ def run_network(
     return result
 
 
-def table(id: str, result: Mapping[str, Any]) -> str:
+def table(network: Network, result: Mapping[str, Any]) -> str:
     """Return a table of the mechanisms on one network, the largest speed-up first."""
-    rows = [(id, "on", "off", "off / on", "quartiles")]
+    rows = [(network.id, "on", "off", "off / on", "quartiles")]
     for name, row in sorted(result["mechanisms"].items(), key=lambda item: -float(item[1]["ratio"])):
         times = duration(row["on"]), duration(row["off"])
         rows.append((f"  {name}", *times, factor(row["ratio"]), quartiles_cell(row)))

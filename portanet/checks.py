@@ -1,7 +1,15 @@
-"""Checks of arguments: each returns the value or raises ValueError."""
+"""Checks of arguments and attributes."""
 
 import operator
 from typing import Any
+
+SWITCHES = {
+    "frozen": "call freeze() or unfreeze() of the layer",
+    "requires_grad": "call freeze() or unfreeze() of the layer",
+    "trainable": "call freeze() or unfreeze() of the layer",
+    "training": "give vjp(x, train=...): there is no mode",
+}
+"""Attributes that other libraries heed, and what to do instead of setting them."""
 
 
 def check_count(name: str, value: Any) -> int:
@@ -35,3 +43,18 @@ def check_dtype(dtype: str) -> str:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return dtype
+
+
+def refuse_switch(owner: object, name: str) -> None:
+    """
+    Refuse to set an attribute that would be ignored; a user's class may define one of its own.
+
+    Examples
+    --------
+    >>> portanet.Linear(3, 2).trainable = False
+    Traceback (most recent call last):
+    ...
+    AttributeError: 'trainable' of Linear cannot be set: call freeze() or unfreeze() of the layer
+    """
+    if name in SWITCHES and (name == "frozen" or not hasattr(type(owner), name)):
+        raise AttributeError(f"{name!r} of {type(owner).__name__} cannot be set: {SWITCHES[name]}")

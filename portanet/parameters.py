@@ -14,6 +14,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, namespace
+from portanet.checks import refuse_switch
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
@@ -131,10 +132,7 @@ class Parameter:
             kernels.bias_grad(dy, out)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("frozen", "requires_grad", "trainable"):
-            raise AttributeError(
-                f"a parameter has no attribute {name} to set: call freeze() or unfreeze() on its layer"
-            )
+        refuse_switch(self, name)
         view = vars(self).get(name) if name in ("data", "grad") else None
         if view is None:
             object.__setattr__(self, name, value)

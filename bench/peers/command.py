@@ -1,7 +1,8 @@
 """``python -m bench peers``."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from bench.command import (
 )
 from bench.files import check_writable
 from bench.machine import cores, file_name, measurement_info
-from bench.networks import NETWORKS
+from bench.networks import NETWORKS, Network
 from bench.peers.competitors import COMPETITORS, OURS
 from bench.peers.costs import all_costs
 from bench.peers.process import ChildFailed
-from bench.peers.race import INFERENCE, STEP, Settings, Task, run_network
+from bench.peers.race import INFERENCE, STEP, Settings, run_network
 from bench.peers.table import costs_table, network_table
 from bench.results import Record
 from bench.text import counted
@@ -118,12 +119,19 @@ def run(options: argparse.Namespace) -> None:
     settings = Settings(options.device, options.threads, options.rounds, options.seconds, options.limit)
     record = start_record("peers", options, options.device, networks, complete=complete)
     record.file["costs"] = {}
-    try:
-        time_networks(record, names, tasks, settings)
+    with kept(record):
+        time_networks(record, lambda network, log: run_network(network, names, tasks, settings, log), network_table)
         if options.costs or everything:
             record.add("costs", all_costs(settings, partial(print_progress, milestone=True)))
             print_progress()
             print_lines(costs_table(record.file["costs"]))
+
+
+@contextmanager
+def kept(record: Record) -> Iterator[None]:
+    """Say where the results are, after a failure or an interruption too."""
+    try:
+        yield
     except ChildFailed as reason:
         print_progress()
         raise CommandError(f"{reason}; {record.saved_message()}", FAILED) from reason
@@ -134,17 +142,21 @@ def run(options: argparse.Namespace) -> None:
         print_lines(f"written: {record.out}")
 
 
-def time_networks(record: Record, names: Sequence[str], tasks: Sequence[Task], settings: Settings) -> None:
-    """Time the networks of a record, and show each as soon as it is finished."""
+def time_networks(
+    record: Record,
+    measure: Callable[[Network, Callable[[str], None]], dict[str, Any]],
+    table: Callable[[Network, dict[str, Any]], str],
+) -> None:
+    """Measure the networks of a record, and show each as soon as it is finished."""
     for id, position in record.remaining():
         print_progress(position, id, milestone=True)
         try:
-            result = run_network(NETWORKS[id], names, tasks, settings, partial(print_progress, position))
+            result = measure(NETWORKS[id], partial(print_progress, position))
         except ChildFailed as reason:
             raise ChildFailed(f"{id} cannot be timed: {reason}") from reason
         record.add("networks", {id: result})
         print_progress()
-        print_lines(network_table(NETWORKS[id], record.file["networks"][id]))
+        print_lines(table(NETWORKS[id], record.file["networks"][id]))
 
 
 def _other_names() -> str:

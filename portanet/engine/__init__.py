@@ -1,8 +1,8 @@
 """
 How networks are run: everything about speed, apart from what the layers compute.
 
-:func:`train_step` is the reference, in a dozen lines. Every other file is one mechanism that makes it faster; its first
-lines say what it gains. All of them can be switched off, and results stay the same: ``PORTANET_DISABLE=engine``.
+:func:`train_step` is the reference, in a dozen lines. The other files make it faster, one mechanism in each.
+``PORTANET_DISABLE`` switches them off, by name or all together (``engine``); results stay the same, up to rounding.
 """
 
 from portanet.backends.disabled import enabled

@@ -17,7 +17,7 @@ class FirstWrite:
     Parameters
     ----------
     parameters : sequence of Parameter
-        All parameters of the network.
+        Those whose gradients are overwritten.
     """
 
     def __init__(self, parameters: Sequence[Parameter]):

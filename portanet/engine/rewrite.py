@@ -1,5 +1,5 @@
 """
-Rewriting a list of layers into a cheaper list that computes the same.
+Rewriting a list of layers into a cheaper list with the same output.
 
 The gain is measured by ``python -m bench mechanisms --mechanisms rewrite``.
 """
@@ -14,7 +14,8 @@ def rewrite(layers: Iterable[Layer]) -> list[Layer]:
     """
     Unfold nested chains, and move max pooling before monotonic activations, which then have fewer numbers to compute.
 
-    ``max(f(x)) = f(max(x))`` for a non-decreasing f; the gradient reaches the same position.
+    ``max(f(x)) = f(max(x))`` for a non-decreasing f. The gradient reaches the same position, unless rounding
+    makes f(x) equal for different x: then it reaches the largest x, not the first.
 
     Examples
     --------

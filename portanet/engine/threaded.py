@@ -3,8 +3,9 @@ Threads over parts of a batch: each worker runs its examples through all layers,
 
 The gain is measured by ``python -m bench mechanisms --mechanisms threaded``.
 
-A microbatch stays in the caches from one layer to the next, forward and back. BLAS has one thread meanwhile: its own
-threads spin while they wait for the next product, which takes the cores from the workers.
+A microbatch stays in the caches from one layer to the next, forward and back. BLAS has one thread from the first
+parallel step to the end of ``fit`` or of the call: its own threads spin while they wait for the next product, which
+takes the cores from the workers.
 """
 
 import math
@@ -188,7 +189,7 @@ def _join(backend: Backend, arrays: Sequence[Array]) -> Array:
 
 
 def _run_all(functions: Sequence[Callable[[], T]], backend: Backend, threads: Threads) -> list[T]:
-    """Call functions at once, the first in this thread; if there are several, BLAS has one thread meanwhile."""
+    """Call functions at once, the first in this thread; if there are several, BLAS gets one thread."""
     with backend.activate():
         tasks = [_Task(function, backend, threads) for function in functions[1:]]
         if not tasks or not _workers.start(len(tasks)):

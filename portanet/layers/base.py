@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from portanet.backends import describe, host_array, namespace
-from portanet.checks import check_count
+from portanet.checks import check_count, refuse_switch
 from portanet.config import Configured, to_json
 from portanet.files import write_network
 from portanet.kernels.slices import slices
@@ -15,13 +15,6 @@ from portanet.layers.placement import Placement
 from portanet.layers.summary import table
 from portanet.layers.topology import changed, members
 from portanet.typing import Array, Pullback, Shape
-
-REFUSED = {
-    "trainable": "call freeze() or unfreeze()",
-    "requires_grad": "call freeze() or unfreeze()",
-    "training": "give vjp(x, train=...): there is no mode",
-}
-"""Attributes that other libraries heed and that would be ignored here."""
 
 
 def _layer_by_layer(layer: "Layer", x: Array) -> Array:
@@ -122,27 +115,21 @@ class Layer(Placement, Configured):
 
     def freeze(self) -> Self:
         """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""
-        return self._set_frozen(True)
+        self._freeze_only({*self.topology.layers, *self.topology.parameters})
+        return self
 
     def unfreeze(self) -> Self:
         """Undo :meth:`freeze`."""
-        return self._set_frozen(False)
+        self._freeze_only(set())
+        return self
 
     @property
     def frozen(self) -> bool:
         """Whether :meth:`freeze` was called."""
         return self._frozen
 
-    def _set_frozen(self, frozen: bool) -> Self:
-        for layer in self.topology.layers.values():
-            object.__setattr__(layer, "_frozen", frozen)
-        for parameter in self.topology.parameter_list:
-            parameter._frozen = frozen
-        changed()
-        return self
-
     def _freeze_only(self, names: set[str]) -> None:
-        """Freeze the layers and parameters of these names, but not what is inside them."""
+        """Freeze the layers and parameters of these names, and no others: not what is inside them either."""
         for name, part in {**self.topology.layers, **self.topology.parameters}.items():
             object.__setattr__(part, "_frozen", name in names)
         changed()
@@ -174,8 +161,7 @@ class Layer(Placement, Configured):
         return iter(())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in REFUSED and not hasattr(type(self), name):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {REFUSED[name]}")
+        refuse_switch(self, name)
         super().__setattr__(name, value)
 
 

@@ -1,12 +1,40 @@
 """Layers one after another."""
 
-from collections.abc import Iterator
-from typing import Any, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, overload
 
 from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = ["Sequential"]
+
+
+class Differentiable(Protocol):
+    """A layer, or what an executor makes of some."""
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]: ...
+
+
+def vjp_of_chain(
+    layers: Sequence[Differentiable], trained: Sequence[bool], x: Array, *, train: bool
+) -> tuple[Array, Pullback]:
+    """
+    Return the output of layers one after another, and the pullback through them in reverse order.
+
+    ``trained`` says which layers need gradients. Where nobody asks for dx, the pullback ends at the first of them.
+    """
+    pullbacks = []
+    for layer in layers:
+        x, pullback = layer.vjp(x, train=train)
+        pullbacks.append(pullback)
+
+    def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+        first = 0 if need_dx else next((i for i, needed in enumerate(trained) if needed), len(pullbacks))
+        for i in range(len(pullbacks) - 1, first - 1, -1):
+            dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=need_grads and trained[i])
+        return dy if need_dx else None
+
+    return x, pullback_all
 
 
 class Sequential(Layer):
@@ -35,23 +63,7 @@ class Sequential(Layer):
         self.layers: list[Layer] = [check_layer(layer) for layer in layers]
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        pullbacks = []
-        for layer in self.layers:
-            x, pullback = layer.vjp(x, train=train)
-            pullbacks.append(pullback)
-
-        def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            first = 0 if need_dx else self._first_trained()
-            for i in reversed(range(first, len(pullbacks))):
-                grads = need_grads and self.layers[i].topology.trainable
-                dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=grads)
-            return dy if need_dx else None
-
-        return x, pullback_all
-
-    def _first_trained(self) -> int:
-        """Index of the first layer that needs a gradient where nobody asks for dx."""
-        return next((i for i, layer in enumerate(self.layers) if layer.topology.trainable), len(self.layers))
+        return vjp_of_chain(self.layers, [layer.topology.trainable for layer in self.layers], x, train=train)
 
     def forward(self, x: Array) -> Array:
         for layer in self.layers:

@@ -22,7 +22,9 @@ def changed() -> None:
 
 def is_structure(value: Any) -> bool:
     """Whether an attribute's value can hold layers, parameters or buffers."""
-    return isinstance(value, (Parameter, Buffer, list, tuple, dict)) or hasattr(value, "vjp")
+    if isinstance(value, tuple):  # a layer may keep a tuple of arrays in every call
+        return any(map(is_structure, value))
+    return isinstance(value, (Parameter, Buffer, list, dict)) or hasattr(value, "vjp")
 
 
 def members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

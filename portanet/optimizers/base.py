@@ -144,7 +144,7 @@ class Optimizer(Configured):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the settings alone: a copy is not bound."""
-        bound = ("flat", "lr_array", "_net", "_divided", "_spans")
+        bound = ("flat", "lr_array", "_net", "_divided", "_frozen", "_spans")
         return {**{name: value for name, value in vars(self).items() if name not in bound}, "state": {}}
 
     @property
@@ -216,9 +216,8 @@ class Optimizer(Configured):
         if self.clip_norm is None or not flat.parameters:
             return None
         xp = flat.xp
-        for parameter in flat.parameters:
-            if parameter.frozen:  # what a layer may have written there is not part of the norm
-                parameter.grad[...] = 0.0
+        for parameter in self._frozen:  # what a layer may have written there is not part of the norm
+            parameter.grad[...] = 0.0
         largest = xp.maximum(xp.max(xp.abs(flat.grad)), TINY)  # divided first, so that no square overflows
         norm = largest * xp.sqrt(xp.sum((flat.grad / largest) ** 2))
         return self.clip_norm / xp.maximum(norm, self.clip_norm)
@@ -228,6 +227,7 @@ class Optimizer(Configured):
         topology = self._net.topology
         if topology.parameter_list != flat.parameters:
             raise RuntimeError("layers were appended or popped since the optimizer was bound: bind(net) again")
+        self._frozen = [parameter for parameter in flat.parameters if parameter.frozen]
         names = {id(parameter): name for name, parameter in topology.parameters.items()}
         spans: list[tuple[int, int, float, float]] = []
         start = 0

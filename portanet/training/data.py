@@ -99,10 +99,11 @@ def check_data(
     if y.shape[0] != x.shape[0]:
         raise ValueError(f"{name}y holds {y.shape[0]} examples and {name}x {x.shape[0]}: give as many")
     try:
-        loss.check_target(xp, y, (x.shape[0], *net.output_shape(x.shape[1:])))
+        shape = net.output_shape(x.shape[1:])
+        loss.check_target(xp, y, (x.shape[0], *shape))
     except ValueError as error:
         raise ValueError(f"{name}data do not fit: {error}") from None
-    if isinstance(loss, ElementwiseLoss) and y.ndim == len(net.output_shape(x.shape[1:])):
+    if isinstance(loss, ElementwiseLoss) and y.ndim == len(shape):
         y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
 

@@ -11,6 +11,8 @@ class Diverged(FloatingPointError):
     """
     The loss, or a weight, is no longer finite.
 
+    The weights are those from before that epoch, or those of the best one if EarlyStopping restores them.
+
     Attributes
     ----------
     history : History

@@ -8,8 +8,11 @@ import numpy as np
 
 from portanet import metrics as functions
 from portanet.backends import namespace
+from portanet.kernels.slices import slices
+from portanet.layers.base import Layer
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
+from portanet.training.data import Data
 from portanet.typing import Array
 
 TINY = 1e-30
@@ -106,24 +109,16 @@ class Scorer:
         self.loss, self.metrics = loss, metrics
         self.weighted = loss.reduction == "mean" and (has_weights or getattr(loss, "weight", None) is not None)
         self.n_columns = 1 + self.weighted + len(metrics)
-        self._of_all = [name for name, metric in metrics.items() if _needs_all(metric)]
 
-    def row(
-        self, value: Array, prediction: Array, y: Array, *, sample_weight: Array | None = None, of_all: bool = True
-    ) -> list[Array | float]:
-        """
-        Return the numbers of a batch.
-
-        ``of_all=False`` leaves out, as 0, the metrics that :meth:`with_metrics_of_all` computes.
-        """
+    def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
+        """Return the numbers of a batch."""
         xp = namespace(prediction)
         numbers: list[Any] = [value]
         if self.weighted:
             # Of the terms only their number counts here, up to a factor that all batches share.
             terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
-        skipped = () if of_all else self._of_all
-        numbers += [0.0 if name in skipped else metric(prediction, y) for name, metric in self.metrics.items()]
+        numbers += [metric(prediction, y) for metric in self.metrics.values()]
         return [xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
@@ -137,11 +132,47 @@ class Scorer:
             loss = float(weights @ losses)
         return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
 
-    @property
-    def keeps_predictions(self) -> bool:
-        """Whether a metric needs all predictions at once, because it is not a mean over batches."""
-        return bool(self._of_all)
 
-    def with_metrics_of_all(self, averages: Logs, prediction: Array, y: Array) -> Logs:
-        """Replace those metrics by their values for all predictions."""
-        return averages | {name: float(self.metrics[name](prediction, y)) for name in self._of_all}
+def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, batch_size: int = 1000) -> Logs:
+    """
+    Return loss and metrics of inference, accumulated batch by batch.
+
+    Only metrics that are not means over batches (``needs_all``) keep all predictions.
+    """
+    of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
+    of_batches = {name: metric for name, metric in metrics.items() if name not in of_all}
+    scorer = Scorer(loss, of_batches, has_weights=data.sample_weight is not None)
+    rows, sizes, kept = [], [], []
+    for batch in slices(data.x.shape[0], batch_size):
+        x, y, sample_weight = data.batch(net, batch)
+        prediction = Layer._infer(net, x)
+        row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
+        rows.append([float(number) for number in row])
+        sizes.append(batch.stop - batch.start)
+        if of_all:
+            kept.append((prediction, y))
+    logs = scorer.averages(np.asarray(rows), sizes)
+    if of_all:
+        xp = namespace(kept[0][0])
+        prediction, y = (xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+        logs |= {name: float(metric(prediction, y)) for name, metric in of_all.items()}
+    return {name: logs[name] for name in ("loss", *metrics)}
+
+
+def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data) -> None:
+    """
+    Try metrics on an example or two, so that one that does not fit fails before training.
+
+    Raises
+    ------
+    TypeError
+        If a metric returns something else than a number.
+    """
+    if not metrics:
+        return
+    x, y, *_ = data.batch(net, slice(0, 2)).arrays
+    prediction = net.forward(x)
+    for name, metric in metrics.items():
+        value = metric(prediction, y)
+        if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
+            raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")

@@ -15,7 +15,6 @@ from portanet.checks import check_count
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
-from portanet.kernels.slices import slices
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
@@ -25,7 +24,7 @@ from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
-from portanet.training.scores import Metric, Scorer, resolve
+from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -227,7 +226,7 @@ class Trainer:
         data = weights_of_classes(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
-        self._check_metrics(data)
+        check_metrics(self.net, self.metrics, data)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
         calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]
@@ -247,7 +246,8 @@ class Trainer:
                 except OutOfMemory as error:
                     raise find_batch_size(error, batch_size, partial(self._try_step, data)) from None
                 if validation is not None:
-                    logs |= {f"val_{name}": value for name, value in self._scores(validation).items()}
+                    scores = evaluate(self.net, self.loss, self.metrics, validation)
+                    logs |= {f"val_{name}": value for name, value in scores.items()}
                 history.append(logs)
                 for call in calls:
                     call.on_epoch_end(self, logs)
@@ -268,7 +268,7 @@ class Trainer:
         """
         batch_size = check_count("batch_size", batch_size)
         data = check_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
-        return self._scores(data, batch_size)
+        return evaluate(self.net, self.loss, self.metrics, data, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
@@ -328,7 +328,7 @@ class Trainer:
 
         def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
             value, prediction = self._train_step(x, y, sample_weight)
-            return scorer.row(value, prediction, y, sample_weight=sample_weight)
+            return scorer.row(value, prediction, y, sample_weight)
 
         xp, like, batches = self.backend.xp, self._flat.data, batch_slices(data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
@@ -354,25 +354,6 @@ class Trainer:
         table = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: no step reads back
         self._check_finite(table[:, 0], before)
         return scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
-
-    def _scores(self, data: Data, batch_size: int = 1000) -> Logs:
-        """Return loss and metrics of inference; they are accumulated batch by batch."""
-        scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
-        rows, sizes, kept = [], [], []
-        for batch in slices(data.x.shape[0], batch_size):
-            x, y, sample_weight = data.batch(self.net, batch)
-            prediction = Layer._infer(self.net, x)
-            value = self.loss(prediction, y, sample_weight)
-            row = scorer.row(value, prediction, y, sample_weight=sample_weight, of_all=False)
-            rows.append([float(number) for number in row])
-            sizes.append(batch.stop - batch.start)
-            if scorer.keeps_predictions:
-                kept.append((prediction, y))
-        averages = scorer.averages(np.asarray(rows), sizes)
-        if not kept:
-            return averages
-        prediction, y = (self.backend.xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
-        return scorer.with_metrics_of_all(averages, prediction, y)
 
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -404,17 +385,6 @@ class Trainer:
             self.restore(before)
             fix = "the weights are those from before this epoch: try a lower learning rate or clip_norm"
             raise Diverged(f"{what}; {fix}", self.history)
-
-    def _check_metrics(self, data: Data) -> None:
-        """Try the metrics on an example or two, so that one that does not fit fails before training."""
-        if not self.metrics:
-            return
-        x, y, *_ = data.batch(self.net, slice(0, 2)).arrays
-        prediction = self.net.forward(x)
-        for name, metric in self.metrics.items():
-            value = metric(prediction, y)
-            if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
-                raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")
 
     def _try_step(self, data: Data, batch_size: int) -> None:
         """Run a step and undo it."""

@@ -98,7 +98,9 @@ def test_table_shows_the_largest_speed_up_first():
         "adam": {"on": 0.001, "off": 0.0011, "ratio": 1.1, "quartiles": [1.0, 1.2]},
         "conv": {"on": 0.001, "off": 0.002, "ratio": 2.0, "quartiles": [1.95, 2.05]},
     }
-    lines = mechanisms.table("003-mlp", {"mechanisms": rows, "absent": {"rewrite": "ValueError: no"}}).splitlines()
+    lines = mechanisms.table(
+        NETWORKS["003-mlp"], {"mechanisms": rows, "absent": {"rewrite": "ValueError: no"}}
+    ).splitlines()
     assert lines[1].split() == ["conv", "1.00", "ms", "2.00", "ms", "2.000", "1.950", "to", "2.050"]
     assert lines[2].endswith("1.000 to 1.200 (noisy)")
     assert lines[3] == "  rewrite: ValueError: no"

@@ -8,6 +8,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.training.scores import evaluate
 
 N = 40
 X = np.random.default_rng(0).normal(size=(N, 4))
@@ -68,7 +69,7 @@ def test_evaluate_copies_a_batch_at_a_time(measured, trainer, weights, fits):
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, N)], ids=["unweighted", "weighted"])
 def test_fit_copies_training_and_validation_data_a_batch_at_a_time(measured, trainer, weights, monkeypatch):
-    monkeypatch.setattr(trainer._scores.__func__, "__defaults__", (7,))  # batch_size of validation
+    monkeypatch.setattr(evaluate, "__defaults__", (7,))  # batch_size of validation
     settings = {"sample_weight": weights, "class_weight": {0: 2.0}, "batch_size": 7, "shuffle": False}
     validation = (X, LABELS) if weights is None else (X, LABELS, weights)
     history = trainer.fit(X, LABELS, validation_data=validation, epochs=2, progress=False, **settings)
