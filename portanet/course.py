@@ -154,8 +154,8 @@ class Module(_Course, Layer):
         """See :meth:`portanet.Layer.to`; without a seed, weights are drawn as at the first use."""
         return super().to(device, dtype=dtype, seed=self._seed() if seed is None else seed)
 
-    def _gather(self, backend: Backend, dtype: str, seed: int | None = None) -> FlatParameters:
-        return super()._gather(backend, dtype, self._seed() if seed is None else seed)
+    def _flatten(self, backend: Backend, dtype: str, seed: int | None = None) -> FlatParameters:
+        return super()._flatten(backend, dtype, self._seed() if seed is None else seed)
 
     def _seed(self) -> int:
         return 0 if self.initialized or any(self.children()) else next(_alone)

@@ -38,8 +38,8 @@ MIN_OUTPUTS_PER_WORKER = 2**19
 MICROBATCH_BYTES = 2**22
 """Bytes of a microbatch's largest array, which stays in the caches from one layer to the next."""
 
-MAX_PLANS = 1024
-"""Plans that a segment keeps, one for each shape of a batch."""
+MAX_PARTITIONS = 1024
+"""Partitions that a segment keeps, one for each shape of a batch."""
 
 T = TypeVar("T")
 _may_start_workers: ContextVar[bool] = ContextVar("may_start_workers", default=True)
@@ -69,33 +69,33 @@ class ParallelSegment:
 
     def __init__(self, layers: Sequence[Layer], threads: Threads):
         self.layers, self.threads = tuple(layers), threads
-        self._whole = Chain(self.layers)
-        self.trained = self._whole.trained
-        self._plans: dict[tuple[Any, ...], _Plan | None] = {}
+        self._serial = Chain(self.layers)
+        self.trained = self._serial.trained
+        self._partitions: dict[tuple[Any, ...], _Partition | None] = {}
 
     def __repr__(self) -> str:
         return f"ParallelSegment({', '.join(map(repr, self.layers))})"
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
-        plan = self._plan(x)
-        if plan is None:
-            return self._whole.forward(x)
-        tasks = [partial(plan.forward, x[part, ...]) for part in plan.parts]
+        split = self._partition(x)
+        if split is None:
+            return self._serial.forward(x)
+        tasks = [partial(split.forward, x[part, ...]) for part in split.parts]
         return _join(backend_of(x), self._run_all(x, tasks))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
-        plan = self._plan(x)
-        if plan is None:
-            return self._whole.vjp(x, train=train)
-        tasks = [partial(plan.vjp, x[part, ...], train) for part in plan.parts]
+        split = self._partition(x)
+        if split is None:
+            return self._serial.vjp(x, train=train)
+        tasks = [partial(split.vjp, x[part, ...], train) for part in split.parts]
         outputs, pullbacks = zip(*self._run_all(x, tasks), strict=True)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             need = {"need_dx": need_dx, "need_grads": need_grads}
             first, *others = (
-                partial(pull, dy[part, ...], **need) for pull, part in zip(pullbacks, plan.parts, strict=True)
+                partial(pull, dy[part, ...], **need) for pull, part in zip(pullbacks, split.parts, strict=True)
             )
             # The first part adds to the network's gradients, the others to sums of their own.
             dx, *results = self._run_all(x, [first, *(partial(_with_private_gradients, task) for task in others)])
@@ -106,23 +106,23 @@ class ParallelSegment:
 
         return _join(backend_of(x), outputs), pullback
 
-    def _plan(self, x: Array) -> "_Plan | None":
+    def _partition(self, x: Array) -> "_Partition | None":
         if math.prod(x.shape) < MIN_INPUT_SIZE or not _may_start_workers.get():
             return None
         key = (x.shape, x.dtype, self.threads.count)
         try:
-            return self._plans[key]
+            return self._partitions[key]
         except KeyError:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            plan = self._plans[key] = _Plan.make(x, self.layers, self.threads)
-            return plan
+            if len(self._partitions) >= MAX_PARTITIONS:
+                self._partitions.clear()
+            split = self._partitions[key] = _Partition.make(x, self.layers, self.threads)
+            return split
 
     def _run_all(self, x: Array, functions: Sequence[Callable[[], T]]) -> list[T]:
         return _run_all(functions, backend_of(x), self.threads)
 
 
-class _Plan(NamedTuple):
+class _Partition(NamedTuple):
     """How a batch is divided: into one part for each worker, and in each part the prefix into microbatches."""
 
     parts: list[slice]
@@ -132,7 +132,7 @@ class _Plan(NamedTuple):
     threads: Threads
 
     @classmethod
-    def make(cls, x: Array, layers: Sequence[Layer], threads: Threads) -> "_Plan | None":
+    def make(cls, x: Array, layers: Sequence[Layer], threads: Threads) -> "_Partition | None":
         """Return None for small batches, and for layers without spatial axes, whose products BLAS divides better."""
         n, shape, itemsize = x.shape[0], tuple(x.shape[1:]), 8 if str(x.dtype).endswith("64") else 4
         sizes, n_prefix = [], 0

@@ -43,10 +43,10 @@ class Traits:
     composite: bool = False
 
 
-_NOTHING = Traits()
-_ALONE = Traits(batch_independent=True, batch_independent_inference=True)
-_MONOTONIC = replace(_ALONE, elementwise_monotonic=True)
-_SPATIAL = replace(_ALONE, spatial=True)
+_UNKNOWN = Traits()
+_INDEPENDENT = Traits(batch_independent=True, batch_independent_inference=True)
+_MONOTONIC = replace(_INDEPENDENT, elementwise_monotonic=True)
+_SPATIAL = replace(_INDEPENDENT, spatial=True)
 _MAX_POOL = replace(_SPATIAL, max_pool=True)
 _INFERENCE = Traits(batch_independent_inference=True)
 _COMPOSITE = Traits(composite=True)
@@ -55,14 +55,14 @@ _CHAIN = Traits(composite=True, chain=True)
 _TABLE: dict[type, Traits] = {
     **dict.fromkeys((layers.ReLU, layers.Sigmoid, layers.Softplus, layers.TanH), _MONOTONIC),
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D), _MAX_POOL),
-    **dict.fromkeys((layers.ELU, layers.GELU, layers.LeakyReLU, layers.SiLU), _ALONE),
-    **dict.fromkeys((layers.LogSoftmax, layers.Softmax), _ALONE),
-    **dict.fromkeys((layers.Linear, layers.Flatten, layers.Reshape), _ALONE),
+    **dict.fromkeys((layers.ELU, layers.GELU, layers.LeakyReLU, layers.SiLU), _INDEPENDENT),
+    **dict.fromkeys((layers.LogSoftmax, layers.Softmax), _INDEPENDENT),
+    **dict.fromkeys((layers.Linear, layers.Flatten, layers.Reshape), _INDEPENDENT),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _SPATIAL),
     **dict.fromkeys((layers.ConvTranspose1D, layers.ConvTranspose2D, layers.Upsample), _SPATIAL),
     **dict.fromkeys((layers.AvgPool1D, layers.AvgPool2D), _SPATIAL),
-    **dict.fromkeys((layers.GlobalAvgPool, layers.GlobalMaxPool), _ALONE),
-    **dict.fromkeys((layers.LayerNorm, layers.GroupNorm, layers.Normalize), _ALONE),
+    **dict.fromkeys((layers.GlobalAvgPool, layers.GlobalMaxPool), _INDEPENDENT),
+    **dict.fromkeys((layers.LayerNorm, layers.GroupNorm, layers.Normalize), _INDEPENDENT),
     **dict.fromkeys((layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.GaussianNoise), _INFERENCE),
     **dict.fromkeys((layers.RandomCrop, layers.RandomFlip, layers.RandomShift), _INFERENCE),
     **dict.fromkeys((layers.Residual, layers.Parallel), _COMPOSITE),
@@ -88,7 +88,7 @@ def register(kind: type[Layer], traits: Traits) -> None:
 
 def traits_of(layer: Layer) -> Traits:
     """Return what may be assumed of a layer."""
-    return _TABLE.get(type(layer), _NOTHING)
+    return _TABLE.get(type(layer), _UNKNOWN)
 
 
 def is_known(layer: Layer) -> bool:

@@ -73,11 +73,11 @@ class Placement:
                 held.parameters = parameters  # the next comparison is one of identity
             if self.initialized:
                 return held
-        held = (FlatParameters.view_of(parameters) if self.initialized else None) or self._gather(*self._home())
-        self._hold(held)
+        held = (FlatParameters.view_of(parameters) if self.initialized else None) or self._flatten(*self._placement())
+        self._set_flat(held)
         return held
 
-    def _hold(self, flat: FlatParameters) -> None:
+    def _set_flat(self, flat: FlatParameters) -> None:
         object.__setattr__(self, "_flat", flat)
 
     @property
@@ -88,23 +88,23 @@ class Placement:
 
     def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
         """Draw all weights anew; one seed gives the same weights on every device. ``dtype``: float32 or float64."""
-        backend = get_backend(device) if device is not None else [*self._homes(), self._default()][0][0]
+        backend = get_backend(device) if device is not None else [*self._placements(), self._default()][0][0]
         check_dtype(dtype)
         for parameter in self.topology.parameter_list:
             parameter.unbind()
         for buffer in self.topology.buffers.values():
             buffer.backend = None
-        self._hold(self._gather(backend, dtype, seed))
+        self._set_flat(self._flatten(backend, dtype, seed))
         return self
 
     def to(self, device: str | Backend | None = None, *, dtype: str | None = None, seed: int = 0) -> Self:
         """Move weights to a device, or change their dtype; weights that have no values yet are drawn from ``seed``."""
-        homes = self._homes()
-        current, precision = [*homes, self._default()][0]
+        placements = self._placements()
+        current, precision = [*placements, self._default()][0]
         backend = current if device is None else get_backend(device)
         dtype = precision if dtype is None else check_dtype(dtype)
-        if not self.initialized or homes != [(backend, dtype)]:
-            self._hold(self._gather(backend, dtype, seed))
+        if not self.initialized or placements != [(backend, dtype)]:
+            self._set_flat(self._flatten(backend, dtype, seed))
         return self
 
     def asarray(self, values: Any) -> Any:
@@ -122,11 +122,11 @@ class Placement:
     def get_weights(self) -> dict[str, np.ndarray]:
         """Copy parameters and buffers to NumPy arrays, by name."""
         backend, _ = self._ready()
-        return {name: np.array(backend.to_numpy(kept.data)) for name, kept in self._kept().items()}
+        return {name: np.array(backend.to_numpy(kept.data)) for name, kept in self._named_arrays().items()}
 
     def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Overwrite parameters and buffers by name; a wrong name, shape or dtype is refused and changes nothing."""
-        backend, kept = self._ready()[0], self._kept()
+        backend, kept = self._ready()[0], self._named_arrays()
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
@@ -143,27 +143,27 @@ class Placement:
                 data = kept[name].data
                 data[...] = backend.xp.astype(values, data.dtype, copy=False)
 
-    def _kept(self) -> dict[str, Parameter | Buffer]:
+    def _named_arrays(self) -> dict[str, Parameter | Buffer]:
         return {**self.topology.parameters, **self.topology.buffers}
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle all attributes but what is found again; arrays go through the host."""
         return {name: value for name, value in vars(self).items() if name not in ("_flat", "_topology")}
 
-    def _homes(self) -> list[tuple[Backend, str]]:
+    def _placements(self) -> list[tuple[Backend, str]]:
         """Backends and dtypes of all values there are, in order, each once."""
         topology = self.topology
         parameters = ((p.flat.backend, p.flat.dtype) for p in topology.parameter_list if p.flat is not None)
         buffers = ((b.backend, b.dtype) for b in topology.buffers.values() if b.backend is not None)
         return list(dict.fromkeys([*parameters, *buffers]))
 
-    def _home(self) -> tuple[Backend, str]:
+    def _placement(self) -> tuple[Backend, str]:
         """Backend and dtype of the values, or where they would go by default."""
-        homes = self._homes()
-        if len(homes) > 1:
-            places = " and ".join(f"{backend.name} ({dtype})" for backend, dtype in homes)
+        placements = self._placements()
+        if len(placements) > 1:
+            places = " and ".join(f"{backend.name} ({dtype})" for backend, dtype in placements)
             raise ValueError(f"layers of this network are on {places}: bring them together with net.to(device)")
-        return homes[0] if homes else self._default()
+        return placements[0] if placements else self._default()
 
     def _default(self) -> tuple[Backend, str]:
         """Where a network without any values belongs."""
@@ -173,11 +173,11 @@ class Placement:
         """Backend and dtype of the values, after drawing those that are missing."""
         if not self.topology.ready:
             if not self.initialized:
-                self._hold(self.flat)
+                self._set_flat(self.flat)
             self.topology.ready = True
-        return self._home()
+        return self._placement()
 
-    def _gather(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
+    def _flatten(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
         """Give this network flat arrays of its own; parameters and buffers without values are drawn."""
         for i, buffer in enumerate(self.topology.buffers.values()):
             if buffer.backend is None:

@@ -165,3 +165,26 @@ def test_a_layer_that_contains_itself_is_found_once():
     net = Holder([])
     net.inside.append(net)
     assert list(net.topology.layers) == [""]
+
+
+class KeepsTuple(pn.Layer):
+    """A layer that keeps arrays of its last call, as a tuple."""
+
+    def vjp(self, x, *, train=True):
+        self.cache = (x, 2 * x)
+        return x, lambda dy, *, need_dx=True, need_grads=True: dy
+
+
+def test_a_tuple_of_arrays_changes_no_network():
+    net = pn.Sequential(pn.Linear(3, 2), KeepsTuple()).initialize()
+    before = net.topology
+    net.vjp(np.ones((4, 3), "float32"))
+    assert net.topology is before
+
+
+def test_a_tuple_of_layers_is_found():
+    net = KeepsTuple()
+    before = net.topology
+    net.cache = ((pn.Linear(3, 2),),)
+    assert net.topology is not before
+    assert list(net.named_parameters()) == ["cache.0.0.weight", "cache.0.0.bias"]
