@@ -1,7 +1,8 @@
 """
 Where the gradients of one pullback go, other than being added to ``parameter.grad``.
 
-The gain of :class:`FirstWrite` is measured by ``python -m bench mechanisms --mechanisms first_write``.
+Without :class:`FirstWrite`, a training step takes 1.08 times as long (``python -m bench mechanisms``: geometric mean of
+14 networks, two threads).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """
 A network made ready for its executor: layers rewritten, grouped and looked up once, not in every step.
 
-The gain of the whole engine is measured by ``python -m bench mechanisms --mechanisms engine``.
+Without the engine, a training step takes 1.20 times as long (``python -m bench mechanisms``: geometric mean of 14
+networks, two threads), and twice as long on 003-lenet.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """
 Threads over parts of a batch: each worker runs its examples through all layers, in microbatches that fit the caches.
 
-The gain is measured by ``python -m bench mechanisms --mechanisms threaded``.
+Without it, a training step takes 1.80 times as long on 003-lenet, and 1.11 times in the geometric mean of 14 networks
+(``python -m bench mechanisms``, two threads).
 
 A microbatch stays in the caches from one layer to the next, forward and back. BLAS has one thread from the first
 parallel step to the end of ``fit`` or of the call: its own threads spin while they wait for the next product, which

@@ -1,5 +1,7 @@
 """``python -m bench mechanisms``."""
 
+from pathlib import Path
+
 import pytest
 
 from bench import mechanisms, results
@@ -7,8 +9,10 @@ from bench.__main__ import main
 from bench.networks import NETWORKS
 from bench.peers.process import ChildFailed
 from bench.peers.race import Settings
+from bench.report import mechanism_parts
 from portanet import get_backend
 
+MECHANISMS = Path(results.__file__).parent / "results" / "mechanisms-intel-r-xeon-r-processor.json"
 SHORT = ("--rounds", "2", "--seconds", "0.01", "--threads", "1")
 
 
@@ -113,3 +117,13 @@ def test_unknown_mechanism_is_an_error(capsys):
 
 def test_kernels_are_overrides_of_the_numpy_backend():
     assert set(mechanisms.KERNELS) <= get_backend("cpu").kernels.keys()
+
+
+def test_the_report_shows_the_clearest_gain_and_not_the_largest_noisy_one():
+    rows = {
+        "000-toy": {"mechanisms": {"adam": {"ratio": 1.5, "quartiles": [0.7, 1.9]}}},
+        "003-mlp": {"mechanisms": {"adam": {"ratio": 1.2, "quartiles": [1.1, 1.25]}}},
+    }
+    recorded = results.read(MECHANISMS, "mechanisms")
+    *_, table = mechanism_parts(recorded | {"networks": rows})
+    assert "| `adam` | 1.342 | 1.200 | 1.100 to 1.250 | 003-mlp |" in table
