@@ -45,7 +45,6 @@ def load(ordinal: str | None = None) -> Backend:
                 kernels.random_bits,
                 kernels.rmsprop,
                 kernels.sigmoid,
-                pooling.max_pool,
                 pooling.max_pool_gradient,
                 pooling.sum_pool,
                 pooling.sum_pool_gradient,
