@@ -11,19 +11,11 @@ A :class:`Backend` is one array library on one device. Everything above it asks 
 np.float64(3.0)
 """
 
+from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe, host_array
+from portanet.backends.dispatch import backend_of, kernel_override, namespace
 from portanet.backends.precision import float32_matmul, set_float32_matmul
-from portanet.backends.registry import (
-    Device,
-    backend_of,
-    default_device,
-    devices,
-    get_backend,
-    kernel_override,
-    namespace,
-    register,
-    set_device,
-)
+from portanet.backends.registry import default_device, get_backend, register, set_device
 
 __all__ = [
     "Backend",

@@ -1,20 +1,17 @@
-"""Backends by device name, and by the type of an array."""
+"""Backends by device name: which there are, how each is loaded, and which is the default."""
 
 import copyreg
 import importlib
-import itertools
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from portanet.backends.base import Backend, BackendUnavailable, describe
-from portanet.backends.disabled import enabled
+from portanet.backends.base import Backend, BackendUnavailable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -25,7 +22,7 @@ Factory = Callable[[str | None], Backend]
 
 
 @dataclass(frozen=True)
-class _Registered:
+class Registered:
     """The factory of a backend, and the top-level module of its array type if known."""
 
     factory: Factory
@@ -42,14 +39,18 @@ def _built_in(module: str, load: str = "load") -> Factory:
     return factory
 
 
-_registered: dict[str, _Registered] = {
-    "cpu": _Registered(_built_in("numpy"), "numpy"),
-    "cuda": _Registered(_built_in("cupy"), "cupy"),
-    "strict": _Registered(_built_in("generic", "load_strict"), "array_api_strict"),
-    "torch": _Registered(_built_in("generic", "load_torch"), "torch"),
+registered: dict[str, Registered] = {
+    "cpu": Registered(_built_in("numpy"), "numpy"),
+    "cuda": Registered(_built_in("cupy"), "cupy"),
+    "strict": Registered(_built_in("generic", "load_strict"), "array_api_strict"),
+    "torch": Registered(_built_in("generic", "load_torch"), "torch"),
 }
+"""How each device is loaded, by its name without ordinal."""
+
+by_type: dict[type, Backend] = {}
+"""The backend that was loaded first for each type of array."""
+
 _loaded: dict[str, Backend] = {}
-_by_type: dict[type, Backend] = {}
 _default: str | None = None
 _entry_points_read = False
 
@@ -85,12 +86,13 @@ def register(name: str, factory: Factory, *, library: str) -> None:
     """
     if not name or ":" in name or name == "auto":
         raise ValueError(f"name must be a device name without a colon and not 'auto', got {name!r}")
-    if name in _registered:
+    if name in registered:
         raise ValueError(f"name {name!r} is taken: choose another")
-    _registered[name] = _Registered(factory, library)
+    registered[name] = Registered(factory, library)
 
 
-def _read_entry_points() -> None:
+def read_entry_points() -> None:
+    """Add the devices of installed packages to :data:`registered`."""
     global _entry_points_read
     if _entry_points_read:
         return
@@ -98,7 +100,7 @@ def _read_entry_points() -> None:
     from importlib.metadata import entry_points  # costs milliseconds, and is seldom needed
 
     for entry in entry_points(group="portanet.backends"):
-        _registered.setdefault(entry.name, _Registered(partial(_from_entry_point, entry), None))
+        registered.setdefault(entry.name, Registered(partial(_from_entry_point, entry), None))
 
 
 def _from_entry_point(entry: "EntryPoint", ordinal: str | None) -> Backend:
@@ -144,14 +146,14 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
         return _auto()
     if name not in _loaded:
         kind, colon, ordinal = name.partition(":")
-        if kind not in _registered:
-            _read_entry_points()
-        if kind not in _registered:
+        if kind not in registered:
+            read_entry_points()
+        if kind not in registered:
             origin = " of PORTANET_DEVICE" if device is None else ""
             hint = " (a GPU is 'cuda')" if kind.lower() in ("gpu", "cupy", "nvidia") else ""
-            known = ", ".join([*_registered, "auto"])
+            known = ", ".join([*registered, "auto"])
             raise ValueError(f"device {name!r}{origin} is unknown{hint}: choose one of {known}")
-        _add(_registered[kind].factory(ordinal if colon else None), name)
+        _add(registered[kind].factory(ordinal if colon else None), name)
     return _loaded[name]
 
 
@@ -159,7 +161,9 @@ copyreg.pickle(Backend, lambda backend: (get_backend, (backend.name,)))  # a pic
 
 
 def _add(backend: Backend, alias: str) -> None:
-    first = _by_type.setdefault(backend.array_type, backend)
+    if backend.array_type is np.ndarray and backend.name != "cpu":
+        get_backend("cpu")  # it owns NumPy's arrays, also if another backend of them is asked for first
+    first = by_type.setdefault(backend.array_type, backend)
     if first.kernels.keys() != backend.kernels.keys() or any(
         first.kernels[name] is not kernel for name, kernel in backend.kernels.items()
     ):
@@ -172,7 +176,7 @@ def _add(backend: Backend, alias: str) -> None:
 
 def register_array_type(backend: Backend) -> None:
     """Register the array type of a backend that has no device name."""
-    _by_type.setdefault(backend.array_type, backend)
+    by_type.setdefault(backend.array_type, backend)
 
 
 def _auto() -> Backend:
@@ -218,112 +222,3 @@ def set_device(device: str | None) -> None:
     """
     global _default
     _default = None if device is None else get_backend(device).name
-
-
-@dataclass(frozen=True)
-class Device:
-    """An entry of :func:`devices`: whether it is usable, and its description or the reason."""
-
-    name: str
-    usable: bool
-    description: str
-
-    def __str__(self) -> str:
-        return f"{self.name:<8} {'usable' if self.usable else 'absent':<7} {self.description}"
-
-
-def devices() -> list[Device]:
-    """
-    List every known device, and why unusable ones cannot be used.
-
-    Examples
-    --------
-    >>> [d.name for d in devices() if d.name == "cpu" and d.usable]
-    ['cpu']
-    """
-    _read_entry_points()
-    return [device for kind in list(_registered) for device in _devices_of(kind)]
-
-
-def _devices_of(kind: str) -> list[Device]:
-    found: dict[str, Device] = {}
-    for ordinal in itertools.count():
-        try:
-            backend = get_backend(f"{kind}:{ordinal}" if ordinal else kind)
-        except BackendUnavailable as reason:
-            return list(found.values()) or [Device(kind, False, str(reason))]
-        if backend.name in found:  # a backend that ignores ordinals
-            break
-        found[backend.name] = Device(backend.name, True, backend.description)
-    return list(found.values())
-
-
-def _find_backend(kind: type) -> Backend:
-    """Return the backend of an array type that was not seen before."""
-    library = kind.__module__.partition(".")[0]
-    if issubclass(kind, np.generic):  # what NumPy gives where others give an array of shape ()
-        _by_type[kind] = get_backend("cpu")
-    elif library != "builtins":
-        _read_entry_points()
-        for name, registered in list(_registered.items()):
-            if registered.library in (library, None):
-                with suppress(BackendUnavailable):
-                    get_backend(name)
-    if kind not in _by_type:
-        raise TypeError(
-            f"an array is needed, got {kind.__name__}: convert it with net.asarray(...) or numpy.asarray(...)"
-        )
-    return _by_type[kind]
-
-
-def namespace(array: Any) -> Any:
-    """
-    Return the Array API namespace of an array's library, by one look-up of its type.
-
-    Raises
-    ------
-    TypeError
-        If it is not an array of a known library.
-
-    Examples
-    --------
-    >>> namespace(np.zeros(2)).add(np.ones(2), 1.0)
-    array([2., 2.])
-    >>> namespace([0.0, 0.0])
-    Traceback (most recent call last):
-    ...
-    TypeError: an array is needed, got list: convert it with net.asarray(...) or numpy.asarray(...)
-    """
-    backend = _by_type.get(type(array)) or _find_backend(type(array))
-    return backend.xp
-
-
-def backend_of(array: Any) -> Backend:
-    """
-    Return the backend of the device that an array is on.
-
-    Raises
-    ------
-    TypeError
-        If it is not an array of a known library.
-    ValueError
-        If no backend has its device.
-
-    Examples
-    --------
-    >>> backend_of(np.zeros(2)).name
-    'cpu'
-    """
-    backend = _by_type.get(type(array)) or _find_backend(type(array))
-    if backend.device == array.device:
-        return backend
-    for sibling in _devices_of(backend.name.partition(":")[0]):  # another GPU
-        if (backend := get_backend(sibling.name)).device == array.device:
-            return backend
-    raise ValueError(f"array is on {describe(array)}, a device of no backend: pass it as NumPy data")
-
-
-def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:
-    """Return the kernel that an array's backend has under a name, or None."""
-    backend = _by_type.get(type(array)) or _find_backend(type(array))
-    return backend.kernels.get(name) if enabled(name) else None

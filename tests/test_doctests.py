@@ -6,6 +6,7 @@ import inspect
 import os
 import pkgutil
 from importlib.util import find_spec
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -27,10 +28,10 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def a_folder_and_a_registry(tmp_path, monkeypatch):
     """Examples write files, register devices and set the default one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
     monkeypatch.setattr(registry, "_default", None)
     monkeypatch.delenv("PORTANET_DEVICE", raising=False)
+    with mock.patch.dict(registry.registered), mock.patch.dict(registry._loaded):
+        yield
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,6 +1,8 @@
 """A registry that a test may fill, and that is itself again afterwards."""
 
+from collections.abc import Iterator
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
@@ -9,15 +11,17 @@ from portanet.backends import registry as module
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The registry as a fresh process has it: nothing is loaded or chosen yet, no default, no entry point read."""
     monkeypatch.delenv("PORTANET_DEVICE", raising=False)
-    monkeypatch.setattr(module, "_registered", dict(module._registered))
-    monkeypatch.setattr(module, "_loaded", {})
-    monkeypatch.setattr(module, "_by_type", {})
     monkeypatch.setattr(module, "_default", None)
     monkeypatch.setattr(module, "_entry_points_read", False)
     for kernel in vars(kernels).values():
         if isinstance(kernel, kernels.kernel):
             monkeypatch.setattr(kernel, "chosen", {})
-    return module
+    with (
+        mock.patch.dict(module.registered),
+        mock.patch.dict(module._loaded, clear=True),
+        mock.patch.dict(module.by_type, clear=True),
+    ):
+        yield module

@@ -307,7 +307,7 @@ def test_data_that_do_not_fit_are_copied_through_pinned_memory(registry):
         cupy = CuPy(memory)
         with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
             registry._loaded.clear()
-            registry._by_type.clear()
+            registry.by_type.clear()
             cuda = get_backend("cuda")
             assert cuda.fits(x.nbytes) == (memory == 2**30)
             trainer = a_trainer(cuda, "float32")

@@ -103,17 +103,17 @@ def test_single_devices_have_no_ordinal(name):
 
 class TestAuto:
     def test_takes_cuda_where_it_works(self, registry, caplog):
-        registry._registered["cuda"] = registry._Registered(several("cuda", 1), "cupy")
+        registry.registered["cuda"] = registry.Registered(several("cuda", 1), "cupy")
         assert get_backend("auto") is get_backend("cuda:0")
         assert caplog.messages == ["device 'auto' took cuda:0"]
 
     def test_takes_the_cpu_elsewhere_and_says_why_once(self, registry, caplog):
-        registry._registered["cuda"] = registry._Registered(absent, "cupy")
+        registry.registered["cuda"] = registry.Registered(absent, "cupy")
         assert get_backend("auto") is get_backend("auto") is get_backend("cpu")
         assert caplog.messages == ["device 'auto' took cpu (cuda: plug it in)"]
 
     def test_cuda_itself_never_falls_back(self, registry):
-        registry._registered["cuda"] = registry._Registered(absent, "cupy")
+        registry.registered["cuda"] = registry.Registered(absent, "cupy")
         with pytest.raises(BackendUnavailable, match="plug it in"):
             portanet.set_device("cuda")
         assert portanet.default_device() == "cpu"
@@ -143,7 +143,7 @@ class TestDefault:
         assert portanet.default_device() == "npu:0"
 
     def test_auto_is_decided_when_it_is_set(self, registry, caplog):
-        registry._registered["cuda"] = registry._Registered(absent, "cupy")
+        registry.registered["cuda"] = registry.Registered(absent, "cupy")
         portanet.set_device("auto")
         assert portanet.default_device() == "cpu"
         assert "took cpu" in caplog.text
@@ -163,7 +163,7 @@ class TestDefault:
 
 class TestDevices:
     def test_every_device_and_the_reasons(self, registry):
-        registry._registered["cuda"] = registry._Registered(absent, "cupy")
+        registry.registered["cuda"] = registry.Registered(absent, "cupy")
         register("npu", several("npu", 3), library="npu")
         found = {device.name: device for device in portanet.devices()}
         assert {"cpu", "cuda", "strict", "torch", "npu:0", "npu:1", "npu:2"} <= found.keys()
@@ -176,10 +176,7 @@ class TestDevices:
         assert [device.name for device in portanet.devices() if "npu" in device.name] == ["npu"]
 
     def test_as_text(self, registry):
-        registry._registered = {
-            "cpu": registry._registered["cpu"],
-            "cuda": registry._Registered(absent, "cupy"),
-        }
+        registry.registered["cuda"] = registry.Registered(absent, "cupy")
         cpu, cuda = map(str, portanet.devices()[:2])
         assert cpu == f"cpu      usable  {get_backend('cpu').description}"
         assert cuda == "cuda     absent  plug it in"
@@ -321,7 +318,7 @@ class TestBackendOf:
             return replace(registry.get_backend("cpu"), name=name, array_type=Chip, device=name)
 
         registry.register("chip", load, library="chips")
-        assert [registry.backend_of(Chip(f"chip:{i}")).name for i in (1, 0)] == ["chip:1", "chip:0"]
+        assert [backend_of(Chip(f"chip:{i}")).name for i in (1, 0)] == ["chip:1", "chip:0"]
 
     @pytest.mark.strict
     def test_a_device_that_no_backend_has(self):

@@ -1,6 +1,7 @@
 """Kernels are chosen by the type of the arrays, so two backends of one type must have the same kernels."""
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from portanet.kernels import elementwise
 
 
 @pytest.fixture(autouse=True)
-def _registry_of_its_own(monkeypatch):
-    for table in ("_registered", "_loaded", "_by_type"):
-        monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+def _registry_of_its_own():
+    with mock.patch.dict(registry.registered), mock.patch.dict(registry._loaded), mock.patch.dict(registry.by_type):
+        yield
 
 
 def register(name: str, **changes) -> None:
@@ -50,3 +51,18 @@ def test_a_backend_with_the_same_kernels_and_array_type_is_accepted():
     register("same")
     assert pn.Linear(2, 2).initialize(device="same").backend is get_backend("same")
     assert get_backend("same") is not get_backend("cpu")
+
+
+@pytest.mark.parametrize("device", ["other", "same"])
+def test_numpys_arrays_are_the_cpus_even_if_another_backend_comes_first(registry, device):
+    cpu = get_backend("cpu")
+    registry._loaded.clear()
+    registry.by_type.clear()
+    other = replace(cpu, name=device, kernels={} if device == "other" else cpu.kernels)
+    registry.register(device, lambda ordinal: other, library="numpy")
+    if device == "other":
+        with pytest.raises(ValueError, match="backend 'other' has other kernels than 'cpu'"):
+            get_backend(device)
+    else:
+        assert get_backend(device) is other
+    assert pn.namespace(np.zeros(2)) is get_backend("cpu").xp

@@ -1,0 +1,83 @@
+"""From an array to its library: namespace, backend and kernels, by one look-up of the array's type."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from portanet.backends.available import devices_of
+from portanet.backends.base import Backend, BackendUnavailable, describe
+from portanet.backends.disabled import enabled
+from portanet.backends.registry import by_type, get_backend, read_entry_points, registered
+
+
+def namespace(array: Any) -> Any:
+    """
+    Return the Array API namespace of an array's library, by one look-up of its type.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of a known library.
+
+    Examples
+    --------
+    >>> namespace(np.zeros(2)).add(np.ones(2), 1.0)
+    array([2., 2.])
+    >>> namespace([0.0, 0.0])
+    Traceback (most recent call last):
+    ...
+    TypeError: an array is needed, got list: convert it with net.asarray(...) or numpy.asarray(...)
+    """
+    backend = by_type.get(type(array)) or _find_backend(type(array))
+    return backend.xp
+
+
+def backend_of(array: Any) -> Backend:
+    """
+    Return the backend of the device that an array is on.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of a known library.
+    ValueError
+        If no backend has its device.
+
+    Examples
+    --------
+    >>> backend_of(np.zeros(2)).name
+    'cpu'
+    """
+    backend = by_type.get(type(array)) or _find_backend(type(array))
+    if backend.device == array.device:
+        return backend
+    for sibling in devices_of(backend.name.partition(":")[0]):  # another GPU
+        if (backend := get_backend(sibling.name)).device == array.device:
+            return backend
+    raise ValueError(f"array is on {describe(array)}, a device of no backend: pass it as NumPy data")
+
+
+def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:
+    """Return the kernel that an array's backend has under a name, or None."""
+    backend = by_type.get(type(array)) or _find_backend(type(array))
+    return backend.kernels.get(name) if enabled(name) else None
+
+
+def _find_backend(kind: type) -> Backend:
+    """Return the backend of an array type that was not seen before."""
+    library = kind.__module__.partition(".")[0]
+    if issubclass(kind, np.generic):  # what NumPy gives where others give an array of shape ()
+        by_type[kind] = get_backend("cpu")
+    elif library != "builtins":
+        read_entry_points()
+        for name, entry in list(registered.items()):
+            if entry.library in (library, None):
+                with suppress(BackendUnavailable):
+                    get_backend(name)
+    if kind not in by_type:
+        raise TypeError(
+            f"an array is needed, got {kind.__name__}: convert it with net.asarray(...) or numpy.asarray(...)"
+        )
+    return by_type[kind]
