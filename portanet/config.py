@@ -21,16 +21,16 @@ class Configured:
     is registered under its name when it is defined, so a user's own classes load again wherever they are imported.
     """
 
-    __signature__: ClassVar[inspect.Signature]
     _own: ClassVar[dict[str, type["Configured"]]] = {}
     _users: ClassVar[dict[str, type["Configured"]]] = {}
     _by_reference: ClassVar[bool] = False
     """Whether an object that occurs twice is saved once: two uses of a layer share its weights."""
 
     def __init_subclass__(cls, **kwargs: Any):
+        """Register the class, and complete its signature."""
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__signature__ = _constructor_signature(cls)
+            _name_options(cls)
         cls._register()
 
     @classmethod
@@ -75,15 +75,14 @@ class Configured:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _constructor_signature(kind: type) -> inspect.Signature:
-    """Return the constructor's signature; ``**options`` stands for the keyword-only arguments of the base class."""
+def _name_options(kind: type) -> None:
+    """Name in the signature of a class what its ``**options`` stand for: keyword-only arguments of the base class."""
     _, *own = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
     if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
         names = {parameter.name for parameter in own}
         inherited = inspect.signature(kind.__mro__[1]).parameters.values()
         keyword = (p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names)
-        own = [*own[:-1], *keyword]
-    return inspect.Signature(own)
+        kind.__signature__ = inspect.Signature([*own[:-1], *keyword])  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1024)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from portanet.backends import describe, host_array, namespace
-from portanet.checks import check_count, refuse_switch
-from portanet.config import Configured, to_json
+from portanet.checks import check_count
+from portanet.config import Configured
 from portanet.files import write_network
 from portanet.kernels.slices import slices
 from portanet.layers.placement import Placement
@@ -142,10 +142,6 @@ class Layer(Placement, Configured):
         """Write architecture and weights to one safetensors file, complete or not at all; portanet.load reads it."""
         write_network(path, self)
 
-    def to_json(self) -> Any:
-        """Return the architecture, without weights, as what :mod:`json` can write."""
-        return to_json(self)
-
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield inner layers, parameters and buffers with their names."""
         for name, value in vars(self).items():
@@ -159,10 +155,6 @@ class Layer(Placement, Configured):
     def _trace(self, shape: Shape) -> Iterator[tuple[str, "Layer", Shape]]:
         """Yield inner layers with their names and the shapes of their inputs, for an input of a shape."""
         return iter(())
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_switch(self, name)
-        super().__setattr__(name, value)
 
 
 def _unchanged(y: Array) -> Array:

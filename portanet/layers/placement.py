@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from portanet.backends import Backend, get_backend
-from portanet.checks import check_dtype
+from portanet.checks import check_dtype, refuse_switch
 from portanet.layers.topology import Topology, changed, is_structure
 from portanet.parameters import Buffer, FlatParameters, Parameter
 
@@ -21,12 +21,15 @@ class Placement:
     _topology: Topology | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; where a layer or parameter changes, networks look for theirs again."""
+        refuse_switch(self, name)
         before = vars(self).get(name)
         object.__setattr__(self, name, value)
         if is_structure(value) or is_structure(before):
             changed()
 
     def __delattr__(self, name: str) -> None:
+        """Delete an attribute."""
         object.__delattr__(self, name)
         changed()
 
