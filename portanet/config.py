@@ -75,14 +75,17 @@ class Configured:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _name_options(kind: type) -> None:
+def _name_options(kind: Any) -> None:
     """Name in the signature of a class what its ``**options`` stand for: keyword-only arguments of the base class."""
-    _, *own = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    _, *own = inspect.signature(kind.__init__).parameters.values()
     if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
         names = {parameter.name for parameter in own}
         inherited = inspect.signature(kind.__mro__[1]).parameters.values()
         keyword = (p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names)
-        kind.__signature__ = inspect.Signature([*own[:-1], *keyword])  # type: ignore[attr-defined]
+        own = [*own[:-1], *keyword]
+    elif not hasattr(kind, "__signature__"):  # of a base class
+        return
+    kind.__signature__ = inspect.Signature(own)
 
 
 @lru_cache(maxsize=1024)

@@ -77,19 +77,22 @@ def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
     """Refuse to save a network that its constructor arguments do not describe."""
     for name, first in shared.items():
         _share(rebuilt, name, first)
-    ours, theirs = ({k: to_json(v) for k, v in each.topology.layers.items()} for each in (net, rebuilt))
-    arrays = [
-        {k: v.shape for k, v in {**each.topology.parameters, **each.topology.buffers}.items()}
-        for each in (net, rebuilt)
-    ]
+    ours, theirs = _parts(net), _parts(rebuilt)
     wrong = [name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)]
-    wrong += [name for name in [*arrays[0], *arrays[1]] if arrays[0].get(name) != arrays[1].get(name)]
     if wrong:
-        where = f"its part {wrong[0]!r}" if wrong[0] else "it"
+        is_now, would_be = (parts.get(wrong[0], "missing") for parts in (ours, theirs))
         raise ValueError(
-            f"{type(net).__name__} cannot be saved: {where} is not what its constructor would build again; "
-            f"make it from layers such as Sequential, or keep in the constructor's arguments what was changed"
+            f"{type(net).__name__} cannot be saved: its part {wrong[0]!r} is {is_now}, but the constructor's arguments "
+            f"give {would_be}: change the arguments too, or build the network from layers such as Sequential"
         )
+
+
+def _parts(net: Any) -> dict[str, str]:
+    """Describe layers without layers inside, parameters and buffers by name."""
+    topology = net.topology
+    arrays = {**topology.parameters, **topology.buffers}
+    leaves = {name: repr(layer) for name, layer in topology.layers.items() if not any(layer.children())}
+    return leaves | {name: f"an array of shape {array.shape}" for name, array in arrays.items()}
 
 
 def _share(net: Any, name: str, first: str) -> None:

@@ -1,5 +1,7 @@
 """What single steps do; test_reference.py follows whole runs."""
 
+import pickle
+
 import numpy as np
 import pytest
 from cases import OPTIMIZERS
@@ -275,6 +277,29 @@ def test_settings_may_change_once_bound(name, value):
     changed.step()
     fresh.step()
     np.testing.assert_array_equal(nets[0].flat.data, nets[1].flat.data)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "value"),
+    [
+        (pn.SGD(), "momentum", 0.9),
+        (pn.SGD(momentum=0.9), "momentum", 0.0),
+        (pn.RMSprop(), "momentum", 0.9),
+        (pn.RMSprop(), "centered", True),
+    ],
+    ids=repr,
+)
+def test_a_setting_that_needs_another_state_is_refused_once_bound(optimizer, name, value):
+    bound(optimizer)
+    before = getattr(optimizer, name)
+    with pytest.raises(ValueError, match=f"{name} cannot become {value!r} while the optimizer is bound: set it before"):
+        setattr(optimizer, name, value)
+    assert getattr(optimizer, name) == before
+    optimizer.step()
+    unbound = pickle.loads(pickle.dumps(optimizer))
+    setattr(unbound, name, value)
+    bound(unbound)
+    unbound.step()
 
 
 def test_changed_weight_decay_applies_after_a_step():

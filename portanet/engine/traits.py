@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from portanet import layers
 from portanet.layers import Layer
+from portanet.layers.topology import changed
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def register(kind: type[Layer], traits: Traits) -> None:
     True
     """
     _TABLE[kind] = traits
+    changed()  # programs that were compiled before know other traits
 
 
 def traits_of(layer: Layer) -> Traits:

@@ -56,7 +56,7 @@ class Placement:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trained values."""
+        """Number of values of all parameters, frozen ones too."""
         return sum(parameter.size for parameter in self.topology.parameter_list)
 
     @property

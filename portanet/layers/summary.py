@@ -12,30 +12,38 @@ HEAD = ("", "layer", "output shape", "parameters")
 
 
 def table(net: Any, input_shape: Shape) -> str:
-    """Return layers, output shapes and numbers of parameters, with their total; nested networks are unfolded."""
+    """Return layers, output shapes and numbers of parameters, with their totals; nested networks are unfolded."""
     try:
         shape = tuple(int(n) for n in input_shape)
     except TypeError:
         raise TypeError(f"input_shape must be a tuple such as (28, 28, 1), got {input_shape!r}") from None
-    rows = [(name, repr(layer), str(out), f"{size:,}") for name, layer, out, size in _rows(net, "", shape)]
-    body = [*rows, ("total", "", "", f"{net.n_parameters:,}")]
+    rows = [(name, repr(layer), str(out), _size(layer)) for name, layer, out in _rows(net, "", shape)]
+    totals = [("total", net.n_parameters)]
+    if frozen := sum(parameter.size for parameter in net.parameters() if parameter.frozen):
+        totals.append(("of which frozen", frozen))
+    body = [*rows, *((name, "", "", f"{size:,}") for name, size in totals)]
     widths = [max(len(row[i]) for row in (HEAD, *body)) for i in range(4)]
     widths[0] = max(len(row[0]) for row in rows) if rows else 0
     widths[1] = min(widths[1], max(len(HEAD[1]), MAX_WIDTH - widths[0] - widths[2] - widths[3] - 6))
     lines = [_line(row, widths) for row in (HEAD, *rows)]
     rule = "-" * max(map(len, lines))
-    total = f"{body[-1][0]}{body[-1][3].rjust(len(rule) - len(body[-1][0]))}"
-    return "\n".join([lines[0], rule, *lines[1:], rule, total])
+    ends = [f"{name}{f'{size:,}'.rjust(len(rule) - len(name))}" for name, size in totals]
+    return "\n".join([lines[0], rule, *lines[1:], rule, *ends])
 
 
-def _rows(layer: Any, name: str, shape: Shape) -> Iterator[tuple[str, Any, Shape, int]]:
+def _rows(layer: Any, name: str, shape: Shape) -> Iterator[tuple[str, Any, Shape]]:
     output_shape = layer.output_shape(shape)
     inner = list(layer._trace(shape))
     if not inner:
-        yield name or "0", layer, output_shape, layer.n_parameters
+        yield name or "0", layer, output_shape
         return
     for key, child, child_shape in inner:
         yield from _rows(child, f"{name}.{key}" if name else key, child_shape)
+
+
+def _size(layer: Any) -> str:
+    """Write the number of a layer's parameters, and whether they are frozen."""
+    return f"{layer.n_parameters:,}{' frozen' if layer.frozen and layer.n_parameters else ''}"
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

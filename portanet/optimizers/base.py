@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy as np
 
-from portanet.config import Configured
+from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
 from portanet.parameters import FlatParameters, Parameter
@@ -141,6 +141,18 @@ class Optimizer(Configured):
         self._check_groups(net.topology)
         self._divided: tuple[Topology, float, tuple[ParameterGroup, ...]] | None = None
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option; one that needs a state which a bound optimizer lacks is refused."""
+        before = vars(self).get(name)
+        object.__setattr__(self, name, value)
+        if self.flat is not None and name in parameters_of(type(self)):
+            needed = self.new_state(self.flat.xp, self.flat.data[:0]).keys()
+            if needed != self.state.keys():
+                object.__setattr__(self, name, before)
+                raise ValueError(
+                    f"{name} cannot become {value!r} while the optimizer is bound: set it before bind(net)"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the settings alone: a copy is not bound."""

@@ -1,7 +1,7 @@
 """Curves, and the curves of a training history."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -10,19 +10,6 @@ from portanet.typing import Array
 
 Scale: TypeAlias = Literal["", "x", "y", "xy"]
 """Axes with a logarithmic scale."""
-
-
-class TrainingHistory(Protocol):
-    """A mapping of names to one value per epoch, such as :class:`portanet.History`."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the recorded quantities."""
-
-    def __getitem__(self, name: str, /) -> Sequence[float]: ...
-
-    def __len__(self) -> int:
-        """Return the number of epochs."""
 
 
 def curves(
@@ -75,13 +62,13 @@ def curves(
     return figure
 
 
-def training_curves(history: TrainingHistory, *, title: str = "", held_out: str = "validation") -> Any:
+def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", held_out: str = "validation") -> Any:
     """
     Draw each quantity of a history over the epochs, training and validation in one panel.
 
     Parameters
     ----------
-    history : History
+    history : History, or another mapping of names to a number for each epoch
         At least one epoch. A name with the prefix ``val_`` is drawn beside the name without it.
     title : str
         Title of the figure.
@@ -105,21 +92,21 @@ def training_curves(history: TrainingHistory, *, title: str = "", held_out: str 
     >>> history.append({"loss": 0.7, "val_loss": 0.8})
     >>> training_curves(history, title="first epoch").savefig("curves.png")
     """
-    if not len(history):
+    if not history:
         raise ValueError("history holds no epochs: call fit first")
-    recorded = history.names
-    names = [name for name in recorded if not (name.startswith("val_") and name.removeprefix("val_") in recorded)]
+    names = [name for name in history if not (name.startswith("val_") and name.removeprefix("val_") in history)]
     prefixes = {"training": "", held_out: "val_"}
     panels = {
         _axis_label(name): {
-            label: history[prefix + name] for label, prefix in prefixes.items() if prefix + name in recorded
+            label: history[prefix + name] for label, prefix in prefixes.items() if prefix + name in history
         }
         for name in names
     }
-    epochs = np.arange(1, len(history) + 1)
+    n_epochs = len(history[names[0]])
+    epochs = np.arange(1, n_epochs + 1)
     figure = curves(epochs, panels, xlabel="epoch", title=title)
     for axes in figure.axes:
-        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.set_xlim(0.5, n_epochs + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure
 

@@ -17,7 +17,10 @@ __all__ = ["CSVLogger", "Callback", "EarlyStopping", "LearningRateScheduler", "R
 Logs: TypeAlias = dict[str, float]
 """Loss and metrics by name."""
 
-INCREASING = ("accuracy", "score", "f1", "precision", "recall", "r2")
+DECREASING = ("loss", "error", "mse", "mae")
+"""Ends of names of metrics that should decrease."""
+
+INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2")
 """Ends of names of metrics that should increase."""
 
 
@@ -50,7 +53,7 @@ class Callback:
     >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
     >>> x = np.ones((8, 1))
     >>> history = trainer.fit(x, x, epochs=100, callbacks=[StopAt()], progress=False)
-    >>> history["loss"][-1] < 0.1 and len(history) < 100
+    >>> history["loss"][-1] < 0.1 and len(history.epochs) < 100
     True
     """
 
@@ -80,16 +83,14 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float):
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a metric, got {monitor!r}: give patience by its name")
+        if mode == "auto" and monitor.endswith(DECREASING):
+            mode = "min"
+        elif mode == "auto" and monitor.endswith(INCREASING):
+            mode = "max"
         if mode == "auto":
-            mode = (
-                "min"
-                if monitor.endswith(("loss", "error", "mse", "mae"))
-                else "max"
-                if monitor.endswith(INCREASING)
-                else mode
-            )
+            raise ValueError(f"monitor {monitor!r} may be better low or high: give mode='min' or mode='max'")
         if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max' for monitor {monitor!r}, got {mode!r}")
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor, self.sign, self.min_delta = monitor, 1.0 if mode == "min" else -1.0, min_delta
 
     def on_fit_begin(self, trainer: Training) -> None:
@@ -193,7 +194,7 @@ class LearningRateScheduler(Callback):
         self._first = trainer.steps
 
     def on_step_begin(self, trainer: Training) -> None:
-        self.lr = self.schedule(len(trainer.history) if self.per == "epoch" else trainer.steps - self._first)
+        self.lr = self.schedule(len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first)
         trainer.optimizer.lr = self.lr
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
@@ -274,16 +275,16 @@ class CSVLogger(Callback):
         self._names: list[str] = []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        self._write(trainer, anew=trainer.history.names != self._names)
+        self._write(trainer, anew=list(trainer.history) != self._names)
 
     def on_fit_end(self, trainer: Training) -> None:
-        if len(trainer.history):
+        if trainer.history.epochs:
             self._write(trainer, anew=True)
 
     def _write(self, trainer: Training, *, anew: bool) -> None:
         """Write all epochs, or append the last one."""
-        self._names = trainer.history.names
-        rows = [{"epoch": i, **logs} for i, logs in enumerate(trainer.history, 1)]
+        self._names = list(trainer.history)
+        rows = [{"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, 1)]
         with self.path.open("w" if anew else "a", newline="") as file:
             writer = csv.DictWriter(file, ["epoch", *self._names])
             if anew:

@@ -174,7 +174,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     """
     if not 0 < validation_split < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {validation_split}")
-    arrays = [a if a is None or hasattr(a, "device") else np.asarray(a) for a in data]
+    arrays = [a if a is None else _numbers(name, a) for name, a in zip(("x", "y", "sample_weight"), data, strict=False)]
     n = arrays[0].shape[0]
     end = n - round(n * validation_split)
     if not 0 < end < n:
@@ -213,6 +213,8 @@ def batch_slices(n: int, batch_size: int) -> list[slice]:
 
 def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
     """Warn where the last layer does not fit the loss, or target probabilities do not sum to 1."""
+    if not net.topology.trainable and net.n_parameters:
+        warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
     fix = UNFIT.get((type(_last_layer(net)), type(loss)))
     if fix is not None:
         warnings.warn(fix, UserWarning, stacklevel=4)
@@ -231,8 +233,8 @@ def _last_layer(net: Layer) -> Layer:
     while isinstance(net, (Sequential, AutoEncoder)):
         if isinstance(net, AutoEncoder):
             net = net.decoder
-        elif len(net):
-            net = net[-1]
+        elif rest := [layer for layer in net if not isinstance(layer, layers.Dropout)]:  # inference drops nothing
+            net = rest[-1]
         else:
             break
     return net

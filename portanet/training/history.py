@@ -1,15 +1,20 @@
 """Loss and metrics of a training run, epoch by epoch."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from portanet.plots import training_curves
 
 
-class History:
+class History(Mapping[str, list[float]]):
     """
-    Loss and metrics of every epoch.
+    Loss and metrics of every epoch: a mapping of names to lists of numbers.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        The same numbers, epoch by epoch.
 
     Examples
     --------
@@ -18,6 +23,8 @@ class History:
     >>> history.append({"loss": 0.4, "accuracy": 0.8})
     >>> history["loss"]
     [0.7, 0.4]
+    >>> dict(history)
+    {'loss': [0.7, 0.4], 'accuracy': [0.5, 0.8]}
     >>> history
     History(2 epochs: loss 0.4, accuracy 0.8)
     """
@@ -31,24 +38,21 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         """Return the value of each epoch; NaN where an epoch lacks it."""
-        if name not in self.names:
-            raise KeyError(f"{name!r} is not recorded: there are {', '.join(self.names) or 'no epochs'}")
+        if name not in list(self):
+            raise KeyError(f"{name!r} is not recorded: there are {', '.join(self) or 'no epochs'}")
         return [logs.get(name, math.nan) for logs in self.epochs]
 
-    @property
-    def names(self) -> list[str]:
-        """Names that any epoch has, in order."""
-        return list(dict.fromkeys(name for logs in self.epochs for name in logs))
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names that any epoch has, in order."""
+        return iter(dict.fromkeys(name for logs in self.epochs for name in logs))
 
     def __len__(self) -> int:
-        return len(self.epochs)
-
-    def __iter__(self) -> Iterator[dict[str, float]]:
-        return iter(self.epochs)
+        """Return the number of names; that of epochs is ``len(history.epochs)``."""
+        return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {value:.4g}" for name, value in (self.epochs[-1] if self.epochs else {}).items())
-        return f"History({len(self)} epochs{': ' + last if last else ''})"
+        return f"History({len(self.epochs)} epochs{': ' + last if last else ''})"
 
     def plot(self) -> Any:
         """

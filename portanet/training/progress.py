@@ -24,7 +24,7 @@ def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
 
 def _describe(trainer: Training, epochs: int, logs: Logs) -> str:
     numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-    return f"epoch {len(trainer.history)}/{epochs}  {numbers}"
+    return f"epoch {len(trainer.history.epochs)}/{epochs}  {numbers}"
 
 
 class _Lines(Callback):

@@ -173,6 +173,10 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data) -> None
     x, y, *_ = data.batch(net, slice(0, 2)).arrays
     prediction = net.forward(x)
     for name, metric in metrics.items():
-        value = metric(prediction, y)
+        try:
+            value = metric(prediction, y)
+        except Exception as error:
+            error.add_note(f"raised by metric {name!r}")
+            raise
         if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
             raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")

@@ -239,7 +239,7 @@ class Trainer:
             for call in calls:
                 at_end.callback(call.on_fit_end, self)
                 call.on_fit_begin(self)
-            while len(history) < epochs and not self._stopped:
+            while len(history.epochs) < epochs and not self._stopped:
                 try:
                     with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
                         logs = self._run_epoch(executor, scorer, shuffle, calls)
@@ -380,7 +380,7 @@ class Trainer:
     def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
         xp = self.backend.xp
         finite = bool(xp.all(xp.isfinite(self._flat.data)))
-        what = find_divergence(losses, finite, len(self.history) + 1)
+        what = find_divergence(losses, finite, len(self.history.epochs) + 1)
         if what is not None:
             self.restore(before)
             fix = "the weights are those from before this epoch: try a lower learning rate or clip_norm"

@@ -297,7 +297,7 @@ class After(pn.Callback):
         self.act = act
 
     def on_epoch_end(self, trainer, row):
-        if len(trainer.history) == 2:
+        if len(trainer.history.epochs) == 2:
             self.act(trainer)
 
 

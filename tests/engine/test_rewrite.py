@@ -77,6 +77,14 @@ def test_a_subclass_has_no_traits_until_they_are_registered(monkeypatch):
     assert [type(layer) for layer in rewrite([MyReLU(), POOL])] == [pn.MaxPool1D, MyReLU]
 
 
+def test_registered_traits_hold_for_networks_that_have_run(monkeypatch):
+    monkeypatch.setattr(traits, "_TABLE", dict(traits._TABLE))
+    net = pn.Sequential(MyReLU(), POOL).initialize()
+    program = pn.engine.compiled(net)
+    traits.register(MyReLU, Traits(batch_independent=True, elementwise_monotonic=True))
+    assert pn.engine.compiled(net) is not program
+
+
 @pytest.mark.parametrize(
     ("layer", "training", "inference"),
     [

@@ -58,7 +58,8 @@ def test_freezing_a_network_freezes_all_inside_and_unfreezing_undoes_it(backend)
     before = net.get_weights()
     assert net.frozen
     assert all(layer.frozen for layer in net)
-    train(net, pn.SGD(0.1, momentum=0.9, weight_decay=0.1))
+    with pytest.warns(UserWarning, match="all parameters are frozen: training changes none of them"):
+        train(net, pn.SGD(0.1, momentum=0.9, weight_decay=0.1))
     assert changed(net, before) == set()
     net.unfreeze()
     assert not any(layer.frozen for layer in net)

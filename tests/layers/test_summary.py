@@ -28,6 +28,14 @@ def printed(net: pn.Layer, shape, capsys) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
+def test_frozen_layers_are_marked_and_counted(capsys):
+    net = pn.Sequential(pn.Linear(4, 8), pn.TanH(), pn.Linear(8, 2))
+    net[0].freeze()
+    lines = printed(net, (4,), capsys)
+    assert [line.split()[-2:] for line in lines[2:5]] == [["40", "frozen"], ["(8,)", "0"], ["(2,)", "18"]]
+    assert [line.split() for line in lines[-2:]] == [["total", "58"], ["of", "which", "frozen", "40"]]
+
+
 @pytest.mark.parametrize(("net", "names"), NETS.values(), ids=NETS)
 def test_composed_layers_are_unfolded(net, names, capsys):
     lines = printed(net, (4,), capsys)

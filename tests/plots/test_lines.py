@@ -53,17 +53,8 @@ def test_history_plot_draws_the_curves():
     assert [axes.get_ylabel() for axes in history({"loss": 1.0}).plot().axes] == ["mean loss"]
 
 
-def test_training_curves_need_only_names_items_and_length():
-    class Recorded:
-        names = ("loss", "val_loss")
-
-        def __getitem__(self, name):
-            return {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}[name]
-
-        def __len__(self):
-            return 2
-
-    (axes,) = plots.training_curves(Recorded()).axes
+def test_training_curves_take_any_mapping():
+    (axes,) = plots.training_curves({"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}).axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[3.0, 2.0], [4.0, 3.0]]
 
 

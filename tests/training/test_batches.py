@@ -76,8 +76,9 @@ def test_fit_copies_training_and_validation_data_a_batch_at_a_time(measured, tra
     assert 0 < max(measured.rows) <= 7
     twin = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.TanH()), pn.CrossEntropyLoss(), pn.SGD(0.1), metrics="accuracy")
     expected = twin.fit(X, LABELS, validation_data=validation, epochs=2, progress=False, **settings)
-    for one, other in zip(history, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-5)
+    assert list(history) == list(expected)
+    for name, values in history.items():
+        assert values == pytest.approx(expected[name], rel=1e-5)
 
 
 def test_validation_data_are_evaluated_a_thousand_at_a_time(measured):

@@ -17,7 +17,7 @@ class Scripted(pn.Callback):
         self.values, self.weights, self.rates = values, [], []
 
     def on_epoch_end(self, trainer, logs):
-        logs["score"] = self.values[len(trainer.history) - 1]
+        logs["score"] = self.values[len(trainer.history.epochs) - 1]
         self.weights.append(trainer.net.get_weights()["weight"].copy())
         self.rates.append(trainer.optimizer.lr)
 
@@ -31,16 +31,23 @@ def fit(*callbacks: pn.Callback, epochs: int = 10, batch_size: int = 4) -> pn.Tr
 def test_early_stopping_goes_back_to_the_best_weights():
     script = Scripted(5, 3, 4, 3, 4, 4, 4, 4, 4, 4)
     trainer = fit(script, pn.EarlyStopping("score", patience=3, mode="min"))
-    assert len(trainer.history) == 5  # the best was the second, and three have passed since
+    assert len(trainer.history.epochs) == 5  # the best was the second, and three have passed since
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
 
 
 def test_early_stopping_finds_the_mode_from_the_name():
     script = Scripted(0.1, 0.9, 0.2, 0.3, 0.3, 0, 0, 0, 0, 0)
     trainer = fit(script, pn.EarlyStopping("score", patience=2))
-    assert len(trainer.history) == 4
+    assert len(trainer.history.epochs) == 4
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
     assert pn.EarlyStopping("val_loss").sign == 1
+
+
+@pytest.mark.parametrize("callback", [pn.EarlyStopping, pn.ReduceLROnPlateau])
+def test_a_name_that_tells_no_mode_needs_one(callback):
+    with pytest.raises(ValueError, match="monitor 'val_auc' may be better low or high: give mode='min' or mode='max'"):
+        callback("val_auc")
+    assert callback("val_acc").sign == -1
 
 
 def test_an_improvement_below_min_delta_does_not_count():
@@ -48,7 +55,7 @@ def test_an_improvement_below_min_delta_does_not_count():
         Scripted(5, 4.95, 4.94, 4.93, 4, 4, 4, 4, 4, 4),
         pn.EarlyStopping("score", patience=2, min_delta=0.1, mode="min"),
     )
-    assert len(trainer.history) == 3
+    assert len(trainer.history.epochs) == 3
 
 
 def test_an_unknown_monitor_lists_the_known():
@@ -146,7 +153,7 @@ def test_what_another_callback_records_is_monitored():
 
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
     stop = pn.EarlyStopping("val_auc", mode="max", patience=2)
-    assert len(trainer.fit(X, Y, epochs=9, callbacks=[Scores(), stop], progress=False)) == 3
+    assert len(trainer.fit(X, Y, epochs=9, callbacks=[Scores(), stop], progress=False)["val_auc"]) == 3
 
 
 class Sometimes(pn.Callback):
@@ -156,7 +163,7 @@ class Sometimes(pn.Callback):
         self.first = first
 
     def on_epoch_end(self, trainer, logs):
-        if len(trainer.history) % 2 == self.first:
+        if len(trainer.history.epochs) % 2 == self.first:
             logs["auc"] = 0.5
         logs["seconds"] = 7.0
 

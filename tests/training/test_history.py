@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from portanet.training.history import History
@@ -8,6 +10,20 @@ def test_an_unknown_name_lists_the_known():
     history.append({"loss": 1.0, "accuracy": 0.5})
     with pytest.raises(KeyError, match="'val_loss' is not recorded: there are loss, accuracy"):
         history["val_loss"]
+
+
+def test_is_a_mapping_of_names_to_one_number_an_epoch():
+    history = History()
+    assert (len(history), dict(history)) == (0, {})
+    history.append({"loss": 1.0})
+    history.append({"loss": 0.5, "lr": 0.1})
+    assert list(history) == ["loss", "lr"]
+    assert "lr" in history
+    assert "val_loss" not in history
+    assert history["loss"] == [1.0, 0.5]
+    assert math.isnan(history["lr"][0])
+    assert history["lr"][1] == 0.1
+    assert history.epochs == [{"loss": 1.0}, {"loss": 0.5, "lr": 0.1}]
 
 
 def test_plotting_without_epochs_is_refused():

@@ -85,6 +85,16 @@ def test_a_metric_may_return_a_python_float(backend, capture):
     assert trainer.evaluate(X, Y, batch_size=5)["halves"] == pytest.approx(0.5)
 
 
+def test_an_error_in_a_metric_names_the_metric():
+    def first_column(prediction, target):
+        return prediction["first"]
+
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=[first_column])
+    with pytest.raises(IndexError) as caught:
+        trainer.fit(np.ones((2, 1)), np.ones((2, 1)), progress=False)
+    assert caught.value.__notes__ == ["raised by metric 'first_column'"]
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
         ValueError, match=r"metric 'f1' is unknown: choose one of accuracy, binary_accuracy, .*r2_score"

@@ -24,7 +24,7 @@ def test_fit_learns_and_evaluate_agrees(backend):
     trainer = a_trainer(backend)
     history = trainer.fit(X, LABELS, epochs=30, batch_size=16, validation_data=(X, LABELS), progress=False)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
-    assert history.names == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
     scores = trainer.evaluate(X, LABELS)
     assert scores == {"loss": history["val_loss"][-1], "accuracy": history["val_accuracy"][-1]}
     assert scores["accuracy"] == pytest.approx(np.mean(trainer.predict(X).argmax(axis=1) == LABELS))
@@ -184,7 +184,7 @@ def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
     trainer, exploding = a_trainer(backend, loss=pn.MSELoss(), optimizer=pn.SGD(0.01)), Exploding()
     with pytest.raises(pn.Diverged, match=r"loss became (nan|inf) at step 5 of epoch 3.*lower learning rate") as caught:
         trainer.fit(X, np.eye(3)[LABELS], epochs=9, batch_size=16, callbacks=[exploding], progress=False)
-    assert len(caught.value.history) == len(trainer.history) == 2
+    assert len(caught.value.history.epochs) == len(trainer.history.epochs) == 2
     for name, values in trainer.net.get_weights().items():
         np.testing.assert_array_equal(values, exploding.weights[name])
 
@@ -264,7 +264,7 @@ def test_classes_and_names_are_refused_in_place_of_objects(arguments, message):
 def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3)), pn.CrossEntropyLoss(), pn.SGD(0.1))
     history = trainer.fit(X[:n], LABELS[:n], batch_size=32, epochs=2, progress=False)
-    assert len(history) == 2
+    assert len(history.epochs) == 2
 
 
 def test_state_that_an_optimizer_makes_in_a_step_is_refused():

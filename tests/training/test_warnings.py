@@ -17,6 +17,7 @@ def fit(net: pn.Layer, loss: pn.Loss, y: np.ndarray = ONE_HOT) -> None:
 NESTED = {
     "last": lambda end: pn.Sequential(pn.Linear(4, 3), end),
     "nested": lambda end: pn.Sequential(pn.Linear(4, 3), pn.Sequential(pn.TanH(), pn.Sequential(end))),
+    "before dropout": lambda end: pn.Sequential(pn.Linear(4, 3), end, pn.Dropout(), pn.SpatialDropout(0.1)),
     "decoder": lambda end: pn.AutoEncoder(pn.Linear(4, 3), pn.Sequential(pn.TanH(), end)),
 }
 
