@@ -1,5 +1,5 @@
 """
-The seam between the mathematics and the array libraries.
+Array libraries, behind one interface.
 
 A :class:`Backend` is one array library on one device. Everything above it asks :func:`get_backend` once, or
 :func:`namespace` for the array functions that fit an array at hand, and never names a device again.

@@ -25,7 +25,7 @@ class BackendUnavailable(RuntimeError):
     ...     net = portanet.Linear(2, 1).initialize(device="cpu:1")
     ... except portanet.BackendUnavailable as reason:
     ...     print(reason)
-    device 'cpu:1' does not exist: there is one, 'cpu'
+    device 'cpu:1' does not exist: use 'cpu', the only one
     """
 
 
@@ -69,10 +69,10 @@ class Threads(Protocol):
         """How many threads the library may use."""
 
     def acquire(self) -> None:
-        """Leave the library one thread, until this thread leaves the last context of ``Backend.activate``."""
+        """Limit the library to one thread until this thread has left its outermost context of ``Backend.activate``."""
 
     def reapply(self) -> None:
-        """Leave the library one thread in a worker thread too, while it is acquired."""
+        """Limit the library to one thread in a worker thread too, where the limit is each thread's own."""
 
     def match_layout(self, part: Any, like: Any) -> Any:
         """Return an array with the memory layout of another, copied if needed."""
@@ -232,4 +232,4 @@ def host_array(values: Any, dtype: str | None = None) -> np.ndarray:
 def refuse_ordinal(name: str, ordinal: str | None) -> None:
     """Refuse the ordinal of a device, for a backend with one device."""
     if ordinal is not None:
-        raise BackendUnavailable(f"device '{name}:{ordinal}' does not exist: there is one, {name!r}")
+        raise BackendUnavailable(f"device '{name}:{ordinal}' does not exist: use {name!r}, the only one")

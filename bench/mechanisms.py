@@ -20,25 +20,12 @@ from bench.peers.race import STEP, Settings, take_turns
 from bench.peers.ratios import paired_ratio
 from bench.peers.table import quartiles_cell
 from bench.text import columns, duration, factor
+from portanet.backends import get_backend
 
 VARIABLE = "PORTANET_DISABLE"
 ENGINE = ("rewrite", "first_write", "threaded", "engine", "winograd", "batch_last")
 """Mechanisms that are not kernels."""
-KERNELS = (
-    "adam",
-    "sigmoid",
-    "linear",
-    "bias_add",
-    "bias_grad",
-    "max_pool_gradient",
-    "sum_pool",
-    "sum_pool_gradient",
-    "conv",
-    "sparse_softmax_cross_entropy",
-    "rmsprop",
-    "matmul_into",
-    "random_bits",
-)
+KERNELS = tuple(get_backend("cpu").kernels)
 """Kernels that the NumPy backend overrides; a disabled one is replaced by its portable form."""
 MECHANISMS = (*ENGINE, *KERNELS)
 

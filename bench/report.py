@@ -232,7 +232,7 @@ def mechanism_parts(file: Mapping[str, Any]) -> list[str]:
         f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
         "Time of a training step without the mechanism, divided by the time with it: `python -m bench mechanisms`. "
         "Above 1, the mechanism makes the step faster. The clearest gain has the largest lower quartile; where that is "
-        "below 1, no gain was seen. `engine` switches off everything but the reference step.",
+        "below 1, no gain was seen. `engine` stands for rewriting, threads, first writes and graphs together.",
         markdown(header, rows),
     ]
 

@@ -99,11 +99,6 @@ class KMeans(Estimator):
             raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all runs would be equal")
         self.init, self.tol, self.random_state = init, tol, random_state
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the constructor; an array of centres is given by its shape."""
-        given = super().arguments()
-        return given if isinstance(self.init, str) else {**given, "init": f"array of shape {np.shape(self.init)}"}
-
     def fit(self, x: Any, y: Any = None) -> Self:
         """
         Compute the clusters of examples.

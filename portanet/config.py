@@ -50,8 +50,8 @@ class Configured:
                     f"{type(self).__name__} does not keep its argument {name!r}: set self.{name} = {name} in __init__"
                 )
             value = getattr(self, name)
-            if isinstance(parameter.default, bool) and not isinstance(value, (bool, np.bool_)):
-                value = value is not None  # bias=True is kept as the parameter, bias=False as None
+            if isinstance(parameter.default, bool):  # bias=True is kept as the parameter, bias=False as None
+                value = bool(value) if isinstance(value, (int, np.bool_)) else value is not None
             if parameter.kind is parameter.VAR_POSITIONAL:
                 value = tuple(value)
             found[name] = value.item() if isinstance(value, np.generic) else value
@@ -67,12 +67,17 @@ class Configured:
         for name, value in arguments.items():
             parameter = parameters_of(type(self))[name]  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_POSITIONAL:
-                shown += [repr(item) for item in value]
+                shown += map(_shown, value)
             elif parameter.default is parameter.empty:
-                shown.append(repr(value))
-            elif value is not parameter.default and repr(value) != repr(parameter.default):
-                shown.append(f"{name}={value!r}")
+                shown.append(_shown(value))
+            elif value is not parameter.default and _shown(value) != repr(parameter.default):
+                shown.append(f"{name}={_shown(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    """Write an argument; of an array only the shape."""
+    return f"<array of shape {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _name_options(kind: Any) -> None:

@@ -287,7 +287,7 @@ class MSELoss(Loss, losses.MSELoss):
 
 
 class BCE(Loss, losses.BCELoss):
-    """Binary cross-entropy of probabilities: :class:`portanet.BCE`."""
+    """Binary cross-entropy of probabilities: :class:`portanet.BCELoss`."""
 
 
 class CrossEntropy(Loss, losses.ClassificationLoss):

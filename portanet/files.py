@@ -57,12 +57,12 @@ def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray],
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no complete safetensors file: {error}") from error
+        raise ValueError(f"it is no complete safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} holds no network that this version of PortaNet can read: save it with net.save(path)")
+        raise ValueError("it was not written by net.save, or by another version of PortaNet")
     net = from_json(json.loads(metadata["architecture"]))
     if not hasattr(net, "topology"):
-        raise ValueError(f"the architecture is {net!r}, not a layer")
+        raise ValueError(f"it describes {net!r}, which is no layer")
     for name, first in json.loads(metadata["shared"]).items():
         _share(net, name, first)
     net._freeze_only(set(json.loads(metadata["frozen"])))

@@ -33,7 +33,7 @@ _sink: ContextVar[GradientSink | None] = ContextVar("gradient_sink", default=Non
 
 
 class collect_gradients:  # noqa: N801 (a context manager, written as a function elsewhere; a generator costs more)
-    """Give the gradients that this thread accumulates meanwhile to a sink."""
+    """Context in which the gradients that this thread accumulates go to ``sink``."""
 
     __slots__ = ("_sink", "_token")
 
@@ -72,7 +72,7 @@ class Parameter:
     def __init__(self, shape: Shape, init: Initializer):
         if not callable(init):
             raise TypeError(f"init must be an Initializer, got {init!r}: take one of portanet.initializers")
-        self.shape, self.init = shape, init
+        self.shape, self.init = tuple(shape), init
         self.size = math.prod(shape)
         self.flat: FlatParameters | None = None
         self.offset = 0
@@ -99,7 +99,7 @@ class Parameter:
     def accumulate(self, grad: Array) -> None:
         """Add an array of the parameter's shape to the gradient."""
         if grad.shape != self.shape:
-            raise ValueError(f"gradient has shape {grad.shape}, the parameter {self.shape}")
+            raise ValueError(f"grad must have the parameter's shape {self.shape}, got {tuple(grad.shape)}")
         sink = _sink.get()
         if self._frozen:
             return

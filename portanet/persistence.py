@@ -40,10 +40,9 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     """
     try:
         net, arrays, dtype = read_network(path)
-        if not isinstance(net, Layer):
-            raise ValueError(f"the architecture is {net!r}, not a layer")
         net.initialize(device=device, dtype=dtype)
         net.set_weights(arrays)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
-    return net
+    loaded: Layer = net
+    return loaded

@@ -329,7 +329,7 @@ def test_data_of_another_device_are_refused():
 
 def test_repr_copy_and_pickle():
     assert repr(KMeans(3, random_state=1)) == "KMeans(3, random_state=1)"
-    assert repr(KMeans(3, init=OVERLAPPING[:3])) == "KMeans(3, init='array of shape (3, 6)')"
+    assert repr(KMeans(3, init=OVERLAPPING[:3])) == "KMeans(3, init=<array of shape (3, 6)>)"
     assert not hasattr(KMeans(3), "labels_")
     with pytest.raises(AttributeError, match=r"KMeans has no attribute centers$"):
         KMeans(3).centers  # noqa: B018

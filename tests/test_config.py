@@ -192,3 +192,20 @@ def test_a_loss_that_keeps_weights_on_a_device_is_copied(backend, loss):
     value = float(loss(prediction, target))
     for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert float(twin(prediction, target)) == value
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda flag: pn.MaxPool1D(2, ceil_mode=flag), "ceil_mode"),
+        (lambda flag: pn.GELU(approximate=flag), "approximate"),
+        (lambda flag: pn.SGD(momentum=0.9, nesterov=flag), "nesterov"),
+        (lambda flag: pn.Linear(2, 2, bias=flag), "bias"),
+    ],
+    ids=["MaxPool1D", "GELU", "SGD", "Linear"],
+)
+@pytest.mark.parametrize("flag", [0, 1, False, True, np.False_, np.True_], ids=repr)
+def test_flags_may_be_numbers(build, name, flag):
+    thing = build(flag)
+    assert thing.arguments()[name] is bool(flag)
+    assert repr(from_json(to_json(thing))) == repr(thing) == repr(build(bool(flag)))

@@ -268,7 +268,7 @@ def test_sequential_takes_modules_or_a_list_of_them():
     assert repr(by_list) == repr(course.Sequential(course.Linear(4, 4), course.TanH()))
     by_list.append(course.Linear(4, 2))
     assert by_list.forward(X).shape == (5, 2)
-    with pytest.raises(TypeError, match="layers must be Layer objects"):
+    with pytest.raises(TypeError, match="must be a layer, got"):
         course.Sequential([course.Linear])
 
 

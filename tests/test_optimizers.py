@@ -56,15 +56,17 @@ def test_binding_resets_the_state(backend):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: pn.SGD(0.0), "lr must be a positive number, got 0.0"),
-        (lambda: pn.Adam(float("nan")), "lr must be a positive number, got nan"),
+        (lambda: pn.SGD(-0.1), "lr must be a finite number of at least 0, got -0.1"),
+        (lambda: pn.ParameterGroup(lr_factor=-1), "lr_factor must be finite and at least 0, got -1"),
+        (lambda: pn.ParameterGroup(weight_decay=-3), "weight_decay must be finite and at least 0, got -3"),
+        (lambda: pn.Adam(float("nan")), "lr must be a finite number of at least 0, got nan"),
         (lambda: pn.SGD(0.1, nesterov=True), "nesterov=True needs a momentum"),
         (lambda: pn.SGD(0.1, clip_norm=0), "clip_norm must be positive, got 0"),
         (lambda: pn.Adam(betas=(1.0, 0.9)), r"betas must be two numbers in \[0, 1\), got \(1.0, 0.9\)"),
         (lambda: pn.SGD(0.1, momentum=-3), r"momentum must be in \[0, 1\), got -3"),
-        (lambda: pn.Adam(eps=-1.0), "eps must not be negative, got -1.0"),
-        (lambda: pn.RMSprop(eps=-1.0), "eps must not be negative, got -1.0"),
-        (lambda: pn.Adam(weight_decay=-1), "weight_decay must not be negative, got -1"),
+        (lambda: pn.Adam(eps=-1.0), "eps must be finite and at least 0, got -1.0"),
+        (lambda: pn.RMSprop(eps=-1.0), "eps must be finite and at least 0, got -1.0"),
+        (lambda: pn.Adam(weight_decay=-1), "weight_decay must be finite and at least 0, got -1"),
     ],
 )
 def test_settings_are_checked(build, message):
@@ -322,8 +324,22 @@ def test_a_network_that_lost_a_layer_is_refused():
 
 
 def test_a_group_that_matches_no_parameter_is_refused():
-    with pytest.raises(ValueError, match=r"matches none of the parameters 0\.weight, 0\.bias"):
+    with pytest.raises(ValueError, match=r"matches no parameter: give a pattern for one of '0\.weight', '0\.bias'"):
         bound(pn.SGD(lr=0.1, groups=[pn.ParameterGroup("bias", weight_decay=0.0)]))
+
+
+def test_an_optimizer_whose_bind_failed_is_not_bound():
+    optimizer = pn.SGD(lr=0.1, groups=[pn.ParameterGroup("bias")])
+    with pytest.raises(ValueError, match="matches no parameter"):
+        optimizer.bind(pn.Sequential(pn.Linear(2, 1)))
+    with pytest.raises(RuntimeError, match="the optimizer has no weights"):
+        optimizer.step()
+
+
+def test_a_learning_rate_of_zero_is_saved():
+    optimizer = pn.SGD(0.1)
+    optimizer.lr = 0.0
+    assert repr(optimizer) == repr(pn.SGD(0.0)) == "SGD(lr=0.0)"
 
 
 @pytest.mark.parametrize("name", ["frozen", "requires_grad", "trainable"])

@@ -127,7 +127,7 @@ def test_a_missing_file_or_folder_is_named(tmp_path):
 def test_a_truncated_file_is_named(path, keep):
     a_net().save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"net\.safetensors is no complete safetensors file"):
+    with pytest.raises(ValueError, match=r"net\.safetensors cannot be loaded: it is no complete safetensors file"):
         pn.load(path)
 
 
@@ -144,12 +144,12 @@ def rewritten(path, change) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({}, "holds no network that this version of PortaNet can read"),
-        ({"format": "portanet 99"}, "holds no network that this version of PortaNet can read"),
+        ({}, "it was not written by net.save, or by another version"),
+        ({"format": "portanet 99"}, "it was not written by net.save, or by another version"),
         ({"architecture": '{"type": "Unknown"}'}, "type 'Unknown' is unknown: import the module"),
         ({"architecture": '{"type": "portanet.Linear", "in_features": 3}'}, "Linear does not take these arguments"),
         ({"architecture": '{"type": "portanet.Linear", "in_features": 3, "out_features": 2}'}, "must have the names"),
-        ({"architecture": "[1, 2]"}, "not a layer"),
+        ({"architecture": "[1, 2]"}, "which is no layer"),
         ({"architecture": "{"}, "cannot be loaded"),
         ({"dtype": "int8"}, "dtype must be"),
     ],

@@ -1,12 +1,12 @@
 """
-Batch-last memory layout: a training step of a 1-D convolutional network takes 0.75 of the channels-last time.
+Batch-last memory layout of images.
 
 An array of images keeps its shape (N, *spatial, C) and its indices, but its strides are those of (*spatial, C, N). A
 window along one spatial axis is then one contiguous run of memory, and along more axes one run for each of its rows.
 NumPy's inner loops run over the channels of all images at once.
 
-Measured with ``pytest bench/test_steps.py -k 001-conv1d-net2``, for ``PORTANET_DISABLE=winograd`` and for
-``PORTANET_DISABLE=winograd,batch_last``.
+Without it, a training step takes 2.43 times as long on 004-cnn, and 1.16 times in the geometric mean of 14 networks
+(``python -m bench mechanisms``, two threads).
 """
 
 from collections.abc import Callable

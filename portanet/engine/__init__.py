@@ -2,7 +2,7 @@
 How networks are run: everything about speed, apart from what the layers compute.
 
 :func:`train_step` is the reference, in a dozen lines. The other files make it faster, one mechanism in each.
-``PORTANET_DISABLE`` switches them off, by name or all together (``engine``); results stay the same, up to rounding.
+``PORTANET_DISABLE`` switches them off by name, and ``engine`` all but streaming; results stay the same, up to rounding.
 """
 
 from portanet.backends.disabled import enabled

@@ -7,7 +7,7 @@ Arrays are channels-last, (N, *input_shape, C), with any number of spatial axes.
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
     if len(values) != n_axes or not all(isinstance(v, int | np.integer) and v >= least for v in values):
-        raise ValueError(f"{name} must be a number of at least {least}, or {n_axes} of them, got {value!r}")
+        several = f", or {n_axes} of them" if n_axes > 1 else ""
+        raise ValueError(f"{name} must be a whole number of at least {least}{several}, got {value!r}")
     return tuple(map(int, values))
 
 
@@ -55,14 +56,18 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     """
     if padding == "valid" or padding == "same":  # noqa: PLR1714 (mypy narrows equality, not membership)
         return padding
-    sides = (padding,) * n_axes if isinstance(padding, int) else padding
-    if isinstance(sides, tuple) and len(sides) == n_axes:
+    sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * n_axes
+    if len(sides) == n_axes:
         pairs = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
-        if all(len(pair) == 2 and all(isinstance(n, int) and n >= 0 for n in pair) for pair in pairs):
-            return tuple((low, high) for low, high in pairs)
+        if all(len(pair) == 2 and all(map(_is_count, pair)) for pair in pairs):
+            return tuple((int(low), int(high)) for low, high in pairs)
     raise ValueError(
         f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {padding!r}"
     )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:

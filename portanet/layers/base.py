@@ -125,11 +125,11 @@ class Layer(Placement, Configured):
 
     @property
     def frozen(self) -> bool:
-        """Whether :meth:`freeze` was called."""
+        """Whether it is left out of training: it, or a layer around it, was frozen; layers added later are not."""
         return self._frozen
 
     def _freeze_only(self, names: set[str]) -> None:
-        """Freeze the layers and parameters of these names, and no others: not what is inside them either."""
+        """Freeze exactly the layers and parameters with these names; a layer does not freeze those inside it."""
         for name, part in {**self.topology.layers, **self.topology.parameters}.items():
             object.__setattr__(part, "_frozen", name in names)
         changed()
@@ -178,10 +178,10 @@ def batch(shape: Shape) -> str:
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
 
 
-def check_layer(layer: Any) -> Any:
+def check_layer(name: str, layer: Any) -> Any:
     """Refuse what is no layer, such as a class that was not called, or a list."""
     if not isinstance(layer, Layer):
-        raise TypeError(f"layers must be Layer objects, got {layer!r}: write Sequential(Linear(...), ReLU(), ...)")
+        raise TypeError(f"{name} must be a layer, got {layer!r}: write Linear(...) or Sequential(...) for instance")
     return layer
 
 

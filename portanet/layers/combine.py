@@ -5,6 +5,7 @@ from typing import Any
 
 from portanet.backends import namespace
 from portanet.layers.base import Layer, check_layer, input_pullback
+from portanet.layers.sequential import vjp_of_chain
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = ["AutoEncoder", "Parallel", "Residual"]
@@ -42,8 +43,8 @@ class Residual(Layer):
     """
 
     def __init__(self, branch: Layer, *, projection: Layer | None = None):
-        self.branch: Layer = check_layer(branch)
-        self.projection: Layer | None = None if projection is None else check_layer(projection)
+        self.branch: Layer = check_layer("branch", branch)
+        self.projection: Layer | None = None if projection is None else check_layer("projection", projection)
 
     def output_shape(self, shape: Shape) -> Shape:
         direct = shape if self.projection is None else self.projection.output_shape(shape)
@@ -100,7 +101,7 @@ class Parallel(Layer):
     def __init__(self, *branches: Layer):
         if not branches:
             raise ValueError("Parallel needs at least one branch")
-        self.branches = tuple(map(check_layer, branches))
+        self.branches = tuple(check_layer(f"branch {i}", branch) for i, branch in enumerate(branches))
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), branch) for i, branch in enumerate(self.branches))
@@ -160,8 +161,8 @@ class AutoEncoder(Layer):
     """
 
     def __init__(self, encoder: Layer, decoder: Layer):
-        self.encoder: Layer = check_layer(encoder)
-        self.decoder: Layer = check_layer(decoder)
+        self.encoder: Layer = check_layer("encoder", encoder)
+        self.decoder: Layer = check_layer("decoder", decoder)
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
@@ -184,10 +185,5 @@ class AutoEncoder(Layer):
         return self.decoder.forward(self.encoder.forward(x))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        code, pull_code = self.encoder.vjp(x, train=train)
-        y, pull_y = self.decoder.vjp(code, train=train)
-
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            return pull_code(pull_y(dy, need_grads=need_grads), need_dx=need_dx, need_grads=need_grads)
-
-        return y, pullback
+        halves = self.encoder, self.decoder
+        return vjp_of_chain(halves, [half.topology.trainable for half in halves], x, train=train)

@@ -313,11 +313,11 @@ class ConvTranspose2D(ConvTranspose):
     in_channels, out_channels, kernel_size, stride, dilation, groups, bias, init
         See :class:`Conv2D`; the weight has shape (*kernel_size, in_channels, out_channels / groups).
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
-        Rows cut off the output: lengths are ``(n - 1) stride + dilation (kernel_size - 1) + 1 - padding``, with "same"
-        ``n stride``.
+        Rows cut off the output at both ends, (before, after): its lengths are
+        ``(n - 1) stride + dilation (kernel_size - 1) + 1 - before - after + output_padding``, with "same" ``n stride``.
     output_padding : int or tuple of int
-        Rows added after each axis, fewer than the stride: several input lengths of a strided convolution give the same
-        output length, and this chooses among them.
+        Rows added after each axis, fewer than the stride. Several input lengths of a strided convolution give the same
+        output length; this chooses among them.
 
     References
     ----------

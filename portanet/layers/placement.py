@@ -15,7 +15,7 @@ KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 
 
 class Placement:
-    """The part of :class:`portanet.Layer` that knows backends; the layers themselves name none."""
+    """The part of :class:`portanet.Layer` that moves arrays between backends."""
 
     _flat: FlatParameters | None = None
     _topology: Topology | None = None
@@ -89,10 +89,11 @@ class Placement:
         flat = self._flat
         return flat.backend if flat is not None and flat.current and self.topology.ready else self._ready()[0]
 
-    def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str = "float32") -> Self:
-        """Draw all weights anew; one seed gives the same weights on every device. ``dtype``: float32 or float64."""
-        backend = get_backend(device) if device is not None else [*self._placements(), self._default()][0][0]
-        check_dtype(dtype)
+    def initialize(self, seed: int = 0, *, device: str | Backend | None = None, dtype: str | None = None) -> Self:
+        """Draw all weights anew, the same on every device for one seed. The device and dtype stay by default."""
+        current, precision = [*self._placements(), self._default()][0]
+        backend = current if device is None else get_backend(device)
+        dtype = precision if dtype is None else check_dtype(dtype)
         for parameter in self.topology.parameter_list:
             parameter.unbind()
         for buffer in self.topology.buffers.values():

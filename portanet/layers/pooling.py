@@ -57,8 +57,7 @@ class Pool(Layer):
     def window(self, shape: Shape) -> Window:
         """Return the window on an input of a shape, without the batch axis."""
         if len(shape) != self.n_axes + 1:
-            axes = ", ".join(map(str, shape))
-            raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got (N, {axes})")
+            raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got {batch(shape)}")
         stride = self.kernel_size if self.stride is None else self.stride
         return window_of(tuple(shape[:-1]), self.kernel_size, stride, 1, self.padding, ceil_mode=self.ceil_mode)
 

@@ -14,7 +14,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.kernels.windows import per_axis
-from portanet.layers.base import Layer, batch, input_pullback
+from portanet.layers.base import Layer, batch, check_floating, input_pullback
 from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
 
@@ -48,9 +48,6 @@ class Random(Layer):
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Return the changed input, and the function that takes dy to dx."""
         raise NotImplementedError(f"{type(self).__name__} needs a method transform(self, xp, x)")
-
-    def forward(self, x: Array) -> Array:
-        return x
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         if not train:
@@ -95,6 +92,7 @@ class Dropout(Random):
         return shape
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        check_floating(self, x)
         shape = self.mask_shape(tuple(x.shape))
         bits = self.next_random(kernels.random_bits, math.prod(shape))
         keep = max(1, round((1 - self.p) * 65536))  # out of the 65536 values of 16 random bits
@@ -264,9 +262,6 @@ class RandomCrop(_RandomTranslation):
     def shifts(self, axis: int, length: int) -> list[tuple[slice, slice]]:
         size = self.size[axis - 1]
         return [(slice(0, size), slice(i, i + size)) for i in range(length - size + 1)]
-
-    def forward(self, x: Array) -> Array:
-        return self.vjp(x, train=False)[0]
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(tuple(x.shape[1:]))

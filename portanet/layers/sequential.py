@@ -41,9 +41,9 @@ class Sequential(Layer):
     """
     A network: each layer takes the output of the one before.
 
-    ``y = fₙ(... f₂(f₁(x)))``, and the gradient goes back through the layers in reverse order. It is a list: ``net[0]``
-    is a layer, ``net[:2]`` a network that shares its weights (its output is a hidden representation), and layers may be
-    nested, appended and popped.
+    ``y = fₙ(... f₂(f₁(x)))``, and the gradient goes back through the layers in reverse order. ``net[0]`` is a layer,
+    ``net[:2]`` a network that shares its weights: its output is a hidden representation. Layers may be nested, appended
+    and popped.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer):
-        self.layers: list[Layer] = [check_layer(layer) for layer in layers]
+        self.layers: list[Layer] = [check_layer(f"layer {i}", layer) for i, layer in enumerate(layers)]
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         return vjp_of_chain(self.layers, [layer.topology.trainable for layer in self.layers], x, train=train)
@@ -89,7 +89,7 @@ class Sequential(Layer):
 
     def append(self, layer: Layer) -> None:
         """Add a layer at the end; the weights of the others stay."""
-        self.layers.append(check_layer(layer))
+        self.layers.append(check_layer("layer", layer))
 
     def pop(self, index: int = -1) -> Layer:
         """Take a layer out and return it, with its weights."""

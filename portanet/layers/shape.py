@@ -33,7 +33,7 @@ class Reshape(Layer):
         size, known = math.prod(shape), math.prod(n for n in self.shape if n != -1)
         new = tuple(size // known if n == -1 else n for n in self.shape)
         if math.prod(new) != size:
-            raise ValueError(f"{self!r} cannot take inputs of shape {shape}: they hold {size} numbers")
+            raise ValueError(f"{self!r} cannot take inputs of shape {shape}, {size} numbers each: make the sizes equal")
         return new
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:

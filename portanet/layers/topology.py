@@ -20,16 +20,21 @@ def changed() -> None:
     _changes += 1
 
 
+def is_layer(value: Any) -> bool:
+    """Whether a value is a layer; the class stands above this module."""
+    return hasattr(value, "_members")
+
+
 def is_structure(value: Any) -> bool:
     """Whether an attribute's value can hold layers, parameters or buffers."""
     if isinstance(value, tuple):  # a layer may keep a tuple of arrays in every call
         return any(map(is_structure, value))
-    return isinstance(value, (Parameter, Buffer, list, dict)) or hasattr(value, "vjp")
+    return isinstance(value, (Parameter, Buffer, list, dict)) or is_layer(value)
 
 
 def members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the layers, parameters and buffers that an attribute's value is or contains, with their names."""
-    if isinstance(value, (Parameter, Buffer)) or hasattr(value, "vjp"):
+    if isinstance(value, (Parameter, Buffer)) or is_layer(value):
         yield name, value
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
@@ -91,7 +96,7 @@ class Topology:
         own: list[tuple[str, Any]] = []
         inner: list[tuple[str, Any]] = []
         for key, value in layer._members():
-            (inner if hasattr(value, "vjp") else own).append((prefix + key, value))
+            (inner if is_layer(value) else own).append((prefix + key, value))
         for key, value in own:
             if id(value) in self._first:
                 self.shared[key] = self._first[id(value)]

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from portanet.kernels.windows import CheckedPadding, Padding, Window, check_padding, per_axis
+from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.typing import Shape
 
 PerAxis = int | tuple[int, ...]
@@ -20,8 +20,8 @@ def checked_padding(padding: Padding, n_axes: int) -> Any:
     """Return "valid", "same", a number, or a tuple, after a check."""
     check_padding(padding, n_axes)
     if isinstance(padding, (tuple, list)):
-        return tuple(tuple(side) if isinstance(side, (tuple, list)) else side for side in padding)
-    return padding
+        return tuple(tuple(map(int, side)) if isinstance(side, (tuple, list)) else int(side) for side in padding)
+    return padding if isinstance(padding, str) else int(padding)
 
 
 def compact(values: Shape) -> PerAxis:
@@ -48,12 +48,11 @@ def window_of(
 ) -> Window:
     """Return the window of a layer on an input of some spatial shape; see :meth:`Window.fit`."""
     n_axes = len(input_shape)
-    checked: CheckedPadding = check_padding(padding, n_axes)
     return Window.fit(
         input_shape,
         per_axis("kernel_size", kernel_size, n_axes),
         stride=per_axis("stride", stride, n_axes),
         dilation=per_axis("dilation", dilation, n_axes),
-        padding=checked,
+        padding=check_padding(padding, n_axes),
         ceil=ceil_mode,
     )

@@ -19,8 +19,9 @@ class Loss(Configured):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
-        Mean or sum of the terms, or the terms themselves: one a number for elementwise losses, one an example for
-        classification losses. With weights w, the mean is ``Σ w l / Σ w``, and 0 where all weights are 0.
+        Mean or sum of the terms, or the terms themselves. An elementwise loss has one term for each number, a
+        classification loss one for each example. With weights w, the mean is ``Σ w l / Σ w``, and 0 where all weights
+        are 0.
 
     Examples
     --------
@@ -45,8 +46,8 @@ class Loss(Configured):
         """
         Return the terms, and a function that takes ``factor`` to ``factor d term / d prediction``.
 
-        The factor is a number, or an array that broadcasts to the prediction: of shape (), or one number a term, for
-        terms of examples with a last axis of 1.
+        ``factor`` is a number, an array of shape (), or an array with one number for each term. Where the loss has one
+        term for each example, that array has a last axis of length 1.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"

@@ -66,7 +66,8 @@ def r2_score(prediction: Array, target: Array) -> Array:
     Parameters
     ----------
     prediction, target : array, shape (N,) or (N, ...)
-        N examples. An output with a constant target scores 1 if it is predicted exactly, else 0.
+        N examples; the prediction comes first, unlike in scikit-learn. An output with a constant target scores 1 if it
+        is predicted exactly, else 0.
 
     Returns
     -------

@@ -56,7 +56,7 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, check_eps(eps)
 
     def bind(self, net: Layer) -> Self:
-        _rounded(tuple(self.betas), net.flat.dtype)
+        _rounded(tuple(self.betas), net.flat.dtype)  # refuses betas that the dtype rounds to 1
         return super().bind(net)
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:

@@ -50,6 +50,12 @@ class ParameterGroup(Configured):
     lr_factor: float = 1.0
     weight_decay: float | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.lr_factor < math.inf:
+            raise ValueError(f"lr_factor must be finite and at least 0, got {self.lr_factor}")
+        if self.weight_decay is not None:
+            _check_weight_decay(self.weight_decay)
+
     def matches(self, name: str, parameter: Parameter) -> bool:
         """Whether a parameter belongs to the group."""
         return fnmatchcase(name, self.names) and (self.max_ndim is None or len(parameter.shape) <= self.max_ndim)
@@ -119,10 +125,8 @@ class Optimizer(Configured):
         clip_norm: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ):
-        if not _is_number(lr) or not 0 < lr < math.inf:
-            raise ValueError(f"lr must be a positive number, got {lr!r}{_schedule_hint(lr)}")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {weight_decay}")
+        _check_lr(lr)
+        _check_weight_decay(weight_decay)
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         if not isinstance(groups, (list, tuple)) or not all(isinstance(group, ParameterGroup) for group in groups):
@@ -133,12 +137,12 @@ class Optimizer(Configured):
 
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a new state."""
+        self._check_groups(net.topology)
         flat = net.flat
         with flat.backend.activate():
             self.lr_array = flat.xp.full((), self.lr, dtype=flat.data.dtype, device=flat.data.device)
             self.state = self.new_state(flat.xp, flat.data)
         self.flat, self._net = flat, net
-        self._check_groups(net.topology)
         self._divided: tuple[Topology, float, tuple[ParameterGroup, ...]] | None = None
         return self
 
@@ -166,8 +170,7 @@ class Optimizer(Configured):
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        if not _is_number(lr) or not 0 <= lr < math.inf:
-            raise ValueError(f"lr must not be negative, got {lr!r}{_schedule_hint(lr)}")
+        _check_lr(lr)
         if lr != self._lr and self.flat is not None:
             with self.flat.backend.activate():
                 self.lr_array[...] = lr
@@ -220,8 +223,8 @@ class Optimizer(Configured):
         """Refuse a pattern that is the name of no parameter."""
         for group in self.groups:
             if not any(fnmatchcase(name, group.names) for name in topology.parameters):
-                names = ", ".join(topology.parameters)
-                raise ValueError(f"{group!r} matches none of the parameters {names}: take a pattern such as '*.bias'")
+                names = ", ".join(map(repr, topology.parameters)) or "of a network that has none"
+                raise ValueError(f"{group!r} matches no parameter: give a pattern for one of {names}")
 
     def _clipping(self, flat: FlatParameters) -> Array | None:
         """Return the factor that clips the gradient to ``clip_norm``."""
@@ -271,12 +274,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating))
 
 
-def _schedule_hint(value: Any) -> str:
-    return ": give LearningRateScheduler(schedule) to fit as a callback" if callable(value) else ""
+def _check_lr(lr: Any) -> None:
+    """Refuse a learning rate that is negative, infinite or no number."""
+    if not _is_number(lr) or not 0 <= lr < math.inf:
+        hint = ": give LearningRateScheduler(schedule) to fit as a callback" if callable(lr) else ""
+        raise ValueError(f"lr must be a finite number of at least 0, got {lr!r}{hint}")
+
+
+def _check_weight_decay(weight_decay: float) -> None:
+    """Refuse a negative or infinite weight decay."""
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be finite and at least 0, got {weight_decay}")
 
 
 def check_eps(eps: float) -> float:
     """Refuse a negative or infinite eps."""
     if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must not be negative, got {eps}")
+        raise ValueError(f"eps must be finite and at least 0, got {eps}")
     return eps

@@ -112,6 +112,4 @@ def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", 
 
 
 def _axis_label(name: str) -> str:
-    if name == "loss":
-        return "mean loss"
     return "learning rate" if name == "lr" else name.replace("_", " ")

@@ -20,7 +20,7 @@ Logs: TypeAlias = dict[str, float]
 DECREASING = ("loss", "error", "mse", "mae")
 """Ends of names of metrics that should decrease."""
 
-INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2")
+INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2", "psnr")
 """Ends of names of metrics that should increase."""
 
 
@@ -125,7 +125,7 @@ class EarlyStopping(_Monitor):
         Smallest change that counts as an improvement.
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; by default names that end in "loss", "error", "mse" or "mae" should
-        decrease, those in "accuracy", "score", "f1", "precision", "recall" or "r2" increase.
+        decrease, those in "accuracy", "acc", "score", "f1", "precision", "recall", "r2" or "psnr" increase.
     restore_best_weights : bool
         Whether to go back to the best epoch at the end; on by default, unlike in Keras.
 

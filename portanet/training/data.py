@@ -54,12 +54,13 @@ def check_data(
     keep_on_host: Literal["never", "if too large", "always"] = "never",
 ) -> Data:
     """
-    Bring data to the device, after all the checks that a step must not make.
+    Bring data to the device and check them, as a step must not: a check reads values back.
 
     Parameters
     ----------
-    net, loss
-        What they are for.
+    net : Layer
+    loss : Loss
+        The data must fit both.
     x, y : array_like, N of each
     sample_weight : array_like, shape (N,), optional
     name : str
@@ -212,7 +213,7 @@ def batch_slices(n: int, batch_size: int) -> list[slice]:
 
 
 def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
-    """Warn where the last layer does not fit the loss, or target probabilities do not sum to 1."""
+    """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
     if not net.topology.trainable and net.n_parameters:
         warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
     fix = UNFIT.get((type(_last_layer(net)), type(loss)))

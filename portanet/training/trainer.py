@@ -93,7 +93,7 @@ class Trainer:
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
         if loss.reduction == "none":
             raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
-        check_layer(net)
+        check_layer("net", net)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
         if float32_matmul is not None:
@@ -199,8 +199,8 @@ class Trainer:
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         OutOfMemory
-            If a step needs more memory than a GPU has; the message names a batch size that fits. (NumPy raises its own
-            MemoryError, of which this is one.)
+            If a step needs more memory than a GPU has; the message names a batch size that fits, if one was found.
+            NumPy raises MemoryError, the base class.
 
         Examples
         --------
@@ -383,7 +383,7 @@ class Trainer:
         what = find_divergence(losses, finite, len(self.history.epochs) + 1)
         if what is not None:
             self.restore(before)
-            fix = "the weights are those from before this epoch: try a lower learning rate or clip_norm"
+            fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"
             raise Diverged(f"{what}; {fix}", self.history)
 
     def _try_step(self, data: Data, batch_size: int) -> None:

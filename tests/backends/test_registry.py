@@ -97,7 +97,7 @@ def test_a_device_is_a_string(device):
 
 @pytest.mark.parametrize("name", ["cpu:0", "cpu:1", "cpu:", "strict:1", "torch:cpu"])
 def test_single_devices_have_no_ordinal(name):
-    with pytest.raises(BackendUnavailable, match=f"device '{name}' does not exist: there is one, '"):
+    with pytest.raises(BackendUnavailable, match=f"device '{name}' does not exist: use '"):
         get_backend(name)
 
 

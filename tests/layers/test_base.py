@@ -214,3 +214,23 @@ class StateOf(pn.Layer):
     def __init__(self, values):
         self.values = values
         self.kept = pn.Buffer(np.shape(values), partial(_values, values))
+
+
+def test_a_layer_may_keep_a_loss():
+    class Penalty(pn.Layer):
+        def __init__(self):
+            self.loss = pn.MSELoss()
+            self.inner = pn.Linear(2, 2)
+
+        def vjp(self, x, *, train=True):
+            return self.inner.vjp(x, train=train)
+
+    layer = Penalty().initialize()
+    assert layer.n_parameters == 6
+    assert layer(np.ones((3, 2), dtype="float32")).shape == (3, 2)
+
+
+def test_drawing_anew_keeps_device_and_dtype():
+    net = pn.Linear(2, 1).to(dtype="float64").initialize(seed=1)
+    assert net.weight.data.dtype == np.float64
+    assert net.initialize(dtype="float32").weight.data.dtype == np.float32

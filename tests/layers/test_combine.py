@@ -62,5 +62,5 @@ def test_what_is_no_layer_is_refused(wrong):
         lambda: pn.Parallel(wrong),
         lambda: pn.AutoEncoder(pn.Linear(3, 3), wrong),
     ):
-        with pytest.raises(TypeError, match="layers must be Layer objects"):
+        with pytest.raises(TypeError, match="must be a layer, got"):
             build()

@@ -38,7 +38,7 @@ def test_a_wrong_input_shape_names_both_shapes(kind):
 @pytest.mark.parametrize("name", ["kernel_size", "stride", "dilation"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, (3,), (1, 2, 3), (2, 0), (2, 1.5), "ab", None], ids=str)
 def test_sizes_and_steps_must_be_positive_numbers(kind, name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be a number of at least 1, or 2 of them, got .*{value}"):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number of at least 1, or 2 of them, got .*{value}"):
         kind(4, 6, **{"kernel_size": 3, name: value})
 
 

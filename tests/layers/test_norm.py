@@ -157,7 +157,7 @@ def test_a_constant_becomes_zero_and_has_a_gradient(backend, layer, axes):
 @NORMS
 def test_float32_is_float64_to_rounding(backend, layer, axes):
     x = np.random.default_rng(0).normal(size=(16, 14, 14, 8)).astype("float32")
-    y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
+    y = backend.to_numpy(layer.initialize(device=backend, dtype="float32").vjp(layer.asarray(x))[0])
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, standardised(x, axes), rtol=1e-5, atol=1e-5)
 
@@ -166,7 +166,7 @@ def test_float32_is_float64_to_rounding(backend, layer, axes):
 def test_statistics_far_from_zero_are_accurate(backend, layer, axes):
     """Mean 10⁴ and standard deviation 1: float32 numbers there lie 0.001 apart, and a mean is good to a few of them."""
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 8)).astype("float32")
-    y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
+    y = backend.to_numpy(layer.initialize(device=backend, dtype="float32").vjp(layer.asarray(x))[0])
     np.testing.assert_allclose(y, standardised(x, axes), atol=0.02)
     for name, values in states(layer).items():
         expected = {"running_mean": 0.1 * x.mean(axes, dtype="float64"), "running_var": 1.0}[name]

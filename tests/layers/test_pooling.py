@@ -40,9 +40,9 @@ def test_inputs_without_spatial_axes_are_refused(layer):
 @pytest.mark.parametrize("kind", POOLS)
 def test_window_stride_and_padding_are_checked(kind):
     for value in (0, -1, 1.5, (1, 2, 3)):
-        with pytest.raises(ValueError, match="kernel_size must be a number of at least 1"):
+        with pytest.raises(ValueError, match="kernel_size must be a whole number of at least 1"):
             kind(value)
-        with pytest.raises(ValueError, match="stride must be a number of at least 1"):
+        with pytest.raises(ValueError, match="stride must be a whole number of at least 1"):
             kind(2, value)
     with pytest.raises(ValueError, match="padding must be 'valid', 'same', a number"):
         kind(2, padding="full")
@@ -64,7 +64,7 @@ def test_a_window_that_does_not_fit_says_where(kind):
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, (1, 2)], ids=str)
 def test_a_factor_must_be_a_positive_number(value):
-    with pytest.raises(ValueError, match="factor must be a number of at least 1"):
+    with pytest.raises(ValueError, match="factor must be a whole number of at least 1"):
         pn.Upsample(value)
 
 

@@ -42,3 +42,9 @@ def test_dropout_changes_no_weight_of_the_layers_after_it():
 def test_p_must_be_in_zero_to_one(p):
     with pytest.raises(ValueError, match=r"p must be in \[0, 1\)"):
         pn.Dropout(p)
+
+
+@pytest.mark.parametrize("layer", [pn.Dropout(0.2), pn.SpatialDropout(0.2)], ids=repr)
+def test_dropout_refuses_integers(layer):
+    with pytest.raises(ValueError, match="needs floats, got x of dtype int64: give x / 255"):
+        layer.initialize().vjp(np.full((2, 3, 4), 10))

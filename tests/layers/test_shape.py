@@ -5,7 +5,7 @@ import portanet as pn
 
 
 def test_a_shape_of_another_size_is_refused():
-    with pytest.raises(ValueError, match=r"Reshape\(5, 2\) cannot take inputs of shape \(6,\): they hold 6 numbers"):
+    with pytest.raises(ValueError, match=r"Reshape\(5, 2\) cannot take inputs of shape \(6,\), 6 numbers each"):
         pn.Reshape(5, 2)(np.ones((2, 6)))
     with pytest.raises(ValueError, match="cannot take inputs"):
         pn.Reshape(4, -1).output_shape((6,))

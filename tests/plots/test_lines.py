@@ -23,7 +23,7 @@ def test_training_curves_show_the_values_of_the_history():
     )
     loss, accuracy, lr = figure.axes
     assert figure.get_suptitle() == "a net"
-    assert [axes.get_ylabel() for axes in figure.axes] == ["mean loss", "accuracy", "learning rate"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy", "learning rate"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     assert [line.get_ydata().tolist() for line in loss.lines] == [[0.9, 0.4], [1.0, 0.6]]
     assert [line.get_xdata().tolist() for line in loss.lines] == [[1, 2], [1, 2]]
@@ -50,7 +50,7 @@ def test_epoch_ticks_are_integers_from_one(epochs):
 
 
 def test_history_plot_draws_the_curves():
-    assert [axes.get_ylabel() for axes in history({"loss": 1.0}).plot().axes] == ["mean loss"]
+    assert [axes.get_ylabel() for axes in history({"loss": 1.0}).plot().axes] == ["loss"]
 
 
 def test_training_curves_take_any_mapping():
