@@ -45,6 +45,24 @@ def check_dtype(dtype: str) -> str:
     return dtype
 
 
+def check_seed(seed: int) -> int:
+    """
+    Check that a seed is an integer of at least 0.
+
+    Examples
+    --------
+    >>> check_seed(3)
+    3
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return number
+
+
 def refuse_switch(owner: object, name: str) -> None:
     """
     Refuse to set an attribute that would be ignored; a user's class may define one of its own.

@@ -45,6 +45,8 @@ class Configured:
         """Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple."""
         found: dict[str, Any] = {}
         for name, parameter in parameters_of(type(self)).items():  # type: ignore[arg-type]
+            if parameter.kind is parameter.VAR_KEYWORD:
+                raise TypeError(f"{type(self).__name__} takes **{name}, which nothing keeps: name its arguments")
             if name not in vars(self) and not hasattr(type(self), name):
                 raise TypeError(
                     f"{type(self).__name__} does not keep its argument {name!r}: set self.{name} = {name} in __init__"
@@ -86,8 +88,8 @@ def _name_options(kind: Any) -> None:
     if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
         names = {parameter.name for parameter in own}
         inherited = inspect.signature(kind.__mro__[1]).parameters.values()
-        keyword = (p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names)
-        own = [*own[:-1], *keyword]
+        keyword = [p for p in inherited if p.kind is p.KEYWORD_ONLY and p.name not in names]
+        own = [*own[:-1], *keyword] if keyword else own
     elif not hasattr(kind, "__signature__"):  # of a base class
         return
     kind.__signature__ = inspect.Signature(own)

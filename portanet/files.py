@@ -80,19 +80,26 @@ def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
     ours, theirs = _parts(net), _parts(rebuilt)
     wrong = [name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)]
     if wrong:
-        is_now, would_be = (parts.get(wrong[0], "missing") for parts in (ours, theirs))
+        is_now, would_be = (_describe(each, wrong[0]) for each in (net, rebuilt))
         raise ValueError(
             f"{type(net).__name__} cannot be saved: its part {wrong[0]!r} is {is_now}, but the constructor's arguments "
             f"give {would_be}: change the arguments too, or build the network from layers such as Sequential"
         )
 
 
-def _parts(net: Any) -> dict[str, str]:
-    """Describe layers without layers inside, parameters and buffers by name."""
+def _parts(net: Any) -> dict[str, Any]:
+    """Return what must be equal: arguments of layers without layers inside, and shapes of arrays, by name."""
     topology = net.topology
     arrays = {**topology.parameters, **topology.buffers}
-    leaves = {name: repr(layer) for name, layer in topology.layers.items() if not any(layer.children())}
-    return leaves | {name: f"an array of shape {array.shape}" for name, array in arrays.items()}
+    leaves = {name: to_json(layer) for name, layer in topology.layers.items() if not any(layer.children())}
+    return leaves | {name: array.shape for name, array in arrays.items()}
+
+
+def _describe(net: Any, name: str) -> str:
+    """Write the layer or array of a name, for a message."""
+    topology = net.topology
+    array = {**topology.parameters, **topology.buffers}.get(name)
+    return repr(topology.layers.get(name, "nothing")) if array is None else f"an array of shape {array.shape}"
 
 
 def _share(net: Any, name: str, first: str) -> None:
@@ -101,6 +108,8 @@ def _share(net: Any, name: str, first: str) -> None:
     if topology.shared.get(name) == first:
         return
     layer, _, attribute = name.rpartition(".")
+    if layer not in topology.layers:
+        raise ValueError(f"{name!r} is the same array as {first!r}, within a list or dict: keep it in an attribute")
     value = {**topology.parameters, **topology.buffers}[first]
     setattr(topology.layers[layer], attribute, value)
 

@@ -210,7 +210,7 @@ def test_groups_move_by_the_formulas(backend):
 )
 def test_a_group_matches_names_and_numbers_of_axes(group, names):
     parameters = two_layers().named_parameters()
-    assert {name for name, parameter in parameters.items() if group.matches(name, parameter)} == names
+    assert {name for name, parameter in parameters.items() if group.matches([name], parameter)} == names
 
 
 def test_a_learning_rate_that_is_set_counts_in_every_group(backend):
@@ -356,3 +356,40 @@ def test_clip_norm_leaves_out_frozen_parameters():
     before = net[1].weight.data.copy()
     optimizer.step()
     np.testing.assert_allclose(net[1].weight.data, before - 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "value", "message"),
+    [
+        (pn.SGD(momentum=0.9), "momentum", 5.0, r"momentum must be in \[0, 1\), got 5.0"),
+        (pn.SGD(), "weight_decay", -1.0, "weight_decay must be finite and at least 0, got -1.0"),
+        (pn.SGD(), "clip_norm", 0, "clip_norm must be positive, got 0"),
+        (pn.Adam(), "betas", (2, 3), r"betas must be two numbers in \[0, 1\)"),
+        (pn.RMSprop(), "eps", -1.0, "eps must be finite and at least 0, got -1.0"),
+        (pn.SGD(), "groups", [pn.ParameterGroup("zzz")], "matches no parameter"),
+    ],
+    ids=repr,
+)
+def test_a_bound_optimizer_refuses_what_its_constructor_refuses(optimizer, name, value, message):
+    bound(optimizer)
+    before = getattr(optimizer, name)
+    with pytest.raises(ValueError, match=message):
+        setattr(optimizer, name, value)
+    assert getattr(optimizer, name) == before
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "param_groups"])
+def test_names_of_other_libraries_are_refused(name):
+    with pytest.raises(AttributeError, match=f"'{name}' of SGD cannot be set: set '(lr|groups)'"):
+        setattr(pn.SGD(), name, 0.0)
+
+
+def test_a_group_knows_all_names_of_a_shared_layer():
+    shared = pn.Linear(3, 3)
+    net = pn.Sequential(shared, pn.TanH(), shared, pn.Linear(3, 1)).initialize()
+    optimizer = pn.SGD(0.5, groups=[pn.ParameterGroup("2.*", lr_factor=0.0)]).bind(net)
+    before = net.get_weights()
+    net.flat.grad[...] = 1.0
+    optimizer.step()
+    changed = {name for name, values in net.get_weights().items() if (values != before[name]).any()}
+    assert changed == {"3.weight", "3.bias"}

@@ -311,3 +311,47 @@ class Kind(pn.Layer):
 def test_an_argument_called_type_is_refused(tmp_path):
     with pytest.raises(TypeError, match="rename its argument 'type'"):
         Kind("portanet.ReLU").save(tmp_path / "net")
+
+
+class Sized(pn.Layer):
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+    def vjp(self, x, *, train=True):
+        return x, lambda dy, *, need_dx=True, need_grads=True: dy
+
+
+class WithOptions(pn.Layer):
+    def __init__(self, **options):
+        self.options = options
+
+    def vjp(self, x, *, train=True):
+        return x, lambda dy, *, need_dx=True, need_grads=True: dy
+
+
+class Tied(pn.Layer):
+    def __init__(self):
+        self.weights = [pn.Parameter((2,), pn.initializers.ones) for _ in range(2)]
+
+    def vjp(self, x, *, train=True):
+        return x, lambda dy, *, need_dx=True, need_grads=True: dy
+
+
+@pytest.mark.parametrize("sizes", [[1, 2], (1, 2), np.asarray([1, 2]), [[1], [2, 3]]], ids=repr)
+def test_lists_and_arrays_are_arguments(path, sizes):
+    pn.Sequential(Sized(sizes)).save(path)
+    tuples = ((1,), (2, 3)) if isinstance(sizes[0], list) else (1, 2)
+    assert pn.load(path)[0].sizes == tuples
+
+
+def test_arguments_without_names_of_their_own_are_refused(path):
+    with pytest.raises(TypeError, match=r"WithOptions takes \*\*options, which nothing keeps: name its arguments"):
+        pn.Sequential(WithOptions(a=1)).save(path)
+    assert repr(WithOptions(a=1)) == "WithOptions(...)"
+
+
+def test_a_tie_within_a_list_is_refused(path):
+    layer = Tied()
+    layer.weights[1] = layer.weights[0]
+    with pytest.raises(ValueError, match=r"'0\.weights\.1' is the same array as '0\.weights\.0', within a list"):
+        pn.Sequential(layer).save(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from portanet.files import write_network
 from portanet.kernels.slices import slices
 from portanet.layers.placement import Placement
 from portanet.layers.summary import table
-from portanet.layers.topology import changed, members
+from portanet.layers.topology import members
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -69,7 +69,6 @@ class Layer(Placement, Configured):
     """
 
     _by_reference: ClassVar[bool] = True
-    _frozen = False
     _infer: ClassVar[Callable[["Layer", Array], Array]] = staticmethod(_layer_by_layer)
     """How inference runs a network; the engine, which stands above the layers, puts its own in place."""
 
@@ -112,27 +111,6 @@ class Layer(Placement, Configured):
             outputs = [keep(Layer._infer(self, self.asarray(inputs[batch, ...]))) for batch in batches]
             # One batch is copied too: the output of Flatten, say, would share memory with x.
             return np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0)
-
-    def freeze(self) -> Self:
-        """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""
-        self._freeze_only({*self.topology.layers, *self.topology.parameters})
-        return self
-
-    def unfreeze(self) -> Self:
-        """Undo :meth:`freeze`."""
-        self._freeze_only(set())
-        return self
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it is left out of training: it, or a layer around it, was frozen; layers added later are not."""
-        return self._frozen
-
-    def _freeze_only(self, names: set[str]) -> None:
-        """Freeze exactly the layers and parameters with these names; a layer does not freeze those inside it."""
-        for name, part in {**self.topology.layers, **self.topology.parameters}.items():
-            object.__setattr__(part, "_frozen", name in names)
-        changed()
 
     def summary(self, input_shape: Shape) -> None:
         """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from portanet.backends import Backend, get_backend
-from portanet.checks import check_dtype, refuse_switch
-from portanet.layers.topology import Topology, changed, is_structure
+from portanet.checks import check_dtype, check_seed, refuse_switch
+from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
 
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
@@ -19,14 +19,20 @@ class Placement:
 
     _flat: FlatParameters | None = None
     _topology: Topology | None = None
+    _frozen = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; where a layer or parameter changes, networks look for theirs again."""
         refuse_switch(self, name)
         before = vars(self).get(name)
+        if isinstance(before, Parameter) and not (value is None or isinstance(value, Parameter)):
+            raise TypeError(f"{name} is a Parameter, got {value!r}: assign to {name}.data, or call set_weights")
+        refuse_container(name, value)
         object.__setattr__(self, name, value)
         if is_structure(value) or is_structure(before):
             changed()
+            if self._frozen:
+                self.freeze()
 
     def __delattr__(self, name: str) -> None:
         """Delete an attribute."""
@@ -94,6 +100,7 @@ class Placement:
         current, precision = [*self._placements(), self._default()][0]
         backend = current if device is None else get_backend(device)
         dtype = precision if dtype is None else check_dtype(dtype)
+        check_seed(seed)
         for parameter in self.topology.parameter_list:
             parameter.unbind()
         for buffer in self.topology.buffers.values():
@@ -107,6 +114,7 @@ class Placement:
         current, precision = [*placements, self._default()][0]
         backend = current if device is None else get_backend(device)
         dtype = precision if dtype is None else check_dtype(dtype)
+        check_seed(seed)
         if not self.initialized or placements != [(backend, dtype)]:
             self._set_flat(self._flatten(backend, dtype, seed))
         return self
@@ -116,6 +124,27 @@ class Placement:
         backend, dtype = self._ready()
         array = backend.asarray(values)
         return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
+
+    def freeze(self) -> Self:
+        """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""
+        self._freeze_only({*self.topology.layers, *self.topology.parameters})
+        return self
+
+    def unfreeze(self) -> Self:
+        """Undo :meth:`freeze`."""
+        self._freeze_only(set())
+        return self
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is left out of training: it, or a layer around it, was frozen."""
+        return self._frozen
+
+    def _freeze_only(self, names: set[str]) -> None:
+        """Freeze exactly the layers and parameters with these names; a layer does not freeze those inside it."""
+        for name, part in {**self.topology.layers, **self.topology.parameters}.items():
+            object.__setattr__(part, "_frozen", name in names)
+        changed()
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -90,6 +90,8 @@ class Sequential(Layer):
     def append(self, layer: Layer) -> None:
         """Add a layer at the end; the weights of the others stay."""
         self.layers.append(check_layer("layer", layer))
+        if self.frozen:
+            self.freeze()
 
     def pop(self, index: int = -1) -> Layer:
         """Take a layer out and return it, with its weights."""

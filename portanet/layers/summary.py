@@ -8,6 +8,9 @@ from portanet.typing import Shape
 MAX_WIDTH = 100
 """Columns of the table; a longer description of a layer is cut."""
 
+MAX_NAME = 30
+"""Characters of the name of a layer; a longer one is cut."""
+
 HEAD = ("", "layer", "output shape", "parameters")
 
 
@@ -17,7 +20,7 @@ def table(net: Any, input_shape: Shape) -> str:
         shape = tuple(int(n) for n in input_shape)
     except TypeError:
         raise TypeError(f"input_shape must be a tuple such as (28, 28, 1), got {input_shape!r}") from None
-    rows = [(name, repr(layer), str(out), _size(layer)) for name, layer, out in _rows(net, "", shape)]
+    rows = [(_cut(name, MAX_NAME), repr(layer), str(out), _size(layer)) for name, layer, out in _rows(net, "", shape)]
     totals = [("total", net.n_parameters)]
     if frozen := sum(parameter.size for parameter in net.parameters() if parameter.frozen):
         totals.append(("of which frozen", frozen))
@@ -48,6 +51,10 @@ def _size(layer: Any) -> str:
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     name, layer, shape, size = row
-    if len(layer) > widths[1]:
-        layer = layer[: widths[1] - 3] + "..."
+    layer = _cut(layer, widths[1])
     return f"{name.ljust(widths[0])}  {layer.ljust(widths[1])}  {shape.ljust(widths[2])}  {size.rjust(widths[3])}"
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a text to a width."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -4,7 +4,7 @@ What a network consists of: its layers, parameters and buffers by name, found on
 Layers are found among the attributes of a layer, and in lists, tuples and dicts of them, nested ones too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from operator import is_
 from typing import Any
 
@@ -30,6 +30,15 @@ def is_structure(value: Any) -> bool:
     if isinstance(value, tuple):  # a layer may keep a tuple of arrays in every call
         return any(map(is_structure, value))
     return isinstance(value, (Parameter, Buffer, list, dict)) or is_layer(value)
+
+
+def refuse_container(name: str, value: Any) -> None:
+    """Refuse layers and parameters in a container whose items are not found, such as a set."""
+    if hasattr(value, "shape") or isinstance(value, (str, bytes, list, tuple, dict)) or is_layer(value):
+        return
+    if isinstance(value, Collection) and any(map(is_structure, value)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} holds layers or parameters in a {kind}, where they are not found: use a list or dict")
 
 
 def members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -97,6 +106,9 @@ class Topology:
         inner: list[tuple[str, Any]] = []
         for key, value in layer._members():
             (inner if is_layer(value) else own).append((prefix + key, value))
+        keys = [key for key, _ in (*own, *inner)]
+        if clash := {key for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"two parts are both named {min(clash)!r}: give dict keys that differ as text")
         for key, value in own:
             if id(value) in self._first:
                 self.shared[key] = self._first[id(value)]

@@ -34,7 +34,7 @@ def check_class_weight(
         except (TypeError, ValueError):
             raise ValueError(f"{name} must have class indices for keys, got {weight!r}") from None
         if n_classes is not None and largest >= n_classes:
-            raise ValueError(f"{name} names class {largest}, but there are {n_classes} classes")
+            raise ValueError(f"{name} names class {largest}, but the classes are 0 to {n_classes - 1}: leave it out")
         weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]
     try:
         if isinstance(weight, str):  # type: ignore[unreachable]
@@ -71,8 +71,17 @@ class ClassificationLoss(Loss):
 
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
-        self.weight = check_class_weight("weight", weight)
+        self.weight = weight  # type: ignore[assignment]  # the setter makes a tuple
         self._device_weight: tuple[Any, Array] = None, None  # weight, and the same on the device of the last call
+
+    @property
+    def weight(self) -> tuple[float, ...] | None:
+        """Weight of each class."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: Mapping[int, float] | Sequence[float] | None) -> None:
+        self._weight = check_class_weight("weight", weight)
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return shape[:-1], shape
@@ -99,7 +108,7 @@ class ClassificationLoss(Loss):
         if self.weight is None:
             return t
         if len(self.weight) != t.shape[-1]:
-            raise ValueError(f"weight has {len(self.weight)} numbers for a prediction of {t.shape[-1]} classes")
+            raise ValueError(f"weight has {len(self.weight)} numbers, the prediction {t.shape[-1]} classes")
         return t * self._weights(xp, t)
 
     def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:

@@ -16,6 +16,9 @@ from portanet.typing import Array
 
 __all__ = ["Optimizer", "ParameterGroup"]
 
+KERAS_AND_TORCH = {"learning_rate": "lr", "param_groups": "groups"}
+"""Names of settings in other libraries, and here."""
+
 TINY = 1e-30
 """Smallest divisor of a gradient."""
 
@@ -27,8 +30,8 @@ class ParameterGroup(Configured):
 
     Parameters
     ----------
-    names : str
-        Pattern of the parameters' names, such as ``"*.bias"`` or ``"0.*"``.
+    pattern : str
+        Of the parameters' names, such as ``"*.bias"`` or ``"0.*"``.
     max_ndim : int, optional
         Only parameters of at most so many axes: 1 means biases and the scales and shifts of norms.
     lr_factor : float
@@ -42,23 +45,26 @@ class ParameterGroup(Configured):
 
     >>> groups = [ParameterGroup(max_ndim=1, weight_decay=0.0), ParameterGroup("0.*", lr_factor=0.1)]
     >>> portanet.AdamW(groups=groups)
-    AdamW(groups=(ParameterGroup(max_ndim=1, weight_decay=0.0), ParameterGroup(names='0.*', lr_factor=0.1)))
+    AdamW(groups=(ParameterGroup(max_ndim=1, weight_decay=0.0), ParameterGroup(pattern='0.*', lr_factor=0.1)))
     """
 
-    names: str = "*"
+    pattern: str = "*"
     max_ndim: int | None = None
     lr_factor: float = 1.0
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pattern, str):
+            raise TypeError(f"pattern must be a string such as '*.bias', got {self.pattern!r}")
         if not 0 <= self.lr_factor < math.inf:
             raise ValueError(f"lr_factor must be finite and at least 0, got {self.lr_factor}")
         if self.weight_decay is not None:
             _check_weight_decay(self.weight_decay)
 
-    def matches(self, name: str, parameter: Parameter) -> bool:
-        """Whether a parameter belongs to the group."""
-        return fnmatchcase(name, self.names) and (self.max_ndim is None or len(parameter.shape) <= self.max_ndim)
+    def matches(self, names: Sequence[str], parameter: Parameter) -> bool:
+        """Whether a parameter with these names belongs to the group."""
+        few_axes = self.max_ndim is None or len(parameter.shape) <= self.max_ndim
+        return few_axes and any(fnmatchcase(name, self.pattern) for name in names)
 
 
 class _Span(NamedTuple):
@@ -148,15 +154,17 @@ class Optimizer(Configured):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option; one that needs a state which a bound optimizer lacks is refused."""
-        before = vars(self).get(name)
-        object.__setattr__(self, name, value)
-        if self.flat is not None and name in parameters_of(type(self)):
-            needed = self.new_state(self.flat.xp, self.flat.data[:0]).keys()
-            if needed != self.state.keys():
-                object.__setattr__(self, name, before)
+        if name in KERAS_AND_TORCH and not hasattr(type(self), name):
+            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: set {KERAS_AND_TORCH[name]!r}")
+        if self.flat is not None and name != "lr" and name in parameters_of(type(self)):
+            changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
+            value = vars(changed)[name]
+            changed._check_groups(self._net.topology)
+            if changed.new_state(self.flat.xp, self.flat.data[:0]).keys() != self.state.keys():
                 raise ValueError(
                     f"{name} cannot become {value!r} while the optimizer is bound: set it before bind(net)"
                 )
+        object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the settings alone: a copy is not bound."""
@@ -221,8 +229,9 @@ class Optimizer(Configured):
 
     def _check_groups(self, topology: Topology) -> None:
         """Refuse a pattern that is the name of no parameter."""
+        names_of_all = [name for names in _all_names(topology).values() for name in names]
         for group in self.groups:
-            if not any(fnmatchcase(name, group.names) for name in topology.parameters):
+            if not any(fnmatchcase(name, group.pattern) for name in names_of_all):
                 names = ", ".join(map(repr, topology.parameters)) or "of a network that has none"
                 raise ValueError(f"{group!r} matches no parameter: give a pattern for one of {names}")
 
@@ -243,7 +252,7 @@ class Optimizer(Configured):
         if topology.parameter_list != flat.parameters:
             raise RuntimeError("layers were appended or popped since the optimizer was bound: bind(net) again")
         self._frozen = [parameter for parameter in flat.parameters if parameter.frozen]
-        names = {id(parameter): name for name, parameter in topology.parameters.items()}
+        names = {id(topology.parameters[first]): names for first, names in _all_names(topology).items()}
         spans: list[tuple[int, int, float, float]] = []
         start = 0
         for parameter in flat.parameters:
@@ -261,13 +270,22 @@ class Optimizer(Configured):
             for span, view in zip(spans, views, strict=True)
         ]
 
-    def _settings(self, name: str, parameter: Parameter) -> tuple[float, float]:
+    def _settings(self, names: Sequence[str], parameter: Parameter) -> tuple[float, float]:
         """Return the factor of the learning rate and the weight decay of a parameter."""
         for group in self.groups:
-            if group.matches(name, parameter):
+            if group.matches(names, parameter):
                 own = group.weight_decay
                 return group.lr_factor, self.weight_decay if own is None else own
         return 1.0, self.weight_decay
+
+
+def _all_names(topology: Topology) -> dict[str, list[str]]:
+    """Return all names of each parameter by its first one; one that is shared has several."""
+    names = {name: [name] for name in topology.parameters}
+    for further, first in topology.shared.items():
+        if first in names:
+            names[first].append(further)
+    return names
 
 
 def _is_number(value: Any) -> bool:

@@ -271,11 +271,11 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: Training) -> None:
-        self.path.write_text("")  # a path that cannot be written to fails before training
+        self.path.open("a").close()  # a path that cannot be written to fails before training
         self._names: list[str] = []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        self._write(trainer, anew=list(trainer.history) != self._names)
+        self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
 
     def on_fit_end(self, trainer: Training) -> None:
         if trainer.history.epochs:

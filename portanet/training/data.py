@@ -1,5 +1,6 @@
 """The data of ``fit``: checked once before the first step, divided into batches, with a weight for each example."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -24,6 +25,10 @@ UNFIT = {
     (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
 }
 """Last layers that do not fit a loss, and what to do."""
+
+
+FINITE_CHUNK = 2**20
+"""Numbers that are checked at a time, where data stay on the host."""
 
 
 class Data(NamedTuple):
@@ -91,7 +96,7 @@ def check_data(
         x, y = net.asarray(x), net.asarray(y)
     xp = namespace(x)
     for kind, values in (("x", x), ("y", y)):
-        if xp.isdtype(values.dtype, "real floating") and not bool(xp.all(xp.isfinite(values))):
+        if xp.isdtype(values.dtype, "real floating") and not _is_finite(xp, values):
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
     if not xp.isdtype(x.dtype, "real floating"):
         raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
@@ -107,6 +112,13 @@ def check_data(
     if isinstance(loss, ElementwiseLoss) and y.ndim == len(shape):
         y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
+
+
+def _is_finite(xp: Any, values: Array) -> bool:
+    """Whether all values are finite, seen in parts, so that host data need no array of their size."""
+    rows = max(1, FINITE_CHUNK // max(1, math.prod(values.shape[1:]))) if isinstance(values, np.ndarray) else None
+    parts = slices(values.shape[0], rows or max(1, values.shape[0]))
+    return all(bool(xp.all(xp.isfinite(values[part, ...]))) for part in parts)
 
 
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
@@ -187,6 +199,8 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
 
 
 def _numbers(name: str, values: Any) -> Array:
+    if isinstance(values, np.ndarray) and not hasattr(values, "filled"):
+        values = values.view(np.ndarray)  # of a memory map, too
     if not hasattr(values, "device"):
         values = np.asarray(values)
     if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
@@ -216,10 +230,10 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
     """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
     if not net.topology.trainable and net.n_parameters:
         warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
-    fix = UNFIT.get((type(_last_layer(net)), type(loss)))
+    fix = UNFIT.get((type(_last_layer(net)), type(loss))) or _unfit_values(net, loss, data)
     if fix is not None:
         warnings.warn(fix, UserWarning, stacklevel=4)
-    if isinstance(loss, ClassificationLoss) and namespace(data.y).isdtype(data.y.dtype, "real floating"):
+    if isinstance(loss, ClassificationLoss) and data.y.ndim == 1 + len(net.output_shape(data.x.shape[1:])):
         xp = namespace(data.y)
         off = float(xp.max(xp.abs(xp.sum(data.y, axis=-1) - 1.0)))
         if off > 1e-3:
@@ -228,6 +242,20 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
                 UserWarning,
                 stacklevel=4,
             )
+
+
+def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
+    """Say what is wrong with predictions that are no probabilities where the loss takes them."""
+    if not isinstance(loss, (BCELoss, NLLLoss)):
+        return None
+    prediction = net.forward(data.batch(net, slice(0, 2)).x)
+    xp = namespace(prediction)
+    low, high = float(xp.min(prediction)), float(xp.max(prediction))
+    if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:
+        return f"BCELoss takes probabilities, but predictions reach from {low:.3g} to {high:.3g}: end with Sigmoid"
+    if isinstance(loss, NLLLoss) and high > 0:
+        return f"NLLLoss takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    return None
 
 
 def _last_layer(net: Layer) -> Layer:

@@ -56,10 +56,12 @@ def resolve(
     pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
     names = ["loss", *(name for name, _ in pairs)]
     for name, metric in pairs:
-        if not name or not name.isidentifier() or names.count(name) > 1:
+        if not isinstance(name, str) or not name.isidentifier() or names.count(name) > 1:
             raise ValueError(
                 f"metric {metric!r} needs a name of its own, got {name!r}: give a mapping, {{'name': metric}}"
             )
+        if name in ("epoch", "lr") or name.startswith("val_"):
+            raise ValueError(f"metric {metric!r} is named {name!r}, which the history uses itself: give another name")
     return {name: _function(metric, loss) for name, metric in pairs}
 
 
@@ -159,9 +161,9 @@ def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, 
     return {name: logs[name] for name in ("loss", *metrics)}
 
 
-def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data) -> None:
+def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_size: int) -> None:
     """
-    Try metrics on an example or two, so that one that does not fit fails before training.
+    Try metrics on the first batch, so that one that does not fit fails before training.
 
     Raises
     ------
@@ -170,7 +172,7 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data) -> None
     """
     if not metrics:
         return
-    x, y, *_ = data.batch(net, slice(0, 2)).arrays
+    x, y, *_ = data.batch(net, slice(0, batch_size)).arrays
     prediction = net.forward(x)
     for name, metric in metrics.items():
         try:

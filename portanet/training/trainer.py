@@ -226,7 +226,7 @@ class Trainer:
         data = weights_of_classes(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
-        check_metrics(self.net, self.metrics, data)
+        check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
         calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]

@@ -234,3 +234,25 @@ def test_drawing_anew_keeps_device_and_dtype():
     net = pn.Linear(2, 1).to(dtype="float64").initialize(seed=1)
     assert net.weight.data.dtype == np.float64
     assert net.initialize(dtype="float32").weight.data.dtype == np.float32
+
+
+@pytest.mark.parametrize("seed", [-1, None, 1.5, "a"], ids=repr)
+def test_a_bad_seed_is_refused_and_changes_nothing(seed):
+    net = pn.Linear(3, 2).initialize(seed=3)
+    before = net.get_weights()
+    for draw in (net.initialize, partial(net.to, "cpu")):
+        with pytest.raises(ValueError, match=f"seed must be a whole number of at least 0, got {seed!r}"):
+            draw(seed=seed)
+    assert net.initialized
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_data_may_be_a_memory_map(tmp_path):
+    x = np.memmap(tmp_path / "x", dtype="float32", mode="w+", shape=(8, 3))
+    x[...] = np.arange(24).reshape(8, 3)
+    trainer = pn.Trainer(pn.Linear(3, 1), pn.MSELoss(), pn.SGD(1e-3))
+    plain = np.array(x)
+    np.testing.assert_array_equal(trainer.predict(x), trainer.predict(plain))
+    assert trainer.evaluate(x, plain[:, :1]) == trainer.evaluate(plain, plain[:, :1])
+    assert trainer.fit(x, x[:, :1], validation_data=(x, x[:, :1]), progress=False)["val_loss"]

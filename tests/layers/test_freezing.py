@@ -176,3 +176,13 @@ def test_switches_of_other_libraries_are_refused_with_the_fix(layer, name, fix):
 def test_frozen_is_changed_by_freeze_alone():
     with pytest.raises(AttributeError):
         pn.Linear(4, 2).frozen = True
+
+
+def test_what_is_added_to_a_frozen_layer_is_frozen():
+    layer = pn.Linear(4, 3).freeze()
+    layer.weight = pn.Parameter((4, 3), pn.initializers.ones)
+    assert layer.weight.frozen
+    net = pn.Sequential(pn.Linear(4, 3)).freeze()
+    net.append(pn.Linear(3, 3))
+    assert net[1].frozen
+    assert all(parameter.frozen for parameter in net.parameters())

@@ -95,10 +95,10 @@ def test_a_wrong_shape_names_the_layer():
 
 @pytest.mark.parametrize("wrong", [[pn.ReLU()], pn.ReLU, "ReLU"], ids=repr)
 def test_what_is_no_layer_is_refused(wrong):
-    with pytest.raises(TypeError, match="layer( 0)? must be a layer, got"):
+    with pytest.raises(TypeError, match=r"layer( 0)? must be a layer, got"):
         pn.Sequential(wrong)
     net = a_net()
-    with pytest.raises(TypeError, match="layer( 0)? must be a layer, got"):
+    with pytest.raises(TypeError, match=r"layer( 0)? must be a layer, got"):
         net.append(wrong)
     assert len(net) == 4
 

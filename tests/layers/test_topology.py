@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections import deque
 
 import numpy as np
 import pytest
@@ -188,3 +189,23 @@ def test_a_tuple_of_layers_is_found():
     net.cache = ((pn.Linear(3, 2),),)
     assert net.topology is not before
     assert list(net.named_parameters()) == ["cache.0.0.weight", "cache.0.0.bias"]
+
+
+@pytest.mark.parametrize("container", [set, frozenset, deque], ids=lambda c: c.__name__)
+def test_a_container_in_which_layers_are_not_found_is_refused(container):
+    with pytest.raises(TypeError, match=rf"inside holds layers or parameters in a {container.__name__}, .*use a list"):
+        Holder(container([pn.Linear(2, 2)]))
+    assert Holder(container([1, 2])).inside == container([1, 2])
+
+
+def test_two_parts_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"two parts are both named 'inside\.1': give dict keys that differ as text"):
+        Holder({1: pn.Linear(2, 2), "1": pn.Linear(2, 2)}).parameters()
+
+
+def test_a_parameter_is_replaced_by_none_other_than_a_parameter():
+    layer = pn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"(?s)weight is a Parameter, got array.*: assign to weight\.data, or call"):
+        layer.weight = np.ones((2, 2))
+    layer.bias = None
+    assert repr(layer) == "Linear(2, 2, bias=False)"

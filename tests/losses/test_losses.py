@@ -80,7 +80,7 @@ def test_settings_are_checked(build):
 
 
 def test_there_is_one_weight_for_each_class():
-    with pytest.raises(ValueError, match="weight has 2 numbers for a prediction of 3 classes"):
+    with pytest.raises(ValueError, match="weight has 2 numbers, the prediction 3 classes"):
         pn.CrossEntropyLoss(weight=[1, 2])(np.zeros((4, 3)), np.zeros(4, "int64"))
 
 
@@ -115,3 +115,15 @@ def test_a_changed_class_weight_applies():
 def test_sample_weight_must_have_one_number_an_example(shape):
     with pytest.raises(ValueError, match=r"sample_weight must have shape \(4,\)"):
         pn.MSELoss()(np.ones((4, 2)), np.ones((4, 2)), np.ones(shape))
+
+
+def test_class_weights_that_are_set_later_are_checked_and_used():
+    loss = pn.CrossEntropyLoss()
+    loss.weight = {0: 5.0}
+    assert loss.weight == (5.0,)
+    with pytest.raises(ValueError, match="weight must have class indices for keys"):
+        loss.weight = {"a": 1.0}
+    loss.weight = [1.0, 3.0]
+    value = loss(np.zeros((2, 2)), np.asarray([0, 1]))
+    np.testing.assert_allclose(value, np.log(2.0))
+    assert repr(loss) == "CrossEntropyLoss(weight=(1.0, 3.0))"

@@ -196,3 +196,13 @@ def test_a_log_that_cannot_be_written_fails_before_training(tmp_path):
     with pytest.raises(FileNotFoundError):
         trainer.fit(X, Y, callbacks=[pn.CSVLogger(tmp_path / "missing" / "log.csv")], progress=False)
     np.testing.assert_array_equal(trainer.net.flat.data, before)
+
+
+def test_a_csv_file_stays_where_fit_is_refused(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("kept")
+    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded"):
+        fit(pn.CSVLogger(path), pn.EarlyStopping("val_loss"))
+    assert path.read_text() == "kept"
+    fit(pn.CSVLogger(path))
+    assert path.read_text().startswith("epoch,loss")

@@ -121,3 +121,19 @@ def test_metrics_take_the_targets_that_the_loss_takes(loss):
     x, y = np.random.default_rng(0).normal(size=(5, 4)), np.asarray([0, 1, 1, 0, 1])
     trainer = pn.Trainer(pn.Linear(4, 1).initialize(), loss, pn.SGD(lr=0.1), metrics=["mse", "binary_accuracy"])
     assert trainer.evaluate(x, y) == trainer.evaluate(x, y[:, None])
+
+
+@pytest.mark.parametrize("name", ["epoch", "lr", "val_loss", "val_accuracy"])
+def test_a_name_that_the_history_uses_is_refused(name):
+    with pytest.raises(ValueError, match=f"is named '{name}', which the history uses itself: give another name"):
+        pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics={name: "mse"})
+
+
+def test_a_metric_is_tried_on_a_whole_batch():
+    def needs_four(prediction, target):
+        assert len(target) >= 4
+        return 1.0
+
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=[needs_four])
+    x = np.ones((8, 1))
+    assert trainer.fit(x, x, batch_size=4, progress=False)["needs_four"] == [1.0]

@@ -75,3 +75,26 @@ def test_a_warning_points_at_the_call_of_fit():
     with pytest.warns(UserWarning, match="leave out") as caught:
         fit(pn.Sequential(pn.Linear(4, 3), pn.Softmax()), pn.CrossEntropyLoss())
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("net", "loss", "message"),
+    [
+        (
+            pn.Sequential(pn.Linear(4, 3), pn.LogSoftmax()),
+            pn.BCELoss(),
+            "predictions reach from -.*: end with Sigmoid",
+        ),
+        (pn.Sequential(pn.Linear(4, 3), pn.TanH()), pn.BCELoss(), "BCELoss takes probabilities, but predictions reach"),
+        (pn.Sequential(pn.Linear(4, 3), pn.Sigmoid()), pn.NLLLoss(), "NLLLoss takes log-probabilities, but"),
+    ],
+    ids=["BCELoss after LogSoftmax", "BCELoss after TanH", "NLLLoss after Sigmoid"],
+)
+def test_predictions_that_are_no_probabilities_are_told(net, loss, message):
+    with pytest.warns(UserWarning, match=message), np.errstate(all="ignore"):
+        fit(net, loss)
+
+
+def test_integer_rows_that_do_not_sum_to_one_are_told():
+    with pytest.warns(UserWarning, match="their sums differ from 1 by up to 2"):
+        fit(pn.Sequential(pn.Linear(4, 3)), pn.CrossEntropyLoss(), np.ones((6, 3), dtype=int))

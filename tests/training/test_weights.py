@@ -166,7 +166,7 @@ def test_validation_split_takes_the_last_examples(backend):
         ({"sample_weight": np.full(N, np.inf)}, "give a finite number of at least 0 for each example"),
         ({"sample_weight": np.zeros(N)}, "sample_weight holds zeros only"),
         ({"sample_weight": ["a"] * N}, "sample_weight has dtype <U1: give numbers"),
-        ({"class_weight": {3: 1.0}}, "class_weight names class 3, but there are 3 classes"),
+        ({"class_weight": {3: 1.0}}, "class_weight names class 3, but the classes are 0 to 2"),
         ({"class_weight": {-1: 1.0}}, "class_weight must have class indices for keys, got {-1: 1.0}"),
         ({"class_weight": {"cat": 1.0}}, "class_weight must have class indices for keys, got {'cat': 1.0}"),
         ({"class_weight": {}}, "class_weight must have class indices for keys, got {}"),
