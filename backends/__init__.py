@@ -14,7 +14,7 @@ np.float64(3.0)
 from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe, host_array
 from portanet.backends.dispatch import backend_of, kernel_override, namespace
-from portanet.backends.precision import float32_matmul, set_float32_matmul
+from portanet.backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from portanet.backends.registry import default_device, get_backend, register, set_device
 
 __all__ = [
@@ -26,12 +26,12 @@ __all__ = [
     "default_device",
     "describe",
     "devices",
-    "float32_matmul",
     "get_backend",
+    "get_float32_matmul_precision",
     "host_array",
     "kernel_override",
     "namespace",
     "register",
     "set_device",
-    "set_float32_matmul",
+    "set_float32_matmul_precision",
 ]

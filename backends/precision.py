@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, get_args
 
-Float32Matmul = Literal["float32", "tf32", "bfloat16"]
-_global_precision: Float32Matmul = "float32"
-_local_precision: ContextVar[Float32Matmul | None] = ContextVar("local_precision", default=None)
+MatmulPrecision = Literal["float32", "tf32", "bfloat16"]
+_global_precision: MatmulPrecision = "float32"
+_local_precision: ContextVar[MatmulPrecision | None] = ContextVar("local_precision", default=None)
 
 
-def set_float32_matmul(precision: Float32Matmul) -> None:
+def set_float32_matmul_precision(precision: MatmulPrecision) -> None:
     """
     Set the precision of float32 matrix products on a GPU, also in convolutions.
 
@@ -28,18 +28,18 @@ def set_float32_matmul(precision: Float32Matmul) -> None:
 
     Examples
     --------
-    >>> set_float32_matmul("tf32")
-    >>> float32_matmul()
+    >>> set_float32_matmul_precision("tf32")
+    >>> get_float32_matmul_precision()
     'tf32'
-    >>> set_float32_matmul("float32")
+    >>> set_float32_matmul_precision("float32")
     """
     global _global_precision
-    _global_precision = check_float32_matmul("precision", precision)
+    _global_precision = check_float32_matmul_precision("precision", precision)
 
 
 @contextmanager
-def float32_matmul_as(precision: Float32Matmul) -> Iterator[None]:
-    """Context manager: set the precision for the current thread, in place of that of :func:`set_float32_matmul`."""
+def float32_matmul_precision_as(precision: MatmulPrecision) -> Iterator[None]:
+    """Context manager: set the precision of this thread, in place of :func:`set_float32_matmul_precision`."""
     token = _local_precision.set(precision)
     try:
         yield
@@ -47,13 +47,13 @@ def float32_matmul_as(precision: Float32Matmul) -> Iterator[None]:
         _local_precision.reset(token)
 
 
-def float32_matmul() -> Float32Matmul:
+def get_float32_matmul_precision() -> MatmulPrecision:
     """Return the precision that is set."""
     return _local_precision.get() or _global_precision
 
 
-def check_float32_matmul(name: str, precision: Float32Matmul) -> Float32Matmul:
+def check_float32_matmul_precision(name: str, precision: MatmulPrecision) -> MatmulPrecision:
     """Return ``precision``, or raise ValueError with the argument's name if it is unknown."""
-    if precision not in get_args(Float32Matmul):
+    if precision not in get_args(MatmulPrecision):
         raise ValueError(f"{name} must be 'float32', 'tf32' or 'bfloat16', got {precision!r}")
     return precision

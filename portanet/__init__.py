@@ -32,7 +32,7 @@ from portanet.backends import (
     get_backend,
     namespace,
     set_device,
-    set_float32_matmul,
+    set_float32_matmul_precision,
 )
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
@@ -223,7 +223,7 @@ __all__ = [
     "r2_score",
     "schedules",
     "set_device",
-    "set_float32_matmul",
+    "set_float32_matmul_precision",
     "testing",
     "top_k_accuracy",
     "training",

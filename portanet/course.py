@@ -158,7 +158,7 @@ class Module(_Course, Layer):
         return super()._flatten(backend, dtype, self._seed() if seed is None else seed)
 
     def _seed(self) -> int:
-        return 0 if self.initialized or any(self.children()) else next(_alone)
+        return 0 if self.initialized or any(self.named_children()) else next(_alone)
 
 
 class Sequential(Module, layers.Sequential):

@@ -91,7 +91,7 @@ def _parts(net: Any) -> dict[str, Any]:
     """Return what must be equal: arguments of layers without layers inside, and shapes of arrays, by name."""
     topology = net.topology
     arrays = {**topology.parameters, **topology.buffers}
-    leaves = {name: to_json(layer) for name, layer in topology.layers.items() if not any(layer.children())}
+    leaves = {name: to_json(layer) for name, layer in topology.layers.items() if not any(layer.named_children())}
     return leaves | {name: array.shape for name, array in arrays.items()}
 
 

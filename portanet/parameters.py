@@ -25,8 +25,8 @@ class GradientSink(Protocol):
     def add(self, parameter: "Parameter", grad: Array) -> None:
         """Take a gradient of the parameter's shape."""
 
-    def overwritable(self, parameter: "Parameter") -> Array | None:
-        """Return the array that the next gradient may overwrite, or None if it must be given to :meth:`add`."""
+    def claim(self, parameter: "Parameter") -> Array | None:
+        """Return an array that the caller must overwrite with its gradient, or None if it must call :meth:`add`."""
 
 
 _sink: ContextVar[GradientSink | None] = ContextVar("gradient_sink", default=None)
@@ -113,7 +113,7 @@ class Parameter:
         if self._frozen:
             return
         sink = _sink.get()
-        out = None if sink is None else sink.overwritable(self)
+        out = None if sink is None else sink.claim(self)
         if out is None:
             self.accumulate(namespace(a).matmul(a, b))
         else:
@@ -125,7 +125,7 @@ class Parameter:
             return
         sink = _sink.get()
         fits = dy.dtype == self.grad.dtype and dy.shape[-1:] == self.shape
-        out = None if sink is None or not fits else sink.overwritable(self)
+        out = None if sink is None or not fits else sink.claim(self)
         if out is None:
             self.accumulate(kernels.bias_grad(dy))
         else:

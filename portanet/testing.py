@@ -89,11 +89,11 @@ def check_gradients(
         parameters: dict[str, Parameter] = {}
         if isinstance(module, Layer):
             layer = copy.deepcopy(module).to(backend, dtype="float64")
-            parameters, weights = layer.named_parameters(), layer.get_weights()
+            parameters, weights = dict(layer.named_parameters()), layer.get_weights()
             layer.zero_grad()
 
             def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-                for name, buffer in layer.named_buffers().items():
+                for name, buffer in layer.named_buffers():
                     buffer.bind(backend, weights[name], "float64")
                 return layer.vjp(backend.asarray(values), train=train)
         else:

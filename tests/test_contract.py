@@ -63,7 +63,7 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 
     second, first = dx([here, there])
     np.testing.assert_array_equal(first, dx([here])[0])
-    if not any(name.endswith("stream") for name in layer.named_buffers()):  # else the second call draws anew
+    if not any(name.endswith("stream") for name, _ in layer.named_buffers()):  # else the second call draws anew
         np.testing.assert_array_equal(second, dx([there])[0])
 
 

@@ -50,7 +50,7 @@ def toy(seed: int = 0) -> course.Sequential:
 
 def gradients(module: course.Module) -> dict[str, np.ndarray]:
     backend = module.flat.backend
-    return {name: np.array(backend.to_numpy(p.grad)) for name, p in module.named_parameters().items()}
+    return {name: np.array(backend.to_numpy(p.grad)) for name, p in module.named_parameters()}
 
 
 def test_the_names_are_those_of_portanet():
@@ -90,7 +90,7 @@ def test_every_module_answers_to_the_five_methods(backend, module, x):
     found = gradients(module)
     dx = backend.to_numpy(module.backward_delta(x, dy))
     np.testing.assert_allclose(dx, central_difference(value, x), rtol=1e-6, atol=1e-8)
-    for name, parameter in module.named_parameters().items():
+    for name, parameter in module.named_parameters():
         before = np.array(backend.to_numpy(parameter.data))
 
         def value_with(w: np.ndarray, data: object = parameter.data) -> float:

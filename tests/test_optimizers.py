@@ -209,7 +209,7 @@ def test_groups_move_by_the_formulas(backend):
     ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_group_matches_names_and_numbers_of_axes(group, names):
-    parameters = two_layers().named_parameters()
+    parameters = dict(two_layers().named_parameters())
     assert {name for name, parameter in parameters.items() if group.matches([name], parameter)} == names
 
 

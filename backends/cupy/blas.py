@@ -16,7 +16,7 @@ import cupy
 import numpy as np
 
 from portanet.backends.cupy.source import check_device, contiguous
-from portanet.backends.precision import float32_matmul
+from portanet.backends.precision import get_float32_matmul_precision
 from portanet.typing import Array
 
 WORKSPACE_BYTES = 32 * 2**20
@@ -88,7 +88,7 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     left, right, target = _operand(a), _operand(b), _operand(out)
     if max(m, n, k, left.leading, right.leading) >= 2**31:
         raise ValueError(f"cuBLAS counts rows and columns in 32 bits, got matrices {a.shape} and {b.shape}: split them")
-    compute = _COMPUTE_32F[float32_matmul()] if name == "float32" else _COMPUTE_64F
+    compute = _COMPUTE_32F[get_float32_matmul_precision()] if name == "float32" else _COMPUTE_64F
 
     # cuBLAS uses column-major order and so sees the transposed matrices: it computes (AB)ᵀ = BᵀAᵀ.
     def matrix(x: _Operand) -> tuple[int, ...]:

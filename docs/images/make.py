@@ -62,7 +62,7 @@ def training_step() -> Any:
     axes = figure.subplots()
     middle = 6.0
     box(axes, (middle, 9), "Trainer.fit: epochs, callbacks\ntraining/trainer.py", BLUE)
-    box(axes, (middle, 8), "check_data: once per fit\ntraining/data.py", BLUE)
+    box(axes, (middle, 8), "prepare_data: once per fit\ntraining/data.py", BLUE)
     arrow(axes, (middle, 8.66), (middle, 8.34))
     executors = {
         2.2: "EagerExecutor\nengine/eager.py",

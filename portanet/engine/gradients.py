@@ -24,8 +24,8 @@ class FirstWrite:
     def __init__(self, parameters: Sequence[Parameter]):
         self._untouched = set(parameters)
 
-    def overwritable(self, parameter: Parameter) -> Array | None:
-        """Return the gradient array before the first gradient, None after it."""
+    def claim(self, parameter: Parameter) -> Array | None:
+        """Return the gradient array to the first caller, who must overwrite it; None to the others."""
         if parameter in self._untouched:
             self._untouched.discard(parameter)
             return parameter.grad
@@ -33,7 +33,7 @@ class FirstWrite:
 
     def add(self, parameter: Parameter, grad: Array) -> None:
         """Write the first gradient, add the others."""
-        out = self.overwritable(parameter)
+        out = self.claim(parameter)
         if out is None:
             parameter.grad += grad
         else:
@@ -51,7 +51,7 @@ class PrivateGradients:
     def __init__(self) -> None:
         self.sums: dict[Parameter, Array] = {}
 
-    def overwritable(self, parameter: Parameter) -> Array | None:
+    def claim(self, parameter: Parameter) -> Array | None:
         """Return None: there is no array yet."""
         return None
 

@@ -42,6 +42,6 @@ def unfold(layers: Iterable[Layer]) -> Iterator[Layer]:
     """
     for layer in layers:
         if traits_of(layer).chain:
-            yield from unfold(inner for _, inner in layer.children())
+            yield from unfold(inner for _, inner in layer.named_children())
         else:
             yield layer

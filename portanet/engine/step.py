@@ -6,7 +6,7 @@ from portanet.losses import Loss
 from portanet.typing import Array, Pullback
 
 
-class Differentiable(Protocol):
+class Trainable(Protocol):
     """A network, or a :class:`portanet.engine.Program` of one."""
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]: ...
@@ -20,7 +20,7 @@ class Steppable(Protocol):
 
 
 def train_step(
-    net: Differentiable, loss: Loss, optimizer: Steppable, x: Array, y: Array, *, sample_weight: Array | None = None
+    net: Trainable, loss: Loss, optimizer: Steppable, x: Array, y: Array, *, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
     """
     Change the weights once by gradient descent: forward, loss, backward, update.

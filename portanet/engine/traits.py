@@ -30,7 +30,7 @@ class Traits:
     spatial : bool
         Its outputs have spatial axes, so that a batch may be worth dividing among threads.
     chain : bool
-        Nothing but its inner layers, one after another, in the order of ``children()``.
+        Nothing but its inner layers, one after another, in the order of ``named_children()``.
     composite : bool
         As batch-independent as all its inner layers.
     """
@@ -101,7 +101,7 @@ def is_known(layer: Layer) -> bool:
 def is_spatial(layer: Layer) -> bool:
     """Whether a layer, or one inside it, has outputs with spatial axes."""
     traits = traits_of(layer)
-    return any(is_spatial(inner) for _, inner in layer.children()) if traits.composite else traits.spatial
+    return any(is_spatial(inner) for _, inner in layer.named_children()) if traits.composite else traits.spatial
 
 
 def is_batch_independent(layer: Layer, *, train: bool) -> bool:
@@ -116,5 +116,5 @@ def is_batch_independent(layer: Layer, *, train: bool) -> bool:
     """
     traits = traits_of(layer)
     if traits.composite:
-        return all(is_batch_independent(inner, train=train) for _, inner in layer.children())
+        return all(is_batch_independent(inner, train=train) for _, inner in layer.named_children())
     return traits.batch_independent if train else traits.batch_independent_inference

@@ -126,11 +126,11 @@ class Layer(Placement, Configured):
             if name not in ("_flat", "_topology"):
                 yield from members(value, name)
 
-    def children(self) -> Iterator[tuple[str, "Layer"]]:
-        """Yield inner layers with their names."""
+    def named_children(self) -> Iterator[tuple[str, "Layer"]]:
+        """Yield names and inner layers."""
         return ((name, value) for name, value in self._members() if isinstance(value, Layer))
 
-    def _trace(self, shape: Shape) -> Iterator[tuple[str, "Layer", Shape]]:
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, "Layer", Shape]]:
         """Yield inner layers with their names and the shapes of their inputs, for an input of a shape."""
         return iter(())
 

@@ -51,8 +51,8 @@ class Residual(Layer):
         self._check(self.branch.output_shape(shape), direct)
         return direct
 
-    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        return ((name, layer, shape) for name, layer in self.children())
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, layer, shape) for name, layer in self.named_children())
 
     def forward(self, x: Array) -> Array:
         return self._sum(self.branch.forward(x), x if self.projection is None else self.projection.forward(x))
@@ -111,8 +111,8 @@ class Parallel(Layer):
         self._check_outputs(shapes)
         return (*shapes[0][:-1], sum(joined[-1] for joined in shapes))
 
-    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        return ((name, branch, shape) for name, branch in self.children())
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, branch, shape) for name, branch in self.named_children())
 
     def forward(self, x: Array) -> Array:
         return self._join([branch.forward(x) for branch in self.branches])
@@ -167,7 +167,7 @@ class AutoEncoder(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
-    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         yield "encoder", self.encoder, shape
         yield "decoder", self.decoder, self.encoder.output_shape(shape)
 

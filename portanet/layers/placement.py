@@ -1,6 +1,6 @@
 """Where the arrays of a layer or network live: drawing weights, moving them, and reading and writing their values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -48,13 +48,13 @@ class Placement:
             object.__setattr__(self, "_topology", kept)
         return kept
 
-    def named_parameters(self) -> dict[str, Parameter]:
-        """Parameters by name, such as ``"0.weight"``; one that is used twice appears once."""
-        return dict(self.topology.parameters)
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield names, such as ``"0.weight"``, and parameters; one that is used twice appears once."""
+        yield from self.topology.parameters.items()
 
-    def named_buffers(self) -> dict[str, Buffer]:
-        """Arrays that are kept but not trained, such as running statistics, by name."""
-        return dict(self.topology.buffers)
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Yield names and arrays that are kept but not trained, such as running statistics."""
+        yield from self.topology.buffers.items()
 
     def parameters(self) -> list[Parameter]:
         """Parameters, in order."""

@@ -82,7 +82,7 @@ class Sequential(Layer):
                 raise ValueError(f"{where}: {error}") from None
         return shape
 
-    def _trace(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         for i, layer in enumerate(self.layers):
             yield str(i), layer, shape
             shape = layer.output_shape(shape)

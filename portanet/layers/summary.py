@@ -36,7 +36,7 @@ def table(net: Any, input_shape: Shape) -> str:
 
 def _rows(layer: Any, name: str, shape: Shape) -> Iterator[tuple[str, Any, Shape]]:
     output_shape = layer.output_shape(shape)
-    inner = list(layer._trace(shape))
+    inner = list(layer._children_with_shapes(shape))
     if not inner:
         yield name or "0", layer, output_shape
         return

@@ -61,14 +61,14 @@ class Adam(Optimizer):
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {
-            "gradients": xp.zeros_like(like),
-            "squares": xp.zeros_like(like),
+            "grad_sum": xp.zeros_like(like),
+            "square_sum": xp.zeros_like(like),
             "step": xp.zeros((), dtype=like.dtype, device=like.device),
         }
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
         betas = _rounded(tuple(self.betas), self.flat.dtype if self.flat else "float64")
-        kernels.adam(data, grad, state["gradients"], state["squares"], state["step"], lr, betas, self.eps)
+        kernels.adam(data, grad, state["grad_sum"], state["square_sum"], state["step"], lr, betas, self.eps)
 
 
 class AdamW(Adam):

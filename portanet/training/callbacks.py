@@ -57,23 +57,23 @@ class Callback:
     True
     """
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         """Run before the first step."""
 
-    def on_step_begin(self, trainer: Training) -> None:
+    def on_train_batch_begin(self, trainer: Training) -> None:
         """
         Run before every step.
 
         Defining it disables multi-step CUDA graphs. Do not copy arrays to the host here.
         """
 
-    def on_steps_end(self, trainer: Training) -> None:
+    def on_train_batch_end(self, trainer: Training) -> None:
         """Run after each step, or after several that ran at once; ``trainer.steps`` counts all."""
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         """Run after each epoch and its validation."""
 
-    def on_fit_end(self, trainer: Training) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         """Run after the last epoch, also if training failed."""
 
 
@@ -93,7 +93,7 @@ class _Monitor(Callback):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor, self.sign, self.min_delta = monitor, 1.0 if mode == "min" else -1.0, min_delta
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self.best, self.waited = math.inf, 0
         if self.monitor not in trainer.metric_names and self.monitor.removeprefix("val_") in trainer.metric_names:
             names = ", ".join(trainer.metric_names)
@@ -147,8 +147,8 @@ class EarlyStopping(_Monitor):
         super().__init__(monitor, mode, min_delta)
         self.patience, self.restore_best_weights = patience, restore_best_weights
 
-    def on_fit_begin(self, trainer: Training) -> None:
-        super().on_fit_begin(trainer)
+    def on_train_begin(self, trainer: Training) -> None:
+        super().on_train_begin(trainer)
         self._weights = trainer.snapshot() if self.restore_best_weights else []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
@@ -157,7 +157,7 @@ class EarlyStopping(_Monitor):
         elif self.waited >= self.patience:
             trainer.stop()
 
-    def on_fit_end(self, trainer: Training) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         if self.restore_best_weights and math.isfinite(self.best):
             trainer.restore(self._weights)
 
@@ -190,10 +190,10 @@ class LearningRateScheduler(Callback):
             raise ValueError(f"per must be 'step' or 'epoch', got {per!r}")
         self.schedule, self.per = schedule, per
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self._first = trainer.steps
 
-    def on_step_begin(self, trainer: Training) -> None:
+    def on_train_batch_begin(self, trainer: Training) -> None:
         self.lr = self.schedule(len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first)
         trainer.optimizer.lr = self.lr
 
@@ -235,8 +235,8 @@ class ReduceLROnPlateau(_Monitor):
             raise ValueError(f"factor must be in (0, 1), got {factor}")
         self.factor, self.patience, self.min_lr = factor, patience, min_lr
 
-    def on_fit_begin(self, trainer: Training) -> None:
-        super().on_fit_begin(trainer)
+    def on_train_begin(self, trainer: Training) -> None:
+        super().on_train_begin(trainer)
         self.lr = trainer.optimizer.lr
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
@@ -270,14 +270,14 @@ class CSVLogger(Callback):
     def __init__(self, path: str | PathLike[str]):
         self.path = Path(path)
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self.path.open("a").close()  # a path that cannot be written to fails before training
         self._names: list[str] = []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
 
-    def on_fit_end(self, trainer: Training) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         if trainer.history.epochs:
             self._write(trainer, anew=True)
 

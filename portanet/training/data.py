@@ -48,7 +48,7 @@ class Data(NamedTuple):
         return Data(*(net.asarray(array[batch, ...]) for array in self.arrays))
 
 
-def check_data(
+def prepare_data(
     net: Layer,
     loss: Loss,
     x: Any,
@@ -81,10 +81,10 @@ def check_data(
     Examples
     --------
     >>> net = portanet.Linear(2, 1).initialize()
-    >>> data = check_data(net, portanet.MSELoss(), [[1.0, 2.0]], [[0.5]])
+    >>> data = prepare_data(net, portanet.MSELoss(), [[1.0, 2.0]], [[0.5]])
     >>> data.x.dtype
     dtype('float32')
-    >>> check_data(net, portanet.MSELoss(), [[1.0, np.nan]], [[0.5]])
+    >>> prepare_data(net, portanet.MSELoss(), [[1.0, np.nan]], [[0.5]])
     Traceback (most recent call last):
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
@@ -140,7 +140,7 @@ def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
     return weights
 
 
-def weights_of_classes(
+def apply_class_weight(
     net: Layer,
     data: Data,
     class_weight: Mapping[int, float] | Sequence[float] | None,
@@ -248,7 +248,7 @@ def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
     """Say what is wrong with predictions that are no probabilities where the loss takes them."""
     if not isinstance(loss, (BCELoss, NLLLoss)):
         return None
-    prediction = net.forward(data.batch(net, slice(0, 2)).x)
+    prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
     xp = namespace(prediction)
     low, high = float(xp.min(prediction)), float(xp.max(prediction))
     if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:

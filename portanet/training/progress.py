@@ -39,14 +39,14 @@ class _Bar(Callback):
     def __init__(self, bar: Any, epochs: int):
         self.bar, self.epochs = bar, epochs
 
-    def on_fit_begin(self, trainer: Training) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self.first = trainer.steps
 
-    def on_steps_end(self, trainer: Training) -> None:
+    def on_train_batch_end(self, trainer: Training) -> None:
         self.bar.update(trainer.steps - self.first - self.bar.n)
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         self.bar.write(_describe(trainer, self.epochs, logs), file=sys.stderr)
 
-    def on_fit_end(self, trainer: Training) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         self.bar.close()

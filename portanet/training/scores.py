@@ -172,7 +172,7 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_s
     """
     if not metrics:
         return
-    x, y, *_ = data.batch(net, slice(0, batch_size)).arrays
+    x, y, *_ = data.batch(net, slice(0, min(batch_size, data.x.shape[0]))).arrays
     prediction = net.forward(x)
     for name, metric in metrics.items():
         try:

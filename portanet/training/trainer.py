@@ -10,7 +10,7 @@ import numpy as np
 from portanet import engine
 from portanet.backends import Backend, OutOfMemory
 from portanet.backends.disabled import enabled
-from portanet.backends.precision import Float32Matmul, check_float32_matmul, float32_matmul_as
+from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
 from portanet.checks import check_count
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
@@ -19,7 +19,7 @@ from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.training.callbacks import Callback, Logs
-from portanet.training.data import Data, batch_slices, check_data, hold_out, warn_if_unfit, weights_of_classes
+from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
 from portanet.training.memory import find_batch_size
@@ -63,9 +63,9 @@ class Trainer:
         Where to train; by default where the network is.
     seed : int
         Of initial weights and of the order of examples: the same everywhere.
-    float32_matmul : {"float32", "tf32", "bfloat16"}, optional
-        Precision of float32 matrix products in training steps on a GPU, see :func:`portanet.set_float32_matmul`, whose
-        choice is the default. Weights, gradients and the optimizer's state stay float32; inference is not affected.
+    float32_matmul_precision : {"float32", "tf32", "bfloat16"}, optional
+        Of matrix products in training steps on a GPU, see :func:`portanet.set_float32_matmul_precision`, whose choice
+        is the default. Weights, gradients and the optimizer's state stay float32; inference is not affected.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Trainer:
         metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric] = (),
         device: str | Backend | None = None,
         seed: int = 0,
-        float32_matmul: Float32Matmul | None = None,
+        float32_matmul_precision: MatmulPrecision | None = None,
     ):
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
@@ -96,9 +96,9 @@ class Trainer:
         check_layer("net", net)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
-        if float32_matmul is not None:
-            check_float32_matmul("float32_matmul", float32_matmul)
-        self.metrics, self.float32_matmul = resolve(metrics, loss), float32_matmul
+        if float32_matmul_precision is not None:
+            check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
+        self.metrics, self.float32_matmul_precision = resolve(metrics, loss), float32_matmul_precision
         net.to(device, seed=seed)
         self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
         self.history = History()
@@ -222,8 +222,8 @@ class Trainer:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
-        data = check_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
-        data = weights_of_classes(self.net, data, class_weight)
+        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
+        data = apply_class_weight(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
         check_metrics(self.net, self.metrics, data, batch_size)
@@ -237,8 +237,8 @@ class Trainer:
         with ExitStack() as at_end:
             at_end.callback(executor.retain, [])  # a recording refers to the executor, and the executor to it
             for call in calls:
-                at_end.callback(call.on_fit_end, self)
-                call.on_fit_begin(self)
+                at_end.callback(call.on_train_end, self)
+                call.on_train_begin(self)
             while len(history.epochs) < epochs and not self._stopped:
                 try:
                     with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
@@ -267,7 +267,7 @@ class Trainer:
             over examples, need all predictions at once.
         """
         batch_size = check_count("batch_size", batch_size)
-        data = check_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
+        data = prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
         return evaluate(self.net, self.loss, self.metrics, data, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
@@ -317,9 +317,9 @@ class Trainer:
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self.net) if USE_ENGINE else self.net
-        if self.float32_matmul is None:
+        if self.float32_matmul_precision is None:
             return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
-        with float32_matmul_as(self.float32_matmul):
+        with float32_matmul_precision_as(self.float32_matmul_precision):
             return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
@@ -338,19 +338,19 @@ class Trainer:
 
     def _run_epoch(self, executor: EagerExecutor, scorer: Scorer, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
         before, n = self.snapshot(), executor.batches[-1].stop
-        on_step_begin = [c for c in callbacks if type(c).on_step_begin is not Callback.on_step_begin]
-        on_steps_end = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
+        before_steps = [c for c in callbacks if type(c).on_train_batch_begin is not Callback.on_train_batch_begin]
+        after_steps = [c for c in callbacks if type(c).on_train_batch_end is not Callback.on_train_batch_end]
         optimizer = self.optimizer
         settings = self.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
         executor.retain([*self._mutable_state(), optimizer.lr_array], settings)
         executor.start_epoch(self._shuffle.permutation(n) if shuffle else None)
         while executor.remaining:
-            for call in on_step_begin:
-                call.on_step_begin(self)
+            for call in before_steps:
+                call.on_train_batch_begin(self)
             self._check_current()
-            self.steps += executor.run(1 if on_step_begin else executor.remaining)
-            for call in on_steps_end:
-                call.on_steps_end(self)
+            self.steps += executor.run(1 if before_steps else executor.remaining)
+            for call in after_steps:
+                call.on_train_batch_end(self)
         table = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: no step reads back
         self._check_finite(table[:, 0], before)
         return scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
@@ -358,7 +358,7 @@ class Trainer:
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
-        return check_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
+        return prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
 
     def _check_current(self) -> None:
         """Refuse to train what is no longer the network; cheap enough for every step."""

@@ -221,20 +221,20 @@ def compute_types(cuda, monkeypatch) -> list[int]:
 def test_the_precision_selects_the_compute_type_of_cublas(cuda, compute_types):
     try:
         for precision in ("float32", "tf32", "bfloat16"):
-            pn.set_float32_matmul(precision)
+            pn.set_float32_matmul_precision(precision)
             for dtype in ("float32", "float64"):
                 cuda.xp.matmul(*(cuda.asarray(np.ones((2, 2), dtype)) for _ in range(2)))
     finally:
-        pn.set_float32_matmul("float32")
+        pn.set_float32_matmul_precision("float32")
     assert compute_types == [68, 70, 77, 70, 75, 70]  # 32F, 64F, 32F_FAST_TF32, 64F, 32F_FAST_16BF, 64F
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, {77}), ("bfloat16", {75}), ("float32", {68})])
 def test_the_precision_of_a_trainer_applies_to_its_steps_only(cuda, compute_types, precision, expected):
     net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
-    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul=precision)
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul_precision=precision)
     x = np.ones((6, 3), "float32")
-    pn.set_float32_matmul("tf32")
+    pn.set_float32_matmul_precision("tf32")
     try:
         trainer.fit(x, x[:, :2], batch_size=3, progress=False, capture="never")
         assert set(compute_types) == expected
@@ -242,7 +242,7 @@ def test_the_precision_of_a_trainer_applies_to_its_steps_only(cuda, compute_type
         trainer.predict(x)
         assert set(compute_types) == {77}
     finally:
-        pn.set_float32_matmul("float32")
+        pn.set_float32_matmul_precision("float32")
 
 
 @pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="bytes={}".format)

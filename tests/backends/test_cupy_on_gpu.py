@@ -210,12 +210,12 @@ def test_set_float32_matmul_changes_the_precision_of_products(cuda):
     a, b = (own_rng.normal(size=(512, 512)) for _ in range(2))
     exact, errors = a @ b, {}
     for precision in ("float32", "tf32", "bfloat16"):
-        pn.set_float32_matmul(precision)
+        pn.set_float32_matmul_precision(precision)
         try:
             with cuda.activate():
                 product = cuda.to_numpy(cuda.xp.matmul(cuda.asarray(a, "float32"), cuda.asarray(b, "float32")))
         finally:
-            pn.set_float32_matmul("float32")
+            pn.set_float32_matmul_precision("float32")
         errors[precision] = np.abs(product - exact).max() / np.abs(exact).max()
     assert errors["float32"] < 4e-6  # a sequential sum has an error of about 1e-6
     assert errors["tf32"] < 5e-3
@@ -229,7 +229,7 @@ def test_training_with_products_in_bfloat16(cuda):
     losses = {}
     for precision in ("float32", "bfloat16"):
         trainer = a_trainer(cuda)
-        trainer.float32_matmul = precision
+        trainer.float32_matmul_precision = precision
         losses[precision] = run(trainer, epochs=10)[0][-1]["loss"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.2)
     assert losses["bfloat16"] != losses["float32"]

@@ -85,7 +85,7 @@ def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(recording,
     called = []
 
     class Counting(pn.Callback):
-        def on_step_begin(self, trainer):
+        def on_train_batch_begin(self, trainer):
             called.append(trainer.steps)
 
     trainer = a_trainer(recording)

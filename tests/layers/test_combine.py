@@ -44,7 +44,7 @@ def test_a_residual_with_projection_adds_both_branches_and_their_gradients(backe
         dx = backend.to_numpy(pullback(y))
         expected = sum(backend.to_numpy(pull(y, need_grads=False)) for _, pull in parts)
     np.testing.assert_allclose(dx, expected, rtol=1e-12, atol=1e-14)
-    assert list(layer.named_parameters()) == ["branch.weight", "branch.bias", "projection.weight"]
+    assert list(dict(layer.named_parameters())) == ["branch.weight", "branch.bias", "projection.weight"]
 
 
 def test_a_projection_of_another_shape_is_refused():

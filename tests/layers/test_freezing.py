@@ -137,10 +137,10 @@ def test_a_frozen_layer_between_trained_ones_passes_the_gradient_on(backend):
 def test_frozen_layers_inside_composed_layers_stay(inside):
     net = pn.Sequential(pn.Linear(4, 4), inside(pn.Sequential(pn.Linear(4, 4), pn.TanH())), pn.Linear(4, 2))
     net.initialize(dtype="float64")
-    frozen = next(net[1].children())[1].freeze()
+    frozen = next(net[1].named_children())[1].freeze()
     before = net.get_weights()
     train(net, pn.Adam(0.1, weight_decay=0.1))
-    names = {name for name, p in net.named_parameters().items() if any(p is q for q in frozen.parameters())}
+    names = {name for name, p in net.named_parameters() if any(p is q for q in frozen.parameters())}
     assert len(names) == 2
     assert changed(net, before) == before.keys() - names
 

@@ -18,7 +18,7 @@ def stepped(layer, batches=(X,), *, device="cpu", dtype="float64"):
 
 def states(layer):
     to_numpy = layer.flat.backend.to_numpy
-    return {name: np.array(to_numpy(state.data)) for name, state in layer.named_buffers().items()}
+    return {name: np.array(to_numpy(state.data)) for name, state in layer.named_buffers()}
 
 
 def assert_same_states(before, after):

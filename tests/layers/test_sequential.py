@@ -33,7 +33,7 @@ def test_training_a_slice_trains_the_network_in_place():
 
 
 def test_parameters_have_readable_names_in_order():
-    assert list(a_net().named_parameters()) == [
+    assert list(dict(a_net().named_parameters())) == [
         "0.weight", "0.bias", "2.0.weight", "2.0.bias", "3.weight", "3.bias",
     ]  # fmt: skip
 

@@ -38,7 +38,7 @@ CONTAINERS = {
 @pytest.mark.parametrize(("build", "names"), CONTAINERS.values(), ids=CONTAINERS)
 def test_layers_and_parameters_in_containers_are_found(backend, build, names):
     net = Holder(build())
-    assert list(net.named_parameters()) == names
+    assert list(dict(net.named_parameters())) == names
     assert [p.flat for p in net.parameters()] == [None] * len(names)
     net.initialize(device=backend)
     assert net.flat.data.shape == (sum(p.size for p in net.parameters()),)
@@ -115,14 +115,14 @@ CHANGES = {
 def test_a_change_of_layers_is_noticed(change, names):
     net = pn.Sequential(linear(), Holder({"a": linear(), "c": [[linear()]]}))
     outer = pn.Sequential(net, pn.TanH())
-    assert list(net.initialize().named_parameters()) == BEFORE
+    assert list(dict(net.initialize().named_parameters())) == BEFORE
     before, outer_before = net.topology, outer.topology
     change(net)
-    assert list(net.named_parameters()) == names
-    assert list(outer.named_parameters()) == [f"0.{name}" for name in names]
+    assert list(dict(net.named_parameters())) == names
+    assert list(dict(outer.named_parameters())) == [f"0.{name}" for name in names]
     assert net.topology is not before
     assert outer.topology is not outer_before
-    assert net.flat.data.size == net.n_parameters == sum(p.size for p in net.named_parameters().values())
+    assert net.flat.data.size == net.n_parameters == sum(p.size for _, p in net.named_parameters())
 
 
 def test_the_topology_is_kept_while_nothing_changes():
@@ -157,7 +157,7 @@ def test_a_layer_that_is_used_twice_appears_once_and_its_further_names_are_share
 def test_a_parameter_that_is_used_twice_appears_once_and_its_further_name_is_shared():
     net = pn.Sequential(pn.Linear(2, 2), pn.Linear(2, 2))
     net[1].weight = net[0].weight
-    assert list(net.named_parameters()) == ["0.weight", "0.bias", "1.bias"]
+    assert list(dict(net.named_parameters())) == ["0.weight", "0.bias", "1.bias"]
     assert net.topology.shared == {"1.weight": "0.weight"}
     assert net.initialize().flat.data.size == 8
 
@@ -188,7 +188,7 @@ def test_a_tuple_of_layers_is_found():
     before = net.topology
     net.cache = ((pn.Linear(3, 2),),)
     assert net.topology is not before
-    assert list(net.named_parameters()) == ["cache.0.0.weight", "cache.0.0.bias"]
+    assert list(dict(net.named_parameters())) == ["cache.0.0.weight", "cache.0.0.bias"]
 
 
 @pytest.mark.parametrize("container", [set, frozenset, deque], ids=lambda c: c.__name__)

@@ -83,7 +83,7 @@ class LayerCase(Case):
 
     def inputs(self):
         rng = source()
-        weights = {name: rng.normal(size=p.shape) for name, p in self.layer.named_parameters().items()}
+        weights = {name: rng.normal(size=p.shape) for name, p in self.layer.named_parameters()}
         return self.values(rng, self.shape), weights
 
     def ours(self, backend: Backend) -> Results:
@@ -92,7 +92,7 @@ class LayerCase(Case):
         layer.set_weights(weights)
         y, pullback = layer.vjp(backend.asarray(x))
         dx = pullback(backend.asarray(slopes(y.shape)))
-        gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters().items()}
+        gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters()}
         return {"y": backend.to_numpy(y), "dx": backend.to_numpy(dx), **gradients}
 
     def theirs(self, torch: Any) -> Results:
@@ -165,8 +165,8 @@ class BatchNormCase(SpatialCase):
             dx = pullback(backend.asarray(slopes(y.shape)))
             results["y"].append(backend.to_numpy(y))
             results["dx"].append(backend.to_numpy(dx))
-        states = {name: backend.to_numpy(state.data) for name, state in layer.named_buffers().items()}
-        gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters().items()}
+        states = {name: backend.to_numpy(state.data) for name, state in layer.named_buffers()}
+        gradients = {f"d {name}": backend.to_numpy(p.grad) for name, p in layer.named_parameters()}
         return {**{name: np.stack(steps) for name, steps in results.items()}, **states, **gradients}
 
     def theirs(self, torch: Any) -> Results:

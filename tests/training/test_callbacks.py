@@ -95,7 +95,7 @@ def test_on_fit_end_is_called_after_a_failure():
         def on_epoch_end(self, trainer, logs):
             raise RuntimeError("no more")
 
-        def on_fit_end(self, trainer):
+        def on_train_end(self, trainer):
             self.ended = True
 
     failing = Failing()
@@ -139,10 +139,10 @@ def test_the_progress_bar_counts_steps_that_ran_at_once():
     trainer, bar = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), Bar()
     trainer.steps = 5
     call = progress._Bar(bar, epochs=1)
-    call.on_fit_begin(trainer)
+    call.on_train_begin(trainer)
     for steps in (6, 22, 23):
         trainer.steps = steps
-        call.on_steps_end(trainer)
+        call.on_train_batch_end(trainer)
         assert bar.n == steps - 5
 
 

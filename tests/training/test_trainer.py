@@ -174,7 +174,7 @@ def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
     class Exploding(pn.Callback):
         """Finite for two epochs, then far too fast."""
 
-        def on_step_begin(self, trainer):
+        def on_train_batch_begin(self, trainer):
             if trainer.steps == 2 * 5 + 3:
                 trainer.optimizer.lr = 1e38
 
