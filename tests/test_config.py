@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import LAYERS, LOSSES, OPTIMIZERS
 
 import portanet as pn
 from portanet import initializers, schedules
 from portanet.config import Configured, from_json, parameters_of, to_json
 from portanet.initializers import Constant, Normal, VarianceScaling
+from tests.cases import LAYERS, LOSSES, OPTIMIZERS
 
 # Copies, since other tests put the objects of cases.py on devices that have no name.
 LAYERS, LOSSES, OPTIMIZERS = copy.deepcopy((LAYERS, LOSSES, OPTIMIZERS))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.engine.traits import is_batch_independent
 from portanet.testing import check_gradients
+from tests.cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
 layers = pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
 losses = pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import away_from_zero, rows
 
 import portanet as pn
 from portanet import course
 from portanet.backends import backend_of
 from portanet.testing import central_difference
+from tests.cases import away_from_zero, rows
 
 METHODS = {"forward", "zero_grad", "backward_update_gradient", "backward_delta", "update_parameters"}
 X, SIGNALS, IMAGES = away_from_zero(5, 4), away_from_zero(2, 7, 4), away_from_zero(2, 5, 4, 4)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cases import OPTIMIZERS
 
 import portanet as pn
+from tests.cases import OPTIMIZERS
 
 
 def after_one_step(optimizer: pn.Optimizer, backend, gradient: list[float]) -> np.ndarray:

@@ -7,10 +7,10 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from cases import LAYERS
 
 import portanet as pn
 from portanet import persistence
+from tests.cases import LAYERS
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference.cases import CASES, GRID
 
 from portanet.backends import get_backend
+from tests.reference.cases import CASES, GRID
 
 with np.load(Path(__file__).parent / "reference" / "reference.npz") as file:
     FROZEN = dict(file)

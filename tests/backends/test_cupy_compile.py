@@ -9,10 +9,10 @@ from typing import Any
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
-from cupy_on_cpu import CuPy, stand_ins, standing_in
-from kernel_cases import elementwise_fns, loss_fns
 
 from portanet.kernels.windows import Window
+from tests.cupy_on_cpu import CuPy, stand_ins, standing_in
+from tests.kernel_cases import elementwise_fns, loss_fns
 
 WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (2, 2)))
 

@@ -10,10 +10,10 @@ from types import ModuleType, SimpleNamespace
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
-from cupy_on_cpu import stand_ins, standing_in
 
 import portanet
 from portanet.backends import BackendUnavailable, backend_of, get_backend, namespace
+from tests.cupy_on_cpu import stand_ins, standing_in
 
 
 class Array:

@@ -11,12 +11,12 @@ import re
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
-from cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
-from kernel_cases import CASES, compare, copy_batch_last
 
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.training.data import Data
+from tests.cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
+from tests.kernel_cases import CASES, compare, copy_batch_last
 
 ACTIVATIONS = [
     *(pn.ReLU(), pn.LeakyReLU(), pn.ELU(), pn.GELU(), pn.GELU(approximate=True)),

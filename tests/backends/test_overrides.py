@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from kernel_cases import CASES, compare, copy_batch_last
 
 from portanet.backends import Backend, devices, get_backend
+from tests.kernel_cases import CASES, compare, copy_batch_last
 
 
 def usable() -> list[Backend]:

@@ -9,7 +9,7 @@ import portanet as pn
 from bench.recorded import training_step
 
 pytest.importorskip("array_api_strict", reason="the test records its operations")
-tape = pytest.importorskip("tape")
+tape = pytest.importorskip("tests.tape")
 pytestmark = pytest.mark.strict
 
 

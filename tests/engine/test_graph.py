@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import LAYERS, LOSSES, OPTIMIZERS
 
 import portanet as pn
 import portanet.engine.graph
@@ -15,9 +14,10 @@ import portanet.training.trainer
 from portanet.backends import Backend
 from portanet.engine.graph import WARM_UP_STEPS, GraphExecutor
 from portanet.training.data import Data
+from tests.cases import LAYERS, LOSSES, OPTIMIZERS
 
 pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
-tape = pytest.importorskip("tape")
+tape = pytest.importorskip("tests.tape")
 pytestmark = pytest.mark.strict
 
 rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from cases import LAYERS
 
 import portanet as pn
+from tests.cases import LAYERS
 
 EXTREMES = np.asarray([[-1e30, -1e4, -90.0, -1.0, 0.0, 1.0, 90.0, 1e4, 1e30]], dtype="float32")
 ACTIVATIONS = [layer for layer, _ in LAYERS if isinstance(layer, pn.Activation | pn.Softmax | pn.LogSoftmax)]

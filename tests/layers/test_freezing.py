@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import OPTIMIZERS
 
 import portanet as pn
 from portanet.engine import train_step
+from tests.cases import OPTIMIZERS
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(16, 4)), rng.normal(size=(16, 2))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from cases import LOSSES
 
 import portanet as pn
+from tests.cases import LOSSES
 
 EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
 

@@ -2,9 +2,9 @@ import sys
 
 import numpy as np
 import pytest
-from plots.rendering import pixels
 
 from portanet import plots
+from tests.plots.rendering import pixels
 
 COUNTS = np.asarray([[8, 2, 0], [0, 9, 1], [0, 0, 0]])
 

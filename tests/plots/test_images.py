@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from plots.rendering import pixels
 
 from portanet import plots
+from tests.plots.rendering import pixels
 
 
 @pytest.mark.parametrize("channels", [(), (1,)], ids=["no channel", "one channel"])

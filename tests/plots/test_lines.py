@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from plots.rendering import pixels
 
 from portanet import History, plots
+from tests.plots.rendering import pixels
 
 
 def history(*rows):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from plots.rendering import pixels
 
 from portanet import plots
+from tests.plots.rendering import pixels
 
 
 def test_points_are_coloured_by_class_and_class_names_are_at_the_median():

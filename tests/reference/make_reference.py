@@ -1,7 +1,7 @@
 """
 Compute every case with PyTorch, in float64, and keep the results next to this file::
 
-    python tests/reference/make_reference.py
+    python -m tests.reference.make_reference
 
 It is run when a case is added or changed; the tests then need no PyTorch.
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cases import CASES
+
+from tests.reference.cases import CASES
 
 if __name__ == "__main__":
     results = {f"{case}/{name}": values for case in CASES for name, values in case.theirs(torch).items()}
