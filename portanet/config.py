@@ -65,7 +65,7 @@ class Configured:
             arguments = self.arguments()
         except TypeError:  # a repr must not fail
             return f"{type(self).__name__}(...)"
-        shown = []
+        shown: list[str] = []
         for name, value in arguments.items():
             parameter = parameters_of(type(self))[name]  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_POSITIONAL:

@@ -71,7 +71,7 @@ class ClassificationLoss(Loss):
 
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
-        self.weight = weight  # type: ignore[assignment]  # the setter makes a tuple
+        self.weight = weight
         self._device_weight: tuple[Any, Array] = None, None  # weight, and the same on the device of the last call
 
     @property

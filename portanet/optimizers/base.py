@@ -156,7 +156,7 @@ class Optimizer(Configured):
         """Set an option; one that needs a state which a bound optimizer lacks is refused."""
         if name in KERAS_AND_TORCH and not hasattr(type(self), name):
             raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: set {KERAS_AND_TORCH[name]!r}")
-        if self.flat is not None and name != "lr" and name in parameters_of(type(self)):
+        if self.flat is not None and name != "lr" and name in parameters_of(type(self)):  # type: ignore[arg-type]
             changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
             value = vars(changed)[name]
             changed._check_groups(self._net.topology)

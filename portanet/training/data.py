@@ -187,7 +187,9 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     """
     if not 0 < validation_split < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {validation_split}")
-    arrays = [a if a is None else _numbers(name, a) for name, a in zip(("x", "y", "sample_weight"), data, strict=False)]
+    arrays: list[Any] = [
+        a if a is None else _numbers(name, a) for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
+    ]
     n = arrays[0].shape[0]
     end = n - round(n * validation_split)
     if not 0 < end < n:

@@ -1,6 +1,9 @@
 """Kernels are chosen by the type of the arrays, so two backends of one type must have the same kernels."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import ModuleType
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -12,17 +15,17 @@ from portanet.kernels import elementwise
 
 
 @pytest.fixture(autouse=True)
-def _registry_of_its_own():
+def _registry_of_its_own() -> Iterator[None]:
     with mock.patch.dict(registry.registered), mock.patch.dict(registry._loaded), mock.patch.dict(registry.by_type):
         yield
 
 
-def register(name: str, **changes) -> None:
+def register(name: str, **changes: Any) -> None:
     backend = replace(get_backend("cpu"), name=name, **changes)
     registry.register(name, lambda ordinal: backend, library="numpy")
 
 
-def own_kernel(*args):
+def own_kernel(*args: Any) -> Any:
     return elementwise(*args)
 
 
@@ -35,7 +38,7 @@ def own_kernel(*args):
     ],
     ids=["none", "another", "one more"],
 )
-def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels):
+def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels: Callable[..., Any]) -> None:
     register("other", kernels=kernels(get_backend("cpu").kernels))
     for _ in range(2):  # a refused backend is not kept
         with pytest.raises(
@@ -47,14 +50,14 @@ def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels
     assert pn.Linear(2, 2).initialize().backend is get_backend("cpu")
 
 
-def test_a_backend_with_the_same_kernels_and_array_type_is_accepted():
+def test_a_backend_with_the_same_kernels_and_array_type_is_accepted() -> None:
     register("same")
     assert pn.Linear(2, 2).initialize(device="same").backend is get_backend("same")
     assert get_backend("same") is not get_backend("cpu")
 
 
 @pytest.mark.parametrize("device", ["other", "same"])
-def test_numpys_arrays_are_the_cpus_even_if_another_backend_comes_first(registry, device):
+def test_numpys_arrays_are_the_cpus_even_if_another_backend_comes_first(registry: ModuleType, device: str) -> None:
     cpu = get_backend("cpu")
     registry._loaded.clear()
     registry.by_type.clear()
