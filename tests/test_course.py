@@ -193,6 +193,7 @@ def test_every_way_to_train_gives_the_same_weights() -> None:
     def by_layer(net: course.Sequential) -> None:
         inputs = [POINTS]
         modules = [module for module in net if isinstance(module, course.Module)]
+        assert len(modules) == len(net)
         for module in modules:
             inputs.append(module.forward(inputs[-1]))
         delta = loss.backward(inputs.pop(), SIGNS)
