@@ -124,7 +124,7 @@ class Placement:
         backend, _ = self._ready()
         return {name: np.array(backend.to_numpy(kept.data)) for name, kept in self._named_arrays().items()}
 
-    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
         """Overwrite parameters and buffers by name; a wrong name, shape or dtype is refused and changes nothing."""
         backend, kept = self._ready()[0], self._named_arrays()
         if weights.keys() != kept.keys():
