@@ -1,19 +1,22 @@
 """Agreement with PyTorch: with the results that are kept, and, where it is installed, with those it gives now."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
-from portanet.backends import get_backend
-from tests.reference.cases import CASES, GRID
+from portanet.backends import Backend, get_backend
+from tests.reference.cases import CASES, GRID, Case
 
 with np.load(Path(__file__).parent / "reference" / "reference.npz") as file:
     FROZEN = dict(file)
 
 
 @pytest.fixture
-def torch():
+def torch() -> Iterator[ModuleType]:
     torch = pytest.importorskip("torch", reason="PyTorch is what is compared with")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small arrays are not worth waiting for a thread
@@ -21,30 +24,30 @@ def torch():
     torch.set_num_threads(threads)
 
 
-def frozen(case):
+def frozen(case: Case) -> dict[str, Any]:
     prefix = f"{case}/"
     return {key.removeprefix(prefix): values for key, values in FROZEN.items() if key.startswith(prefix)}
 
 
-def assert_agree(case, results, expected):
+def assert_agree(case: Case, results: dict[str, Any], expected: dict[str, Any]) -> None:
     assert results.keys() == expected.keys()
     for name, values in results.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-10, atol=case.atol, strict=True, err_msg=name)
 
 
-def test_the_file_holds_these_cases():
+def test_the_file_holds_these_cases() -> None:
     names = [str(case) for case in CASES]
     assert len(names) == len(set(names))
     assert {key.rpartition("/")[0] for key in FROZEN} == set(names)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_frozen(backend, case):
+def test_frozen(backend: Backend, case: Case) -> None:
     assert_agree(case, case.ours(backend), frozen(case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_live(torch, case):
+def test_live(torch: Any, case: Case) -> None:
     live = case.theirs(torch)
     assert_agree(case, live, frozen(case))
     assert_agree(case, case.ours(get_backend("cpu")), live)
@@ -52,5 +55,5 @@ def test_live(torch, case):
 
 @pytest.mark.parametrize("device", ["cpu", "strict"])
 @pytest.mark.parametrize("case", GRID, ids=str)
-def test_grid(torch, case, device):
+def test_grid(torch: Any, case: Case, device: str) -> None:
     assert_agree(case, case.ours(get_backend(device)), case.theirs(torch))

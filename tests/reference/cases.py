@@ -11,52 +11,53 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 import portanet as pn
 from portanet.backends import Backend
 from portanet.layers.conv import Conv, ConvTranspose
-from portanet.layers.pooling import AvgPool, MaxPool
+from portanet.layers.pooling import AvgPool, MaxPool, Pool
 from portanet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay, WarmUp
 
 Results = dict[str, np.ndarray]
 Pads = tuple[tuple[int, int], ...]
+Draw = Callable[[np.random.RandomState, tuple[int, ...]], np.ndarray]
 
 
-def source(seed=0):
+def source(seed: int = 0) -> np.random.RandomState:
     """Random numbers of the kind that NumPy promises never to change (NEP 19): inputs need no place in the file."""
     return np.random.RandomState(seed)
 
 
-def slopes(shape):
+def slopes(shape: tuple[int, ...]) -> np.ndarray:
     """The gradient that is carried back."""
     return np.asarray(source(1).normal(size=shape))
 
 
-def numbers(rng, shape):
+def numbers(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     """Of either sign, from nearly linear for a sigmoid to saturating it."""
     return rng.normal(size=shape) * 10 ** rng.uniform(-1, 1.5, size=shape)
 
 
-def normal(rng, shape):
+def normal(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return rng.normal(size=shape)
 
 
-def shares(rng, shape):
+def shares(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return rng.uniform(size=shape)
 
 
-def indices(rng, shape):
+def indices(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return rng.randint(shape[-1], size=shape[:-1], dtype="int64")
 
 
-def one_hot(rng, shape):
+def one_hot(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return np.eye(shape[-1])[indices(rng, shape)]
 
 
-def distributions(rng, shape):
+def distributions(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return rng.dirichlet(np.ones(shape[-1]), size=shape[:-1])
 
 
@@ -66,6 +67,12 @@ class Case:
 
     # Rounding: 1 - y² of a saturated tanh is the difference of two numbers near 1.
     atol: ClassVar[float] = 1e-14
+
+    def ours(self, backend: Backend) -> Results:
+        raise NotImplementedError
+
+    def theirs(self, torch: Any) -> Results:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class LayerCase(Case):
     def __str__(self) -> str:
         return f"{self.layer!r} of {self.shape}"
 
-    def inputs(self):
+    def inputs(self) -> tuple[Any, dict[str, Any]]:
         rng = source()
         weights = {name: rng.normal(size=p.shape) for name, p in self.layer.named_parameters().items()}
         return self.values(rng, self.shape), weights
@@ -151,7 +158,7 @@ class BatchNormCase(SpatialCase):
 
     STEPS: ClassVar[tuple[bool, ...]] = (True, True, True, False)
 
-    def inputs(self):
+    def inputs(self) -> tuple[Any, dict[str, Any]]:
         _, weights = super().inputs()
         return source(2).normal(1.0, 3.0, size=(len(self.STEPS), *self.shape)), weights
 
@@ -200,7 +207,7 @@ class LossCase(Case):
     def __str__(self) -> str:
         return f"{self.loss!r} of {self.prediction.__name__} {self.shape} and {self.target.__name__}"
 
-    def inputs(self):
+    def inputs(self) -> tuple[Any, Any]:
         rng = source()
         return self.prediction(rng, self.shape), self.target(rng, self.shape)
 
@@ -228,7 +235,7 @@ class OptimizerCase(Case):
     def __str__(self) -> str:
         return repr(self.optimizer)
 
-    def inputs(self):
+    def inputs(self) -> tuple[Any, Any]:
         rng = source()
         return rng.normal(size=8), numbers(rng, (7, 8))
 
@@ -284,11 +291,11 @@ class ScheduleCase(Case):
         return {"rates": np.asarray(rates)}
 
 
-def same(layer, lengths):
+def same(layer: Conv | Pool, lengths: tuple[int, ...]) -> Pads:
     """Padding for ``ceil(length / stride)`` outputs, the odd number after: PyTorch has it for a stride of 1 only."""
     window = layer.window(lengths if isinstance(layer, Conv) else (*lengths, 1))
     if isinstance(layer, ConvTranspose):  # the padding of the convolution that it transposes
-        lengths = [n * s for n, s in zip(lengths, window.stride, strict=True)]
+        lengths = tuple(n * s for n, s in zip(lengths, window.stride, strict=True))
     totals = [
         max(0, (math.ceil(n / s) - 1) * s + d * (k - 1) + 1 - n)
         for n, s, k, d in zip(lengths, window.stride, window.size, window.dilation, strict=True)
@@ -296,12 +303,20 @@ def same(layer, lengths):
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
-def sliding(kind, sizes, shape, *, padding="valid", **options):
+def sliding(
+    kind: type[Conv | Pool],
+    sizes: tuple[Any, ...],
+    shape: tuple[int, ...],
+    *,
+    padding: Literal["valid", "same"] | int | Pads = "valid",
+    **options: Any,
+) -> SpatialCase:
     """A convolution or pooling, and PyTorch's of the same name, which spells options otherwise."""
     layer = kind(*sizes, padding=padding, **options)
     there = dict(options)
     if isinstance(layer, AvgPool):
         there.setdefault("count_include_pad", False)
+    pads: Pads
     match padding:
         case "valid":
             pads = ()
@@ -314,13 +329,13 @@ def sliding(kind, sizes, shape, *, padding="valid", **options):
     return SpatialCase(layer, lambda nn: getattr(nn, kind.__name__[:-1] + "d")(*sizes, **there), shape, pads)
 
 
-def residual(nn, branch):
+def residual(nn: Any, branch: Any) -> Any:
     module = nn.Module()
     module.branch, module.forward = branch, lambda x: x + branch(x)
     return module
 
 
-def parallel(nn, *branches):
+def parallel(nn: Any, *branches: Any) -> Any:
     from torch import cat
 
     module = nn.ModuleList(branches)
@@ -458,7 +473,7 @@ SPATIAL = [
 ]
 
 
-def paddings(kind):
+def paddings(kind: type[Conv | Pool]) -> tuple[Literal["valid"], Literal["same"], int, Pads]:
     return "valid", "same", 1, ((0, 2), (1, 0), (2, 1))[: kind.n_axes]
 
 
@@ -503,23 +518,23 @@ GRID = [
 ]
 
 
-def classes_second(prediction, target):
+def classes_second(prediction: Any, target: Any) -> tuple[Any, Any]:
     """PyTorch has the classes on axis 1, PortaNet on the last; class indices have no such axis."""
     return prediction.movedim(-1, 1), target.movedim(-1, 1) if target.ndim == prediction.ndim else target
 
 
-def cross_entropy(F):
+def cross_entropy(F: Any) -> Callable[..., Any]:
     """Cross-entropy of probabilities, which PyTorch has for their logarithms and class indices."""
 
-    def loss(prediction, target, **options):
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
         p, t = classes_second(prediction, target)
         return F.nll_loss(p.log(), t.argmax(dim=1) if t.ndim == p.ndim else t, **options)
 
     return loss
 
 
-def softmax_cross_entropy(F, *, weight=None, **how):
-    def loss(prediction, target, **options):
+def softmax_cross_entropy(F: Any, *, weight: tuple[float, ...] | None = None, **how: float) -> Callable[..., Any]:
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
         w = None if weight is None else prediction.new_tensor(weight)
         return F.cross_entropy(*classes_second(prediction, target), weight=w, **how, **options)
 
@@ -528,30 +543,32 @@ def softmax_cross_entropy(F, *, weight=None, **how):
 
 WEIGHTS = (0.5, 1.0, 2.0, 0.25)
 
+LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any]], Draw, Draw]] = [
+    (pn.MSELoss, lambda F: F.mse_loss, numbers, numbers),
+    (pn.L1Loss, lambda F: F.l1_loss, numbers, numbers),
+    (pn.HuberLoss, lambda F: F.huber_loss, numbers, numbers),
+    (partial(pn.HuberLoss, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
+    (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, shares),
+    (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
+    (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
+    (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
+    (pn.course.CrossEntropy, cross_entropy, distributions, indices),
+    (pn.course.CrossEntropy, cross_entropy, distributions, one_hot),
+    *(
+        (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
+        for how in (
+            {},
+            {"label_smoothing": 0.1},
+            {"weight": WEIGHTS},
+            {"label_smoothing": 0.3, "weight": WEIGHTS},
+        )
+        for target in (indices, distributions)
+    ),
+]
+
 LOSSES = [
     LossCase(loss(reduction=reduction), counterpart, prediction, target, shape)
-    for loss, counterpart, prediction, target in (
-        (pn.MSELoss, lambda F: F.mse_loss, numbers, numbers),
-        (pn.L1Loss, lambda F: F.l1_loss, numbers, numbers),
-        (pn.HuberLoss, lambda F: F.huber_loss, numbers, numbers),
-        (partial(pn.HuberLoss, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
-        (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, shares),
-        (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
-        (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
-        (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
-        (pn.course.CrossEntropy, cross_entropy, distributions, indices),
-        (pn.course.CrossEntropy, cross_entropy, distributions, one_hot),
-        *(
-            (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
-            for how in (
-                {},
-                {"label_smoothing": 0.1},
-                {"weight": WEIGHTS},
-                {"label_smoothing": 0.3, "weight": WEIGHTS},
-            )
-            for target in (indices, distributions)
-        ),
-    )
+    for loss, counterpart, prediction, target in LOSS_KINDS
     for reduction in ("mean", "sum", "none")
     for shape in ((1, 4), (7, 4), (2, 3, 4))
 ]

@@ -7,6 +7,7 @@ It is run when a case is added or changed; the tests then need no PyTorch.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ import torch
 from tests.reference.cases import CASES
 
 if __name__ == "__main__":
-    results = {f"{case}/{name}": values for case in CASES for name, values in case.theirs(torch).items()}
+    results: dict[str, Any] = {
+        f"{case}/{name}": values for case in CASES for name, values in case.theirs(torch).items()
+    }
     np.savez_compressed(Path(__file__).with_name("reference.npz"), **results)
     print(f"{len(results)} arrays of {len(CASES)} cases, from PyTorch {torch.__version__}")
