@@ -102,6 +102,14 @@ OPTIMIZERS: list[pn.Optimizer] = [
 ]
 
 
+def linear(net: pn.Layer, i: int) -> pn.Linear:
+    """Layer ``i`` of a network, where it is linear."""
+    assert isinstance(net, pn.Sequential)
+    layer = net[i]
+    assert isinstance(layer, pn.Linear)
+    return layer
+
+
 def concrete(base: type) -> set[type]:
     """Public classes below a base, without the bases."""
     public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}

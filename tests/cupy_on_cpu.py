@@ -150,6 +150,7 @@ def _folder() -> Path:
 @cache
 def _headers() -> Path:
     """Precompile the system's headers, which g++ finds beside the file that includes them."""
+    assert COMPILER is not None
     path = _folder() / "headers.h"
     path.write_text(HEADERS)
     subprocess.run([COMPILER, *FLAGS, "-xc++-header", str(path), "-o", f"{path}.gch"], check=True)
@@ -159,6 +160,7 @@ def _headers() -> Path:
 @cache
 def compiled(code: str) -> str:
     """Compile a source with g++, and return the path of the library."""
+    assert COMPILER is not None
     path = _folder() / f"{len(list(_folder().iterdir()))}.so"
     command = [COMPILER, *FLAGS, "-include", str(_headers()), "-shared", "-xc++", "-", "-o", str(path)]
     subprocess.run(command, input=code, text=True, check=True)
@@ -241,14 +243,16 @@ class CuPy(ModuleType):
     __version__ = "14.2.0"
     current: "CuPy"
 
-    def __init__(self, memory: int = 2**30) -> None:
+    def __init__(self, memory: int = 2**30):
         super().__init__("cupy")
         functions = {name: value for name, value in vars(np).items() if not name.startswith(("_", "matmul"))}
         functions |= {"abs": np.abs, "max": np.max, "min": np.min, "round": np.round}
         for name, value in functions.items():
             plain = isinstance(value, (type, ModuleType)) or not callable(value)
             setattr(self, name, value if plain else _returning_cupy(value))
-        CuPy.current, self.events, self.launches, self.streams = self, [], [], [_Stream(ptr=0)]
+        self.events: list[str] = []
+        self.launches: list[str] = []
+        CuPy.current, self.streams = self, [_Stream(ptr=0)]
         self.ndarray = Array
         self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
@@ -331,7 +335,7 @@ def stand_ins(cupy: ModuleType, device: type) -> dict[str, Any]:
 
 def pathfinder() -> ModuleType:
     """Stand-in for ``cuda.pathfinder``, which finds cuBLAS."""
-    module = ModuleType("cuda.pathfinder")
+    module: Any = ModuleType("cuda.pathfinder")
     module.load_nvidia_dynamic_lib = lambda name: SimpleNamespace(abs_path=compiled(CUBLAS))
     return module
 
@@ -346,7 +350,7 @@ class _Device:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Device) and self.id == other.id
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # as Python has it where == is defined
 
     def __enter__(self) -> None:
         pass

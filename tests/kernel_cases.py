@@ -25,7 +25,8 @@ def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
         window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
         shapes = (5, *input_shape, channels[0]), (*size, *channels), (5, *window.output_shape, channels[1])
         for dtype in TOLERANCE:
-            problems.append((window, *(rng.normal(size=shape).astype(dtype) for shape in shapes)))
+            x, w, dy = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+            problems.append((window, x, w, dy))
     return problems
 
 

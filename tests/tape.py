@@ -81,9 +81,13 @@ def capture(step: Callable[[], Any], beside: Callable[[], None] | None = None) -
 
 @contextmanager
 def _patched(tape: Tape) -> Iterator[None]:
-    def refuse(*_: Any) -> None:
-        if not tape.depth:
-            raise RuntimeError("a number was read back while a step was recorded")
+    def refusing(method: Callable[..., Any]) -> Callable[..., Any]:
+        def read(self: Any) -> Any:
+            if not tape.depth:
+                raise RuntimeError("a number was read back while a step was recorded")
+            return method(self)
+
+        return read
 
     functions = {
         name: value
@@ -100,7 +104,7 @@ def _patched(tape: Tape) -> Iterator[None]:
     for name, value in properties.items():
         setattr(Array, name, property(tape.wrap(value.fget)))
     for name, method in reads.items():
-        setattr(Array, name, lambda self, method=method: refuse() or method(self))
+        setattr(Array, name, refusing(method))
     try:
         yield
     finally:
