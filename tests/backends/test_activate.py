@@ -6,9 +6,13 @@ devices; here it refuses to touch the memory of an array while the array's devic
 """
 
 import copy
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,30 +28,33 @@ LABELS = np.asarray([0, 1, 2, 0, 1, 2])
 
 
 @pytest.fixture
-def second(registry, monkeypatch: pytest.MonkeyPatch) -> Backend:
+def second(registry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """The backend "gpu:1", while "gpu:0" is the current device."""
     current, array = [GPUS[0]], get_backend("strict").array_type
     host, memory, new = strict.Device("CPU_DEVICE"), vars(array)["_array"], array._new
 
-    def check(device: strict.Device) -> None:
+    def check(device: Any) -> None:
         name = device._device
         assert name not in GPUS or name == current[0], f"{name} is used while {current[0]} is the current device"
 
-    def read(self):
+    def read(self: Any) -> Any:
         check(self.device)
         return memory.__get__(self)
 
-    def create(values, /, device):
+    def of_memory(name: str, self: Any) -> Any:
+        return getattr(memory.__get__(self), name)
+
+    def create(values: Any, /, device: Any) -> Any:
         check(device or host)
         return new(values, device)
 
     monkeypatch.setattr(array, "_array", property(read, memory.__set__))
     monkeypatch.setattr(array, "_new", staticmethod(create))
     for name in ("shape", "ndim", "size"):
-        monkeypatch.setattr(array, name, property(lambda self, name=name: getattr(memory.__get__(self), name)))
+        monkeypatch.setattr(array, name, property(partial(of_memory, name)))
 
     @contextmanager
-    def active(device: str):
+    def active(device: str) -> Iterator[None]:
         before, current[0] = current[0], device
         yield
         current[0] = before
@@ -55,7 +62,7 @@ def second(registry, monkeypatch: pytest.MonkeyPatch) -> Backend:
     def load(ordinal: str | None) -> Backend:
         device = GPUS[int(ordinal or 0)]
 
-        def to_numpy(values):
+        def to_numpy(values: Any) -> Any:
             with active(device):
                 return np.asarray(values.to_device(host))
 
@@ -77,7 +84,7 @@ def a_trainer(device: Backend) -> pn.Trainer:
     return pn.Trainer(a_net(), pn.CrossEntropyLoss(), pn.Adam(), metrics=[pn.accuracy], device=device)
 
 
-def test_the_check_itself(second):
+def test_the_check_itself(second: Backend) -> None:
     array = second.asarray([1.0])
     with pytest.raises(AssertionError, match="device2 is used while device1 is the current device"):
         array + 1.0
@@ -87,12 +94,12 @@ def test_the_check_itself(second):
         assert second.to_numpy(array + strict.ones(1, device=second.device)) == [2.0]
 
 
-def test_transfer(second):
+def test_transfer(second: Backend) -> None:
     array = second.asarray([[1.0, 2.0]])
     np.testing.assert_array_equal(second.to_numpy(second.asarray(array, "float32")), [[1.0, 2.0]])
 
 
-def save(net: pn.Layer, folder) -> None:
+def save(net: pn.Layer, folder: Path) -> None:
     net.save(folder / "net.safetensors")
     pn.load(folder / "net.safetensors", device="gpu:1")
 
@@ -113,7 +120,7 @@ NETWORK = {
 
 
 @pytest.mark.parametrize("use", [pytest.param(use, id=name) for name, use in NETWORK.items()])
-def test_network(second, tmp_path, use):
+def test_network(second: Backend, tmp_path: Path, use: Callable[..., Any]) -> None:
     use(a_net().initialize(device=second), tmp_path)
 
 
@@ -130,16 +137,16 @@ TRAINER = {
 
 
 @pytest.mark.parametrize("use", [pytest.param(use, id=name) for name, use in TRAINER.items()])
-def test_trainer(second, use):
+def test_trainer(second: Backend, use: Callable[..., Any]) -> None:
     trainer = a_trainer(second)
     use(trainer, trainer.net.asarray(X), trainer.net.asarray(LABELS))
 
 
-def test_check_gradients(second):
+def test_check_gradients(second: Backend) -> None:
     pn.testing.check_gradients(a_net(), X, device=second)
 
 
-def test_a_step_written_by_hand(second):
+def test_a_step_written_by_hand(second: Backend) -> None:
     """What its author activates once."""
     net, loss = a_net().initialize(device=second), pn.CrossEntropyLoss()
     optimizer = pn.SGD(0.1).bind(net)

@@ -21,7 +21,7 @@ WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1,
 def nvrtc() -> ctypes.CDLL | None:
     """CUDA's run-time compiler, from its wheel."""
     spec = importlib.util.find_spec("nvidia")
-    for folder in spec.submodule_search_locations if spec else ():
+    for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*")):
             if ".alt." not in path.name:
                 return ctypes.CDLL(str(path))
@@ -31,6 +31,7 @@ def nvrtc() -> ctypes.CDLL | None:
 def compile_for(architecture: str, code: str) -> tuple[int, str]:
     """Return the size of the machine code, 0 after an error, and the log of the compiler."""
     library, program = nvrtc(), ctypes.c_void_p()
+    assert library is not None
     options = [f"-arch={architecture}".encode(), b"-std=c++17"]
     assert not library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
     failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
@@ -46,7 +47,8 @@ def compile_for(architecture: str, code: str) -> tuple[int, str]:
 
 def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     """Return all sources by name with the macros that each needs; elementwise ones once for each function."""
-    cupy, found = CuPy(), {}
+    cupy = CuPy()
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
         from portanet.backends.cupy import batches, conv, elementwise, kernels, pooling, tracing
         from portanet.backends.cupy.source import Source
@@ -69,7 +71,7 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
 SOURCES = sources()
 
 
-def test_the_sources_are_found():
+def test_the_sources_are_found() -> None:
     assert {
         "BATCHES",
         "ELEMENTWISE 0",
@@ -85,7 +87,7 @@ def test_the_sources_are_found():
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("types", [("float", "int", "unsigned char"), ("double", "long long", "long long")], ids=str)
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_compiles_without_warnings(name, types, architecture):
+def test_a_source_compiles_without_warnings(name: str, types: tuple[str, str, str], architecture: str) -> None:
     source, macros = SOURCES[name]
     size, log = compile_for(
         architecture, source.text({**dict(zip(("T", "INDEX", "VALUE"), types, strict=True)), **macros})
@@ -95,7 +97,7 @@ def test_a_source_compiles_without_warnings(name, types, architecture):
 
 
 @pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
-def test_the_compiler_reports_an_error():
+def test_the_compiler_reports_an_error() -> None:
     source, _ = SOURCES["UPDATES"]
     code = source.text({"T": "float", "INDEX": "int"})
     size, log = compile_for("sm_90", code.replace("grad[i]", "gard[i]", 1))

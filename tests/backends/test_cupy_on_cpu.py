@@ -7,6 +7,9 @@ These tests show that the sources are correct and are called correctly. Tests on
 
 import gc
 import re
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Literal
 
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.training.data import Data
+from portanet.typing import Pullback
 from tests.cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
 from tests.kernel_cases import CASES, compare, copy_batch_last
 
@@ -27,20 +31,20 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kerne
 
 
 @pytest.fixture
-def cuda(registry) -> Backend:
+def cuda(registry: ModuleType) -> Iterator[Backend]:
     """The backend "cuda" with a stand-in for CuPy."""
     cupy = CuPy()
     with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
         yield get_backend("cuda")
 
 
-def test_every_override_is_tested(cuda):
+def test_every_override_is_tested(cuda: Backend) -> None:
     assert cuda.kernels.keys() <= CASES.keys()
 
 
 @pytest.mark.parametrize("copy", [np.copy, copy_batch_last], ids=["C order", "batch last"])
 @pytest.mark.parametrize("name", CASES)
-def test_kernels_equal_the_portable_form(cuda, name, copy):
+def test_kernels_equal_the_portable_form(cuda: Backend, name: str, copy: Callable[..., Any]) -> None:
     if name not in cuda.kernels:
         pytest.skip("CuPy uses the portable form")
     with np.errstate(all="ignore"):
@@ -49,7 +53,7 @@ def test_kernels_equal_the_portable_form(cuda, name, copy):
 
 @pytest.mark.parametrize("name", ["sigmoid", "erf"])
 @pytest.mark.parametrize("dtype", ["float16", "int64"])
-def test_other_dtypes_use_the_portable_form(cuda, name, dtype):
+def test_other_dtypes_use_the_portable_form(cuda: Backend, name: str, dtype: str) -> None:
     x = np.asarray([-1, 0, 2], dtype)
     with np.errstate(all="ignore"):
         actual, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
@@ -58,13 +62,13 @@ def test_other_dtypes_use_the_portable_form(cuda, name, dtype):
 
 
 @pytest.mark.parametrize("dy", [np.asarray([1, 0, 2]), np.asarray([True, False, True]), np.asarray([0.5, 0.0, 2.0])])
-def test_gradients_of_another_dtype_are_cast(cuda, dy):
+def test_gradients_of_another_dtype_are_cast(cuda: Backend, dy: Any) -> None:
     x = np.asarray([-0.5, 0.1, 0.3], "float32")
     _, pullback = pn.TanH().vjp(cuda.asarray(x))
     np.testing.assert_allclose(cuda.to_numpy(pullback(cuda.asarray(dy))), dy * (1 - np.tanh(x) ** 2), rtol=1e-6)
 
 
-def test_the_launches_of_a_recorded_step(cuda, compute_types):
+def test_the_launches_of_a_recorded_step(cuda: Backend, compute_types: list[int]) -> None:
     """Each launch takes microseconds, which is most of the time of a small network's step: none may be added."""
     net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
@@ -84,25 +88,26 @@ def test_the_launches_of_a_recorded_step(cuda, compute_types):
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
-def test_an_activation_is_one_kernel_forward_and_one_backward(cuda, layer):
+def test_an_activation_is_one_kernel_forward_and_one_backward(cuda: Backend, layer: pn.Activation) -> None:
     x = cuda.asarray(np.linspace(-3, 3, 12).reshape(3, 4))
     _, pullback = layer.vjp(x)
     pullback(x)
     assert CuPy.current.launches == ["elementwise", "elementwise_gradient"]
 
 
-def test_a_derivative_of_the_output_does_not_save_the_input(cuda):
+def test_a_derivative_of_the_output_does_not_save_the_input(cuda: Backend) -> None:
     """The next layer saves the output anyway."""
     from portanet.backends.cupy.tracing import TracedFn
 
     traced = {type(layer).__name__: TracedFn.trace(layer.elementwise, np.dtype("float32")) for layer in ACTIVATIONS}
-    assert {name for name, fn in traced.items() if fn.from_output} == {"Sigmoid", "TanH"}
+    assert None not in traced.values()
+    assert {name for name, fn in traced.items() if fn and fn.from_output} == {"Sigmoid", "TanH"}
 
 
-def test_a_function_that_symbols_do_not_support_is_not_traced(cuda):
+def test_a_function_that_symbols_do_not_support_is_not_traced(cuda: Backend) -> None:
     from portanet.backends.cupy.tracing import TracedFn
 
-    def in_place(xp, x):
+    def in_place(xp: Any, x: Any) -> Any:
         y = xp.exp(x)
         z = y
         y += 1.0
@@ -124,7 +129,7 @@ def test_a_function_that_symbols_do_not_support_is_not_traced(cuda):
         assert TracedFn.trace(fn, np.dtype("float32")) is None
 
 
-def test_random_bits_of_several_thread_blocks(cuda):
+def test_random_bits_of_several_thread_blocks(cuda: Backend) -> None:
     stream = np.asarray([5, 7])
     bits = cuda.kernels["random_bits"](cuda.asarray(stream), 10_000)
     np.testing.assert_array_equal(cuda.to_numpy(bits), pn.kernels.random_bits(stream, 10_000))
@@ -164,14 +169,14 @@ def matrices() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_matmul_of_any_layout(cuda, dtype):
+def test_matmul_of_any_layout(cuda: Backend, dtype: str) -> None:
     for a, b in matrices():
         product = cuda.xp.matmul(*(cuda.asarray(x.astype(dtype, order="K")) for x in (a, b)))
         np.testing.assert_allclose(cuda.to_numpy(product), a.astype(dtype) @ b.astype(dtype), rtol=1e-5, atol=1e-5)
         assert product.dtype == dtype
 
 
-def test_matrices_that_cublas_can_read_are_not_copied(cuda):
+def test_matrices_that_cublas_can_read_are_not_copied(cuda: Backend) -> None:
     from portanet.backends.cupy.blas import _operand
 
     for pair in matrices()[:6]:
@@ -179,17 +184,17 @@ def test_matrices_that_cublas_can_read_are_not_copied(cuda):
             assert _operand(x).array is x
 
 
-def test_matmul_of_shapes_that_do_not_match_is_refused(cuda):
+def test_matmul_of_shapes_that_do_not_match_is_refused(cuda: Backend) -> None:
     with pytest.raises(ValueError, match=re.escape("as many columns as rows, got (2, 3) and (2, 3)")):
         cuda.xp.matmul(*(cuda.asarray(np.ones((2, 3))) for _ in range(2)))
 
 
-def test_matmul_of_other_dtypes_is_computed_by_cupy(cuda):
+def test_matmul_of_other_dtypes_is_computed_by_cupy(cuda: Backend) -> None:
     with pytest.raises(NotImplementedError):
         cuda.xp.matmul(*(cuda.asarray(np.ones((3, 3), "int64")) for _ in range(2)))
 
 
-def test_multiply_can_add_to_its_output(cuda):
+def test_multiply_can_add_to_its_output(cuda: Backend) -> None:
     from portanet.backends.cupy.blas import multiply
 
     a, b = (cuda.asarray(x) for x in matrices()[0])
@@ -199,26 +204,27 @@ def test_multiply_can_add_to_its_output(cuda):
 
 
 @pytest.fixture
-def compute_types(cuda, monkeypatch) -> list[int]:
+def compute_types(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The cublasComputeType_t of each product, in order."""
     from portanet.backends.cupy import blas
 
-    compute_types, library = [], blas._library()
+    compute_types: list[int] = []
+    library = blas._library()
 
     class Recorder:
-        def cublasGemmEx(self, *arguments):
+        def cublasGemmEx(self, *arguments: Any) -> int:
             compute_types.append(arguments[-2])
             CuPy.current.launches.append("product")
             return library.cublasGemmEx(*arguments)
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Any:
             return getattr(library, name)
 
     monkeypatch.setattr(blas, "_library", Recorder)
     return compute_types
 
 
-def test_the_precision_selects_the_compute_type_of_cublas(cuda, compute_types):
+def test_the_precision_selects_the_compute_type_of_cublas(cuda: Backend, compute_types: list[int]) -> None:
     try:
         for precision in ("float32", "tf32", "bfloat16"):
             pn.set_float32_matmul(precision)
@@ -230,7 +236,9 @@ def test_the_precision_selects_the_compute_type_of_cublas(cuda, compute_types):
 
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, {77}), ("bfloat16", {75}), ("float32", {68})])
-def test_the_precision_of_a_trainer_applies_to_its_steps_only(cuda, compute_types, precision, expected):
+def test_the_precision_of_a_trainer_applies_to_its_steps_only(
+    cuda: Backend, compute_types: list[int], precision: Literal["float32", "bfloat16"] | None, expected: set[int]
+) -> None:
     net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul=precision)
     x = np.ones((6, 3), "float32")
@@ -246,7 +254,7 @@ def test_the_precision_of_a_trainer_applies_to_its_steps_only(cuda, compute_type
 
 
 @pytest.mark.parametrize("limit", [1, 3000, 2**28], ids="bytes={}".format)
-def test_convolutions_of_a_few_examples_at_a_time(cuda, monkeypatch, limit):
+def test_convolutions_of_a_few_examples_at_a_time(cuda: Backend, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     from portanet.backends.cupy import conv
 
     monkeypatch.setattr(conv, "MAX_COLUMNS_BYTES", limit)
@@ -257,14 +265,14 @@ def test_convolutions_of_a_few_examples_at_a_time(cuda, monkeypatch, limit):
         np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_weight_gradient_of_no_examples_is_zero(cuda):
+def test_the_weight_gradient_of_no_examples_is_zero(cuda: Backend) -> None:
     x, w, window = CASES["conv"][4]
     dy = np.empty((0, *window.output_shape, w.shape[-1]), x.dtype)
     dw = cuda.kernels["conv_weight_gradient"](cuda.asarray(x[:0]), cuda.asarray(dy), window)
     np.testing.assert_array_equal(cuda.to_numpy(dw), np.zeros_like(w))
 
 
-def test_concat_of_many_arrays(cuda):
+def test_concat_of_many_arrays(cuda: Backend) -> None:
     arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
     joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
     np.testing.assert_array_equal(cuda.to_numpy(joined), np.concatenate(arrays, axis=1))
@@ -286,7 +294,7 @@ def a_trainer(device: Backend | str, dtype: str) -> pn.Trainer:
     return pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), metrics=[pn.accuracy])
 
 
-def test_a_network_trains_as_on_the_cpu(cuda):
+def test_a_network_trains_as_on_the_cpu(cuda: Backend) -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(30, 10, 10, 1)), rng.integers(3, size=30)
     runs = []
@@ -299,7 +307,7 @@ def test_a_network_trains_as_on_the_cpu(cuda):
         np.testing.assert_allclose(values, runs[1][1][name], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
-def test_data_that_do_not_fit_are_copied_through_pinned_memory(registry):
+def test_data_that_do_not_fit_are_copied_through_pinned_memory(registry: ModuleType) -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(33, 10, 10, 1)).astype("float32"), rng.integers(3, size=33)
     losses = []
@@ -316,15 +324,15 @@ def test_data_that_do_not_fit_are_copied_through_pinned_memory(registry):
     assert losses[0] == losses[1]
 
 
-def test_a_prefetch_that_ends_early_waits_for_the_pending_copy(cuda):
-    batches = cuda.iter_batches((np.full((2, 3), i),) for i in range(4))
+def test_a_prefetch_that_ends_early_waits_for_the_pending_copy(cuda: Backend) -> None:
+    batches: Any = cuda.iter_batches((np.full((2, 3), i),) for i in range(4))
     np.testing.assert_array_equal(cuda.to_numpy(next(batches)[0]), np.zeros((2, 3)))
     assert CuPy.current.events == []
     batches.close()
     assert CuPy.current.events == ["synchronize"]
 
 
-def test_out_of_memory_reports_the_sizes(cuda):
+def test_out_of_memory_reports_the_sizes(cuda: Backend) -> None:
     with pytest.raises(pn.OutOfMemory) as caught, cuda.activate():
         raise CuPy.current.OutOfMemoryError
     assert str(caught.value) == (
@@ -334,11 +342,11 @@ def test_out_of_memory_reports_the_sizes(cuda):
 
 
 @pytest.mark.parametrize("capture", ["auto", "never"])
-def test_fit_suggests_a_batch_size_that_fits(cuda, capture):
+def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["auto", "never"]) -> None:
     """CuPy's error is raised inside a step, eager or recorded."""
 
     class Hungry(pn.Layer):
-        def vjp(self, x, *, train=True):
+        def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
             if x.shape[0] > 11:
                 raise CuPy.current.OutOfMemoryError
             return x, lambda dy, **_: dy
@@ -354,10 +362,15 @@ def test_fit_suggests_a_batch_size_that_fits(cuda, capture):
     trainer.fit(x, labels, batch_size=10, progress=False, capture="never")
 
 
+def recorded(cuda: Backend, step: Callable[[], Any], *beside: Any) -> Any:
+    assert cuda.capture is not None
+    return cuda.capture(step, *beside)
+
+
 class TestCapture:
-    def test_a_step_is_recorded_with_its_own_memory_pool(self, cuda):
+    def test_a_step_is_recorded_with_its_own_memory_pool(self, cuda: Backend) -> None:
         events = CuPy.current.events
-        replay = cuda.capture(lambda: events.append("step"))
+        replay = recorded(cuda, lambda: events.append("step"))
         assert events == ["free", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"]
         replay()
         replay()
@@ -366,44 +379,45 @@ class TestCapture:
         gc.collect()
         assert events[-1] == "free"  # the memory of the graph, which CuPy would not free
 
-    def test_the_workspace_of_cublas_lives_as_long_as_the_graph(self, cuda):
+    def test_the_workspace_of_cublas_lives_as_long_as_the_graph(self, cuda: Backend) -> None:
         from portanet.backends.cupy import blas
 
         streams = []
 
-        def step():
+        def step() -> None:
             streams.append(CuPy.current.streams[-1].ptr)
             assert (0, streams[-1]) in blas._handles.by_stream  # created before the recording
 
-        replay = cuda.capture(step)
+        replay = recorded(cuda, step)
         assert not blas._handles.by_stream
         assert isinstance(replay.cublas, blas.Handle)
 
-    def test_share_pool_with_shares_memory_stream_and_workspace(self, cuda):
-        first = cuda.capture(lambda: None)
-        second = cuda.capture(lambda: None, first)
+    def test_share_pool_with_shares_memory_stream_and_workspace(self, cuda: Backend) -> None:
+        first = recorded(cuda, lambda: None)
+        second = recorded(cuda, lambda: None, first)
         assert (second.pool, second.stream, second.cublas) == (first.pool, first.stream, first.cublas)
 
-    def test_an_error_in_the_step_ends_the_recording(self, cuda):
-        def step():
+    def test_an_error_in_the_step_ends_the_recording(self, cuda: Backend) -> None:
+        def step() -> None:
             raise NotImplementedError("not while capturing")
 
         with pytest.raises(NotImplementedError, match="not while capturing"):
-            cuda.capture(step)
+            recorded(cuda, step)
         assert CuPy.current.events[-1] in {"end", "free"}
         assert len(CuPy.current.streams) == 1
 
 
-def test_floats_of_two_dtypes_are_refused(cuda):
+def test_floats_of_two_dtypes_are_refused(cuda: Backend) -> None:
     """A kernel would misread one of them."""
     flat = [cuda.asarray(np.ones(3, dtype)) for dtype in ("float32", "float64")]
     with pytest.raises(TypeError, match="sgd needs floats of one dtype, got float32, float64, float32"):
         cuda.kernels["sgd"](flat[0], flat[1], None, cuda.asarray(np.float32(0.1)), 0.0, False)
 
 
-def test_arrays_of_another_device_are_refused(cuda, monkeypatch):
+def test_arrays_of_another_device_are_refused(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     x = cuda.asarray(np.ones((2, 2)))
     monkeypatch.setattr(CuPy.current.cuda.runtime, "getDevice", lambda: 1)
+    compute: Callable[[Any], Any]
     for compute in (cuda.kernels["sigmoid"], lambda x: cuda.xp.matmul(x, x)):
         with pytest.raises(ValueError, match="array is on cuda:0 while cuda:1 is the current device: compute inside"):
             compute(x)

@@ -3,7 +3,10 @@
 import gc
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import portanet as pn
 import portanet.engine.graph
 from portanet.backends import Backend, BackendUnavailable, get_backend
+from portanet.engine.graph import GraphExecutor
 from portanet.training.data import Data
 
 pytestmark = pytest.mark.gpu
@@ -45,27 +49,35 @@ def a_trainer(device: Backend | str, *, dtype: str = "float32", optimizer: pn.Op
     return pn.Trainer(net, pn.CrossEntropyLoss(), optimizer or pn.Adam(0.003), metrics=[pn.accuracy])
 
 
-def run(trainer: pn.Trainer, *, capture: str = "auto", epochs: int = 4) -> tuple[list[dict], dict[str, np.ndarray]]:
+Outcome = tuple[list[dict[str, float]], dict[str, np.ndarray]]
+
+
+def run(trainer: pn.Trainer, *, capture: Literal["auto", "never"] = "auto", epochs: int = 4) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a step that cannot be recorded only warns
         history = trainer.fit(X, LABELS, epochs=epochs, batch_size=32, progress=False, capture=capture)
     return history.epochs, trainer.net.get_weights()
 
 
-def assert_equal(one: tuple, other: tuple) -> None:
+def assert_equal(one: Outcome, other: Outcome) -> None:
     assert one[0] == other[0]
     for name, values in one[1].items():
         np.testing.assert_array_equal(values, other[1][name], name)
 
 
-def test_cupys_own_operations_are_recorded(cuda):
+def recorded(cuda: Backend, step: Callable[[], None]) -> Callable[[], None]:
+    assert cuda.capture is not None
+    return cuda.capture(step)
+
+
+def test_cupys_own_operations_are_recorded(cuda: Backend) -> None:
     """Without a matrix product: if this fails, the reason is not cuBLAS."""
     xp = cuda.xp
     with cuda.activate():
         x, y = cuda.asarray(np.arange(12.0).reshape(3, 4), "float32"), cuda.asarray(np.zeros(4), "float32")
         rows, offset = cuda.asarray(np.asarray([2, 0])), cuda.asarray(np.asarray([0]))
 
-        def step():
+        def step() -> None:
             batch = xp.take(x, rows + offset * 0, axis=0)
             y[...] = xp.sum(xp.where(batch > 2.0, batch, -1.0), axis=0)
             y[1:] += 1.0
@@ -73,13 +85,13 @@ def test_cupys_own_operations_are_recorded(cuda):
 
         step()
         expected = np.array(cuda.to_numpy(y))
-        replay = cuda.capture(step)
+        replay = recorded(cuda, step)
         y[...] = 0.0
         replay()
         np.testing.assert_array_equal(cuda.to_numpy(y), expected)
 
 
-def test_cublas_has_the_cuda_version_of_cupy(cuda):
+def test_cublas_has_the_cuda_version_of_cupy(cuda: Backend) -> None:
     """It differs in an environment with packages for two versions of CUDA."""
     cupy = pytest.importorskip("cupy", reason="it reports its version of CUDA")
     from portanet.backends.cupy.blas import _library
@@ -90,24 +102,26 @@ def test_cublas_has_the_cuda_version_of_cupy(cuda):
 
 @pytest.mark.parametrize("together", [3, 1000])
 @pytest.mark.parametrize("optimizer", [pn.SGD(0.1, momentum=0.9), pn.RMSprop(), pn.Adam(), pn.Adagrad()], ids=repr)
-def test_recorded_and_eager_training_are_bit_equal(cuda, optimizer, together, monkeypatch):
+def test_recorded_and_eager_training_are_bit_equal(
+    cuda: Backend, optimizer: pn.Optimizer, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=capture) for capture in ("auto", "never")))
 
 
-def test_two_runs_are_bit_equal(cuda):
+def test_two_runs_are_bit_equal(cuda: Backend) -> None:
     assert_equal(run(a_trainer(cuda)), run(a_trainer(cuda)))
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-3), ("float64", 1e-9)])
-def test_weights_after_100_steps_equal_those_of_the_cpu(cuda, dtype, rtol):
+def test_weights_after_100_steps_equal_those_of_the_cpu(cuda: Backend, dtype: str, rtol: float) -> None:
     """The tolerance is large in float32: rounding depends on the order of sums, and training amplifies it."""
     gpu, cpu = (run(a_trainer(device, dtype=dtype), epochs=10)[1] for device in (cuda, "cpu"))
     for name, values in gpu.items():
         np.testing.assert_allclose(values, cpu[name], rtol=rtol, atol=rtol * np.abs(cpu[name]).max(), err_msg=name)
 
 
-def test_a_network_saved_on_the_gpu_loads_on_the_cpu(cuda, tmp_path):
+def test_a_network_saved_on_the_gpu_loads_on_the_cpu(cuda: Backend, tmp_path: Path) -> None:
     trainer = a_trainer(cuda)
     run(trainer, epochs=1)
     trainer.net.save(tmp_path / "net.safetensors")
@@ -116,7 +130,7 @@ def test_a_network_saved_on_the_gpu_loads_on_the_cpu(cuda, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")  # it warns that it does not detect everything
-def test_steps_do_not_synchronize(cuda, monkeypatch):
+def test_steps_do_not_synchronize(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 4)
     cupyx = pytest.importorskip("cupyx", reason="it detects that the host waits for the device")
     trainer = a_trainer(cuda)
@@ -128,20 +142,21 @@ def test_steps_do_not_synchronize(cuda, monkeypatch):
             with cupyx.allow_synchronize(False):
                 while steps.remaining:
                     steps.run(steps.remaining if recorded else 1)
+        assert isinstance(steps, GraphExecutor)
         assert steps.replays.keys() == {1, 4}
 
 
-def test_a_replay_is_independent_of_allocations_before_it(cuda):
+def test_a_replay_is_independent_of_allocations_before_it(cuda: Backend) -> None:
     xp = cuda.xp
     with cuda.activate():
         x, y = cuda.asarray(rng.normal(size=(64, 64)), "float32"), cuda.asarray(np.zeros((64, 64)), "float32")
 
-        def step():
+        def step() -> None:
             y[...] = xp.matmul(xp.tanh(xp.matmul(x, x) * 0.01), x) + 1.0
 
         step()
         expected = np.array(cuda.to_numpy(y))
-        replay = cuda.capture(step)
+        replay = recorded(cuda, step)
         for i in range(20):
             others = [xp.full((64, 64), float(i), dtype=xp.float32, device=cuda.device) for _ in range(50)]
             y[...] = 0.0
@@ -150,13 +165,13 @@ def test_a_replay_is_independent_of_allocations_before_it(cuda):
             np.testing.assert_array_equal(cuda.to_numpy(y), expected)
 
 
-def test_a_deleted_recording_frees_its_memory(cuda):
+def test_a_deleted_recording_frees_its_memory(cuda: Backend) -> None:
     cupy = pytest.importorskip("cupy", reason="it reports free memory")
     xp = cuda.xp
     with cuda.activate():
         x = cuda.asarray(np.ones((2048, 2048)), "float32")  # 16 MiB
 
-        def step():
+        def step() -> None:
             x[...] = xp.tanh(xp.matmul(x, x)) + 1.0
 
         def free() -> int:
@@ -165,36 +180,36 @@ def test_a_deleted_recording_frees_its_memory(cuda):
             return cupy.cuda.runtime.memGetInfo()[0]
 
         step()
-        cuda.capture(step)()
+        recorded(cuda, step)()
         before = free()
         for _ in range(20):
-            cuda.capture(step)()
+            recorded(cuda, step)()
         assert before - free() < 100 * 2**20  # each needed 32 MiB, and as much for cuBLAS
 
 
-def test_a_recorded_product_runs_only_when_replayed(cuda):
+def test_a_recorded_product_runs_only_when_replayed(cuda: Backend) -> None:
     with cuda.activate():
         a, out = cuda.asarray(np.eye(8), "float32"), cuda.asarray(np.zeros((8, 8)), "float32")
         pn.kernels.matmul_into(out, a, a)
         out[...] = 0.0
-        replay = cuda.capture(lambda: pn.kernels.matmul_into(out, a, a))
+        replay = recorded(cuda, lambda: pn.kernels.matmul_into(out, a, a))
         assert not cuda.to_numpy(out).any()
         a *= 2.0
         replay()
         np.testing.assert_array_equal(cuda.to_numpy(out), 4 * np.eye(8))
 
 
-def test_replays_draw_new_random_numbers(cuda):
+def test_replays_draw_new_random_numbers(cuda: Backend) -> None:
     with cuda.activate():
         layer = pn.Dropout(0.5).initialize(device=cuda)
         x = cuda.asarray(np.ones((4, 100)), "float32")
         y = cuda.asarray(np.zeros((4, 100)), "float32")
 
-        def step():
+        def step() -> None:
             y[...] = layer.vjp(x)[0]
 
         step()
-        replay, masks = cuda.capture(step), []
+        replay, masks = recorded(cuda, step), []
         for _ in range(3):
             replay()
             masks.append(np.array(cuda.to_numpy(y)))
@@ -204,7 +219,7 @@ def test_replays_draw_new_random_numbers(cuda):
         np.testing.assert_array_equal(mask, wanted)
 
 
-def test_set_float32_matmul_changes_the_precision_of_products(cuda):
+def test_set_float32_matmul_changes_the_precision_of_products(cuda: Backend) -> None:
     cupy = pytest.importorskip("cupy", reason="it reports the compute capability")
     own_rng = np.random.default_rng(1)  # independent of the order of tests
     a, b = (own_rng.normal(size=(512, 512)) for _ in range(2))
@@ -224,7 +239,7 @@ def test_set_float32_matmul_changes_the_precision_of_products(cuda):
         assert errors["tf32"] > 10 * errors["float32"], "cuBLAS used float32 instead of TF32"
 
 
-def test_training_with_products_in_bfloat16(cuda):
+def test_training_with_products_in_bfloat16(cuda: Backend) -> None:
     """The loss of the last epoch is about that of float32."""
     losses = {}
     for precision in ("float32", "bfloat16"):
@@ -235,12 +250,12 @@ def test_training_with_products_in_bfloat16(cuda):
     assert losses["bfloat16"] != losses["float32"]
 
 
-def test_data_that_do_not_fit_are_prefetched(cuda):
+def test_data_that_do_not_fit_are_prefetched(cuda: Backend) -> None:
     streaming = replace(cuda, fits=lambda nbytes: False)
     assert_equal(run(a_trainer(streaming)), run(a_trainer(cuda), capture="never"))
 
 
-def test_out_of_memory_suggests_a_batch_size_and_leaves_the_network_usable(cuda):
+def test_out_of_memory_suggests_a_batch_size_and_leaves_the_network_usable(cuda: Backend) -> None:
     cupy = pytest.importorskip("cupy", reason="its pool has a limit")
     net = pn.Sequential(pn.Linear(8, 4096), pn.TanH(), pn.Linear(4096, 2))
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.01), device=cuda)
@@ -259,7 +274,7 @@ def test_out_of_memory_suggests_a_batch_size_and_leaves_the_network_usable(cuda)
             pool.set_limit(size=0)
 
 
-def test_two_gpus_are_bit_equal(cuda):
+def test_two_gpus_are_bit_equal(cuda: Backend) -> None:
     second = usable("cuda:1")
     assert_equal(run(a_trainer(cuda)), run(a_trainer(second)))
     with pytest.raises(ValueError, match="array is on"):

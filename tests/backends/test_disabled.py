@@ -9,7 +9,7 @@ import pytest
     ("value", "expected"),
     [("", []), ("winograd", ["winograd"]), (" winograd, batch_last,", ["batch_last", "winograd"])],
 )
-def test_the_variable_names_what_is_switched_off(value, expected):
+def test_the_variable_names_what_is_switched_off(value: str, expected: list[str]) -> None:
     code = "from portanet.backends.disabled import DISABLED, enabled; print(sorted(DISABLED), enabled('winograd'))"
     printed = subprocess.run(
         [sys.executable, "-c", code],

@@ -21,11 +21,16 @@ def blas() -> Blas:
     return found
 
 
-def test_blas_has_one_thread_until_every_holder_has_released_it(blas):
-    user_threads = blas.threads
-    raw = blas._functions.get
+def functions(blas: Blas) -> process._Threads:
+    assert blas._functions is not None
+    return blas._functions
 
-    def other_thread():
+
+def test_blas_has_one_thread_until_every_holder_has_released_it(blas: Blas) -> None:
+    user_threads = blas.threads
+    raw = functions(blas).get
+
+    def other_thread() -> None:
         for step in (blas.acquire, taken.set, free.wait, blas.release):
             step()
 
@@ -42,8 +47,8 @@ def test_blas_has_one_thread_until_every_holder_has_released_it(blas):
     assert raw() == user_threads
 
 
-def test_release_without_acquire_is_a_no_op(blas):
-    user_threads, raw = blas.threads, blas._functions.get
+def test_release_without_acquire_is_a_no_op(blas: Blas) -> None:
+    user_threads, raw = blas.threads, functions(blas).get
     blas.release()
     blas.acquire()
     blas.release()
@@ -51,8 +56,8 @@ def test_release_without_acquire_is_a_no_op(blas):
     assert raw() == user_threads
 
 
-def test_threads_that_the_user_sets_meanwhile_stay(blas):
-    user_threads, (setter, raw) = blas.threads, blas._functions
+def test_threads_that_the_user_sets_meanwhile_stay(blas: Blas) -> None:
+    user_threads, (setter, raw) = blas.threads, functions(blas)
     blas.acquire()
     setter(user_threads + 1)
     blas.release()
@@ -60,7 +65,7 @@ def test_threads_that_the_user_sets_meanwhile_stay(blas):
     setter(user_threads)
 
 
-def test_a_blas_that_cannot_be_asked_has_one_thread(monkeypatch):
+def test_a_blas_that_cannot_be_asked_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portanet.backends.numpy.process._find_blas", lambda: None)
     unknown = Blas()
     unknown.acquire()
@@ -68,14 +73,14 @@ def test_a_blas_that_cannot_be_asked_has_one_thread(monkeypatch):
     assert unknown.threads == 1
 
 
-def test_leaving_the_outermost_context_releases_blas(monkeypatch):
+def test_leaving_the_outermost_context_releases_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     class Fake:
-        def acquire(self):
+        def acquire(self) -> None:
             calls.append("acquire")
 
-        def release(self):
+        def release(self) -> None:
             calls.append("release")
 
     monkeypatch.setattr("portanet.backends.numpy.process.blas", Fake())
@@ -86,7 +91,7 @@ def test_leaving_the_outermost_context_releases_blas(monkeypatch):
     assert calls[-1] == "release"
 
 
-def test_contexts_may_be_left_in_any_order(monkeypatch):
+def test_contexts_may_be_left_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     released = []
     monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: released.append(1)))
     first, second = ComputeContext(), ComputeContext()
@@ -98,7 +103,7 @@ def test_contexts_may_be_left_in_any_order(monkeypatch):
     assert released
 
 
-def test_a_context_that_an_interruption_never_left_is_forgotten(monkeypatch):
+def test_a_context_that_an_interruption_never_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     released = []
     monkeypatch.setattr("portanet.backends.numpy.process.blas", SimpleNamespace(release=lambda: released.append(1)))
     with np.errstate():
@@ -108,7 +113,7 @@ def test_a_context_that_an_interruption_never_left_is_forgotten(monkeypatch):
     assert released
 
 
-def test_overflow_is_silent_within_and_as_before_after():
+def test_overflow_is_silent_within_and_as_before_after() -> None:
     with np.errstate(over="raise"):
         with ComputeContext(), ComputeContext():
             np.exp(np.asarray([1000.0]))
@@ -116,7 +121,7 @@ def test_overflow_is_silent_within_and_as_before_after():
             np.exp(np.asarray([1000.0]))
 
 
-def test_contexts_of_threads_are_separate(monkeypatch):
+def test_contexts_of_threads_are_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     releasers = []
     fake = SimpleNamespace(acquire=lambda: None, release=lambda: releasers.append(threading.current_thread().name))
     monkeypatch.setattr("portanet.backends.numpy.process.blas", fake)
@@ -133,13 +138,13 @@ def test_contexts_of_threads_are_separate(monkeypatch):
     assert releasers == ["other", threading.current_thread().name]
 
 
-def test_errors_that_a_caller_asks_for_within_are_silent_further_within():
+def test_errors_that_a_caller_asks_for_within_are_silent_further_within() -> None:
     with ComputeContext(), np.errstate(over="raise"), ComputeContext():
         np.exp(np.asarray([1000.0]))
 
 
-def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas):
-    user_threads, raw = blas.threads, blas._functions.get
+def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas: Blas) -> None:
+    user_threads, raw = blas.threads, functions(blas).get
     with blas.single_threaded():
         assert raw() == 1
     assert raw() == user_threads
@@ -151,8 +156,8 @@ def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas):
     assert raw() == user_threads
 
 
-def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
-    user_threads, raw = blas.threads, blas._functions.get
+def test_a_child_process_has_threads_again_if_another_thread_took_them(blas: Blas) -> None:
+    user_threads, raw = blas.threads, functions(blas).get
     thread = threading.Thread(target=blas.acquire)
     thread.start()
     thread.join()
@@ -162,7 +167,7 @@ def test_a_child_process_has_threads_again_if_another_thread_took_them(blas):
 
 
 @pytest.mark.skipif(libc_ver()[0] != "glibc", reason="only glibc is asked")
-def test_glibc_agrees_to_keep_memory_unless_its_user_has_a_say(monkeypatch):
+def test_glibc_agrees_to_keep_memory_unless_its_user_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
         monkeypatch.delenv(name)
     assert tune_malloc()
@@ -170,6 +175,6 @@ def test_glibc_agrees_to_keep_memory_unless_its_user_has_a_say(monkeypatch):
     assert not tune_malloc()
 
 
-def test_no_other_system_is_asked_to_keep_memory(monkeypatch):
+def test_no_other_system_is_asked_to_keep_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "win32")
     assert not tune_malloc()

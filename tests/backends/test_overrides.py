@@ -11,14 +11,14 @@ def usable() -> list[Backend]:
     return [get_backend(device.name) for device in devices() if device.usable]
 
 
-def test_every_override_is_tested():
+def test_every_override_is_tested() -> None:
     for backend in usable():
         assert backend.kernels.keys() <= CASES.keys(), f"CASES lacks kernels of {backend.name}"
 
 
 @pytest.mark.parametrize("batch_last", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_overrides_equal_the_portable_form(name, batch_last, monkeypatch):
+def test_overrides_equal_the_portable_form(name: str, batch_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portanet.backends.numpy.conv.MIN_PRODUCTS_WINOGRAD", 0)  # the problems are small
     if batch_last:
         monkeypatch.setattr("portanet.backends.numpy.conv.MIN_IMAGES_BATCH_LAST", 1)

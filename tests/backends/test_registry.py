@@ -2,7 +2,11 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +40,7 @@ broken = npu_plugin:no_such_function
 """
 
 
-def several(kind: str, count: int, ordinals: list[str | None] | None = None):
+def several(kind: str, count: int, ordinals: list[str | None] | None = None) -> Callable[[str | None], Backend]:
     """A factory of devices ``kind:0``, ``kind:1`` ..., which notes what it was asked for."""
 
     def factory(ordinal: str | None) -> Backend:
@@ -54,22 +58,22 @@ def absent(_: str | None) -> Backend:
     raise BackendUnavailable("plug it in")
 
 
-def test_one_backend_a_device(backend):
+def test_one_backend_a_device(backend: Backend) -> None:
     assert get_backend(backend.name) is backend
     assert get_backend(backend) is backend
     assert repr(backend) == f"<Backend {backend.name}: {backend.description}>"
 
 
 @pytest.mark.parametrize("order", [("npu", "npu:0"), ("npu:0", "npu")], ids=" then ".join)
-def test_no_ordinal_means_the_first_device(registry, order):
+def test_no_ordinal_means_the_first_device(registry: ModuleType, order: tuple[str, str]) -> None:
     register("npu", several("npu", 2), library="npu")
     first, second = (get_backend(name) for name in order)
     assert first is second
     assert get_backend("npu:1").name == "npu:1"
 
 
-def test_a_factory_is_called_once_a_device_and_only_when_it_is_asked_for(registry):
-    ordinals = []
+def test_a_factory_is_called_once_a_device_and_only_when_it_is_asked_for(registry: ModuleType) -> None:
+    ordinals: list[str | None] = []
     register("npu", several("npu", 2, ordinals), library="npu")
     assert ordinals == []
     for name in ("npu", "npu", "npu:1", "npu:1"):
@@ -78,41 +82,43 @@ def test_a_factory_is_called_once_a_device_and_only_when_it_is_asked_for(registr
 
 
 @pytest.mark.parametrize("name", ["numpy", "CPU", "", "cuda0", ":1", "npu:1"])
-def test_unknown_names_are_answered_with_the_known_ones(name):
+def test_unknown_names_are_answered_with_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match=r"is unknown: choose one of cpu, cuda, strict, torch.*, auto"):
         get_backend(name)
 
 
 @pytest.mark.parametrize("name", ["gpu", "GPU:0", "cupy", "nvidia"])
-def test_words_for_a_gpu_are_answered_with_cuda(name):
+def test_words_for_a_gpu_are_answered_with_cuda(name: str) -> None:
     with pytest.raises(ValueError, match=r"a GPU is 'cuda'"):
         get_backend(name)
 
 
 @pytest.mark.parametrize("device", [0, b"cpu", np, ["cpu"]], ids=lambda v: type(v).__name__)
-def test_a_device_is_a_string(device):
+def test_a_device_is_a_string(device: Any) -> None:
     with pytest.raises(TypeError, match="device must be a string such as 'cpu' or 'cuda:0', got"):
         get_backend(device)
 
 
 @pytest.mark.parametrize("name", ["cpu:0", "cpu:1", "cpu:", "strict:1", "torch:cpu"])
-def test_single_devices_have_no_ordinal(name):
+def test_single_devices_have_no_ordinal(name: str) -> None:
     with pytest.raises(BackendUnavailable, match=f"device '{name}' does not exist: there is one, '"):
         get_backend(name)
 
 
 class TestAuto:
-    def test_takes_cuda_where_it_works(self, registry, caplog):
+    def test_takes_cuda_where_it_works(self, registry: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
         registry._registered["cuda"] = registry._Registered(several("cuda", 1), "cupy")
         assert get_backend("auto") is get_backend("cuda:0")
         assert caplog.messages == ["device 'auto' took cuda:0"]
 
-    def test_takes_the_cpu_elsewhere_and_says_why_once(self, registry, caplog):
+    def test_takes_the_cpu_elsewhere_and_says_why_once(
+        self, registry: ModuleType, caplog: pytest.LogCaptureFixture
+    ) -> None:
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         assert get_backend("auto") is get_backend("auto") is get_backend("cpu")
         assert caplog.messages == ["device 'auto' took cpu (cuda: plug it in)"]
 
-    def test_cuda_itself_never_falls_back(self, registry):
+    def test_cuda_itself_never_falls_back(self, registry: ModuleType) -> None:
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         with pytest.raises(BackendUnavailable, match="plug it in"):
             portanet.set_device("cuda")
@@ -120,49 +126,51 @@ class TestAuto:
 
 
 class TestDefault:
-    def test_is_the_cpu(self, registry):
+    def test_is_the_cpu(self, registry: ModuleType) -> None:
         assert portanet.default_device() == "cpu"
         assert get_backend().name == "cpu"
 
-    def test_comes_from_the_environment(self, registry, monkeypatch):
+    def test_comes_from_the_environment(self, registry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PORTANET_DEVICE", "strict")
         assert get_backend() is get_backend("strict")
         monkeypatch.setenv("PORTANET_DEVICE", "")
         assert get_backend().name == "cpu"
 
-    def test_set_device_comes_first_and_none_takes_it_back(self, registry, monkeypatch):
+    def test_set_device_comes_first_and_none_takes_it_back(
+        self, registry: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PORTANET_DEVICE", "torch")
         portanet.set_device("strict")
         assert portanet.default_device() == "strict"
         portanet.set_device(None)
         assert portanet.default_device() == "torch"
 
-    def test_set_device_keeps_the_complete_name(self, registry):
+    def test_set_device_keeps_the_complete_name(self, registry: ModuleType) -> None:
         register("npu", several("npu", 2), library="npu")
         portanet.set_device("npu")
         assert portanet.default_device() == "npu:0"
 
-    def test_auto_is_decided_when_it_is_set(self, registry, caplog):
+    def test_auto_is_decided_when_it_is_set(self, registry: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         portanet.set_device("auto")
         assert portanet.default_device() == "cpu"
         assert "took cpu" in caplog.text
 
     @pytest.mark.parametrize(("device", "error"), [("gpu", ValueError), ("cpu:1", BackendUnavailable), (3, TypeError)])
-    def test_a_bad_device_changes_nothing(self, registry, device, error):
+    def test_a_bad_device_changes_nothing(self, registry: ModuleType, device: Any, error: type[Exception]) -> None:
         portanet.set_device("strict")
         with pytest.raises(error):
             portanet.set_device(device)
         assert portanet.default_device() == "strict"
 
-    def test_a_bad_environment_is_named(self, registry, monkeypatch):
+    def test_a_bad_environment_is_named(self, registry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PORTANET_DEVICE", "abacus")
         with pytest.raises(ValueError, match="device 'abacus' of PORTANET_DEVICE is unknown"):
             get_backend()
 
 
 class TestDevices:
-    def test_every_device_and_the_reasons(self, registry):
+    def test_every_device_and_the_reasons(self, registry: ModuleType) -> None:
         registry._registered["cuda"] = registry._Registered(absent, "cupy")
         register("npu", several("npu", 3), library="npu")
         found = {device.name: device for device in portanet.devices()}
@@ -171,11 +179,11 @@ class TestDevices:
         assert (found["npu:2"].usable, found["npu:2"].description) == (True, "number 2")
         assert found["cpu"].description.startswith(f"NumPy {np.__version__} on ")
 
-    def test_a_factory_that_ignores_ordinals_is_one_device(self, registry):
+    def test_a_factory_that_ignores_ordinals_is_one_device(self, registry: ModuleType) -> None:
         register("npu", lambda ordinal: replace(get_backend("cpu"), name="npu"), library="npu")
         assert [device.name for device in portanet.devices() if "npu" in device.name] == ["npu"]
 
-    def test_as_text(self, registry):
+    def test_as_text(self, registry: Any) -> None:
         registry._registered = {
             "cpu": registry._registered["cpu"],
             "cuda": registry._Registered(absent, "cupy"),
@@ -187,16 +195,16 @@ class TestDevices:
 
 class TestRegister:
     @pytest.mark.parametrize("name", ["", "auto", "npu:1"])
-    def test_names_that_could_not_be_asked_for(self, registry, name):
+    def test_names_that_could_not_be_asked_for(self, registry: ModuleType, name: str) -> None:
         with pytest.raises(ValueError, match="name must be a device name without a colon and not 'auto'"):
             register(name, absent, library="npu")
 
-    def test_a_name_is_given_once(self, registry):
+    def test_a_name_is_given_once(self, registry: ModuleType) -> None:
         with pytest.raises(ValueError, match="name 'cpu' is taken: choose another"):
             register("cpu", absent, library="npu")
         assert get_backend("cpu").description.startswith("NumPy")
 
-    def test_networks_run_on_a_registered_device(self, registry):
+    def test_networks_run_on_a_registered_device(self, registry: ModuleType) -> None:
         register("npu", several("npu", 1), library="npu")
         net = portanet.Linear(2, 1).initialize(device="npu")
         assert net.flat.backend is get_backend("npu:0")
@@ -204,7 +212,7 @@ class TestRegister:
 
 
 @pytest.fixture
-def plugin(tmp_path):
+def plugin(tmp_path: Path) -> Path:
     """A folder that holds an installed distribution with two entry points, one of which cannot be loaded."""
     (tmp_path / "npu_plugin.py").write_text(PLUGIN)
     about = tmp_path / "npu_plugin-1.0.dist-info"
@@ -215,7 +223,7 @@ def plugin(tmp_path):
 
 
 class TestEntryPoints:
-    def run(self, plugin, code: str) -> str:
+    def run(self, plugin: Path, code: str) -> str:
         path = os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
@@ -225,11 +233,11 @@ class TestEntryPoints:
             check=True,
         ).stdout
 
-    def test_a_device_by_its_name(self, plugin):
+    def test_a_device_by_its_name(self, plugin: Path) -> None:
         code = "import sys, portanet; print('npu_plugin' in sys.modules, portanet.Linear(2, 1).flat.backend)"
         assert self.run(plugin, code) == "False <Backend npu: a plugin's device>\n"
 
-    def test_arrays_that_were_made_elsewhere(self, plugin):
+    def test_arrays_that_were_made_elsewhere(self, plugin: Path) -> None:
         code = """
 import npu_plugin, numpy as np
 from portanet.backends import get_backend, namespace
@@ -238,12 +246,12 @@ print(namespace(array) is get_backend("npu").xp)
 """
         assert self.run(plugin, code) == "True\n"
 
-    def test_info_lists_it_and_survives_a_broken_one(self, plugin):
+    def test_info_lists_it_and_survives_a_broken_one(self, plugin: Path) -> None:
         text = self.run(plugin, "from portanet.__main__ import info; print(info())")
         assert "npu      usable  a plugin's device" in text
         assert "broken   absent  entry point broken = npu_plugin:no_such_function failed (AttributeError" in text
 
-    def test_built_in_devices_cannot_be_replaced(self, plugin):
+    def test_built_in_devices_cannot_be_replaced(self, plugin: Path) -> None:
         entry_points = plugin / "npu_plugin-1.0.dist-info" / "entry_points.txt"
         entry_points.write_text("[portanet.backends]\ncpu = npu_plugin:load\n")
         code = "import portanet; print([str(d) for d in portanet.devices() if d.name == 'npu'])"
@@ -251,13 +259,13 @@ print(namespace(array) is get_backend("npu").xp)
 
 
 class TestNamespace:
-    def test_of_a_backends_arrays(self, backend):
+    def test_of_a_backends_arrays(self, backend: Backend) -> None:
         assert namespace(backend.asarray([1.0])) is backend.xp
 
     @pytest.mark.parametrize(
         ("library", "device"), [("numpy", "cpu"), ("array_api_strict", "strict"), ("torch", "torch"), ("cupy", "cuda")]
     )
-    def test_of_arrays_that_were_made_elsewhere(self, registry, library, device):
+    def test_of_arrays_that_were_made_elsewhere(self, registry: ModuleType, library: str, device: str) -> None:
         made_by = pytest.importorskip(library, reason=f"{library} makes the array")
         if library == "cupy" and not made_by.is_available():
             pytest.skip("cupy finds no CUDA device")
@@ -266,37 +274,41 @@ class TestNamespace:
         assert float(namespace(array).sum(array)) == 3.0
 
     @pytest.mark.parametrize("kind", ["float32", "float64", "int64", "bool"])
-    def test_of_numpys_scalars(self, kind):
+    def test_of_numpys_scalars(self, kind: str) -> None:
         """What NumPy's reductions give is an array of shape () on other backends."""
         assert namespace(np.asarray([1, 0], kind).max()) is get_backend("cpu").xp
 
     @pytest.mark.parametrize(
         "value", [[1.0], (1.0,), 1.0, None, "x", object(), range(3), np], ids=lambda v: type(v).__name__
     )
-    def test_of_no_array(self, value):
+    def test_of_no_array(self, value: Any) -> None:
         with pytest.raises(TypeError, match=f"an array is needed, got {type(value).__name__}: convert it with"):
             namespace(value)
 
-    def test_of_a_subclass_that_may_compute_otherwise(self):
+    def test_of_a_subclass_that_may_compute_otherwise(self) -> None:
         with pytest.raises(TypeError, match="an array is needed, got MaskedArray: convert it with"):
             namespace(np.ma.masked_array([1.0]))
 
-    def test_of_an_array_whose_library_cannot_be_imported(self, registry, monkeypatch):
+    def test_of_an_array_whose_library_cannot_be_imported(
+        self, registry: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(importlib, "import_module", self.fail_for_torch(importlib.import_module))
         tensor = type("Tensor", (), {"__module__": "torch"})()
         with pytest.raises(TypeError, match="an array is needed, got Tensor"):
             namespace(tensor)
 
     @staticmethod
-    def fail_for_torch(import_module):
-        def guarded(name: str, *rest):
+    def fail_for_torch(import_module: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(name: str, *rest: Any) -> ModuleType:
             if name == "torch":
                 raise ImportError(f"No module named {name!r}")
             return import_module(name, *rest)
 
         return guarded
 
-    def test_an_import_that_fails_is_reported_with_the_fix(self, registry, monkeypatch):
+    def test_an_import_that_fails_is_reported_with_the_fix(
+        self, registry: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(importlib, "import_module", self.fail_for_torch(importlib.import_module))
         message = r"import torch failed \(No module named 'torch'\): pip install torch"
         with pytest.raises(BackendUnavailable, match=message):
@@ -304,17 +316,17 @@ class TestNamespace:
 
 
 class TestBackendOf:
-    def test_an_array_of_a_backend(self, backend):
+    def test_an_array_of_a_backend(self, backend: Backend) -> None:
         assert backend_of(backend.asarray([1.0])).device == backend.device
 
-    def test_an_array_on_another_device_of_the_same_library(self, registry):
+    def test_an_array_on_another_device_of_the_same_library(self, registry: ModuleType) -> None:
         class Chip:
             __module__ = "chips"
 
-            def __init__(self, device):
+            def __init__(self, device: str):
                 self.device = device
 
-        def load(ordinal):
+        def load(ordinal: str | None) -> Backend:
             if int(ordinal or 0) > 1:
                 raise BackendUnavailable("there are 2")
             name = f"chip:{ordinal or 0}"
@@ -324,19 +336,19 @@ class TestBackendOf:
         assert [registry.backend_of(Chip(f"chip:{i}")).name for i in (1, 0)] == ["chip:1", "chip:0"]
 
     @pytest.mark.strict
-    def test_a_device_that_no_backend_has(self):
+    def test_a_device_that_no_backend_has(self) -> None:
         strict = pytest.importorskip("array_api_strict", reason="it has several devices")
         with pytest.raises(
             ValueError, match=r"array is on .*'device2'.*, a device of no backend: pass it as NumPy data"
         ):
             backend_of(strict.ones(2, device=strict.Device("device2")))
 
-    def test_of_no_array(self):
+    def test_of_no_array(self) -> None:
         with pytest.raises(TypeError, match="an array is needed, got list: convert it with"):
             backend_of([1.0])
 
 
-def test_kernels_are_overridden_by_the_type_of_the_array():
+def test_kernels_are_overridden_by_the_type_of_the_array() -> None:
     assert kernel_override("random_bits", np.zeros(2)) is get_backend("cpu").kernels["random_bits"]
     assert kernel_override("random_bits", get_backend("strict").asarray([0.0])) is None
     assert kernel_override("no such kernel", np.zeros(2)) is None

@@ -1,6 +1,8 @@
 """Kernels are chosen by the type of the arrays, so two backends of one type must have the same kernels."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +13,17 @@ from portanet.kernels import elementwise
 
 
 @pytest.fixture(autouse=True)
-def _registry_of_its_own(monkeypatch):
+def _registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in ("_registered", "_loaded", "_by_type"):
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
 
 
-def register(name: str, **changes) -> None:
+def register(name: str, **changes: Any) -> None:
     backend = replace(get_backend("cpu"), name=name, **changes)
     registry.register(name, lambda ordinal: backend, library="numpy")
 
 
-def own_kernel(*args):
+def own_kernel(*args: Any) -> Any:
     return elementwise(*args)
 
 
@@ -34,7 +36,7 @@ def own_kernel(*args):
     ],
     ids=["none", "another", "one more"],
 )
-def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels):
+def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels: Callable[..., Any]) -> None:
     register("other", kernels=kernels(get_backend("cpu").kernels))
     for _ in range(2):  # a refused backend is not kept
         with pytest.raises(
@@ -46,7 +48,7 @@ def test_other_kernels_for_the_array_type_of_another_backend_are_refused(kernels
     assert pn.Linear(2, 2).initialize().backend is get_backend("cpu")
 
 
-def test_a_backend_with_the_same_kernels_and_array_type_is_accepted():
+def test_a_backend_with_the_same_kernels_and_array_type_is_accepted() -> None:
     register("same")
     assert pn.Linear(2, 2).initialize(device="same").backend is get_backend("same")
     assert get_backend("same") is not get_backend("cpu")

@@ -1,24 +1,27 @@
 """Transfer to and from a device: Backend.asarray and Backend.to_numpy."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from portanet.backends import describe, devices, get_backend
+from portanet.backends import Backend, describe, devices, get_backend
 
 
 class Frame:
     """Converts itself to an array on request, as data frames do."""
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.asarray([[1.0, 2.0], [3.0, 4.0]], dtype=dtype)
 
 
 @pytest.fixture
-def memmap(tmp_path):
+def memmap(tmp_path: Path) -> Any:
     return np.memmap(tmp_path / "values", dtype="float32", mode="w+", shape=(2, 3))
 
 
@@ -28,7 +31,7 @@ def read_only() -> np.ndarray:
     return values
 
 
-HOST = {
+HOST: dict[str, Any] = {
     "list": [[1.0, 2.5], [3.0, 4.0]],
     "tuple of integers": (1, 2, 3),
     "booleans": [True, False],
@@ -51,7 +54,7 @@ HOST = {
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 @pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in HOST.items()])
-def test_to_numpy_undoes_asarray(backend, values, dtype):
+def test_to_numpy_undoes_asarray(backend: Backend, values: Any, dtype: str | None) -> None:
     if dtype and np.iscomplexobj(values):
         dtype = "complex64"
     array = backend.asarray(values, dtype)
@@ -63,13 +66,13 @@ def test_to_numpy_undoes_asarray(backend, values, dtype):
     np.testing.assert_array_equal(host, np.asarray(values, dtype))
 
 
-def test_asarray_accepts_a_memmap(backend, memmap):
+def test_asarray_accepts_a_memmap(backend: Backend, memmap: Any) -> None:
     array = backend.asarray(memmap)
     assert type(array) is backend.array_type
     np.testing.assert_array_equal(backend.to_numpy(array), memmap)
 
 
-def test_the_numpy_backend_shares_memory_with_its_input():
+def test_the_numpy_backend_shares_memory_with_its_input() -> None:
     values = np.zeros(3)
     assert get_backend("cpu").asarray(values) is values
     assert not get_backend("cpu").asarray(read_only()).flags.writeable
@@ -77,7 +80,7 @@ def test_the_numpy_backend_shares_memory_with_its_input():
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["read-only", "reversed"])
-def test_an_array_that_torch_cannot_share_is_copied(name):
+def test_an_array_that_torch_cannot_share_is_copied(name: str) -> None:
     pytest.importorskip("torch", reason="PyTorch makes the copy")
     backend, values = get_backend("torch"), HOST[name].copy()
     before = values.copy()
@@ -85,7 +88,7 @@ def test_an_array_that_torch_cannot_share_is_copied(name):
     np.testing.assert_array_equal(HOST[name], before)
 
 
-def test_an_array_on_the_device_is_not_copied(backend):
+def test_an_array_on_the_device_is_not_copied(backend: Backend) -> None:
     array = backend.asarray([1.0, 2.0])
     assert backend.asarray(array) is array
     assert backend.asarray(array, "float64") is array
@@ -94,7 +97,7 @@ def test_an_array_on_the_device_is_not_copied(backend):
     assert backend.to_numpy(array).dtype == "float64"
 
 
-def test_an_array_of_another_library_is_refused(backend):
+def test_an_array_of_another_library_is_refused(backend: Backend) -> None:
     others = [get_backend(device.name) for device in devices() if device.usable and device.name != backend.name]
     assert others
     for other in others:
@@ -110,7 +113,7 @@ def test_an_array_of_another_library_is_refused(backend):
 
 
 @pytest.mark.strict
-def test_an_array_of_another_device_of_the_library_is_refused():
+def test_an_array_of_another_device_of_the_library_is_refused() -> None:
     strict = pytest.importorskip("array_api_strict", reason="it has several devices")
     array = strict.asarray([1.0], device=strict.Device("device2"))
     with pytest.raises(ValueError, match=r"is on .*'device2'.* but is needed on .*'device1'.*: move the network"):
@@ -130,17 +133,17 @@ def test_an_array_of_another_device_of_the_library_is_refused():
     ],
     ids=lambda values: type(values).__name__,
 )
-def test_values_that_are_not_numbers_are_refused(backend, values):
+def test_values_that_are_not_numbers_are_refused(backend: Backend, values: Any) -> None:
     with pytest.raises(TypeError, match=f"values must be numbers without gaps, got {type(values).__name__} of dtype"):
         backend.asarray(values)
 
 
-def test_rows_of_unequal_length_are_refused(backend):
+def test_rows_of_unequal_length_are_refused(backend: Backend) -> None:
     with pytest.raises(ValueError, match="inhomogeneous shape"):
         backend.asarray([[1.0], [1.0, 2.0]])
 
 
-def test_to_numpy_keeps_the_indices_of_a_view(backend):
+def test_to_numpy_keeps_the_indices_of_a_view(backend: Backend) -> None:
     xp, values = backend.xp, np.arange(24.0).reshape(4, 3, 2)
     array = backend.asarray(values)
     np.testing.assert_array_equal(backend.to_numpy(array[1::2, ...]), values[1::2])
@@ -151,24 +154,24 @@ def test_to_numpy_keeps_the_indices_of_a_view(backend):
 
 
 @pytest.mark.torch
-def test_to_numpy_detaches_a_torch_tensor():
+def test_to_numpy_detaches_a_torch_tensor() -> None:
     torch = pytest.importorskip("torch", reason="only PyTorch's arrays require gradients")
     np.testing.assert_array_equal(get_backend("torch").to_numpy(torch.ones(2, requires_grad=True)), [1.0, 1.0])
 
 
-def test_asarray_activates_the_device(backend):
+def test_asarray_activates_the_device(backend: Backend) -> None:
     """CuPy creates arrays on the current device and ignores ``device=``."""
     active = []
 
     class Watched:
-        def __enter__(self):
+        def __enter__(self) -> None:
             active.append(True)
 
-        def __exit__(self, *_):
+        def __exit__(self, *_: object) -> None:
             active.pop()
 
-    def watch(function):
-        def watched(*args, **kwargs):
+    def watch(function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
             assert active
             return function(*args, **kwargs)
 
@@ -181,5 +184,5 @@ def test_asarray_activates_the_device(backend):
     assert not active
 
 
-def test_deepcopy_returns_the_same_backend(backend):
+def test_deepcopy_returns_the_same_backend(backend: Backend) -> None:
     assert copy.deepcopy({"backend": backend})["backend"] is backend
