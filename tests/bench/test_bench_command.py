@@ -6,13 +6,14 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import command, compare, report, results
 from bench.__main__ import main
 from bench.machine import cores
-from bench.networks import NETWORKS
+from bench.networks import NETWORKS, Network
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cpu": "Some CPU", "cores": 2, "memory_gib": 8.0, "gpu": None, "system": "Linux x86_64"}
@@ -26,11 +27,11 @@ MEASURED = {
 }
 
 
-def entry(test, device, median, **params):
+def entry(test: str, device: str, median: float, **params: int | str) -> dict[str, Any]:
     return {"test": test, "device": device, "params": params, "median": median, "iqr": 0.0, "rounds": 5}
 
 
-SUITE = {
+SUITE: dict[str, Any] = {
     "kind": "suite",
     **MEASURED,
     "benchmarks": [
@@ -39,7 +40,7 @@ SUITE = {
         *(entry("dense_step", "cuda", 1e-4, width=64, batch=batch) for batch in (1, 16, 128)),
     ],
 }
-PEERS = {
+PEERS: dict[str, Any] = {
     "kind": "peers",
     **MEASURED,
     "rounds": 3,
@@ -66,17 +67,17 @@ PEERS = {
 }
 
 
-def only(*devices):
+def only(*devices: str) -> dict[str, Any]:
     """Return the suite of some devices."""
     return {**SUITE, "benchmarks": [entry for entry in SUITE["benchmarks"] if entry["device"] in devices]}
 
 
-def written(path, content):
+def written(path: Path, content: dict[str, Any]) -> str:
     path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
 
 
-def error_of(capsys, code, *arguments):
+def error_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
     """Run a command that must fail, and return its only line on stderr."""
     assert main(list(arguments)) == code
     captured = capsys.readouterr()
@@ -86,7 +87,7 @@ def error_of(capsys, code, *arguments):
     return captured.err
 
 
-def row(text, first):
+def row(text: str, first: str) -> list[str]:
     """Return the cells of the first table row that starts with a cell."""
     return next(
         [cell.strip() for cell in line.split("|")[1:-1]]
@@ -95,7 +96,7 @@ def row(text, first):
     )
 
 
-def test_peers_prints_and_writes_the_selection(tmp_path, capsys):
+def test_peers_prints_and_writes_the_selection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "peers.json"
     arguments = (
         "--networks",
@@ -123,8 +124,10 @@ def test_peers_prints_and_writes_the_selection(tmp_path, capsys):
     assert written["costs"] == {}
 
 
-def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
-    def run_network(network, *_):
+def test_interrupted_run_keeps_finished_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_network(network: Network, *_: Any) -> dict[str, Any]:
         if network.id == "003-mlp":
             raise KeyboardInterrupt
         return PEERS["networks"]["003-mlp"]
@@ -141,7 +144,7 @@ def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
     assert "interrupted; nothing was written" in capsys.readouterr().err
 
 
-def test_progress_shows_the_remaining_time(monkeypatch):
+def test_progress_shows_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 60.0, 200.0])
     monkeypatch.setattr("bench.results.perf_counter", lambda: next(clock))
     assert list(results.Record(None, {}, ["a", "b", "c"]).remaining()) == [
@@ -151,37 +154,37 @@ def test_progress_shows_the_remaining_time(monkeypatch):
     ]
 
 
-def test_progress_in_a_log_shows_milestones_only(capsys):
+def test_progress_in_a_log_shows_milestones_only(capsys: pytest.CaptureFixture[str]) -> None:
     command.print_progress("network 1 of 3", "000-toy", milestone=True)
     command.print_progress("network 1 of 3", "preparing torch-fused")
     assert capsys.readouterr().err == "network 1 of 3: 000-toy\n"
 
 
 @pytest.mark.parametrize("command", [[], ["peers"], ["mechanisms"], ["compare"], ["report"]], ids=" ".join)
-def test_help(capsys, command):
+def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
     assert "usage: python -m bench" in capsys.readouterr().out
 
 
-def test_without_a_command_help_is_printed(capsys):
+def test_without_a_command_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "peers" in capsys.readouterr().err
 
 
-def test_unknown_names_are_errors(capsys):
+def test_unknown_names_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown network 'lenet'" in error_of(capsys, 2, "peers", "--networks", "lenet")
     assert "unknown competitor 'tf'; choose from portanet" in error_of(capsys, 2, "peers", "--competitors", "tf")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--rounds", "0"), ("--seconds", "-1"), ("--seconds", "x")])
-def test_invalid_numbers_are_errors(capsys, option, value):
+def test_invalid_numbers_are_errors(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["peers", option, value])
     assert f"got '{value}'" in capsys.readouterr().err
 
 
-def test_more_threads_than_cores_is_an_error(capsys):
+def test_more_threads_than_cores_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(capsys, 2, "peers", "--threads", str(cores() + 1))
     assert f"--threads {cores() + 1} is too many: this process may use {cores()} core" in message
 
@@ -195,7 +198,9 @@ def test_more_threads_than_cores_is_an_error(capsys):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_unwritable_output_is_an_error_before_the_work(tmp_path, capsys, monkeypatch, arguments):
+def test_unwritable_output_is_an_error_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "suite-some-cpu.json", SUITE)
     (tmp_path / "folder.png").mkdir()
@@ -207,7 +212,7 @@ def test_unwritable_output_is_an_error_before_the_work(tmp_path, capsys, monkeyp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_is_a_one_sentence_error(tmp_path):
+def test_full_disk_is_a_one_sentence_error(tmp_path: Path) -> None:
     suite = written(tmp_path / "suite.json", SUITE)
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "bench", "compare", suite]
@@ -216,11 +221,11 @@ def test_full_disk_is_a_one_sentence_error(tmp_path):
     assert done.stderr == "bench: cannot write to the standard output: No space left on device\n"
 
 
-def test_committed_report_matches_the_results():
+def test_committed_report_matches_the_results() -> None:
     assert report.report(results.FOLDER, report.REPORT) == report.REPORT.read_text(encoding="utf-8")
 
 
-def test_readme_figures_match_the_results():
+def test_readme_figures_match_the_results() -> None:
     found = report.REPORT.read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"takes {row(found, report.MEAN)[4]} of the time of PyTorch's fastest variant" in readme
@@ -230,7 +235,7 @@ def test_readme_figures_match_the_results():
     assert f"{words[sum(float(ratio) > 1 for ratio in ratios)]} of the {len(ratios)}" in readme
 
 
-def test_report_compares_with_every_goal(tmp_path):
+def test_report_compares_with_every_goal(tmp_path: Path) -> None:
     written(tmp_path / "peers-some-cpu.json", PEERS)
     written(tmp_path / "suite-some-cpu.json", SUITE)
     (tmp_path / "notes.md").write_text("A note by hand.\n")
@@ -255,11 +260,11 @@ def test_report_compares_with_every_goal(tmp_path):
     assert "width 64: the GPU is faster from batch size 16" in text
 
 
-def test_report_without_results_is_an_error(tmp_path, capsys):
+def test_report_without_results_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there are no files of results" in error_of(capsys, 2, "report", "--results", str(tmp_path))
 
 
-def test_compare_shows_the_speed_up_and_the_crossover(tmp_path, capsys):
+def test_compare_shows_the_speed_up_and_the_crossover(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", written(tmp_path / "suite.json", SUITE)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["case", "cpu", "cuda", "CPU", "/", "GPU"]
@@ -267,19 +272,21 @@ def test_compare_shows_the_speed_up_and_the_crossover(tmp_path, capsys):
     assert lines[-1] == "dense network of width 64: the GPU is faster from batch size 16"
 
 
-def test_compare_accepts_one_file_per_device(tmp_path, capsys):
+def test_compare_accepts_one_file_per_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [written(tmp_path / f"{device}.json", only(device)) for device in ("cuda", "cpu")]
     assert main(["compare", *files]) == 0
     assert "from batch size 16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_compare_of_one_device_has_no_crossover(tmp_path, capsys, device):
+def test_compare_of_one_device_has_no_crossover(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
     assert main(["compare", written(tmp_path / "suite.json", only(device))]) == 0
     assert "faster" not in capsys.readouterr().out
 
 
-def test_crossover_requires_a_faster_gpu_at_all_larger_batches():
+def test_crossover_requires_a_faster_gpu_at_all_larger_batches() -> None:
     times = {1: {"cpu": 2.0, "cuda": 1.0}, 16: {"cpu": 1.0, "cuda": 2.0}}
     assert compare.crossover(times) is None
     assert compare.crossover({1: {"cpu": 2.0}}) is None
@@ -287,7 +294,7 @@ def test_crossover_requires_a_faster_gpu_at_all_larger_batches():
 
 
 @pytest.mark.parametrize("devices", [("cpu",), ("cuda",), ("cpu", "cuda")], ids="-".join)
-def test_picture_is_not_blank(tmp_path, devices):
+def test_picture_is_not_blank(tmp_path: Path, devices: tuple[str, ...]) -> None:
     image = pytest.importorskip("matplotlib.image", reason="tests the picture")
     suite, picture = only(*devices), tmp_path / "compare.png"
     assert main(["compare", written(tmp_path / "suite.json", suite), "--picture", str(picture)]) == 0
@@ -298,14 +305,14 @@ def test_picture_is_not_blank(tmp_path, devices):
     assert coloured[1] > 0.001  # curves
 
 
-def test_picture_mentions_the_gpu_only_if_both_devices_were_timed():
+def test_picture_mentions_the_gpu_only_if_both_devices_were_timed() -> None:
     pytest.importorskip("matplotlib", reason="tests the picture")
     for devices, mentioned in ((("cpu",), False), (("cuda",), False), (("cpu", "cuda"), True)):
         axes = compare.figure(compare.gather([only(*devices)])).axes
         assert any("the GPU is faster" in a.get_title() + a.get_xlabel() for a in axes) is mentioned
 
 
-def test_picture_format_is_that_of_the_suffix(tmp_path, capsys):
+def test_picture_format_is_that_of_the_suffix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="tests the picture")
     suite = written(tmp_path / "suite.json", SUITE)
     for name, begin in (("x.pdf", b"%PDF"), ("x.svg", b"<?xml"), ("x.PNG", b"\x89PNG")):
@@ -313,12 +320,12 @@ def test_picture_format_is_that_of_the_suffix(tmp_path, capsys):
         assert (tmp_path / name).read_bytes().startswith(begin)
     capsys.readouterr()
     assert "ends in .png, .pdf, .svg" in error_of(capsys, 2, "compare", suite, "--picture", "x.docx")
-    losses = {**SUITE, "benchmarks": [entry("loss", "cpu", 1e-5, loss="MSELoss", size=10)]}
-    losses = written(tmp_path / "losses.json", losses)
+    only_losses = {**SUITE, "benchmarks": [entry("loss", "cpu", 1e-5, loss="MSELoss", size=10)]}
+    losses = written(tmp_path / "losses.json", only_losses)
     assert "nothing to draw" in error_of(capsys, 2, "compare", losses, "--picture", str(tmp_path / "y.png"))
 
 
-def test_files_of_another_kind_are_errors(tmp_path, capsys):
+def test_files_of_another_kind_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot read" in error_of(capsys, 2, "compare", str(tmp_path / "none.json"))
     assert "is not a file of kind 'suite'" in error_of(capsys, 2, "compare", written(tmp_path / "p.json", PEERS))
     (tmp_path / "x.json").write_text("{")
@@ -336,7 +343,9 @@ def test_files_of_another_kind_are_errors(tmp_path, capsys):
         ({**SUITE, "threads": "two"}, "threads is 'two'"),
     ],
 )
-def test_incomplete_suite_files_are_errors(tmp_path, capsys, content, mismatch):
+def test_incomplete_suite_files_are_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: dict[str, Any], mismatch: str
+) -> None:
     path = written(tmp_path / "suite-x.json", content)
     for arguments in (["compare", path], ["report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md")]):
         message = error_of(capsys, 2, *arguments)
@@ -354,7 +363,9 @@ def test_incomplete_suite_files_are_errors(tmp_path, capsys, content, mismatch):
         (["networks", "003-mlp", "tasks", "step", "sklearn", "ratio"], "tasks.step.sklearn lacks 'ratio'"),
     ],
 )
-def test_incomplete_peers_files_are_errors(tmp_path, capsys, without, mismatch):
+def test_incomplete_peers_files_are_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], without: list[str], mismatch: str
+) -> None:
     content = inner = deepcopy(PEERS)
     *folders, last = without
     for key in folders:
@@ -366,14 +377,14 @@ def test_incomplete_peers_files_are_errors(tmp_path, capsys, without, mismatch):
     assert mismatch in message
 
 
-def test_notes_in_another_encoding_are_an_error(tmp_path, capsys):
+def test_notes_in_another_encoding_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(tmp_path / "peers-x.json", PEERS)
     (tmp_path / "notes.md").write_bytes("größer".encode("latin-1"))
     message = error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "x.md"))
     assert f"{tmp_path / 'notes.md'} is not UTF-8 text" in message
 
 
-def test_suite_writes_a_small_file(tmp_path):
+def test_suite_writes_a_small_file(tmp_path: Path) -> None:
     pytest.importorskip("pytest_benchmark", reason="tests the suite")
     out = tmp_path / "suite.json"
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}  # disables timing

@@ -9,6 +9,6 @@ NAMES = ("compare", "machine", "recipe", "recorded", "results", "text", "peers.r
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_docstring_examples(name):
+def test_docstring_examples(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"bench.{name}"))
     assert outcome.failed == 0

@@ -1,12 +1,13 @@
 """``python -m bench mechanisms``."""
 
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
 from bench import mechanisms, results
 from bench.__main__ import main
-from bench.networks import NETWORKS
+from bench.networks import NETWORKS, Network
 from bench.peers.process import ChildFailed
 from bench.peers.race import Settings
 from bench.report import mechanism_parts
@@ -21,28 +22,28 @@ class FakeChild:
 
     disabled: str
 
-    def __init__(self, competitor, device, threads, variables):
+    def __init__(self, competitor: str, device: str, threads: int, variables: dict[str, str]):
         self.disabled = variables["PORTANET_DISABLE"]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
-    def ask(self, limit, **request):
+    def ask(self, limit: float, **request: Any) -> dict[str, float]:
         if self.disabled == "rewrite":
             raise ChildFailed("ValueError: no rewrite")
         return {"median": 2.0 if self.disabled else 1.0} if request["do"] == "time" else {}
 
 
 @pytest.fixture
-def _fake_children(monkeypatch):
+def _fake_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mechanisms, "Child", FakeChild)
     monkeypatch.setattr("bench.peers.race.PAUSE_SECONDS", 0.0)
 
 
-def test_mechanisms_prints_and_writes_the_selection(tmp_path, capsys):
+def test_mechanisms_prints_and_writes_the_selection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mechanisms.json"
     selection = ("--networks", "000-toy", "--mechanisms", "sigmoid", "winograd")
     assert main(["mechanisms", *selection, *SHORT, "--out", str(out)]) == 0
@@ -60,8 +61,8 @@ def test_mechanisms_prints_and_writes_the_selection(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("_fake_children")
-def test_ratio_is_the_time_without_the_mechanism_over_the_time_with_it():
-    result = mechanisms.run_network(NETWORKS["000-toy"], ["adam", "rewrite"], Settings(rounds=3), str)
+def test_ratio_is_the_time_without_the_mechanism_over_the_time_with_it() -> None:
+    result = mechanisms.run_network(NETWORKS["000-toy"], ["adam", "rewrite"], Settings(rounds=3), lambda _: None)
     assert result == {
         "mechanisms": {"adam": {"on": 1.0, "off": 2.0, "ratio": 2.0, "quartiles": [2.0, 2.0]}},
         "absent": {"rewrite": "ValueError: no rewrite"},
@@ -69,7 +70,9 @@ def test_ratio_is_the_time_without_the_mechanism_over_the_time_with_it():
 
 
 @pytest.mark.usefixtures("_fake_children")
-def test_a_complete_run_measures_all_mechanisms_on_all_networks_with_a_goal(tmp_path, capsys, monkeypatch):
+def test_a_complete_run_measures_all_mechanisms_on_all_networks_with_a_goal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     assert main(["mechanisms", "--rounds", "1"]) == 0
     (path,) = tmp_path.iterdir()
@@ -82,10 +85,12 @@ def test_a_complete_run_measures_all_mechanisms_on_all_networks_with_a_goal(tmp_
 
 
 @pytest.mark.usefixtures("_fake_children")
-def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
+def test_interrupted_run_keeps_finished_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     finished = mechanisms.run_network
 
-    def run_network(network, *arguments):
+    def run_network(network: Network, *arguments: Any) -> dict[str, Any]:
         if network.id == "003-mlp":
             raise KeyboardInterrupt
         return finished(network, *arguments)
@@ -97,7 +102,7 @@ def test_interrupted_run_keeps_finished_networks(tmp_path, capsys, monkeypatch):
     assert list(results.read(out, "mechanisms")["networks"]) == ["000-toy"]
 
 
-def test_table_shows_the_largest_speed_up_first():
+def test_table_shows_the_largest_speed_up_first() -> None:
     rows = {
         "adam": {"on": 0.001, "off": 0.0011, "ratio": 1.1, "quartiles": [1.0, 1.2]},
         "conv": {"on": 0.001, "off": 0.002, "ratio": 2.0, "quartiles": [1.95, 2.05]},
@@ -110,16 +115,16 @@ def test_table_shows_the_largest_speed_up_first():
     assert lines[3] == "  rewrite: ValueError: no"
 
 
-def test_unknown_mechanism_is_an_error(capsys):
+def test_unknown_mechanism_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mechanisms", "--mechanisms", "magic"]) == 2
     assert "unknown mechanism 'magic'; choose from rewrite, first_write" in capsys.readouterr().err
 
 
-def test_kernels_are_overrides_of_the_numpy_backend():
+def test_kernels_are_overrides_of_the_numpy_backend() -> None:
     assert set(mechanisms.KERNELS) <= get_backend("cpu").kernels.keys()
 
 
-def test_the_report_shows_the_clearest_gain_and_not_the_largest_noisy_one():
+def test_the_report_shows_the_clearest_gain_and_not_the_largest_noisy_one() -> None:
     rows = {
         "000-toy": {"mechanisms": {"adam": {"ratio": 1.5, "quartiles": [0.7, 1.9]}}},
         "003-mlp": {"mechanisms": {"adam": {"ratio": 1.2, "quartiles": [1.1, 1.25]}}},

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.networks import NETWORKS
+from bench.networks import NETWORKS, Network
 from bench.peers import portanet
 from bench.recipe import Recipe
 
@@ -14,12 +14,12 @@ PARAMETERS = {"003-logistic": 7_850, "003-mlp": 79_510, "004-mlp": 238_510, "004
 
 
 @pytest.mark.parametrize("id", PARAMETERS)
-def test_number_of_parameters_is_that_of_the_source(id):
+def test_number_of_parameters_is_that_of_the_source(id: str) -> None:
     assert NETWORKS[id].build().n_parameters == PARAMETERS[id]
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=lambda network: network.id)
-def test_recipe_round_trips_through_json_and_trains(network):
+def test_recipe_round_trips_through_json_and_trains(network: Network) -> None:
     recipe = network.recipe()
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert recipe.output_shape == network.build().output_shape(network.input_shape)
@@ -31,13 +31,13 @@ def test_recipe_round_trips_through_json_and_trains(network):
     assert portanet.inference(recipe, "cpu", 2)().shape == (2, *recipe.output_shape)
 
 
-def test_fourteen_networks_have_a_goal():
+def test_fourteen_networks_have_a_goal() -> None:
     goals = [network.goal for network in NETWORKS.values() if network.goal is not None]
     assert len(goals) == 14
     assert all(0 < goal < 1 for goal in goals)
 
 
-def test_examples_are_reproducible_with_mean_0_2():
+def test_examples_are_reproducible_with_mean_0_2() -> None:
     recipe = NETWORKS["004-cnn"].recipe()
     x = recipe.examples(50)
     np.testing.assert_array_equal(x, recipe.examples(50))

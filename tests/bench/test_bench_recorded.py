@@ -1,6 +1,8 @@
 """The benchmark times the training step of ``fit``."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ tape = pytest.importorskip("tests.tape")
 pytestmark = pytest.mark.strict
 
 
-def test_recorded_step_equals_the_eager_step():
-    recorded, losses = [], []
+def test_recorded_step_equals_the_eager_step() -> None:
+    recorded: list[Any] = []
+    losses = []
     for capture in (tape.capture, None):
         backend = replace(pn.get_backend("strict"), name="recording", capture=capture and logged(capture, recorded))
         trainer = pn.Trainer(pn.Linear(4, 2), pn.MSELoss(), pn.SGD(0.1), device=backend)
@@ -26,5 +29,9 @@ def test_recorded_step_equals_the_eager_step():
     assert losses[0] == losses[1]
 
 
-def logged(capture, calls):
-    return lambda step: calls.append(step) or capture(step)
+def logged(capture: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
+    def capturing(step: Callable[[], Any]) -> Any:
+        calls.append(step)
+        return capture(step)
+
+    return capturing

@@ -1,6 +1,7 @@
 """The PyTorch networks compute the same outputs, losses and training steps."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from bench.networks import NETWORKS
 from bench.peers import Unsupported
 from bench.recipe import Recipe
-from portanet import Sequential, Trainer
+from portanet import Layer, Linear, Sequential, Trainer
+from portanet.layers.conv import Conv
 
 torch = pytest.importorskip("torch", reason="tests the competitor PyTorch")
 pytestmark = pytest.mark.torch
@@ -20,12 +22,15 @@ IDS = ("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "0
 BATCH = 4
 
 
-def copy_weights(net: Sequential, recipe: Recipe, twin: torch.nn.Sequential) -> None:
+def copy_weights(net: Layer, recipe: Recipe, twin: Any) -> None:
     """Copy PortaNet's weights to PyTorch, and transpose them to its order of axes."""
+    assert isinstance(net, Sequential)
     shapes = [recipe.input_shape, *recipe.shapes]
     for i, (config, layer) in enumerate(zip(recipe.layers, net, strict=True)):
         if not layer.parameters():
             continue
+        assert isinstance(layer, Linear | Conv)
+        assert layer.bias is not None
         weight = layer.weight.data
         if config["type"] == "Linear" and recipe.layers[i - 1]["type"] == "Flatten" and i > 0:
             weight = np.moveaxis(weight.reshape(*shapes[i - 1], -1), -2, 0).reshape(weight.shape)
@@ -36,7 +41,7 @@ def copy_weights(net: Sequential, recipe: Recipe, twin: torch.nn.Sequential) -> 
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_outputs_and_steps_are_the_same(id):
+def test_outputs_and_steps_are_the_same(id: str) -> None:
     network = NETWORKS[id]
     recipe = replace(network.recipe(), batch_size=BATCH)
     trainer, twin = Trainer(network.build(), network.loss(), network.optimizer()), peer.make_net(recipe)
@@ -47,7 +52,7 @@ def test_outputs_and_steps_are_the_same(id):
 
     optimizer, loss = peer.make_optimizer(recipe.optimizer, twin, fused=True), peer.make_loss(recipe.loss)
     for _ in range(3):
-        value = loss(twin(xs), torch.as_tensor(target))
+        value: Any = loss(twin(xs), torch.as_tensor(target))
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -55,7 +60,7 @@ def test_outputs_and_steps_are_the_same(id):
 
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}, {"fused": True, "channels_last": True}], ids=str)
-def test_variants_train_and_infer(options):
+def test_variants_train_and_infer(options: dict[str, Any]) -> None:
     recipe = replace(NETWORKS["004-cnn"].recipe(), batch_size=BATCH)
     step = peer.step(recipe, "cpu", **options)
     assert step().item() > step().item() > 0
@@ -63,12 +68,12 @@ def test_variants_train_and_infer(options):
         assert peer.inference(recipe, "cpu", 2, **options)().shape == (2, 10)
 
 
-def test_dropout_has_the_same_probability():
+def test_dropout_has_the_same_probability() -> None:
     recipe = NETWORKS["004-mlp-500"].recipe()
     assert [layer.p for layer in peer.make_net(recipe) if isinstance(layer, torch.nn.Dropout)] == [0.7]
 
 
-def test_unsupported_networks_raise():
+def test_unsupported_networks_raise() -> None:
     recipe = NETWORKS["003-mlp"].recipe()
     with pytest.raises(Unsupported, match="channels_last is for images"):
         peer.step(recipe, "cpu", channels_last=True)
