@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 from portanet.engine.gradients import FirstWrite, PrivateGradients
 from portanet.parameters import collect_gradients
 
 
-def test_first_write_overwrites_then_adds_and_zeroes_the_rest(backend):
+def test_first_write_overwrites_then_adds_and_zeroes_the_rest(backend: Backend) -> None:
     net = pn.Sequential(pn.Linear(2, 2), pn.Linear(2, 2)).to(backend)
     x = net.asarray(np.ones((3, 2)))
     for n_calls in (1, 2):
@@ -19,7 +20,7 @@ def test_first_write_overwrites_then_adds_and_zeroes_the_rest(backend):
         np.testing.assert_array_equal(backend.to_numpy(net.flat.grad), [*[0] * 6, *[3 * n_calls] * 6])
 
 
-def test_private_gradients_leave_those_of_the_network_alone(backend):
+def test_private_gradients_leave_those_of_the_network_alone(backend: Backend) -> None:
     net = pn.Linear(2, 2).to(backend)
     x = net.asarray(np.ones((3, 2)))
     net.zero_grad()
@@ -32,8 +33,9 @@ def test_private_gradients_leave_those_of_the_network_alone(backend):
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (2, 3, 3), (0, 3)])
-def test_channel_sums_overwrite_then_add(backend, shape):
+def test_channel_sums_overwrite_then_add(backend: Backend, shape: tuple[int, ...]) -> None:
     layer = pn.Linear(2, 3).initialize(device=backend)
+    assert layer.bias is not None
     dy = np.random.default_rng(0).normal(size=shape).astype("float32")
     layer.bias.grad[...] = 7.0
     with collect_gradients(FirstWrite(layer.parameters())):
@@ -44,7 +46,7 @@ def test_channel_sums_overwrite_then_add(backend, shape):
             np.testing.assert_allclose(backend.to_numpy(layer.bias.grad), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_frozen_parameters_get_no_gradient(backend):
+def test_frozen_parameters_get_no_gradient(backend: Backend) -> None:
     layer = pn.Linear(2, 2).to(backend).freeze()
     x = layer.asarray(np.ones((3, 2)))
     layer.vjp(x)[1](x)

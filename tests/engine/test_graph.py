@@ -3,7 +3,9 @@
 import gc
 import warnings
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pytest
@@ -13,12 +15,18 @@ import portanet.engine.graph
 import portanet.training.trainer
 from portanet.backends import Backend
 from portanet.engine.graph import WARM_UP_STEPS, GraphExecutor
+from portanet.training.callbacks import Training
 from portanet.training.data import Data
+from portanet.typing import Pullback
 from tests.cases import LAYERS, LOSSES, OPTIMIZERS
 
 pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
 tape = pytest.importorskip("tests.tape")
 pytestmark = pytest.mark.strict
+
+Capture = Literal["auto", "never"]
+CAPTURES: tuple[Capture, ...] = ("auto", "never")
+Outcome = tuple[list[dict[str, float]], dict[str, np.ndarray]]  # the epochs and the weights
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(45, 4))
@@ -35,7 +43,7 @@ class Counted(pn.Linear):
 
     calls = 0
 
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         self.calls += train
         return super().vjp(x, train=train)
 
@@ -47,13 +55,20 @@ def a_trainer(device: Backend, optimizer: pn.Optimizer | None = None) -> pn.Trai
     )
 
 
-def run(trainer: pn.Trainer, capture: str, **settings) -> tuple[list[dict], dict[str, np.ndarray]]:
+def calls_of(trainer: pn.Trainer) -> int:
+    assert isinstance(trainer.net, pn.Sequential)
+    counted = trainer.net[4]
+    assert isinstance(counted, Counted)
+    return counted.calls
+
+
+def run(trainer: pn.Trainer, capture: Capture, **settings: Any) -> Outcome:
     settings = {"epochs": 3, "batch_size": 8, "progress": False, **settings}
     history = trainer.fit(X, LABELS, capture=capture, **settings)
     return history.epochs, trainer.net.get_weights()
 
 
-def assert_equal(one: tuple, other: tuple) -> None:
+def assert_equal(one: Outcome, other: Outcome) -> None:
     assert one[0] == other[0]
     for name, values in one[1].items():
         np.testing.assert_array_equal(values, other[1][name], name)
@@ -62,59 +77,63 @@ def assert_equal(one: tuple, other: tuple) -> None:
 @pytest.mark.parametrize("together", [2, 3, 1000])  # steps recorded as one: with and without a rest, and none
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("batch_size", [8, 9, 40, 45, 44])  # a short last batch, none, one of another size, one in all
-def test_a_recorded_run_equals_an_eager_run(recording, monkeypatch, shuffle, batch_size, together):
+def test_a_recorded_run_equals_an_eager_run(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch, shuffle: bool, batch_size: int, together: int
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
-    settings = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
+    settings: dict[str, Any] = {"shuffle": shuffle, "batch_size": batch_size, "epochs": 5}
     trainers = [a_trainer(recording) for _ in range(2)]
-    assert_equal(*(run(t, how, **settings) for t, how in zip(trainers, ("auto", "never"), strict=True)))
+    assert_equal(*(run(t, how, **settings) for t, how in zip(trainers, CAPTURES, strict=True)))
     assert trainers[0].steps == trainers[1].steps
 
 
 @pytest.mark.parametrize(("together", "recorded"), [(6, 1), (5, 1 + 5), (2, 1 + 2)])
-def test_replayed_steps_run_no_python(recording, monkeypatch, together, recorded):
+def test_replayed_steps_run_no_python(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch, together: int, recorded: int
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=4)
     full, short = 5, 1  # in each of 4 epochs of 45 examples
-    assert trainer.net[4].calls == WARM_UP_STEPS + recorded + 4 * short
+    assert calls_of(trainer) == WARM_UP_STEPS + recorded + 4 * short
     assert trainer.steps == 4 * (full + short)
 
 
-def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(recording, monkeypatch):
+def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     called = []
 
     class Counting(pn.Callback):
-        def on_step_begin(self, trainer):
+        def on_step_begin(self, trainer: Training) -> None:
             called.append(trainer.steps)
 
     trainer = a_trainer(recording)
     run(trainer, "auto", epochs=2, callbacks=[Counting()])
     assert called == list(range(12))
-    assert trainer.net[4].calls == WARM_UP_STEPS + 1 + 2
+    assert calls_of(trainer) == WARM_UP_STEPS + 1 + 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_every_optimizer_can_be_recorded(recording, optimizer):
-    assert_equal(*(run(a_trainer(recording, optimizer), how) for how in ("auto", "never")))
+def test_every_optimizer_can_be_recorded(recording: Backend, optimizer: pn.Optimizer) -> None:
+    assert_equal(*(run(a_trainer(recording, optimizer), how) for how in CAPTURES))
 
 
-def test_a_recorded_step_follows_a_changing_learning_rate(recording):
+def test_a_recorded_step_follows_a_changing_learning_rate(recording: Backend) -> None:
     def schedule(t: int) -> float:
         return 0.1 / (1 + t)
 
-    histories = [
-        run(a_trainer(recording), how, callbacks=[pn.LearningRateScheduler(schedule)]) for how in ("auto", "never")
-    ]
+    histories = [run(a_trainer(recording), how, callbacks=[pn.LearningRateScheduler(schedule)]) for how in CAPTURES]
     assert_equal(*histories)
     assert histories[0][0] != run(a_trainer(recording), "auto", callbacks=[])[0]
 
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
-def test_every_layer_can_be_recorded(recording, layer, x):
+def test_every_layer_can_be_recorded(recording: Backend, layer: pn.Layer, x: Any) -> None:
     x = np.concatenate([x] * 5).astype("float32")
 
-    def weights(how: str) -> list[np.ndarray]:
+    def weights(how: Capture) -> list[np.ndarray]:
         net = pn.Sequential(pn.Flatten(), pn.Linear(x[0].size, x[0].size), pn.Reshape(*x.shape[1:]), layer)
         trainer = pn.Trainer(net.initialize(1, device=recording), pn.MSELoss(), pn.SGD(0.01))
         target = np.ones((len(x), *net.output_shape(x.shape[1:])))
@@ -131,10 +150,10 @@ TRAINABLE = [case for case in LOSSES if case[0].reduction != "none"]
 @pytest.mark.parametrize(
     ("loss", "prediction", "target"), TRAINABLE, ids=[f"{loss!r}-{target.ndim}d" for loss, _, target in TRAINABLE]
 )
-def test_every_loss_can_be_recorded(recording, loss, prediction, target):
+def test_every_loss_can_be_recorded(recording: Backend, loss: pn.Loss, prediction: Any, target: Any) -> None:
     x, wanted = (np.concatenate([a] * 5) for a in (prediction.astype("float32"), target))
 
-    def weights(how: str) -> np.ndarray:
+    def weights(how: Capture) -> np.ndarray:
         n = prediction.shape[-1]
         logits = isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss)
         end = () if logits else (pn.LogSoftmax(),) if isinstance(loss, pn.NLLLoss) else (pn.Softmax(),)
@@ -146,13 +165,13 @@ def test_every_loss_can_be_recorded(recording, loss, prediction, target):
     np.testing.assert_array_equal(weights("auto"), weights("never"))
 
 
-def test_steps_that_cannot_be_recorded_run_eagerly_with_one_warning(recording):
+def test_steps_that_cannot_be_recorded_run_eagerly_with_one_warning(recording: Backend) -> None:
     class Reading(pn.MSELoss):
-        def pointwise(self, xp, p, t):
+        def pointwise(self, xp: Any, p: Any, t: Any) -> tuple[Any, Callable[[], Any]]:
             float(xp.max(p))
             return super().pointwise(xp, p, t)
 
-    def run(how: str) -> list[float]:
+    def run(how: Capture) -> list[float]:
         trainer = pn.Trainer(pn.Linear(4, 4).initialize(1, device=recording), Reading(), pn.SGD(0.1))
         return trainer.fit(X, X, epochs=3, batch_size=5, progress=False, capture=how)["loss"]
 
@@ -164,10 +183,10 @@ def test_steps_that_cannot_be_recorded_run_eagerly_with_one_warning(recording):
 
 
 @pytest.mark.parametrize("together", [2, 16])
-def test_a_failed_recording_changes_nothing(recording, monkeypatch, together):
+def test_a_failed_recording_changes_nothing(recording: Backend, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
 
-    def fail(step, *beside):
+    def fail(step: Callable[[], Any], *beside: Any) -> NoReturn:
         tape.capture(step)  # changes no array, but the step's Python has run
         raise RuntimeError("cudaErrorStreamCaptureInvalidated")
 
@@ -176,11 +195,13 @@ def test_a_failed_recording_changes_nothing(recording, monkeypatch, together):
     assert_equal(failed, run(a_trainer(recording), "never"))
 
 
-def test_steps_that_cannot_be_recorded_together_are_recorded_singly(recording, monkeypatch):
+def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
-    def fail_second(step, *beside):
+    def fail_second(step: Callable[[], Any], *beside: Any) -> Callable[[], None]:
         calls.append(beside)
         if len(calls) == 1:
             raise RuntimeError("too many")
@@ -194,11 +215,13 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(recording, m
     assert_equal(made, run(a_trainer(recording), "never"))
 
 
-def test_a_recording_shares_the_memory_pool_of_earlier_ones(recording, monkeypatch):
+def test_a_recording_shares_the_memory_pool_of_earlier_ones(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
-    made = []
+    made: list[Callable[[], None]] = []
 
-    def capture(step, *beside):
+    def capture(step: Callable[[], Any], *beside: Callable[[], None]) -> Callable[[], None]:
         assert list(beside) == made
         made.append(tape.capture(step))
         return made[-1]
@@ -207,20 +230,20 @@ def test_a_recording_shares_the_memory_pool_of_earlier_ones(recording, monkeypat
     assert len(made) == 2
 
 
-def test_capture_never_records_nothing(recording):
-    def refuse(step, *beside):
+def test_capture_never_records_nothing(recording: Backend) -> None:
+    def refuse(step: Callable[[], Any], *beside: Any) -> NoReturn:
         raise AssertionError("recorded")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(a_trainer(replace(recording, capture=refuse)), "never")
     with pytest.raises(ValueError, match="capture must be 'auto' or 'never', got 'always'"):
-        run(a_trainer(recording), "always")
+        run(a_trainer(recording), "always")  # type: ignore[arg-type]
 
 
-def test_divergence_in_a_recorded_run_names_the_step(recording):
+def test_divergence_in_a_recorded_run_names_the_step(recording: Backend) -> None:
     messages = []
-    for how in ("auto", "never"):
+    for how in CAPTURES:
         trainer = pn.Trainer(pn.Linear(4, 4).initialize(device=recording), pn.MSELoss(), pn.SGD(1e15))
         before = trainer.net.get_weights()["weight"]
         with pytest.raises(pn.Diverged, match="became") as caught:
@@ -230,7 +253,7 @@ def test_divergence_in_a_recorded_run_names_the_step(recording):
     assert messages[0] == messages[1]
 
 
-def test_an_epoch_reads_nothing_back(no_host_reads):
+def test_an_epoch_reads_nothing_back(no_host_reads: Backend) -> None:
     trainer = a_trainer(no_host_reads)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     steps, _ = trainer._executor(Data(x, labels), 8, record=True)
@@ -241,7 +264,7 @@ def test_an_epoch_reads_nothing_back(no_host_reads):
             steps.run(steps.remaining)
 
 
-def test_data_that_do_not_fit_on_the_device_are_streamed(recording):
+def test_data_that_do_not_fit_on_the_device_are_streamed(recording: Backend) -> None:
     """From the host, in the order and with the results of data on the device."""
     asked = []
 
@@ -260,17 +283,17 @@ class Hungry(pn.Layer):
 
     most = 11
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = pn.Buffer((1,), pn.initializers.zeros)
 
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         self.calls.data[...] += 1.0
         if x.shape[0] > self.most:
             raise pn.OutOfMemory("strict", asked=x.shape[0] * 2**30, free=self.most * 2**30)
         return x, lambda dy, **_: dy
 
 
-def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable():
+def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable() -> None:
     net = pn.Sequential(pn.Linear(4, 3), Hungry())
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.1), device="strict")
     before = net.get_weights()["0.weight"]
@@ -283,7 +306,7 @@ def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable(
     assert trainer.fit(X, LABELS, batch_size=10, epochs=20, progress=False)["loss"][-1] < 1.0
 
 
-def test_out_of_memory_at_every_batch_size(monkeypatch):
+def test_out_of_memory_at_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hungry, "most", 0)
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.CrossEntropyLoss(), pn.SGD(0.1))
     with pytest.raises(pn.OutOfMemory, match=r"40.00 GiB were asked for and 0.00 GiB are free; take a smaller batch"):
@@ -293,10 +316,10 @@ def test_out_of_memory_at_every_batch_size(monkeypatch):
 class After(pn.Callback):
     """Does something after the second epoch."""
 
-    def __init__(self, act):
+    def __init__(self, act: Callable[[Any], object]):
         self.act = act
 
-    def on_epoch_end(self, trainer, row):
+    def on_epoch_end(self, trainer: Training, row: dict[str, float]) -> None:
         if len(trainer.history) == 2:
             self.act(trainer)
 
@@ -310,23 +333,23 @@ def swap(trainer: pn.Trainer) -> None:
 
 
 @pytest.mark.parametrize("act", [rebind, swap])
-def test_a_recording_is_discarded_when_the_arrays_change(recording, act):
-    runs = [run(a_trainer(recording), how, epochs=5, callbacks=[After(act)]) for how in ("auto", "never")]
+def test_a_recording_is_discarded_when_the_arrays_change(recording: Backend, act: Callable[[pn.Trainer], None]) -> None:
+    runs = [run(a_trainer(recording), how, epochs=5, callbacks=[After(act)]) for how in CAPTURES]
     assert_equal(*runs)
     assert runs[0][0] != run(a_trainer(recording), "auto", epochs=5)[0]
 
 
 @pytest.mark.parametrize("how", ["auto", "never"])
-def test_weights_that_move_between_epochs_are_noticed(recording, how):
+def test_weights_that_move_between_epochs_are_noticed(recording: Backend, how: Capture) -> None:
     with pytest.raises(RuntimeError, match="have moved"):
         run(a_trainer(recording), how, epochs=5, callbacks=[After(lambda trainer: trainer.net.initialize(seed=5))])
 
 
-def test_an_executor_is_freed_after_fit(recording, monkeypatch):
-    steps, made = [], portanet.training.trainer.GraphExecutor
+def test_an_executor_is_freed_after_fit(recording: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[weakref.ref[GraphExecutor]] = []
 
-    def noticed(*args):
-        kept = made(*args)
+    def noticed(*args: Any) -> GraphExecutor:
+        kept = GraphExecutor(*args)
         steps.append(weakref.ref(kept))
         return kept
 

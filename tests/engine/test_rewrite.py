@@ -1,10 +1,14 @@
 """Which layers are moved and unfolded before a network is run, and what may be assumed of a layer."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 from portanet.engine import rewrite, traits
+from portanet.engine.program import Program
 from portanet.engine.traits import Traits, is_batch_independent, is_known, traits_of
 
 
@@ -38,7 +42,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("layers", "rewritten"), CASES.values(), ids=CASES)
-def test_layers_are_unfolded_and_pooling_moves_forward(layers, rewritten):
+def test_layers_are_unfolded_and_pooling_moves_forward(layers: list[Any], rewritten: list[Any]) -> None:
     before = list(layers)
     result = rewrite(layers)
     assert len(result) == len(rewritten)
@@ -46,14 +50,14 @@ def test_layers_are_unfolded_and_pooling_moves_forward(layers, rewritten):
     assert layers == before
 
 
-def test_a_rewritten_network_gives_the_same_numbers(backend):
+def test_a_rewritten_network_gives_the_same_numbers(backend: Backend) -> None:
     net = pn.Sequential(
         *(pn.Conv2D(1, 2, 3), pn.Sequential(pn.ReLU(), pn.MaxPool2D(2)), pn.TanH(), pn.MaxPool2D(2, 1)),
         *(pn.Flatten(), pn.Linear(32, 2)),
     ).initialize(seed=1, device=backend, dtype="float64")
     x = net.asarray(np.random.default_rng(0).normal(size=(3, 12, 12, 1)))
 
-    def passed(run) -> list[np.ndarray]:
+    def passed(run: Program | pn.Sequential) -> list[np.ndarray]:
         net.zero_grad()
         with backend.activate():
             y, pullback = run.vjp(x)
@@ -65,7 +69,7 @@ def test_a_rewritten_network_gives_the_same_numbers(backend):
         np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_subclass_has_no_traits_until_they_are_registered(monkeypatch):
+def test_a_subclass_has_no_traits_until_they_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traits, "_TABLE", dict(traits._TABLE))
     assert is_known(RELU)
     assert traits_of(MyReLU()) == Traits()
@@ -92,6 +96,8 @@ def test_a_subclass_has_no_traits_until_they_are_registered(monkeypatch):
     ],
     ids=repr,
 )
-def test_a_composed_layer_is_as_batch_independent_as_its_layers(layer, training, inference):
+def test_a_composed_layer_is_as_batch_independent_as_its_layers(
+    layer: pn.Layer, training: bool, inference: bool
+) -> None:
     assert is_batch_independent(layer, train=True) == training
     assert is_batch_independent(layer, train=False) == inference
