@@ -8,6 +8,7 @@ import sys
 from multiprocessing import active_children
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,18 +16,19 @@ import portanet
 from experiments.__main__ import main
 from experiments.runner import Experiment, Study, discover
 from experiments.runner.jobs import Task, run_all
+from experiments.runner.run import Run
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _default_settings(monkeypatch, tmp_path):
+def _default_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PORTANET_DEVICE", raising=False)
     monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)
 
 
-def error_of(capsys, code, *arguments):
+def error_of(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
     """Run a command that must fail, and return its only line on stderr."""
     assert main(list(arguments)) == code
     captured = capsys.readouterr()
@@ -36,7 +38,7 @@ def error_of(capsys, code, *arguments):
     return captured.err
 
 
-def test_list_shows_id_what_source_data_and_reported_figures(capsys):
+def test_list_shows_id_what_source_data_and_reported_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     for experiment in discover().values():
@@ -46,7 +48,7 @@ def test_list_shows_id_what_source_data_and_reported_figures(capsys):
     assert "test accuracy, lr 0.5: 0.9466" in shown
 
 
-def test_list_as_json_prints_the_records(capsys):
+def test_list_as_json_prints_the_records(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert records == [experiment.record() for experiment in discover().values()]
@@ -55,7 +57,7 @@ def test_list_as_json_prints_the_records(capsys):
     }
 
 
-def test_list_imports_neither_matplotlib_nor_scikit_learn():
+def test_list_imports_neither_matplotlib_nor_scikit_learn() -> None:
     code = (
         "import sys; from experiments.__main__ import main; main(['list']);"
         "sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"
@@ -63,15 +65,17 @@ def test_list_imports_neither_matplotlib_nor_scikit_learn():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
-def test_closed_pipe_is_not_an_error():
+def test_closed_pipe_is_not_an_error() -> None:
     command = [sys.executable, "-m", "experiments", "list"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
         listing.stdout.close()
         assert listing.stderr.read() == b""
     assert listing.returncode == 1
 
 
-def test_without_a_command_help_is_printed(capsys):
+def test_without_a_command_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "Start with: python -m experiments run digits" in capsys.readouterr().err
 
@@ -79,7 +83,7 @@ def test_without_a_command_help_is_printed(capsys):
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["list", "--help"], ["report", "--help"]], ids=" ".join
 )
-def test_help(arguments, capsys):
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
     assert "usage: python -m experiments" in capsys.readouterr().out
@@ -93,50 +97,52 @@ def test_help(arguments, capsys):
         ("?", "python -m experiments list shows all"),
     ],
 )
-def test_unknown_id_suggests_similar_ids(asked, hint, capsys):
+def test_unknown_id_suggests_similar_ids(asked: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"unknown experiment {asked!r}; {hint}" in error_of(capsys, 2, "run", "digits", asked)
     assert not Path("results").exists()
 
 
 @pytest.mark.parametrize(("option", "minimum"), [("--seed", 0), ("--seeds", 1), ("--jobs", 1)])
 @pytest.mark.parametrize("number", ["-1", "1.5", "one", ""])
-def test_numbers_are_integers(option, minimum, number, capsys):
+def test_numbers_are_integers(option: str, minimum: int, number: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["run", "digits", option, number])
     assert f"{option}: must be an integer of at least {minimum}, got {number!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--seeds", "--jobs"])
-def test_zero_seeds_or_jobs_are_an_error(option, capsys):
+def test_zero_seeds_or_jobs_are_an_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["run", "digits", option, "0"])
     assert f"{option}: must be an integer of at least 1, got '0'" in capsys.readouterr().err
 
 
-def test_unknown_device(capsys):
+def test_unknown_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert "device 'gpu' is unknown (a GPU is 'cuda')" in error_of(capsys, 2, "run", "digits", "--device", "gpu")
 
 
-def test_unavailable_device(capsys):
+def test_unavailable_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert "device 'cpu:1' does not exist" in error_of(capsys, 1, "run", "digits", "--device", "cpu:1")
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])
-def test_out_is_a_file(out, capsys):
+def test_out_is_a_file(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("taken").write_text("kept")
     assert f"--out must be a writable folder, got {out}: " in error_of(capsys, 2, "run", "digits", "--out", out)
     assert Path("taken").read_text() == "kept"
 
 
-def test_out_is_not_writable(capsys, monkeypatch):
-    def refuse(dir):
+def test_out_is_not_writable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(dir: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("experiments.__main__.TemporaryFile", refuse)  # file modes do not apply to root
     assert "got results: Permission denied" in error_of(capsys, 2, "run", "digits")
 
 
-def test_missing_data_are_an_error_and_other_experiments_run(capsys, monkeypatch):
+def test_missing_data_are_an_error_and_other_experiments_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PORTANET_DATA", "nowhere")
     assert main(["run", "003-mlp", "digits", "--quick"]) == 1
     captured = capsys.readouterr()
@@ -145,10 +151,10 @@ def test_missing_data_are_an_error_and_other_experiments_run(capsys, monkeypatch
     assert [path.name for path in Path("results", "quick").iterdir()] == ["digits"]
 
 
-def test_missing_data_files_are_named(capsys, monkeypatch):
+def test_missing_data_files_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pooch = pytest.importorskip("pooch", reason="pooch downloads")
 
-    def refuse(*_, **__):
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(pooch, "retrieve", refuse)
@@ -164,7 +170,7 @@ def test_missing_data_files_are_named(capsys, monkeypatch):
     )
 
 
-def test_missing_package_of_a_data_set(capsys, monkeypatch):
+def test_missing_package_of_a_data_set(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert main(["run", "digits", "--quick"]) == 1
     captured = capsys.readouterr().err
@@ -173,8 +179,8 @@ def test_missing_package_of_a_data_set(capsys, monkeypatch):
     )
 
 
-def test_missing_package_of_an_experiment(capsys, monkeypatch):
-    def fit(*_, **__):
+def test_missing_package_of_an_experiment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: Any, **__: Any) -> NoReturn:
         raise ModuleNotFoundError("No module named 'skimage'")
 
     monkeypatch.setattr(portanet.Trainer, "fit", fit)
@@ -183,14 +189,18 @@ def test_missing_package_of_an_experiment(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "tqdm"])
-def test_missing_package_is_an_error_before_the_training(package, capsys, monkeypatch):
+def test_missing_package_is_an_error_before_the_training(
+    package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     captured = error_of(capsys, 1, "run", "digits")
     assert captured == f"experiments: pictures and progress need {package}: pip install 'portanet[experiments]'\n"
 
 
-def test_divergence_is_a_one_sentence_error(capsys, monkeypatch):
-    def fit(*_, **__):
+def test_divergence_is_a_one_sentence_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: Any, **__: Any) -> NoReturn:
         raise portanet.Diverged("the loss became nan at step 3 of epoch 1", portanet.History())
 
     monkeypatch.setattr(portanet.Trainer, "fit", fit)
@@ -198,12 +208,15 @@ def test_divergence_is_a_one_sentence_error(capsys, monkeypatch):
     assert "experiments: digits, seed 0: the loss became nan at step 3 of epoch 1\n" in capsys.readouterr().err
 
 
+Claims = tuple[dict[str, Experiment], list[tuple[str, int, bool]]]
+
+
 @pytest.fixture
-def claims(monkeypatch):
+def claims(monkeypatch: pytest.MonkeyPatch) -> Claims:
     """Two experiments whose figure is the seed, and the list of runs."""
     ran = []
 
-    def function(run):
+    def function(run: Run) -> dict[str, int]:
         ran.append((run.id, run.seed, run.draw))
         return {"seed": run.seed}
 
@@ -212,7 +225,7 @@ def claims(monkeypatch):
     return known, ran
 
 
-def result(id, folder="results"):
+def result(id: str, folder: str = "results") -> dict[str, Any]:
     return json.loads(Path(folder, id, "result.json").read_text(encoding="utf-8"))
 
 
@@ -220,17 +233,17 @@ def result(id, folder="results"):
     ("ids", "chosen"),
     [(["001"], ["001-a"]), (["all"], ["001-a", "002-b"]), (["002-b", "001", "all", "001-a"], ["002-b", "001-a"])],
 )
-def test_ids_of_experiments_sources_and_all_are_run_once(ids, chosen, claims):
+def test_ids_of_experiments_sources_and_all_are_run_once(ids: list[str], chosen: list[str], claims: Claims) -> None:
     assert main(["run", *ids]) == 0
     assert [id for id, _, _ in claims[1]] == chosen
 
 
-def test_ours_is_a_source():
+def test_ours_is_a_source() -> None:
     assert {experiment.group for experiment in discover().values()} >= {"000", "001", "003", "ours"}
     assert discover()["digits"].group == "ours"
 
 
-def test_finished_seeds_do_not_run_again(claims, capsys):
+def test_finished_seeds_do_not_run_again(claims: Claims, capsys: pytest.CaptureFixture[str]) -> None:
     _, ran = claims
     assert main(["run", "001-a", "--seed", "4"]) == 0
     assert main(["run", "001-a", "--seed", "4", "--seeds", "3"]) == 0
@@ -247,13 +260,13 @@ def test_finished_seeds_do_not_run_again(claims, capsys):
     assert ran[3:] == [("001-a", 4, True)]
 
 
-def test_pictures_are_those_of_the_lowest_seed(claims):
+def test_pictures_are_those_of_the_lowest_seed(claims: Claims) -> None:
     assert main(["run", "001-a", "--seed", "1"]) == 0
     assert main(["run", "001-a", "--seeds", "2"]) == 0
     assert claims[1] == [("001-a", 1, True), ("001-a", 0, True)]
 
 
-def test_quick_runs_have_another_folder(claims):
+def test_quick_runs_have_another_folder(claims: Claims) -> None:
     assert main(["run", "all"]) == 0
     before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
     assert main(["run", "all", "--quick"]) == 0
@@ -261,10 +274,12 @@ def test_quick_runs_have_another_folder(claims):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_bug_in_an_experiment_prints_a_traceback_and_others_run(claims, capsys, monkeypatch):
+def test_bug_in_an_experiment_prints_a_traceback_and_others_run(
+    claims: Claims, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     known, ran = claims
 
-    def wrong(run):
+    def wrong(run: Run) -> dict[str, float]:
         return {"share": 1 / run.seed}
 
     known["001-a"] = Experiment("001-a", "nobody", "nothing", "nothing", "", {}, wrong)
@@ -277,11 +292,13 @@ def test_bug_in_an_experiment_prints_a_traceback_and_others_run(claims, capsys, 
     assert [id for id, _, _ in ran] == ["002-b", "002-b"]
 
 
-def test_interrupted_run_continues(claims, capsys, monkeypatch):
+def test_interrupted_run_continues(
+    claims: Claims, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, ran = claims
     finish = Study.measure
 
-    def interrupted(self, seed, **options):
+    def interrupted(self: Study, seed: int, **options: bool) -> None:
         if seed == 1:
             raise KeyboardInterrupt
         finish(self, seed, **options)
@@ -303,12 +320,12 @@ def test_interrupted_run_continues(claims, capsys, monkeypatch):
     assert all(result(id)["seeds"] == [0, 1, 2] for id in ("001-a", "002-b"))
 
 
-def test_interrupted_forced_run_keeps_older_results(claims, monkeypatch):
+def test_interrupted_forced_run_keeps_older_results(claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
     known, _ = claims
     assert main(["run", "001-a"]) == 0
     before = {path.name: path.read_bytes() for path in Path("results", "001-a").iterdir()}
 
-    def interrupt(run):
+    def interrupt(run: Run) -> NoReturn:
         raise KeyboardInterrupt
 
     known["001-a"] = Experiment("001-a", "nobody", "nothing", "nothing", "", {}, interrupt)
@@ -319,7 +336,9 @@ def test_interrupted_forced_run_keeps_older_results(claims, monkeypatch):
 TWO = ["run", "000-toy-tanh", "digits", "--quick", "--out", "side-by-side"]
 
 
-def test_parallel_jobs_give_the_same_figures(capsys, monkeypatch):
+def test_parallel_jobs_give_the_same_figures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the command sets it for this process as well
     assert main([*TWO, "--seeds", "2", "--jobs", "3"]) == 0
     captured = capsys.readouterr()
@@ -330,7 +349,9 @@ def test_parallel_jobs_give_the_same_figures(capsys, monkeypatch):
     assert result("000-toy-tanh", "side-by-side")["seeds"] == [0, 1]
 
 
-def test_failure_in_another_process_is_a_one_sentence_error(capsys, monkeypatch):
+def test_failure_in_another_process_is_a_one_sentence_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PORTANET_DATA", "nowhere")
     assert main(["run", "003-mlp", "000-toy-tanh", "--quick", "--jobs", "2"]) == 1
@@ -340,7 +361,8 @@ def test_failure_in_another_process_is_a_one_sentence_error(capsys, monkeypatch)
     assert "000-toy-tanh, quick" in captured.out
 
 
-def is_alive(pid):
+def is_alive(pid: int | None) -> bool:
+    assert pid is not None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -348,10 +370,10 @@ def is_alive(pid):
     return True
 
 
-def test_interrupted_jobs_end_and_continue_later(monkeypatch):
+def test_interrupted_jobs_end_and_continue_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-    def interrupt(self):
+    def interrupt(self: Study) -> NoReturn:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -369,21 +391,23 @@ def test_interrupted_jobs_end_and_continue_later(monkeypatch):
     assert result("digits", "side-by-side")["seeds"] == [0, 1, 2]
 
 
-def test_killed_process_is_an_error(capsys, monkeypatch):
+def test_killed_process_is_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("experiments.runner.jobs._start_worker", os.abort)
     assert main([*TWO, "--jobs", "2"]) == 1
     assert capsys.readouterr().err.count("the process was killed, perhaps for lack of memory") == 2
 
 
-def test_killed_process_fails_only_running_tasks(monkeypatch):
+def test_killed_process_fails_only_running_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     tasks = [Task(Study(discover()["digits"], "cpu", Path("digits"), quick=True), seed, False) for seed in range(5)]
     outcomes = {}
     for task, error in run_all(tasks, jobs=2):
         outcomes[task.seed] = error
         if len(outcomes) == 1:
-            os.kill(active_children()[0].pid, signal.SIGKILL)
+            pid = active_children()[0].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
     assert outcomes.keys() == set(range(5))
     failed = [seed for seed, error in outcomes.items() if error]
     assert len(failed) <= 2
@@ -391,7 +415,7 @@ def test_killed_process_fails_only_running_tasks(monkeypatch):
     assert outcomes[4] == ""
 
 
-def test_changed_code_is_a_warning(capsys, monkeypatch):
+def test_changed_code_is_a_warning(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["run", "digits", "--quick"]) == 0
     assert main(["run", "digits", "--quick"]) == 0
     assert "digits is already finished; --force runs it again" in capsys.readouterr().err
@@ -402,7 +426,7 @@ def test_changed_code_is_a_warning(capsys, monkeypatch):
     assert "the code of digits has changed since its results" in capsys.readouterr().err
 
 
-def test_run_does_not_overwrite_another_form(capsys):
+def test_run_does_not_overwrite_another_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "digits", "--quick", "--out", "out"]) == 0
     capsys.readouterr()
     before = Path("out/digits/seed-0.json").read_bytes()

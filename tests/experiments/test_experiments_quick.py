@@ -16,7 +16,7 @@ pytest.importorskip("sklearn", reason="scikit-learn has the digits and t-SNE")
 
 
 @pytest.mark.parametrize("id", discover())
-def test_quick_form_gives_all_figures_and_pictures(id, tmp_path):
+def test_quick_form_gives_all_figures_and_pictures(id: str, tmp_path: Path) -> None:
     experiment = discover()[id]
     for name in SOURCES.keys() & set(experiment.data.split(", ")):
         folder = Path(os.environ.get("PORTANET_DATA", ""), name)

@@ -2,20 +2,22 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import experiments
 from experiments.__main__ import main
 from experiments.runner import Experiment, Reported, Study, at_least, at_most, discover, report
+from experiments.runner.run import Run
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 
 COMMITTED = Path(experiments.__file__).parent / "results"
 
 
-def claim(id, figures, reported, **fields):
-    def function(run):
+def claim(id: str, figures: dict[str, float], reported: dict[str, Reported], **fields: str) -> Experiment:
+    def function(run: Run) -> dict[str, float]:
         from matplotlib.figure import Figure
 
         run.picture("a picture", Figure(), f"What {id} shows")
@@ -36,7 +38,7 @@ CLAIMS = [
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch, capsys):
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     """Return the page of CLAIMS, with three seeds each."""
     monkeypatch.setattr("experiments.__main__.discover", lambda: {each.id: each for each in CLAIMS})
     out = tmp_path / "of-a-run"
@@ -52,7 +54,7 @@ def page(tmp_path, monkeypatch, capsys):
     return (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
 
-def test_summary(page):
+def test_summary(page: str) -> None:
     assert "**2 of 3 figures are met.**" in page
     assert "- [003-missed](#003-missed), loss: by 0.01\n" in page
     assert "Not run yet: own-not-run, own-quick." in page
@@ -61,7 +63,7 @@ def test_summary(page):
     assert re.search(r"^- date: \d{4}-\d\d-\d\d$", page, re.MULTILINE)
 
 
-def test_one_table_per_source_with_one_row_per_figure(page):
+def test_one_table_per_source_with_one_row_per_figure(page: str) -> None:
     assert [title for title in page.splitlines() if title.startswith("## ")] == [
         "## Source 001: an extension of source 000",
         "## Sources 002 and 003: course work on MNIST, a report and its exercise sheet",
@@ -78,7 +80,7 @@ def test_one_table_per_source_with_one_row_per_figure(page):
     assert len({row.replace(r"\|", "").count("|") for row in rows}) == 1
 
 
-def test_section_of_an_experiment(page):
+def test_section_of_an_experiment(page: str) -> None:
     _, missed = page.split("### 003-missed\n")
     missed, pictures = missed.split("### 003-pictures\n")
     assert "**Remark.** Why." in missed
@@ -88,7 +90,7 @@ def test_section_of_an_experiment(page):
     assert "**Also measured.** loss: 1235 ± 0.01." in page
 
 
-def test_links_are_valid(page, tmp_path):
+def test_links_are_valid(page: str, tmp_path: Path) -> None:
     pictures = re.findall(r"!\[(.+)\]\((.+)\)\\\n\*(.+)\*\n", page)
     assert len(pictures) == 4
     for alt_text, path, caption in pictures:
@@ -106,7 +108,7 @@ def test_links_are_valid(page, tmp_path):
         (claim("own", {}, {"share": at_least(0.5)}, choices="new"), False),
     ],
 )
-def test_changed_experiments_are_listed(now, current, tmp_path):
+def test_changed_experiments_are_listed(now: Experiment, current: bool, tmp_path: Path) -> None:
     study = Study(CLAIMS[3], "cpu", tmp_path / "own")
     study.measure(0)
     study.summarise()
@@ -114,14 +116,17 @@ def test_changed_experiments_are_listed(now, current, tmp_path):
     assert ("Changed since they were run: own." not in text) is current
 
 
-def test_without_results_no_page_is_written(tmp_path, capsys):
+def test_without_results_no_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--out", str(tmp_path / "empty")]) == 1
     assert "empty has no results of full runs: python -m experiments run all --out " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
+Committed = tuple[list[Experiment], list[tuple[Experiment, dict[str, Any]]]]
+
+
 @pytest.fixture
-def committed():
+def committed() -> Committed:
     known = list(discover().values())
     pairs = report.read(known, COMMITTED)
     if not pairs:
@@ -129,22 +134,22 @@ def committed():
     return known, pairs
 
 
-def test_committed_page_matches_the_results(committed):
+def test_committed_page_matches_the_results(committed: Committed) -> None:
     page = (COMMITTED.parent / "RESULTS.md").read_text(encoding="utf-8")
     assert page == report.write(*committed, COMMITTED.name)
 
 
-def test_missed_figures_have_a_remark(committed):
+def test_missed_figures_have_a_remark(committed: Committed) -> None:
     remarked = {experiment.id for experiment, _ in committed[1] if experiment.remark}
     assert {id for id, _, figure in report.judged(committed[1]) if not figure["met"]} <= remarked
 
 
-def test_short_runs_have_three_seeds(committed):
+def test_short_runs_have_three_seeds(committed: Committed) -> None:
     short = [result for _, result in committed[1] if result["seconds"]["all"] < 60]
     assert [result["id"] for result in short if len(result["seeds"]) < 3] == []
 
 
-def test_committed_pictures_are_small_and_not_blank(committed):
+def test_committed_pictures_are_small_and_not_blank(committed: Committed) -> None:
     assert sum(path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()) < 15e6
     for _, result in committed[1]:
         folder = COMMITTED / result["id"]
