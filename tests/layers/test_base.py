@@ -2,12 +2,16 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
+from tests.cases import linear
 
 
 def a_net() -> pn.Sequential:
@@ -15,7 +19,7 @@ def a_net() -> pn.Sequential:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_one_seed_gives_the_same_bits_on_every_backend(backend, dtype):
+def test_one_seed_gives_the_same_bits_on_every_backend(backend: Backend, dtype: str) -> None:
     here = a_net().initialize(seed=7, device=backend, dtype=dtype).get_weights()
     there = a_net().initialize(seed=7, device="cpu", dtype=dtype).get_weights()
     assert here.keys() == there.keys() == {"0.weight", "0.bias", "2.weight", "2.bias", "1.stream"}
@@ -23,24 +27,24 @@ def test_one_seed_gives_the_same_bits_on_every_backend(backend, dtype):
         np.testing.assert_array_equal(here[name], there[name])
 
 
-def test_seeds_differ_and_a_second_draw_does_not():
+def test_seeds_differ_and_a_second_draw_does_not() -> None:
     net = a_net().initialize(seed=1)
     first = net.flat.data.copy()
     assert (first != net.initialize(seed=2).flat.data).any()
     np.testing.assert_array_equal(first, net.initialize(seed=1).flat.data)
 
 
-def test_parameters_are_views_of_one_flat_array(backend):
+def test_parameters_are_views_of_one_flat_array(backend: Backend) -> None:
     net = a_net().initialize(device=backend)
     net.flat.data[...] = 3.0
     assert all((backend.to_numpy(p.data) == 3).all() for p in net.parameters())
-    net[0].weight.grad[...] = 1.0
+    linear(net, 0).weight.grad[...] = 1.0
     assert backend.to_numpy(net.flat.grad).sum() == 12
     net.zero_grad()
-    assert not backend.to_numpy(net[0].weight.grad).any()
+    assert not backend.to_numpy(linear(net, 0).weight.grad).any()
 
 
-def test_moving_a_network_keeps_values_and_buffers(backend):
+def test_moving_a_network_keeps_values_and_buffers(backend: Backend) -> None:
     net = a_net().initialize(seed=3)
     net[1].vjp(np.ones((2, 3), "float32"))
     before = net.get_weights()
@@ -53,7 +57,7 @@ def test_moving_a_network_keeps_values_and_buffers(backend):
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
-def test_a_copy_has_flat_arrays_of_its_own(clone):
+def test_a_copy_has_flat_arrays_of_its_own(clone: Callable[..., Any]) -> None:
     net = a_net().initialize(seed=3)
     twin = clone(net)
     x = np.ones((2, 4), "float32")
@@ -64,7 +68,7 @@ def test_a_copy_has_flat_arrays_of_its_own(clone):
     assert not clone(a_net()).initialized
 
 
-def test_a_parameter_belongs_to_the_network_that_gathered_it_last():
+def test_a_parameter_belongs_to_the_network_that_gathered_it_last() -> None:
     shared = pn.Linear(3, 3)
     first, second = pn.Sequential(pn.Linear(3, 3), shared).initialize(), pn.Sequential(shared, pn.Linear(3, 2))
     trainer = pn.Trainer(first, pn.MSELoss(), pn.SGD(0.1))
@@ -75,14 +79,14 @@ def test_a_parameter_belongs_to_the_network_that_gathered_it_last():
         trainer.step(np.ones((1, 3), "float32"), np.ones((1, 3), "float32"))
 
 
-def test_asarray_takes_the_dtype_of_the_network_for_floats_only(backend):
+def test_asarray_takes_the_dtype_of_the_network_for_floats_only(backend: Backend) -> None:
     net = a_net().initialize(device=backend)
     assert net.asarray([[1.0, 2.0]]).dtype == backend.xp.float32
     assert net.asarray(np.asarray([1, 2])).dtype == backend.xp.int64
     assert net.asarray(net.asarray([1.0])).device == backend.device
 
 
-def test_predict_returns_arrays_of_the_kind_of_its_input(backend):
+def test_predict_returns_arrays_of_the_kind_of_its_input(backend: Backend) -> None:
     net = pn.Linear(3, 2).initialize(device=backend)
     x = np.random.default_rng(0).normal(size=(25, 3))
     whole = net.predict(x)
@@ -94,7 +98,7 @@ def test_predict_returns_arrays_of_the_kind_of_its_input(backend):
         net.predict(x, batch_size=0)
 
 
-def test_set_weights_sets_all_or_none(backend):
+def test_set_weights_sets_all_or_none(backend: Backend) -> None:
     net = a_net().initialize(device=backend)
     before = net.get_weights()
     wrong = {**before, "2.bias": np.zeros(3)}
@@ -111,66 +115,68 @@ def test_set_weights_sets_all_or_none(backend):
     np.testing.assert_array_equal(net.get_weights()["2.bias"], [0.5, 1.5])
 
 
-def test_an_unsupported_dtype_is_refused():
+def test_an_unsupported_dtype_is_refused() -> None:
     net = a_net().initialize(seed=1)
     before = net.flat.data.copy()
+    change: Callable[[], pn.Layer]
     for change in (lambda: net.to(dtype="int64"), lambda: net.initialize(dtype="float16")):
         with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
             change()
     np.testing.assert_array_equal(net.flat.data, before)
 
 
-def test_a_network_is_initialized_on_the_default_device(monkeypatch):
+def test_a_network_is_initialized_on_the_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     assert a_net().initialize().flat.backend.name == "strict"
 
 
-def test_a_trainer_draws_only_missing_weights():
+def test_a_trainer_draws_only_missing_weights() -> None:
     net = a_net().initialize(seed=3)
-    kept = net[0].weight.data.copy()
+    kept = linear(net, 0).weight.data.copy()
     net.pop()
     net.append(pn.Linear(3, 4))
     pn.Trainer(net, pn.MSELoss(), pn.SGD(), seed=9)
-    np.testing.assert_array_equal(net[0].weight.data, kept)
+    np.testing.assert_array_equal(linear(net, 0).weight.data, kept)
 
 
-def test_an_appended_layer_draws_weights_of_its_own():
+def test_an_appended_layer_draws_weights_of_its_own() -> None:
     net = pn.Sequential(pn.Linear(4, 4)).initialize(seed=0)
     net.append(pn.Linear(4, 4))
     net(np.ones((1, 4), "float32"))
-    assert (net[0].weight.data != net[1].weight.data).any()
+    assert (linear(net, 0).weight.data != linear(net, 1).weight.data).any()
 
 
-def test_a_copy_of_a_partly_initialized_network_keeps_its_weights():
+def test_a_copy_of_a_partly_initialized_network_keeps_its_weights() -> None:
     net = a_net().initialize(seed=3)
     net.append(pn.Linear(2, 2))
     for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
-        np.testing.assert_array_equal(twin[0].weight.data, net[0].weight.data)
+        np.testing.assert_array_equal(linear(twin, 0).weight.data, linear(net, 0).weight.data)
 
 
-def test_a_copy_shares_layers_as_the_network_does():
+def test_a_copy_shares_layers_as_the_network_does() -> None:
     shared = pn.Linear(3, 3)
     twin = copy.deepcopy(pn.Sequential(shared, pn.TanH(), shared).initialize(seed=1))
     assert twin[0] is twin[2] is not shared
     assert twin.n_parameters == 12
 
 
-def test_calling_an_inner_layer_leaves_its_buffers_in_place():
-    net = pn.Sequential(pn.Normalize(4), pn.Linear(4, 3)).initialize(dtype="float64")
-    state = net[0].mean.data
-    net[0](np.ones((2, 4)))
-    assert net[0].mean.data is state
+def test_calling_an_inner_layer_leaves_its_buffers_in_place() -> None:
+    normalize = pn.Normalize(4)
+    net = pn.Sequential(normalize, pn.Linear(4, 3)).initialize(dtype="float64")
+    state = normalize.mean.data
+    normalize(np.ones((2, 4)))
+    assert normalize.mean.data is state
     assert net(np.ones((2, 4))).dtype == np.float64
 
 
-def test_predicting_with_a_strided_slice_leaves_the_flat_arrays():
+def test_predicting_with_a_strided_slice_leaves_the_flat_arrays() -> None:
     net = pn.Sequential(pn.Linear(4, 4), pn.Linear(4, 4), pn.Linear(4, 4)).initialize()
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1))
     net[::2].predict(np.ones((2, 4)))
     trainer.step(np.ones((2, 4), "float32"), np.ones((2, 4), "float32"))
 
 
-def test_layers_on_two_devices_give_an_error_with_the_fix():
+def test_layers_on_two_devices_give_an_error_with_the_fix() -> None:
     net = a_net().initialize()
     net[2].to("strict")
     with pytest.raises(
@@ -180,25 +186,25 @@ def test_layers_on_two_devices_give_an_error_with_the_fix():
     assert net.to("cpu").predict(np.ones((1, 4))).shape == (1, 2)
 
 
-def test_the_buffer_of_an_appended_layer_is_initialized():
+def test_the_buffer_of_an_appended_layer_is_initialized() -> None:
     net = pn.Sequential(pn.Linear(4, 4)).initialize()
-    weights = net[0].weight.data.copy()
+    weights = linear(net, 0).weight.data.copy()
     net.append(pn.Dropout())
     x = np.ones((2, 4), "float32")
     net(x)
     net.vjp(x)
-    np.testing.assert_array_equal(net[0].weight.data, weights)
+    np.testing.assert_array_equal(linear(net, 0).weight.data, weights)
 
 
 @pytest.mark.parametrize("layer", [pn.Flatten(), pn.Dropout(0.5), pn.Sequential()], ids=repr)
-def test_predictions_share_no_memory_with_their_input(layer):
+def test_predictions_share_no_memory_with_their_input(layer: pn.Layer) -> None:
     x = np.ones((4, 3), "float32")
     layer.initialize().predict(x)[...] = 2.0
     np.testing.assert_array_equal(x, 1.0)
 
 
 @pytest.mark.parametrize("values", [np.asarray([True, False]), np.asarray([1, 2], "uint8"), np.asarray([3, 4])])
-def test_buffers_of_any_dtype_are_set_and_pickled(values):
+def test_buffers_of_any_dtype_are_set_and_pickled(values: Any) -> None:
     net = StateOf(values).initialize()
     net.set_weights(net.get_weights())
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(net)).get_weights()["kept"], values)
@@ -206,11 +212,11 @@ def test_buffers_of_any_dtype_are_set_and_pickled(values):
         net.set_weights({"kept": values.astype(float)})
 
 
-def _values(values, shape, rng):
+def _values(values: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     return np.asarray(values)
 
 
 class StateOf(pn.Layer):
-    def __init__(self, values):
+    def __init__(self, values: Any):
         self.values = values
         self.kept = pn.Buffer(np.shape(values), partial(_values, values))

@@ -1,14 +1,21 @@
 """Normalisation beyond its agreement with PyTorch: errors, running statistics, and numbers far from zero."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 
 X = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3))
 
 
-def stepped(layer, batches=(X,), *, device="cpu", dtype="float64"):
+def stepped(
+    layer: pn.Layer, batches: Sequence[Any] = (X,), *, device: Backend | str = "cpu", dtype: str = "float64"
+) -> pn.Layer:
     """The layer after steps of training."""
     layer.initialize(device=device, dtype=dtype)
     for x in batches:
@@ -16,24 +23,24 @@ def stepped(layer, batches=(X,), *, device="cpu", dtype="float64"):
     return layer
 
 
-def states(layer):
+def states(layer: pn.Layer) -> dict[str, Any]:
     to_numpy = layer.flat.backend.to_numpy
     return {name: np.array(to_numpy(state.data)) for name, state in layer.named_buffers().items()}
 
 
-def assert_same_states(before, after):
+def assert_same_states(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert before.keys() == after.keys()
     for name, values in before.items():
         np.testing.assert_array_equal(after[name], values)
 
 
-def standardised(x, axes):
+def standardised(x: Any, axes: tuple[int, ...]) -> Any:
     """In float64."""
     x = x.astype("float64")
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
 
 
-def test_running_statistics_are_exponential_averages(backend):
+def test_running_statistics_are_exponential_averages(backend: Backend) -> None:
     layer = pn.BatchNorm(3, momentum=0.2)
     mean, variance = np.zeros(3), np.ones(3)
     batches = [X, 2 * X + 1, X[:1, :1]]
@@ -45,7 +52,7 @@ def test_running_statistics_are_exponential_averages(backend):
     np.testing.assert_allclose(found["running_var"], variance, rtol=1e-12)
 
 
-def test_inference_standardises_with_the_running_statistics(backend):
+def test_inference_standardises_with_the_running_statistics(backend: Backend) -> None:
     layer = stepped(pn.BatchNorm(3, eps=0.1), [X, X + 1], device=backend)
     layer.set_weights(
         layer.get_weights() | {"weight": np.asarray([1.0, 2.0, 3.0]), "bias": np.asarray([0.0, 1.0, 2.0])}
@@ -57,11 +64,11 @@ def test_inference_standardises_with_the_running_statistics(backend):
     np.testing.assert_allclose(one, (z * w["weight"] + w["bias"])[:1, :1, :1], rtol=1e-12)
 
 
-def test_inference_before_training_is_nearly_the_identity():
+def test_inference_before_training_is_nearly_the_identity() -> None:
     np.testing.assert_allclose(stepped(pn.BatchNorm(3), [])(X), X / np.sqrt(1 + 1e-5), rtol=1e-15)
 
 
-def test_only_training_moves_the_running_statistics(backend):
+def test_only_training_moves_the_running_statistics(backend: Backend) -> None:
     layer = stepped(pn.BatchNorm(3), device=backend)
     before, x = states(layer), layer.asarray(2 * X)
     y, pullback = layer.vjp(x, train=False)
@@ -73,7 +80,7 @@ def test_only_training_moves_the_running_statistics(backend):
     assert (states(layer)["running_mean"] != before["running_mean"]).all()
 
 
-def test_running_statistics_are_saved_and_moved_with_the_network(backend, tmp_path):
+def test_running_statistics_are_saved_and_moved_with_the_network(backend: Backend, tmp_path: Path) -> None:
     net = pn.Sequential(pn.Conv2D(3, 4, 3), pn.BatchNorm(4), pn.ReLU(), pn.Sequential(pn.BatchNorm(4, affine=False)))
     stepped(net, [X, X + 1], dtype="float32")
     net.save(tmp_path / "net")
@@ -85,7 +92,7 @@ def test_running_statistics_are_saved_and_moved_with_the_network(backend, tmp_pa
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=str)
-def test_one_value_a_channel_has_no_variance_and_changes_nothing(shape):
+def test_one_value_a_channel_has_no_variance_and_changes_nothing(shape: tuple[int, ...]) -> None:
     layer = stepped(pn.BatchNorm(3))
     before = states(layer)
     with pytest.raises(ValueError, match=r"more than one value a channel to train on, got x of shape \(1, .*3\)"):
@@ -98,7 +105,7 @@ def test_one_value_a_channel_has_no_variance_and_changes_nothing(shape):
     [pn.BatchNorm(3), pn.BatchNorm(3, affine=False), pn.LayerNorm(3), pn.GroupNorm(3, 3), pn.Normalize(3)],
     ids=str,
 )
-def test_a_wrong_input_is_named_and_changes_nothing(layer):
+def test_a_wrong_input_is_named_and_changes_nothing(layer: pn.Layer) -> None:
     layer.initialize(dtype="float64")
     before = states(layer)
     for shape in ((2,), (5, 2), ()):
@@ -124,12 +131,12 @@ def test_a_wrong_input_is_named_and_changes_nothing(layer):
         (lambda: pn.GroupNorm(0, 3), "num_groups must be a whole number of at least 1, got 0"),
     ],
 )
-def test_arguments_are_checked(make, message):
+def test_arguments_are_checked(make: Callable[..., Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_no_examples_give_no_outputs(backend):
+def test_no_examples_give_no_outputs(backend: Backend) -> None:
     for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4)):
         assert layer.initialize(device=backend).predict(np.zeros((0, 3, 4))).shape == (0, 3, 4)
 
@@ -147,7 +154,7 @@ NORMS = pytest.mark.parametrize(
 
 
 @NORMS
-def test_a_constant_becomes_zero_and_has_a_gradient(backend, layer, axes):
+def test_a_constant_becomes_zero_and_has_a_gradient(backend: Backend, layer: pn.Layer, axes: tuple[int, ...]) -> None:
     layer.initialize(device=backend, dtype="float64")
     y, pullback = layer.vjp(layer.asarray(np.full((2, 3, 2, 8), 3.0)))
     assert not backend.to_numpy(y).any()
@@ -155,7 +162,7 @@ def test_a_constant_becomes_zero_and_has_a_gradient(backend, layer, axes):
 
 
 @NORMS
-def test_float32_is_float64_to_rounding(backend, layer, axes):
+def test_float32_is_float64_to_rounding(backend: Backend, layer: pn.Layer, axes: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(size=(16, 14, 14, 8)).astype("float32")
     y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
     assert y.dtype == np.float32
@@ -163,7 +170,7 @@ def test_float32_is_float64_to_rounding(backend, layer, axes):
 
 
 @NORMS
-def test_statistics_far_from_zero_are_accurate(backend, layer, axes):
+def test_statistics_far_from_zero_are_accurate(backend: Backend, layer: pn.Layer, axes: tuple[int, ...]) -> None:
     """Mean 10⁴ and standard deviation 1: float32 numbers there lie 0.001 apart, and a mean is good to a few of them."""
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 8)).astype("float32")
     y = backend.to_numpy(layer.initialize(device=backend).vjp(layer.asarray(x))[0])
@@ -173,7 +180,7 @@ def test_statistics_far_from_zero_are_accurate(backend, layer, axes):
         np.testing.assert_allclose(values, expected, atol=0.01)
 
 
-def test_normalize_learns_from_the_training_data(backend, tmp_path):
+def test_normalize_learns_from_the_training_data(backend: Backend, tmp_path: Path) -> None:
     layer = pn.Normalize(3).initialize(device=backend, dtype="float64")
     assert layer.adapt(X) is layer
     np.testing.assert_allclose(states(layer)["mean"], X.mean((0, 1, 2)), rtol=1e-12)
@@ -185,7 +192,7 @@ def test_normalize_learns_from_the_training_data(backend, tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 7.7, 1e6])
-def test_a_constant_channel_is_divided_by_one(backend, value):
+def test_a_constant_channel_is_divided_by_one(backend: Backend, value: float) -> None:
     """Exactly, though in float32 the mean of 1000 numbers 0.1 is not 0.1, and their standard deviation not 0."""
     x = np.stack([np.full(1000, value), np.linspace(0, 1, 1000)], axis=1)
     layer = pn.Normalize(2).initialize(device=backend).adapt(x)
@@ -193,14 +200,14 @@ def test_a_constant_channel_is_divided_by_one(backend, value):
     np.testing.assert_allclose(states(layer)["mean"][0], value, rtol=1e-4)
 
 
-def test_normalize_is_accurate_far_from_zero(backend):
+def test_normalize_is_accurate_far_from_zero(backend: Backend) -> None:
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 3)).astype("float32")
     layer = pn.Normalize(3).initialize(device=backend).adapt(x)
     np.testing.assert_allclose(states(layer)["mean"], x.mean((0, 1, 2), dtype="float64"), atol=0.01)
     np.testing.assert_allclose(states(layer)["std"], 1, atol=0.01)
 
 
-def test_adapt_refuses_data_that_are_no_input(backend):
+def test_adapt_refuses_data_that_are_no_input(backend: Backend) -> None:
     layer = pn.Normalize(1).initialize(device=backend)
     with pytest.raises(ValueError, match=r"x has dtype .*uint8 but the weights have .*float32: use net\.asarray"):
         layer.adapt(np.zeros((4, 1), "uint8"))

@@ -1,5 +1,7 @@
 """The table of ``summary``."""
 
+from typing import Any
+
 import pytest
 
 import portanet as pn
@@ -23,13 +25,13 @@ NETS = {
 }
 
 
-def printed(net: pn.Layer, shape, capsys) -> list[str]:
+def printed(net: pn.Layer, shape: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> list[str]:
     net.summary(shape)
     return capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(("net", "names"), NETS.values(), ids=NETS)
-def test_composed_layers_are_unfolded(net, names, capsys):
+def test_composed_layers_are_unfolded(net: pn.Layer, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(net, (4,), capsys)
     assert lines[0].split() == ["layer", "output", "shape", "parameters"]
     rows = [line.split() for line in lines[2:-2]]
@@ -38,7 +40,7 @@ def test_composed_layers_are_unfolded(net, names, capsys):
     assert lines[-1].split() == ["total", str(net.n_parameters)]
 
 
-def test_rows_show_shapes_without_the_batch_axis(capsys):
+def test_rows_show_shapes_without_the_batch_axis(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(
         pn.Sequential(pn.Conv2D(1, 8, 3), pn.MaxPool2D(2), pn.Flatten(), pn.Linear(1352, 2000)), (28, 28, 1), capsys
     )
@@ -47,8 +49,8 @@ def test_rows_show_shapes_without_the_batch_axis(capsys):
 
 
 @pytest.mark.parametrize("depth", [0, 6])
-def test_lines_fit_a_hundred_columns(depth, capsys):
-    net = pn.Sequential(
+def test_lines_fit_a_hundred_columns(depth: int, capsys: pytest.CaptureFixture[str]) -> None:
+    net: pn.Layer = pn.Sequential(
         pn.Conv2D(1, 64, (3, 5), stride=(1, 2), padding=((1, 1), (0, 2)), bias=False, init=pn.initializers.he_uniform),
         pn.GlobalAvgPool(),
         pn.Linear(64, 1000000),
@@ -61,6 +63,6 @@ def test_lines_fit_a_hundred_columns(depth, capsys):
 
 
 @pytest.mark.parametrize("shape", [28, None, "ab"], ids=repr)
-def test_an_input_shape_is_a_tuple(shape):
+def test_an_input_shape_is_a_tuple(shape: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         pn.Linear(4, 2).summary(shape)

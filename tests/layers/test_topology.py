@@ -2,20 +2,24 @@
 
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
+from portanet.typing import Pullback
 
 
 class Holder(pn.Layer):
     """Keeps layers in an attribute, and calls none."""
 
-    def __init__(self, inside):
+    def __init__(self, inside: Any):
         self.inside = inside
 
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         return x, lambda dy, *, need_dx=True, need_grads=True: dy if need_dx else None
 
 
@@ -35,7 +39,9 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize(("build", "names"), CONTAINERS.values(), ids=CONTAINERS)
-def test_layers_and_parameters_in_containers_are_found(backend, build, names):
+def test_layers_and_parameters_in_containers_are_found(
+    backend: Backend, build: Callable[..., Any], names: list[str]
+) -> None:
     net = Holder(build())
     assert list(net.named_parameters()) == names
     assert [p.flat for p in net.parameters()] == [None] * len(names)
@@ -45,51 +51,57 @@ def test_layers_and_parameters_in_containers_are_found(backend, build, names):
         assert list(twin.get_weights()) == names
 
 
-def append(net):
+def append(net: pn.Sequential) -> None:
     net.layers.append(linear())
 
 
-def replace(net):
+def replace(net: pn.Sequential) -> None:
     net.layers[0] = pn.TanH()
 
 
-def delete(net):
+def delete(net: pn.Sequential) -> None:
     del net.layers[0]
 
 
-def assign(net):
+def assign(net: pn.Sequential) -> None:
     net.layers = [linear()]
 
 
-def change_inside(net):
-    net.layers[1].inside["b"] = linear()
+def holder(net: pn.Sequential) -> Holder:
+    layer = net.layers[1]
+    assert isinstance(layer, Holder)
+    return layer
 
 
-def delete_inside(net):
-    del net.layers[1].inside["a"]
+def change_inside(net: pn.Sequential) -> None:
+    holder(net).inside["b"] = linear()
 
 
-def replace_inside(net):
-    net.layers[1].inside["a"] = [linear(), linear()]
+def delete_inside(net: pn.Sequential) -> None:
+    del holder(net).inside["a"]
 
 
-def append_inside(net):
-    net.layers[1].inside["c"][0].append(linear())
+def replace_inside(net: pn.Sequential) -> None:
+    holder(net).inside["a"] = [linear(), linear()]
 
 
-def delete_attribute(net):
-    del net.layers[1].inside
+def append_inside(net: pn.Sequential) -> None:
+    holder(net).inside["c"][0].append(linear())
 
 
-def assign_parameter(net):
+def delete_attribute(net: pn.Sequential) -> None:
+    del holder(net).inside
+
+
+def assign_parameter(net: pn.Sequential) -> None:
     net.layers[0].weight = pn.Parameter((2, 3), pn.initializers.ones)
 
 
-def assign_layer(net):
+def assign_layer(net: pn.Sequential) -> None:
     net.layers[1].inside = linear()
 
 
-def reorder(net):
+def reorder(net: pn.Sequential) -> None:
     net.layers.reverse()
 
 
@@ -111,7 +123,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "names"), CHANGES.items(), ids=[change.__name__ for change in CHANGES])
-def test_a_change_of_layers_is_noticed(change, names):
+def test_a_change_of_layers_is_noticed(change: Callable[..., Any], names: list[str]) -> None:
     net = pn.Sequential(linear(), Holder({"a": linear(), "c": [[linear()]]}))
     outer = pn.Sequential(net, pn.TanH())
     assert list(net.initialize().named_parameters()) == BEFORE
@@ -124,7 +136,7 @@ def test_a_change_of_layers_is_noticed(change, names):
     assert net.flat.data.size == net.n_parameters == sum(p.size for p in net.named_parameters().values())
 
 
-def test_the_topology_is_kept_while_nothing_changes():
+def test_the_topology_is_kept_while_nothing_changes() -> None:
     net = pn.Sequential(pn.Linear(2, 2), pn.BatchNorm(2), Holder({"a": [linear()]}), pn.Dropout()).initialize()
     kept = net.topology
     trainer = pn.Trainer(net, pn.MSELoss(), pn.Adam())
@@ -138,13 +150,13 @@ def test_the_topology_is_kept_while_nothing_changes():
     assert net.parameters() == kept.parameter_list
 
 
-def test_layers_are_named_in_order():
+def test_layers_are_named_in_order() -> None:
     net = pn.Sequential(pn.Linear(2, 2), pn.AutoEncoder(pn.TanH(), pn.Sequential(pn.Dropout())))
     assert list(net.topology.layers) == ["", "0", "1", "1.encoder", "1.decoder", "1.decoder.0"]
     assert list(net.topology.buffers) == ["1.decoder.0.stream"]
 
 
-def test_a_layer_that_is_used_twice_appears_once_and_its_further_names_are_shared():
+def test_a_layer_that_is_used_twice_appears_once_and_its_further_names_are_shared() -> None:
     twice = pn.Sequential(pn.Linear(2, 2), pn.BatchNorm(2))
     topology = pn.Sequential(twice, pn.TanH(), twice).topology
     names = ["0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var"]
@@ -153,15 +165,16 @@ def test_a_layer_that_is_used_twice_appears_once_and_its_further_names_are_share
     assert topology.shared == {f"2.{name}": f"0.{name}" for name in names}
 
 
-def test_a_parameter_that_is_used_twice_appears_once_and_its_further_name_is_shared():
-    net = pn.Sequential(pn.Linear(2, 2), pn.Linear(2, 2))
-    net[1].weight = net[0].weight
+def test_a_parameter_that_is_used_twice_appears_once_and_its_further_name_is_shared() -> None:
+    first, second = pn.Linear(2, 2), pn.Linear(2, 2)
+    net = pn.Sequential(first, second)
+    second.weight = first.weight
     assert list(net.named_parameters()) == ["0.weight", "0.bias", "1.bias"]
     assert net.topology.shared == {"1.weight": "0.weight"}
     assert net.initialize().flat.data.size == 8
 
 
-def test_a_layer_that_contains_itself_is_found_once():
+def test_a_layer_that_contains_itself_is_found_once() -> None:
     net = Holder([])
     net.inside.append(net)
     assert list(net.topology.layers) == [""]
@@ -170,19 +183,19 @@ def test_a_layer_that_contains_itself_is_found_once():
 class KeepsTuple(pn.Layer):
     """A layer that keeps arrays of its last call, as a tuple."""
 
-    def vjp(self, x, *, train=True):
-        self.cache = (x, 2 * x)
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
+        self.cache: tuple[Any, ...] = (x, 2 * x)
         return x, lambda dy, *, need_dx=True, need_grads=True: dy
 
 
-def test_a_tuple_of_arrays_changes_no_network():
+def test_a_tuple_of_arrays_changes_no_network() -> None:
     net = pn.Sequential(pn.Linear(3, 2), KeepsTuple()).initialize()
     before = net.topology
     net.vjp(np.ones((4, 3), "float32"))
     assert net.topology is before
 
 
-def test_a_tuple_of_layers_is_found():
+def test_a_tuple_of_layers_is_found() -> None:
     net = KeepsTuple()
     before = net.topology
     net.cache = ((pn.Linear(3, 2),),)

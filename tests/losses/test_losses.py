@@ -1,7 +1,11 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 from tests.cases import LOSSES
 
 EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
@@ -9,7 +13,7 @@ EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
 
 @pytest.mark.parametrize("loss", [pn.BCEWithLogitsLoss(), pn.CrossEntropyLoss(), pn.HuberLoss(), pn.L1Loss()], ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_extreme_predictions_give_finite_values_and_gradients(backend, loss, dtype):
+def test_extreme_predictions_give_finite_values_and_gradients(backend: Backend, loss: pn.Loss, dtype: str) -> None:
     value, pullback = loss.vjp(backend.asarray(EXTREMES, dtype), backend.asarray(np.eye(3)[:2], dtype))
     assert np.isfinite(float(value))
     assert np.isfinite(backend.to_numpy(pullback())).all()
@@ -17,7 +21,9 @@ def test_extreme_predictions_give_finite_values_and_gradients(backend, loss, dty
 
 @pytest.mark.parametrize("loss", [pn.BCELoss(), pn.course.CrossEntropy()], ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_probabilities_of_exactly_zero_and_one_give_finite_values_and_gradients(backend, loss, dtype):
+def test_probabilities_of_exactly_zero_and_one_give_finite_values_and_gradients(
+    backend: Backend, loss: pn.Loss, dtype: str
+) -> None:
     p = backend.asarray(np.asarray([[0.0, 1.0], [0.0, 1.0]]), dtype)
     value, pullback = loss.vjp(p, backend.asarray(np.asarray([[0.0, 1.0], [1.0, 0.0]]), dtype))
     gradient = backend.to_numpy(pullback())
@@ -26,12 +32,12 @@ def test_probabilities_of_exactly_zero_and_one_give_finite_values_and_gradients(
     assert gradient[1, 0] < 0 <= gradient[1, 1]  # the wrong ones are pushed the right way
 
 
-def test_softmax_cross_entropy_is_exact_where_softmax_saturates(backend):
+def test_softmax_cross_entropy_is_exact_where_softmax_saturates(backend: Backend) -> None:
     value = pn.CrossEntropyLoss()(backend.asarray(np.asarray([[1000.0, 0.0]])), backend.asarray(np.asarray([1])))
     assert float(value) == 1000.0
 
 
-def test_class_indices_and_one_hot_rows_give_the_same_loss(backend):
+def test_class_indices_and_one_hot_rows_give_the_same_loss(backend: Backend) -> None:
     z = backend.asarray(np.random.default_rng(0).normal(size=(5, 3)))
     labels = np.asarray([2, 0, 1, 1, 2])
     loss = pn.CrossEntropyLoss(label_smoothing=0.1)
@@ -39,7 +45,7 @@ def test_class_indices_and_one_hot_rows_give_the_same_loss(backend):
     assert by_index == pytest.approx(by_row, rel=1e-15)
 
 
-def test_classes_are_on_the_last_of_many_axes(backend):
+def test_classes_are_on_the_last_of_many_axes(backend: Backend) -> None:
     z, labels = np.random.default_rng(0).normal(size=(2, 4, 3)), np.asarray([[0, 1, 2, 0], [1, 1, 2, 2]])
     grid = pn.CrossEntropyLoss().vjp(backend.asarray(z), backend.asarray(labels))
     flat = pn.CrossEntropyLoss().vjp(backend.asarray(z.reshape(8, 3)), backend.asarray(labels.reshape(8)))
@@ -56,12 +62,12 @@ def test_classes_are_on_the_last_of_many_axes(backend):
         (pn.course.CrossEntropy(), np.zeros((4, 2)), r"target must have shape \(4,\) or \(4, 3\)"),
     ],
 )
-def test_shapes_that_would_broadcast_are_refused(loss, target, message):
+def test_shapes_that_would_broadcast_are_refused(loss: pn.Loss, target: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loss(np.zeros((4, 3)), target)
 
 
-def test_a_target_on_another_device_is_refused():
+def test_a_target_on_another_device_is_refused() -> None:
     with pytest.raises(ValueError, match=r"target is on .*device1.* but the prediction is on cpu"):
         pn.MSELoss()(np.zeros((2, 2)), pn.get_backend("strict").asarray(np.zeros((2, 2))))
 
@@ -69,41 +75,41 @@ def test_a_target_on_another_device_is_refused():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: pn.MSELoss(reduction="average"),
+        lambda: pn.MSELoss(reduction="average"),  # type: ignore[arg-type]
         lambda: pn.HuberLoss(0.0),
         lambda: pn.CrossEntropyLoss(label_smoothing=1.0),
     ],
 )
-def test_settings_are_checked(build):
+def test_settings_are_checked(build: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         build()
 
 
-def test_there_is_one_weight_for_each_class():
+def test_there_is_one_weight_for_each_class() -> None:
     with pytest.raises(ValueError, match="weight has 2 numbers for a prediction of 3 classes"):
         pn.CrossEntropyLoss(weight=[1, 2])(np.zeros((4, 3)), np.zeros(4, "int64"))
 
 
 @pytest.mark.parametrize(("loss", "prediction", "target"), LOSSES, ids=[f"{loss!r}-{t.ndim}d" for loss, _, t in LOSSES])
-def test_float32_is_within_a_few_roundings_of_float64(loss, prediction, target):
+def test_float32_is_within_a_few_roundings_of_float64(loss: pn.Loss, prediction: Any, target: Any) -> None:
     exact, rounded = (np.asarray(loss(prediction.astype(dtype), target)) for dtype in ("float64", "float32"))
     np.testing.assert_allclose(rounded, exact, rtol=2e-5, atol=1e-5)
 
 
-def test_a_logit_of_minus_infinity_adds_nothing(backend):
+def test_a_logit_of_minus_infinity_adds_nothing(backend: Backend) -> None:
     z = backend.asarray(np.asarray([[0.0, -np.inf, 0.0]]))
     value, pullback = pn.CrossEntropyLoss().vjp(z, backend.asarray(np.asarray([0])))
     assert float(value) == pytest.approx(np.log(2))
     np.testing.assert_allclose(backend.to_numpy(pullback()), [[-0.5, 0.0, 0.5]])
 
 
-def test_class_weights_are_checked():
+def test_class_weights_are_checked() -> None:
     for weights in ((1.0, -1.0), (1.0, float("nan"))):
         with pytest.raises(ValueError, match="weight must not be negative"):
             pn.CrossEntropyLoss(weight=weights)
 
 
-def test_a_changed_class_weight_applies():
+def test_a_changed_class_weight_applies() -> None:
     logits, target = np.asarray([[0.1, 0.2], [0.3, -0.1]]), np.asarray([0, 1])
     loss = pn.CrossEntropyLoss(weight=(1.0, 3.0))
     loss(logits, target)
@@ -112,6 +118,6 @@ def test_a_changed_class_weight_applies():
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (4, 1)])
-def test_sample_weight_must_have_one_number_an_example(shape):
+def test_sample_weight_must_have_one_number_an_example(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"sample_weight must have shape \(4,\)"):
         pn.MSELoss()(np.ones((4, 2)), np.ones((4, 2)), np.ones(shape))

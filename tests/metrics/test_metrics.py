@@ -1,10 +1,13 @@
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
 from portanet import get_backend, metrics
+from portanet.backends import Backend
 from portanet.kernels import distances
 
 rng = np.random.default_rng(0)
@@ -15,23 +18,23 @@ IMAGES = rng.integers(0, 256, size=(2, 3, 8, 8), dtype="uint8")
 
 
 @pytest.fixture(params=["indices", "one-hot"])
-def target(request, backend):
+def target(request: pytest.FixtureRequest, backend: Backend) -> Any:
     return backend.asarray(LABELS if request.param == "indices" else np.eye(5)[LABELS])
 
 
-def test_accuracy(backend, target):
+def test_accuracy(backend: Backend, target: Any) -> None:
     expected = sklearn_metrics.accuracy_score(LABELS, PREDICTED)
     for prediction in (SCORES, PREDICTED):
         assert float(metrics.accuracy(backend.asarray(prediction), target)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_top_k_accuracy(backend, target, k):
+def test_top_k_accuracy(backend: Backend, target: Any, k: int) -> None:
     expected = sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=k)
     assert float(metrics.top_k_accuracy(backend.asarray(SCORES), target, k=k)) == pytest.approx(expected)
 
 
-def test_confusion_matrix(backend, target):
+def test_confusion_matrix(backend: Backend, target: Any) -> None:
     expected = sklearn_metrics.confusion_matrix(LABELS, PREDICTED)
     for prediction in (SCORES, PREDICTED):
         counts = metrics.confusion_matrix(y_true=target, y_pred=backend.asarray(prediction))
@@ -39,13 +42,13 @@ def test_confusion_matrix(backend, target):
         np.testing.assert_array_equal(backend.to_numpy(counts), expected)
 
 
-def test_precision_recall_and_f1(backend, target):
+def test_precision_recall_and_f1(backend: Backend, target: Any) -> None:
     ours = metrics.precision_recall_f1(y_true=target, y_pred=backend.asarray(SCORES))
     expected = sklearn_metrics.precision_recall_fscore_support(LABELS, PREDICTED)[:3]
     np.testing.assert_allclose([backend.to_numpy(values) for values in ours], expected, rtol=1e-6)
 
 
-def test_sequences_count_like_their_steps(backend):
+def test_sequences_count_like_their_steps(backend: Backend) -> None:
     scores, labels = SCORES.reshape(40, 5, 5), LABELS.reshape(40, 5)
     s, y = backend.asarray(scores), backend.asarray(labels)
     expected = sklearn_metrics.accuracy_score(LABELS, PREDICTED)
@@ -56,14 +59,16 @@ def test_sequences_count_like_their_steps(backend):
     np.testing.assert_array_equal(backend.to_numpy(counts), sklearn_metrics.confusion_matrix(LABELS, PREDICTED))
 
 
-def test_a_class_that_never_occurs_has_zeros(backend):
+def test_a_class_that_never_occurs_has_zeros(backend: Backend) -> None:
     indices = backend.asarray(np.asarray([0, 1, 1]))
     for values in metrics.precision_recall_f1(y_true=indices, y_pred=indices, n_classes=3):
         np.testing.assert_array_equal(backend.to_numpy(values), [1, 1, 0])
 
 
 @pytest.mark.parametrize(("y_true", "y_pred"), [([0, 3], [1, 0]), ([1, 0], [0, 3])])
-def test_n_classes_is_by_default_the_largest_index_plus_one(backend, y_true, y_pred):
+def test_n_classes_is_by_default_the_largest_index_plus_one(
+    backend: Backend, y_true: list[int], y_pred: list[int]
+) -> None:
     y_true, y_pred = (backend.asarray(np.asarray(y)) for y in (y_true, y_pred))
     assert metrics.confusion_matrix(y_true=y_true, y_pred=y_pred).shape == (4, 4)
 
@@ -71,7 +76,9 @@ def test_n_classes_is_by_default_the_largest_index_plus_one(backend, y_true, y_p
 @pytest.mark.parametrize(
     ("labels", "n_classes", "value"), [([0, 7], 5, 7), ([-1, 0], 5, -1), ([-1, 0], None, -1), ([0, 5], None, 5)]
 )
-def test_labels_outside_of_the_classes_are_refused(backend, labels, n_classes, value):
+def test_labels_outside_of_the_classes_are_refused(
+    backend: Backend, labels: list[int], n_classes: int | None, value: int
+) -> None:
     labels = backend.asarray(np.asarray(labels))
     other = backend.asarray(np.zeros((2, 5)) if n_classes is None else np.asarray([0, 1]))
     for name, known in (("y_true", "y_pred"), ("y_pred", "y_true")):
@@ -79,21 +86,21 @@ def test_labels_outside_of_the_classes_are_refused(backend, labels, n_classes, v
             metrics.confusion_matrix(**{name: labels, known: other}, n_classes=n_classes)
 
 
-def test_confusion_matrix_without_examples(backend):
+def test_confusion_matrix_without_examples(backend: Backend) -> None:
     none = backend.asarray(np.zeros(0, "int64"))
     counts = metrics.confusion_matrix(y_true=none, y_pred=none, n_classes=2)
     assert backend.to_numpy(counts).tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("function", [metrics.confusion_matrix, metrics.precision_recall_f1])
-def test_true_and_predicted_labels_are_keyword_only(function):
+def test_true_and_predicted_labels_are_keyword_only(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="takes 0 positional arguments"):
         function(LABELS, PREDICTED)
 
 
 @pytest.mark.parametrize("no", [0, -1])
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
-def test_binary_accuracy(backend, no, dtype):
+def test_binary_accuracy(backend: Backend, no: int, dtype: str) -> None:
     scores, yes = SCORES[:, :1], LABELS[:, np.newaxis] > 2
     target = backend.asarray(np.where(yes, 1, no).astype(dtype))
     for threshold in (0.0, 0.5):
@@ -101,12 +108,12 @@ def test_binary_accuracy(backend, no, dtype):
         assert float(found) == pytest.approx(np.mean((scores > threshold) == yes))
 
 
-def test_binary_accuracy_of_booleans(backend):
+def test_binary_accuracy_of_booleans(backend: Backend) -> None:
     prediction, target = (backend.asarray(np.asarray(v)) for v in ([True, False, True], [True, True, False]))
     assert float(metrics.binary_accuracy(prediction, target)) == pytest.approx(1 / 3)
 
 
-def test_metrics_do_not_copy_to_the_host(no_host_reads):
+def test_metrics_do_not_copy_to_the_host(no_host_reads: Backend) -> None:
     scores, labels = no_host_reads.asarray(SCORES), no_host_reads.asarray(LABELS)
     metrics.accuracy(scores, labels)
     metrics.top_k_accuracy(scores, labels, k=2)
@@ -115,17 +122,17 @@ def test_metrics_do_not_copy_to_the_host(no_host_reads):
         metric(scores, scores)
 
 
-def test_k_may_be_the_number_of_classes():
+def test_k_may_be_the_number_of_classes() -> None:
     assert metrics.top_k_accuracy(SCORES, LABELS, k=5) == 1
 
 
 @pytest.mark.parametrize("k", [0, 6])
-def test_k_must_be_a_number_of_classes(k):
+def test_k_must_be_a_number_of_classes(k: int) -> None:
     with pytest.raises(ValueError, match=f"k must be from 1 to the number of classes, 5, got {k}"):
         metrics.top_k_accuracy(SCORES, LABELS, k=k)
 
 
-def test_accuracy_of_single_outputs_points_to_binary_accuracy():
+def test_accuracy_of_single_outputs_points_to_binary_accuracy() -> None:
     with pytest.raises(ValueError, match=r"got \(200, 1\): use binary_accuracy for single outputs"):
         metrics.accuracy(SCORES[:, :1], LABELS)
 
@@ -140,7 +147,7 @@ REFERENCES = {
 
 @pytest.mark.parametrize("metric", REFERENCES, ids=lambda metric: metric.__name__)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int8"])
-def test_regression_metrics(backend, metric, dtype):
+def test_regression_metrics(backend: Backend, metric: Callable[..., Any], dtype: str) -> None:
     pair = IMAGES.reshape(2, 24, 8) if dtype.endswith("int8") else REGRESSION
     prediction, target = (values.astype(dtype) for values in pair)
     expected = REFERENCES[metric](target.astype("float64"), prediction.astype("float64"))
@@ -151,14 +158,16 @@ def test_regression_metrics(backend, metric, dtype):
 
 
 @pytest.mark.parametrize("metric", REFERENCES, ids=lambda metric: metric.__name__)
-def test_regression_metrics_take_float_predictions_of_integer_targets(backend, metric):
+def test_regression_metrics_take_float_predictions_of_integer_targets(
+    backend: Backend, metric: Callable[..., Any]
+) -> None:
     prediction, target = IMAGES[0] + 0.25, IMAGES[0].astype("int64")
     found = metric(backend.asarray(prediction, "float32"), backend.asarray(target))
     assert float(found) == pytest.approx(float(metric(prediction, target.astype("float64"))))
 
 
 @pytest.mark.parametrize("value", [3.0, 0.1])
-def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend, value):
+def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend: Backend, value: float) -> None:
     target = np.stack([np.full(7, value), np.arange(7.0)], axis=1)
     for error, expected in ((0.0, 1.0), (0.5, 0.5)):
         prediction = target + np.asarray([error, 0.0])
@@ -168,20 +177,20 @@ def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend, value)
             assert found == sklearn_metrics.r2_score(target, prediction)
 
 
-def test_r2_score_far_from_zero_is_exact(backend):
+def test_r2_score_far_from_zero_is_exact(backend: Backend) -> None:
     prediction, target = (values + 1e6 for values in REGRESSION)
     found = metrics.r2_score(backend.asarray(prediction), backend.asarray(target))
     assert float(found) == pytest.approx(sklearn_metrics.r2_score(*REGRESSION[::-1]), rel=1e-8)
 
 
-def test_r2_score_of_one_example_is_nan(backend):
+def test_r2_score_of_one_example_is_nan(backend: Backend) -> None:
     one = backend.asarray(np.ones((1, 2)))
     assert np.isnan(float(metrics.r2_score(one, one)))
 
 
-def test_metrics_that_are_no_mean_over_batches_need_all_predictions():
+def test_metrics_that_are_no_mean_over_batches_need_all_predictions() -> None:
     for metric in (metrics.r2_score, metrics.psnr):
-        assert metric.needs_all
+        assert metric.needs_all  # type: ignore[attr-defined]  # an attribute of the function
     for metric in (metrics.accuracy, metrics.mean_squared_error, metrics.mean_absolute_error):
         assert not getattr(metric, "needs_all", False)
 
@@ -201,7 +210,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("metric", PAIRS.values(), ids=PAIRS)
-def test_arrays_of_different_devices_are_refused(metric):
+def test_arrays_of_different_devices_are_refused(metric: Callable[..., Any]) -> None:
     strict = get_backend("strict")
     for a, b in ((SCORES, strict.asarray(SCORES)), (strict.asarray(SCORES), SCORES)):
         with pytest.raises(ValueError, match=r"is on .*\(.*\) but .* is on .*\(.*\)"):
@@ -213,7 +222,7 @@ CLASSES = np.asarray([2, 2, 2, 0, 1, 1, 0, 0, 4, 0])
 
 
 @pytest.mark.parametrize("form", ["indices", "one-hot"])
-def test_majority_labels_and_purity(backend, form):
+def test_majority_labels_and_purity(backend: Backend, form: str) -> None:
     labels, target = backend.asarray(CLUSTERS), backend.asarray(CLASSES if form == "indices" else np.eye(5)[CLASSES])
     majority = metrics.majority_labels(labels, target, n_clusters=4)
     assert backend.to_numpy(majority).tolist() == [2, 1, -1, 0]
@@ -222,13 +231,13 @@ def test_majority_labels_and_purity(backend, form):
     assert float(purity) == pytest.approx((3 + 2 + 2) / 10)
 
 
-def test_majority_labels_with_more_clusters_than_classes_and_on_ties(backend):
+def test_majority_labels_with_more_clusters_than_classes_and_on_ties(backend: Backend) -> None:
     labels, target = (backend.asarray(np.asarray(v)) for v in ([0, 1, 2, 3, 3, 4], [1, 0, 1, 1, 0, 0]))
     assert backend.to_numpy(metrics.majority_labels(labels, target, 6)).tolist() == [1, 0, 1, 0, 0, -1]
     assert float(metrics.cluster_purity(labels, target)) == pytest.approx(5 / 6)
 
 
-def test_purity_agrees_with_the_contingency_matrix_of_scikit_learn(backend):
+def test_purity_agrees_with_the_contingency_matrix_of_scikit_learn(backend: Backend) -> None:
     from sklearn.metrics.cluster import contingency_matrix
 
     expected = contingency_matrix(LABELS, PREDICTED).max(axis=0).sum() / len(LABELS)
@@ -237,7 +246,7 @@ def test_purity_agrees_with_the_contingency_matrix_of_scikit_learn(backend):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("k", [1, 6, 199])
-def test_neighbourhood_hit(backend, monkeypatch, target, k, dtype):
+def test_neighbourhood_hit(backend: Backend, monkeypatch: pytest.MonkeyPatch, target: Any, k: int, dtype: str) -> None:
     from sklearn.neighbors import NearestNeighbors
 
     monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
@@ -249,13 +258,13 @@ def test_neighbourhood_hit(backend, monkeypatch, target, k, dtype):
     assert float(hit) == pytest.approx(expected)
 
 
-def test_an_example_is_not_its_own_neighbour_and_ties_go_to_the_first(backend):
+def test_an_example_is_not_its_own_neighbour_and_ties_go_to_the_first(backend: Backend) -> None:
     x, labels = backend.asarray(np.zeros((4, 2))), backend.asarray(np.asarray([0, 1, 1, 1]))
     assert float(metrics.neighbourhood_hit(x, labels, 1)) == 0.0  # example 1 is the neighbour of 0, and 0 of the others
     assert float(metrics.neighbourhood_hit(x, labels, 2)) == pytest.approx(3 / 8)
 
 
-def test_unfit_shapes_are_refused():
+def test_unfit_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"target must have a class for each of the 200 examples of x, got \(199,\)"):
         metrics.neighbourhood_hit(SCORES, LABELS[1:], 1)
     with pytest.raises(ValueError, match=r"target must have the shape of prediction, \(200, 5\), got \(5,\)"):
@@ -266,24 +275,24 @@ def test_unfit_shapes_are_refused():
         metrics.confusion_matrix(y_true=LABELS[1:], y_pred=SCORES)
 
 
-def test_top_k_accuracy_needs_scores():
+def test_top_k_accuracy_needs_scores() -> None:
     with pytest.raises(ValueError, match=r"prediction must be scores of shape \(N, C\), got \(200,\)"):
         metrics.top_k_accuracy(PREDICTED, LABELS, k=1)
 
 
-def test_class_indices_must_be_integers():
+def test_class_indices_must_be_integers() -> None:
     with pytest.raises(ValueError, match="target must be integers where it holds class indices, got dtype float64"):
         metrics.accuracy(SCORES, LABELS * 1.0)
 
 
 @pytest.mark.parametrize("k", [0, 200])
-def test_k_must_be_at_most_the_number_of_other_examples(k):
+def test_k_must_be_at_most_the_number_of_other_examples(k: int) -> None:
     with pytest.raises(ValueError, match=f"k must be from 1 to 199, the number of other examples, got {k}"):
         metrics.neighbourhood_hit(SCORES, LABELS, k)
 
 
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
-def test_psnr(backend, data_range):
+def test_psnr(backend: Backend, data_range: float) -> None:
     reference = pytest.importorskip("skimage.metrics", reason="scikit-image is the reference")
     x, y = (rng.random((3, 8, 8)) * data_range for _ in range(2))
     expected = reference.peak_signal_noise_ratio(x, y, data_range=data_range)
@@ -292,7 +301,7 @@ def test_psnr(backend, data_range):
     assert float(metrics.psnr(x, x, data_range=data_range)) == float("inf")
 
 
-def test_column_vectors_and_unequal_shapes_are_refused(backend):
+def test_column_vectors_and_unequal_shapes_are_refused(backend: Backend) -> None:
     scores, labels = backend.asarray(SCORES), backend.asarray(LABELS)
     for target in (labels[:, None], labels[:-1]):
         with pytest.raises(ValueError, match=r"with C of 2 or more|do not fit together"):
@@ -301,19 +310,19 @@ def test_column_vectors_and_unequal_shapes_are_refused(backend):
         metrics.binary_accuracy(scores[:, :1], backend.asarray(LABELS * 1.0))
 
 
-def test_integer_one_hot_rows_are_not_indices(backend):
+def test_integer_one_hot_rows_are_not_indices(backend: Backend) -> None:
     rows = backend.asarray(np.eye(5, dtype="int64")[PREDICTED])
     assert float(metrics.accuracy(backend.asarray(SCORES), rows)) == 1
 
 
-def test_nan_and_ties_are_no_hits(backend):
+def test_nan_and_ties_are_no_hits(backend: Backend) -> None:
     labels = backend.asarray(np.asarray([1, 1]))
     for row, hits in (([np.nan] * 3, 0), ([-np.inf, 0.0, 1.0], 0), ([0.0] * 3, 0), ([-np.inf, 1.0, -np.inf], 1)):
         scores = backend.asarray(np.asarray([row, row]))
         assert float(metrics.top_k_accuracy(scores, labels, k=1)) == hits
 
 
-def test_labels_of_a_small_dtype_do_not_wrap(backend):
+def test_labels_of_a_small_dtype_do_not_wrap(backend: Backend) -> None:
     from portanet import kernels
 
     rows = kernels.one_hot(backend.asarray(np.asarray([3], "uint8")), 300, backend.xp.float32)
@@ -321,7 +330,7 @@ def test_labels_of_a_small_dtype_do_not_wrap(backend):
 
 
 @pytest.mark.parametrize(("labels", "value"), [([0, -1, 1], -1), ([0, 5, 10**9], 10**9)], ids=str)
-def test_cluster_labels_out_of_range_are_refused(backend, labels, value):
+def test_cluster_labels_out_of_range_are_refused(backend: Backend, labels: list[int], value: int) -> None:
     labels, target = (backend.asarray(np.asarray(v)) for v in (labels, [0, 1, 1]))
     with pytest.raises(ValueError, match=rf"labels must be in \[0, 3\) for 3 examples, got {value}"):
         metrics.cluster_purity(labels, target)

@@ -36,21 +36,21 @@ def measured() -> Measured:
 
 
 @pytest.fixture
-def trainer(measured) -> pn.Trainer:
+def trainer(measured: Measured) -> pn.Trainer:
     net = pn.Sequential(pn.Linear(4, 3), pn.TanH())
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), metrics=["accuracy"], device=measured)
     measured.rows.clear()
     return trainer
 
 
-def test_predict_copies_a_batch_at_a_time(measured, trainer):
+def test_predict_copies_a_batch_at_a_time(measured: Measured, trainer: pn.Trainer) -> None:
     y = trainer.predict(X, batch_size=7)
     assert max(measured.rows) == 7
     assert sum(measured.rows) == N
     np.testing.assert_allclose(y, trainer.predict(X, batch_size=N), rtol=1e-6)
 
 
-def test_predict_copies_a_batch_at_a_time_also_where_all_would_fit(measured, trainer):
+def test_predict_copies_a_batch_at_a_time_also_where_all_would_fit(measured: Measured, trainer: pn.Trainer) -> None:
     object.__setattr__(measured, "fits", lambda nbytes: True)
     trainer.predict(X, batch_size=7)
     assert max(measured.rows) == 7
@@ -58,7 +58,7 @@ def test_predict_copies_a_batch_at_a_time_also_where_all_would_fit(measured, tra
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, N)], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("fits", [True, False])
-def test_evaluate_copies_a_batch_at_a_time(measured, trainer, weights, fits):
+def test_evaluate_copies_a_batch_at_a_time(measured: Measured, trainer: pn.Trainer, weights: Any, fits: bool) -> None:
     object.__setattr__(measured, "fits", lambda nbytes: fits)
     scores = trainer.evaluate(X, LABELS, sample_weight=weights, batch_size=7)
     assert 0 < max(measured.rows) <= 7
@@ -68,7 +68,9 @@ def test_evaluate_copies_a_batch_at_a_time(measured, trainer, weights, fits):
 
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, N)], ids=["unweighted", "weighted"])
-def test_fit_copies_training_and_validation_data_a_batch_at_a_time(measured, trainer, weights, monkeypatch):
+def test_fit_copies_training_and_validation_data_a_batch_at_a_time(
+    measured: Measured, trainer: pn.Trainer, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(evaluate, "__defaults__", (7,))  # batch_size of validation
     settings = {"sample_weight": weights, "class_weight": {0: 2.0}, "batch_size": 7, "shuffle": False}
     validation = (X, LABELS) if weights is None else (X, LABELS, weights)
@@ -80,7 +82,7 @@ def test_fit_copies_training_and_validation_data_a_batch_at_a_time(measured, tra
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_validation_data_are_evaluated_a_thousand_at_a_time(measured):
+def test_validation_data_are_evaluated_a_thousand_at_a_time(measured: Measured) -> None:
     net, n = pn.Linear(1, 1).initialize(device=measured), 2500
     x = np.ones((n, 1), "float32")
     measured.rows.clear()

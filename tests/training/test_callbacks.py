@@ -1,4 +1,7 @@
 import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -6,6 +9,7 @@ import pytest
 import portanet as pn
 from portanet import schedules
 from portanet.training import progress
+from portanet.training.callbacks import Training
 
 X, Y = np.ones((8, 1)), np.ones((8, 1))
 
@@ -14,9 +18,11 @@ class Scripted(pn.Callback):
     """Puts given numbers into the history, and remembers the weights of each epoch."""
 
     def __init__(self, *values: float):
-        self.values, self.weights, self.rates = values, [], []
+        self.values = values
+        self.weights: list[np.ndarray] = []
+        self.rates: list[float] = []
 
-    def on_epoch_end(self, trainer, logs):
+    def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
         logs["score"] = self.values[len(trainer.history) - 1]
         self.weights.append(trainer.net.get_weights()["weight"].copy())
         self.rates.append(trainer.optimizer.lr)
@@ -28,14 +34,14 @@ def fit(*callbacks: pn.Callback, epochs: int = 10, batch_size: int = 4) -> pn.Tr
     return trainer
 
 
-def test_early_stopping_goes_back_to_the_best_weights():
+def test_early_stopping_goes_back_to_the_best_weights() -> None:
     script = Scripted(5, 3, 4, 3, 4, 4, 4, 4, 4, 4)
     trainer = fit(script, pn.EarlyStopping("score", patience=3, mode="min"))
     assert len(trainer.history) == 5  # the best was the second, and three have passed since
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
 
 
-def test_early_stopping_finds_the_mode_from_the_name():
+def test_early_stopping_finds_the_mode_from_the_name() -> None:
     script = Scripted(0.1, 0.9, 0.2, 0.3, 0.3, 0, 0, 0, 0, 0)
     trainer = fit(script, pn.EarlyStopping("score", patience=2))
     assert len(trainer.history) == 4
@@ -43,7 +49,7 @@ def test_early_stopping_finds_the_mode_from_the_name():
     assert pn.EarlyStopping("val_loss").sign == 1
 
 
-def test_an_improvement_below_min_delta_does_not_count():
+def test_an_improvement_below_min_delta_does_not_count() -> None:
     trainer = fit(
         Scripted(5, 4.95, 4.94, 4.93, 4, 4, 4, 4, 4, 4),
         pn.EarlyStopping("score", patience=2, min_delta=0.1, mode="min"),
@@ -51,27 +57,27 @@ def test_an_improvement_below_min_delta_does_not_count():
     assert len(trainer.history) == 3
 
 
-def test_an_unknown_monitor_lists_the_known():
+def test_an_unknown_monitor_lists_the_known() -> None:
     with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss"):
         fit(pn.EarlyStopping())
 
 
 @pytest.mark.parametrize(("per", "rates"), [("step", [0.5, 0.125]), ("epoch", [1.0, 0.5])])
-def test_a_schedule_is_followed(per, rates):
+def test_a_schedule_is_followed(per: Literal["step", "epoch"], rates: list[float]) -> None:
     script = Scripted(0, 0)
     trainer = fit(script, pn.LearningRateScheduler(schedules.ExponentialDecay(1.0, factor=0.5), per=per), epochs=2)
     assert script.rates == rates
     assert trainer.history["lr"] == rates
 
 
-def test_a_plateau_lowers_the_learning_rate_to_min_lr():
+def test_a_plateau_lowers_the_learning_rate_to_min_lr() -> None:
     script = Scripted(3, 3, 3, 3, 3, 3, 2, 2, 2, 2)
     plateau = pn.ReduceLROnPlateau("score", factor=0.1, patience=2, min_lr=2e-4, mode="min")
     trainer = fit(script, plateau)
     np.testing.assert_allclose(trainer.history["lr"], [0.01, 0.01, 0.01, 0.001, 0.001, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
 
 
-def test_the_log_has_a_line_an_epoch(tmp_path):
+def test_the_log_has_a_line_an_epoch(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     for _ in range(2):  # the second fit starts a new log
         trainer = fit(Scripted(1, 2), pn.CSVLogger(path), epochs=2)
@@ -81,14 +87,14 @@ def test_the_log_has_a_line_an_epoch(tmp_path):
     assert [float(row["score"]) for row in rows] == [1, 2]
 
 
-def test_on_fit_end_is_called_after_a_failure():
+def test_on_fit_end_is_called_after_a_failure() -> None:
     class Failing(pn.Callback):
         ended = False
 
-        def on_epoch_end(self, trainer, logs):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
             raise RuntimeError("no more")
 
-        def on_fit_end(self, trainer):
+        def on_fit_end(self, trainer: Training) -> None:
             self.ended = True
 
     failing = Failing()
@@ -100,18 +106,18 @@ def test_on_fit_end_is_called_after_a_failure():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: pn.EarlyStopping(mode="up"),
-        lambda: pn.LearningRateScheduler(schedules.ConstantRate(1.0), per="batch"),
+        lambda: pn.EarlyStopping(mode="up"),  # type: ignore[arg-type]
+        lambda: pn.LearningRateScheduler(schedules.ConstantRate(1.0), per="batch"),  # type: ignore[arg-type]
         lambda: pn.ReduceLROnPlateau(factor=1.5),
     ],
 )
-def test_settings_are_checked(build):
+def test_settings_are_checked(build: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         build()
 
 
 @pytest.mark.parametrize("callback", [pn.EarlyStopping("val_loss"), pn.ReduceLROnPlateau("val_loss")])
-def test_monitoring_missing_validation_data_is_refused_before_training(callback):
+def test_monitoring_missing_validation_data_is_refused_before_training(callback: pn.Callback) -> None:
     trainer = pn.Trainer(pn.Linear(2, 1).initialize(), pn.MSELoss(), pn.SGD(0.1))
     before = trainer.net.get_weights()["weight"]
     x = np.ones((4, 2))
@@ -122,11 +128,11 @@ def test_monitoring_missing_validation_data_is_refused_before_training(callback)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
 
 
-def test_the_progress_bar_counts_steps_that_ran_at_once():
+def test_the_progress_bar_counts_steps_that_ran_at_once() -> None:
     class Bar:
         n = 0
 
-        def update(self, steps):
+        def update(self, steps: int) -> None:
             self.n += steps
 
     trainer, bar = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), Bar()
@@ -139,9 +145,9 @@ def test_the_progress_bar_counts_steps_that_ran_at_once():
         assert bar.n == steps - 5
 
 
-def test_what_another_callback_records_is_monitored():
+def test_what_another_callback_records_is_monitored() -> None:
     class Scores(pn.Callback):
-        def on_epoch_end(self, trainer, logs):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
             logs["val_auc"] = 1.0
 
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
@@ -155,7 +161,7 @@ class Sometimes(pn.Callback):
     def __init__(self, first: int):
         self.first = first
 
-    def on_epoch_end(self, trainer, logs):
+    def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
         if len(trainer.history) % 2 == self.first:
             logs["auc"] = 0.5
         logs["seconds"] = 7.0
@@ -163,11 +169,11 @@ class Sometimes(pn.Callback):
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("logger_first", [True, False])
-def test_each_value_of_the_log_is_under_its_name(tmp_path, first, logger_first):
+def test_each_value_of_the_log_is_under_its_name(tmp_path: Path, first: int, logger_first: bool) -> None:
     path, seen = tmp_path / "log.csv", []
 
     class Reader(pn.Callback):
-        def on_epoch_end(self, trainer, logs):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
             seen.append(list(csv.DictReader(path.read_text().splitlines())))
 
     calls = [Sometimes(first), pn.CSVLogger(path), Reader()]
@@ -183,7 +189,7 @@ def test_each_value_of_the_log_is_under_its_name(tmp_path, first, logger_first):
     assert all(row.keys() <= {"epoch", "loss", "auc", "seconds"} for rows in seen for row in rows)
 
 
-def test_a_log_that_cannot_be_written_fails_before_training(tmp_path):
+def test_a_log_that_cannot_be_written_fails_before_training(tmp_path: Path) -> None:
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
     before = trainer.net.flat.data.copy()
     with pytest.raises(FileNotFoundError):

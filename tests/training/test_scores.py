@@ -1,16 +1,20 @@
 """Metrics in ``fit`` and ``evaluate``: by name, as functions, and those that are no mean over batches."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(23, 4))
 Y = rng.normal(size=(23, 2))
 
 
-def a_trainer(loss: pn.Loss, metrics, device=None) -> pn.Trainer:
+def a_trainer(loss: pn.Loss, metrics: Any, device: Backend | None = None) -> pn.Trainer:
     return pn.Trainer(pn.Linear(4, 2).initialize(device=device, dtype="float64"), loss, pn.SGD(0.01), metrics=metrics)
 
 
@@ -26,25 +30,27 @@ def a_trainer(loss: pn.Loss, metrics, device=None) -> pn.Trainer:
     ],
 )
 @pytest.mark.parametrize("batch_size", [5, 8, 23])
-def test_a_named_metric_is_that_of_all_predictions_whatever_the_batch_size(backend, name, function, batch_size):
+def test_a_named_metric_is_that_of_all_predictions_whatever_the_batch_size(
+    backend: Backend, name: str, function: Callable[..., Any], batch_size: int
+) -> None:
     trainer = a_trainer(pn.MSELoss(), [name], backend)
     expected = float(function(prediction=trainer.net.asarray(trainer.predict(X)), target=trainer.net.asarray(Y)))
     assert trainer.evaluate(X, Y, batch_size=batch_size)[name] == pytest.approx(expected, rel=1e-9)
 
 
-def test_one_metric_needs_no_list():
+def test_one_metric_needs_no_list() -> None:
     for metric in ("mse", pn.mean_squared_error):
         (name, value) = list(a_trainer(pn.MSELoss(), metric).evaluate(X, Y).items())[1]
         assert name == getattr(metric, "__name__", metric)
         assert value == pytest.approx(a_trainer(pn.MSELoss(), ()).evaluate(X, Y)["loss"])
 
 
-def test_a_mapping_names_metrics():
+def test_a_mapping_names_metrics() -> None:
     scores = a_trainer(pn.MSELoss(), {"squares": "mse", "errors": pn.mean_absolute_error}).evaluate(X, Y)
     assert list(scores) == ["loss", "squares", "errors"]
 
 
-def test_accuracy_under_cross_entropy_compares_classes(backend):
+def test_accuracy_under_cross_entropy_compares_classes(backend: Backend) -> None:
     labels = (Y[:, 0] > 0).astype("int64")
     trainer = a_trainer(pn.CrossEntropyLoss(), ["accuracy"], backend)
     expected = np.mean(trainer.predict(X).argmax(axis=1) == labels)
@@ -58,7 +64,9 @@ def test_accuracy_under_cross_entropy_compares_classes(backend):
 @pytest.mark.parametrize(
     ("loss", "threshold", "scale"), [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5)], ids=str
 )
-def test_binary_accuracy_thresholds_where_the_loss_does(backend, loss, threshold, scale, metric):
+def test_binary_accuracy_thresholds_where_the_loss_does(
+    backend: Backend, loss: pn.ElementwiseLoss, threshold: float, scale: float, metric: Callable[..., Any] | str
+) -> None:
     net = pn.Sequential(pn.Linear(4, 2), *([pn.Sigmoid()] if isinstance(loss, pn.BCELoss) else []))
     trainer = pn.Trainer(net.initialize(device=backend, dtype="float64"), loss, pn.SGD(0.01), metrics=[metric])
     target, prediction = (Y > 0).astype(float), trainer.predict(X)
@@ -69,14 +77,14 @@ def test_binary_accuracy_thresholds_where_the_loss_does(backend, loss, threshold
     assert list(scores)[1] == getattr(metric, "__name__", metric)
 
 
-def test_accuracy_by_name_is_refused_under_a_loss_without_classes():
+def test_accuracy_by_name_is_refused_under_a_loss_without_classes() -> None:
     with pytest.raises(ValueError, match=r"'accuracy' does not fit MSELoss\(\): name accuracy or binary_accuracy"):
         a_trainer(pn.MSELoss(), ["accuracy"])
 
 
 @pytest.mark.parametrize("capture", ["auto", "never"])
-def test_a_metric_may_return_a_python_float(backend, capture):
-    def halves(prediction, target):
+def test_a_metric_may_return_a_python_float(backend: Backend, capture: Literal["auto", "never"]) -> None:
+    def halves(prediction: Any, target: Any) -> float:
         return 0.5
 
     trainer = a_trainer(pn.MSELoss(), [halves, "mse"], backend)
@@ -85,7 +93,7 @@ def test_a_metric_may_return_a_python_float(backend, capture):
     assert trainer.evaluate(X, Y, batch_size=5)["halves"] == pytest.approx(0.5)
 
 
-def test_an_unknown_name_lists_the_known():
+def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(
         ValueError, match=r"metric 'f1' is unknown: choose one of accuracy, binary_accuracy, .*r2_score"
     ):
@@ -93,13 +101,13 @@ def test_an_unknown_name_lists_the_known():
 
 
 @pytest.mark.parametrize("metrics", [3, [3], [None], {"m": 3}], ids=str)
-def test_what_is_neither_a_name_nor_a_function_is_refused(metrics):
+def test_what_is_neither_a_name_nor_a_function_is_refused(metrics: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="metric"):
         a_trainer(pn.MSELoss(), metrics)
 
 
 @pytest.mark.parametrize("value", [1, True, 0.5, np.float32(0.5)])
-def test_a_metric_may_return_any_number(value):
+def test_a_metric_may_return_any_number(value: Any) -> None:
     trainer = pn.Trainer(
         pn.Linear(4, 1).initialize(), pn.MSELoss(), pn.SGD(lr=0.1), metrics={"own": lambda p, t: value}
     )
@@ -107,7 +115,7 @@ def test_a_metric_may_return_any_number(value):
 
 
 @pytest.mark.parametrize("loss", [pn.MSELoss(), pn.BCEWithLogitsLoss()])
-def test_metrics_take_the_targets_that_the_loss_takes(loss):
+def test_metrics_take_the_targets_that_the_loss_takes(loss: pn.ElementwiseLoss) -> None:
     x, y = np.random.default_rng(0).normal(size=(5, 4)), np.asarray([0, 1, 1, 0, 1])
     trainer = pn.Trainer(pn.Linear(4, 1).initialize(), loss, pn.SGD(lr=0.1), metrics=["mse", "binary_accuracy"])
     assert trainer.evaluate(x, y) == trainer.evaluate(x, y[:, None])

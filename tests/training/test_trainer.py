@@ -2,25 +2,37 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
-from portanet.backends import get_backend
+from portanet.backends import Backend, get_backend
+from portanet.training.callbacks import Training
+from portanet.typing import Pullback
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(70, 4))
 LABELS = (X[:, 0] + X[:, 1] > 0).astype("int64") + (X[:, 2] > 1)
 
 
-def a_trainer(device=None, *, seed: int = 0, dtype: str = "float32", optimizer=None, loss=None) -> pn.Trainer:
+def a_trainer(
+    device: Backend | str | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    optimizer: pn.Optimizer | None = None,
+    loss: pn.Loss | None = None,
+) -> pn.Trainer:
     net = pn.Sequential(pn.Linear(4, 16), pn.TanH(), pn.Dropout(0.1), pn.Linear(16, 3))
     net.initialize(seed, device=device, dtype=dtype)
     return pn.Trainer(net, loss or pn.CrossEntropyLoss(), optimizer or pn.Adam(0.01), metrics=[pn.accuracy], seed=seed)
 
 
-def test_fit_learns_and_evaluate_agrees(backend):
+def test_fit_learns_and_evaluate_agrees(backend: Backend) -> None:
     trainer = a_trainer(backend)
     history = trainer.fit(X, LABELS, epochs=30, batch_size=16, validation_data=(X, LABELS), progress=False)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
@@ -30,7 +42,7 @@ def test_fit_learns_and_evaluate_agrees(backend):
     assert scores["accuracy"] == pytest.approx(np.mean(trainer.predict(X).argmax(axis=1) == LABELS))
 
 
-def test_one_seed_trains_the_same_network_on_every_backend(backend):
+def test_one_seed_trains_the_same_network_on_every_backend(backend: Backend) -> None:
     """Weights, order and dropout masks are equal, so that in float64 only the order of sums differs."""
     runs = []
     for device in (backend, get_backend("cpu")):
@@ -41,7 +53,7 @@ def test_one_seed_trains_the_same_network_on_every_backend(backend):
         np.testing.assert_allclose(values, runs[1][name], rtol=1e-9, atol=1e-12)
 
 
-def test_reruns_are_bit_equal(backend):
+def test_reruns_are_bit_equal(backend: Backend) -> None:
     def run() -> np.ndarray:
         trainer = a_trainer(backend)
         trainer.fit(X, LABELS, epochs=3, batch_size=16, progress=False)
@@ -50,15 +62,16 @@ def test_reruns_are_bit_equal(backend):
     np.testing.assert_array_equal(run(), run())
 
 
-def test_float32_stays_near_float64():
-    runs = [
+def test_float32_stays_near_float64() -> None:
+    single, double = (
         a_trainer(dtype=dtype).fit(X, LABELS, epochs=10, progress=False)["loss"] for dtype in ("float32", "float64")
-    ]
-    np.testing.assert_allclose(*runs, rtol=1e-4)
+    )
+    np.testing.assert_allclose(single, double, rtol=1e-4)
 
 
-def test_the_epoch_is_averaged_over_examples_not_over_batches():
+def test_the_epoch_is_averaged_over_examples_not_over_batches() -> None:
     trainer = a_trainer(loss=pn.CrossEntropyLoss(), optimizer=pn.SGD(1e-12))
+    assert isinstance(trainer.net, pn.Sequential)
     trainer.net.layers.pop(2)  # no dropout: the loss of training is the loss of inference
     trainer = pn.Trainer(trainer.net, trainer.loss, trainer.optimizer, metrics={"right": pn.accuracy})
     whole = trainer.evaluate(X, LABELS)
@@ -70,9 +83,9 @@ def test_the_epoch_is_averaged_over_examples_not_over_batches():
     ]
 
 
-def test_each_epoch_uses_every_example_once_in_an_order_of_the_seed():
+def test_each_epoch_uses_every_example_once_in_an_order_of_the_seed() -> None:
     class Watching(pn.Linear):
-        def vjp(self, x, *, train=True):
+        def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
             seen.append(x[:, 0].copy())
             return super().vjp(x, train=train)
 
@@ -93,14 +106,14 @@ def test_each_epoch_uses_every_example_once_in_an_order_of_the_seed():
     np.testing.assert_array_equal(orders(seed=0, shuffle=False)[1], np.arange(10))
 
 
-def test_a_step_reads_nothing_back(no_host_reads):
+def test_a_step_reads_nothing_back(no_host_reads: Backend) -> None:
     trainer = a_trainer("strict")
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     for _ in range(3):
         trainer.step(x, labels)
 
 
-def test_restore_brings_back_all_that_training_changed(backend):
+def test_restore_brings_back_all_that_training_changed(backend: Backend) -> None:
     trainer = a_trainer(backend)
     x, labels = trainer.net.asarray(X), trainer.net.asarray(LABELS)
     trainer.step(x, labels)
@@ -131,7 +144,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("x", "target", "message"), BAD.values(), ids=BAD)
-def test_bad_data_get_one_clear_error_and_change_nothing(backend, x, target, message):
+def test_bad_data_get_one_clear_error_and_change_nothing(backend: Backend, x: Any, target: Any, message: str) -> None:
     trainer = a_trainer(backend)
     before = trainer.net.get_weights()
     for call in (
@@ -146,18 +159,18 @@ def test_bad_data_get_one_clear_error_and_change_nothing(backend, x, target, mes
 
 
 @pytest.mark.parametrize("setting", [{"batch_size": 0}, {"batch_size": 2.5}, {"epochs": 0}, {"epochs": -1}], ids=str)
-def test_counts_must_be_whole_and_positive(setting):
+def test_counts_must_be_whole_and_positive(setting: dict[str, Any]) -> None:
     ((name, value),) = setting.items()
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {value}"):
         a_trainer().fit(X, LABELS, **setting)
 
 
-def test_data_of_another_device_are_refused():
+def test_data_of_another_device_are_refused() -> None:
     with pytest.raises(ValueError, match=r"array is on .*device1.* but is needed on cpu"):
         a_trainer("cpu").fit(get_backend("strict").asarray(X), LABELS)
 
 
-def test_a_failed_step_changes_no_weights():
+def test_a_failed_step_changes_no_weights() -> None:
     trainer = a_trainer()
     before = trainer.net.flat.data.copy()
     with pytest.raises(ValueError, match="target must have shape"):
@@ -165,20 +178,20 @@ def test_a_failed_step_changes_no_weights():
     np.testing.assert_array_equal(trainer.net.flat.data, before)
 
 
-def test_a_loss_that_does_not_reduce_is_refused():
+def test_a_loss_that_does_not_reduce_is_refused() -> None:
     with pytest.raises(ValueError, match="loss must reduce to one number"):
         pn.Trainer(pn.Linear(1, 1), pn.MSELoss(reduction="none"), pn.SGD())
 
 
-def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
+def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend: Backend) -> None:
     class Exploding(pn.Callback):
         """Finite for two epochs, then far too fast."""
 
-        def on_step_begin(self, trainer):
+        def on_step_begin(self, trainer: Training) -> None:
             if trainer.steps == 2 * 5 + 3:
                 trainer.optimizer.lr = 1e38
 
-        def on_epoch_end(self, trainer, row):
+        def on_epoch_end(self, trainer: Training, row: dict[str, float]) -> None:
             self.weights = trainer.net.get_weights()
 
     trainer, exploding = a_trainer(backend, loss=pn.MSELoss(), optimizer=pn.SGD(0.01)), Exploding()
@@ -189,7 +202,7 @@ def test_divergence_stops_at_the_step_and_keeps_the_last_finite_epoch(backend):
         np.testing.assert_array_equal(values, exploding.weights[name])
 
 
-def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
+def test_weights_that_become_infinite_in_the_last_step_count_as_divergence() -> None:
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(1e38))
     before = trainer.net.get_weights()
     with pytest.raises(pn.Diverged, match="a weight was no longer finite after step 1, the last of epoch 1"):
@@ -197,21 +210,21 @@ def test_weights_that_become_infinite_in_the_last_step_count_as_divergence():
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before["weight"])
 
 
-def test_targets_outside_of_the_range_of_the_loss_are_refused():
+def test_targets_outside_of_the_range_of_the_loss_are_refused() -> None:
     net = pn.Sequential(pn.Linear(4, 4), pn.Sigmoid())
     trainer = pn.Trainer(net, pn.BCELoss(), pn.SGD())
     with pytest.raises(ValueError, match=r"targets must be in \[0, 1\].*reaches from"):
         trainer.fit(X, X)
 
 
-def test_without_a_terminal_progress_is_lines(capsys):
+def test_without_a_terminal_progress_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
     a_trainer().fit(X, LABELS, epochs=2, batch_size=16)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "loss" in lines[0]
 
 
-def test_on_a_terminal_progress_is_a_bar(tmp_path):
+def test_on_a_terminal_progress_is_a_bar(tmp_path: Path) -> None:
     why = "terminals are tested where there are pseudo-terminals"
     pty, termios = (pytest.importorskip(name, reason=why) for name in ("pty", "termios"))
     code = (
@@ -233,12 +246,12 @@ def test_on_a_terminal_progress_is_a_bar(tmp_path):
     [{"loss": pn.accuracy}, [pn.accuracy, pn.accuracy], [lambda p, t: p]],
     ids=["loss", "twice", "lambda"],
 )
-def test_a_metric_needs_a_name_of_its_own(metrics):
+def test_a_metric_needs_a_name_of_its_own(metrics: dict[str, Any] | list[Callable[..., Any]]) -> None:
     with pytest.raises(ValueError, match=r"needs a name of its own.*give a mapping"):
         pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(), metrics=metrics)
 
 
-def test_a_metric_that_does_not_fit_fails_before_training():
+def test_a_metric_that_does_not_fit_fails_before_training() -> None:
     net = pn.Linear(4, 1).initialize()
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(), metrics=[pn.accuracy])
     before = net.get_weights()["weight"]
@@ -255,21 +268,21 @@ def test_a_metric_that_does_not_fit_fails_before_training():
         ((pn.Linear(1, 1), pn.MSELoss(), "adam"), "optimizer must be an Optimizer object, got 'adam'"),
     ],
 )
-def test_classes_and_names_are_refused_in_place_of_objects(arguments, message):
+def test_classes_and_names_are_refused_in_place_of_objects(arguments: tuple[Any, Any, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         pn.Trainer(*arguments)
 
 
 @pytest.mark.parametrize("n", [33, 65])
-def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n):
+def test_a_single_example_that_is_left_over_does_not_stop_batch_norm(n: int) -> None:
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3)), pn.CrossEntropyLoss(), pn.SGD(0.1))
     history = trainer.fit(X[:n], LABELS[:n], batch_size=32, epochs=2, progress=False)
     assert len(history) == 2
 
 
-def test_state_that_an_optimizer_makes_in_a_step_is_refused():
+def test_state_that_an_optimizer_makes_in_a_step_is_refused() -> None:
     class Late(pn.SGD):
-        def update(self, xp, data, grad, state, lr):
+        def update(self, xp: Any, data: Any, grad: Any, state: dict[str, Any], lr: Any) -> None:
             data -= lr * self.state.setdefault("late", grad * 1.0)
 
     trainer = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), Late(0.1))
@@ -280,7 +293,7 @@ def test_state_that_an_optimizer_makes_in_a_step_is_refused():
 
 
 @pytest.mark.parametrize("value", [lambda p, t: p, lambda p, t: None])
-def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
+def test_a_metric_that_gives_no_single_number_is_refused_before_training(value: Callable[..., Any]) -> None:
     trainer = pn.Trainer(pn.Linear(4, 3).initialize(), pn.CrossEntropyLoss(), pn.SGD(0.1), metrics={"m": value})
     before = trainer.net.get_weights()
     with pytest.raises(TypeError, match=r"metric 'm' must return a number or an array of shape \(\), got"):
@@ -289,7 +302,7 @@ def test_a_metric_that_gives_no_single_number_is_refused_before_training(value):
         np.testing.assert_array_equal(values, before[name])
 
 
-def test_errors_can_be_pickled():
+def test_errors_can_be_pickled() -> None:
     diverged = pickle.loads(pickle.dumps(pn.Diverged("the loss became inf", pn.History())))
     assert str(diverged) == "the loss became inf"
     assert len(diverged.history) == 0
@@ -297,11 +310,11 @@ def test_errors_can_be_pickled():
     assert str(pickle.loads(pickle.dumps(memory))) == str(memory)
 
 
-def test_the_step_of_an_optimizer_subclass_is_called():
+def test_the_step_of_an_optimizer_subclass_is_called() -> None:
     class Counting(pn.SGD):
         steps = 0
 
-        def step(self):
+        def step(self) -> None:
             self.steps += 1
             super().step()
 

@@ -1,5 +1,8 @@
 """Warnings of ``fit`` about last layers and targets that do not fit the loss."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,13 +35,15 @@ NESTED = {
     ],
     ids=repr,
 )
-def test_a_last_layer_that_does_not_fit_the_loss_is_named_with_the_fix(build, end, loss, message):
+def test_a_last_layer_that_does_not_fit_the_loss_is_named_with_the_fix(
+    build: Callable[..., Any], end: pn.Layer, loss: pn.Loss, message: str
+) -> None:
     with pytest.warns(UserWarning, match=message):
         fit(build(end), loss)
 
 
 @pytest.mark.parametrize("loss", [loss() for layer, loss in UNFIT if layer is pn.Linear], ids=repr)
-def test_a_last_linear_layer_under_a_loss_of_probabilities(loss):
+def test_a_last_linear_layer_under_a_loss_of_probabilities(loss: pn.Loss) -> None:
     with pytest.warns(UserWarning, match=f"{type(loss).__name__} takes .*probabilities: end with"):
         fit(pn.Linear(4, 3), loss)
 
@@ -59,18 +64,18 @@ def test_a_last_linear_layer_under_a_loss_of_probabilities(loss):
     ],
     ids=repr,
 )
-def test_fitting_pairs_give_no_warning(end, loss):
+def test_fitting_pairs_give_no_warning(end: list[Any], loss: pn.Loss) -> None:
     fit(pn.Sequential(pn.Linear(4, 3), *end), loss)  # a warning would be an error
 
 
-def test_target_rows_that_do_not_sum_to_one_give_a_warning():
+def test_target_rows_that_do_not_sum_to_one_give_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"the rows of y are probabilities.*sums differ from 1 by up to 0\.5"):
         fit(pn.Linear(4, 3), pn.CrossEntropyLoss(), ONE_HOT / 2)
     fit(pn.Linear(4, 3), pn.MSELoss(), ONE_HOT / 2)
     fit(pn.Linear(4, 3), pn.CrossEntropyLoss(), ONE_HOT.argmax(axis=1))
 
 
-def test_a_warning_points_at_the_call_of_fit():
+def test_a_warning_points_at_the_call_of_fit() -> None:
     with pytest.warns(UserWarning, match="leave out") as caught:
         fit(pn.Sequential(pn.Linear(4, 3), pn.Softmax()), pn.CrossEntropyLoss())
     assert caught[0].filename == __file__

@@ -1,9 +1,13 @@
 """Weights of examples and classes in ``fit`` and ``evaluate``."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 
 rng = np.random.default_rng(0)
 N = 12
@@ -25,13 +29,20 @@ CASES = {
 cases = pytest.mark.parametrize(("loss", "y"), CASES.values(), ids=CASES)
 
 
-def a_trainer(loss: pn.Loss, device=None, *, n_outputs: int = 3, lr: float = 0.1, metrics=()) -> pn.Trainer:
+def a_trainer(
+    loss: pn.Loss,
+    device: Backend | None = None,
+    *,
+    n_outputs: int = 3,
+    lr: float = 0.1,
+    metrics: Sequence[str] = (),
+) -> pn.Trainer:
     net = pn.Sequential(pn.Linear(4, 5), pn.TanH(), pn.Linear(5, n_outputs))
     return pn.Trainer(net.initialize(seed=1, device=device, dtype="float64"), loss, pn.SGD(lr), metrics=metrics)
 
 
 def trained(
-    loss: pn.Loss, x: np.ndarray, y: np.ndarray, device=None, n_outputs: int = 3, **settings
+    loss: pn.Loss, x: np.ndarray, y: np.ndarray, device: Backend | None = None, n_outputs: int = 3, **settings: Any
 ) -> list[np.ndarray]:
     """Return the weights after three steps on all examples at once, and the loss of each."""
     trainer = a_trainer(loss, device, n_outputs=n_outputs)
@@ -45,14 +56,14 @@ def assert_close(*runs: list[np.ndarray]) -> None:
 
 
 @cases
-def test_an_example_of_weight_two_counts_twice(backend, loss, y):
+def test_an_example_of_weight_two_counts_twice(backend: Backend, loss: pn.Loss, y: Any) -> None:
     weights, rows = np.ones(N), [*range(N), 3, 8]
     weights[[3, 8]] = 2.0
     assert_close(trained(loss, X, y, backend, sample_weight=weights), trained(loss, X[rows], y[rows], backend))
 
 
 @cases
-def test_an_example_of_weight_zero_is_left_out(backend, loss, y):
+def test_an_example_of_weight_zero_is_left_out(backend: Backend, loss: pn.Loss, y: Any) -> None:
     kept = np.arange(N) % 4 != 1
     assert_close(
         trained(loss, X, y, backend, sample_weight=kept.astype(float)), trained(loss, X[kept], y[kept], backend)
@@ -60,12 +71,12 @@ def test_an_example_of_weight_zero_is_left_out(backend, loss, y):
 
 
 @cases
-def test_equal_weights_of_any_size_change_nothing(loss, y):
+def test_equal_weights_of_any_size_change_nothing(loss: pn.Loss, y: Any) -> None:
     assert_close(trained(loss, X, y, sample_weight=np.full(N, 7.0)), trained(loss, X, y))
 
 
 @cases
-def test_a_batch_whose_weights_are_all_zero_changes_nothing(backend, loss, y):
+def test_a_batch_whose_weights_are_all_zero_changes_nothing(backend: Backend, loss: pn.Loss, y: Any) -> None:
     trainer = a_trainer(loss, backend)
     before, asarray = trainer.net.get_weights(), trainer.net.asarray
     assert float(trainer.step(asarray(X), asarray(y), asarray(np.zeros(N)))) == 0.0
@@ -75,11 +86,13 @@ def test_a_batch_whose_weights_are_all_zero_changes_nothing(backend, loss, y):
 
 @cases
 @pytest.mark.parametrize("capture", ["auto", "never"])
-def test_the_loss_of_an_epoch_is_the_weighted_mean_over_unequal_batches(backend, loss, y, capture):
+def test_the_loss_of_an_epoch_is_the_weighted_mean_over_unequal_batches(
+    backend: Backend, loss: pn.Loss, y: Any, capture: Literal["auto", "never"]
+) -> None:
     weights = np.linspace(0.0, 3.0, N)
     weights[5:10] = 0.0  # all of the second batch
     trainer = a_trainer(loss, backend, lr=1e-12)
-    settings = {"batch_size": 5, "shuffle": False, "progress": False, "capture": capture}
+    settings: dict[str, Any] = {"batch_size": 5, "shuffle": False, "progress": False, "capture": capture}
     (logged,) = trainer.fit(X, y, sample_weight=weights, **settings)["loss"]
     expected = float(
         loss(trainer.net.asarray(trainer.predict(X)), trainer.net.asarray(y), trainer.net.asarray(weights))
@@ -90,7 +103,7 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean_over_unequal_batches(backend,
         assert scores["loss"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_sum_of_losses_is_weighted(backend):
+def test_the_sum_of_losses_is_weighted(backend: Backend) -> None:
     loss, weights = pn.MSELoss(reduction="sum"), np.linspace(0.0, 3.0, N)
     scores = a_trainer(loss, backend).evaluate(X, VALUES, sample_weight=weights, batch_size=5)
     terms = (a_trainer(loss).predict(X) - VALUES) ** 2
@@ -99,7 +112,7 @@ def test_the_sum_of_losses_is_weighted(backend):
 
 @pytest.mark.parametrize("class_weight", [CLASS_WEIGHT, SEQUENCE, list(SEQUENCE), np.asarray(SEQUENCE)], ids=repr)
 @pytest.mark.parametrize("y", [LABELS, np.eye(3)[LABELS], LABELS.astype("uint8")], ids=["indices", "one-hot", "bytes"])
-def test_class_weights_multiply_the_weights_of_examples(backend, class_weight, y):
+def test_class_weights_multiply_the_weights_of_examples(backend: Backend, class_weight: Any, y: Any) -> None:
     weights, loss = np.linspace(0.5, 2.0, N), pn.CrossEntropyLoss()
     assert_close(
         trained(loss, X, y, backend, class_weight=class_weight, sample_weight=weights),
@@ -111,7 +124,7 @@ def test_class_weights_multiply_the_weights_of_examples(backend, class_weight, y
     )
 
 
-def test_class_weights_are_those_of_the_loss(backend):
+def test_class_weights_are_those_of_the_loss(backend: Backend) -> None:
     assert_close(
         trained(pn.CrossEntropyLoss(), X, LABELS, backend, class_weight=CLASS_WEIGHT),
         trained(pn.CrossEntropyLoss(weight=CLASS_WEIGHT), X, LABELS, backend),
@@ -120,7 +133,9 @@ def test_class_weights_are_those_of_the_loss(backend):
 
 @pytest.mark.parametrize("class_weight", [{1: 3.0}, (1.0, 3.0)], ids=repr)
 @pytest.mark.parametrize("shape", [(N, 1), (N,)], ids=str)
-def test_class_weights_of_yes_or_no_targets(backend, class_weight, shape):
+def test_class_weights_of_yes_or_no_targets(
+    backend: Backend, class_weight: dict[int, float] | tuple[float, float], shape: tuple[int, ...]
+) -> None:
     loss, y = pn.BCEWithLogitsLoss(), (LABELS == 1).astype(float).reshape(shape)
     assert_close(
         trained(loss, X, y, backend, n_outputs=1, class_weight=class_weight),
@@ -128,10 +143,10 @@ def test_class_weights_of_yes_or_no_targets(backend, class_weight, shape):
     )
 
 
-def test_validation_split_takes_the_last_examples(backend):
+def test_validation_split_takes_the_last_examples(backend: Backend) -> None:
     weights = np.linspace(0.5, 2.0, N)
     runs = []
-    for settings in (
+    splits: list[dict[str, Any]] = [
         {"x": X, "y": LABELS, "sample_weight": weights, "validation_split": 0.25},
         {
             "x": X[:9],
@@ -139,7 +154,8 @@ def test_validation_split_takes_the_last_examples(backend):
             "sample_weight": weights[:9],
             "validation_data": (X[9:], LABELS[9:], weights[9:]),
         },
-    ):
+    ]
+    for settings in splits:
         trainer = a_trainer(pn.CrossEntropyLoss(), backend, metrics=["accuracy"])
         runs.append(trainer.fit(**settings, batch_size=4, epochs=2, progress=False).epochs)
     assert runs[0] == runs[1]
@@ -181,7 +197,7 @@ def test_validation_split_takes_the_last_examples(backend):
     ],
     ids=str,
 )
-def test_unfit_weights_name_the_argument_and_change_nothing(settings, message):
+def test_unfit_weights_name_the_argument_and_change_nothing(settings: dict[str, Any], message: str) -> None:
     trainer = a_trainer(pn.CrossEntropyLoss())
     before = trainer.net.flat.data.copy()
     with pytest.raises(ValueError, match=message):
@@ -190,14 +206,14 @@ def test_unfit_weights_name_the_argument_and_change_nothing(settings, message):
 
 
 @pytest.mark.parametrize("loss", [pn.MSELoss(), pn.L1Loss()], ids=repr)
-def test_class_weights_need_classes(loss):
+def test_class_weights_need_classes(loss: pn.ElementwiseLoss) -> None:
     with pytest.raises(ValueError, match="class_weight needs one class for each example"):
         a_trainer(loss, n_outputs=2).fit(X, VALUES[:, :2], class_weight={0: 2.0}, progress=False)
 
 
 @pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(weight=(1, 2, 9)), pn.NLLLoss(weight=(1, 2, 9)), pn.MSELoss()])
 @pytest.mark.parametrize("one_hot", [True, False])
-def test_batches_average_to_the_loss_of_all(loss, one_hot):
+def test_batches_average_to_the_loss_of_all(loss: pn.Loss, one_hot: bool) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(6, 4)).astype("float32"), np.asarray([0, 0, 1, 2, 2, 1])
     if one_hot or isinstance(loss, pn.MSELoss):
@@ -208,7 +224,7 @@ def test_batches_average_to_the_loss_of_all(loss, one_hot):
     assert score["loss"] == pytest.approx(float(loss(net(x), y, weight)), rel=1e-5)
 
 
-def test_class_weight_refuses_soft_targets():
+def test_class_weight_refuses_soft_targets() -> None:
     trainer = pn.Trainer(pn.Linear(4, 3).initialize(seed=1), pn.CrossEntropyLoss(), pn.SGD(lr=0.1))
     with pytest.raises(ValueError, match="one class for each example"):
         trainer.fit(np.ones((2, 4)), np.full((2, 3), 1 / 3), epochs=1, class_weight=[1, 2, 3])
