@@ -9,19 +9,19 @@ from portanet.__main__ import info, main
 from portanet.backends import Device
 
 
-def test_info_from_a_shell():
+def test_info_from_a_shell() -> None:
     command = [sys.executable, "-W", "error", "-m", "portanet", "info"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[0] == f"portanet   {portanet.__version__}"
     assert not result.stderr
 
 
-def test_the_command_is_installed():
+def test_the_command_is_installed() -> None:
     (command,) = entry_points(group="console_scripts", name="portanet")
     assert command.load() is main
 
 
-def test_info_shows_versions_and_devices(monkeypatch):
+def test_info_shows_versions_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     text = info()
     for device in portanet.devices():
@@ -33,7 +33,7 @@ def test_info_shows_versions_and_devices(monkeypatch):
     assert "\ndevice     strict by default" in text
 
 
-def test_long_reasons_are_wrapped_and_indented(monkeypatch):
+def test_long_reasons_are_wrapped_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "import cupy failed: " + "a shared library was not found " * 8
     monkeypatch.setattr(portanet, "devices", lambda: [Device("cuda", False, reason)])
     lines = info().splitlines()
@@ -45,12 +45,12 @@ def test_long_reasons_are_wrapped_and_indented(monkeypatch):
     assert " ".join(line.strip() for line in (first[19:], *rest)) == reason.strip()
 
 
-def test_info_works_without_threadpoolctl(monkeypatch):
+def test_info_works_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     assert "cores (install threadpoolctl to show" in " ".join(info().split())
 
 
-def test_version(capsys):
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0
@@ -58,7 +58,9 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["infos"], ["info", "cuda"]], ids=" ".join)
-def test_invalid_arguments_exit_with_2_and_print_the_usage(arguments, capsys):
+def test_invalid_arguments_exit_with_2_and_print_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     out, err = capsys.readouterr()
@@ -66,7 +68,7 @@ def test_invalid_arguments_exit_with_2_and_print_the_usage(arguments, capsys):
     assert "usage: portanet" in err
 
 
-def test_no_arguments_print_the_help(capsys):
+def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([])
     assert "info      print versions, devices and threads" in capsys.readouterr().err

@@ -2,12 +2,15 @@ import copy
 import os
 import pickle
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from portanet import PCA, KMeans, cluster_purity, datasets, get_backend
+from portanet.backends import Backend
 from portanet.kernels import distances
 
 sklearn_cluster = pytest.importorskip("sklearn.cluster", reason="scikit-learn is the reference")
@@ -18,12 +21,12 @@ SEPARATE = (GRID[:, np.newaxis] + rng.normal(size=(25, 40, 2))).reshape(-1, 2)
 OVERLAPPING = rng.normal(size=(900, 6)) + 2.0 * rng.normal(size=(6, 6)).repeat(150, axis=0)
 
 
-def reference(x, init, **settings):
+def reference(x: Any, init: Any, **settings: float) -> Any:
     return sklearn_cluster.KMeans(len(init), init=init, n_init=1, algorithm="lloyd", **settings).fit(x)
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute distances in blocks of 64 rows."""
     monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
     monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
@@ -31,7 +34,7 @@ def small_blocks(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("settings", [{}, {"tol": 0.0}, {"tol": 0.03}, {"max_iter": 3}], ids=str)
-def test_lloyd_agrees_with_scikit_learn(backend, dtype, settings):
+def test_lloyd_agrees_with_scikit_learn(backend: Backend, dtype: str, settings: dict[str, Any]) -> None:
     x = OVERLAPPING.astype(dtype)
     expected = reference(x, x[:6], **settings)
     ours = KMeans(6, init=x[:6], device=backend, **settings).fit(x)
@@ -43,7 +46,7 @@ def test_lloyd_agrees_with_scikit_learn(backend, dtype, settings):
     np.testing.assert_allclose(centres, expected.cluster_centers_, rtol=1e-5, atol=1e-5)
 
 
-def test_results_far_from_zero_are_as_exact(backend):
+def test_results_far_from_zero_are_as_exact(backend: Backend) -> None:
     x = (OVERLAPPING + 1000.0).astype("float32")
     expected = reference(x.astype("float64"), x[:6].astype("float64"))
     ours = KMeans(6, init=x[:6], device=backend).fit(x)
@@ -52,7 +55,7 @@ def test_results_far_from_zero_are_as_exact(backend):
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_results_do_not_depend_on_the_block_size(backend):
+def test_results_do_not_depend_on_the_block_size(backend: Backend) -> None:
     expected = reference(OVERLAPPING, OVERLAPPING[:6])
     ours = KMeans(6, init=OVERLAPPING[:6], device=backend).fit(OVERLAPPING)
     np.testing.assert_array_equal(ours.labels_, expected.labels_)
@@ -61,7 +64,7 @@ def test_results_do_not_depend_on_the_block_size(backend):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_random_state_gives_the_same_clusters_on_every_backend(backend, seed):
+def test_a_random_state_gives_the_same_clusters_on_every_backend(backend: Backend, seed: int) -> None:
     x = OVERLAPPING.astype("float32")
     ours = KMeans(8, random_state=seed, n_init=2, device=backend).fit(x)
     on_cpu = KMeans(8, random_state=seed, n_init=2, device="cpu").fit(x)
@@ -69,32 +72,32 @@ def test_a_random_state_gives_the_same_clusters_on_every_backend(backend, seed):
     assert ours.inertia_ == pytest.approx(on_cpu.inertia_, rel=1e-5)
 
 
-def test_random_states_differ_and_none_is_random():
+def test_random_states_differ_and_none_is_random() -> None:
     fits = [KMeans(8, random_state=seed, max_iter=1).fit(OVERLAPPING) for seed in (0, 1, None, None)]
     assert len({kmeans.cost_history_[0] for kmeans in fits}) == 4
 
 
-def test_initial_centres_are_as_good_as_those_of_scikit_learn(backend):
+def test_initial_centres_are_as_good_as_those_of_scikit_learn(backend: Backend) -> None:
     """Mean cost of 30 draws; uniform draws cost 15 times as much."""
     ours = np.mean(
         [KMeans(25, random_state=s, max_iter=1, device=backend).fit(SEPARATE).cost_history_[0] for s in range(30)]
     )
 
-    def cost(centres):
+    def cost(centres: Any) -> Any:
         return np.sum(np.min(np.sum((SEPARATE[:, np.newaxis] - centres) ** 2, axis=-1), axis=1))
 
     theirs = np.mean([cost(sklearn_cluster.kmeans_plusplus(SEPARATE, 25, random_state=s)[0]) for s in range(30)])
     assert ours < 1.1 * theirs
 
 
-def test_initial_centres_are_different(backend):
+def test_initial_centres_are_different(backend: Backend) -> None:
     x = np.repeat(np.eye(7), 50, axis=0)
     kmeans = KMeans(7, max_iter=1, device=backend).fit(x)
     assert kmeans.cost_history_[0] == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("far", [1, 2])
-def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend, far):
+def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend: Backend, far: int) -> None:
     init = np.concatenate([OVERLAPPING[: 6 - far], np.full((far, 6), 1e3)])
     expected = reference(OVERLAPPING, init)
     ours = KMeans(6, init=init, device=backend).fit(OVERLAPPING)
@@ -106,7 +109,7 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend, f
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fewer_different_examples_than_clusters(backend, dtype):
+def test_fewer_different_examples_than_clusters(backend: Backend, dtype: str) -> None:
     x = np.repeat(SEPARATE[::400], [5, 6, 7], axis=0).astype(dtype)
     kmeans = KMeans(5, device=backend).fit(x)
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-8)
@@ -114,20 +117,20 @@ def test_fewer_different_examples_than_clusters(backend, dtype):
     assert len(np.unique(kmeans.labels_)) == 3
 
 
-def test_as_many_clusters_as_examples(backend):
+def test_as_many_clusters_as_examples(backend: Backend) -> None:
     kmeans = KMeans(20, device=backend).fit(OVERLAPPING[:20])
     assert sorted(kmeans.labels_) == list(range(20))
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-12)
 
 
-def test_more_runs_are_never_worse(backend):
+def test_more_runs_are_never_worse(backend: Backend) -> None:
     for seed in range(3):
         one, several = (KMeans(10, n_init=n, random_state=seed, device=backend).fit(OVERLAPPING) for n in (1, 4))
         assert several.inertia_ <= one.inertia_
     assert several.inertia_ < one.inertia_
 
 
-def test_cost_history(backend):
+def test_cost_history(backend: Backend) -> None:
     kmeans = KMeans(6, init=OVERLAPPING[:6], device=backend).fit(OVERLAPPING)
     costs = kmeans.cost_history_
     assert costs.shape == (kmeans.n_iter_ + 1,)
@@ -137,14 +140,14 @@ def test_cost_history(backend):
     assert costs[0] == pytest.approx(np.sum(np.min(squares, axis=1)))
 
 
-def test_ties_go_to_the_first_centre(backend):
+def test_ties_go_to_the_first_centre(backend: Backend) -> None:
     x = np.asarray([[-1.0], [0.0], [1.0]])
     assert KMeans(2, init=[[1.0], [-1.0]], max_iter=1, device=backend).fit(x).predict([[0.0]]).tolist() == [0]
     twice = np.asarray([[0.0], [2.0], [2.0]])
     assert KMeans(3, init=twice, device=backend).fit(twice).predict([[9.0]]).tolist() == [1]
 
 
-def test_transform_gives_distances(backend):
+def test_transform_gives_distances(backend: Backend) -> None:
     distance = pytest.importorskip("scipy.spatial.distance", reason="SciPy is the reference")
     x = (OVERLAPPING + 100.0).astype("float32")
     kmeans = KMeans(6, device=backend).fit(x)
@@ -155,7 +158,7 @@ def test_transform_gives_distances(backend):
     np.testing.assert_allclose(np.diag(kmeans.transform(centres)), 0.0, atol=1e-4)
 
 
-def test_predict_and_fit_predict(backend):
+def test_predict_and_fit_predict(backend: Backend) -> None:
     kmeans = KMeans(6, device=backend)
     labels = kmeans.fit_predict(OVERLAPPING)
     np.testing.assert_array_equal(labels, kmeans.labels_)
@@ -164,7 +167,7 @@ def test_predict_and_fit_predict(backend):
 
 
 @pytest.mark.parametrize("y", [None, np.zeros(900)], ids=["no y", "y"])
-def test_works_in_pipelines_of_scikit_learn(y):
+def test_works_in_pipelines_of_scikit_learn(y: Any) -> None:
     pipeline = pytest.importorskip("sklearn.pipeline", reason="scikit-learn has the pipelines").make_pipeline
     expected = KMeans(6).fit_predict(PCA(3).fit_transform(OVERLAPPING))
     steps = pipeline(PCA(3), KMeans(6))
@@ -173,9 +176,9 @@ def test_works_in_pipelines_of_scikit_learn(y):
     assert steps.fit_transform(OVERLAPPING, y).shape == (900, 6)
 
 
-def test_arguments_are_attributes():
+def test_arguments_are_attributes() -> None:
     centres = np.zeros((3, 2))
-    arguments = {
+    arguments: dict[str, Any] = {
         "n_clusters": 3,
         "init": centres,
         "n_init": 1,
@@ -187,7 +190,7 @@ def test_arguments_are_attributes():
     assert {name: getattr(KMeans(**arguments), name) for name in arguments} == arguments
 
 
-def test_results_per_example_are_on_the_device_of_the_data(backend):
+def test_results_per_example_are_on_the_device_of_the_data(backend: Backend) -> None:
     x = backend.asarray(OVERLAPPING)
     kmeans = KMeans(6).fit(x)
     for result in (kmeans.labels_, kmeans.predict(x), kmeans.transform(x), kmeans.cluster_centers_):
@@ -200,14 +203,14 @@ def test_results_per_example_are_on_the_device_of_the_data(backend):
     assert isinstance(on_host.cluster_centers_, backend.array_type)
 
 
-def test_host_data_are_fitted_on_the_default_device(monkeypatch):
+def test_host_data_are_fitted_on_the_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DEVICE", "strict")
     kmeans = KMeans(6).fit(OVERLAPPING)
     assert isinstance(kmeans.cluster_centers_, get_backend("strict").array_type)
     assert isinstance(kmeans.labels_, np.ndarray)
 
 
-def test_integers_are_computed_in_float32(backend):
+def test_integers_are_computed_in_float32(backend: Backend) -> None:
     x = np.random.default_rng(1).integers(0, 256, size=(200, 5), dtype="uint8")
     kmeans = KMeans(4, init=x[:4], device=backend).fit(x)
     assert kmeans.cluster_centers_.dtype == backend.xp.float32
@@ -215,7 +218,7 @@ def test_integers_are_computed_in_float32(backend):
     np.testing.assert_array_equal(kmeans.predict(x.astype("float64")), kmeans.labels_)
 
 
-def test_memory_is_bounded():
+def test_memory_is_bounded() -> None:
     """The data have 61 MB; centred data, all distances to 100 centres and one-hot labels would have 109 MB."""
     x = rng.random((60_000, 256), dtype="float32")
     for kmeans in (KMeans(100, init=x[:100], max_iter=2, device="cpu"), KMeans(5, max_iter=2, device="cpu")):
@@ -229,13 +232,13 @@ def test_memory_is_bounded():
 
 
 @pytest.mark.parametrize("init", ["k-means++", "given"])
-def test_one_copy_to_the_host_per_iteration(monkeypatch, init):
+def test_one_copy_to_the_host_per_iteration(monkeypatch: pytest.MonkeyPatch, init: str) -> None:
     strict = get_backend("strict")
     x = strict.asarray(OVERLAPPING)
     copies = []
 
-    def counted(function):
-        def read(*args):
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def read(*args: Any) -> Any:
             copies.append(function.__name__)
             return function(*args)
 
@@ -244,7 +247,7 @@ def test_one_copy_to_the_host_per_iteration(monkeypatch, init):
     for name in ("__bool__", "__float__", "__int__", "__index__", "to_device"):
         monkeypatch.setattr(strict.array_type, name, counted(getattr(strict.array_type, name)))
 
-    def fit(iterations):
+    def fit(iterations: int) -> int:
         copies.clear()
         kmeans = KMeans(6, init=init if init != "given" else OVERLAPPING[:6], max_iter=iterations, tol=0.0).fit(x)
         assert kmeans.n_iter_ == iterations
@@ -274,7 +277,7 @@ def test_one_copy_to_the_host_per_iteration(monkeypatch, init):
         ({"device": "abacus"}, "device 'abacus' is unknown"),
     ],
 )
-def test_unfit_arguments_are_refused(settings, message):
+def test_unfit_arguments_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         KMeans(**{"n_clusters": 3, **settings})
 
@@ -294,7 +297,7 @@ def test_unfit_arguments_are_refused(settings, message):
         (np.zeros((9, 5)), r"init must have shape \(n_clusters, D\), \(3, 5\), got \(3, 6\)"),
     ],
 )
-def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, x, message):
+def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend: Backend, x: Any, message: str) -> None:
     kmeans = KMeans(3, init=OVERLAPPING[:3], device=backend).fit(OVERLAPPING)
     before = dict(vars(kmeans))
     with pytest.raises(ValueError, match=message):
@@ -302,13 +305,13 @@ def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, x, message):
     assert vars(kmeans) == before
 
 
-def test_unfit_centres_are_refused(backend):
+def test_unfit_centres_are_refused(backend: Backend) -> None:
     with pytest.raises(ValueError, match="init holds NaN or infinity"):
         KMeans(2, init=[[0.0], [np.nan]], device=backend).fit([[1.0], [2.0]])
 
 
 @pytest.mark.parametrize("method", ["predict", "transform"])
-def test_data_unlike_the_fitted_ones_are_refused(backend, method):
+def test_data_unlike_the_fitted_ones_are_refused(backend: Backend, method: str) -> None:
     kmeans = KMeans(3, device=backend)
     with pytest.raises(
         AttributeError, match=r"KMeans has no attribute cluster_centers_: it is not fitted, call fit\(x\) first"
@@ -321,13 +324,13 @@ def test_data_unlike_the_fitted_ones_are_refused(backend, method):
         getattr(kmeans, method)(np.full((1, 6), np.nan))
 
 
-def test_data_of_another_device_are_refused():
+def test_data_of_another_device_are_refused() -> None:
     kmeans = KMeans(3, device="cpu").fit(OVERLAPPING)
     with pytest.raises(ValueError, match=r"array is on .*device1.* but is needed on cpu"):
         kmeans.predict(get_backend("strict").asarray(OVERLAPPING))
 
 
-def test_repr_copy_and_pickle():
+def test_repr_copy_and_pickle() -> None:
     assert repr(KMeans(3, random_state=1)) == "KMeans(3, random_state=1)"
     assert repr(KMeans(3, init=OVERLAPPING[:3])) == "KMeans(3, init='array of shape (3, 6)')"
     assert not hasattr(KMeans(3), "labels_")
@@ -338,7 +341,7 @@ def test_repr_copy_and_pickle():
         np.testing.assert_array_equal(duplicate.predict(OVERLAPPING), kmeans.labels_)
 
 
-def test_clusters_of_usps_digits_are_pure(backend):
+def test_clusters_of_usps_digits_are_pure(backend: Backend) -> None:
     """Random states 0 to 5 give purities from 0.685 to 0.714."""
     if not Path(os.environ.get("PORTANET_DATA", ""), "usps", "zip.train.gz").is_file():
         pytest.skip("PORTANET_DATA has no files of usps")

@@ -4,13 +4,16 @@ import copy
 import inspect
 import json
 import pickle
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 import portanet as pn
 from portanet import initializers, schedules
+from portanet.backends import Backend
 from portanet.config import Configured, from_json, parameters_of, to_json
 from portanet.initializers import Constant, Normal, VarianceScaling
 from tests.cases import LAYERS, LOSSES, OPTIMIZERS
@@ -25,6 +28,8 @@ OTHERS = [
     schedules.WarmUp(schedules.ConstantRate(0.1), steps=3),
     *(pn.KMeans(3, random_state=1), pn.PCA(2), pn.ParameterGroup("*.bias", lr_factor=0.5)),
 ]
+T = TypeVar("T", bound=Configured)
+
 EVERYTHING: list[Configured] = [*(layer for layer, _ in LAYERS), *LOSS_OBJECTS, *OPTIMIZERS, *OTHERS]
 everything = pytest.mark.parametrize("thing", EVERYTHING, ids=[repr(thing) for thing in EVERYTHING])
 
@@ -32,14 +37,14 @@ BASES = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.Classification
 BASES |= {initializers.Initializer, schedules.Schedule}
 
 
-def test_every_public_class_is_under_these_tests():
+def test_every_public_class_is_under_these_tests() -> None:
     names = [vars(module).values() for module in (pn, schedules, initializers)]
     public = {kind for kinds in names for kind in kinds if isinstance(kind, type) and issubclass(kind, Configured)}
     assert public - BASES - {Configured} <= {type(thing) for thing in EVERYTHING}
 
 
 @everything
-def test_each_argument_is_an_attribute_of_its_name(thing):
+def test_each_argument_is_an_attribute_of_its_name(thing: Configured) -> None:
     arguments = thing.arguments()
     assert arguments.keys() == inspect.signature(type(thing)).parameters.keys()
     for name in arguments:
@@ -47,7 +52,7 @@ def test_each_argument_is_an_attribute_of_its_name(thing):
 
 
 @everything
-def test_copies_and_json_give_the_same_object(thing):
+def test_copies_and_json_give_the_same_object(thing: Configured) -> None:
     for twin in (
         from_json(json.loads(json.dumps(to_json(thing)))),
         copy.deepcopy(thing),
@@ -60,7 +65,7 @@ def test_copies_and_json_give_the_same_object(thing):
 
 def simple_changes(thing: Configured) -> list[tuple[str, Any]]:
     """Return names and other values of arguments that are floats or bools."""
-    changes = []
+    changes: list[tuple[str, Any]] = []
     for name, value in thing.arguments().items():
         if vars(thing).get(name, value) is not value:
             continue  # bias=True is kept as the parameter, bias=False as None
@@ -74,7 +79,7 @@ def simple_changes(thing: Configured) -> list[tuple[str, Any]]:
 CHANGES = [(thing, *change) for thing in EVERYTHING for change in simple_changes(thing)]
 
 
-def changed(thing: Configured, name: str, value: Any) -> Configured:
+def changed(thing: T, name: str, value: Any) -> T:
     """Return a copy with an attribute changed; what cannot be changed is never wrong."""
     thing = copy.deepcopy(thing)
     try:
@@ -87,9 +92,10 @@ def changed(thing: Configured, name: str, value: Any) -> Configured:
 @pytest.mark.parametrize(
     ("thing", "name", "value"), CHANGES, ids=[f"{thing!r}-{name}={value}" for thing, name, value in CHANGES]
 )
-def test_a_changed_argument_is_in_the_repr_and_in_json(thing, name, value):
+def test_a_changed_argument_is_in_the_repr_and_in_json(thing: Configured, name: str, value: bool | float) -> None:
+    kind: Any = type(thing)
     now = changed(thing, name, value)
-    default = parameters_of(type(thing))[name].default
+    default = parameters_of(kind)[name].default
     assert (f"{name}={value!r}" in repr(now)) or value == default or default is inspect.Parameter.empty
     assert repr(now) != repr(thing)
     assert to_json(now)[name] == value
@@ -111,7 +117,9 @@ LAYER_CHANGES = [(layer, x, *change) for layer, x in LAYERS for change in simple
     LAYER_CHANGES,
     ids=[f"{layer!r}-{name}={value}" for layer, _, name, value in LAYER_CHANGES],
 )
-def test_a_changed_layer_is_saved_as_what_it_computes_now(tmp_path, layer, x, name, value):
+def test_a_changed_layer_is_saved_as_what_it_computes_now(
+    tmp_path: Path, layer: pn.Layer, x: Any, name: str, value: bool | float
+) -> None:
     now = changed(layer.initialize(seed=1, device="cpu", dtype="float64"), name, value)
     rebuilt(now)
     now.save(tmp_path / "net")
@@ -130,7 +138,7 @@ LOSS_CHANGES = [(case, *change) for case in LOSSES for change in simple_changes(
 @pytest.mark.parametrize(
     ("case", "name", "value"), LOSS_CHANGES, ids=[f"{c[0]!r}-{c[2].ndim}d-{n}={v}" for c, n, v in LOSS_CHANGES]
 )
-def test_a_changed_loss_computes_what_its_repr_says(case, name, value):
+def test_a_changed_loss_computes_what_its_repr_says(case: tuple[pn.Loss, Any, Any], name: str, value: float) -> None:
     loss, prediction, target = case
     now = changed(loss, name, value)
     np.testing.assert_array_equal(now(prediction, target), rebuilt(now)(prediction, target))
@@ -143,7 +151,7 @@ OPTIMIZER_CHANGES = [(optimizer, *change) for optimizer in OPTIMIZERS for change
 @pytest.mark.parametrize(
     ("optimizer", "name", "value"), OPTIMIZER_CHANGES, ids=[f"{o!r}-{n}={v}" for o, n, v in OPTIMIZER_CHANGES]
 )
-def test_a_changed_optimizer_does_what_its_repr_says(optimizer, name, value):
+def test_a_changed_optimizer_does_what_its_repr_says(optimizer: pn.Optimizer, name: str, value: bool | float) -> None:
     def weights(used: pn.Optimizer) -> np.ndarray:
         net = pn.Linear(3, 2).initialize(seed=1, dtype="float64")
         trainer = pn.Trainer(net, pn.MSELoss(), used)
@@ -155,7 +163,7 @@ def test_a_changed_optimizer_does_what_its_repr_says(optimizer, name, value):
     np.testing.assert_array_equal(weights(now), weights(rebuilt(now)))
 
 
-def test_a_learning_rate_that_a_schedule_set_is_in_the_repr():
+def test_a_learning_rate_that_a_schedule_set_is_in_the_repr() -> None:
     optimizer = pn.SGD(0.5)
     schedule = pn.LearningRateScheduler(schedules.ExponentialDecay(1.0, factor=0.5))
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), optimizer)
@@ -164,7 +172,7 @@ def test_a_learning_rate_that_a_schedule_set_is_in_the_repr():
 
 
 @pytest.mark.parametrize("layer", [pn.Linear(3, 2), pn.Conv2D(1, 2, 3), pn.ConvTranspose1D(1, 2, 3)], ids=repr)
-def test_a_bias_that_was_taken_out_is_not_shown(tmp_path, layer):
+def test_a_bias_that_was_taken_out_is_not_shown(tmp_path: Path, layer: pn.Layer) -> None:
     layer.bias = None
     assert repr(layer).endswith("bias=False)")
     layer.initialize().save(tmp_path / "net")
@@ -173,7 +181,9 @@ def test_a_bias_that_was_taken_out_is_not_shown(tmp_path, layer):
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["copy", "pickle"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_a_copy_of_a_bound_optimizer_has_its_settings_and_no_network(backend, optimizer, clone):
+def test_a_copy_of_a_bound_optimizer_has_its_settings_and_no_network(
+    backend: Backend, optimizer: pn.Optimizer, clone: Callable[..., Any]
+) -> None:
     net = pn.Linear(3, 2).initialize(device=backend)
     trainer = pn.Trainer(net, pn.MSELoss(), copy.deepcopy(optimizer))
     trainer.step(net.asarray(np.eye(3)), net.asarray(np.ones((3, 2))))
@@ -187,7 +197,7 @@ def test_a_copy_of_a_bound_optimizer_has_its_settings_and_no_network(backend, op
 
 
 @pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(weight=(1, 2)), pn.NLLLoss(weight=(1, 2))], ids=repr)
-def test_a_loss_that_keeps_weights_on_a_device_is_copied(backend, loss):
+def test_a_loss_that_keeps_weights_on_a_device_is_copied(backend: Backend, loss: pn.ClassificationLoss) -> None:
     prediction, target = (backend.asarray(values) for values in (np.log([[0.25, 0.75]]), np.asarray([1])))
     value = float(loss(prediction, target))
     for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):

@@ -1,5 +1,7 @@
 """What holds for every layer and every loss, on every backend."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def gradients(layer: pn.Layer) -> np.ndarray:
     return np.array(layer.flat.backend.to_numpy(layer.flat.grad))
 
 
-def test_every_layer_loss_and_optimizer_is_under_this_contract():
+def test_every_layer_loss_and_optimizer_is_under_this_contract() -> None:
     assert {type(layer) for layer, _ in LAYERS} == concrete(pn.Layer)
     assert {type(loss) for loss, *_ in LOSSES} == concrete(pn.Loss)
     assert {type(optimizer) for optimizer in OPTIMIZERS} == concrete(pn.Optimizer)
@@ -32,17 +34,17 @@ def test_every_layer_loss_and_optimizer_is_under_this_contract():
 
 @layers
 @pytest.mark.parametrize("train", [True, False])
-def test_layer_gradients_are_central_differences(backend, layer, x, train):
+def test_layer_gradients_are_central_differences(backend: Backend, layer: pn.Layer, x: Any, train: bool) -> None:
     check_gradients(layer, x, device=backend, train=train)
 
 
 @losses
-def test_loss_gradient_is_the_central_difference(backend, loss, prediction, target):
+def test_loss_gradient_is_the_central_difference(backend: Backend, loss: pn.Loss, prediction: Any, target: Any) -> None:
     check_gradients(loss, prediction, target, device=backend)
 
 
 @layers
-def test_forward_is_inference_and_output_shape_is_its_shape(backend, layer, x):
+def test_forward_is_inference_and_output_shape_is_its_shape(backend: Backend, layer: pn.Layer, x: Any) -> None:
     placed(layer, backend)
     y = backend.to_numpy(layer.forward(backend.asarray(x)))
     np.testing.assert_array_equal(y, backend.to_numpy(layer.vjp(backend.asarray(x), train=False)[0]))
@@ -51,12 +53,12 @@ def test_forward_is_inference_and_output_shape_is_its_shape(backend, layer, x):
 
 
 @layers
-def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
+def test_a_layer_used_twice_keeps_its_calls_apart(backend: Backend, layer: pn.Layer, x: Any) -> None:
     placed(layer, backend)
     here, there = backend.asarray(x), backend.asarray(x[::-1].copy())
     dy = backend.asarray(np.random.default_rng(1).normal(size=(len(x), *layer.output_shape(x.shape[1:]))))
 
-    def dx(calls: list) -> list[np.ndarray]:
+    def dx(calls: list[Any]) -> list[np.ndarray]:
         placed(layer, backend)
         pullbacks = [layer.vjp(x)[1] for x in calls]
         return [backend.to_numpy(pullback(dy)) for pullback in reversed(pullbacks)]
@@ -69,7 +71,7 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend, layer, x):
 
 @layers
 @pytest.mark.parametrize("train", [True, False])
-def test_a_batch_independent_layer_computes_a_batch_in_parts(layer, x, train):
+def test_a_batch_independent_layer_computes_a_batch_in_parts(layer: pn.Layer, x: Any, train: bool) -> None:
     if not is_batch_independent(layer, train=train):
         pytest.skip(f"{layer!r} uses the whole batch, or draws random numbers")
     placed(layer, get_backend("cpu"))
@@ -85,7 +87,7 @@ def test_a_batch_independent_layer_computes_a_batch_in_parts(layer, x, train):
 
 
 @layers
-def test_gradients_of_two_calls_add_up(backend, layer, x):
+def test_gradients_of_two_calls_add_up(backend: Backend, layer: pn.Layer, x: Any) -> None:
     x = backend.asarray(x)
 
     def pull(times: int) -> np.ndarray:
@@ -101,7 +103,7 @@ def test_gradients_of_two_calls_add_up(backend, layer, x):
 
 
 @layers
-def test_only_what_is_asked_for_is_computed(backend, layer, x):
+def test_only_what_is_asked_for_is_computed(backend: Backend, layer: pn.Layer, x: Any) -> None:
     placed(layer, backend)
     y, pullback = layer.vjp(backend.asarray(x), train=False)
     assert pullback(y, need_dx=True, need_grads=False) is not None
@@ -111,7 +113,7 @@ def test_only_what_is_asked_for_is_computed(backend, layer, x):
 
 
 @layers
-def test_inputs_and_output_gradients_are_left_unchanged(backend, layer, x):
+def test_inputs_and_output_gradients_are_left_unchanged(backend: Backend, layer: pn.Layer, x: Any) -> None:
     placed(layer, backend)
     given = backend.asarray(x.copy())
     y, pullback = layer.vjp(given)
@@ -122,7 +124,7 @@ def test_inputs_and_output_gradients_are_left_unchanged(backend, layer, x):
 
 
 @layers
-def test_reruns_are_bit_equal(backend, layer, x):
+def test_reruns_are_bit_equal(backend: Backend, layer: pn.Layer, x: Any) -> None:
     def run() -> list[np.ndarray]:
         placed(layer, backend)
         y, pullback = layer.vjp(backend.asarray(x))
@@ -133,7 +135,7 @@ def test_reruns_are_bit_equal(backend, layer, x):
 
 
 @losses
-def test_a_loss_leaves_its_inputs_unchanged(backend, loss, prediction, target):
+def test_a_loss_leaves_its_inputs_unchanged(backend: Backend, loss: pn.Loss, prediction: Any, target: Any) -> None:
     p, t = backend.asarray(prediction.copy()), backend.asarray(target.copy())
     value, pullback = loss.vjp(p, t)
     pullback(value)
@@ -142,13 +144,15 @@ def test_a_loss_leaves_its_inputs_unchanged(backend, loss, prediction, target):
 
 
 @losses
-def test_a_loss_computes_in_the_dtype_of_the_prediction(backend, loss, prediction, target):
+def test_a_loss_computes_in_the_dtype_of_the_prediction(
+    backend: Backend, loss: pn.Loss, prediction: Any, target: Any
+) -> None:
     value, pullback = loss.vjp(backend.asarray(prediction, "float32"), backend.asarray(target))
     assert value.dtype == pullback().dtype == backend.xp.float32
 
 
 @layers
-def test_a_layer_computes_in_the_dtype_of_its_input(backend, layer, x):
+def test_a_layer_computes_in_the_dtype_of_its_input(backend: Backend, layer: pn.Layer, x: Any) -> None:
     layer.initialize(device=backend, dtype="float32")
     y, pullback = layer.vjp(backend.asarray(x, "float32"))
     assert y.dtype == pullback(y).dtype == backend.xp.float32
@@ -161,12 +165,12 @@ def a_step(layer: pn.Layer, x: np.ndarray, loss: pn.Loss, target: np.ndarray, op
 
 
 @layers
-def test_no_step_reads_a_layer_back(no_host_reads, layer, x):
+def test_no_step_reads_a_layer_back(no_host_reads: Backend, layer: pn.Layer, x: Any) -> None:
     a_step(layer, x, pn.MSELoss(), np.ones((len(x), *layer.output_shape(x.shape[1:]))), pn.SGD(0.1))
 
 
 @losses
-def test_no_step_reads_a_loss_back(no_host_reads, loss, prediction, target):
+def test_no_step_reads_a_loss_back(no_host_reads: Backend, loss: pn.Loss, prediction: Any, target: Any) -> None:
     net = pn.Sequential(pn.Linear(6, 6), pn.Softmax()).initialize(device="strict")
     y, pullback = net.vjp(net.asarray(prediction))
     _, dloss = loss.vjp(y, net.asarray(target))
@@ -174,12 +178,12 @@ def test_no_step_reads_a_loss_back(no_host_reads, loss, prediction, target):
 
 
 @optimizers
-def test_no_step_reads_an_optimizer_back(no_host_reads, optimizer):
+def test_no_step_reads_an_optimizer_back(no_host_reads: Backend, optimizer: pn.Optimizer) -> None:
     a_step(pn.Linear(6, 2), np.ones((3, 6)), pn.MSELoss(), np.ones((3, 2)), optimizer)
 
 
 @optimizers
-def test_an_optimizer_lowers_a_loss_equally_on_every_backend(backend, optimizer):
+def test_an_optimizer_lowers_a_loss_equally_on_every_backend(backend: Backend, optimizer: pn.Optimizer) -> None:
     def losses(device: str | Backend) -> list[float]:
         net = pn.Linear(3, 2).initialize(seed=1, device=device, dtype="float64")
         trainer = pn.Trainer(net, pn.MSELoss(), optimizer)

@@ -2,15 +2,18 @@
 
 import copy
 import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
 from portanet import course
-from portanet.backends import backend_of
+from portanet.backends import Backend, backend_of
 from portanet.testing import central_difference
-from tests.cases import away_from_zero, rows
+from tests.cases import away_from_zero, linear, rows
 
 METHODS = {"forward", "zero_grad", "backward_update_gradient", "backward_delta", "update_parameters"}
 X, SIGNALS, IMAGES = away_from_zero(5, 4), away_from_zero(2, 7, 4), away_from_zero(2, 5, 4, 4)
@@ -53,7 +56,7 @@ def gradients(module: course.Module) -> dict[str, np.ndarray]:
     return {name: np.array(backend.to_numpy(p.grad)) for name, p in module.named_parameters().items()}
 
 
-def test_the_names_are_those_of_portanet():
+def test_the_names_are_those_of_portanet() -> None:
     assert course.KMeans is pn.KMeans
     kinds = {name: getattr(course, name) for name in course.__all__}
     for base, theirs in ((course.Module, pn.Layer), (course.Loss, pn.Loss)):
@@ -71,14 +74,14 @@ def test_the_names_are_those_of_portanet():
                 )
 
 
-def test_every_module_and_loss_is_tested_here():
+def test_every_module_and_loss_is_tested_here() -> None:
     kinds = [getattr(course, name) for name in course.__all__]
     for base, cases in ((course.Module, MODULES), (course.Loss, LOSSES)):
         assert {type(case[0]) for case in cases} == {kind for kind in kinds if issubclass(kind, base)} - {base}
 
 
 @modules
-def test_every_module_answers_to_the_five_methods(backend, module, x):
+def test_every_module_answers_to_the_five_methods(backend: Backend, module: pn.course.Module, x: Any) -> None:
     module.initialize(seed=0, device=backend, dtype="float64")
     dy = np.random.default_rng(0).normal(size=module.forward(x).shape)
 
@@ -86,14 +89,14 @@ def test_every_module_answers_to_the_five_methods(backend, module, x):
         return float(np.sum(backend.to_numpy(module.forward(x)) * dy))
 
     module.zero_grad()
-    assert module.backward_update_gradient(x, dy) is None
+    assert module.backward_update_gradient(x, dy) is None  # type: ignore[func-returns-value]
     found = gradients(module)
     dx = backend.to_numpy(module.backward_delta(x, dy))
     np.testing.assert_allclose(dx, central_difference(value, x), rtol=1e-6, atol=1e-8)
     for name, parameter in module.named_parameters().items():
         before = np.array(backend.to_numpy(parameter.data))
 
-        def value_with(w: np.ndarray, data: object = parameter.data) -> float:
+        def value_with(w: np.ndarray, data: Any = parameter.data) -> float:
             data[...] = backend.asarray(w.copy())
             return value(x)
 
@@ -111,7 +114,7 @@ def test_every_module_answers_to_the_five_methods(backend, module, x):
 
 
 @modules
-def test_gradients_add_up(module, x):
+def test_gradients_add_up(module: pn.course.Module, x: Any) -> None:
     module.initialize(seed=0, dtype="float64").zero_grad()
     dy = module.forward(x)
     module.backward_update_gradient(x, dy)
@@ -122,7 +125,9 @@ def test_gradients_add_up(module, x):
 
 
 @losses
-def test_a_loss_gives_one_cost_an_example_and_the_gradient_of_their_sum(backend, loss, yhat, y):
+def test_a_loss_gives_one_cost_an_example_and_the_gradient_of_their_sum(
+    backend: Backend, loss: pn.course.Loss, yhat: Any, y: Any
+) -> None:
     def value(yhat: np.ndarray) -> float:
         return float(np.sum(backend.to_numpy(loss.forward(backend.asarray(yhat), y))))
 
@@ -136,14 +141,14 @@ def test_a_loss_gives_one_cost_an_example_and_the_gradient_of_their_sum(backend,
     np.testing.assert_allclose(delta, central_difference(value, yhat), rtol=1e-6, atol=1e-8)
 
 
-def test_squared_error_is_that_of_the_report():
+def test_squared_error_is_that_of_the_report() -> None:
     yhat, y = np.asarray([[1, 2], [3, 4]]), np.asarray([[0.5, 2.0], [0.0, 0.0]])
     np.testing.assert_allclose(course.MSELoss().forward(yhat, y), np.linalg.norm(y - yhat, axis=1) ** 2)
     np.testing.assert_array_equal(course.MSELoss().backward(yhat, y), 2 * (yhat - y))
     np.testing.assert_array_equal(course.MSELoss().backward(y=y, yhat=yhat), 2 * (yhat - y))
 
 
-def test_a_target_of_another_shape_is_refused():
+def test_a_target_of_another_shape_is_refused() -> None:
     loss = course.MSELoss()
     for method in (loss.forward, loss.backward):
         with pytest.raises(
@@ -152,7 +157,7 @@ def test_a_target_of_another_shape_is_refused():
             method(np.zeros((5, 1)), np.zeros(4))
 
 
-def test_a_delta_of_another_shape_is_refused_and_changes_nothing():
+def test_a_delta_of_another_shape_is_refused_and_changes_nothing() -> None:
     module = course.Linear(4, 1)
     module.zero_grad()
     with pytest.raises(ValueError, match=r"delta must have the output's shape \(5, 1\), got \(5,\)"):
@@ -160,7 +165,7 @@ def test_a_delta_of_another_shape_is_refused_and_changes_nothing():
     assert not gradients(module)["weight"].any()
 
 
-def test_a_training_loop_of_module_calls_reaches_the_targets():
+def test_a_training_loop_of_module_calls_reaches_the_targets() -> None:
     """Layer by layer, as before there is a Sequential."""
     first, second, tanh, loss = course.Linear(4, 4), course.Linear(4, 1), course.TanH(), course.MSELoss()
     costs = []
@@ -181,20 +186,22 @@ def test_a_training_loop_of_module_calls_reaches_the_targets():
     assert costs[-1] < 1e-3 * costs[0]
 
 
-def test_every_way_to_train_gives_the_same_weights():
+def test_every_way_to_train_gives_the_same_weights() -> None:
     """Layer by layer, through Sequential, by Optim, and by the Trainer: to the last bit."""
     loss = course.MSELoss()
 
     def by_layer(net: course.Sequential) -> None:
         inputs = [POINTS]
-        for module in net:
+        modules = [module for module in net if isinstance(module, course.Module)]
+        assert len(modules) == len(net)
+        for module in modules:
             inputs.append(module.forward(inputs[-1]))
         delta = loss.backward(inputs.pop(), SIGNS)
-        for module, x in zip(reversed(net.layers), reversed(inputs), strict=True):
+        for module, x in zip(reversed(modules), reversed(inputs), strict=True):
             module.zero_grad()
             module.backward_update_gradient(x, delta)
             delta = module.backward_delta(x, delta)
-        for module in net:
+        for module in modules:
             module.update_parameters(0.05)
 
     def by_net(net: course.Sequential) -> None:
@@ -208,7 +215,7 @@ def test_every_way_to_train_gives_the_same_weights():
         np.testing.assert_array_equal(net.backward(POINTS, delta), net.backward_delta(POINTS, delta))
         net.update_parameters(0.05)
 
-    def trained(step) -> np.ndarray:
+    def trained(step: Callable[..., Any]) -> np.ndarray:
         net = toy(seed=3)
         for _ in range(20):
             step(net)
@@ -225,7 +232,7 @@ def test_every_way_to_train_gives_the_same_weights():
         np.testing.assert_array_equal(weights, net.flat.data)
 
 
-def test_sgd_takes_the_batches_of_the_trainer_and_returns_the_costs():
+def test_sgd_takes_the_batches_of_the_trainer_and_returns_the_costs() -> None:
     data, targets = np.random.default_rng(1).normal(size=(20, 4)), np.ones((20, 1))
     optim = course.Optim(toy(), course.MSELoss(), 0.01, seed=5)
     costs = optim.sgd(data, targets, batch_size=8, n_iter=3)
@@ -236,14 +243,14 @@ def test_sgd_takes_the_batches_of_the_trainer_and_returns_the_costs():
     np.testing.assert_array_equal(optim.net.flat.data, net.flat.data)
 
 
-def test_a_step_returns_the_cost_before_it():
+def test_a_step_returns_the_cost_before_it() -> None:
     optim = course.Optim(toy(), course.MSELoss(), 0.01)
     costs = course.MSELoss().forward(optim.net.forward(POINTS), SIGNS)
     np.testing.assert_allclose(optim.step(POINTS, SIGNS), np.sum(costs), rtol=1e-15)
     assert np.sum(course.MSELoss().forward(optim.net.forward(POINTS), SIGNS)) < np.sum(costs)
 
 
-def test_optim_takes_any_network_and_loss_of_portanet(backend):
+def test_optim_takes_any_network_and_loss_of_portanet(backend: Backend) -> None:
     net = pn.Sequential(pn.Linear(4, 1), pn.TanH()).to(backend)
     optim = course.Optim(net, pn.MSELoss(), 0.1)
     optim.step(POINTS, SIGNS)
@@ -251,7 +258,7 @@ def test_optim_takes_any_network_and_loss_of_portanet(backend):
     assert costs[-1] < costs[0]
 
 
-def test_whole_numbers_lists_and_float32_are_taken():
+def test_whole_numbers_lists_and_float32_are_taken() -> None:
     x = np.arange(8).reshape(2, 4)
     net = toy()
     y = net.forward(x)
@@ -263,7 +270,7 @@ def test_whole_numbers_lists_and_float32_are_taken():
     assert toy().to(dtype="float32").forward(x).dtype == "float32"
 
 
-def test_sequential_takes_modules_or_a_list_of_them():
+def test_sequential_takes_modules_or_a_list_of_them() -> None:
     by_list = course.Sequential([course.Linear(4, 4), course.TanH()])
     assert repr(by_list) == repr(course.Sequential(course.Linear(4, 4), course.TanH()))
     by_list.append(course.Linear(4, 2))
@@ -272,28 +279,30 @@ def test_sequential_takes_modules_or_a_list_of_them():
         course.Sequential([course.Linear])
 
 
-def test_each_module_of_a_network_draws_its_own_weights():
+def test_each_module_of_a_network_draws_its_own_weights() -> None:
     net = course.Sequential(course.Linear(4, 4), course.Linear(4, 4))
     net.forward(X)
-    assert (net[0].weight.data != net[1].weight.data).all()
+    assert (linear(net, 0).weight.data != linear(net, 1).weight.data).all()
     assert (toy(seed=1).flat.data != toy(seed=0).flat.data).any()
 
 
-def test_files_and_copies_keep_the_interface(tmp_path):
+def test_files_and_copies_keep_the_interface(tmp_path: Path) -> None:
     net = course.Sequential(course.Linear(4, 2), course.Softmax())
     net.save(tmp_path / "net.safetensors")
     for twin in (pn.load(tmp_path / "net.safetensors"), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert isinstance(twin, course.Sequential)
         assert [type(layer) for layer in twin] == [course.Linear, course.Softmax]
         np.testing.assert_array_equal(twin.backward_delta(X, np.ones((5, 2))), net.backward_delta(X, np.ones((5, 2))))
 
 
-def test_a_file_with_layers_of_portanet_loads_these(tmp_path):
+def test_a_file_with_layers_of_portanet_loads_these(tmp_path: Path) -> None:
     pn.Sequential(pn.Linear(4, 2), pn.TanH()).save(tmp_path / "net.safetensors")
     net = pn.load(tmp_path / "net.safetensors")
+    assert isinstance(net, pn.Sequential)
     assert [type(net), *map(type, net)] == [pn.Sequential, pn.Linear, pn.TanH]
 
 
-def test_a_step_reads_nothing_back(no_host_reads):
+def test_a_step_reads_nothing_back(no_host_reads: Backend) -> None:
     net = course.Sequential(course.Linear(4, 4), course.TanH(), course.Linear(4, 2), course.Softmax()).to(no_host_reads)
     x, y = net.asarray(X), net.asarray(np.eye(2)[[0, 0, 1, 1, 1]])
     net.forward(x)

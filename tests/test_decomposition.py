@@ -1,10 +1,12 @@
 import copy
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
 from portanet import PCA, get_backend
+from portanet.backends import Backend
 from portanet.kernels import distances
 
 sklearn_decomposition = pytest.importorskip("sklearn.decomposition", reason="scikit-learn is the reference")
@@ -18,7 +20,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("x", [TALL, WIDE, TALL[:12]], ids=["tall", "wide", "square"])
-def test_agrees_with_scikit_learn(backend, x, dtype):
+def test_agrees_with_scikit_learn(backend: Backend, x: Any, dtype: str) -> None:
     ours = PCA(4, device=backend).fit(x.astype(dtype))
     expected = sklearn_decomposition.PCA(4, svd_solver="full").fit(x)
     tolerance = TOLERANCE[dtype]
@@ -31,20 +33,20 @@ def test_agrees_with_scikit_learn(backend, x, dtype):
     np.testing.assert_allclose(back, expected.inverse_transform(expected.transform(x)), atol=tolerance)
 
 
-def test_the_largest_element_of_a_component_is_positive(backend):
+def test_the_largest_element_of_a_component_is_positive(backend: Backend) -> None:
     for x in (TALL, -TALL, WIDE, -WIDE):
         axes = backend.to_numpy(PCA(4, device=backend).fit(x).components_)
         np.testing.assert_array_equal(np.max(axes, axis=1), np.max(np.abs(axes), axis=1))
 
 
 @pytest.mark.parametrize("x", [TALL, WIDE[:, :12]], ids=["tall", "square"])
-def test_all_components_reconstruct_the_examples(backend, x):
+def test_all_components_reconstruct_the_examples(backend: Backend, x: Any) -> None:
     pca = PCA(12, device=backend).fit(x)
     np.testing.assert_allclose(pca.inverse_transform(pca.transform(x)), x, atol=1e-12)
     assert float(backend.xp.sum(pca.explained_variance_ratio_)) == pytest.approx(1.0)
 
 
-def test_results_do_not_depend_on_the_block_size(backend, monkeypatch):
+def test_results_do_not_depend_on_the_block_size(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = PCA(3, device=backend).fit(TALL)
     monkeypatch.setattr(distances, "MAX_BLOCK_ELEMENTS", 1)
     monkeypatch.setattr(distances, "MIN_BLOCK_ROWS", 64)
@@ -52,7 +54,7 @@ def test_results_do_not_depend_on_the_block_size(backend, monkeypatch):
     np.testing.assert_allclose(pca.transform(TALL), expected.transform(TALL), atol=1e-12)
 
 
-def test_small_components_of_float32_far_from_zero(backend):
+def test_small_components_of_float32_far_from_zero(backend: Backend) -> None:
     """Deviations of 1 and an offset of 1000: in float32, a sum of squares has no correct digit of the variance."""
     x = (rng.normal(size=(5000, 3)) * [1.0, 0.5, 0.25] + 1000.0).astype("float32")
     ours = PCA(3, device=backend).fit(x)
@@ -60,7 +62,7 @@ def test_small_components_of_float32_far_from_zero(backend):
     np.testing.assert_allclose(backend.to_numpy(ours.explained_variance_), expected, rtol=1e-6)
 
 
-def test_a_component_of_a_millionth_of_the_largest(backend):
+def test_a_component_of_a_millionth_of_the_largest(backend: Backend) -> None:
     """Of tall data, components of 1e-8 of the largest are lost; those of 1e-6 have three correct digits."""
     x = rng.normal(size=(200, 2)) * [1.0, 1e-6]
     expected = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2 / 199
@@ -68,18 +70,18 @@ def test_a_component_of_a_millionth_of_the_largest(backend):
     np.testing.assert_allclose(backend.to_numpy(ours.explained_variance_), expected, rtol=1e-3)
 
 
-def test_fit_transform_ignores_y(backend):
+def test_fit_transform_ignores_y(backend: Backend) -> None:
     pca = PCA(2, device=backend)
     for y in (None, np.zeros(400)):
         np.testing.assert_array_equal(pca.fit_transform(TALL, y), pca.transform(TALL))
 
 
-def test_arguments_are_attributes():
+def test_arguments_are_attributes() -> None:
     pca = PCA(2, device="cpu")
     assert (pca.n_components, pca.device) == (2, "cpu")
 
 
-def test_results_per_example_are_on_the_device_of_the_data(backend):
+def test_results_per_example_are_on_the_device_of_the_data(backend: Backend) -> None:
     x = backend.asarray(TALL)
     pca = PCA(2).fit(x)
     z = pca.transform(x)
@@ -90,7 +92,7 @@ def test_results_per_example_are_on_the_device_of_the_data(backend):
         assert isinstance(result, np.ndarray)
 
 
-def test_integers_are_computed_in_float32(backend):
+def test_integers_are_computed_in_float32(backend: Backend) -> None:
     x = rng.integers(0, 256, size=(50, 4), dtype="uint8")
     pca = PCA(2, device=backend).fit(x)
     assert pca.components_.dtype == backend.xp.float32
@@ -98,7 +100,7 @@ def test_integers_are_computed_in_float32(backend):
     np.testing.assert_allclose(pca.transform(x), expected.transform(x), rtol=1e-4, atol=1e-3)
 
 
-def test_memory_is_bounded():
+def test_memory_is_bounded() -> None:
     x = rng.random((60_000, 256), dtype="float32")  # 61 MB
     tracemalloc.start()
     try:
@@ -119,7 +121,9 @@ def test_memory_is_bounded():
         (1, np.full((4, 9), np.nan), "x holds NaN"),
     ],
 )
-def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, n_components, x, message):
+def test_unfit_data_are_refused_and_keep_the_earlier_fit(
+    backend: Backend, n_components: int, x: Any, message: str
+) -> None:
     pca = PCA(n_components, device=backend).fit(TALL)
     before = dict(vars(pca))
     with pytest.raises(ValueError, match=message):
@@ -127,7 +131,7 @@ def test_unfit_data_are_refused_and_keep_the_earlier_fit(backend, n_components, 
     assert vars(pca) == before
 
 
-def test_data_unlike_the_fitted_ones_are_refused(backend):
+def test_data_unlike_the_fitted_ones_are_refused(backend: Backend) -> None:
     pca = PCA(2, device=backend)
     with pytest.raises(
         AttributeError, match=r"PCA has no attribute components_: it is not fitted, call fit\(x\) first"
@@ -141,12 +145,12 @@ def test_data_unlike_the_fitted_ones_are_refused(backend):
 
 
 @pytest.mark.parametrize("n_components", [0, -1, 0.9, None])
-def test_unfit_arguments_are_refused(n_components):
+def test_unfit_arguments_are_refused(n_components: Any) -> None:
     with pytest.raises(ValueError, match="n_components must be a whole number of at least 1"):
         PCA(n_components)
 
 
-def test_repr_and_copy():
+def test_repr_and_copy() -> None:
     assert repr(PCA(2)) == "PCA(2)"
     pca = PCA(2, device=get_backend("cpu")).fit(TALL)
     np.testing.assert_array_equal(copy.deepcopy(pca).transform(TALL), pca.transform(TALL))

@@ -6,6 +6,8 @@ import inspect
 import os
 import pkgutil
 from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.fixture
-def a_folder_and_a_registry(tmp_path, monkeypatch):
+def a_folder_and_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples write files, register devices and set the default one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
@@ -35,7 +37,7 @@ def a_folder_and_a_registry(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.usefixtures("a_folder_and_a_registry")
-def test_examples_run(name):
+def test_examples_run(name: str) -> None:
     module = importlib.import_module(name)
     names = {**vars(module), "np": np, "portanet": portanet}
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
@@ -47,14 +49,14 @@ def test_examples_run(name):
     assert runner.tries == inspect.getsource(module).count(">>> "), "an example is not found by doctest"
 
 
-def public(module) -> dict[str, object]:
+def public(module: ModuleType) -> dict[str, object]:
     """Classes and functions that a module's ``__all__`` names, kernels included."""
     named = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
     return {name: value for name, value in named.items() if callable(value)}
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_everything_public_is_documented(name):
+def test_everything_public_is_documented(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
     missing = [name for name, value in public(module).items() if not (value.__doc__ or "").strip()]
@@ -62,5 +64,5 @@ def test_everything_public_is_documented(name):
 
 
 @pytest.mark.parametrize("name", public(portanet))
-def test_everything_of_portanet_has_an_example(name):
+def test_everything_of_portanet_has_an_example(name: str) -> None:
     assert "Examples\n" in inspect.cleandoc(getattr(portanet, name).__doc__)

@@ -26,7 +26,7 @@ print(*sorted(asked))
 """
 
 
-def test_import_asks_for_no_optional_library():
+def test_import_asks_for_no_optional_library() -> None:
     asked = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert "numpy" in asked.stdout.split()
     assert not HEAVY & set(asked.stdout.split())
@@ -37,7 +37,7 @@ PACKAGES = ["portanet", *(f"portanet.{m.name}" for m in pkgutil.iter_modules(por
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_public_names_exist_once(name):
+def test_public_names_exist_once(name: str) -> None:
     module = importlib.import_module(name)
     names = getattr(module, "__all__", [])
     assert len(set(names)) == len(names)
@@ -45,7 +45,7 @@ def test_public_names_exist_once(name):
 
 
 @pytest.mark.parametrize("name", ["layers", "losses", "metrics", "optimizers", "training"])
-def test_portanet_and_its_packages_export_the_public_names_of_their_modules(name):
+def test_portanet_and_its_packages_export_the_public_names_of_their_modules(name: str) -> None:
     package = importlib.import_module(f"portanet.{name}")
     modules = [importlib.import_module(f"portanet.{name}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     names = {public for module in modules for public in getattr(module, "__all__", [])}

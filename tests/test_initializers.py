@@ -1,4 +1,5 @@
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def draw(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
     ],
     ids=repr,
 )
-def test_mean_and_variance_are_those_of_the_papers(init, variance):
+def test_mean_and_variance_are_those_of_the_papers(init: initializers.Initializer, variance: float) -> None:
     values = draw(init, (300, 700))
     assert values.dtype == np.float64
     assert abs(values.mean()) < 5 * np.sqrt(variance / values.size)
@@ -32,17 +33,17 @@ def test_mean_and_variance_are_those_of_the_papers(init, variance):
         assert np.abs(values).max() <= np.sqrt(3 * variance)
 
 
-def test_fan_in_counts_the_kernel():
+def test_fan_in_counts_the_kernel() -> None:
     assert draw(initializers.lecun_normal, (5, 5, 30, 60)).var() == pytest.approx(1 / (25 * 30), rel=0.05)
 
 
-def test_constants():
+def test_constants() -> None:
     assert (draw(initializers.zeros, (2, 3)) == 0).all()
     assert (draw(initializers.ones, (2, 3)) == 1).all()
 
 
 @pytest.mark.parametrize("init", [initializers.Constant(2.0), initializers.Normal(0.1), initializers.glorot_normal])
-def test_arguments_are_attributes(init):
+def test_arguments_are_attributes(init: Any) -> None:
     arguments = {field.name: getattr(init, field.name) for field in fields(init)}
     assert type(init)(**arguments) == init
 
@@ -55,6 +56,6 @@ def test_arguments_are_attributes(init):
         ({"distribution": "cauchy"}, "distribution must be 'normal' or 'uniform', got 'cauchy'"),
     ],
 )
-def test_unfit_arguments_are_refused(arguments, message):
+def test_unfit_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         initializers.VarianceScaling(**arguments)

@@ -1,13 +1,17 @@
 """What single steps do; test_reference.py follows whole runs."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
-from tests.cases import OPTIMIZERS
+from portanet.backends import Backend
+from tests.cases import OPTIMIZERS, linear
 
 
-def after_one_step(optimizer: pn.Optimizer, backend, gradient: list[float]) -> np.ndarray:
+def after_one_step(optimizer: pn.Optimizer, backend: Backend, gradient: list[float]) -> np.ndarray:
     """The change of a weight vector that starts at 1."""
     net = pn.Linear(len(gradient), 1, bias=False, init=pn.initializers.ones).initialize(device=backend, dtype="float64")
     optimizer.bind(net)
@@ -16,7 +20,7 @@ def after_one_step(optimizer: pn.Optimizer, backend, gradient: list[float]) -> n
     return backend.to_numpy(net.flat.data) - 1
 
 
-def test_first_steps_are_those_of_the_formulas(backend):
+def test_first_steps_are_those_of_the_formulas(backend: Backend) -> None:
     g = [0.5, -2.0]
     np.testing.assert_allclose(after_one_step(pn.SGD(0.1), backend, g), [-0.05, 0.2])
     np.testing.assert_allclose(after_one_step(pn.Adam(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
@@ -28,13 +32,13 @@ def test_first_steps_are_those_of_the_formulas(backend):
     np.testing.assert_allclose(after_one_step(pn.AdamW(0.1, weight_decay=0.5), backend, g), [-0.15, 0.05], rtol=1e-6)
 
 
-def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend):
+def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend: Backend) -> None:
     np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=1.0), backend, [3.0, 4.0]), [-0.6, -0.8])
     np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=10.0), backend, [3.0, 4.0]), [-3.0, -4.0])
     np.testing.assert_allclose(after_one_step(pn.SGD(1.0, clip_norm=1.0), backend, [0.0, 0.0]), [0.0, 0.0])
 
 
-def test_the_learning_rate_changes_on_the_device(backend):
+def test_the_learning_rate_changes_on_the_device(backend: Backend) -> None:
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
     optimizer = pn.SGD(1.0).bind(net)
     net.flat.grad[...] = 1.0
@@ -45,7 +49,7 @@ def test_the_learning_rate_changes_on_the_device(backend):
     assert optimizer.lr == 0.25
 
 
-def test_binding_resets_the_state(backend):
+def test_binding_resets_the_state(backend: Backend) -> None:
     optimizer = pn.SGD(0.1, momentum=0.9)
     first, second = (after_one_step(optimizer, backend, [1.0]) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -65,16 +69,16 @@ def test_binding_resets_the_state(backend):
         (lambda: pn.Adam(weight_decay=-1), "weight_decay must not be negative, got -1"),
     ],
 )
-def test_settings_are_checked(build, message):
+def test_settings_are_checked(build: Callable[..., Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_repr_is_the_constructor_call():
+def test_repr_is_the_constructor_call() -> None:
     assert repr(pn.SGD(0.1, momentum=0.9, nesterov=True)) == "SGD(lr=0.1, momentum=0.9, nesterov=True)"
 
 
-def test_an_optimizer_of_two_networks_is_refused():
+def test_an_optimizer_of_two_networks_is_refused() -> None:
     optimizer = pn.SGD(0.1)
     first, second = (pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), optimizer) for _ in range(2))
     x = np.ones((4, 1), "float32")
@@ -84,7 +88,7 @@ def test_an_optimizer_of_two_networks_is_refused():
             train()
 
 
-def test_a_step_of_an_unbound_optimizer_is_refused():
+def test_a_step_of_an_unbound_optimizer_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"bind\(net\)"):
         pn.SGD(0.1).step()
     net = pn.Linear(1, 1).initialize()
@@ -94,13 +98,13 @@ def test_a_step_of_an_unbound_optimizer_is_refused():
         optimizer.step()
 
 
-def test_a_gradient_whose_square_overflows_is_clipped():
+def test_a_gradient_whose_square_overflows_is_clipped() -> None:
     step = after_one_step(pn.SGD(1.0, clip_norm=1.0), pn.get_backend("cpu"), [3e200, 4e200])
     np.testing.assert_allclose(step, [-0.6, -0.8])
 
 
 @pytest.mark.parametrize("beta", [0.999, 0.9999, 0.99999])
-def test_adam_moves_by_the_learning_rate_under_a_constant_gradient(beta):
+def test_adam_moves_by_the_learning_rate_under_a_constant_gradient(beta: float) -> None:
     net = pn.Linear(1, 1, bias=False).initialize(seed=0)
     optimizer = pn.Adam(0.125, betas=(0.9, beta), eps=1e-30).bind(net)
     net.flat.grad[...] = 1.0
@@ -110,7 +114,7 @@ def test_adam_moves_by_the_learning_rate_under_a_constant_gradient(beta):
     np.testing.assert_allclose(before - net.flat.data, 0.125, rtol=2e-4)
 
 
-def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
+def test_the_first_step_of_adam_is_right_for_a_beta_near_one() -> None:
     net = pn.Linear(1, 1, bias=False, init=pn.initializers.ones).initialize()
     optimizer = pn.Adam(0.1, betas=(0.9, 0.99999)).bind(net)
     net.flat.grad[...] = 1.0
@@ -118,7 +122,7 @@ def test_the_first_step_of_adam_is_right_for_a_beta_near_one():
     np.testing.assert_allclose(net.flat.data, 0.9, rtol=1e-6)
 
 
-def test_betas_that_round_to_one_are_refused():
+def test_betas_that_round_to_one_are_refused() -> None:
     optimizer = pn.Adam(betas=(0.9, 1 - 1e-9))
     optimizer.bind(pn.Linear(2, 1).initialize(dtype="float64"))
     with pytest.raises(ValueError, match=r"betas \(0.9, 0.999999999\) round to 1 in float32: take smaller ones"):
@@ -126,7 +130,7 @@ def test_betas_that_round_to_one_are_refused():
 
 
 @pytest.mark.parametrize("betas", [(0.9,), (0.1, 0.9, 0.9)])
-def test_there_are_two_betas(betas):
+def test_there_are_two_betas(betas: Any) -> None:
     with pytest.raises(ValueError, match="betas must be two numbers"):
         pn.Adam(betas=betas)
 
@@ -146,11 +150,11 @@ SETTINGS = {  # factor of the learning rate, weight decay or None for that of th
 }
 
 
-def two_layers(backend=None) -> pn.Sequential:
+def two_layers(backend: Backend | None = None) -> pn.Sequential:
     return pn.Sequential(pn.Linear(3, 2), pn.Linear(2, 2)).initialize(seed=2, device=backend, dtype="float64")
 
 
-def like(optimizer: pn.Optimizer, **changes) -> pn.Optimizer:
+def like(optimizer: pn.Optimizer, **changes: Any) -> pn.Optimizer:
     return type(optimizer)(**{**optimizer.arguments(), **changes})
 
 
@@ -164,7 +168,7 @@ def follow(net: pn.Layer, optimizer: pn.Optimizer, gradients: np.ndarray) -> dic
 
 
 @optimizers
-def test_each_group_moves_as_under_an_optimizer_of_its_own(backend, optimizer):
+def test_each_group_moves_as_under_an_optimizer_of_its_own(backend: Backend, optimizer: pn.Optimizer) -> None:
     gradients = np.random.default_rng(0).normal(size=(4, 14))
     clipped = gradients
     if optimizer.clip_norm is not None:  # the norm is that of all parameters
@@ -178,7 +182,7 @@ def test_each_group_moves_as_under_an_optimizer_of_its_own(backend, optimizer):
         np.testing.assert_allclose(weights[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
 
 
-def test_groups_move_by_the_formulas(backend):
+def test_groups_move_by_the_formulas(backend: Backend) -> None:
     net = pn.Sequential(pn.Linear(1, 1, init=pn.initializers.ones)).initialize(device=backend, dtype="float64")
     for kind, expected in {
         pn.SGD: 1 - 0.01 * (2 + 0.5 * 1),  # w - lr factor (g + decay w)
@@ -204,12 +208,12 @@ def test_groups_move_by_the_formulas(backend):
     ],
     ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
-def test_a_group_matches_names_and_numbers_of_axes(group, names):
+def test_a_group_matches_names_and_numbers_of_axes(group: pn.ParameterGroup, names: set[str]) -> None:
     parameters = two_layers().named_parameters()
     assert {name for name, parameter in parameters.items() if group.matches(name, parameter)} == names
 
 
-def test_a_learning_rate_that_is_set_counts_in_every_group(backend):
+def test_a_learning_rate_that_is_set_counts_in_every_group(backend: Backend) -> None:
     net = two_layers(backend)
     optimizer = pn.SGD(1.0, groups=GROUPS).bind(net)
     optimizer.lr = 0.5
@@ -220,13 +224,13 @@ def test_a_learning_rate_that_is_set_counts_in_every_group(backend):
 
 
 @pytest.mark.parametrize("groups", [["0.*"], [{"names": "0.*"}], "0.*"], ids=str)
-def test_groups_are_checked(groups):
+def test_groups_are_checked(groups: Any) -> None:
     with pytest.raises(TypeError, match="groups must be a list of ParameterGroup objects, got"):
         pn.SGD(0.1, groups=groups)
 
 
 @optimizers
-def test_freezing_between_steps_stops_these_parameters_and_no_others(backend, optimizer):
+def test_freezing_between_steps_stops_these_parameters_and_no_others(backend: Backend, optimizer: pn.Optimizer) -> None:
     optimizer, gradients = like(optimizer, clip_norm=None), np.random.default_rng(0).normal(size=(6, 14))
     net = two_layers(backend)
     optimizer.bind(net)
@@ -268,7 +272,7 @@ def bound(optimizer: pn.Optimizer) -> pn.Sequential:
         ("clip_norm", 0.1),
     ],
 )
-def test_settings_may_change_once_bound(name, value):
+def test_settings_may_change_once_bound(name: str, value: Any) -> None:
     changed, fresh = pn.Adam(), pn.Adam(**{name: value})
     nets = [bound(changed), bound(fresh)]
     setattr(changed, name, value)
@@ -277,7 +281,7 @@ def test_settings_may_change_once_bound(name, value):
     np.testing.assert_array_equal(nets[0].flat.data, nets[1].flat.data)
 
 
-def test_changed_weight_decay_applies_after_a_step():
+def test_changed_weight_decay_applies_after_a_step() -> None:
     optimizer = pn.SGD(lr=0.1)
     net = bound(optimizer)
     optimizer.step()
@@ -288,7 +292,7 @@ def test_changed_weight_decay_applies_after_a_step():
     np.testing.assert_allclose(net.flat.data, 0.95 * before, rtol=1e-6)
 
 
-def test_a_network_that_lost_a_layer_is_refused():
+def test_a_network_that_lost_a_layer_is_refused() -> None:
     optimizer = pn.SGD(lr=0.1)
     net = bound(optimizer)
     net.pop()
@@ -296,22 +300,22 @@ def test_a_network_that_lost_a_layer_is_refused():
         optimizer.step()
 
 
-def test_a_group_that_matches_no_parameter_is_refused():
+def test_a_group_that_matches_no_parameter_is_refused() -> None:
     with pytest.raises(ValueError, match=r"matches none of the parameters 0\.weight, 0\.bias"):
         bound(pn.SGD(lr=0.1, groups=[pn.ParameterGroup("bias", weight_decay=0.0)]))
 
 
 @pytest.mark.parametrize("name", ["frozen", "requires_grad", "trainable"])
-def test_a_parameter_refuses_flags_that_nothing_reads(name):
+def test_a_parameter_refuses_flags_that_nothing_reads(name: str) -> None:
     with pytest.raises(AttributeError, match=r"call freeze\(\) or unfreeze\(\)"):
         setattr(pn.Linear(3, 2).weight, name, False)
 
 
-def test_clip_norm_leaves_out_frozen_parameters():
+def test_clip_norm_leaves_out_frozen_parameters() -> None:
     optimizer = pn.SGD(lr=1.0, clip_norm=1e3)
     net = bound(optimizer)
     net[0].freeze()
-    net[0].weight.grad[...] = 1e6
-    before = net[1].weight.data.copy()
+    linear(net, 0).weight.grad[...] = 1e6
+    before = linear(net, 1).weight.data.copy()
     optimizer.step()
-    np.testing.assert_allclose(net[1].weight.data, before - 1.0, rtol=1e-6)
+    np.testing.assert_allclose(linear(net, 1).weight.data, before - 1.0, rtol=1e-6)

@@ -1,19 +1,24 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
+from portanet.typing import Pullback
 
 
 class ByHand(pn.Layer):
     """Scales its input, and writes into the gradient without ``accumulate``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.weight = pn.Parameter((2,), pn.initializers.ones)
 
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         w = self.weight.data
 
-        def pullback(dy, *, need_dx=True, need_grads=True):
+        def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             if need_grads:
                 self.weight.grad += pn.namespace(x).sum(x * dy, axis=0)
             return dy * w if need_dx else None
@@ -29,41 +34,43 @@ def trained(layer: pn.Layer, steps: int = 3) -> pn.Trainer:
     return trainer
 
 
-def test_a_gradient_that_is_written_by_hand_starts_at_zero_each_step():
-    trainer = trained(ByHand())
+def test_a_gradient_that_is_written_by_hand_starts_at_zero_each_step() -> None:
+    layer = ByHand()
+    trained(layer)
     w = np.ones(2)
     for _ in range(3):
         w -= 0.1 * 2 * (np.asarray([10.0, 20.0]) * (w - 2)) / 4
-    np.testing.assert_allclose(trainer.net.weight.data, w, rtol=1e-6)
+    np.testing.assert_allclose(layer.weight.data, w, rtol=1e-6)
 
 
-def test_an_error_in_a_pullback_sets_missing_gradients_to_zero():
+def test_an_error_in_a_pullback_sets_missing_gradients_to_zero() -> None:
     class Fails(pn.Activation):
-        def elementwise(self, xp, x):
+        def elementwise(self, xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
             return x, lambda: 1 / 0
 
-    net = pn.Sequential(pn.Linear(2, 2), Fails(), pn.Linear(2, 2))
+    first = pn.Linear(2, 2)
+    net = pn.Sequential(first, Fails(), pn.Linear(2, 2))
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD())
     before = net.flat.data.copy()
     with pytest.raises(ZeroDivisionError):
         trainer.step(np.ones((3, 2), "float32"), np.ones((3, 2), "float32"))
-    np.testing.assert_array_equal(net[0].weight.grad, np.zeros((2, 2)))
+    np.testing.assert_array_equal(first.weight.grad, np.zeros((2, 2)))
     np.testing.assert_array_equal(net.flat.data, before)
 
 
-def test_reading_a_gradient_before_initialize_says_what_to_do():
+def test_reading_a_gradient_before_initialize_says_what_to_do() -> None:
     with pytest.raises(RuntimeError, match="no values yet"):
         _ = pn.Linear(2, 2).weight.grad
 
 
 @pytest.mark.parametrize("name", ["data", "grad"])
-def test_assigning_an_array_writes_into_the_flat_array(backend, name):
+def test_assigning_an_array_writes_into_the_flat_array(backend: Backend, name: str) -> None:
     layer = pn.Linear(2, 2).initialize(device=backend)
     setattr(layer.weight, name, layer.asarray(np.ones((2, 2))))
     np.testing.assert_array_equal(backend.to_numpy(getattr(layer.flat, name))[:4], [1, 1, 1, 1])
 
 
-def test_gradients_of_two_calls_are_added(backend):
+def test_gradients_of_two_calls_are_added(backend: Backend) -> None:
     net = pn.Linear(2, 2).to(backend)
     x = net.asarray(np.ones((3, 2)))
     net.zero_grad()
@@ -74,8 +81,9 @@ def test_gradients_of_two_calls_are_added(backend):
     np.testing.assert_array_equal(backend.to_numpy(net.flat.grad), np.zeros(6))
 
 
-def test_a_gradient_of_another_shape_is_refused(backend):
+def test_a_gradient_of_another_shape_is_refused(backend: Backend) -> None:
     layer = pn.Linear(2, 3).initialize(device=backend)
+    assert layer.bias is not None
     for shape in ((5, 1), (5, 4)):
         with backend.activate(), pytest.raises(ValueError, match="gradient has shape"):
             layer.bias.accumulate_channel_sum(backend.asarray(np.ones(shape, "float32")))

@@ -3,14 +3,19 @@ import json
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
 from portanet import persistence
-from tests.cases import LAYERS
+from portanet.backends import Backend
+from portanet.typing import Pullback
+from tests.cases import LAYERS, linear
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 
@@ -22,8 +27,8 @@ class Scale(pn.Layer):
         self.features, self.start = features, start
         self.weight = pn.Parameter((features,), pn.initializers.Constant(start))
 
-    def vjp(self, x, *, train=True):
-        def pullback(dy, *, need_dx=True, need_grads=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
+        def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             if need_grads:
                 self.weight.accumulate((x * dy).sum(axis=0))
             return dy * self.weight.data if need_dx else None
@@ -41,12 +46,12 @@ def a_net() -> pn.Sequential:
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "net.safetensors"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_loaded_network_equals_the_saved_one(backend, path, dtype):
+def test_a_loaded_network_equals_the_saved_one(backend: Backend, path: Path, dtype: str) -> None:
     net = pn.Sequential(*[layer for layer in a_net() if not isinstance(layer, Scale)]).initialize(3, dtype=dtype)
     net.vjp(net.asarray(X))  # moves the dropout stream on
     net.to(backend).save(path)
@@ -59,22 +64,23 @@ def test_a_loaded_network_equals_the_saved_one(backend, path, dtype):
 
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
-def test_every_layer_is_saved(path, layer, x):
+def test_every_layer_is_saved(path: Path, layer: pn.Layer, x: Any) -> None:
     layer.initialize(seed=1, device="cpu", dtype="float64").save(path)
     copy = pn.load(path)
     assert repr(copy) == repr(layer)
     np.testing.assert_array_equal(copy(x), layer(x))
 
 
-def test_a_layer_of_the_users_own_is_saved(path):
+def test_a_layer_of_the_users_own_is_saved(path: Path) -> None:
     net = a_net().initialize(seed=2)
     net.save(path)
     copy = pn.load(path)
+    assert isinstance(copy, pn.Sequential)
     assert isinstance(copy[2], Scale)
     np.testing.assert_array_equal(copy(X), net(X))
 
 
-def test_arrays_that_are_not_contiguous_are_saved_right(path, monkeypatch):
+def test_arrays_that_are_not_contiguous_are_saved_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = pn.Linear(4, 3).initialize(seed=0)
     weights = {"weight": np.asfortranarray(net.weight.data), "bias": np.arange(6.0, dtype="float32")[::-2]}
     monkeypatch.setattr(type(net), "get_weights", lambda self: weights)
@@ -84,22 +90,22 @@ def test_arrays_that_are_not_contiguous_are_saved_right(path, monkeypatch):
         np.testing.assert_array_equal(values, weights[name])
 
 
-def test_other_programs_read_the_weights(path):
+def test_other_programs_read_the_weights(path: Path) -> None:
     from safetensors.numpy import load_file
 
     net = a_net().initialize(seed=0)
     net.save(path)
     arrays = load_file(path)
     assert sorted(arrays) == ["0.bias", "0.weight", "1.1.stream", "2.weight", "3.weight"]
-    np.testing.assert_array_equal(arrays["3.weight"], net[3].weight.data)
+    np.testing.assert_array_equal(arrays["3.weight"], linear(net, 3).weight.data)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = a_net().initialize(seed=0)
     net.save(path)
     before = path.read_bytes()
 
-    def full_disk(*_):
+    def full_disk(*_: int) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
@@ -109,14 +115,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_saved_file_has_the_usual_permissions(path):
+def test_a_saved_file_has_the_usual_permissions(path: Path) -> None:
     a_net().save(path)
     plain = path.with_name("plain")
     plain.touch()
     assert path.stat().st_mode == plain.stat().st_mode
 
 
-def test_a_missing_file_or_folder_is_named(tmp_path):
+def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pn.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -124,14 +130,14 @@ def test_a_missing_file_or_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_a_truncated_file_is_named(path, keep):
+def test_a_truncated_file_is_named(path: Path, keep: int) -> None:
     a_net().save(path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"net\.safetensors is no complete safetensors file"):
         pn.load(path)
 
 
-def rewritten(path, change) -> None:
+def rewritten(path: Path, change: Callable[..., Any]) -> None:
     """Change the header of a saved file."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
@@ -155,14 +161,14 @@ def rewritten(path, change) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_header_says_what_is_wrong(path, metadata, message):
+def test_a_wrong_header_says_what_is_wrong(path: Path, metadata: dict[str, str], message: str) -> None:
     a_net().save(path)
     rewritten(path, lambda header: header["__metadata__"].update(metadata) if metadata else header.pop("__metadata__"))
     with pytest.raises(ValueError, match=message):
         pn.load(path)
 
 
-def test_a_users_class_named_linear_is_not_taken_for_portanets(path):
+def test_a_users_class_named_linear_is_not_taken_for_portanets(path: Path) -> None:
     pn.Linear(4, 2).save(path)
 
     class Linear(pn.Layer):
@@ -172,9 +178,9 @@ def test_a_users_class_named_linear_is_not_taken_for_portanets(path):
     assert type(pn.load(path)) is pn.Linear
 
 
-def test_an_argument_that_json_cannot_hold_is_refused(path):
+def test_an_argument_that_json_cannot_hold_is_refused(path: Path) -> None:
     class Odd(pn.Layer):
-        def __init__(self, function):
+        def __init__(self, function: Any):
             self.function = function
 
     with pytest.raises(TypeError, match="cannot be saved"):
@@ -182,30 +188,37 @@ def test_an_argument_that_json_cannot_hold_is_refused(path):
     assert not path.exists()
 
 
-def test_a_layer_used_twice_is_saved_once(path):
+def test_a_layer_used_twice_is_saved_once(path: Path) -> None:
     shared = pn.Linear(4, 4)
     net = pn.Sequential(shared, pn.ReLU(), pn.Residual(pn.Sequential(shared, pn.TanH()))).initialize(seed=1)
     net.save(path)
     copy = pn.load(path)
-    assert copy[0] is copy[2].branch[0]
+    assert isinstance(copy, pn.Sequential)
+    residual = copy[2]
+    assert isinstance(residual, pn.Residual)
+    assert isinstance(residual.branch, pn.Sequential)
+    assert copy[0] is residual.branch[0]
     np.testing.assert_array_equal(copy(X), net(X))
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
-def test_a_parameter_used_twice_is_saved_once(path, name):
+def test_a_parameter_used_twice_is_saved_once(path: Path, name: str) -> None:
     tied = pn.Sequential(pn.Linear(4, 4), pn.Linear(4, 4))
     setattr(tied[1], name, getattr(tied[0], name))
     tied.initialize(seed=1).save(path)
     copy = pn.load(path)
+    assert isinstance(copy, pn.Sequential)
     assert getattr(copy[0], name) is getattr(copy[1], name)
     np.testing.assert_array_equal(copy(X), tied(X))
 
 
-def test_frozen_layers_are_frozen_when_loaded(path):
+def test_frozen_layers_are_frozen_when_loaded(path: Path) -> None:
     net = pn.Sequential(pn.Linear(4, 4), pn.BatchNorm(4), pn.Linear(4, 2))
     net[0].freeze()
     net.save(path)
-    assert [layer.frozen for layer in pn.load(path)] == [True, False, False]
+    copy = pn.load(path)
+    assert isinstance(copy, pn.Sequential)
+    assert [layer.frozen for layer in copy] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +231,9 @@ def test_frozen_layers_are_frozen_when_loaded(path):
     ],
     ids=["alpha", "encoder", "eps", "append"],
 )
-def test_what_was_changed_after_construction_is_in_the_repr_the_file_and_the_copies(path, change):
+def test_what_was_changed_after_construction_is_in_the_repr_the_file_and_the_copies(
+    path: Path, change: Callable[..., Any]
+) -> None:
     coder = pn.AutoEncoder(pn.Sequential(pn.Linear(4, 2), pn.Sigmoid()), pn.Linear(2, 4))
     net = pn.Sequential(pn.LeakyReLU(), coder, pn.BatchNorm(4)).initialize(seed=1)
     before = repr(net)
@@ -230,7 +245,7 @@ def test_what_was_changed_after_construction_is_in_the_repr_the_file_and_the_cop
         np.testing.assert_array_equal(copy(X), net(X))
 
 
-def test_loading_calls_only_registered_classes(path):
+def test_loading_calls_only_registered_classes(path: Path) -> None:
     a_net().save(path)
     rewritten(path, lambda header: header["__metadata__"].update(architecture='{"type": "os.system", "command": "id"}'))
     with pytest.raises(ValueError, match=r"type 'os\.system' is unknown"):
@@ -245,15 +260,15 @@ class Perceptron(pn.Sequential):
         self.hidden = hidden
 
 
-def test_a_network_class_of_the_users_own_is_saved(path):
-    net = Perceptron(np.int64(5)).initialize(seed=1)
+def test_a_network_class_of_the_users_own_is_saved(path: Path) -> None:
+    net = Perceptron(np.int64(5)).initialize(seed=1)  # type: ignore[arg-type]
     net.save(path)
     copy = pn.load(path)
     assert repr(copy) == repr(net) == "Perceptron(5)"
     np.testing.assert_array_equal(copy(X), net(X))
 
 
-def test_a_network_that_its_constructor_would_not_build_again_is_refused(path):
+def test_a_network_that_its_constructor_would_not_build_again_is_refused(path: Path) -> None:
     net = Perceptron(5)
     net.layers[1] = pn.TanH()
     with pytest.raises(ValueError, match="Perceptron cannot be saved: its part '1' is not what its constructor"):
@@ -261,7 +276,7 @@ def test_a_network_that_its_constructor_would_not_build_again_is_refused(path):
     assert not path.exists()
 
 
-def test_a_layer_that_does_not_keep_its_arguments_says_what_to_do(path):
+def test_a_layer_that_does_not_keep_its_arguments_says_what_to_do(path: Path) -> None:
     class Forgetful(pn.Flatten):
         def __init__(self, size: int):
             super().__init__()
@@ -271,7 +286,7 @@ def test_a_layer_that_does_not_keep_its_arguments_says_what_to_do(path):
         Forgetful(3).save(path)
 
 
-def test_defaults_are_in_the_file(path):
+def test_defaults_are_in_the_file(path: Path) -> None:
     pn.BatchNorm(3).save(path)
     from safetensors import safe_open
 
@@ -279,7 +294,7 @@ def test_defaults_are_in_the_file(path):
         assert json.loads(file.metadata()["architecture"])["momentum"] == 0.1
 
 
-def test_only_regular_files_are_replaced(tmp_path):
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is no regular file"):
         a_net().save(tmp_path)
     target, link = tmp_path / "target", tmp_path / "link"
@@ -290,7 +305,7 @@ def test_only_regular_files_are_replaced(tmp_path):
     assert target.stat().st_size > 0
 
 
-def test_each_frozen_flag_is_kept(tmp_path):
+def test_each_frozen_flag_is_kept(tmp_path: Path) -> None:
     net = pn.Sequential(pn.Linear(4, 3), pn.Linear(3, 2)).initialize(seed=0)
     net.freeze()
     net[1].unfreeze()
@@ -304,10 +319,10 @@ class Kind(pn.Layer):
     def __init__(self, type: str):
         self.type = type
 
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         return x, lambda dy, **_: dy
 
 
-def test_an_argument_called_type_is_refused(tmp_path):
+def test_an_argument_called_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="rename its argument 'type'"):
         Kind("portanet.ReLU").save(tmp_path / "net")

@@ -1,4 +1,5 @@
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("schedule", CASES, ids=repr)
-def test_rates_are_never_negative_or_above_the_maximum(schedule):
+def test_rates_are_never_negative_or_above_the_maximum(schedule: schedules.Schedule) -> None:
     rates = [schedule(t) for t in range(50)]
     assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
     assert max(rates) == pytest.approx(0.1)
@@ -23,12 +24,12 @@ def test_rates_are_never_negative_or_above_the_maximum(schedule):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 99])
 @pytest.mark.parametrize("pct_start", [0.0, 0.1, 0.3, 0.5, 0.99])
-def test_one_cycle_reaches_its_end_at_the_last_step(steps, pct_start):
+def test_one_cycle_reaches_its_end_at_the_last_step(steps: int, pct_start: float) -> None:
     schedule = schedules.OneCycle(0.1, steps, pct_start)
     assert schedule(steps - 1) == schedule(steps) == 0.1 / 250_000
 
 
-def test_one_cycle_rises_then_falls():
+def test_one_cycle_rises_then_falls() -> None:
     rates = [schedules.OneCycle(1.0, steps=100)(t) for t in range(100)]
     assert rates[:30] == sorted(rates[:30])
     assert rates[29:] == sorted(rates[29:], reverse=True)
@@ -38,7 +39,7 @@ def test_one_cycle_rises_then_falls():
 @pytest.mark.torch
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 100])
 @pytest.mark.parametrize("pct_start", [0.01, 0.3, 0.45, 0.9])
-def test_one_cycle_agrees_with_pytorch(steps, pct_start):
+def test_one_cycle_agrees_with_pytorch(steps: int, pct_start: float) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is the reference")
     if pct_start * steps == 1:
         pytest.skip("PyTorch divides by zero")
@@ -55,18 +56,18 @@ def test_one_cycle_agrees_with_pytorch(steps, pct_start):
     assert ours == pytest.approx(expected, rel=1e-12, abs=1e-17)
 
 
-def test_warm_up_is_continuous():
+def test_warm_up_is_continuous() -> None:
     schedule = schedules.WarmUp(schedules.CosineDecay(1.0, steps=10), steps=5)
     assert schedule(4) == schedule(5) == 1.0
     assert schedule(15) == pytest.approx(0.0)
 
 
-def test_repr_is_the_constructor_call():
+def test_repr_is_the_constructor_call() -> None:
     assert repr(CASES[-1]) == "WarmUp(CosineDecay(0.1, 10), 5)"
 
 
 @pytest.mark.parametrize("schedule", CASES, ids=repr)
-def test_arguments_are_attributes(schedule):
+def test_arguments_are_attributes(schedule: Any) -> None:
     arguments = {field.name: getattr(schedule, field.name) for field in fields(schedule)}
     assert type(schedule)(**arguments) == schedule
 
@@ -80,6 +81,6 @@ def test_arguments_are_attributes(schedule):
         (schedules.OneCycle, {"steps": 9, "pct_start": -0.1}, r"pct_start must be in \[0, 1\), got -0.1"),
     ],
 )
-def test_unfit_arguments_are_refused(kind, arguments, message):
+def test_unfit_arguments_are_refused(kind: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(0.1, **arguments)

@@ -1,11 +1,14 @@
 """The whole way in a second: train, evaluate, save, load, predict."""
 
+from pathlib import Path
+
 import numpy as np
 
 import portanet as pn
+from portanet.backends import Backend
 
 
-def test_a_network_trains_saves_and_loads(backend, tmp_path):
+def test_a_network_trains_saves_and_loads(backend: Backend, tmp_path: Path) -> None:
     data = pn.datasets.load("digits")
     net = pn.Sequential(pn.Flatten(), pn.Linear(64, 32), pn.ReLU(), pn.Dropout(0.1), pn.Linear(32, 10))
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), metrics=[pn.accuracy], device=backend)

@@ -1,24 +1,30 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 from portanet.testing import check_gradients
+from portanet.typing import Pullback
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 
 
 class WrongDerivative(pn.TanH):
-    def elementwise(self, xp, x):
+    def elementwise(self, xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
         y, derivative = super().elementwise(xp, x)
         return y, lambda: 1.001 * derivative()
 
 
 class WrongWeight(pn.Linear):
-    def vjp(self, x, *, train=True):
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
         y, pullback = super().vjp(x, train=train)
 
-        def wrong(dy, *, need_dx=True, need_grads=True):
+        def wrong(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             if need_grads:
+                assert self.bias is not None
                 self.bias.grad += 1e-3
             return pullback(dy, need_dx=need_dx, need_grads=need_grads)
 
@@ -26,7 +32,7 @@ class WrongWeight(pn.Linear):
 
 
 class WrongLoss(pn.MSELoss):
-    def pointwise(self, xp, p, t):
+    def pointwise(self, xp: Any, p: Any, t: Any) -> tuple[Any, Callable[[], Any]]:
         terms, derivative = super().pointwise(xp, p, t)
         return terms, lambda: -derivative()
 
@@ -34,13 +40,13 @@ class WrongLoss(pn.MSELoss):
 @pytest.mark.parametrize(
     ("module", "name"), [(WrongDerivative(), "x"), (WrongWeight(3, 2), "bias"), (WrongLoss(), "x")], ids=repr
 )
-def test_a_wrong_gradient_is_named(backend, module, name):
+def test_a_wrong_gradient_is_named(backend: Backend, module: pn.Layer | pn.Loss, name: str) -> None:
     target = np.zeros_like(X) if isinstance(module, pn.Loss) else None
     with pytest.raises(AssertionError, match=rf"gradient of {name} of {type(module).__name__}"):
         check_gradients(module, X, target, device=backend)
 
 
-def test_check_gradients_leaves_the_layer_unchanged():
+def test_check_gradients_leaves_the_layer_unchanged() -> None:
     net = pn.Sequential(pn.Linear(3, 2), pn.Dropout()).initialize(seed=1)
     before = net.get_weights()
     check_gradients(net, X)

@@ -6,9 +6,11 @@ import hashlib
 import struct
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,17 +23,17 @@ pooch = pytest.importorskip("pooch", reason="pooch names the cache and downloads
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
-def sha256(content):
+def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def idx_set(x_train, y_train, x_test, y_test):
+def idx_set(x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> tuple[tuple[Any, Any, Any, Any], list[bytes]]:
     """Return the arrays of the four files, and the files."""
     arrays = x_train, y_train, x_test, y_test
     return arrays, [struct.pack(f">{1 + a.ndim}I", 2048 + a.ndim, *a.shape) + a.tobytes() for a in arrays]
 
 
-def usps_set(x_train, y_train, x_test, y_test):
+def usps_set(x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> tuple[list[Any], list[bytes]]:
     """Return the arrays of the two files (in thousandths), and the files."""
     tables = [np.column_stack([y, x.reshape(len(x), -1)]) for x, y in ((x_train, y_train), (x_test, y_test))]
     texts = ["".join(" ".join(f"{value:.4f}" for value in row) + " \n" for row in table) for table in tables]
@@ -48,23 +50,25 @@ class Tiny:
     data: Path  # for PORTANET_DATA
     cache: Path
 
-    def write(self, folder, contents=None, suffix=".gz"):
+    def write(self, folder: Path, contents: dict[str, bytes] | None = None, suffix: str = ".gz") -> None:
         (folder / self.name).mkdir(parents=True)
         for name, content in (contents or self.contents).items():
             compressed = gzip.compress(content, mtime=0)
             (folder / self.name / f"{name}{suffix}").write_bytes(compressed if suffix else content)
 
-    def loads(self):
+    def loads(self) -> bool:
         return np.array_equal(load(self.name, raw=True).x_train, self.x_train)
 
-    def cached(self):
+    def cached(self) -> set[str]:
         return {path.name for path in self.cache.rglob("*")} - {self.name}
 
 
 @pytest.fixture(params=["mnist", "fashion_mnist", "usps"])
-def tiny(request, tmp_path, monkeypatch):
+def tiny(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     rng, source, usps = np.random.default_rng(0), SOURCES[request.param], request.param == "usps"
     y_train, y_test = (rng.integers(10, size=n, dtype=np.uint8) for n in (5, 3))
+    x_train: np.ndarray
+    x_test: np.ndarray
     if usps:
         x_train, x_test = ((rng.integers(-1000, 1001, size=(n, 16, 16)) / 1000).astype(np.float32) for n in (5, 3))
     else:
@@ -86,11 +90,14 @@ def tiny(request, tmp_path, monkeypatch):
     return Tiny(source.name, x_train, named, tmp_path / "data", tmp_path / "cache" / "portanet")
 
 
-def complete(content):
+Answer = Callable[[bytes], tuple[int, bytes, int | None]]
+
+
+def complete(content: bytes) -> tuple[int, bytes, int]:
     return 200, content, len(content)
 
 
-FAULTS = {
+FAULTS: dict[str, Answer] = {
     "closes the connection half way": lambda content: (200, content[: len(content) // 2], len(content)),
     "closes it and sends no length": lambda content: (200, content[: len(content) // 2], None),
     "sends a web page": lambda _: complete(b"<html>Sign in to the network</html>"),
@@ -104,16 +111,16 @@ class Server:
     """Serves the gzip files; ``answers`` maps a file name to a function: content -> status, body, Content-Length."""
 
     url: str = ""
-    answers: dict = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
-def server(tiny, monkeypatch):
+def server(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             name = self.path.removeprefix("/")
             state.requested.append(name)
             compressed = gzip.compress(tiny.contents[name.removesuffix(".gz")], mtime=0)
@@ -124,7 +131,7 @@ def server(tiny, monkeypatch):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args):
+        def log_message(self, *args: str) -> None:
             """Write nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
@@ -141,28 +148,28 @@ def server(tiny, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
 @pytest.mark.parametrize("folder", ["data", "cache"])
-def test_files_are_found_in_both_folders(tiny, monkeypatch, folder, suffix):
+def test_files_are_found_in_both_folders(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, folder: str, suffix: str) -> None:
     tiny.data.mkdir()
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(getattr(tiny, folder), suffix=suffix)
     assert tiny.loads()
 
 
-def test_portanet_data_is_searched_before_the_cache(tiny, monkeypatch):
+def test_portanet_data_is_searched_before_the_cache(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     tiny.write(tiny.cache, dict.fromkeys(tiny.contents, b"wrong"))
     assert tiny.loads()
 
 
-def test_portanet_data_must_be_a_folder(tiny, monkeypatch):
+def test_portanet_data_must_be_a_folder(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.cache)
     with pytest.raises(DatasetError, match=r"PORTANET_DATA is '.*data', which is not a folder"):
         load(tiny.name)
 
 
-def test_an_empty_portanet_data_is_ignored(tiny, monkeypatch):
+def test_an_empty_portanet_data_is_ignored(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", "")
     tiny.write(tiny.cache)
     assert tiny.loads()
@@ -170,7 +177,7 @@ def test_an_empty_portanet_data_is_ignored(tiny, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
 @pytest.mark.parametrize("which", [0, -1], ids=["first file", "last file"])
-def test_a_truncated_file_is_detected(tiny, monkeypatch, which, suffix):
+def test_a_truncated_file_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, which: int, suffix: str) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data, suffix=suffix)
     name = list(tiny.contents)[which] + suffix
@@ -185,7 +192,7 @@ def test_a_truncated_file_is_detected(tiny, monkeypatch, which, suffix):
 
 @pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
 @pytest.mark.parametrize("which", [0, -1], ids=["first file", "last file"])
-def test_a_changed_byte_is_detected(tiny, monkeypatch, which, suffix):
+def test_a_changed_byte_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, which: int, suffix: str) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data, suffix=suffix)
     name = list(tiny.contents)[which] + suffix
@@ -200,7 +207,7 @@ def test_a_changed_byte_is_detected(tiny, monkeypatch, which, suffix):
             load(tiny.name)
 
 
-def test_error_for_a_wrong_file_names_it_and_the_fix(tiny, monkeypatch):
+def test_error_for_a_wrong_file_names_it_and_the_fix(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     first, *_, last = tiny.contents
     tiny.write(tiny.data, tiny.contents | {first: tiny.contents[last]})
@@ -211,7 +218,7 @@ def test_error_for_a_wrong_file_names_it_and_the_fix(tiny, monkeypatch):
     assert str(caught.value).endswith(f"; delete it or replace it with {SOURCES[tiny.name].url}{first}.gz")
 
 
-def test_a_plain_file_with_a_gz_name_is_refused(tiny, monkeypatch):
+def test_a_plain_file_with_a_gz_name_is_refused(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     name, content = next(iter(tiny.contents.items()))
@@ -220,7 +227,7 @@ def test_a_plain_file_with_a_gz_name_is_refused(tiny, monkeypatch):
         load(tiny.name)
 
 
-def test_files_are_downloaded_once(tiny, server):
+def test_files_are_downloaded_once(tiny: Tiny, server: Server) -> None:
     assert tiny.loads()
     names = [f"{name}.gz" for name in tiny.contents]
     assert server.requested == names
@@ -229,7 +236,7 @@ def test_files_are_downloaded_once(tiny, server):
     assert server.requested == names
 
 
-def test_the_licence_of_fashion_mnist_is_saved_with_its_files(tiny, server):
+def test_the_licence_of_fashion_mnist_is_saved_with_its_files(tiny: Tiny, server: Server) -> None:
     load(tiny.name)
     licence = tiny.cache / tiny.name / "LICENSE"
     assert licence.exists() == (tiny.name == "fashion_mnist")
@@ -237,7 +244,7 @@ def test_the_licence_of_fashion_mnist_is_saved_with_its_files(tiny, server):
         assert licence.read_text(encoding="utf-8") == FASHION_MNIST_LICENCE
 
 
-def test_only_missing_files_are_downloaded(tiny, server, monkeypatch):
+def test_only_missing_files_are_downloaded(tiny: Tiny, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)
     missing = f"{next(iter(tiny.contents))}.gz"
@@ -248,7 +255,7 @@ def test_only_missing_files_are_downloaded(tiny, server, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_download_leaves_no_file_and_names_the_fix(tiny, server, fault):
+def test_a_failed_download_leaves_no_file_and_names_the_fix(tiny: Tiny, server: Server, fault: str) -> None:
     first = f"{next(iter(tiny.contents))}.gz"
     server.answers[first] = FAULTS[fault]
     with pytest.raises(DatasetError) as caught:
@@ -263,7 +270,7 @@ def test_a_failed_download_leaves_no_file_and_names_the_fix(tiny, server, fault)
     assert len(str(caught.value)) < 700
 
 
-def test_after_a_failure_only_missing_files_are_downloaded(tiny, server):
+def test_after_a_failure_only_missing_files_are_downloaded(tiny: Tiny, server: Server) -> None:
     *good, last = (f"{name}.gz" for name in tiny.contents)
     server.answers[last] = FAULTS["closes the connection half way"]
     with pytest.raises(DatasetError):
@@ -274,7 +281,7 @@ def test_after_a_failure_only_missing_files_are_downloaded(tiny, server):
     assert server.requested == [*good, last, last]
 
 
-def test_an_unreachable_server_raises(tiny, server, monkeypatch):
+def test_an_unreachable_server_raises(tiny: Tiny, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, tiny.name, replace(SOURCES[tiny.name], url="http://127.0.0.1:1/"))
     with pytest.raises(
         DatasetError, match=r"could not download http://127\.0\.0\.1:1/.*; place .* by hand in the folder"
@@ -284,7 +291,9 @@ def test_an_unreachable_server_raises(tiny, server, monkeypatch):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_progress_is_shown_if_tqdm_is_installed(tiny, server, monkeypatch, capsys, installed):
+def test_progress_is_shown_if_tqdm_is_installed(
+    tiny: Tiny, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], installed: bool
+) -> None:
     if installed:
         pytest.importorskip("tqdm", reason="tqdm draws the progress bar")
     else:
@@ -293,13 +302,13 @@ def test_progress_is_shown_if_tqdm_is_installed(tiny, server, monkeypatch, capsy
     assert ("100%" in capsys.readouterr().err) == installed
 
 
-def test_error_without_pooch_says_what_to_install(tiny, monkeypatch):
+def test_error_without_pooch_says_what_to_install(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r"needs pooch: pip install 'portanet\[experiments\]', or place .* by hand"):
         load(tiny.name)
 
 
-def test_portanet_data_works_without_pooch(tiny, monkeypatch):
+def test_portanet_data_works_without_pooch(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     tiny.write(tiny.data)

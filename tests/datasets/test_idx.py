@@ -1,5 +1,6 @@
 import gzip
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from portanet.datasets.idx import decode
 
 
-def idx(array, magic=None):
+def idx(array: Any, magic: int | None = None) -> bytes:
     magic = 2048 + array.ndim if magic is None else magic
     return struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.tobytes()
 
@@ -17,7 +18,7 @@ LABELS = np.asarray([3, 0, 9], dtype=np.uint8)
 
 
 @pytest.mark.parametrize("array", [IMAGES, LABELS], ids=["images", "labels"])
-def test_decode(array):
+def test_decode(array: Any) -> None:
     found = decode(idx(array), array.shape, 10)
     assert found.dtype == np.uint8
     assert found.flags.writeable
@@ -36,11 +37,11 @@ def test_decode(array):
         (idx(IMAGES) + b"\0", "expected 24 values, found 25"),
     ],
 )
-def test_invalid_content_is_refused(content, message):
+def test_invalid_content_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode(content, IMAGES.shape, 10)
 
 
-def test_labels_out_of_range_are_refused():
+def test_labels_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="expected labels below 9, found 9"):
         decode(idx(LABELS), LABELS.shape, 9)

@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from portanet import get_backend
+from portanet.backends import Backend
 from portanet.datasets import train_test_split
 
 rng = np.random.default_rng(0)
@@ -21,7 +24,9 @@ FROZEN = [
 
 
 @pytest.mark.parametrize(("test_size", "random_state", "stratified", "expected"), FROZEN)
-def test_a_random_state_always_gives_the_same_split(test_size, random_state, stratified, expected):
+def test_a_random_state_always_gives_the_same_split(
+    test_size: float, random_state: int, stratified: bool, expected: list[int]
+) -> None:
     stratify = FORTY if stratified else None
     _, test = train_test_split(np.arange(40), test_size=test_size, random_state=random_state, stratify=stratify)
     assert test.tolist() == expected
@@ -29,7 +34,7 @@ def test_a_random_state_always_gives_the_same_split(test_size, random_state, str
 
 @pytest.mark.parametrize("test_size", [0.005, 0.1, 0.3, 0.5, 0.9, 1, 150, 299])
 @pytest.mark.parametrize("stratified", [True, False])
-def test_parts_are_a_partition_and_pairs_stay_together(backend, test_size, stratified):
+def test_parts_are_a_partition_and_pairs_stay_together(backend: Backend, test_size: float, stratified: bool) -> None:
     x, labels = backend.asarray(X), backend.asarray(LABELS)
     parts = train_test_split(x, labels, test_size=test_size, stratify=labels if stratified else None)
     assert all(part.device == backend.device for part in parts)
@@ -42,14 +47,14 @@ def test_parts_are_a_partition_and_pairs_stay_together(backend, test_size, strat
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_parts_keep_the_order_of_the_examples(shuffle):
+def test_parts_keep_the_order_of_the_examples(shuffle: bool) -> None:
     for part in train_test_split(X, shuffle=shuffle):
         assert np.all(np.diff(part[:, 0]) > 0)
 
 
 @pytest.mark.parametrize("form", ["indices", "uint8", "one-hot", "strings"])
 @pytest.mark.parametrize("test_size", [0.005, 0.1, 0.29, 0.5, 0.9, 100])
-def test_stratify_keeps_class_fractions_to_within_one_example(test_size, form):
+def test_stratify_keeps_class_fractions_to_within_one_example(test_size: float, form: str) -> None:
     labels = {
         "indices": LABELS - 3,
         "uint8": LABELS.astype("uint8"),
@@ -63,36 +68,36 @@ def test_stratify_keeps_class_fractions_to_within_one_example(test_size, form):
         assert np.all(np.abs(counts - fraction * np.asarray(COUNTS)) < 1)
 
 
-def test_every_example_of_a_class_may_be_drawn():
+def test_every_example_of_a_class_may_be_drawn() -> None:
     splits = (train_test_split(X, test_size=0.1, random_state=seed, stratify=LABELS) for seed in range(100))
     drawn = np.concatenate([x_test[:, 0] for _, x_test in splits])
     assert np.all(np.bincount(drawn.astype(int), minlength=300)[LABELS > 1] > 0)
 
 
-def test_a_random_state_gives_the_same_split_on_every_backend(backend):
+def test_a_random_state_gives_the_same_split_on_every_backend(backend: Backend) -> None:
     x, labels = backend.asarray(X), backend.asarray(LABELS)
     x_test = train_test_split(x, random_state=3, stratify=labels)[1]
     np.testing.assert_array_equal(backend.to_numpy(x_test), train_test_split(X, random_state=3, stratify=LABELS)[1])
 
 
-def test_random_states_differ_and_none_is_random():
+def test_random_states_differ_and_none_is_random() -> None:
     tests = [train_test_split(X, random_state=seed)[1].tolist() for seed in (0, 1, None, None)]
     assert len(set(map(str, tests))) == 4
 
 
-def test_without_shuffle_the_last_examples_are_held_out():
+def test_without_shuffle_the_last_examples_are_held_out() -> None:
     train, test = train_test_split(np.arange(10), test_size=0.3, shuffle=False)
     assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9])
 
 
 @pytest.mark.parametrize("options", [{}, {"test_size": 30}, {"shuffle": False}], ids=str)
-def test_sizes_and_order_of_the_results_are_scikit_learns(options):
+def test_sizes_and_order_of_the_results_are_scikit_learns(options: dict[str, Any]) -> None:
     theirs = pytest.importorskip("sklearn.model_selection", reason="scikit-learn is the reference").train_test_split
     expected = [part.shape for part in theirs(X, LABELS, X, **options)]
     assert [part.shape for part in train_test_split(X, LABELS, X, **options)] == expected
 
 
-def test_arrays_may_be_lists_and_on_different_devices():
+def test_arrays_may_be_lists_and_on_different_devices() -> None:
     strict = get_backend("strict")
     x_train, _, y_train, _ = train_test_split(strict.asarray(X), LABELS.tolist())
     assert isinstance(x_train, strict.array_type)
@@ -100,7 +105,7 @@ def test_arrays_may_be_lists_and_on_different_devices():
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_parts_share_no_memory_with_the_arrays(shuffle):
+def test_parts_share_no_memory_with_the_arrays(shuffle: bool) -> None:
     x = X.copy()
     for part in train_test_split(x, shuffle=shuffle):
         assert not np.shares_memory(part, x)
@@ -125,6 +130,6 @@ def test_parts_share_no_memory_with_the_arrays(shuffle):
         ([X], {"stratify": LABELS, "shuffle": False}, "stratify needs shuffle=True"),
     ],
 )
-def test_unfit_arguments_are_refused(arrays, options, message):
+def test_unfit_arguments_are_refused(arrays: list[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_test_split(*arrays, **options)

@@ -12,7 +12,7 @@ THOUSANDTHS = [[6000, -1000, -631, 862], [0, 1000, 1, -999]]
     [TEXT, TEXT.replace(b"000", b""), TEXT.replace(b"\n", b"\r\n"), TEXT.rstrip(), TEXT.replace(b" ", b"  ")],
     ids=["as published", "short numbers", "CRLF", "no last newline", "wide spaces"],
 )
-def test_decode_ignores_white_space(text):
+def test_decode_ignores_white_space(text: bytes) -> None:
     found = decode(text, (2, 4), 10)
     assert found.dtype == np.dtype("<i2")
     np.testing.assert_array_equal(found, THOUSANDTHS)
@@ -35,6 +35,6 @@ def test_decode_ignores_white_space(text):
         (TEXT.replace(b"6", b"\xff"), "can't decode byte 0xff"),
     ],
 )
-def test_invalid_content_is_refused(text, message):
+def test_invalid_content_is_refused(text: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode(text, (2, 4), 10)

@@ -1,6 +1,8 @@
 """Convolution kernels: the overrides are tested against the portable forms, and these against the definition."""
 
 import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portanet import kernels
-from portanet.backends import kernel_override
+from portanet.backends import Backend, kernel_override
 from portanet.backends.disabled import enabled
 from portanet.kernels.windows import Window, per_axis
 
@@ -16,7 +18,7 @@ needs_winograd = pytest.mark.skipif(not enabled("winograd"), reason="PORTANET_DI
 
 
 @st.composite
-def problems(draw, max_axes: int = 3):
+def problems(draw: st.DrawFn, max_axes: int = 3) -> tuple[Window, Any, Any, Any]:
     """A window that fits its input, with an input, weights and an output gradient."""
     n_axes = draw(st.integers(1, max_axes))
 
@@ -45,7 +47,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "batch first": np.ascontiguousarray,
     "batch last": lambda a: np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0),
     "channels first": lambda a: np.moveaxis(np.moveaxis(a, -1, 1).copy(), 1, -1),
@@ -54,7 +56,9 @@ LAYOUTS = {
 
 @settings(max_examples=150, deadline=None)
 @given(problems(), st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2), st.booleans(), st.sampled_from([300, 2**21]))
-def test_numpy_overrides_equal_the_portable_forms(problem, layouts, large, chunk):
+def test_numpy_overrides_equal_the_portable_forms(
+    problem: tuple[Window, Any, Any, Any], layouts: tuple[str, str], large: bool, chunk: int
+) -> None:
     window, x, w, dy = problem
     x, dy = (LAYOUTS[layout](array) for layout, array in zip(layouts, (x, dy), strict=True))
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +81,7 @@ def assert_overrides_equal_portable(window: Window, x: np.ndarray, w: np.ndarray
 
 @settings(max_examples=30, deadline=None)
 @given(problems(max_axes=2))
-def test_the_portable_form_equals_the_definition(problem):
+def test_the_portable_form_equals_the_definition(problem: tuple[Window, Any, Any, Any]) -> None:
     window, x, w, _ = problem
     y = np.zeros((len(x), *window.output_shape, w.shape[-1]), x.dtype)
     padded = window.pad(x)
@@ -91,9 +95,10 @@ def test_the_portable_form_equals_the_definition(problem):
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_the_gradients_are_adjoint_to_the_convolution(problem):
+def test_the_gradients_are_adjoint_to_the_convolution(problem: tuple[Window, Any, Any, Any]) -> None:
     """The inner products <y, dy>, <x, dx> and <w, dw> are equal."""
-    window, x, w, dy = (a.astype("float64") if isinstance(a, np.ndarray) else a for a in problem)
+    window = problem[0]
+    x, w, dy = (a.astype("float64") for a in problem[1:])
     expected = np.sum(kernels.conv(x, w, window) * dy)
     scale = np.sum(np.abs(kernels.conv(np.abs(x), np.abs(w), window) * dy)) + 1
     assert abs(np.sum(x * kernels.conv_input_gradient(dy, w, window)) - expected) < 1e-12 * scale
@@ -101,7 +106,7 @@ def test_the_gradients_are_adjoint_to_the_convolution(problem):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _winograd_for_small_problems():
+def _winograd_for_small_problems() -> Iterator[None]:
     """The problems of a test are below the minimum size for Winograd."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("portanet.backends.numpy.conv.MIN_PRODUCTS_WINOGRAD", 0)
@@ -109,11 +114,12 @@ def _winograd_for_small_problems():
 
 
 @needs_winograd
-def test_only_large_convolutions_use_winograd(monkeypatch):
+def test_only_large_convolutions_use_winograd(monkeypatch: pytest.MonkeyPatch) -> None:
     from portanet.backends.numpy import conv as numpy_conv
+    from portanet.backends.numpy.winograd import Winograd
 
     window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
-    assert type(numpy_conv.choose_method(window, 4, True)) is numpy_conv.Winograd
+    assert type(numpy_conv.choose_method(window, 4, True)) is Winograd
     assert type(numpy_conv.choose_method(window, 4, False)) is numpy_conv.Direct
     monkeypatch.setattr(numpy_conv, "MIN_PRODUCTS_WINOGRAD", 2 * 81 * 9 * 4 * 5)
     x, y = np.ones((2, 9, 9, 4)), np.ones((2, 9, 9, 5))
@@ -123,16 +129,24 @@ def test_only_large_convolutions_use_winograd(monkeypatch):
 
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("batch_last", [False, True])
-def test_a_method_that_is_switched_off_is_not_used(monkeypatch, winograd, batch_last):
+def test_a_method_that_is_switched_off_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, winograd: bool, batch_last: bool
+) -> None:
     from portanet.backends.numpy import conv as numpy_conv
+    from portanet.backends.numpy.winograd import Winograd
 
     used = set()
 
     def record(method: type, name: str) -> None:
         original = getattr(method, name)
-        monkeypatch.setattr(method, name, lambda *args: used.add(method) or original(*args))
 
-    for method in (numpy_conv.Im2col, numpy_conv.Direct, numpy_conv.Winograd):
+        def recorded(*args: Any) -> Any:
+            used.add(method)
+            return original(*args)
+
+        monkeypatch.setattr(method, name, recorded)
+
+    for method in (numpy_conv.Im2col, numpy_conv.Direct, Winograd):
         record(method, "multiply")
         record(method, "correlate")
     monkeypatch.setattr(numpy_conv, "USE_WINOGRAD", winograd)
@@ -141,13 +155,13 @@ def test_a_method_that_is_switched_off_is_not_used(monkeypatch, winograd, batch_
     window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
     x, w, dy = (rng.normal(size=shape) for shape in ((9, 9, 9, 4), (3, 3, 4, 5), (9, 9, 9, 5)))
     assert_overrides_equal_portable(window, x, w, dy)
-    expected = numpy_conv.Im2col if not batch_last else numpy_conv.Winograd if winograd else numpy_conv.Direct
+    expected = numpy_conv.Im2col if not batch_last else Winograd if winograd else numpy_conv.Direct
     assert used == {expected}
     assert numpy_conv.conv(x, w, window).flags.c_contiguous is not batch_last
 
 
 @pytest.mark.parametrize("chunk_bytes", [100_000, 100], ids=["some rows", "one row"])
-def test_the_chunks_of_a_large_batch_or_image_are_joined(monkeypatch, chunk_bytes):
+def test_the_chunks_of_a_large_batch_or_image_are_joined(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
     from portanet.backends.numpy import conv as numpy_conv
 
     monkeypatch.setattr("portanet.backends.numpy.windows.MAX_CHUNK_BYTES", chunk_bytes)
@@ -163,18 +177,19 @@ def test_the_chunks_of_a_large_batch_or_image_are_joined(monkeypatch, chunk_byte
 
 @needs_winograd
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
-def test_winograd_supports_any_number_of_axes(n_axes):
+def test_winograd_supports_any_number_of_axes(n_axes: int) -> None:
     from portanet.backends.numpy import conv as numpy_conv
+    from portanet.backends.numpy.winograd import Winograd
 
     rng = np.random.default_rng(0)
     window = Window.fit((7,) * n_axes, (3,) * n_axes, stride=(1,) * n_axes, dilation=(1,) * n_axes, padding="same")
-    assert type(numpy_conv.choose_method(window, 4, True)) is numpy_conv.Winograd
+    assert type(numpy_conv.choose_method(window, 4, True)) is Winograd
     x, w = rng.normal(size=(9, *window.input_shape, 4)), rng.normal(size=(*window.size, 4, 5))
     assert_overrides_equal_portable(window, x, w, rng.normal(size=(9, *window.output_shape, 5)))
 
 
 @pytest.mark.parametrize("form", ["portable", "__call__"])
-def test_every_backend_agrees(backend, form):
+def test_every_backend_agrees(backend: Backend, form: str) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(2, 6, 5, 3)), rng.normal(size=(3, 2, 3, 4))
     for stride, dilation, padding in itertools.product((1, 2), (1, 2), ("valid", "same", ((2, 0), (0, 1)))):

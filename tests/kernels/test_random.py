@@ -1,9 +1,11 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
+from portanet.backends import Backend
 from portanet.kernels import random_bits
 from portanet.kernels.random import philox4x64
 
@@ -11,7 +13,7 @@ LARGEST = 2**63 - 1
 STREAMS = [(0, 0), (1, 2), (LARGEST, LARGEST), (0x0123456789ABCDEF, 1 << 40)]
 
 
-def numpy_philox(key, counter, n):
+def numpy_philox(key: int, counter: int, n: int) -> Any:
     """The expected integers: the first counter block is (1, counter, 0, 0), the key (key, 0)."""
     words = {"key": np.asarray([key, 0], "uint64"), "counter": np.asarray([0, counter, 0, 0], "uint64")}
     return np.random.Philox(**words).random_raw(-(-n // 4)).astype("<u8").view("<u2")[:n]
@@ -38,10 +40,10 @@ def numpy_philox(key, counter, n):
     ],
     ids=["zeros", "ones", "digits of pi"],
 )
-def test_philox_gives_the_known_answers_of_random123(backend, counter, key, expected):
+def test_philox_gives_the_known_answers_of_random123(backend: Backend, counter: str, key: str, expected: str) -> None:
     """Lines "philox4x64 10" of tests/kat_vectors in Random123, https://github.com/DEShawResearch/random123."""
 
-    def words(line):
+    def words(line: str) -> tuple[Any, ...]:
         bits = np.asarray([int(word, 16) for word in line.split()], dtype="uint64").view("int64")
         return tuple(backend.asarray(bits[i : i + 1]) for i in range(len(bits)))
 
@@ -52,18 +54,18 @@ def test_philox_gives_the_known_answers_of_random123(backend, counter, key, expe
 @pytest.mark.parametrize("form", [random_bits, random_bits.portable], ids=["dispatched", "portable"])
 @pytest.mark.parametrize("n", [0, 1, 16, 17, 1003], ids="n={}".format)
 @pytest.mark.parametrize(("key", "counter"), STREAMS)
-def test_random_bits_are_those_of_numpys_philox(backend, form, key, counter, n):
+def test_random_bits_are_those_of_numpys_philox(backend: Backend, form: Any, key: int, counter: int, n: int) -> None:
     bits = form(backend.asarray([key, counter], "int64"), n)
     assert bits.shape == (n,)
     np.testing.assert_array_equal(backend.to_numpy(bits), numpy_philox(key, counter, n))
 
 
 @pytest.mark.strict
-def test_random_bits_read_nothing_back(monkeypatch):
+def test_random_bits_read_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = pytest.importorskip("array_api_strict", reason="its arrays can be made to refuse a copy to the host")
     stream = strict.asarray([3, 4], device=strict.Device("device1"))
 
-    def refuse(self):
+    def refuse(self: Any) -> None:
         raise AssertionError("an array was copied to the host")
 
     for conversion in ("__bool__", "__int__", "__float__", "__index__"):
@@ -71,7 +73,7 @@ def test_random_bits_read_nothing_back(monkeypatch):
     assert random_bits(stream, 17).device == stream.device
 
 
-def test_random_bits_are_thread_safe():
+def test_random_bits_are_thread_safe() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # thousands of switches between setting a generator's state and drawing from it
     try:

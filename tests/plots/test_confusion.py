@@ -9,7 +9,7 @@ from tests.plots.rendering import pixels
 COUNTS = np.asarray([[8, 2, 0], [0, 9, 1], [0, 0, 0]])
 
 
-def test_rows_are_true_classes_and_columns_predicted_ones():
+def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
     figure = plots.confusion_matrix(COUNTS, ("cat", "dog", "elephant"), title="pets")
     axes, _ = figure.axes
     assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("pets", "predicted", "true")
@@ -17,11 +17,11 @@ def test_rows_are_true_classes_and_columns_predicted_ones():
         assert [label.get_text() for label in labels] == ["cat", "dog", "elephant"]
     found = {text.get_position(): text.get_text() for text in axes.texts}
     assert found == {(0, 0): "8", (1, 0): "2", (1, 1): "9", (2, 1): "1"}  # (column, row); zeros are left out
-    np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2, 0], [0, 0.9, 0.1], [0, 0, 0]])
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 0.0]])
     assert pixels(figure).std() > 0.05
 
 
-def test_counts_are_white_on_dark_cells():
+def test_counts_are_white_on_dark_cells() -> None:
     axes = plots.confusion_matrix(COUNTS).axes[0]
     assert {text.get_text(): text.get_color() for text in axes.texts} == {
         "8": "white",
@@ -32,14 +32,14 @@ def test_counts_are_white_on_dark_cells():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2"]
 
 
-def test_unfit_counts_and_names_are_refused():
+def test_unfit_counts_and_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"counts must have shape \(C, C\), got \(2, 3\)"):
         plots.confusion_matrix(COUNTS[:2])
     with pytest.raises(ValueError, match=r"classes must be 3 names for counts of shape \(3, 3\), got 2"):
         plots.confusion_matrix(COUNTS, ("cat", "dog"))
 
 
-def test_error_without_matplotlib_says_what_to_install(monkeypatch):
+def test_error_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="plots need matplotlib: pip install matplotlib"):
         plots.confusion_matrix(COUNTS)

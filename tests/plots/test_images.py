@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from tests.plots.rendering import pixels
 
 
 @pytest.mark.parametrize("channels", [(), (1,)], ids=["no channel", "one channel"])
-def test_images_are_laid_out_row_by_row_with_white_lines_between(channels):
+def test_images_are_laid_out_row_by_row_with_white_lines_between(channels: tuple[int, ...]) -> None:
     images = np.linspace(0.1, 1, 5)[:, np.newaxis, np.newaxis] * np.ones((2, 3))  # each of one grey
     figure = plots.image_grid(images.reshape(5, 2, 3, *channels), columns=3, rows=("first", "second"), title="greys")
     (axes,) = figure.axes
@@ -22,7 +24,7 @@ def test_images_are_laid_out_row_by_row_with_white_lines_between(channels):
 
 
 @pytest.mark.parametrize("n_rows", [1, 9])
-def test_long_row_labels_are_inside_the_figure(n_rows):
+def test_long_row_labels_are_inside_the_figure(n_rows: int) -> None:
     figure = plots.image_grid(
         np.ones((10 * n_rows, 8, 8)), rows=["complex, BCE, trained with noise"] * n_rows, title="t"
     )
@@ -30,7 +32,7 @@ def test_long_row_labels_are_inside_the_figure(n_rows):
     assert min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels()) >= 0
 
 
-def test_captions_are_above_their_images():
+def test_captions_are_above_their_images() -> None:
     axes = plots.image_grid(np.ones((4, 8, 8)), columns=2, captions="abcd").axes[0]
     sheet = axes.images[0].get_array()
     assert sheet.shape == (2 * (2 + 8 + 1), 2 * 9)
@@ -53,6 +55,6 @@ def test_captions_are_above_their_images():
         ((4, 8, 8), {"captions": ["a"]}, "captions must be 4 texts for 4 images in rows of 10, got 1"),
     ],
 )
-def test_unfit_images_and_labels_are_refused(shape, options, message):
+def test_unfit_images_and_labels_are_refused(shape: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plots.image_grid(np.ones(shape), **options)

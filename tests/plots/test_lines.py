@@ -1,18 +1,19 @@
 import numpy as np
 import pytest
 
+import portanet as pn
 from portanet import History, plots
 from tests.plots.rendering import pixels
 
 
-def history(*rows):
+def history(*rows: dict[str, float]) -> pn.History:
     result = History()
     for row in rows:
         result.append(row)
     return result
 
 
-def test_training_curves_show_the_values_of_the_history():
+def test_training_curves_show_the_values_of_the_history() -> None:
     figure = plots.training_curves(
         history(
             {"loss": 0.9, "accuracy": 0.5, "val_loss": 1.0, "lr": 0.1},
@@ -32,14 +33,14 @@ def test_training_curves_show_the_values_of_the_history():
     assert pixels(figure).std() > 0.05
 
 
-def test_a_quantity_of_validation_only_has_its_own_panel():
+def test_a_quantity_of_validation_only_has_its_own_panel() -> None:
     (_, only) = plots.training_curves(history({"loss": 1.0, "val_accuracy": 0.5})).axes
     assert only.get_ylabel() == "val accuracy"
     assert len(only.lines) == 1
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 40])
-def test_epoch_ticks_are_integers_from_one(epochs):
+def test_epoch_ticks_are_integers_from_one(epochs: int) -> None:
     figure = plots.training_curves(history(*({"loss": 1 / (i + 1)} for i in range(epochs))))
     pixels(figure)
     (axes,) = figure.axes
@@ -49,30 +50,30 @@ def test_epoch_ticks_are_integers_from_one(epochs):
     assert all(tick == int(tick) and 1 <= tick <= epochs for tick in ticks)
 
 
-def test_history_plot_draws_the_curves():
+def test_history_plot_draws_the_curves() -> None:
     assert [axes.get_ylabel() for axes in history({"loss": 1.0}).plot().axes] == ["mean loss"]
 
 
-def test_training_curves_need_only_names_items_and_length():
+def test_training_curves_need_only_names_items_and_length() -> None:
     class Recorded:
         names = ("loss", "val_loss")
 
-        def __getitem__(self, name):
+        def __getitem__(self, name: str) -> list[float]:
             return {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}[name]
 
-        def __len__(self):
+        def __len__(self) -> int:
             return 2
 
     (axes,) = plots.training_curves(Recorded()).axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[3.0, 2.0], [4.0, 3.0]]
 
 
-def test_an_empty_history_is_refused():
+def test_an_empty_history_is_refused() -> None:
     with pytest.raises(ValueError, match="history holds no epochs: call fit first"):
         plots.training_curves(History())
 
 
-def test_curves_label_their_panels_and_lines():
+def test_curves_label_their_panels_and_lines() -> None:
     x = np.asarray([0.0, 1.0, 2.0])
     figure = plots.curves(
         x, {"height": {"sin": np.sin(x), "cos": np.cos(x)}, "slope": {"": x}}, xlabel="x", title="two"

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -5,7 +8,7 @@ from portanet import plots
 from tests.plots.rendering import pixels
 
 
-def test_points_are_coloured_by_class_and_class_names_are_at_the_median():
+def test_points_are_coloured_by_class_and_class_names_are_at_the_median() -> None:
     points, labels = np.asarray([[0, 0], [0, 2], [0, 1], [5, 5]]), np.asarray([0, 0, 0, 1])
     figure = plots.scatter({"train": (points, labels), "test": (points + 1, labels)}, ("cat", "dog"), title="pets")
     train, test = figure.axes
@@ -21,12 +24,12 @@ def test_points_are_coloured_by_class_and_class_names_are_at_the_median():
     assert (cats[0] != dog).any()
 
 
-def test_default_class_names_are_the_indices():
+def test_default_class_names_are_the_indices() -> None:
     axes = plots.scatter({"": (np.eye(2), np.asarray([3, 12]))}).axes[0]
     assert [text.get_text() for text in axes.texts] == ["3", "12"]
 
 
-def test_the_boundary_is_at_the_level_of_the_score():
+def test_the_boundary_is_at_the_level_of_the_score() -> None:
     points, labels = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.asarray([0, 0, 1, 1])
     figure = plots.decision_boundary(lambda places: 2 * places[:, 0], points, labels, level=0.5, title="a line")
     axes, bar = figure.axes
@@ -44,7 +47,7 @@ def test_the_boundary_is_at_the_level_of_the_score():
 @pytest.mark.parametrize(
     ("points", "labels"), [(np.ones((3, 2)), [0, 1]), (np.ones((2, 3)), [0, 1]), (np.ones((2, 2)), np.ones((2, 1)))]
 )
-def test_unfit_points_are_refused(points, labels):
+def test_unfit_points_are_refused(points: Any, labels: Any) -> None:
     with pytest.raises(ValueError, match=r"points must have shape \(N, 2\) and labels \(N,\), got"):
         plots.scatter({"": (points, labels)})
     with pytest.raises(ValueError, match=r"points must have shape \(N, 2\) and labels \(N,\), got"):
@@ -52,6 +55,6 @@ def test_unfit_points_are_refused(points, labels):
 
 
 @pytest.mark.parametrize("draw", [plots.scatter, lambda panels: plots.curves([0], panels)])
-def test_empty_panels_are_refused(draw):
+def test_empty_panels_are_refused(draw: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="panels is empty: give at least one"):
         draw({})
