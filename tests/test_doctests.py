@@ -21,7 +21,7 @@ from portanet.backends import registry
 # In an editable install the seam does not lie below portanet's folder, so that it is walked by itself.
 PACKAGES = (portanet, portanet.backends)
 FOUND = {m.name for p in PACKAGES for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")}
-MODULES = sorted({p.__name__ for p in PACKAGES} | FOUND)
+MODULES = sorted({p.__name__ for p in PACKAGES} | FOUND - {"portanet.backends.numpy.core._core"})  # it is compiled
 if find_spec("cupy") is None and "cupy" not in os.environ.get("PORTANET_REQUIRE", ""):
     MODULES = [name for name in MODULES if not name.startswith("portanet.backends.cupy.")]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -1,5 +1,6 @@
 """What is shipped, built from a copy of the tree: the wheel, the source distribution, and the editable install."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -48,10 +49,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def build(hook: str, tree: Path) -> Path:
+def build(hook: str, tree: Path, *, compiler: bool = False) -> Path:
+    """Build a distribution; without a compiler, as on most machines of users."""
     out = tree / "dist"
     command = [sys.executable, "-c", BUILD, hook, str(out)]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    env = dict(os.environ) if compiler else {**os.environ, "CC": "false", "CXX": "false"}
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "DeprecationWarning" not in done.stderr
     return out / done.stdout.splitlines()[-1]
@@ -93,6 +96,15 @@ def test_the_wheel_holds_both_packages_and_nothing_else(tree: Path, wheel: Path)
     expected |= {f"portanet/backends/{name}" for name in relative(tree / "backends")}
     assert {name for name in contents(wheel) if ".dist-info/" not in name} == expected
     assert {"portanet/py.typed", "portanet/backends/registry.py"} <= expected
+
+
+@pytest.mark.slow
+def test_a_compiler_adds_the_compiled_kernels(tree: Path, wheel: Path, tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    compiled = build("build_wheel", shutil.copytree(tree, tmp_path / "tree"), compiler=True)
+    assert compiled.name.split("-")[2:4] == ["cp311", "abi3"]
+    assert contents(compiled).keys() - contents(wheel).keys() == {"portanet/backends/numpy/core/_core.abi3.so"}
 
 
 def test_wheel_has_every_folder_with_python_files(tree: Path, wheel: Path) -> None:

@@ -48,10 +48,10 @@ KERNEL col2im(INDEX n, const T* columns, T* dx) {
 )
 
 
-def conv(x: Array, w: Array, window: Window) -> Array:
+def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """See :func:`portanet.kernels.conv`."""
-    if not is_supported(window, x, w):
-        return kernels.conv.portable(x, w, window)
+    if groups > 1 or not is_supported(window, x, w):
+        return kernels.conv.portable(x, w, window, groups)
     x, n_out = contiguous(x), w.shape[-1]
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
@@ -59,10 +59,10 @@ def conv(x: Array, w: Array, window: Window) -> Array:
     return y
 
 
-def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
-    if not is_supported(window, x, dy):
-        return kernels.conv_weight_gradient.portable(x, dy, window)
+    if groups > 1 or not is_supported(window, x, dy):
+        return kernels.conv_weight_gradient.portable(x, dy, window, groups)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
     create = cupy.empty if x.shape[0] else cupy.zeros  # the first product overwrites it
     dw = create((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
@@ -71,10 +71,10 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     return dw.reshape(*window.size, x.shape[-1], n_out)
 
 
-def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
+def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """See :func:`portanet.kernels.conv_input_gradient`."""
-    if not is_supported(window, dy, w):
-        return kernels.conv_input_gradient.portable(dy, w, window)
+    if groups > 1 or not is_supported(window, dy, w):
+        return kernels.conv_input_gradient.portable(dy, w, window, groups)
     dy, (n_in, n_out) = contiguous(dy), w.shape[-2:]
     dx = cupy.empty((dy.shape[0], *window.input_shape, n_in), dtype=dy.dtype)
     for examples in _chunks(window, dx):

@@ -1,14 +1,17 @@
 """NumPy on the CPU: device "cpu"."""
 
 import platform
+from collections.abc import Callable
 from operator import attrgetter
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from array_api_compat import numpy as standard
 
 from portanet.backends.base import Backend, refuse_ordinal
 from portanet.backends.numpy import conv, kernels, pooling
+from portanet.backends.numpy.core import core
 from portanet.backends.numpy.process import ComputeContext, tune_malloc
 from portanet.backends.numpy.threads import NumpyThreads
 
@@ -29,25 +32,33 @@ def load(ordinal: str | None = None) -> Backend:
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.machine()}",
         activate=ComputeContext,
-        threads=NumpyThreads(),
-        kernels={
-            function.__name__: function
-            for function in (
-                conv.conv,
-                conv.conv_input_gradient,
-                conv.conv_weight_gradient,
-                kernels.adam,
-                kernels.bias_add,
-                kernels.linear,
-                kernels.bias_grad,
-                kernels.sparse_softmax_cross_entropy,
-                kernels.matmul_into,
-                kernels.random_bits,
-                kernels.rmsprop,
-                kernels.sigmoid,
-                pooling.max_pool_gradient,
-                pooling.sum_pool,
-                pooling.sum_pool_gradient,
-            )
-        },
+        threads=NumpyThreads() if core is None else None,
+        kernels=_kernels(),
     )
+
+
+def _kernels() -> dict[str, Callable[..., Any]]:
+    """Return the kernels that this backend overrides, by name."""
+    functions: tuple[Callable[..., Any], ...] = (
+        conv.conv,
+        conv.conv_input_gradient,
+        conv.conv_weight_gradient,
+        kernels.adam,
+        kernels.bias_add,
+        kernels.linear,
+        kernels.bias_grad,
+        kernels.sparse_softmax_cross_entropy,
+        kernels.matmul_into,
+        kernels.random_bits,
+        kernels.rmsprop,
+        kernels.sigmoid,
+        pooling.max_pool_gradient,
+        pooling.sum_pool,
+        pooling.sum_pool_gradient,
+    )
+    overrides = {function.__name__: function for function in functions}
+    if core is not None:
+        from portanet.backends.numpy.core.kernels import OVERRIDES
+
+        overrides |= OVERRIDES
+    return overrides

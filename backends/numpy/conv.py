@@ -33,8 +33,11 @@ MIN_PRODUCTS_WINOGRAD = 2**21
 USE_BATCH_LAST, USE_WINOGRAD = enabled("batch_last"), enabled("winograd")
 
 
-def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
+    if groups > 1:
+        y: np.ndarray = kernels.conv.portable(x, w, window, groups)
+        return y
     if not _is_for_batch_last(x):
         return Im2col(window).multiply(x, w)
     method = choose_method(window, w.shape[-2], _is_for_winograd(x, w, window))
@@ -42,8 +45,11 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
         return batch_first(method.multiply(windows.pad(x, method.window), w))
 
 
-def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.ndarray:
+def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
+    if groups > 1:
+        dw: np.ndarray = kernels.conv_weight_gradient.portable(x, dy, window, groups)
+        return dw
     if not _is_for_batch_last(x):
         return Im2col(window).correlate(x, dy)
     method = choose_method(window, x.shape[-1], _is_for_winograd(x, dy, window))
@@ -52,11 +58,11 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window) -> np.nd
     return dw.reshape(*window.size, x.shape[-1], dy.shape[-1])
 
 
-def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """Convolution of dy with the flipped kernel if the stride is 1; else the portable form."""
     flipped = window.flipped
-    if flipped is None:
-        dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window)
+    if groups > 1 or flipped is None:
+        dx: np.ndarray = kernels.conv_input_gradient.portable(dy, w, window, groups)
         return dx
     spatial = tuple(range(w.ndim - 2))
     return conv(dy, np.ascontiguousarray(np.matrix_transpose(np.flip(w, spatial))), flipped)

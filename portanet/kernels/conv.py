@@ -6,7 +6,8 @@ libraries), computed as one matrix product for each offset k of the window. The 
 copy of the input and of one product.
 
 In the shapes below, C are the input channels, O the output channels, and ``size``, ``input_shape`` and
-``output_shape`` those of the window.
+``output_shape`` those of the window. With several groups, C and O are divided into as many equal parts, and each group
+of outputs sees its group of inputs: w has the shape (*size, C / groups, O).
 """
 
 import math
@@ -19,8 +20,10 @@ from portanet.typing import Array
 
 
 @kernel
-def conv(x: Array, w: Array, window: Window) -> Array:
+def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """Convolution of x, (N, *input_shape, C), with w, (*size, C, O): shape (N, *output_shape, O)."""
+    if groups > 1:
+        return _by_groups(conv, x, w, window, groups)
     xp, padded = namespace(x), window.pad(x)
     n_in, n_out = w.shape[-2:]
     y = xp.zeros((x.shape[0] * math.prod(window.output_shape), n_out), dtype=x.dtype, device=x.device)
@@ -30,8 +33,10 @@ def conv(x: Array, w: Array, window: Window) -> Array:
 
 
 @kernel
-def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
+def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """Gradient of the convolution with respect to x, from dy, (N, *output_shape, O): shape (N, *input_shape, C)."""
+    if groups > 1:
+        return _by_groups(conv_input_gradient, dy, w, window, groups)
     xp, (n_in, n_out) = namespace(dy), w.shape[-2:]
     dx = xp.zeros((dy.shape[0], *window.padded_shape, n_in), dtype=dy.dtype, device=dy.device)
     dy_rows = xp.reshape(dy, (-1, n_out))
@@ -42,8 +47,10 @@ def conv_input_gradient(dy: Array, w: Array, window: Window) -> Array:
 
 
 @kernel
-def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
+def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:
     """Gradient of the convolution with respect to w, from x and dy: shape (*size, C, O)."""
+    if groups > 1:
+        return _by_groups(conv_weight_gradient, x, dy, window, groups)
     xp, padded, (n_in, n_out) = namespace(x), window.pad(x), (x.shape[-1], dy.shape[-1])
     dy_rows = xp.reshape(dy, (-1, n_out))
     products = [
@@ -52,16 +59,10 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window) -> Array:
     return xp.reshape(xp.stack(products, axis=0), (*window.size, n_in, n_out))
 
 
-def grouped(
+def _by_groups(
     function: Callable[[Array, Array, Window], Array], a: Array, b: Array, window: Window, groups: int
 ) -> Array:
-    """
-    Grouped convolution: apply one of the kernels above to each group of channels.
-
-    The last axis of ``a`` and of ``b`` is split into ``groups`` equal parts. The results are concatenated along theirs.
-    """
-    if groups == 1:
-        return function(a, b, window)
+    """Call a kernel for each group: a slice of the last axis of ``a`` and of ``b``; join the results along theirs."""
 
     def split_channels(array: Array) -> list[Array]:
         size = array.shape[-1] // groups

@@ -10,7 +10,6 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count
 from portanet.initializers import Initializer, glorot_uniform, zeros
-from portanet.kernels.conv import grouped
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.layers.base import Layer, batch, check_input
 from portanet.layers.windows import PerAxis, checked, checked_padding, compact, window_of
@@ -106,16 +105,16 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = grouped(kernels.conv, x, w, window, groups)
+        y = kernels.conv(x, w, window, groups)
         if self.bias is not None:
             kernels.bias_add(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(grouped(kernels.conv_weight_gradient, x, dy, window, groups))
+                self.weight.accumulate(kernels.conv_weight_gradient(x, dy, window, groups))
                 if self.bias is not None:
                     self.bias.accumulate_channel_sum(dy)
-            return grouped(kernels.conv_input_gradient, dy, w, window, groups) if need_dx else None
+            return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None
 
         return y, pullback
 
@@ -273,17 +272,17 @@ class ConvTranspose(Conv):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = grouped(kernels.conv_input_gradient, x, w, window, groups)
+        y = kernels.conv_input_gradient(x, w, window, groups)
         if self.bias is not None:
             kernels.bias_add(y, self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                dw = grouped(kernels.conv_weight_gradient, dy, x, window, groups)
+                dw = kernels.conv_weight_gradient(dy, x, window, groups)
                 self.weight.accumulate(xp.matrix_transpose(dw))
                 if self.bias is not None:
                     self.bias.accumulate_channel_sum(dy)
-            return grouped(kernels.conv, dy, w, window, groups) if need_dx else None
+            return kernels.conv(dy, w, window, groups) if need_dx else None
 
         return y, pullback
 

@@ -1,0 +1,35 @@
+"""
+The compiled kernels of the NumPy backend, where they were built.
+
+Installing PortaNet builds them if there is a C++ compiler, and goes on without them if there is none: plain NumPy then
+computes the same. They are not complete yet, and used only with ``PORTANET_CORE=1``.
+"""
+
+import os
+from importlib import import_module
+from typing import Any
+
+core: Any = None
+"""The module of the compiled kernels, or None."""
+
+if os.environ.get("PORTANET_CORE") != "1":
+    status = "not used: set PORTANET_CORE=1"
+else:
+    try:
+        core = import_module("portanet.backends.numpy.core._core")
+    except ImportError as error:
+        status = f"not built ({error}): install a C++ compiler, and PortaNet again"
+    else:
+        status = f"in use, for {core.instruction_set()}"
+
+
+def default_num_threads() -> int:
+    """Return PORTANET_NUM_THREADS or OMP_NUM_THREADS, else the number of cores that this process may use."""
+    for variable in ("PORTANET_NUM_THREADS", "OMP_NUM_THREADS"):
+        if (value := os.environ.get(variable, "")).isdecimal() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if core is not None:
+    core.set_num_threads(default_num_threads())

@@ -1,0 +1,70 @@
+"""The compiled kernels behind the names of :mod:`portanet.kernels`; what they do not do falls to plain NumPy."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from portanet.backends.numpy import conv as plain
+from portanet.backends.numpy.core import core
+from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.kernels.windows import Window
+
+MIN_IMAGES = 8
+"""Fewest images for a convolution: they are what its vectors hold."""
+
+MAX_WINDOW = 1024
+"""Most positions of a window."""
+
+
+def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
+    """See :func:`portanet.kernels.conv`."""
+    if not _takes(x, w, window):
+        return plain.conv(x, w, window, groups)
+    y = np.empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
+    core.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
+    return batch_first(y)
+
+
+def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
+    """See :func:`portanet.kernels.conv_input_gradient`."""
+    if not _takes(dy, w, window):
+        return plain.conv_input_gradient(dy, w, window, groups)
+    dx = np.empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
+    core.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
+    return batch_first(dx)
+
+
+def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
+    """See :func:`portanet.kernels.conv_weight_gradient`."""
+    if not _takes(x, dy, window):
+        return plain.conv_weight_gradient(x, dy, window, groups)
+    dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
+    core.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
+    return dw
+
+
+def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
+    """Whether the core computes a convolution of x."""
+    return (
+        x.dtype == other.dtype
+        and x.dtype.char in "fd"
+        and len(x) >= MIN_IMAGES
+        and window.n_axes <= 3
+        and math.prod(window.size) <= MAX_WINDOW
+    )
+
+
+def _last(x: np.ndarray) -> np.ndarray:
+    """Return (N, *spatial, C) as a contiguous array (*spatial, C, N)."""
+    return np.ascontiguousarray(batch_last(x))
+
+
+def _steps(window: Window) -> tuple[Any, ...]:
+    return window.stride, window.dilation, tuple(low for low, _ in window.pads)
+
+
+OVERRIDES: Mapping[str, Callable[..., Any]] = {
+    function.__name__: function for function in (conv, conv_input_gradient, conv_weight_gradient)
+}

@@ -1,0 +1,24 @@
+// One pool of threads for all kernels.
+#pragma once
+
+namespace pool {
+
+// Work on one part of a job, 0 <= part < parts. Parts run in any order, on any thread.
+using Work = void (*)(long part, const void *job);
+
+// Call work(part, job) once for each part, on all threads of the pool; return when all are done.
+void run(Work work, const void *job, long parts);
+
+// The same for a function object.
+template <class Function> void run(long parts, const Function &function) {
+    run([](long part, const void *job) { (*static_cast<const Function *>(job))(part); }, &function, parts);
+}
+
+// The number of threads, the calling one included.
+int threads();
+void set_threads(int number);
+
+// Let a child process start without the threads of its parent. Call once.
+void handle_forks();
+
+} // namespace pool

@@ -1,0 +1,26 @@
+// All kernels for the instruction set ISA, with vectors of VECTOR_BYTES and tiles of TILE_ROWS.
+namespace ISA {
+namespace {
+
+constexpr int vector_bytes = VECTOR_BYTES, tile_rows = TILE_ROWS;
+
+// How many parts a job of so many pieces and operations is divided into: enough to share, and each large enough to pay.
+inline long parts_for(long pieces, double operations) {
+    const long most = pieces < 64 ? pieces : 64, parts = static_cast<long>(operations / 200e3);
+    return parts < 1 ? 1 : parts > most ? most : parts;
+}
+
+#include "vectors.hpp"
+
+#include "tile.hpp"
+
+#include "convolution.hpp"
+
+} // namespace
+
+extern const Kernels<float> float_kernels;
+extern const Kernels<double> double_kernels;
+const Kernels<float> float_kernels = {conv, conv_input_gradient, conv_weight_gradient};
+const Kernels<double> double_kernels = {conv, conv_input_gradient, conv_weight_gradient};
+
+} // namespace ISA

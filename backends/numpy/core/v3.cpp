@@ -1,0 +1,10 @@
+// x86-64-v3: AVX2, 16 registers of 8 floats.
+#include "common.hpp" // before the target changes: what it defines must run everywhere
+
+#if defined(__x86_64__)
+#pragma GCC target("arch=x86-64-v3")
+#define ISA v3
+#define VECTOR_BYTES 32
+#define TILE_ROWS 6
+#include "simd.hpp"
+#endif

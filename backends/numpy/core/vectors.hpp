@@ -1,0 +1,95 @@
+// Vectors of float or double, as wide as the instruction set allows, in the GNU vector extensions.
+
+#define INLINE inline __attribute__((always_inline))
+
+template <class T> struct Vectors {
+    typedef T type __attribute__((vector_size(vector_bytes)));
+};
+template <class T> using Vec = typename Vectors<T>::type;
+
+template <class T> constexpr long lanes = vector_bytes / sizeof(T);
+
+template <class T> INLINE Vec<T> load(const T *p) {
+    Vec<T> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class T> INLINE void store(T *p, Vec<T> v) { std::memcpy(p, &v, sizeof v); }
+
+template <class T> INLINE Vec<T> spread(T value) { return value - Vec<T>{}; }
+
+// The first n numbers at p, then zeros.
+template <class T> INLINE Vec<T> load_part(const T *p, long n) {
+    Vec<T> v{};
+#if VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+    else v = (Vec<T>)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+#else
+    for (long i = 0; i < n; i++) v[i] = p[i];
+#endif
+    return v;
+}
+
+template <class T> INLINE void store_part(T *p, Vec<T> v, long n) {
+#if VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
+#else
+    for (long i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+// The sum of a vector's numbers, half by half.
+template <class T, int bytes> struct Halves {
+    typedef T half __attribute__((vector_size(bytes / 2)));
+    template <class V> static INLINE T total(const V &v) {
+        half halves[2];
+        std::memcpy(halves, &v, bytes);
+        return Halves<T, bytes / 2>::total(halves[0] + halves[1]);
+    }
+};
+template <class T> struct Halves<T, sizeof(T)> {
+    template <class V> static INLINE T total(const V &v) { return v[0]; }
+};
+template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::total(v); }
+
+// One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left one.
+template <std::size_t step, class V, std::size_t... j>
+INLINE void exchange(V &a, V &b, std::index_sequence<j...>) {
+    constexpr std::size_t n = sizeof...(j);
+    const V upper = __builtin_shufflevector(a, b, (j & step ? n + j - step : j)...);
+    b = __builtin_shufflevector(a, b, (j & step ? n + j : j + step)...);
+    a = upper;
+}
+
+template <std::size_t step, class V, int n> INLINE void transpose_from(V (&rows)[n]) {
+    if constexpr (step < n) {
+#pragma GCC unroll 16
+        for (int i = 0; i < n; i++)
+            if (!(i & step)) exchange<step>(rows[i], rows[i + step], std::make_index_sequence<n>());
+        transpose_from<2 * step>(rows);
+    }
+}
+
+// to (columns, to_step) = the transposed matrix from (rows, columns), of which rows of `from` are `columns` apart.
+template <class T> void transpose(const T *from, long rows, long columns, T *to, long to_step) {
+    constexpr long n = lanes<T>;
+    long r = 0;
+    for (; r + n <= rows; r += n) {
+        long c = 0;
+        for (; c < columns; c += n) {
+            const long width = columns - c < n ? columns - c : n;
+            Vec<T> block[n];
+#pragma GCC unroll 16
+            for (long i = 0; i < n; i++) {
+                const T *p = from + (r + i) * columns + c;
+                block[i] = width == n ? load(p) : load_part(p, width);
+            }
+            transpose_from<1>(block);
+            for (long i = 0; i < width; i++) store(to + (c + i) * to_step + r, block[i]);
+        }
+    }
+    for (; r < rows; r++)
+        for (long c = 0; c < columns; c++) to[c * to_step + r] = from[r * columns + c];
+}
