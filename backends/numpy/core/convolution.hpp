@@ -86,7 +86,7 @@ template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y)
     const long all = s.groups * s.outputs;
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) {
         Run<T> runs[max_window];
-        const Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images, false};
+        const Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images};
         compute_groups(t, runs, s.groups, s.outputs, s.images, s.outputs, s.channels * s.images);
     });
 }
@@ -95,7 +95,7 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
     const long all = s.groups * s.outputs, step = s.groups * s.channels * s.images;
     for_positions(s.input, operations(s), [&](const long (&q)[3], long i) {
         Run<T> runs[max_window];
-        const Tile<T> t{runs, runs_to(s, dy, w, q, runs), 1, all, s.images, dx + i * step, s.images, false};
+        const Tile<T> t{runs, runs_to(s, dy, w, q, runs), 1, all, s.images, dx + i * step, s.images};
         compute_groups(t, runs, s.groups, s.channels, s.images, s.outputs, s.outputs * s.images);
     });
 }
@@ -150,7 +150,7 @@ template <class T> class TiledSums {
         for (long group = 0; group < s.groups; group++) {
             for (long p = begin; p < end; p++) {
                 const T *from = dy + ((row * s.output[2] + p) * s.groups + group) * s.outputs * s.images;
-                transpose(from, s.outputs, s.images, &transposed[(p - begin) * s.images * outputs], outputs);
+                transpose(from, s.images, s.outputs, s.images, &transposed[(p - begin) * s.images * outputs], outputs);
             }
             for (long t = 0; t < volume(s.window); t++) multiply(Span(s, row, t, begin, end), begin, t, group);
         }

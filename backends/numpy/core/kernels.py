@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from portanet.backends.numpy import conv as plain
+from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import core
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
@@ -45,6 +46,33 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
     return dw
 
 
+def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.linear`; a batch that is last in memory stays so."""
+    if x.ndim != 2 or not _are_matrices(x, w):
+        return numpy_kernels.linear(x, w)
+    if x.strides[0] < x.strides[1]:
+        y = np.empty((w.shape[1], len(x)), x.dtype)
+        core.matmul(w.T, x.T, y)
+        return y.T
+    y = np.empty((len(x), w.shape[1]), x.dtype)
+    core.matmul(x, w, y)
+    return y
+
+
+def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """See :func:`portanet.kernels.matmul_into`."""
+    if _are_matrices(a, b, out) and out.flags.c_contiguous:
+        core.matmul(a, b, out)
+    else:
+        numpy_kernels.matmul_into(out, a, b)
+
+
+def _are_matrices(*arrays: np.ndarray) -> bool:
+    """Whether the core multiplies these arrays."""
+    dtype = arrays[0].dtype
+    return dtype.char in "fd" and all(array.ndim == 2 and array.dtype == dtype and array.size for array in arrays)
+
+
 def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
     """Whether the core computes a convolution of x."""
     return (
@@ -65,6 +93,6 @@ def _steps(window: Window) -> tuple[Any, ...]:
     return window.stride, window.dilation, tuple(low for low, _ in window.pads)
 
 
-OVERRIDES: Mapping[str, Callable[..., Any]] = {
-    function.__name__: function for function in (conv, conv_input_gradient, conv_weight_gradient)
-}
+_FUNCTIONS: tuple[Callable[..., Any], ...] = conv, conv_input_gradient, conv_weight_gradient, linear, matmul_into
+
+OVERRIDES: Mapping[str, Callable[..., Any]] = {function.__name__: function for function in _FUNCTIONS}

@@ -14,13 +14,15 @@ inline long parts_for(long pieces, double operations) {
 
 #include "tile.hpp"
 
+#include "products.hpp"
+
 #include "convolution.hpp"
 
 } // namespace
 
 extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
-const Kernels<float> float_kernels = {conv, conv_input_gradient, conv_weight_gradient};
-const Kernels<double> double_kernels = {conv, conv_input_gradient, conv_weight_gradient};
+const Kernels<float> float_kernels = {conv, conv_input_gradient, conv_weight_gradient, product};
+const Kernels<double> double_kernels = {conv, conv_input_gradient, conv_weight_gradient, product};
 
 } // namespace ISA

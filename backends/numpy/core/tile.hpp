@@ -1,6 +1,6 @@
 // The tile: the one loop that products and convolutions run.
 //
-//     y[r][j] = Σ_k w[k wk + r wr] x[k xk + j],    0 <= r < rows, 0 <= j < columns
+//     y[r][j] = start[j] + Σ_k w[k wk + r wr] x[k xk + j],    0 <= r < rows, 0 <= j < columns
 //
 // The sums of up to tile_rows rows and two vectors of columns stay in registers. A factor w is spread over a vector, so
 // it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has fixed
@@ -15,14 +15,22 @@ template <class T> struct Tile {
     const Run<T> *runs;
     long n_runs, wk, wr, xk;
     T *y;
-    long yr;         // step from one row of y to the next
-    bool accumulate; // whether to add to y
+    long yr;                  // step from one row of y to the next
+    bool accumulate = false;  // whether to add to y
+    const T *start = nullptr; // zeros if null
 };
 
 // `last` columns of the last vector, all of them if `whole`.
 template <int rows, int vectors, bool whole, class T>
 INLINE void compute(const Tile<T> &t, long row, long column, long last) {
-    Vec<T> sums[rows][vectors] = {};
+    Vec<T> sums[rows][vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) {
+        Vec<T> first{};
+        if (t.start) first = whole || v < vectors - 1 ? load(t.start + column + v * lanes<T>) : load_part(t.start + column + v * lanes<T>, last);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) sums[r][v] = first;
+    }
     const long wk = t.wk, wr = t.wr, xk = t.xk;
     for (long i = 0; i < t.n_runs; i++) {
         const T *w = t.runs[i].w + row * wr, *x = t.runs[i].x + column;

@@ -72,8 +72,8 @@ template <std::size_t step, class V, int n> INLINE void transpose_from(V (&rows)
     }
 }
 
-// to (columns, to_step) = the transposed matrix from (rows, columns), of which rows of `from` are `columns` apart.
-template <class T> void transpose(const T *from, long rows, long columns, T *to, long to_step) {
+// to[c to_step + r] = from[r from_step + c] for a matrix of so many rows and columns.
+template <class T> void transpose(const T *from, long from_step, long rows, long columns, T *to, long to_step) {
     constexpr long n = lanes<T>;
     long r = 0;
     for (; r + n <= rows; r += n) {
@@ -83,7 +83,7 @@ template <class T> void transpose(const T *from, long rows, long columns, T *to,
             Vec<T> block[n];
 #pragma GCC unroll 16
             for (long i = 0; i < n; i++) {
-                const T *p = from + (r + i) * columns + c;
+                const T *p = from + (r + i) * from_step + c;
                 block[i] = width == n ? load(p) : load_part(p, width);
             }
             transpose_from<1>(block);
@@ -91,5 +91,5 @@ template <class T> void transpose(const T *from, long rows, long columns, T *to,
         }
     }
     for (; r < rows; r++)
-        for (long c = 0; c < columns; c++) to[c * to_step + r] = from[r * columns + c];
+        for (long c = 0; c < columns; c++) to[c * to_step + r] = from[r * from_step + c];
 }
