@@ -18,11 +18,19 @@ inline long parts_for(long pieces, double operations) {
 
 #include "convolution.hpp"
 
+template <class T>
+constexpr Kernels<T> table = {
+    conv<T>,
+    conv_input_gradient<T>,
+    conv_weight_gradient<T>,
+    product<T>,
+};
+
 } // namespace
 
 extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
-const Kernels<float> float_kernels = {conv, conv_input_gradient, conv_weight_gradient, product};
-const Kernels<double> double_kernels = {conv, conv_input_gradient, conv_weight_gradient, product};
+const Kernels<float> float_kernels = table<float>;
+const Kernels<double> double_kernels = table<double>;
 
 } // namespace ISA

@@ -1,0 +1,114 @@
+// What the functions of the Python module share: checks of their arguments, errors, and calls without the GIL.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+
+#include "common.hpp"
+
+// The kernels for the instruction set of this processor.
+template <class T> const Kernels<T> &kernels();
+template <> const Kernels<float> &kernels();
+template <> const Kernels<double> &kernels();
+
+// An error of Python is set already.
+struct PythonError {};
+
+[[noreturn]] inline void refuse(const std::string &message) { throw std::invalid_argument(message); }
+
+// A C-contiguous array of float or double, held while a kernel runs.
+class Array {
+  public:
+    Array(PyObject *object, const char *name, bool written = false) {
+        if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
+            throw PythonError();
+        const char kind = view.format && !view.format[1] ? view.format[0] : '?';
+        if ((kind != 'f' && kind != 'd') || reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize) {
+            PyBuffer_Release(&view);
+            refuse(std::string(name) + " must be an aligned array of float32 or float64");
+        }
+    }
+    ~Array() { PyBuffer_Release(&view); }
+    Array(const Array &) = delete;
+
+    bool is_double() const { return view.format[0] == 'd'; }
+    int ndim() const { return view.ndim; }
+    long length(int axis) const { return static_cast<long>(view.shape[axis < 0 ? view.ndim + axis : axis]); }
+    template <class T> T *data() const { return static_cast<T *>(view.buf); }
+    bool overlaps(const Array &other) const {
+        const char *here = static_cast<const char *>(view.buf), *there = static_cast<const char *>(other.view.buf);
+        return here < there + other.view.len && there < here + view.len;
+    }
+
+  private:
+    Py_buffer view;
+};
+
+// Refuse arrays of different dtypes, and a result that overlaps an operand.
+inline void check(const Array &result, std::initializer_list<const Array *> operands) {
+    for (const Array *operand : operands) {
+        if (operand->is_double() != result.is_double()) refuse("arrays must have one dtype");
+        if (operand->overlaps(result)) refuse("the result must not overlap an operand");
+    }
+}
+
+inline long integer(PyObject *object) {
+    const long value = PyLong_AsLong(object);
+    if (value == -1 && PyErr_Occurred()) throw PythonError();
+    return value;
+}
+
+// While it lives, other threads may run Python.
+class WithoutGIL {
+  public:
+    WithoutGIL() : state(PyEval_SaveThread()) {}
+    ~WithoutGIL() { PyEval_RestoreThread(state); }
+
+  private:
+    PyThreadState *state;
+};
+
+// Call a kernel without the GIL: f(T()) with T float or double.
+template <class Function> void call(bool is_double, const Function &f) {
+    WithoutGIL released;
+    if (is_double) f(double());
+    else f(float());
+}
+
+// A function of Python from one of C++ that throws.
+template <PyObject *(*function)(PyObject *const *, Py_ssize_t)>
+PyObject *guarded(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    try {
+        return function(arguments, count);
+    } catch (const PythonError &) {
+    } catch (const std::bad_alloc &) {
+        PyErr_NoMemory();
+    } catch (const std::invalid_argument &error) {
+        PyErr_SetString(PyExc_ValueError, error.what());
+    }
+    return nullptr;
+}
+
+inline void expect(Py_ssize_t count, Py_ssize_t wanted) {
+    if (count != wanted) refuse("wrong number of arguments");
+}
+
+// One number for each axis, the first axes of three being those that are missing.
+inline void read_axes(PyObject *tuple, int n_axes, long missing, long least, long (&numbers)[3]) {
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != n_axes) refuse("give one number for each axis");
+    for (int axis = 0; axis < 3; axis++) {
+        const int given = axis - (3 - n_axes);
+        numbers[axis] = given < 0 ? missing : integer(PyTuple_GetItem(tuple, given));
+        if (numbers[axis] < least) refuse("sizes, strides, dilations and paddings must not be so small");
+    }
+}
+
+// Lines of a table of functions.
+#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))guarded<name>, METH_FASTCALL, nullptr}
+#define END_OF_FUNCTIONS {nullptr, nullptr, 0, nullptr}
