@@ -62,14 +62,14 @@ def sigmoid(x: Array) -> Array:
     """See :func:`portanet.kernels.sigmoid`."""
     if not _is_supported(x):
         return kernels.sigmoid.portable(x)
-    return elementwise(x, lambda xp, x: (tracing.sigmoid(x), lambda: 1.0))[0]
+    return elementwise(x, lambda xp, x: (kernels.sigmoid(x), lambda: 1.0))[0]
 
 
 def erf(x: Array) -> Array:
     """See :func:`portanet.kernels.erf`."""
     if not _is_supported(x):
         return kernels.erf.portable(x)
-    return elementwise(x, lambda xp, x: (tracing.erf(x), lambda: 1.0))[0]
+    return elementwise(x, lambda xp, x: (kernels.erf(x), lambda: 1.0))[0]
 
 
 def _is_supported(x: Array) -> bool:

@@ -11,7 +11,7 @@ from array_api_compat import numpy as standard
 
 from portanet.backends.base import Backend, refuse_ordinal
 from portanet.backends.numpy import conv, kernels, pooling
-from portanet.backends.numpy.core import core
+from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.process import ComputeContext, tune_malloc
 from portanet.backends.numpy.threads import NumpyThreads
 
@@ -32,7 +32,7 @@ def load(ordinal: str | None = None) -> Backend:
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.machine()}",
         activate=ComputeContext,
-        threads=NumpyThreads() if core is None else None,
+        threads=NumpyThreads() if compiled is None else None,
         kernels=_kernels(),
     )
 
@@ -57,7 +57,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         pooling.sum_pool_gradient,
     )
     overrides = {function.__name__: function for function in functions}
-    if core is not None:
+    if compiled is not None:
         from portanet.backends.numpy.core.kernels import OVERRIDES
 
         overrides |= OVERRIDES

@@ -8,6 +8,7 @@ import pytest
 
 from portanet import kernels
 from portanet.backends import registry as module
+from portanet.backends.tracing import Symbol
 
 
 @pytest.fixture
@@ -22,6 +23,6 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     with (
         mock.patch.dict(module.registered),
         mock.patch.dict(module._loaded, clear=True),
-        mock.patch.dict(module.by_type, clear=True),
+        mock.patch.dict(module.by_type, {Symbol: module.by_type[Symbol]}, clear=True),
     ):
         yield module

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from portanet.backends import Backend, devices, get_backend
+from portanet.backends.numpy.core import compiled
 from tests.kernel_cases import CASES, compare, copy_batch_last
 
 
@@ -20,6 +21,9 @@ def test_every_override_is_tested() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_overrides_equal_the_portable_form(name: str, batch_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portanet.backends.numpy.conv.MIN_PRODUCTS_WINOGRAD", 0)  # the problems are small
+    if compiled is not None:
+        monkeypatch.setattr("portanet.backends.numpy.core.elementwise.MIN_ELEMENTS", 0)
+        monkeypatch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", 1)
     if batch_last:
         monkeypatch.setattr("portanet.backends.numpy.conv.MIN_IMAGES_BATCH_LAST", 1)
     overriding = [backend for backend in usable() if name in backend.kernels]

@@ -9,18 +9,18 @@ import os
 from importlib import import_module
 from typing import Any
 
-core: Any = None
+compiled: Any = None
 """The module of the compiled kernels, or None."""
 
 if os.environ.get("PORTANET_CORE") != "1":
     status = "not used: set PORTANET_CORE=1"
 else:
     try:
-        core = import_module("portanet.backends.numpy.core._core")
+        compiled = import_module("portanet.backends.numpy.core._core")
     except ImportError as error:
         status = f"not built ({error}): install a C++ compiler, and PortaNet again"
     else:
-        status = f"in use, for {core.instruction_set()}"
+        status = f"in use, for {compiled.instruction_set()}"
 
 
 def default_num_threads() -> int:
@@ -31,5 +31,5 @@ def default_num_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-if core is not None:
-    core.set_num_threads(default_num_threads())
+if compiled is not None:
+    compiled.set_num_threads(default_num_threads())

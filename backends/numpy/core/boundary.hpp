@@ -40,6 +40,7 @@ class Array {
     bool is_double() const { return view.format[0] == 'd'; }
     int ndim() const { return view.ndim; }
     long length(int axis) const { return static_cast<long>(view.shape[axis < 0 ? view.ndim + axis : axis]); }
+    long size() const { return static_cast<long>(view.len / view.itemsize); }
     template <class T> T *data() const { return static_cast<T *>(view.buf); }
     bool overlaps(const Array &other) const {
         const char *here = static_cast<const char *>(view.buf), *there = static_cast<const char *>(other.view.buf);

@@ -1,6 +1,8 @@
 // What the kernels offer: one table of functions for each instruction set and each dtype.
 #pragma once
 
+#include <vector>
+
 // A convolution over three axes; of fewer, the first have the length 1. Channels are those of one group.
 struct Convolution {
     long images, groups, channels, outputs;
@@ -15,9 +17,31 @@ template <class T> struct Matrix {
 
 constexpr long max_window = 1024; // positions
 
+// The operations of elementwise programs, in the order of their numbers.
+enum class Operation {
+    add, subtract, multiply, divide, negative, abs, sign, maximum, minimum,
+    less, less_equal, greater, greater_equal, equal, not_equal, where, as_number, count
+};
+
+// Apply an operation to values by their numbers, and append the result to the values.
+struct Instruction {
+    Operation operation;
+    int a, b, c;
+};
+
+// The result of the last instruction, from arguments of one length. Values are numbered: arguments, constants, results.
+template <class T> struct Program {
+    std::vector<const T *> arguments;
+    std::vector<T> constants;
+    std::vector<Instruction> instructions;
+    T *result;
+    long n_values;
+};
+
 template <class T> struct Kernels {
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
+    void (*run_program)(const Program<T> &program, long n);
     void (*product)(const Matrix<T> &a, const Matrix<T> &b, const T *start, T *y, long y_step);
 };

@@ -8,7 +8,8 @@ import numpy as np
 
 from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy import kernels as numpy_kernels
-from portanet.backends.numpy.core import core
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -24,7 +25,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.nd
     if not _takes(x, w, window):
         return plain.conv(x, w, window, groups)
     y = np.empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
-    core.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
+    compiled.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
     return batch_first(y)
 
 
@@ -33,7 +34,7 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: i
     if not _takes(dy, w, window):
         return plain.conv_input_gradient(dy, w, window, groups)
     dx = np.empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
-    core.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
+    compiled.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
     return batch_first(dx)
 
 
@@ -42,7 +43,7 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
     if not _takes(x, dy, window):
         return plain.conv_weight_gradient(x, dy, window, groups)
     dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
-    core.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
+    compiled.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
     return dw
 
 
@@ -52,17 +53,17 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
         return numpy_kernels.linear(x, w)
     if x.strides[0] < x.strides[1]:
         y = np.empty((w.shape[1], len(x)), x.dtype)
-        core.matmul(w.T, x.T, y)
+        compiled.matmul(w.T, x.T, y)
         return y.T
     y = np.empty((len(x), w.shape[1]), x.dtype)
-    core.matmul(x, w, y)
+    compiled.matmul(x, w, y)
     return y
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """See :func:`portanet.kernels.matmul_into`."""
     if _are_matrices(a, b, out) and out.flags.c_contiguous:
-        core.matmul(a, b, out)
+        compiled.matmul(a, b, out)
     else:
         numpy_kernels.matmul_into(out, a, b)
 
@@ -93,6 +94,13 @@ def _steps(window: Window) -> tuple[Any, ...]:
     return window.stride, window.dilation, tuple(low for low, _ in window.pads)
 
 
-_FUNCTIONS: tuple[Callable[..., Any], ...] = conv, conv_input_gradient, conv_weight_gradient, linear, matmul_into
+_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    conv,
+    conv_input_gradient,
+    conv_weight_gradient,
+    elementwise,
+    linear,
+    matmul_into,
+)
 
 OVERRIDES: Mapping[str, Callable[..., Any]] = {function.__name__: function for function in _FUNCTIONS}

@@ -146,13 +146,13 @@ PyModuleDef definition = {
 
 } // namespace
 
-extern PyMethodDef product_functions[];
+extern PyMethodDef product_functions[], elementwise_functions[];
 
 PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, product_functions})
+    for (PyMethodDef *table : {functions, product_functions, elementwise_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

@@ -18,11 +18,14 @@ inline long parts_for(long pieces, double operations) {
 
 #include "convolution.hpp"
 
+#include "elementwise.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
     conv_input_gradient<T>,
     conv_weight_gradient<T>,
+    run_program<T>,
     product<T>,
 };
 

@@ -1,6 +1,7 @@
 // Vectors of float or double, as wide as the instruction set allows, in the GNU vector extensions.
 
 #define INLINE inline __attribute__((always_inline))
+#define LAMBDA __attribute__((always_inline)) // of a function object of vectors: GCC forgets the instruction set of those
 
 template <class T> struct Vectors {
     typedef T type __attribute__((vector_size(vector_bytes)));

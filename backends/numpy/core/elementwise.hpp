@@ -1,0 +1,92 @@
+// Elementwise programs: an activation, a loss or its derivative as a list of instructions, run on a few hundred numbers at
+// a time, so that all values between the arguments and the result stay in the cache. One pass over memory, whatever the
+// function, and shared by all threads.
+
+constexpr long block_length = 256; // numbers in a register of a program
+
+template <class T> using Mask = decltype(Vec<T>{} < Vec<T>{}); // integers of the width of T: all bits, or none
+
+template <class T> INLINE Mask<T> bits(Vec<T> v) {
+    Mask<T> mask;
+    std::memcpy(&mask, &v, sizeof v);
+    return mask;
+}
+
+template <class T> INLINE Vec<T> from_bits(Mask<T> mask) {
+    Vec<T> v;
+    std::memcpy(&v, &mask, sizeof v);
+    return v;
+}
+
+template <class T> INLINE Vec<T> choose(Mask<T> mask, Vec<T> yes, Vec<T> no) {
+    return from_bits<T>((mask & bits<T>(yes)) | (~mask & bits<T>(no)));
+}
+
+// to[i] = f(a[i], b[i], c[i]) for a block.
+template <class T, class Function> INLINE void each(T *to, const T *a, const T *b, const T *c, const Function &f) {
+    for (long i = 0; i < block_length; i += lanes<T>) store(to + i, f(load(a + i), load(b + i), load(c + i)));
+}
+
+// A boolean is a mask: all bits of a number, or none.
+template <class T> void execute(Operation operation, T *to, const T *a, const T *b, const T *c) {
+    using V = Vec<T>;
+    const V one = spread(T(1));
+    switch (operation) {
+    case Operation::add: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x + y; });
+    case Operation::subtract: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x - y; });
+    case Operation::multiply: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x * y; });
+    case Operation::divide: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x / y; });
+    case Operation::negative: return each(to, a, b, c, [](V x, V, V) LAMBDA { return -x; });
+    case Operation::abs: return each(to, a, b, c, [](V x, V, V) LAMBDA { return from_bits<T>(bits<T>(x) & ~bits<T>(spread(T(-0.0)))); });
+    case Operation::sign: return each(to, a, b, c, [one](V x, V, V) LAMBDA {
+        const V zero{};
+        return choose<T>(x > zero, one, choose<T>(x < zero, -one, choose<T>(x == zero, zero, x)));
+    });
+    // NaN passes through, as in NumPy.
+    case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return choose<T>((x > y) | (x != x), x, y); });
+    case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return choose<T>((x < y) | (x != x), x, y); });
+    case Operation::less: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x < y); });
+    case Operation::less_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x <= y); });
+    case Operation::greater: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x > y); });
+    case Operation::greater_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x >= y); });
+    case Operation::equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x == y); });
+    case Operation::not_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x != y); });
+    case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return choose<T>(bits<T>(x), y, z); });
+    case Operation::as_number: return each(to, a, b, c, [one](V x, V, V) LAMBDA { return from_bits<T>(bits<T>(x) & bits<T>(one)); });
+    case Operation::count: return;
+    }
+}
+
+template <class T> void run_program(const Program<T> &program, long n) {
+    const long blocks = (n + block_length - 1) / block_length;
+    const long parts = parts_for(blocks, 8.0 * n * program.instructions.size());
+    pool::run(parts, [&](long part) {
+        // Arguments first, then constants, then results of instructions; registers[i] is where a value lies now.
+        std::vector<T> memory(program.n_values * block_length);
+        std::vector<const T *> values(program.n_values);
+        for (long i = 0; i < program.n_values; i++) values[i] = &memory[i * block_length];
+        const long n_arguments = static_cast<long>(program.arguments.size());
+        for (std::size_t i = 0; i < program.constants.size(); i++)
+            std::fill_n(&memory[(n_arguments + i) * block_length], block_length, program.constants[i]);
+        for (long block = part * blocks / parts; block < (part + 1) * blocks / parts; block++) {
+            const long first = block * block_length, length = std::min(block_length, n - first);
+            for (long i = 0; i < n_arguments; i++) {
+                if (length == block_length) values[i] = program.arguments[i] + first;
+                else { // the last block, filled up
+                    T *copy = &memory[i * block_length];
+                    std::fill_n(copy, block_length, T(1));
+                    std::memcpy(copy, program.arguments[i] + first, sizeof(T) * length);
+                    values[i] = copy;
+                }
+            }
+            long to = n_arguments + static_cast<long>(program.constants.size());
+            for (const Instruction &step : program.instructions) {
+                const bool last = &step == &program.instructions.back() && length == block_length;
+                T *result = last ? program.result + first : &memory[to * block_length];
+                execute(step.operation, result, values[step.a], values[step.b], values[step.c]);
+                to++;
+            }
+            if (length < block_length) std::memcpy(program.result + first, &memory[(to - 1) * block_length], sizeof(T) * length);
+        }
+    });
+}

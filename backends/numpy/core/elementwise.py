@@ -1,0 +1,141 @@
+"""
+Elementwise functions as programs of the core.
+
+A few hundred numbers at a time go through all operations of an activation or a loss, which therefore reads and writes
+memory once, on all threads.
+
+A function is traced at its first call, and again when an attribute of its layer or loss has changed.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from portanet import kernels
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.tracing import Operand, Step, trace
+
+MIN_ELEMENTS = 4096
+"""Fewest numbers for which a program is faster than NumPy's operations one by one."""
+
+_NAMES = (
+    *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
+    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number"),
+)
+MAX_VALUES = 256
+"""Most arguments, constants and steps of a program: their numbers are bytes."""
+
+OPERATIONS = {name: number for number, name in enumerate(_NAMES)}
+"""Operations of the core by name: their numbers in kernels.hpp."""
+
+
+class _Program(NamedTuple):
+    """Operations and constants, for arguments in the order of ``names``."""
+
+    operations: bytes
+    constants: tuple[float, ...]
+    names: tuple[str, ...]
+
+    def __call__(self, out: np.ndarray, **arguments: np.ndarray) -> None:
+        """Write the result to ``out``; all arrays have its shape, dtype and memory order."""
+        compiled.run_program(
+            self.operations, self.constants, tuple(_flat(arguments[name]) for name in self.names), _flat(out)
+        )
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """View an array as it lies in memory, in C order."""
+    return batch_last(x) if is_batch_last(x) else x if x.flags.c_contiguous else x.T
+
+
+def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None:
+    """Return the program of some steps, or None if the core lacks one of their operations."""
+    if any(step.operation not in OPERATIONS for step in steps):
+        return None
+    constants = list(dict.fromkeys(o for step in steps for o in step.operands if isinstance(o, float)))
+    first_step = len(names) + len(constants)
+    if first_step + len(steps) > MAX_VALUES:
+        return None
+
+    def value(operand: Operand) -> int:
+        if isinstance(operand, str):
+            return names.index(operand)
+        return len(names) + constants.index(operand) if isinstance(operand, float) else first_step + operand
+
+    code = bytearray()
+    for step in steps:
+        values = list(map(value, step.operands))
+        code += bytes((OPERATIONS[step.operation], *values, *[0] * (3 - len(values))))
+    return _Program(bytes(code), tuple(constants), names)
+
+
+@lru_cache(maxsize=256)
+def _programs(
+    function: Callable[..., Any], owner: type, settings: tuple[Any, ...], dtype: np.dtype[Any], has_other: bool
+) -> tuple[_Program, _Program, bool] | None:
+    """
+    Programs of an elementwise method's output and of ``dy`` times its derivative, and whether that takes the output.
+
+    ``settings`` are the names and values of the attributes of the method's object.
+    """
+    holder = object.__new__(owner)
+    vars(holder).update(settings)
+    traced = trace(function.__get__(holder), dtype, has_other=has_other)
+    if traced is None:
+        return None
+    arguments = ("x", "other") if has_other else ("x",)
+    output = _compile(traced.output, arguments)
+    product = Step("multiply", (len(traced.derivative) - 1, "dy"), boolean=False)
+    gradient = _compile((*traced.derivative, product), (*arguments, "dy"))
+    return None if output is None or gradient is None else (output, gradient, traced.from_output)
+
+
+def elementwise(
+    x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None = None
+) -> tuple[np.ndarray, Callable[[Any], Any]]:
+    """See :func:`portanet.kernels.elementwise`."""
+    programs = _find(x, fn, t) if x.size >= MIN_ELEMENTS else None
+    if programs is None:
+        result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
+        return result
+    output, gradient, from_output = programs
+    y = np.empty_like(x)
+    others = {} if t is None else {"other": _like(t, x)}
+    output(y, x=x, **others)
+    saved = y if from_output else x
+
+    def pullback(dy: Any) -> Any:
+        dx = np.empty_like(saved)
+        gradient(dx, x=saved, dy=_like(dy, saved), **others)
+        return dx
+
+    return y, pullback
+
+
+def _find(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None) -> tuple[_Program, _Program, bool] | None:
+    """Return the programs of a method on arrays that the core takes."""
+    owner = getattr(fn, "__self__", None)
+    ordered = x.flags.c_contiguous or x.flags.f_contiguous or is_batch_last(x)
+    if owner is None or not ordered or x.dtype.char not in "fd" or (t is not None and t.shape != x.shape):
+        return None
+    try:
+        return _programs(fn.__func__, type(owner), tuple(vars(owner).items()), x.dtype, t is not None)
+    except TypeError:  # an attribute that cannot be hashed
+        return None
+
+
+def _like(values: Any, x: np.ndarray) -> np.ndarray:
+    """Return an array of x's shape, dtype and memory order; copied, or broadcast, if needed."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.shape == x.shape
+        and values.dtype == x.dtype
+        and values.strides == x.strides
+    ):
+        return values
+    copy = np.empty_like(x)
+    copy[...] = values
+    return copy
