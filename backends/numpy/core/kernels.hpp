@@ -9,8 +9,18 @@ struct Convolution {
 
 constexpr long max_window = 1024; // positions
 
+// Pooling of arrays (images, *spatial, width) over three axes; of fewer, the first have the length 1.
+struct Pooling {
+    long images, width;
+    long input[3], output[3], window[3], stride[3], dilation[3], padding[3];
+};
+
 template <class T> struct Kernels {
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
+    void (*max_pool)(const Pooling &, const T *x, T *y);
+    void (*max_pool_gradient)(const Pooling &, const T *dy, const T *x, const T *y, T *dx);
+    void (*sum_pool)(const Pooling &, const T *x, T *y);
+    void (*sum_pool_gradient)(const Pooling &, const T *dy, T *dx);
 };

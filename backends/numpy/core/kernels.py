@@ -8,6 +8,7 @@ import numpy as np
 
 from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy.core import core
+from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -66,5 +67,14 @@ def _steps(window: Window) -> tuple[Any, ...]:
 
 
 OVERRIDES: Mapping[str, Callable[..., Any]] = {
-    function.__name__: function for function in (conv, conv_input_gradient, conv_weight_gradient)
+    function.__name__: function
+    for function in (
+        conv,
+        conv_input_gradient,
+        conv_weight_gradient,
+        max_pool,
+        max_pool_gradient,
+        sum_pool,
+        sum_pool_gradient,
+    )
 }

@@ -15,6 +15,8 @@ extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
 } // namespace baseline
 
+extern PyMethodDef pooling_functions[];
+
 namespace {
 
 struct Level {
@@ -150,7 +152,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions})
+    for (PyMethodDef *table : {functions, pooling_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

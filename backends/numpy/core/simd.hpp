@@ -16,11 +16,17 @@ inline long parts_for(long pieces, double operations) {
 
 #include "convolution.hpp"
 
+#include "pooling.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
     conv_input_gradient<T>,
     conv_weight_gradient<T>,
+    max_pool<T>,
+    max_pool_gradient<T>,
+    sum_pool<T>,
+    sum_pool_gradient<T>,
 };
 
 } // namespace
