@@ -31,19 +31,33 @@ def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
 
 
 def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
-    """Windows with inputs and output gradients: with and without overlaps, padding and equal maxima."""
+    """Windows with inputs and output gradients: with and without overlaps, padding and equal maxima, in 1-D to 3-D."""
     rng, problems = np.random.default_rng(0), []
-    for input_shape, size, stride, padding in (
-        ((8,), (2,), (2,), "valid"),
-        ((7, 9), (2, 3), (2, 3), "valid"),
-        ((6, 6), (2, 2), (1, 2), "valid"),
-        ((5, 6), (3, 3), (2, 2), "same"),
+    for input_shape, size, stride, dilation, padding, ceil, images, channels in (
+        ((8,), (2,), (2,), (1,), "valid", False, 4, 3),
+        ((7, 9), (2, 3), (2, 3), (1, 1), "valid", False, 4, 3),
+        ((6, 6), (2, 2), (1, 2), (1, 1), "valid", False, 4, 3),
+        ((5, 6), (3, 3), (2, 2), (1, 1), "same", False, 4, 3),
+        ((9,), (3,), (2,), (2,), ((2, 1),), False, 1, 33),
+        ((7,), (3,), (5,), (1,), "valid", False, 33, 1),  # gaps between windows
+        ((6, 7), (3, 2), (2, 2), (1, 2), ((1, 1), (1, 0)), True, 3, 17),
+        ((4, 5, 6), (2, 3, 2), (2, 1, 3), (1, 1, 1), "same", False, 2, 7),
+        ((3, 4, 4), (2, 2, 2), (2, 2, 2), (1, 1, 1), "valid", True, 70, 1),
     ):
-        window = Window.fit(input_shape, size, stride=stride, dilation=(1,) * len(size), padding=padding)
+        window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding, ceil=ceil)
         for dtype in TOLERANCE:
-            x = rng.integers(-2, 3, size=(4, *input_shape, 3)).astype(dtype)
-            problems.append((window, x, rng.normal(size=(4, *window.output_shape, 3)).astype(dtype)))
+            x = rng.integers(-2, 3, size=(images, *input_shape, channels)).astype(dtype)
+            problems.append((window, x, rng.normal(size=(images, *window.output_shape, channels)).astype(dtype)))
     return problems
+
+
+def with_special(x: np.ndarray) -> np.ndarray:
+    """Return a copy of x with NaN and infinities at many places, also next to each other."""
+    rng, x = np.random.default_rng(0), x.copy()
+    places = rng.integers(0, 6, size=x.shape)
+    for place, value in enumerate((np.nan, np.inf, -np.inf)):
+        x[places == place] = value
+    return x
 
 
 def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
@@ -113,7 +127,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "log_softmax": [*normal((3, 4)), *normal((2, 5, 70))],
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
-    "max_pool": [(x, window) for window, x, _ in poolings()],
+    "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
     "write_metrics": [
         (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])

@@ -41,6 +41,9 @@ class Array {
     int ndim() const { return view.ndim; }
     long length(int axis) const { return static_cast<long>(view.shape[axis < 0 ? view.ndim + axis : axis]); }
     long size() const { return static_cast<long>(view.len / view.itemsize); }
+    bool same_shape(const Array &other) const {
+        return view.ndim == other.view.ndim && std::equal(view.shape, view.shape + view.ndim, other.view.shape);
+    }
     template <class T> T *data() const { return static_cast<T *>(view.buf); }
     bool overlaps(const Array &other) const {
         const char *here = static_cast<const char *>(view.buf), *there = static_cast<const char *>(other.view.buf);
@@ -107,6 +110,18 @@ inline void read_axes(PyObject *tuple, int n_axes, long missing, long least, lon
         const int given = axis - (3 - n_axes);
         numbers[axis] = given < 0 ? missing : integer(PyTuple_GetItem(tuple, given));
         if (numbers[axis] < least) refuse("sizes, strides, dilations and paddings must not be so small");
+    }
+}
+
+// The padding before each axis from pairs (before, after).
+inline void read_pads(PyObject *pairs, int n_axes, long (&before)[3]) {
+    if (!PyTuple_Check(pairs) || PyTuple_Size(pairs) != n_axes) refuse("give one pair of pads for each axis");
+    for (int axis = 0; axis < 3; axis++) {
+        const int given = axis - (3 - n_axes);
+        PyObject *pair = given < 0 ? nullptr : PyTuple_GetItem(pairs, given);
+        if (pair && (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2)) refuse("give one pair of pads for each axis");
+        before[axis] = pair ? integer(PyTuple_GetItem(pair, 0)) : 0;
+        if (before[axis] < 0) refuse("pads must not be negative");
     }
 }
 

@@ -74,14 +74,14 @@ def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None
 
 @lru_cache(maxsize=256)
 def _programs(
-    function: Callable[..., Any], owner: type, settings: tuple[Any, ...], dtype: np.dtype[Any], has_other: bool
+    function: Callable[..., Any], owner: Any, settings: tuple[Any, ...], dtype: np.dtype[Any], has_other: bool
 ) -> tuple[_Program, _Program, bool] | None:
     """
     Programs of an elementwise method's output and of ``dy`` times its derivative, and whether that takes the output.
 
     ``settings`` are the names and values of the attributes of the method's object.
     """
-    holder = object.__new__(owner)
+    holder: Any = object.__new__(owner)
     vars(holder).update(settings)
     traced = trace(function.__get__(holder), dtype, has_other=has_other)
     if traced is None:
@@ -117,12 +117,13 @@ def elementwise(
 
 def _find(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None) -> tuple[_Program, _Program, bool] | None:
     """Return the programs of a method on arrays that the core takes."""
+    method: Any = fn
     owner = getattr(fn, "__self__", None)
     ordered = x.flags.c_contiguous or x.flags.f_contiguous or is_batch_last(x)
     if owner is None or not ordered or x.dtype.char not in "fd" or (t is not None and t.shape != x.shape):
         return None
     try:
-        return _programs(fn.__func__, type(owner), tuple(vars(owner).items()), x.dtype, t is not None)
+        return _programs(method.__func__, type(owner), tuple(vars(owner).items()), x.dtype, t is not None)
     except TypeError:  # an attribute that cannot be hashed
         return None
 

@@ -38,10 +38,20 @@ template <class T> struct Program {
     long n_values;
 };
 
+// Pooling of arrays (images, *spatial, width) over three axes; of fewer, the first have the length 1.
+struct Pooling {
+    long images, width;
+    long input[3], output[3], window[3], stride[3], dilation[3], padding[3];
+};
+
 template <class T> struct Kernels {
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);
     void (*product)(const Matrix<T> &a, const Matrix<T> &b, const T *start, T *y, long y_step);
+    void (*max_pool)(const Pooling &, const T *x, T *y);
+    void (*max_pool_gradient)(const Pooling &, const T *dy, const T *x, const T *y, T *dx);
+    void (*sum_pool)(const Pooling &, const T *x, T *y);
+    void (*sum_pool_gradient)(const Pooling &, const T *dy, T *dx);
 };

@@ -10,6 +10,7 @@ from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -101,6 +102,10 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     elementwise,
     linear,
     matmul_into,
+    max_pool,
+    max_pool_gradient,
+    sum_pool,
+    sum_pool_gradient,
 )
 
 OVERRIDES: Mapping[str, Callable[..., Any]] = {function.__name__: function for function in _FUNCTIONS}

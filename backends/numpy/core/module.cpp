@@ -15,6 +15,7 @@ extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
 } // namespace baseline
 
+
 namespace {
 
 struct Level {
@@ -146,13 +147,13 @@ PyModuleDef definition = {
 
 } // namespace
 
-extern PyMethodDef product_functions[], elementwise_functions[];
+extern PyMethodDef elementwise_functions[], pooling_functions[], product_functions[];
 
 PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, product_functions, elementwise_functions})
+    for (PyMethodDef *table : {functions, product_functions, elementwise_functions, pooling_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

@@ -20,6 +20,8 @@ inline long parts_for(long pieces, double operations) {
 
 #include "elementwise.hpp"
 
+#include "pooling.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
@@ -27,6 +29,10 @@ constexpr Kernels<T> table = {
     conv_weight_gradient<T>,
     run_program<T>,
     product<T>,
+    max_pool<T>,
+    max_pool_gradient<T>,
+    sum_pool<T>,
+    sum_pool_gradient<T>,
 };
 
 } // namespace

@@ -41,6 +41,13 @@ template <class T> INLINE void store_part(T *p, Vec<T> v, long n) {
 #endif
 }
 
+// A whole vector, or the first n numbers.
+template <bool whole, class T> INLINE Vec<T> load_some(const T *p, long n) { return whole ? load(p) : load_part(p, n); }
+template <bool whole, class T> INLINE void store_some(T *p, Vec<T> v, long n) {
+    if (whole) store(p, v);
+    else store_part(p, v, n);
+}
+
 // The sum of a vector's numbers, half by half.
 template <class T, int bytes> struct Halves {
     typedef T half __attribute__((vector_size(bytes / 2)));

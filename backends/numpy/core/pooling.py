@@ -1,0 +1,60 @@
+"""Pooling by the compiled kernels."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from portanet import kernels
+from portanet.backends.numpy import pooling as plain
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.kernels.windows import Window
+from portanet.typing import Shape
+
+
+def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
+    """See :func:`portanet.kernels.max_pool`."""
+    if not _takes(window, x):
+        y: np.ndarray = kernels.max_pool.portable(x, window)
+        return y
+    return _pool(compiled.max_pool, (x,), window, window.output_shape)
+
+
+def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Window) -> np.ndarray:
+    """See :func:`portanet.kernels.max_pool_gradient`."""
+    if not _takes(window, dy, x, y):
+        return plain.max_pool_gradient(dy, x, y, window)
+    return _pool(compiled.max_pool_gradient, (dy, x, y), window, window.input_shape)
+
+
+def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
+    """See :func:`portanet.kernels.sum_pool`."""
+    if not _takes(window, x):
+        return plain.sum_pool(x, window)
+    return _pool(compiled.sum_pool, (x,), window, window.output_shape)
+
+
+def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
+    """See :func:`portanet.kernels.sum_pool_gradient`."""
+    if not _takes(window, dy):
+        return plain.sum_pool_gradient(dy, window)
+    return _pool(compiled.sum_pool_gradient, (dy,), window, window.input_shape)
+
+
+def _takes(window: Window, *arrays: np.ndarray) -> bool:
+    """Whether the core pools these arrays."""
+    dtype = arrays[0].dtype
+    return window.n_axes <= 3 and dtype.char in "fd" and all(a.dtype == dtype for a in arrays)
+
+
+def _pool(function: Callable[..., None], arrays: tuple[np.ndarray, ...], window: Window, spatial: Shape) -> np.ndarray:
+    """Call a function of the core for a result (N, *spatial, C), in the memory layout of the last array."""
+    like = arrays[-1]
+    n, channels = len(like), like.shape[-1]
+    last = not like.flags.c_contiguous and like.strides[0] == like.itemsize  # also a slice of a batch-last array
+    if last:
+        arrays = tuple(map(batch_last, arrays))
+    result = np.empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)
+    contiguous = map(np.ascontiguousarray, arrays)
+    function(*contiguous, result, last, window.size, window.stride, window.dilation, window.pads)
+    return batch_first(result) if last else result
