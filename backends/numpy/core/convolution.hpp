@@ -11,7 +11,7 @@
 constexpr long min_tiled_channels = 8;
 
 // Output positions that are summed at a time for it.
-constexpr long piece = 32;
+constexpr long piece_length = 32;
 
 INLINE long volume(const long (&lengths)[3]) { return lengths[0] * lengths[1] * lengths[2]; }
 
@@ -82,22 +82,27 @@ template <class Function> void for_positions(const long (&lengths)[3], double wo
     });
 }
 
-template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
+// One output position, or one position of x.
+template <class T> void conv_at(const Convolution &s, const T *x, const T *w, T *y, const long (&p)[3], long i) {
     const long all = s.groups * s.outputs;
-    for_positions(s.output, operations(s), [&](const long (&p)[3], long i) {
-        Run<T> runs[max_window];
-        const Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images};
-        compute_groups(t, runs, s.groups, s.outputs, s.images, s.outputs, s.channels * s.images);
-    });
+    Run<T> runs[max_window];
+    const Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images};
+    compute_groups(t, runs, s.groups, s.outputs, s.images, s.outputs, s.channels * s.images);
 }
 
-template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
+template <class T> void conv_input_gradient_at(const Convolution &s, const T *dy, const T *w, T *dx, const long (&q)[3], long i) {
     const long all = s.groups * s.outputs, step = s.groups * s.channels * s.images;
-    for_positions(s.input, operations(s), [&](const long (&q)[3], long i) {
-        Run<T> runs[max_window];
-        const Tile<T> t{runs, runs_to(s, dy, w, q, runs), 1, all, s.images, dx + i * step, s.images};
-        compute_groups(t, runs, s.groups, s.channels, s.images, s.outputs, s.outputs * s.images);
-    });
+    Run<T> runs[max_window];
+    const Tile<T> t{runs, runs_to(s, dy, w, q, runs), 1, all, s.images, dx + i * step, s.images};
+    compute_groups(t, runs, s.groups, s.channels, s.images, s.outputs, s.outputs * s.images);
+}
+
+// A whole convolution by this thread alone.
+template <class T> void conv_all(const Convolution &s, const T *x, const T *w, T *y) {
+    long p[3], i = 0;
+    for (p[0] = 0; p[0] < s.output[0]; p[0]++)
+        for (p[1] = 0; p[1] < s.output[1]; p[1]++)
+            for (p[2] = 0; p[2] < s.output[2]; p[2]++) conv_at(s, x, w, y, p, i++);
 }
 
 // The gradient with respect to w is a sum over positions and images:
@@ -143,17 +148,31 @@ template <class T> class TiledSums {
   public:
     TiledSums(const Convolution &s, const T *x, const T *dy)
         : s(s), x(x), dy(dy), outputs((s.outputs + lanes<T> - 1) / lanes<T> * lanes<T>),
-          transposed(piece * s.images * outputs), sums(volume(s.window) * s.channels * s.groups * outputs) {}
+          sums(volume(s.window) * s.channels * s.groups * outputs) {}
+
+    // Go on with other arrays, of at most as many images.
+    void take(const T *new_x, const T *new_dy, long images) {
+        x = new_x;
+        dy = new_dy;
+        s.images = images;
+    }
 
     // Add the output positions [begin, end) of a row.
     void add(long row, long begin, long end) {
+        static thread_local std::vector<T> transposed;
+        transposed.assign(piece_length * s.images * outputs, 0);
         for (long group = 0; group < s.groups; group++) {
             for (long p = begin; p < end; p++) {
                 const T *from = dy + ((row * s.output[2] + p) * s.groups + group) * s.outputs * s.images;
                 transpose(from, s.images, s.outputs, s.images, &transposed[(p - begin) * s.images * outputs], outputs);
             }
-            for (long t = 0; t < volume(s.window); t++) multiply(Span(s, row, t, begin, end), begin, t, group);
+            for (long t = 0; t < volume(s.window); t++) multiply(Span(s, row, t, begin, end), &transposed[0] - begin * s.images * outputs, t, group);
         }
+    }
+
+    // Add the sums of another part.
+    void add(const TiledSums &other) {
+        for (std::size_t i = 0; i < sums.size(); i++) sums[i] += other.sums[i];
     }
 
     T operator()(long tap, long channel, long output) const {
@@ -162,16 +181,16 @@ template <class T> class TiledSums {
     }
 
   private:
-    const Convolution &s;
+    Convolution s;
     const T *x, *dy;
-    const long outputs; // of a group, filled up
-    std::vector<T> transposed, sums;
+    long outputs; // of a group, filled up
+    std::vector<T> sums;
 
-    void multiply(const Span &span, long first, long t, long group) {
-        Run<T> runs[piece];
+    void multiply(const Span &span, const T *transposed, long t, long group) {
+        Run<T> runs[piece_length];
         for (long p = span.begin; p < span.end; p++)
             runs[p - span.begin] = {x + (span.place(s, p) * s.groups + group) * s.channels * s.images,
-                                    &transposed[(p - first) * s.images * outputs], s.images};
+                                    transposed + p * s.images * outputs, s.images};
         T *to = &sums[(group * volume(s.window) + t) * s.channels * outputs];
         compute(Tile<T>{runs, span.end - span.begin, 1, s.images, outputs, to, outputs, true}, s.channels, outputs);
     }
@@ -198,6 +217,10 @@ template <class T> class VectorSums {
                 add_block(row, k, 1, std::max(own.begin, all.end), own.end);
             }
         }
+    }
+
+    void add(const VectorSums &other) {
+        for (std::size_t i = 0; i < sums.size(); i++) sums[i] += other.sums[i];
     }
 
     T operator()(long tap, long channel, long output) const {
@@ -274,27 +297,51 @@ template <class T> class VectorSums {
     }
 };
 
+#include "winograd.hpp"
+
+template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
+    if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, y);
+    for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, y, p, i); });
+}
+
+// Where all strides are 1, it is a convolution of dy with the turned window, which may suit Winograd.
+template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
+    Convolution turned = s;
+    for (int axis = 0; axis < 3; axis++) {
+        turned.padding[axis] = s.dilation[axis] * (s.window[axis] - 1) - s.padding[axis];
+        turned.input[axis] = s.output[axis];
+        turned.output[axis] = s.input[axis];
+    }
+    std::swap(turned.channels, turned.outputs);
+    const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
+    const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
+    if (!one || !padded || !Winograd<T>::suits(turned))
+        return for_positions(s.input, operations(s), [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
+    const long taps = volume(s.window), size = s.channels * s.outputs;
+    std::vector<T> weights(taps * size);
+    for (long i = 0; i < taps; i++) transpose(w + i * size, s.outputs, s.channels, s.outputs, &weights[(taps - 1 - i) * size], s.channels);
+    Winograd<T>(turned).conv(dy, weights.data(), dx);
+}
+
 // Parts sum some pieces of rows each. Their number does not depend on that of threads: neither do the sums.
 template <class Sums, class T> void add_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    const long in_row = (s.output[2] + piece - 1) / piece, pieces = s.output[0] * s.output[1] * in_row;
+    const long in_row = (s.output[2] + piece_length - 1) / piece_length, pieces = s.output[0] * s.output[1] * in_row;
     const long parts = parts_for(pieces < 16 ? pieces : 16, operations(s) * volume(s.output));
     std::vector<Sums> sums(parts, Sums(s, x, dy));
     pool::run(parts, [&](long part) {
         for (long i = part * pieces / parts; i < (part + 1) * pieces / parts; i++) {
-            const long begin = i % in_row * piece;
-            sums[part].add(i / in_row, begin, std::min(begin + piece, s.output[2]));
+            const long begin = i % in_row * piece_length;
+            sums[part].add(i / in_row, begin, std::min(begin + piece_length, s.output[2]));
         }
     });
+    for (long part = 1; part < parts; part++) sums[0].add(sums[part]);
     for (long t = 0; t < volume(s.window); t++)
         for (long c = 0; c < s.channels; c++)
-            for (long o = 0; o < s.groups * s.outputs; o++) {
-                T sum = 0;
-                for (const Sums &part : sums) sum += part(t, c, o);
-                *dw++ = sum;
-            }
+            for (long o = 0; o < s.groups * s.outputs; o++) *dw++ = sums[0](t, c, o);
 }
 
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2) add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
+    if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
+    else if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2) add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
     else add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
 }
