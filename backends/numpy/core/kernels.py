@@ -9,6 +9,7 @@ import numpy as np
 from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy.core import core
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
+from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -76,5 +77,8 @@ OVERRIDES: Mapping[str, Callable[..., Any]] = {
         max_pool_gradient,
         sum_pool,
         sum_pool_gradient,
+        adam,
+        sgd,
+        rmsprop,
     )
 }
