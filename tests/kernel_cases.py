@@ -117,9 +117,15 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for *arrays, square_sum, lr in flat(4)
         for step, betas in ((0.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
-    "bias_add": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
+    "bias_add": [
+        *(*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))),
+        *(*normal((33, 9, 17, 1), (1,)), *normal((9, 33, 17), (17,)), *normal((11, 3000), (3000,))),
+    ],
     "linear": normal((5, 4), (4, 3)),
-    "bias_grad": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))],
+    "bias_grad": [
+        *(*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))),
+        *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
+    ],
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],

@@ -27,6 +27,11 @@ struct RMSprop {
     double rate, rho, momentum, eps;
 };
 
+// An array (rows, channels, images) and a number for each channel.
+struct Bias {
+    long rows, channels, images;
+};
+
 template <class T> struct Kernels {
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
@@ -38,4 +43,6 @@ template <class T> struct Kernels {
     void (*adam)(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &);
     void (*sgd)(long n, T *data, const T *grad, T *velocity, const SGD &);
     void (*rmsprop)(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &);
+    void (*bias_add)(const Bias &, const T *bias, T *x);
+    void (*bias_grad)(const Bias &, const T *dy, T *sums);
 };

@@ -8,6 +8,7 @@ import numpy as np
 
 from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy.core import core
+from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
@@ -80,5 +81,7 @@ OVERRIDES: Mapping[str, Callable[..., Any]] = {
         adam,
         sgd,
         rmsprop,
+        bias_add,
+        bias_grad,
     )
 }

@@ -26,6 +26,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "updates.hpp"
 
+#include "bias.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
@@ -38,6 +40,8 @@ constexpr Kernels<T> table = {
     adam<T>,
     sgd<T>,
     rmsprop<T>,
+    bias_add<T>,
+    bias_grad<T>,
 };
 
 } // namespace
