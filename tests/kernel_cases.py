@@ -66,6 +66,14 @@ def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
     return [tuple(rng.normal(size=shape).astype(dtype) for shape in shapes) for dtype in TOLERANCE]
 
 
+def flat(n_arrays: int) -> list[tuple[np.ndarray, ...]]:
+    """Flat arrays, some long enough for several threads and with NaN in the second one, and a learning rate."""
+    problems = [*normal(*((50,),) * n_arrays, (1,)), *normal(*((40_001,),) * n_arrays, (1,))]
+    for arrays in problems:
+        arrays[1][1000::999] = np.nan
+    return [(*arrays, lr[0]) for *arrays, lr in problems]
+
+
 def compound(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
     """A function of all operations that activations do not use."""
     y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
@@ -105,13 +113,19 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that a backend overrides: NumPy arrays, which are moved to the device, and other values.
 CASES: dict[str, list[tuple[Any, ...]]] = {
     "adam": [
-        (*flat, np.abs(square_sum), np.asarray(step, lr.dtype), lr[0, 0], betas, 1e-8)
-        for *flat, square_sum, lr in normal(*((50,),) * 4, (1, 1))
+        (*arrays, np.abs(square_sum), np.asarray(step, lr.dtype), lr, betas, 1e-8)
+        for *arrays, square_sum, lr in flat(4)
         for step, betas in ((0.0, (0.9, 0.999)), (100_000.0, (0.9, 0.999)), (3.0, (0.0, 0.9999)))
     ],
-    "bias_add": [*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))],
+    "bias_add": [
+        *(*normal((3, 4, 5), (5,)), *normal((3, 5), (5,)), *normal((2, 3, 4, 2), (2,))),
+        *(*normal((33, 9, 17, 1), (1,)), *normal((9, 33, 17), (17,)), *normal((11, 3000), (3000,))),
+    ],
     "linear": normal((5, 4), (4, 3)),
-    "bias_grad": [*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))],
+    "bias_grad": [
+        *(*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))),
+        *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
+    ],
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
@@ -140,13 +154,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for n in (0, 1, 4, 5, 1000)
     ],
     "rmsprop": [
-        (data, grad, np.abs(square), mean, velocity, lr[0, 0], 0.9, momentum, 1e-7)
-        for data, grad, square, m, v, lr in normal(*((50,),) * 5, (1, 1))
+        (data, grad, np.abs(square), mean, velocity, lr, 0.9, momentum, 1e-7)
+        for data, grad, square, m, v, lr in flat(5)
         for mean, velocity, momentum in ((None, None, 0.0), (0.1 * m, None, 0.0), (None, v, 0.5), (0.1 * m, v, 0.5))
     ],
     "sgd": [
-        (data, grad, velocity, lr[0, 0], momentum, nesterov)
-        for data, grad, v, lr in normal(*((50,),) * 3, (1, 1))
+        (data, grad, velocity, lr, momentum, nesterov)
+        for data, grad, v, lr in flat(3)
         for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
     ],
     "sum_pool": [(x, window) for window, x, _ in poolings()],

@@ -68,6 +68,12 @@ inline long integer(PyObject *object) {
     return value;
 }
 
+inline double number(PyObject *object) {
+    const double value = PyFloat_AsDouble(object);
+    if (value == -1 && PyErr_Occurred()) throw PythonError();
+    return value;
+}
+
 // While it lives, other threads may run Python.
 class WithoutGIL {
   public:

@@ -9,8 +9,10 @@ import numpy as np
 from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
+from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -96,6 +98,9 @@ def _steps(window: Window) -> tuple[Any, ...]:
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    adam,
+    bias_add,
+    bias_grad,
     conv,
     conv_input_gradient,
     conv_weight_gradient,
@@ -104,6 +109,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     matmul_into,
     max_pool,
     max_pool_gradient,
+    rmsprop,
+    sgd,
     sum_pool,
     sum_pool_gradient,
 )

@@ -2,6 +2,8 @@
 // Other functions are in files of their own, module_*.cpp.
 #include "boundary.hpp"
 
+extern PyMethodDef bias_functions[], elementwise_functions[], pooling_functions[], product_functions[], update_functions[];
+
 namespace v4 {
 extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
@@ -147,13 +149,11 @@ PyModuleDef definition = {
 
 } // namespace
 
-extern PyMethodDef elementwise_functions[], pooling_functions[], product_functions[];
-
 PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, product_functions, elementwise_functions, pooling_functions})
+    for (PyMethodDef *table : {functions, bias_functions, elementwise_functions, pooling_functions, product_functions, update_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

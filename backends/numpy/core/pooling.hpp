@@ -143,8 +143,7 @@ template <class T> void sum_pool(const Pooling &s, const T *x, T *y) { pool_wind
 template <class T> void sum_pool_gradient(const Pooling &s, const T *dy, T *dx) { pool_windows<Sum>(s, true, dy, dx); }
 
 template <class T> void zero(T *p, long n) {
-    const long parts = parts_for(n, double(n));
-    pool::run(parts, [&](long part) { std::fill(p + part * n / parts, p + (part + 1) * n / parts, T(0)); });
+    for_ranges(n, 1, [&](long begin, long end) { std::fill(p + begin, p + end, T(0)); });
 }
 
 // The gradient of maxima: each dy is added to dx at the first maximum of its window. If windows share elements of dx, the

@@ -10,6 +10,12 @@ inline long parts_for(long pieces, double operations) {
     return parts < 1 ? 1 : parts > most ? most : parts;
 }
 
+// Call work(begin, end) for parts of the indices [0, n).
+template <class Function> void for_ranges(long n, double operations_each, const Function &work) {
+    const long parts = parts_for(n, n * operations_each);
+    pool::run(parts, [&](long part) { work(part * n / parts, (part + 1) * n / parts); });
+}
+
 #include "vectors.hpp"
 
 #include "tile.hpp"
@@ -22,6 +28,10 @@ inline long parts_for(long pieces, double operations) {
 
 #include "pooling.hpp"
 
+#include "updates.hpp"
+
+#include "bias.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
@@ -33,6 +43,11 @@ constexpr Kernels<T> table = {
     max_pool_gradient<T>,
     sum_pool<T>,
     sum_pool_gradient<T>,
+    adam<T>,
+    sgd<T>,
+    rmsprop<T>,
+    bias_add<T>,
+    bias_grad<T>,
 };
 
 } // namespace

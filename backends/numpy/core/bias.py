@@ -1,0 +1,38 @@
+"""Biases by the compiled kernels."""
+
+import numpy as np
+
+from portanet.backends.numpy import kernels as plain
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.typing import Array
+
+MIN_ELEMENTS = 4096
+"""Minimum elements of an array: below it, NumPy's additions take as long as the call of a compiled kernel."""
+
+
+def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
+    """See :func:`portanet.kernels.bias_add`."""
+    if _takes(x) and bias.dtype == x.dtype and bias.flags.c_contiguous:
+        if x.flags.c_contiguous:
+            compiled.bias_add(x, bias, False)
+            return
+        if is_batch_last(x):
+            compiled.bias_add(batch_last(x), bias, True)
+            return
+    plain.bias_add(x, bias)
+
+
+def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
+    """See :func:`portanet.kernels.bias_grad`."""
+    if not _takes(dy) or (out is not None and (out.dtype != dy.dtype or not out.flags.c_contiguous)):
+        return plain.bias_grad(dy, out)
+    last = dy.ndim > 2 and not dy.flags.c_contiguous and dy.strides[0] == dy.itemsize  # also a slice of a batch
+    sums = np.empty(dy.shape[-1:], dy.dtype) if out is None else out
+    compiled.bias_grad(np.ascontiguousarray(batch_last(dy) if last else dy), sums, last)
+    return sums
+
+
+def _takes(x: np.ndarray) -> bool:
+    """Whether the core adds to, or sums, this array."""
+    return x.size >= MIN_ELEMENTS and x.dtype.char in "fd"
