@@ -9,6 +9,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.layout import batch_last, is_batch_last, to_batch_last
+from portanet.backends.numpy.process import compute_context
 from portanet.typing import Array
 
 MIN_BLAS_SUM_ELEMENTS = 4096
@@ -16,6 +17,16 @@ MIN_BLAS_SUM_ELEMENTS = 4096
 
 MAX_CACHED_ONES = 2**16
 """Maximum length of the cached vector of ones: to allocate it would take as long as a small product with it."""
+
+
+def reduce_sum(x: np.ndarray, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
+    """As ``numpy.sum``, which looks for subclasses and other types first: 1.9 µs for a few numbers, here 0.8."""
+    return np.add.reduce(x, axis, dtype, keepdims=keepdims)
+
+
+def reduce_max(x: np.ndarray, /, *, axis: Any = None, keepdims: Any = False) -> Any:
+    """As ``numpy.max``."""
+    return np.maximum.reduce(x, axis, keepdims=keepdims)
 
 
 class _Generators(threading.local):
@@ -47,7 +58,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     """Compute in place with one temporary array. exp(-x) may overflow to infinity, which gives 0."""
     y = np.empty_like(x)
     np.negative(x, out=y)
-    with np.errstate(over="ignore"):
+    with compute_context():
         np.exp(y, out=y)
     y += 1.0
     np.reciprocal(y, out=y)
@@ -56,14 +67,22 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Keep Fortran order, a batch that is last in memory: 25 % faster for batches of fewer than 100 examples."""
-    fortran = x.ndim == 2 and x.strides[0] < x.strides[1] and x.flags.f_contiguous
-    y: np.ndarray = np.matmul(w.T, x.T).T if fortran else np.matmul(x, w)
+    y: np.ndarray
+    if x.ndim != 2:
+        y = np.matmul(x, w)
+    elif x.strides[0] < x.strides[1] and x.flags.f_contiguous:
+        y = w.T.dot(x.T).T
+    else:
+        y = x.dot(w)  # BLAS as in matmul, called 0.4 µs sooner
     return y
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """Let BLAS write to ``out``."""
-    np.matmul(a, b, out=out)
+    try:
+        a.dot(b, out)
+    except ValueError:  # out has another dtype or layout than the product
+        np.matmul(a, b, out=out)
 
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -155,8 +155,7 @@ class ComputeContext:
     """
 
     def __enter__(self) -> "ComputeContext":
-        self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        self._errors.__enter__()
+        self._errors = _silence()
         contexts = _thread.contexts
         self._self = ref(self, contexts.discard)
         contexts.add(self._self)
@@ -168,7 +167,39 @@ class ComputeContext:
         _thread.contexts.discard(self._self)
         if not _thread.contexts:
             blas.release()
-        self._errors.__exit__(kind, error, trace)
+        _restore(self._errors)
+
+
+_umath: Any = import_module("numpy._core._multiarray_umath")
+_error_state: Any = getattr(_umath, "_extobj_contextvar", None)
+_silenced: tuple[Any, Any] = (None, None)  # the error state of the last caller, and the same with silent overflow
+_inner = nullcontext()
+
+if _error_state is not None:
+    # NumPy's own variable, which np.errstate sets too but in 1 µs: a tenth of the inference of one example.
+    _restore = _error_state.reset
+
+    def _silence() -> Any:
+        global _silenced
+        caller, silenced = _error_state.get(), _silenced
+        if caller is not silenced[0]:
+            _silenced = silenced = caller, _umath._make_extobj(over="ignore", invalid="ignore", divide="ignore")
+        return _error_state.set(silenced[1])
+
+    def compute_context() -> AbstractContextManager[Any]:
+        """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 1.3."""
+        return _inner if _thread.contexts and _error_state.get() is _silenced[1] else ComputeContext()
+
+else:
+    compute_context = ComputeContext
+
+    def _silence() -> Any:
+        errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        errors.__enter__()
+        return errors
+
+    def _restore(errors: Any) -> None:
+        errors.__exit__(None, None, None)
 
 
 if hasattr(os, "register_at_fork"):
