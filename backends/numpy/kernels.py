@@ -57,11 +57,11 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Compute in place with one temporary array. exp(-x) may overflow to infinity, which gives 0."""
     y = np.empty_like(x)
-    np.negative(x, out=y)
+    np.negative(x, y)
     with compute_context():
-        np.exp(y, out=y)
+        np.exp(y, y)
     y += 1.0
-    np.reciprocal(y, out=y)
+    np.reciprocal(y, y)
     return y
 
 
@@ -87,9 +87,12 @@ def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
     """Add rows of many elements at a time: NumPy's inner loop over a few channels costs more than the additions."""
+    if x.ndim <= 2:
+        x += bias
+        return
     if is_batch_last(x):
         x, bias = batch_last(x), bias[:, None]
-    if x.ndim > 2 and x.flags.c_contiguous:
+    if x.flags.c_contiguous:
         row = np.empty(x.shape[-2:], x.dtype)
         row[...] = bias
         rows = x.reshape(-1, row.size)
@@ -100,17 +103,19 @@ def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
 
 def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """Multiply by ones if there are many elements: BLAS sums rows several times faster than NumPy."""
-    if dy.ndim > 2 and dy.strides[0] == dy.itemsize:  # possibly not contiguous: a slice of a batch-last array
+    if dy.ndim <= 2:
+        return _sum_rows(dy, out)
+    if dy.strides[0] == dy.itemsize:  # possibly not contiguous: a slice of a batch-last array
         dy = to_batch_last(dy)
-    if dy.ndim > 2 and is_batch_last(dy):
+    if is_batch_last(dy):
         sums = _sum_rows(batch_last(dy).reshape(-1, dy.shape[-1] * len(dy)))
         return np.add.reduce(sums.reshape(-1, len(dy)), axis=1, out=out)
-    return _sum_rows(dy.reshape(-1, dy.shape[-1]) if dy.ndim > 2 else dy, out)
+    return _sum_rows(dy.reshape(-1, dy.shape[-1]), out)
 
 
 def _sum_rows(rows: np.ndarray, out: np.ndarray | None = None) -> Array:
     if rows.size < MIN_BLAS_SUM_ELEMENTS:
-        return np.add.reduce(rows, out=out)
+        return np.add.reduce(rows, 0, None, out)
     n, dtype = len(rows), rows.dtype
     return np.matmul(_ones(dtype)[:n] if n <= MAX_CACHED_ONES else np.ones(n, dtype), rows, out=out)
 

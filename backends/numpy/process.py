@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
-from weakref import ref
 
 import numpy as np
 
@@ -138,10 +137,10 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """Contexts that a thread has entered; weak references, since an interruption may skip an exit."""
+    """The ids of the contexts that a thread has entered. Each removes its own, also if an interruption skips its exit."""
 
     def __init__(self) -> None:
-        self.contexts: set[ref[ComputeContext]] = set()
+        self.contexts: set[int] = set()
 
 
 _thread = _Thread()
@@ -154,20 +153,27 @@ class ComputeContext:
     When a thread leaves its outermost context, it releases the threads of BLAS that it has acquired.
     """
 
+    __slots__ = ("_contexts", "_errors")
+
+    def __init__(self) -> None:
+        self._contexts = _thread.contexts
+
     def __enter__(self) -> "ComputeContext":
         self._errors = _silence()
-        contexts = _thread.contexts
-        self._self = ref(self, contexts.discard)
-        contexts.add(self._self)
+        self._contexts.add(id(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.contexts.discard(self._self)
-        if not _thread.contexts:
+        contexts = self._contexts
+        contexts.discard(id(self))
+        if not contexts:
             blas.release()
         _restore(self._errors)
+
+    def __del__(self) -> None:
+        self._contexts.discard(id(self))
 
 
 _umath: Any = import_module("numpy._core._multiarray_umath")
