@@ -37,8 +37,8 @@ class Program:
         self.topology, self.backend = net.topology, net.backend
         self.flats = {parameter.flat for parameter in self.topology.parameter_list if parameter.flat is not None}
         layers = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
-        self.layers, self._training = self._prepare(layers, train=True)
-        _, self._inference = self._prepare(layers, train=False)
+        self.layers, self.training = self._prepare(layers, train=True)
+        _, self.inference = self._prepare(layers, train=False)
 
     def _prepare(self, layers: Sequence[Layer], train: bool) -> tuple[Sequence[Runnable], Runnable]:
         """Return the layers and segments that run, and how they run one after another."""
@@ -57,11 +57,11 @@ class Program:
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
-        return self._inference.forward(x)
+        return self.inference.forward(x)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
-        return (self._training if train else self._inference).vjp(x, train=train)
+        return (self.training if train else self.inference).vjp(x, train=train)
 
     def moved(self, net: Layer) -> bool:
         """Whether the network's arrays have moved since, to another device for instance."""
@@ -87,7 +87,7 @@ def infer(net: Layer, x: Array) -> Array:
     """Return the output of inference."""
     program = compiled(net)
     with program.backend.activate():
-        return program.forward(x)
+        return program.inference.forward(x)
 
 
 def _parameters_of_known_layers(topology: Topology) -> set[str]:

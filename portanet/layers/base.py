@@ -98,7 +98,10 @@ class Layer(Placement, Configured):
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs, ``batch_size`` at a time; NumPy for host data, else on the device."""
-        batch_size, backend = check_count("batch_size", batch_size), self.backend
+        batch_size = check_count("batch_size", batch_size)
+        if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
+            return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
+        backend = self.backend
         on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
         inputs = host_array(x) if on_host else self.asarray(x)
         if inputs.ndim == 0:

@@ -9,15 +9,9 @@ from portanet.backends import Backend, get_backend
 from portanet.checks import check_dtype, check_seed, refuse_switch
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
-from portanet.typing import Array
 
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 """Array API kinds of NumPy's kinds of numbers."""
-
-
-def is_like(x: Any, array: Array) -> bool:
-    """Whether x is an array of the library, the device and the dtype of another."""
-    return type(x) is type(array) and bool(x.dtype == array.dtype and x.device == array.device)
 
 
 class Placement:
@@ -127,12 +121,18 @@ class Placement:
 
     def asarray(self, values: Any) -> Any:
         """Bring host values to this network's device and, if they are floats, to its dtype."""
-        flat = self._flat
-        if flat is not None and flat.current and is_like(values, flat.data):
+        if self._is_placed(values):
             return values
         backend, dtype = self._ready()
         array = backend.asarray(values)
         return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
+
+    def _is_placed(self, x: Any) -> bool:
+        """Whether x is an array of this network's device and dtype, as far as a quick look tells."""
+        flat = self._flat
+        if flat is None or not flat.current or type(x) is not type(flat.data):
+            return False
+        return bool(x.dtype == flat.data.dtype and x.device == flat.data.device)
 
     def freeze(self) -> Self:
         """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""

@@ -148,6 +148,23 @@ def test_weights_that_have_moved_are_looked_up_again(move: Callable[[pn.Sequenti
         assert layer.weight.grad.any()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inputs_of_the_former_dtype_are_cast_after_a_move(dtype: str) -> None:
+    net = pn.Sequential(pn.Linear(4, 3), pn.TanH()).initialize()
+    net.predict(X)
+    pn.Sequential(net).to(dtype="float64")
+    x = X.astype(dtype)
+    assert net.predict(x).dtype == net.asarray(x).dtype == np.float64
+    np.testing.assert_array_equal(net.predict(x), net(x.astype("float64")))
+
+
+def test_a_prediction_shares_no_memory_with_its_input() -> None:
+    x = X.astype("float32")
+    net = pn.Sequential(pn.Linear(4, 3), pn.Flatten()).initialize()
+    for layers in (net, pn.Sequential(pn.Flatten()), pn.Flatten()):
+        assert not np.shares_memory(layers.predict(x), x)
+
+
 def test_the_parameter_of_an_activation_may_change() -> None:
     net = pn.Sequential(pn.Linear(4, 3), pn.LeakyReLU(0.1)).initialize()
     before = net.predict(X)
