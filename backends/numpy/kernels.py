@@ -65,16 +65,13 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def linear(x: np.ndarray, w: np.ndarray) -> Array:
     """Keep Fortran order, a batch that is last in memory: 25 % faster for batches of fewer than 100 examples."""
-    y: np.ndarray
     if x.ndim != 2:
-        y = np.matmul(x, w)
-    elif x.strides[0] < x.strides[1] and x.flags.f_contiguous:
-        y = w.T.dot(x.T).T
-    else:
-        y = x.dot(w)  # BLAS as in matmul, called 0.4 µs sooner
-    return y
+        return np.matmul(x, w)
+    if x.flags.f_contiguous and x.strides[0] < x.strides[1]:
+        return w.T.dot(x.T).T
+    return x.dot(w)  # BLAS as in matmul, called 0.4 µs sooner
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:

@@ -137,7 +137,7 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """The ids of the contexts that a thread has entered. Each removes its own, also if an interruption skips its exit."""
+    """The ids of the contexts a thread has entered; each removes its own, even if an interruption skips its exit."""
 
     def __init__(self) -> None:
         self.contexts: set[int] = set()

@@ -57,9 +57,9 @@ class DenseSegment:
         ]
         w = self._pairs[0].w
         self._xp, self._input_shape = namespace(w), w.shape[:1]
-        self._linear, self._bias_add = kernels.linear.resolve(w), kernels.bias_add.resolve(w)
-        self._matmul_into, self._bias_grad = kernels.matmul_into.resolve(w), kernels.bias_grad.resolve(w)
-        self._elementwise = kernels.elementwise.resolve(w)
+        of_forward = kernels.linear.resolve(w), kernels.bias_add.resolve(w), kernels.elementwise.resolve(w)
+        of_gradients = kernels.matmul_into.resolve(w), kernels.bias_grad.resolve(w)
+        self._forward_kernels, self._gradient_kernels = of_forward, of_gradients
 
     def __repr__(self) -> str:
         return f"DenseSegment({', '.join(map(repr, self.layers))})"
@@ -67,41 +67,45 @@ class DenseSegment:
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
         self._check(x)
+        linear, bias_add, elementwise = self._forward_kernels
         for w, b, fn, _, _ in self._pairs:
-            x = self._linear(x, w)
+            x = linear(x, w)
             if b is not None:
-                self._bias_add(x, b)
+                bias_add(x, b)
             if fn is not None:
-                x = self._elementwise(x, fn)[0]
+                x = elementwise(x, fn)[0]
         return x
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
         self._check(x)
+        linear, bias_add, elementwise = self._forward_kernels
         saved = []
-        for pair in self._pairs:
-            y, dx = self._linear(x, pair.w), None
-            if pair.b is not None:
-                self._bias_add(y, pair.b)
-            if pair.fn is not None:
-                y, dx = self._elementwise(y, pair.fn)
-            saved.append((pair, x, dx))
+        for w, b, fn, dw, db in self._pairs:
+            y, dx = linear(x, w), None
+            if b is not None:
+                bias_add(y, b)
+            if fn is not None:
+                y, dx = elementwise(y, fn)
+            saved.append((x, w, dx, dw, db))
             x = y
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            xp = self._xp
+            xp, first = self._xp, saved[0]
             if dy.dtype != x.dtype:
                 dy = xp.astype(dy, x.dtype)
-            for (w, _, _, dw, db), a, dx in reversed(saved):
+            matmul_into, bias_grad = self._gradient_kernels
+            for call in reversed(saved):
+                a, w, dx, dw, db = call
                 if dx is not None:
                     dy = dx(dy)
                 if need_grads:
                     rows, drows = (a, dy) if a.ndim == 2 else [xp.reshape(v, (-1, v.shape[-1])) for v in (a, dy)]
-                    self._matmul_into(dw, xp.matrix_transpose(rows), drows)
+                    matmul_into(dw, xp.matrix_transpose(rows), drows)
                     if db is not None:
-                        self._bias_grad(dy, db)
-                if need_dx or a is not saved[0][1]:
-                    dy = self._linear(dy, xp.matrix_transpose(w))
+                        bias_grad(dy, db)
+                if need_dx or call is not first:
+                    dy = linear(dy, xp.matrix_transpose(w))
             return dy if need_dx else None
 
         return x, pullback
