@@ -29,6 +29,11 @@ def reduce_max(x: np.ndarray, /, *, axis: Any = None, keepdims: Any = False) -> 
     return np.maximum.reduce(x, axis, keepdims=keepdims)
 
 
+def take(x: np.ndarray, indices: np.ndarray, /, *, axis: int | None = None) -> Any:
+    """As ``numpy.take``, which copies the whole array first if it is not contiguous, such as a column of a table."""
+    return x.take(indices, axis) if x.flags.c_contiguous or axis != 0 else x[indices]
+
+
 class _Generators(threading.local):
     """One generator for each thread: construction takes 8 µs because it draws entropy, setting the state 1 µs."""
 
@@ -112,7 +117,7 @@ def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
 
 def _sum_rows(rows: np.ndarray, out: np.ndarray | None = None) -> Array:
     if rows.size < MIN_BLAS_SUM_ELEMENTS:
-        return np.add.reduce(rows, 0, None, out)
+        return np.add.reduce(rows, out=out)
     n, dtype = len(rows), rows.dtype
     return np.matmul(_ones(dtype)[:n] if n <= MAX_CACHED_ONES else np.ones(n, dtype), rows, out=out)
 

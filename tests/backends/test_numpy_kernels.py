@@ -23,6 +23,16 @@ def test_sums_and_maxima_are_those_of_numpy(axis: Any, dtype: str, keepdims: boo
     assert xp.sum(x, axis=axis, dtype=np.float64).dtype == np.float64
 
 
+@pytest.mark.parametrize("axis", [None, 0, 1, -1], ids=str)
+def test_rows_of_any_layout_are_taken(axis: int | None) -> None:
+    xp, indices = get_backend("cpu").xp, np.asarray([1, 0, 0, -1])
+    for x in (VALUES, VALUES[..., 1:3], np.asfortranarray(VALUES), VALUES[:, 0, 0]):
+        if axis != 1 or x.ndim > 1:
+            np.testing.assert_array_equal(xp.take(x, indices, axis=axis), np.take(x, indices, axis=axis))
+    with pytest.raises(IndexError):
+        xp.take(VALUES[..., ::2], np.asarray([3]), axis=0)
+
+
 @pytest.mark.parametrize("order_x", "CF")
 @pytest.mark.parametrize("order_w", "CF")
 @pytest.mark.parametrize(
