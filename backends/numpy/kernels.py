@@ -9,7 +9,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.layout import batch_last, is_batch_last, to_batch_last
-from portanet.backends.numpy.process import compute_context
+from portanet.backends.numpy.process import compute_context, overflow_is_silent
 from portanet.typing import Array
 
 MIN_BLAS_SUM_ELEMENTS = 4096
@@ -63,8 +63,11 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     """Compute in place with one temporary array. exp(-x) may overflow to infinity, which gives 0."""
     y = np.empty_like(x)
     np.negative(x, y)
-    with compute_context():
+    if overflow_is_silent():
         np.exp(y, y)
+    else:
+        with compute_context():
+            np.exp(y, y)
     y += 1.0
     np.reciprocal(y, y)
     return y

@@ -193,7 +193,7 @@ if _error_state is not None:
         return _error_state.set(silenced[1])
 
     def compute_context() -> AbstractContextManager[Any]:
-        """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 1.3."""
+        """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 0.8."""
         return _inner if _thread.contexts and _error_state.get() is _silenced[1] else ComputeContext()
 
 else:
@@ -206,6 +206,11 @@ else:
 
     def _restore(errors: Any) -> None:
         errors.__exit__(None, None, None)
+
+
+def overflow_is_silent() -> bool:
+    """Whether a compute context is in force; False if only a slow look could tell."""
+    return _error_state is not None and _error_state.get() is _silenced[1]
 
 
 if hasattr(os, "register_at_fork"):

@@ -57,3 +57,8 @@ def test_products_have_the_bits_of_matmul(shape: tuple[int, int, int], order_x: 
 def test_a_product_of_shapes_that_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="matmul"):
         kernels.matmul_into(np.zeros((2, 2)), np.ones((2, 3)), np.ones((2, 2)))
+
+
+def test_the_sigmoid_is_silent_outside_of_a_compute_context_too() -> None:
+    with np.errstate(over="raise"):
+        assert kernels.sigmoid(np.asarray([-1000.0])) == 0.0
