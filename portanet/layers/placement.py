@@ -130,9 +130,10 @@ class Placement:
     def _is_placed(self, x: Any) -> bool:
         """Whether x is an array of this network's device and dtype, as far as a quick look tells."""
         flat = self._flat
-        if flat is None or not flat.current or type(x) is not type(flat.data):
+        if flat is None or not flat.current:
             return False
-        return bool(x.dtype == flat.data.dtype and x.device == flat.data.device)
+        like = flat.data
+        return type(x) is type(like) and bool(x.dtype == like.dtype and x.device == like.device)
 
     def freeze(self) -> Self:
         """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""
