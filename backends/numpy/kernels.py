@@ -9,6 +9,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.layout import batch_last, is_batch_last, to_batch_last
+from portanet.backends.numpy.process import compute_context, overflow_is_silent
 from portanet.typing import Array
 
 MIN_BLAS_SUM_ELEMENTS = 4096
@@ -16,6 +17,21 @@ MIN_BLAS_SUM_ELEMENTS = 4096
 
 MAX_CACHED_ONES = 2**16
 """Maximum length of the cached vector of ones: to allocate it would take as long as a small product with it."""
+
+
+def reduce_sum(x: np.ndarray, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
+    """As ``numpy.sum``, which looks for subclasses and other types first: 1.9 µs for a few numbers, here 0.8."""
+    return np.add.reduce(x, axis, dtype, keepdims=keepdims)
+
+
+def reduce_max(x: np.ndarray, /, *, axis: Any = None, keepdims: Any = False) -> Any:
+    """As ``numpy.max``."""
+    return np.maximum.reduce(x, axis, keepdims=keepdims)
+
+
+def take(x: np.ndarray, indices: np.ndarray, /, *, axis: int | None = None) -> Any:
+    """As ``numpy.take``, which copies the whole array first if it is not contiguous, such as a column of a table."""
+    return x.take(indices, axis) if x.flags.c_contiguous or axis != 0 else x[indices]
 
 
 class _Generators(threading.local):
@@ -46,31 +62,42 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Compute in place with one temporary array. exp(-x) may overflow to infinity, which gives 0."""
     y = np.empty_like(x)
-    np.negative(x, out=y)
-    with np.errstate(over="ignore"):
-        np.exp(y, out=y)
+    np.negative(x, y)
+    if overflow_is_silent():
+        np.exp(y, y)
+    else:
+        with compute_context():
+            np.exp(y, y)
     y += 1.0
-    np.reciprocal(y, out=y)
+    np.reciprocal(y, y)
     return y
 
 
-def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def linear(x: np.ndarray, w: np.ndarray) -> Array:
     """Keep Fortran order, a batch that is last in memory: 25 % faster for batches of fewer than 100 examples."""
-    fortran = x.ndim == 2 and x.strides[0] < x.strides[1] and x.flags.f_contiguous
-    y: np.ndarray = np.matmul(w.T, x.T).T if fortran else np.matmul(x, w)
-    return y
+    if x.ndim != 2:
+        return np.matmul(x, w)
+    if x.flags.f_contiguous and x.strides[0] < x.strides[1]:
+        return w.T.dot(x.T).T
+    return x.dot(w)  # BLAS as in matmul, called 0.4 µs sooner
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """Let BLAS write to ``out``."""
-    np.matmul(a, b, out=out)
+    try:
+        a.dot(b, out)
+    except ValueError:  # out has another dtype or layout than the product
+        np.matmul(a, b, out=out)
 
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
     """Add rows of many elements at a time: NumPy's inner loop over a few channels costs more than the additions."""
+    if x.ndim <= 2:
+        x += bias
+        return
     if is_batch_last(x):
         x, bias = batch_last(x), bias[:, None]
-    if x.ndim > 2 and x.flags.c_contiguous:
+    if x.flags.c_contiguous:
         row = np.empty(x.shape[-2:], x.dtype)
         row[...] = bias
         rows = x.reshape(-1, row.size)
@@ -81,12 +108,14 @@ def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
 
 def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """Multiply by ones if there are many elements: BLAS sums rows several times faster than NumPy."""
-    if dy.ndim > 2 and dy.strides[0] == dy.itemsize:  # possibly not contiguous: a slice of a batch-last array
+    if dy.ndim <= 2:
+        return _sum_rows(dy, out)
+    if dy.strides[0] == dy.itemsize:  # possibly not contiguous: a slice of a batch-last array
         dy = to_batch_last(dy)
-    if dy.ndim > 2 and is_batch_last(dy):
+    if is_batch_last(dy):
         sums = _sum_rows(batch_last(dy).reshape(-1, dy.shape[-1] * len(dy)))
         return np.add.reduce(sums.reshape(-1, len(dy)), axis=1, out=out)
-    return _sum_rows(dy.reshape(-1, dy.shape[-1]) if dy.ndim > 2 else dy, out)
+    return _sum_rows(dy.reshape(-1, dy.shape[-1]), out)
 
 
 def _sum_rows(rows: np.ndarray, out: np.ndarray | None = None) -> Array:

@@ -10,11 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import TracebackType
 from typing import Any, NamedTuple
-from weakref import ref
 
 import numpy as np
 
@@ -138,10 +137,10 @@ blas = Blas()
 
 
 class _Thread(threading.local):
-    """Contexts that a thread has entered; weak references, since an interruption may skip an exit."""
+    """The ids of the contexts a thread has entered; each removes its own, even if an interruption skips its exit."""
 
     def __init__(self) -> None:
-        self.contexts: set[ref[ComputeContext]] = set()
+        self.contexts: set[int] = set()
 
 
 _thread = _Thread()
@@ -154,21 +153,64 @@ class ComputeContext:
     When a thread leaves its outermost context, it releases the threads of BLAS that it has acquired.
     """
 
+    __slots__ = ("_contexts", "_errors")
+
+    def __init__(self) -> None:
+        self._contexts = _thread.contexts
+
     def __enter__(self) -> "ComputeContext":
-        self._errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        self._errors.__enter__()
-        contexts = _thread.contexts
-        self._self = ref(self, contexts.discard)
-        contexts.add(self._self)
+        self._errors = _silence()
+        self._contexts.add(id(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.contexts.discard(self._self)
-        if not _thread.contexts:
+        contexts = self._contexts
+        contexts.discard(id(self))
+        if not contexts:
             blas.release()
-        self._errors.__exit__(kind, error, trace)
+        _restore(self._errors)
+
+    def __del__(self) -> None:
+        self._contexts.discard(id(self))
+
+
+_umath: Any = import_module("numpy._core._multiarray_umath")
+_error_state: Any = getattr(_umath, "_extobj_contextvar", None)
+_silenced: tuple[Any, Any] = (None, None)  # the error state of the last caller, and the same with silent overflow
+_inner = nullcontext()
+
+if _error_state is not None:
+    # NumPy's own variable, which np.errstate sets too but in 1 µs: a tenth of the inference of one example.
+    _restore = _error_state.reset
+
+    def _silence() -> Any:
+        global _silenced
+        caller, silenced = _error_state.get(), _silenced
+        if caller is not silenced[0]:
+            _silenced = silenced = caller, _umath._make_extobj(over="ignore", invalid="ignore", divide="ignore")
+        return _error_state.set(silenced[1])
+
+    def compute_context() -> AbstractContextManager[Any]:
+        """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 0.8."""
+        return _inner if _thread.contexts and _error_state.get() is _silenced[1] else ComputeContext()
+
+else:
+    compute_context = ComputeContext
+
+    def _silence() -> Any:
+        errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        errors.__enter__()
+        return errors
+
+    def _restore(errors: Any) -> None:
+        errors.__exit__(None, None, None)
+
+
+def overflow_is_silent() -> bool:
+    """Whether a compute context is in force; False if only a slow look could tell."""
+    return _error_state is not None and _error_state.get() is _silenced[1]
 
 
 if hasattr(os, "register_at_fork"):

@@ -71,6 +71,6 @@ class EagerExecutor:
         """Return the arrays of the next batch."""
         batch = self.batches[self.n_done]
         if self.order is None:
-            return tuple(array[batch, ...] for array in self.data)
+            return tuple([array[batch, ...] for array in self.data])
         take, rows = self.backend.xp.take, self.order[batch]
-        return tuple(take(array, rows, axis=0) for array in self.data)
+        return tuple([take(array, rows, axis=0) for array in self.data])

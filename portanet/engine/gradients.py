@@ -7,8 +7,9 @@ Without :class:`FirstWrite`, a training step takes 1.08 times as long (``python 
 
 from collections.abc import Sequence
 
-from portanet.parameters import Parameter
-from portanet.typing import Array
+from portanet.engine.chain import Runnable
+from portanet.parameters import Parameter, collect_gradients
+from portanet.typing import Array, Pullback
 
 
 class FirstWrite:
@@ -43,6 +44,43 @@ class FirstWrite:
         """Set the gradients of parameters that got none to zero."""
         for parameter in self._untouched:
             parameter.grad[...] = 0.0
+
+
+class Overwriting:
+    """
+    A chain whose pullback overwrites the gradients: ``zero_grad`` has nothing to do.
+
+    Parameters
+    ----------
+    chain : layer or Chain
+        Its segments may overwrite the gradients of further parameters themselves.
+    overwritten : sequence of Parameter
+        Their first gradients overwrite.
+    zeroed : sequence of Parameter
+        Their gradients are set to zero first: a layer may write them in ways of its own.
+    """
+
+    def __init__(self, chain: Runnable, overwritten: Sequence[Parameter], zeroed: Sequence[Parameter]):
+        self.forward = chain.forward
+        self._chain, self._overwritten, self._zeroed = chain, overwritten, zeroed
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        """Return output and pullback."""
+        y, pull = self._chain.vjp(x, train=train)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            if not need_grads:
+                return pull(dy, need_dx=need_dx, need_grads=False)
+            sink = FirstWrite(self._overwritten)
+            for parameter in self._zeroed:
+                parameter.grad[...] = 0.0
+            try:
+                with collect_gradients(sink):
+                    return pull(dy, need_dx=need_dx)
+            finally:
+                sink.finish()
+
+        return y, pullback
 
 
 class PrivateGradients:

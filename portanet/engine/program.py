@@ -6,17 +6,17 @@ networks, two threads), and twice as long on 003-lenet.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from portanet.backends.base import Threads
 from portanet.backends.disabled import enabled
 from portanet.engine import threaded
 from portanet.engine.chain import Chain, Runnable
-from portanet.engine.gradients import FirstWrite
+from portanet.engine.dense import DenseSegment, dense_segments
+from portanet.engine.gradients import Overwriting
 from portanet.engine.rewrite import rewrite, unfold
 from portanet.engine.traits import is_known
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
-from portanet.parameters import collect_gradients
 from portanet.typing import Array, Pullback
 
 
@@ -35,40 +35,40 @@ class Program:
 
     def __init__(self, net: Layer):
         self.topology, self.backend = net.topology, net.backend
+        self.flats = {parameter.flat for parameter in self.topology.parameter_list if parameter.flat is not None}
         layers = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
-        threads = self.backend.threads if enabled("threaded") else None
-        parameters = self.topology.parameters
-        known = _parameters_of_known_layers(self.topology) if enabled("first_write") else set()
-        self._overwritten = [p for name, p in parameters.items() if name in known]
-        self._zeroed = [p for name, p in parameters.items() if name not in known]
-        self._chains = {train: _chain(layers, threads, train) for train in (True, False)}
+        self.layers, self.training = self._prepare(layers, train=True)
+        _, self.inference = self._prepare(layers, train=False)
 
-    @property
-    def layers(self) -> Sequence[Runnable]:
-        """What a training step runs, in order."""
-        return self._chains[True].layers
+    def _prepare(self, layers: Sequence[Layer], train: bool) -> tuple[Sequence[Runnable], Runnable]:
+        """Return the layers and segments that run, and how they run one after another."""
+        threads = self.backend.threads if enabled("threaded") else None
+        parts: Sequence[Any] = threaded.segments(layers, threads, train) if threads else layers
+        parameters, known = self.topology.parameters, _parameters_of_known_layers(self.topology)
+        if enabled("dense"):
+            unshared = known - set(self.topology.shared.values())
+            parts = dense_segments(parts, {parameters[name] for name in unshared if not parameters[name].frozen})
+        chain = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
+        first_write = known if enabled("first_write") else set()
+        owned = {parameter for part in parts if isinstance(part, DenseSegment) for parameter in part.parameters}
+        overwritten = [p for name, p in parameters.items() if name in first_write and p not in owned]
+        zeroed = [p for name, p in parameters.items() if name not in first_write and p not in owned]
+        return parts, Overwriting(chain, overwritten, zeroed) if overwritten or zeroed else chain
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
-        return self._chains[False].forward(x)
+        return self.inference.forward(x)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
-        y, pull = self._chains[train].vjp(x, train=train)
+        return (self.training if train else self.inference).vjp(x, train=train)
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if not need_grads:
-                return pull(dy, need_dx=need_dx, need_grads=False)
-            sink = FirstWrite(self._overwritten)
-            for parameter in self._zeroed:
-                parameter.grad[...] = 0.0
-            try:
-                with collect_gradients(sink):
-                    return pull(dy, need_dx=need_dx)
-            finally:
-                sink.finish()
-
-        return y, pullback
+    def moved(self, net: Layer) -> bool:
+        """Whether the network's arrays have moved since, to another device for instance."""
+        for flat in self.flats:
+            if flat.detached:
+                return True
+        return not self.flats and self.backend is not net.backend
 
     def zero_grad(self) -> None:
         """Do nothing: the next pullback overwrites the gradients."""
@@ -78,14 +78,16 @@ def compiled(net: Layer) -> Program:
     """Return the program of a network; it is kept until layers or the device change."""
     topology = net.topology
     program: Program | None = topology.program
-    if program is None or program.backend is not net.backend:
+    if program is None or program.moved(net):
         program = topology.program = Program(net)
     return program
 
 
 def infer(net: Layer, x: Array) -> Array:
     """Return the output of inference."""
-    return compiled(net).forward(x)
+    program = compiled(net)
+    with program.backend.activate():
+        return program.inference.forward(x)
 
 
 def _parameters_of_known_layers(topology: Topology) -> set[str]:
@@ -93,7 +95,3 @@ def _parameters_of_known_layers(topology: Topology) -> set[str]:
     unknown = tuple(f"{name}." if name else "" for name, layer in topology.layers.items() if not is_known(layer))
     further = {first for name, first in topology.shared.items() if name.startswith(unknown)}
     return {name for name in topology.parameters if not name.startswith(unknown)} - further
-
-
-def _chain(layers: Sequence[Layer], threads: Threads | None, train: bool) -> Chain:
-    return Chain(threaded.segments(layers, threads, train) if threads else layers)

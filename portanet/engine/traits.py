@@ -7,7 +7,7 @@ A subclass may compute something else, so it does not inherit traits: :func:`reg
 from dataclasses import dataclass, replace
 
 from portanet import layers
-from portanet.layers import Layer
+from portanet.layers import Activation, Layer
 from portanet.layers.topology import changed
 
 
@@ -33,6 +33,8 @@ class Traits:
         Nothing but its inner layers, one after another, in the order of ``named_children()``.
     composite : bool
         As batch-independent as all its inner layers.
+    affine : bool
+        It computes what Linear does, from parameters ``weight`` and ``bias``.
     """
 
     batch_independent: bool = False
@@ -42,6 +44,7 @@ class Traits:
     spatial: bool = False
     chain: bool = False
     composite: bool = False
+    affine: bool = False
 
 
 _UNKNOWN = Traits()
@@ -58,7 +61,8 @@ _TABLE: dict[type, Traits] = {
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D), _MAX_POOL),
     **dict.fromkeys((layers.ELU, layers.GELU, layers.LeakyReLU, layers.SiLU), _INDEPENDENT),
     **dict.fromkeys((layers.LogSoftmax, layers.Softmax), _INDEPENDENT),
-    **dict.fromkeys((layers.Linear, layers.Flatten, layers.Reshape), _INDEPENDENT),
+    **dict.fromkeys((layers.Flatten, layers.Reshape), _INDEPENDENT),
+    layers.Linear: replace(_INDEPENDENT, affine=True),
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _SPATIAL),
     **dict.fromkeys((layers.ConvTranspose1D, layers.ConvTranspose2D, layers.Upsample), _SPATIAL),
     **dict.fromkeys((layers.AvgPool1D, layers.AvgPool2D), _SPATIAL),
@@ -88,7 +92,7 @@ def register(kind: type[Layer], traits: Traits) -> None:
     changed()  # programs that were compiled before know other traits
 
 
-def traits_of(layer: Layer) -> Traits:
+def traits_of(layer: object) -> Traits:
     """Return what may be assumed of a layer."""
     return _TABLE.get(type(layer), _UNKNOWN)
 
@@ -96,6 +100,11 @@ def traits_of(layer: Layer) -> Traits:
 def is_known(layer: Layer) -> bool:
     """Whether the class of a layer has traits: it then gives gradients to ``Parameter.accumulate`` and its kin."""
     return type(layer) in _TABLE
+
+
+def is_elementwise(layer: object) -> bool:
+    """Whether a layer is :class:`portanet.Activation` with another formula, and nothing more."""
+    return isinstance(layer, Activation) and type(layer).vjp is Activation.vjp
 
 
 def is_spatial(layer: Layer) -> bool:

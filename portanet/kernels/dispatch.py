@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from portanet.backends import kernel_override
 
@@ -24,9 +24,13 @@ class kernel(Generic[P, R]):  # noqa: N801 (it is used as a decorator)
         update_wrapper(self, portable)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        array_type = type(args[0])
         try:
-            function = self.chosen[array_type]
+            function = self.chosen[type(args[0])]
         except KeyError:
-            function = self.chosen[array_type] = kernel_override(self.portable.__name__, args[0]) or self.portable
+            function = self.resolve(args[0])
         return function(*args, **kwargs)
+
+    def resolve(self, array: Any) -> Callable[P, R]:
+        """Return the function that a call runs for arrays like this one: to be called many times."""
+        function = self.chosen[type(array)] = kernel_override(self.portable.__name__, array) or self.portable
+        return function

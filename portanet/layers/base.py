@@ -18,7 +18,8 @@ from portanet.typing import Array, Pullback, Shape
 
 
 def _layer_by_layer(layer: "Layer", x: Array) -> Array:
-    return layer.forward(x)
+    with layer.backend.activate():
+        return layer.forward(x)
 
 
 class Layer(Placement, Configured):
@@ -89,8 +90,7 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        with self.backend.activate():
-            return Layer._infer(self, x)
+        return Layer._infer(self, x)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output for one input of a shape, both without the batch axis."""
@@ -99,16 +99,19 @@ class Layer(Placement, Configured):
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs, ``batch_size`` at a time; NumPy for host data, else on the device."""
         batch_size = check_count("batch_size", batch_size)
-        backend, _ = self._ready()
+        if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
+            return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
+        backend = self.backend
         on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
         inputs = host_array(x) if on_host else self.asarray(x)
         if inputs.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         keep = backend.to_numpy if on_host else _unchanged
         with backend.activate():
-            # At least one batch, so that no examples give an empty output of the right shape.
-            batches = list(slices(inputs.shape[0], batch_size)) or [slice(0, 0)]
-            outputs = [keep(Layer._infer(self, self.asarray(inputs[batch, ...]))) for batch in batches]
+            # One batch may be empty: it gives an empty output of the right shape.
+            n = inputs.shape[0]
+            batches = [inputs] if n <= batch_size else [inputs[rows, ...] for rows in slices(n, batch_size)]
+            outputs = [keep(Layer._infer(self, self.asarray(batch))) for batch in batches]
             # One batch is copied too: the output of Flatten, say, would share memory with x.
             return np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0)
 

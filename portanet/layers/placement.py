@@ -121,9 +121,19 @@ class Placement:
 
     def asarray(self, values: Any) -> Any:
         """Bring host values to this network's device and, if they are floats, to its dtype."""
+        if self._is_placed(values):
+            return values
         backend, dtype = self._ready()
         array = backend.asarray(values)
         return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
+
+    def _is_placed(self, x: Any) -> bool:
+        """Whether x is an array of this network's device and dtype, as far as a quick look tells."""
+        flat = self._flat
+        if flat is None or not flat.current:
+            return False
+        like = flat.data
+        return type(x) is type(like) and bool(x.dtype == like.dtype and x.device == like.device)
 
     def freeze(self) -> Self:
         """Leave this layer and all inside out of training: weights stay, batch norm keeps its statistics."""

@@ -29,7 +29,7 @@ def vjp_of_chain(
         pullbacks.append(pullback)
 
     def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-        first = 0 if need_dx else next((i for i, needed in enumerate(trained) if needed), len(pullbacks))
+        first = 0 if need_dx else trained.index(True) if True in trained else len(pullbacks)
         for i in range(len(pullbacks) - 1, first - 1, -1):
             dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=need_grads and trained[i])
         return dy if need_dx else None

@@ -142,7 +142,7 @@ class Topology:
         if self._changes != _changes:
             return False
         for container, items in self._containers:
-            now = _items(container)
+            now = _items(container) if isinstance(container, dict) else container
             if len(now) != len(items) or not all(map(is_, now, items)):
                 return False
         return True

@@ -109,7 +109,7 @@ class Loss(Configured):
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
         n: Any = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
-        if hasattr(n, "shape"):  # a batch whose weights are all 0 has the loss 0
+        if type(n) not in (int, float):  # a batch whose weights are all 0 has the loss 0
             n = xp.where(n > 0, n, xp.ones_like(n))
 
         def pullback(dloss: float | Array = 1.0) -> Array:

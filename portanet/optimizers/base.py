@@ -212,16 +212,18 @@ class Optimizer(Configured):
             divided = self._net.topology, self.weight_decay, self.groups
             if divided != self._divided:
                 self._spans, self._divided = self._divide(flat), divided
-            xp, scale = flat.xp, self._clipping(flat)
-            for i, span in enumerate(self._spans):
-                grad = span.grad if scale is None else span.grad * scale
-                lr = self.lr_array if span.lr_factor == 1.0 else self.lr_array * span.lr_factor
+            xp, scale = flat.xp, None if self.clip_norm is None else self._clipping(flat, self.clip_norm)
+            for span in self._spans:
+                data, grad, state, lr = span.data, span.grad, span.state, self.lr_array
+                if scale is not None:
+                    grad = grad * scale
+                if span.lr_factor != 1.0:
+                    lr = lr * span.lr_factor
                 if span.weight_decay:
-                    grad = self.decay(span.data, grad, lr, span.weight_decay)
-                state = span.state
-                if i < len(self._spans) - 1:  # every span sees the same counters; the last one advances them
+                    grad = self.decay(data, grad, lr, span.weight_decay)
+                if span is not self._spans[-1]:  # every span sees the same counters; the last one advances them
                     state = {k: a if a.ndim else xp.asarray(a, copy=True) for k, a in state.items()}
-                self.update(xp, span.data, grad, state, lr)
+                self.update(xp, data, grad, state, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
         """Return the gradient with the weight decay in it."""
@@ -235,16 +237,16 @@ class Optimizer(Configured):
                 names = ", ".join(map(repr, topology.parameters)) or "of a network that has none"
                 raise ValueError(f"{group!r} matches no parameter: give a pattern for one of {names}")
 
-    def _clipping(self, flat: FlatParameters) -> Array | None:
+    def _clipping(self, flat: FlatParameters, clip_norm: float) -> Array | None:
         """Return the factor that clips the gradient to ``clip_norm``."""
-        if self.clip_norm is None or not flat.parameters:
+        if not flat.parameters:
             return None
         xp = flat.xp
         for parameter in self._frozen:  # what a layer may have written there is not part of the norm
             parameter.grad[...] = 0.0
         largest = xp.maximum(xp.max(xp.abs(flat.grad)), TINY)  # divided first, so that no square overflows
         norm = largest * xp.sqrt(xp.sum((flat.grad / largest) ** 2))
-        return self.clip_norm / xp.maximum(norm, self.clip_norm)
+        return clip_norm / xp.maximum(norm, clip_norm)
 
     def _divide(self, flat: FlatParameters) -> list[_Span]:
         """Divide the flat arrays into spans of equal settings, without frozen parameters."""

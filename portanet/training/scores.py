@@ -115,13 +115,13 @@ class Scorer:
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
         xp = namespace(prediction)
-        numbers: list[Any] = [value]
+        numbers: list[Any] = []
         if self.weighted:
             # Of the terms only their number counts here, up to a factor that all batches share.
             terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [metric(prediction, y) for metric in self.metrics.values()]
-        return [xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]
+        return [value, *[xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average rows: metrics by the sizes of the batches, the loss by its weights."""

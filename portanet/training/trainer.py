@@ -113,7 +113,6 @@ class Trainer:
         """The array library and device of the network."""
         return self._flat.backend
 
-    @_on_device
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """
         Change the weights once, for one batch.
@@ -134,7 +133,8 @@ class Trainer:
             The loss before the change, on the device.
         """
         self._check_current()
-        value, _ = self._train_step(x, y, sample_weight)
+        with self._flat.backend.activate():
+            value, _ = self._train_step(x, y, sample_weight)
         self.steps += 1
         return value
 

@@ -2,8 +2,11 @@
 
 import os
 import threading
+from contextvars import copy_context
+from importlib.util import module_from_spec, spec_from_file_location
 from platform import libc_ver
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +144,41 @@ def test_contexts_of_threads_are_separate(monkeypatch: pytest.MonkeyPatch) -> No
 def test_errors_that_a_caller_asks_for_within_are_silent_further_within() -> None:
     with ComputeContext(), np.errstate(over="raise"), ComputeContext():
         np.exp(np.asarray([1000.0]))
+
+
+@pytest.mark.parametrize("numpy_has_the_variable", [True, False])
+def test_nested_contexts_are_silent_whatever_a_caller_asks_for_between(
+    numpy_has_the_variable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = process
+    if not numpy_has_the_variable:
+        monkeypatch.delattr(process._umath, "_extobj_contextvar")
+        spec = spec_from_file_location("process_of_another_numpy", str(process.__file__))
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    overflow, underflow = np.asarray([1000.0]), np.asarray([-1000.0])
+    with np.errstate(all="raise"):
+        with module.compute_context():
+            for between in ("raise", "ignore"):
+                with module.compute_context(), np.errstate(over=between), module.compute_context():
+                    np.exp(overflow)
+                    with pytest.raises(FloatingPointError):
+                        np.exp(underflow)  # a caller's other settings stay
+        with pytest.raises(FloatingPointError):
+            np.exp(overflow)
+
+
+def test_a_context_within_another_does_nothing_unless_the_thread_is_new() -> None:
+    with process.compute_context():
+        assert process.compute_context() is process.compute_context()
+        found: list[Any] = []
+        thread = threading.Thread(target=copy_context().run, args=(lambda: found.append(process.compute_context()),))
+        thread.start()
+        thread.join()
+        assert isinstance(found[0], ComputeContext)  # which gives BLAS its threads back
+    assert isinstance(process.compute_context(), ComputeContext)
 
 
 def test_many_small_products_have_one_thread_and_give_back_what_they_took(blas: Blas) -> None:
