@@ -14,6 +14,7 @@ np.float64(3.0)
 from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe, host_array
 from portanet.backends.dispatch import backend_of, kernel_override, namespace
+from portanet.backends.num_threads import get_num_threads, set_num_threads
 from portanet.backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from portanet.backends.registry import default_device, get_backend, register, set_device
 
@@ -28,10 +29,12 @@ __all__ = [
     "devices",
     "get_backend",
     "get_float32_matmul_precision",
+    "get_num_threads",
     "host_array",
     "kernel_override",
     "namespace",
     "register",
     "set_device",
     "set_float32_matmul_precision",
+    "set_num_threads",
 ]

@@ -115,7 +115,9 @@ class Backend:
     prefetch : callable, optional
         See :meth:`iter_batches`.
     threads : Threads, optional
-        How an executor may use the cores of a CPU.
+        How an executor may use the cores of a CPU; None where the kernels do.
+    get_num_threads, set_num_threads : callable, optional
+        See :func:`portanet.get_num_threads` and :func:`portanet.set_num_threads`.
     """
 
     name: str
@@ -131,6 +133,8 @@ class Backend:
     fits: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
     threads: Threads | None = None
+    get_num_threads: Callable[[], int] | None = None
+    set_num_threads: Callable[[int], None] | None = None
 
     def asarray(self, values: Any, dtype: str | None = None) -> Any:
         """

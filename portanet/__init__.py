@@ -30,9 +30,11 @@ from portanet.backends import (
     default_device,
     devices,
     get_backend,
+    get_num_threads,
     namespace,
     set_device,
     set_float32_matmul_precision,
+    set_num_threads,
 )
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
@@ -205,6 +207,7 @@ __all__ = [
     "devices",
     "engine",
     "get_backend",
+    "get_num_threads",
     "initializers",
     "layers",
     "load",
@@ -224,6 +227,7 @@ __all__ = [
     "schedules",
     "set_device",
     "set_float32_matmul_precision",
+    "set_num_threads",
     "testing",
     "top_k_accuracy",
     "training",

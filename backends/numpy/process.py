@@ -85,6 +85,17 @@ class Blas:
             self._functions.set(self._user_threads)
         self._holders &= me
 
+    def get_threads(self) -> int:
+        """Return the number that the user has set; 1 if BLAS cannot be asked."""
+        return self.threads
+
+    def set_threads(self, number: int) -> None:
+        """Set the number, if BLAS can be told."""
+        with self._lock:
+            self._user_threads = number
+            if self._functions is not None and not self._holders:
+                self._functions.set(number)
+
     @property
     def threads(self) -> int:
         """The number that the user has set; 1 if BLAS cannot be asked."""

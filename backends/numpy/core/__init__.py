@@ -2,7 +2,8 @@
 The compiled kernels of the NumPy backend, where they were built.
 
 Installing PortaNet builds them if there is a C++ compiler, and goes on without them if there is none: plain NumPy then
-computes the same. They are not complete yet, and used only with ``PORTANET_CORE=1``.
+computes the same, up to rounding and more slowly. ``PORTANET_CORE=0`` leaves them out; ``portanet info`` says whether
+they are in use, and for which instruction set.
 """
 
 import os
@@ -12,13 +13,13 @@ from typing import Any
 compiled: Any = None
 """The module of the compiled kernels, or None."""
 
-if os.environ.get("PORTANET_CORE") != "1":
-    status = "not used: set PORTANET_CORE=1"
+if os.environ.get("PORTANET_CORE") == "0":
+    status = "not used (PORTANET_CORE=0)"
 else:
     try:
         compiled = import_module("portanet.backends.numpy.core._core")
     except ImportError as error:
-        status = f"not built ({error}): install a C++ compiler, and PortaNet again"
+        status = f"not built ({error}): install a C++ compiler, then PortaNet again"
     else:
         status = f"in use, for {compiled.instruction_set()}"
 

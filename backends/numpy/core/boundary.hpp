@@ -45,9 +45,14 @@ class Array {
         return view.ndim == other.view.ndim && std::equal(view.shape, view.shape + view.ndim, other.view.shape);
     }
     template <class T> T *data() const { return static_cast<T *>(view.buf); }
+    // Whether it has a byte in [low, high).
+    bool meets(const char *low, const char *high) const {
+        const char *here = static_cast<const char *>(view.buf);
+        return here < high && low < here + view.len;
+    }
     bool overlaps(const Array &other) const {
-        const char *here = static_cast<const char *>(view.buf), *there = static_cast<const char *>(other.view.buf);
-        return here < there + other.view.len && there < here + view.len;
+        const char *there = static_cast<const char *>(other.view.buf);
+        return meets(there, there + other.view.len);
     }
 
   private:

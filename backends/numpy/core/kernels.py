@@ -52,29 +52,26 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
 
 def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.linear`; a batch that is last in memory stays so."""
-    if x.ndim != 2 or not _are_matrices(x, w):
-        return numpy_kernels.linear(x, w)
-    if x.strides[0] < x.strides[1]:
-        y = np.empty((w.shape[1], len(x)), x.dtype)
-        compiled.matmul(w.T, x.T, y)
-        return y.T
-    y = np.empty((len(x), w.shape[1]), x.dtype)
-    compiled.matmul(x, w, y)
-    return y
+    if x.ndim == 2:
+        try:
+            if x.strides[0] >= x.strides[1]:
+                y = np.empty((len(x), w.shape[1]), x.dtype)
+                compiled.matmul(x, w, y)
+                return y
+            y = np.empty((w.shape[1], len(x)), x.dtype)
+            compiled.matmul(w.T, x.T, y)
+            return y.T
+        except ValueError:  # other dtypes; the look at them would cost as much as a small product
+            pass
+    return numpy_kernels.linear(x, w)
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """See :func:`portanet.kernels.matmul_into`."""
-    if _are_matrices(a, b, out) and out.flags.c_contiguous:
+    try:
         compiled.matmul(a, b, out)
-    else:
+    except ValueError:  # other dtypes, or steps
         numpy_kernels.matmul_into(out, a, b)
-
-
-def _are_matrices(*arrays: np.ndarray) -> bool:
-    """Whether the core multiplies these arrays."""
-    dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(array.ndim == 2 and array.dtype == dtype and array.size for array in arrays)
 
 
 def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:

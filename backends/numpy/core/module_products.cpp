@@ -4,11 +4,10 @@
 namespace {
 
 // A matrix of float or double with any steps, held while a kernel runs.
-class Steps {
+class StridedMatrix {
   public:
-    Steps(PyObject *object, const char *name, bool written = false) {
-        if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
-            throw PythonError();
+    StridedMatrix(PyObject *object, const char *name) {
+        if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT)) throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
         const bool fits = (kind == 'f' || kind == 'd') && view.ndim == 2 && reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
                           view.strides[0] % view.itemsize == 0 && view.strides[1] % view.itemsize == 0;
@@ -17,14 +16,23 @@ class Steps {
             refuse(std::string(name) + " must be an aligned matrix of float32 or float64");
         }
     }
-    ~Steps() { PyBuffer_Release(&view); }
-    Steps(const Steps &) = delete;
+    ~StridedMatrix() { PyBuffer_Release(&view); }
+    StridedMatrix(const StridedMatrix &) = delete;
 
     bool is_double() const { return view.format[0] == 'd'; }
     template <class T> Matrix<T> matrix() const {
         const long size = static_cast<long>(view.itemsize);
         return {static_cast<T *>(view.buf), static_cast<long>(view.shape[0]), static_cast<long>(view.shape[1]),
                 static_cast<long>(view.strides[0]) / size, static_cast<long>(view.strides[1]) / size};
+    }
+    bool overlaps(const Array &result) const {
+        const char *low = static_cast<const char *>(view.buf), *high = low + view.itemsize;
+        for (int axis = 0; axis < 2; axis++) {
+            if (view.shape[axis] == 0) return false;
+            const Py_ssize_t reach = (view.shape[axis] - 1) * view.strides[axis];
+            (reach < 0 ? low : high) += reach;
+        }
+        return result.meets(low, high);
     }
     long rows() const { return static_cast<long>(view.shape[0]); }
     long columns() const { return static_cast<long>(view.shape[1]); }
@@ -36,11 +44,12 @@ class Steps {
 // matmul(a, b, y) writes y = a b; matmul(a, b, y, start) adds the vector start to each row.
 PyObject *matmul(PyObject *const *a, Py_ssize_t count) {
     if (count != 3 && count != 4) refuse("wrong number of arguments");
-    Steps left(a[0], "a"), right(a[1], "b");
+    StridedMatrix left(a[0], "a"), right(a[1], "b");
     Array y(a[2], "y", true);
     if (left.is_double() != y.is_double() || right.is_double() != y.is_double()) refuse("arrays must have one dtype");
     if (left.columns() != right.rows() || y.ndim() != 2 || y.length(0) != left.rows() || y.length(1) != right.columns())
         refuse("a, b and y do not fit");
+    if (left.overlaps(y) || right.overlaps(y)) refuse("the result must not overlap an operand");
     std::unique_ptr<Array> start(count == 4 ? new Array(a[3], "start") : nullptr);
     if (start && (start->is_double() != y.is_double() || start->ndim() != 1 || start->length(0) != y.length(1)))
         refuse("start does not fit");

@@ -44,6 +44,7 @@ template <class T> void product_rows(const Matrix<T> &a, Tile<T> t, Run<T> run, 
 }
 
 template <class T> void product(const Matrix<T> &a, const Matrix<T> &b, const T *start, T *y, long y_step) {
+    if (a.rows == 0 || b.columns == 0) return;
     constexpr long panel_width = 2 * lanes<T>;
     const bool large = b.rows * b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_b && a.rows > 2 * tile_rows;
     const bool packed = b.column_step != 1 || large;
