@@ -15,6 +15,9 @@ from portanet.typing import Array
 MIN_BLAS_SUM_ELEMENTS = 4096
 """Minimum elements of a sum over rows to compute it as a product with ones."""
 
+MAX_DOT_ELEMENTS = 2**14
+"""Maximum elements of a product for ``dot``, which calls BLAS 0.4 µs sooner than ``matmul`` but writes zeros first."""
+
 MAX_CACHED_ONES = 2**16
 """Maximum length of the cached vector of ones: to allocate it would take as long as a small product with it."""
 
@@ -75,15 +78,17 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def linear(x: np.ndarray, w: np.ndarray) -> Array:
     """Keep Fortran order, a batch that is last in memory: 25 % faster for batches of fewer than 100 examples."""
-    if x.ndim != 2:
-        return np.matmul(x, w)
-    if x.flags.f_contiguous and x.strides[0] < x.strides[1]:
-        return w.T.dot(x.T).T
-    return x.dot(w)  # BLAS as in matmul, called 0.4 µs sooner
+    fortran = x.ndim == 2 and x.flags.f_contiguous and x.strides[0] < x.strides[1]
+    if x.ndim == 2 and len(x) * w.shape[1] <= MAX_DOT_ELEMENTS:
+        return w.T.dot(x.T).T if fortran else x.dot(w)
+    return np.matmul(w.T, x.T).T if fortran else np.matmul(x, w)
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """Let BLAS write to ``out``."""
+    if out.size > MAX_DOT_ELEMENTS:
+        np.matmul(a, b, out=out)
+        return
     try:
         a.dot(b, out)
     except ValueError:  # out has another dtype or layout than the product

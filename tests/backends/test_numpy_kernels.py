@@ -33,12 +33,16 @@ def test_rows_of_any_layout_are_taken(axis: int | None) -> None:
         xp.take(VALUES[..., ::2], np.asarray([3]), axis=0)
 
 
+@pytest.mark.parametrize("most", [0, kernels.MAX_DOT_ELEMENTS])
 @pytest.mark.parametrize("order_x", "CF")
 @pytest.mark.parametrize("order_w", "CF")
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (1, 7, 1), (1, 7, 4), (6, 7, 1), (6, 1, 4), (6, 7, 4), (0, 7, 4)], ids=str
 )
-def test_products_have_the_bits_of_matmul(shape: tuple[int, int, int], order_x: Any, order_w: Any) -> None:
+def test_products_have_the_bits_of_matmul(
+    shape: tuple[int, int, int], most: int, order_x: Any, order_w: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "MAX_DOT_ELEMENTS", most)
     n, k, m = shape
     x, w = (np.asarray(VALUES.ravel()[: a * b].reshape(a, b), "float32") for a, b in ((n, k), (k, m)))
     x, w = np.asarray(x, order=order_x), np.asarray(w, order=order_w)
