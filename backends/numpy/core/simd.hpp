@@ -28,6 +28,12 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "bias.hpp"
 
+#include "math.hpp"
+
+#include "softmax.hpp"
+
+#include "functions.hpp"
+
 template <class T>
 constexpr Kernels<T> table = {
     conv<T>,
@@ -42,6 +48,9 @@ constexpr Kernels<T> table = {
     rmsprop<T>,
     bias_add<T>,
     bias_grad<T>,
+    log_softmax<T>,
+    sparse_softmax_cross_entropy<T>,
+    map<T>,
 };
 
 } // namespace
