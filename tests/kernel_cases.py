@@ -60,6 +60,14 @@ def with_special(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def with_masked(logits: np.ndarray) -> np.ndarray:
+    """Return a copy of logits with some at -inf, masked classes, but not the first of a row, and with rows of NaN."""
+    logits = logits.copy()
+    logits[..., 1::3] = -np.inf
+    logits[5::9] = np.nan
+    return logits
+
+
 def normal(*shapes: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
     """Normally distributed arrays of these shapes, in each dtype."""
     rng = np.random.default_rng(0)
@@ -138,8 +146,16 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         (*logits, np.asarray(labels))
         for logits in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
         for labels in ([0, 3, 1], [0, 70, -1])  # out of range: loss and gradient are 0
+    ]
+    + [
+        (with_masked(logits), np.arange(len(logits), dtype="int8") % 12)
+        for shape in ((33, 10), (16, 17), (100, 1), (20, 300))
+        for (logits,) in normal(shape)
     ],
-    "log_softmax": [*normal((3, 4)), *normal((2, 5, 70))],
+    "log_softmax": [
+        *((x,) for shape in ((3, 4), (2, 5, 70), (4, 300)) for (x,) in normal(shape)),
+        *((with_masked(x),) for shape in ((33, 10), (4, 16, 17), (20, 300)) for (x,) in normal(shape)),
+    ],
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],

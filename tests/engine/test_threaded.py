@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet.backends.numpy import process
+from portanet.backends.numpy import core, process
 from portanet.backends.numpy.threads import NumpyThreads
 from portanet.engine import Program, compiled, threaded, traits
 from portanet.layers.base import Layer
+
+pytestmark = pytest.mark.skipif(core.compiled is not None, reason="the compiled kernels have threads of their own")
 
 
 @dataclass

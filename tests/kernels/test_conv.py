@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from portanet import kernels
 from portanet.backends import Backend, kernel_override
 from portanet.backends.disabled import enabled
+from portanet.backends.numpy import core
 from portanet.kernels.windows import Window, per_axis
 
 needs_winograd = pytest.mark.skipif(not enabled("winograd"), reason="PORTANET_DISABLE contains winograd")
@@ -127,6 +128,7 @@ def test_only_large_convolutions_use_winograd(monkeypatch: pytest.MonkeyPatch) -
     assert not numpy_conv._is_for_winograd(x[:1], y[:1], window)
 
 
+@pytest.mark.skipif(core.compiled is not None, reason="the compiled kernels have threads of their own")
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("batch_last", [False, True])
 def test_a_method_that_is_switched_off_is_not_used(

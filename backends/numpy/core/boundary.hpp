@@ -22,16 +22,20 @@ struct PythonError {};
 
 [[noreturn]] inline void refuse(const std::string &message) { throw std::invalid_argument(message); }
 
-// A C-contiguous array of float or double, held while a kernel runs.
+// A C-contiguous array of float or double, or of int64, held while a kernel runs.
 class Array {
   public:
-    Array(PyObject *object, const char *name, bool written = false) {
+    enum Numbers { floating, int64 };
+
+    Array(PyObject *object, const char *name, bool written = false, Numbers numbers = floating) {
         if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
             throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
-        if ((kind != 'f' && kind != 'd') || reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize) {
+        const bool fits = numbers == floating ? kind == 'f' || kind == 'd' : (kind == 'l' || kind == 'q') && view.itemsize == 8;
+        if (!fits || reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize) {
             PyBuffer_Release(&view);
-            refuse(std::string(name) + " must be an aligned array of float32 or float64");
+            refuse(std::string(name) + " must be an aligned array of " +
+                   (numbers == floating ? "float32 or float64" : "int64"));
         }
     }
     ~Array() { PyBuffer_Release(&view); }
@@ -137,5 +141,8 @@ inline void read_pads(PyObject *pairs, int n_axes, long (&before)[3]) {
 }
 
 // Lines of a table of functions.
-#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))guarded<name>, METH_FASTCALL, nullptr}
+template <PyObject *(*function)(PyObject *const *, Py_ssize_t)> PyMethodDef named(const char *name) {
+    return {name, (PyCFunction)(void (*)(void))guarded<function>, METH_FASTCALL, nullptr};
+}
+#define FUNCTION(name) named<name>(#name)
 #define END_OF_FUNCTIONS {nullptr, nullptr, 0, nullptr}

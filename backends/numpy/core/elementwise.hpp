@@ -4,55 +4,47 @@
 
 constexpr long block_length = 256; // numbers in a register of a program
 
-template <class T> using Mask = decltype(Vec<T>{} < Vec<T>{}); // integers of the width of T: all bits, or none
-
-template <class T> INLINE Mask<T> bits(Vec<T> v) {
-    Mask<T> mask;
-    std::memcpy(&mask, &v, sizeof v);
-    return mask;
-}
-
-template <class T> INLINE Vec<T> from_bits(Mask<T> mask) {
-    Vec<T> v;
-    std::memcpy(&v, &mask, sizeof v);
-    return v;
-}
-
-template <class T> INLINE Vec<T> choose(Mask<T> mask, Vec<T> yes, Vec<T> no) {
-    return from_bits<T>((mask & bits<T>(yes)) | (~mask & bits<T>(no)));
-}
+// A boolean is a number of all bits, or of none.
+template <class T> INLINE Vec<T> boolean(Ints<T> mask) { return (Vec<T>)mask; }
+template <class T> INLINE Ints<T> bits(Vec<T> v) { return (Ints<T>)v; }
 
 // to[i] = f(a[i], b[i], c[i]) for a block.
 template <class T, class Function> INLINE void each(T *to, const T *a, const T *b, const T *c, const Function &f) {
     for (long i = 0; i < block_length; i += lanes<T>) store(to + i, f(load(a + i), load(b + i), load(c + i)));
 }
 
-// A boolean is a mask: all bits of a number, or none.
 template <class T> void execute(Operation operation, T *to, const T *a, const T *b, const T *c) {
     using V = Vec<T>;
-    const V one = spread(T(1));
     switch (operation) {
     case Operation::add: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x + y; });
     case Operation::subtract: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x - y; });
     case Operation::multiply: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x * y; });
     case Operation::divide: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return x / y; });
     case Operation::negative: return each(to, a, b, c, [](V x, V, V) LAMBDA { return -x; });
-    case Operation::abs: return each(to, a, b, c, [](V x, V, V) LAMBDA { return from_bits<T>(bits<T>(x) & ~bits<T>(spread(T(-0.0)))); });
-    case Operation::sign: return each(to, a, b, c, [one](V x, V, V) LAMBDA {
-        const V zero{};
-        return choose<T>(x > zero, one, choose<T>(x < zero, -one, choose<T>(x == zero, zero, x)));
-    });
+    case Operation::abs: return each(to, a, b, c, [](V x, V, V) LAMBDA { return abs<T>(x); });
+    case Operation::sign: // of 0 and NaN themselves
+        return each(to, a, b, c, [](V x, V, V) LAMBDA { return x > T(0) ? spread(T(1)) : x < T(0) ? spread(T(-1)) : x; });
     // NaN passes through, as in NumPy.
-    case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return choose<T>((x > y) | (x != x), x, y); });
-    case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return choose<T>((x < y) | (x != x), x, y); });
-    case Operation::less: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x < y); });
-    case Operation::less_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x <= y); });
-    case Operation::greater: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x > y); });
-    case Operation::greater_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x >= y); });
-    case Operation::equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x == y); });
-    case Operation::not_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return from_bits<T>(x != y); });
-    case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return choose<T>(bits<T>(x), y, z); });
-    case Operation::as_number: return each(to, a, b, c, [one](V x, V, V) LAMBDA { return from_bits<T>(bits<T>(x) & bits<T>(one)); });
+    case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x > y) | (x != x) ? x : y; });
+    case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x < y) | (x != x) ? x : y; });
+    case Operation::less: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x < y); });
+    case Operation::less_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x <= y); });
+    case Operation::greater: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x > y); });
+    case Operation::greater_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x >= y); });
+    case Operation::equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x == y); });
+    case Operation::not_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x != y); });
+    case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return bits<T>(x) ? y : z; });
+    case Operation::as_number: return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? spread(T(1)) : V{}; });
+    case Operation::sqrt:
+        for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);
+        return;
+    case Operation::exp: return each(to, a, b, c, [](V x, V, V) LAMBDA { return exp<T>(x); });
+    case Operation::expm1: return each(to, a, b, c, [](V x, V, V) LAMBDA { return expm1<T>(x); });
+    case Operation::log: return each(to, a, b, c, [](V x, V, V) LAMBDA { return log<T>(x); });
+    case Operation::log1p: return each(to, a, b, c, [](V x, V, V) LAMBDA { return log1p<T>(x); });
+    case Operation::tanh: return each(to, a, b, c, [](V x, V, V) LAMBDA { return tanh<T>(x); });
+    case Operation::sigmoid: return each(to, a, b, c, [](V x, V, V) LAMBDA { return sigmoid<T>(x); });
+    case Operation::copy: return each(to, a, b, c, [](V x, V, V) LAMBDA { return x; });
     case Operation::count: return;
     }
 }

@@ -24,6 +24,7 @@ MIN_ELEMENTS = 4096
 _NAMES = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number"),
+    *("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
 )
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""

@@ -1,6 +1,7 @@
 // What the kernels offer: one table of functions for each instruction set and each dtype.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 // A convolution over three axes; of fewer, the first have the length 1. Channels are those of one group.
@@ -20,7 +21,8 @@ constexpr long max_window = 1024; // positions
 // The operations of elementwise programs, in the order of their numbers.
 enum class Operation {
     add, subtract, multiply, divide, negative, abs, sign, maximum, minimum,
-    less, less_equal, greater, greater_equal, equal, not_equal, where, as_number, count
+    less, less_equal, greater, greater_equal, equal, not_equal, where, as_number,
+    sqrt, exp, expm1, log, log1p, tanh, sigmoid, copy, count
 };
 
 // Apply an operation to values by their numbers, and append the result to the values.
@@ -61,6 +63,9 @@ struct Bias {
     long rows, channels, images;
 };
 
+// Functions of one number.
+enum class Function { exp, expm1, log, sigmoid, tanh };
+
 template <class T> struct Kernels {
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
@@ -76,4 +81,7 @@ template <class T> struct Kernels {
     void (*rmsprop)(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &);
     void (*bias_add)(const Bias &, const T *bias, T *x);
     void (*bias_grad)(const Bias &, const T *dy, T *sums);
+    void (*log_softmax)(long rows, long classes, const T *x, T *y);
+    void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses, T *gradient);
+    void (*map)(Function, long n, const T *x, T *y);
 };

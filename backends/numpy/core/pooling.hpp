@@ -86,23 +86,12 @@ class Neighbours {
     const Links links[3];
 };
 
-// What pooling does with the numbers of a window.
-struct Maximum {
-    template <class T> static T start() { return -std::numeric_limits<T>::infinity(); }
-    // NaN is larger than all numbers.
-    template <class V> static INLINE V join(V a, V b) { return (a >= b) | (a != a) ? a : b; }
-};
-
-struct Sum {
-    template <class T> static T start() { return 0; }
-    template <class V> static INLINE V join(V a, V b) { return a + b; }
-};
-
 // Join `vectors` vectors of columns at the positions; of `last` columns each, unless they are whole.
 template <class Operation, int vectors, bool whole, class T>
 INLINE void join_columns(const T *from, const long *positions, long n, long width, T *to, long last) {
+    constexpr bool is_sum = std::is_same<Operation, Sum>::value;
     Vec<T> joined[vectors];
-    for (Vec<T> &v : joined) v = spread(Operation::template start<T>());
+    for (Vec<T> &v : joined) v = spread(is_sum ? T(0) : -std::numeric_limits<T>::infinity());
     for (long i = 0; i < n; i++) {
         const T *p = from + positions[i] * width;
 #pragma GCC unroll 4

@@ -24,13 +24,19 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "convolution.hpp"
 
-#include "elementwise.hpp"
-
 #include "pooling.hpp"
 
 #include "updates.hpp"
 
 #include "bias.hpp"
+
+#include "math.hpp"
+
+#include "elementwise.hpp"
+
+#include "softmax.hpp"
+
+#include "functions.hpp"
 
 template <class T>
 constexpr Kernels<T> table = {
@@ -48,6 +54,9 @@ constexpr Kernels<T> table = {
     rmsprop<T>,
     bias_add<T>,
     bias_grad<T>,
+    log_softmax<T>,
+    sparse_softmax_cross_entropy<T>,
+    map<T>,
 };
 
 } // namespace

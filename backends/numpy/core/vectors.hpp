@@ -20,12 +20,11 @@ template <class T> INLINE void store(T *p, Vec<T> v) { std::memcpy(p, &v, sizeof
 
 template <class T> INLINE Vec<T> spread(T value) { return value - Vec<T>{}; }
 
-// The first n numbers at p, then zeros.
-template <class T> INLINE Vec<T> load_part(const T *p, long n) {
-    Vec<T> v{};
+// The first n numbers at p, then those of v.
+template <class T> INLINE Vec<T> load_part(const T *p, long n, Vec<T> v = Vec<T>{}) {
 #if VECTOR_BYTES == 64
-    if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
-    else v = (Vec<T>)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+    if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_mask_loadu_ps((__m512)v, __mmask16((1u << n) - 1), p);
+    else v = (Vec<T>)_mm512_mask_loadu_pd((__m512d)v, __mmask8((1u << n) - 1), p);
 #else
     for (long i = 0; i < n; i++) v[i] = p[i];
 #endif
@@ -42,25 +41,46 @@ template <class T> INLINE void store_part(T *p, Vec<T> v, long n) {
 }
 
 // A whole vector, or the first n numbers.
-template <bool whole, class T> INLINE Vec<T> load_some(const T *p, long n) { return whole ? load(p) : load_part(p, n); }
+template <bool whole, class T> INLINE Vec<T> load_some(const T *p, long n, Vec<T> rest = Vec<T>{}) {
+    return whole ? load(p) : load_part(p, n, rest);
+}
 template <bool whole, class T> INLINE void store_some(T *p, Vec<T> v, long n) {
     if (whole) store(p, v);
     else store_part(p, v, n);
 }
 
-// The sum of a vector's numbers, half by half.
+// Call f(whole, i, n) for all vectors of `length` numbers: n numbers from the number i. `whole.value` is a constant for
+// load_some and store_some.
+template <class T, class Function> INLINE void for_vectors(long length, const Function &f) {
+    long i = 0;
+    for (; i + lanes<T> <= length; i += lanes<T>) f(std::true_type(), i, lanes<T>);
+    if (i < length) f(std::false_type(), i, length - i);
+}
+
+// Two ways to join numbers to one.
+struct Maximum {
+    // NaN is larger than all numbers.
+    template <class V> static INLINE V join(V a, V b) { return (a >= b) | (a != a) ? a : b; }
+};
+
+struct Sum {
+    template <class V> static INLINE V join(V a, V b) { return a + b; }
+};
+
+// A vector's numbers, joined half by half.
 template <class T, int bytes> struct Halves {
     typedef T half __attribute__((vector_size(bytes / 2)));
-    template <class V> static INLINE T total(const V &v) {
+    template <class Operation, class V> static INLINE T joined(const V &v) {
         half halves[2];
         std::memcpy(halves, &v, bytes);
-        return Halves<T, bytes / 2>::total(halves[0] + halves[1]);
+        return Halves<T, bytes / 2>::template joined<Operation>(Operation::join(halves[0], halves[1]));
     }
 };
 template <class T> struct Halves<T, sizeof(T)> {
-    template <class V> static INLINE T total(const V &v) { return v[0]; }
+    template <class Operation, class V> static INLINE T joined(const V &v) { return v[0]; }
 };
-template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::total(v); }
+template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Sum>(v); }
+template <class T> INLINE T maximum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Maximum>(v); }
 
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left one.
 template <std::size_t step, class V, std::size_t... j>
