@@ -59,7 +59,7 @@ def test_summary(page: str) -> None:
     assert "- [003-missed](#003-missed), loss: by 0.01\n" in page
     assert "Not run yet: own-not-run, own-quick." in page
     assert "Changed since" not in page
-    assert re.search(r"^- run on: NumPy [\d.]+ on \w+$", page, re.MULTILINE)
+    assert re.search(r"^- run on: NumPy [\d.]+ on \w+; compiled kernels .+$", page, re.MULTILINE)
     assert re.search(r"^- date: \d{4}-\d\d-\d\d$", page, re.MULTILINE)
 
 
