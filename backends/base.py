@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -58,26 +58,6 @@ class OutOfMemory(MemoryError):
         return type(self), (self.device, self.asked, self.free, self.fix)
 
 
-class Threads(Protocol):
-    """What an executor needs to run parts of a batch in threads of its own, in place of the library's threads."""
-
-    min_examples: int
-    """Smallest part of a batch that the library's kernels are fast on."""
-
-    @property
-    def count(self) -> int:
-        """How many threads the library may use."""
-
-    def acquire(self) -> None:
-        """Limit the library to one thread until this thread has left its outermost context of ``Backend.activate``."""
-
-    def reapply(self) -> None:
-        """Limit the library to one thread in a worker thread too, where the limit is each thread's own."""
-
-    def match_layout(self, part: Any, like: Any) -> Any:
-        """Return an array with the memory layout of another, copied if needed."""
-
-
 @dataclass(frozen=True, eq=False)
 class Backend:
     """
@@ -114,8 +94,6 @@ class Backend:
         ``fits(nbytes)`` tells whether data of so many bytes should be on the device as a whole.
     prefetch : callable, optional
         See :meth:`iter_batches`.
-    threads : Threads, optional
-        How an executor may use the cores of a CPU; None where the kernels do.
     get_num_threads, set_num_threads : callable, optional
         See :func:`portanet.get_num_threads` and :func:`portanet.set_num_threads`.
     """
@@ -132,7 +110,6 @@ class Backend:
     capture: Callable[..., Callable[[], None]] | None = None
     fits: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
-    threads: Threads | None = None
     get_num_threads: Callable[[], int] | None = None
     set_num_threads: Callable[[int], None] | None = None
 

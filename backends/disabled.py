@@ -2,7 +2,7 @@
 Mechanisms and kernel overrides that are switched off by the environment variable ``PORTANET_DISABLE``.
 
 The switch is for measurements, and for the test run that proves that no mechanism changes a result. The variable holds
-names separated by commas, such as ``"winograd,batch_last"``, and is read once, at import.
+names separated by commas, such as ``"rewrite,batch_last"``, and is read once, at import.
 """
 
 import os

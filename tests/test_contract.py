@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet.backends import Backend, get_backend
-from portanet.engine.traits import is_batch_independent
+from portanet.backends import Backend
 from portanet.testing import check_gradients
 from tests.cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
@@ -67,23 +66,6 @@ def test_a_layer_used_twice_keeps_its_calls_apart(backend: Backend, layer: pn.La
     np.testing.assert_array_equal(first, dx([here])[0])
     if not any(name.endswith("stream") for name, _ in layer.named_buffers()):  # else the second call draws anew
         np.testing.assert_array_equal(second, dx([there])[0])
-
-
-@layers
-@pytest.mark.parametrize("train", [True, False])
-def test_a_batch_independent_layer_computes_a_batch_in_parts(layer: pn.Layer, x: Any, train: bool) -> None:
-    if not is_batch_independent(layer, train=train):
-        pytest.skip(f"{layer!r} uses the whole batch, or draws random numbers")
-    placed(layer, get_backend("cpu"))
-
-    def passed(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        layer.zero_grad()
-        made = [layer.vjp(part, train=train) for part in parts]
-        dx = [pullback(np.cos(y)) for y, pullback in made]
-        return np.concatenate([y for y, _ in made]), np.concatenate(dx), gradients(layer)
-
-    for whole, in_parts in zip(passed([x]), passed([x[:1], x[1:]]), strict=True):
-        np.testing.assert_allclose(in_parts, whole, rtol=1e-12, atol=1e-12)
 
 
 @layers

@@ -13,7 +13,6 @@ from portanet.backends.base import Backend, refuse_ordinal
 from portanet.backends.numpy import conv, kernels, pooling
 from portanet.backends.numpy.core import compiled, status
 from portanet.backends.numpy.process import blas, compute_context, tune_malloc
-from portanet.backends.numpy.threads import NumpyThreads
 
 
 def load(ordinal: str | None = None) -> Backend:
@@ -33,9 +32,8 @@ def load(ordinal: str | None = None) -> Backend:
         to_numpy=np.asarray,
         description=f"NumPy {np.__version__} on {platform.machine()}; compiled kernels {status}",
         activate=compute_context,
-        threads=NumpyThreads() if compiled is None else None,
-        get_num_threads=blas.get_threads if compiled is None else compiled.get_num_threads,
-        set_num_threads=blas.set_threads if compiled is None else compiled.set_num_threads,
+        get_num_threads=blas.get_num_threads if compiled is None else compiled.get_num_threads,
+        set_num_threads=blas.set_num_threads if compiled is None else compiled.set_num_threads,
         kernels=_kernels(),
     )
 

@@ -1,15 +1,13 @@
 """
-Convolution for NumPy, as matrix products by one of three methods.
+Convolution for NumPy, as matrix products by one of two methods.
 
 A few images are multiplied by :class:`Im2col`, channels last. For more, the batch is last in memory (see
-:mod:`portanet.backends.numpy.layout`), and :class:`Direct` takes one product for each output position. Large
-convolutions with a suitable window need fewer multiplications by :class:`Winograd`. Temporary copies are made in chunks
-that stay in the cache until BLAS reads them.
+:mod:`portanet.backends.numpy.layout`), and :class:`Direct` takes one product for each output position. Temporary copies
+are made in chunks that stay in the cache until BLAS reads them. The compiled kernels do without both.
 """
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +16,6 @@ from portanet.backends.disabled import enabled
 from portanet.backends.numpy import windows
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.backends.numpy.process import blas
-from portanet.backends.numpy.winograd import Winograd
 from portanet.kernels.windows import Window
 
 MIN_IMAGES_BATCH_LAST = 8
@@ -27,10 +24,7 @@ MIN_IMAGES_BATCH_LAST = 8
 MIN_CHANNELS_CORRELATE = 8
 """Minimum input channels for :func:`windows.correlate`; with fewer, one product for each output position is faster."""
 
-MIN_PRODUCTS_WINOGRAD = 2**21
-"""Minimum multiplications for Winograd: its transforms take about 20 µs more, however small they are."""
-
-USE_BATCH_LAST, USE_WINOGRAD = enabled("batch_last"), enabled("winograd")
+USE_BATCH_LAST = enabled("batch_last")
 
 
 def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
@@ -40,9 +34,8 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.nd
         return y
     if not _is_for_batch_last(x):
         return Im2col(window).multiply(x, w)
-    method = choose_method(window, w.shape[-2], _is_for_winograd(x, w, window))
     with blas.single_threaded():
-        return batch_first(method.multiply(windows.pad(x, method.window), w))
+        return batch_first(Direct(window).multiply(windows.pad(x, window), w))
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
@@ -52,9 +45,8 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
         return dw
     if not _is_for_batch_last(x):
         return Im2col(window).correlate(x, dy)
-    method = choose_method(window, x.shape[-1], _is_for_winograd(x, dy, window))
     with blas.single_threaded():
-        dw = method.correlate(windows.pad(x, method.window), np.ascontiguousarray(batch_last(dy)))
+        dw = Direct(window).correlate(windows.pad(x, window), np.ascontiguousarray(batch_last(dy)))
     return dw.reshape(*window.size, x.shape[-1], dy.shape[-1])
 
 
@@ -70,20 +62,6 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: i
 
 def _is_for_batch_last(x: np.ndarray) -> bool:
     return USE_BATCH_LAST and len(x) >= MIN_IMAGES_BATCH_LAST
-
-
-def _is_for_winograd(x: np.ndarray, out: np.ndarray, window: Window) -> bool:
-    """Whether a convolution of x, to as many channels as ``out`` has, takes enough multiplications for Winograd."""
-    products: int = x.size * out.shape[-1] * math.prod(window.size)
-    return USE_WINOGRAD and products >= MIN_PRODUCTS_WINOGRAD
-
-
-@lru_cache(maxsize=1024)  # a network uses the same windows at every step
-def choose_method(window: Window, n_in: int, large: bool) -> "Direct | Winograd":
-    """Return the faster batch-last method for a window and a number of input channels."""
-    taps = window.size[0]
-    fits = window.stride[0] == window.dilation[0] == 1 and 3 <= taps <= 7 and n_in >= 4 and window.output_shape[0] >= 4
-    return Winograd(window) if large and fits else Direct(window)
 
 
 class Im2col:

@@ -2,7 +2,7 @@
 Settings of the process: the number of threads of NumPy's BLAS, and how much freed memory malloc keeps.
 
 Both are set in the C libraries through ctypes. Where that is impossible (Windows, Accelerate on a Mac), nothing is
-changed, and batches are not divided among threads.
+changed.
 """
 
 import ctypes
@@ -49,14 +49,14 @@ def tune_malloc() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**28))
 
 
-class _Threads(NamedTuple):
+class _ThreadFunctions(NamedTuple):
     """Functions of a BLAS that set and return its number of threads."""
 
     set: Any
     get: Any
 
 
-def _find_blas() -> _Threads | None:
+def _find_blas() -> _ThreadFunctions | None:
     try:
         # A look-up in NumPy's own library sees the BLAS that it is linked with.
         library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
@@ -64,7 +64,7 @@ def _find_blas() -> _Threads | None:
         return None
     for setter, getter in _SETTERS.items():
         if hasattr(library, setter):
-            return _Threads(getattr(library, setter), getattr(library, getter))
+            return _ThreadFunctions(getattr(library, setter), getattr(library, getter))
     return None
 
 
@@ -74,117 +74,70 @@ class Blas:
     def __init__(self) -> None:
         self._functions = _find_blas()
         self._lock = threading.Lock()
-        self._holders: set[int] = set()  # threads; acquiring is idempotent, an unmatched release does nothing
-        self._user_threads = 1  # the user's setting, while acquired
+        self._n_limiting = 0  # contexts that limit it to one thread
+        self._user_threads = 1  # the user's setting, while limited
 
     def after_fork(self) -> None:
-        """Drop the holders that do not exist in a child process: only the thread that forked does."""
+        """Undo the limits of threads that a child process does not have."""
         self._lock = threading.Lock()
-        me = {threading.get_ident()}
-        if self._holders and not self._holders & me and self._functions is not None:
+        if self._n_limiting and self._functions is not None:
             self._functions.set(self._user_threads)
-        self._holders &= me
+        self._n_limiting = 0
 
-    def get_threads(self) -> int:
+    def get_num_threads(self) -> int:
         """Return the number that the user has set; 1 if BLAS cannot be asked."""
-        return self.threads
-
-    def set_threads(self, number: int) -> None:
-        """Set the number, if BLAS can be told."""
-        with self._lock:
-            self._user_threads = number
-            if self._functions is not None and not self._holders:
-                self._functions.set(number)
-
-    @property
-    def threads(self) -> int:
-        """The number that the user has set; 1 if BLAS cannot be asked."""
         if self._functions is None:
             return 1
         with self._lock:
-            return self._user_threads if self._holders else self._functions.get()
+            return self._user_threads if self._n_limiting else int(self._functions.get())
 
-    def acquire(self) -> None:
-        """Leave BLAS one thread, until every thread that has acquired it releases it."""
-        me = threading.get_ident()
-        if self._functions is None or me in self._holders:
-            return
+    def set_num_threads(self, number: int) -> None:
+        """Set the number, if BLAS can be told."""
         with self._lock:
-            if not self._holders:
-                self._user_threads = self._functions.get()
-            self._holders.add(me)
-            self._functions.set(1)
+            self._user_threads = number
+            if self._functions is not None and not self._n_limiting:
+                self._functions.set(number)
 
     @contextmanager
     def single_threaded(self) -> Iterator[None]:
         """Leave BLAS one thread inside the context: for many small products, each of which it would divide."""
-        acquired_here = threading.get_ident() not in self._holders
-        self.acquire()
+        self._limit()
         try:
             yield
         finally:
-            if acquired_here:
-                self.release()
+            self._release()
 
-    def reapply(self) -> None:
-        """Leave BLAS one thread for this thread too, while it is acquired: OpenMP counts threads for each caller."""
-        if self._functions is not None:
-            with self._lock:
-                if self._holders:
-                    self._functions.set(1)
-
-    def release(self) -> None:
-        """Undo :meth:`acquire` of this thread; a setting that the user has made meanwhile stays."""
-        me = threading.get_ident()
-        if self._functions is None or me not in self._holders:
-            return
+    def _limit(self) -> None:
         with self._lock:
-            if self._holders == {me} and self._functions.get() == 1:
+            if self._functions is not None and not self._n_limiting:
+                self._user_threads = self._functions.get()
+                self._functions.set(1)
+            self._n_limiting += 1
+
+    def _release(self) -> None:
+        """Undo one limit; a number that the user has set meanwhile stays."""
+        with self._lock:
+            self._n_limiting = max(0, self._n_limiting - 1)
+            if self._functions is not None and not self._n_limiting and self._functions.get() == 1:
                 self._functions.set(self._user_threads)
-            self._holders.discard(me)
 
 
 blas = Blas()
 
 
-class _Thread(threading.local):
-    """The ids of the contexts a thread has entered; each removes its own, even if an interruption skips its exit."""
-
-    def __init__(self) -> None:
-        self.contexts: set[int] = set()
-
-
-_thread = _Thread()
-
-
 class ComputeContext:
-    """
-    The context in which networks compute with NumPy: overflow is silent, as on a GPU.
+    """The context in which networks compute with NumPy: overflow is silent, as on a GPU."""
 
-    When a thread leaves its outermost context, it releases the threads of BLAS that it has acquired.
-    """
-
-    __slots__ = ("_contexts", "_errors")
-
-    def __init__(self) -> None:
-        self._contexts = _thread.contexts
+    __slots__ = ("_errors",)
 
     def __enter__(self) -> "ComputeContext":
         self._errors = _silence()
-        self._contexts.add(id(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        contexts = self._contexts
-        contexts.discard(id(self))
-        if not contexts:
-            blas.release()
         _restore(self._errors)
-
-    def __del__(self) -> None:
-        self._contexts.discard(id(self))
 
 
 _umath: Any = import_module("numpy._core._multiarray_umath")
@@ -205,7 +158,7 @@ if _error_state is not None:
 
     def compute_context() -> AbstractContextManager[Any]:
         """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 0.8."""
-        return _inner if _thread.contexts and _error_state.get() is _silenced[1] else ComputeContext()
+        return _inner if _error_state.get() is _silenced[1] else ComputeContext()
 
 else:
     compute_context = ComputeContext

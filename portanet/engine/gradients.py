@@ -81,18 +81,3 @@ class Overwriting:
                 sink.finish()
 
         return y, pullback
-
-
-class PrivateGradients:
-    """The sums of one thread, apart from the network's gradients."""
-
-    def __init__(self) -> None:
-        self.sums: dict[Parameter, Array] = {}
-
-    def claim(self, parameter: Parameter) -> Array | None:
-        """Return None: there is no array yet."""
-        return None
-
-    def add(self, parameter: Parameter, grad: Array) -> None:
-        """Add to this thread's sum."""
-        self.sums[parameter] = self.sums[parameter] + grad if parameter in self.sums else grad

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from portanet.backends.disabled import enabled
-from portanet.engine import threaded
 from portanet.engine.chain import Chain, Runnable
 from portanet.engine.dense import DenseSegment, dense_segments
 from portanet.engine.gradients import Overwriting
@@ -36,32 +35,26 @@ class Program:
     def __init__(self, net: Layer):
         self.topology, self.backend = net.topology, net.backend
         self.flats = {parameter.flat for parameter in self.topology.parameter_list if parameter.flat is not None}
-        layers = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
-        self.layers, self.training = self._prepare(layers, train=True)
-        _, self.inference = self._prepare(layers, train=False)
-
-    def _prepare(self, layers: Sequence[Layer], train: bool) -> tuple[Sequence[Runnable], Runnable]:
-        """Return the layers and segments that run, and how they run one after another."""
-        threads = self.backend.threads if enabled("threaded") else None
-        parts: Sequence[Any] = threaded.segments(layers, threads, train) if threads else layers
+        parts: Sequence[Any] = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
         parameters, known = self.topology.parameters, _parameters_of_known_layers(self.topology)
         if enabled("dense"):
             unshared = known - set(self.topology.shared.values())
             parts = dense_segments(parts, {parameters[name] for name in unshared if not parameters[name].frozen})
+        self.layers: Sequence[Runnable] = parts
         chain = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
         first_write = known if enabled("first_write") else set()
         owned = {parameter for part in parts if isinstance(part, DenseSegment) for parameter in part.parameters}
         overwritten = [p for name, p in parameters.items() if name in first_write and p not in owned]
         zeroed = [p for name, p in parameters.items() if name not in first_write and p not in owned]
-        return parts, Overwriting(chain, overwritten, zeroed) if overwritten or zeroed else chain
+        self.runnable = Overwriting(chain, overwritten, zeroed) if overwritten or zeroed else chain
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
-        return self.inference.forward(x)
+        return self.runnable.forward(x)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
-        return (self.training if train else self.inference).vjp(x, train=train)
+        return self.runnable.vjp(x, train=train)
 
     def moved(self, net: Layer) -> bool:
         """Whether the network's arrays have moved since, to another device for instance."""
@@ -87,7 +80,7 @@ def infer(net: Layer, x: Array) -> Array:
     """Return the output of inference."""
     program = compiled(net)
     with program.backend.activate():
-        return program.inference.forward(x)
+        return program.runnable.forward(x)
 
 
 def _parameters_of_known_layers(topology: Topology) -> set[str]:

@@ -1,4 +1,4 @@
-"""Slices that divide a range: for work on a large array part by part, or on several parts at once."""
+"""Slices that divide a range, for work on a large array part by part."""
 
 from collections.abc import Iterator
 
@@ -20,23 +20,3 @@ def slices(n: int, size: int) -> Iterator[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def partition(n: int, parts: int) -> list[slice]:
-    """
-    Divide ``range(n)`` into consecutive slices whose lengths differ by at most 1.
-
-    Parameters
-    ----------
-    n : int
-        Length of the range, not negative.
-    parts : int
-        Number of slices, cut to between 1 and ``n`` so that none is empty. There are none if ``n`` is 0.
-
-    Examples
-    --------
-    >>> partition(5, 2)
-    [slice(0, 2, None), slice(2, 5, None)]
-    """
-    parts = min(n, max(1, parts))
-    return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]

@@ -180,7 +180,7 @@ class Conv2D(Conv):
 
     Notes
     -----
-    On a CPU, a NaN or infinity may spread to a few outputs beyond those whose window covers it: the Winograd algorithm
+    On a CPU, a NaN or infinity may spread to a few outputs beyond those whose window covers it: Winograd's algorithm
     computes several outputs together.
 
     Examples

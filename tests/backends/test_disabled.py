@@ -7,10 +7,10 @@ import pytest
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("", []), ("winograd", ["winograd"]), (" winograd, batch_last,", ["batch_last", "winograd"])],
+    [("", []), ("rewrite", ["rewrite"]), (" rewrite, batch_last,", ["batch_last", "rewrite"])],
 )
 def test_the_variable_names_what_is_switched_off(value: str, expected: list[str]) -> None:
-    code = "from portanet.backends.disabled import DISABLED, enabled; print(sorted(DISABLED), enabled('winograd'))"
+    code = "from portanet.backends.disabled import DISABLED, enabled; print(sorted(DISABLED), enabled('rewrite'))"
     printed = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PORTANET_DISABLE": value},
@@ -18,4 +18,4 @@ def test_the_variable_names_what_is_switched_off(value: str, expected: list[str]
         text=True,
         check=True,
     ).stdout
-    assert printed == f"{expected} {'winograd' not in expected}\n"
+    assert printed == f"{expected} {'rewrite' not in expected}\n"

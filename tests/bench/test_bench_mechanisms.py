@@ -45,14 +45,14 @@ def _fake_children(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mechanisms_prints_and_writes_the_selection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mechanisms.json"
-    selection = ("--networks", "000-toy", "--mechanisms", "sigmoid", "winograd")
+    selection = ("--networks", "000-toy", "--mechanisms", "sigmoid", "batch_last")
     assert main(["mechanisms", *selection, *SHORT, "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     written = results.read(out, "mechanisms")
     assert written["asked"] == ["000-toy"]
     assert written["threads"] == 1
     result = written["networks"]["000-toy"]
-    assert result["mechanisms"].keys() == {"sigmoid", "winograd"}
+    assert result["mechanisms"].keys() == {"sigmoid", "batch_last"}
     assert result["absent"] == {}
     for name, row in result["mechanisms"].items():
         assert min(row["on"], row["off"]) > 0

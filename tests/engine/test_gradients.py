@@ -3,7 +3,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
-from portanet.engine.gradients import FirstWrite, PrivateGradients
+from portanet.engine.gradients import FirstWrite
 from portanet.parameters import collect_gradients
 
 
@@ -18,18 +18,6 @@ def test_first_write_overwrites_then_adds_and_zeroes_the_rest(backend: Backend) 
                 net[1].vjp(x)[1](x)
         sink.finish()
         np.testing.assert_array_equal(backend.to_numpy(net.flat.grad), [*[0] * 6, *[3 * n_calls] * 6])
-
-
-def test_private_gradients_leave_those_of_the_network_alone(backend: Backend) -> None:
-    net = pn.Linear(2, 2).to(backend)
-    x = net.asarray(np.ones((3, 2)))
-    net.zero_grad()
-    sink = PrivateGradients()
-    with collect_gradients(sink):
-        net.vjp(x)[1](x)
-        net.vjp(x)[1](x)
-    np.testing.assert_array_equal(backend.to_numpy(net.flat.grad), np.zeros(6))
-    np.testing.assert_array_equal(backend.to_numpy(sink.sums[net.weight]), np.full((2, 2), 6.0))
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (2, 3, 3), (0, 3)])

@@ -9,7 +9,7 @@ import portanet as pn
 from portanet.backends import Backend
 from portanet.engine import rewrite, traits
 from portanet.engine.program import Program
-from portanet.engine.traits import Traits, is_batch_independent, is_known, traits_of
+from portanet.engine.traits import Traits, is_known, traits_of
 
 
 class MyReLU(pn.ReLU):
@@ -74,10 +74,8 @@ def test_a_subclass_has_no_traits_until_they_are_registered(monkeypatch: pytest.
     assert is_known(RELU)
     assert traits_of(MyReLU()) == Traits()
     assert not is_known(MyReLU())
-    traits.register(MyReLU, Traits(batch_independent=True, elementwise_monotonic=True))
+    traits.register(MyReLU, Traits(elementwise_monotonic=True))
     assert is_known(MyReLU())
-    assert is_batch_independent(MyReLU(), train=True)
-    assert not is_batch_independent(MyReLU(), train=False)
     assert [type(layer) for layer in rewrite([MyReLU(), POOL])] == [pn.MaxPool1D, MyReLU]
 
 
@@ -85,27 +83,5 @@ def test_registered_traits_hold_for_networks_that_have_run(monkeypatch: pytest.M
     monkeypatch.setattr(traits, "_TABLE", dict(traits._TABLE))
     net = pn.Sequential(MyReLU(), POOL).initialize()
     program = pn.engine.compiled(net)
-    traits.register(MyReLU, Traits(batch_independent=True, elementwise_monotonic=True))
+    traits.register(MyReLU, Traits(elementwise_monotonic=True))
     assert pn.engine.compiled(net) is not program
-
-
-@pytest.mark.parametrize(
-    ("layer", "training", "inference"),
-    [
-        (pn.Linear(2, 2), True, True),
-        (pn.BatchNorm(2), False, True),
-        (pn.Dropout(), False, True),
-        (MyReLU(), False, False),
-        (pn.Sequential(), True, True),
-        (pn.Sequential(pn.Linear(2, 2), pn.Sequential(pn.Dropout())), False, True),
-        (pn.Residual(pn.Linear(2, 2), projection=pn.BatchNorm(2)), False, True),
-        (pn.Parallel(pn.Linear(2, 2), MyReLU()), False, False),
-        (MySequential(pn.Linear(2, 2)), False, False),
-    ],
-    ids=repr,
-)
-def test_a_composed_layer_is_as_batch_independent_as_its_layers(
-    layer: pn.Layer, training: bool, inference: bool
-) -> None:
-    assert is_batch_independent(layer, train=True) == training
-    assert is_batch_independent(layer, train=False) == inference

@@ -1,7 +1,7 @@
 """Convolution kernels: the overrides are tested against the portable forms, and these against the definition."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 
 from portanet import kernels
 from portanet.backends import Backend, kernel_override
-from portanet.backends.disabled import enabled
 from portanet.backends.numpy import core
 from portanet.kernels.windows import Window, per_axis
-
-needs_winograd = pytest.mark.skipif(not enabled("winograd"), reason="PORTANET_DISABLE contains winograd")
 
 
 @st.composite
@@ -56,28 +53,35 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2), st.booleans(), st.sampled_from([300, 2**21]))
+@given(problems(), st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2), st.sampled_from([300, 2**21]))
 def test_numpy_overrides_equal_the_portable_forms(
-    problem: tuple[Window, Any, Any, Any], layouts: tuple[str, str], large: bool, chunk: int
+    problem: tuple[Window, Any, Any, Any], layouts: tuple[str, str], chunk: int
 ) -> None:
     window, x, w, dy = problem
     x, dy = (LAYOUTS[layout](array) for layout, array in zip(layouts, (x, dy), strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portanet.backends.numpy.conv.MIN_PRODUCTS_WINOGRAD", 0 if large else 2**40)
+        if core.compiled is not None:
+            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", 1)
         patch.setattr("portanet.backends.numpy.conv.MIN_CHANNELS_CORRELATE", 3)
         patch.setattr("portanet.backends.numpy.windows.MAX_CHUNK_BYTES", chunk)
         assert_overrides_equal_portable(window, x, w, dy)
 
 
 def assert_overrides_equal_portable(window: Window, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> None:
+    """The kernels in use, compiled or not, and those of plain NumPy."""
+    from portanet.backends.numpy import conv as plain
+
     for kernel, arguments in (
         (kernels.conv, (x, w)),
         (kernels.conv_input_gradient, (dy, w)),
         (kernels.conv_weight_gradient, (x, dy)),
     ):
-        override = kernel_override(kernel.portable.__name__, x)
+        name = kernel.portable.__name__
+        override = kernel_override(name, x)
         assert override is not None
-        assert_close(override(*arguments, window), kernel.portable(*arguments, window))
+        expected = kernel.portable(*arguments, window)
+        assert_close(override(*arguments, window), expected)
+        assert_close(getattr(plain, name)(*arguments, window), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -106,62 +110,6 @@ def test_the_gradients_are_adjoint_to_the_convolution(problem: tuple[Window, Any
     assert abs(np.sum(w * kernels.conv_weight_gradient(x, dy, window)) - expected) < 1e-12 * scale
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _winograd_for_small_problems() -> Iterator[None]:
-    """The problems of a test are below the minimum size for Winograd."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portanet.backends.numpy.conv.MIN_PRODUCTS_WINOGRAD", 0)
-        yield
-
-
-@needs_winograd
-def test_only_large_convolutions_use_winograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    from portanet.backends.numpy import conv as numpy_conv
-    from portanet.backends.numpy.winograd import Winograd
-
-    window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
-    assert type(numpy_conv.choose_method(window, 4, True)) is Winograd
-    assert type(numpy_conv.choose_method(window, 4, False)) is numpy_conv.Direct
-    monkeypatch.setattr(numpy_conv, "MIN_PRODUCTS_WINOGRAD", 2 * 81 * 9 * 4 * 5)
-    x, y = np.ones((2, 9, 9, 4)), np.ones((2, 9, 9, 5))
-    assert numpy_conv._is_for_winograd(x, y, window)
-    assert not numpy_conv._is_for_winograd(x[:1], y[:1], window)
-
-
-@pytest.mark.skipif(core.compiled is not None, reason="the compiled kernels have threads of their own")
-@pytest.mark.parametrize("winograd", [False, True])
-@pytest.mark.parametrize("batch_last", [False, True])
-def test_a_method_that_is_switched_off_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, winograd: bool, batch_last: bool
-) -> None:
-    from portanet.backends.numpy import conv as numpy_conv
-    from portanet.backends.numpy.winograd import Winograd
-
-    used = set()
-
-    def record(method: type, name: str) -> None:
-        original = getattr(method, name)
-
-        def recorded(*args: Any) -> Any:
-            used.add(method)
-            return original(*args)
-
-        monkeypatch.setattr(method, name, recorded)
-
-    for method in (numpy_conv.Im2col, numpy_conv.Direct, Winograd):
-        record(method, "multiply")
-        record(method, "correlate")
-    monkeypatch.setattr(numpy_conv, "USE_WINOGRAD", winograd)
-    monkeypatch.setattr(numpy_conv, "USE_BATCH_LAST", batch_last)
-    rng = np.random.default_rng(0)
-    window = Window.fit((9, 9), (3, 3), stride=(1, 1), dilation=(1, 1), padding="same")
-    x, w, dy = (rng.normal(size=shape) for shape in ((9, 9, 9, 4), (3, 3, 4, 5), (9, 9, 9, 5)))
-    assert_overrides_equal_portable(window, x, w, dy)
-    expected = numpy_conv.Im2col if not batch_last else Winograd if winograd else numpy_conv.Direct
-    assert used == {expected}
-    assert numpy_conv.conv(x, w, window).flags.c_contiguous is not batch_last
-
-
 @pytest.mark.parametrize("chunk_bytes", [100_000, 100], ids=["some rows", "one row"])
 def test_the_chunks_of_a_large_batch_or_image_are_joined(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
     from portanet.backends.numpy import conv as numpy_conv
@@ -175,19 +123,6 @@ def test_the_chunks_of_a_large_batch_or_image_are_joined(monkeypatch: pytest.Mon
         assert_close(y, kernels.conv.portable(x, w, window))
         dw = numpy_conv.conv_weight_gradient(x, y, window)
         assert_close(dw, kernels.conv_weight_gradient.portable(x, y, window))
-
-
-@needs_winograd
-@pytest.mark.parametrize("n_axes", [1, 2, 3])
-def test_winograd_supports_any_number_of_axes(n_axes: int) -> None:
-    from portanet.backends.numpy import conv as numpy_conv
-    from portanet.backends.numpy.winograd import Winograd
-
-    rng = np.random.default_rng(0)
-    window = Window.fit((7,) * n_axes, (3,) * n_axes, stride=(1,) * n_axes, dilation=(1,) * n_axes, padding="same")
-    assert type(numpy_conv.choose_method(window, 4, True)) is Winograd
-    x, w = rng.normal(size=(9, *window.input_shape, 4)), rng.normal(size=(*window.size, 4, 5))
-    assert_overrides_equal_portable(window, x, w, rng.normal(size=(9, *window.output_shape, 5)))
 
 
 @pytest.mark.parametrize("form", ["portable", "__call__"])
