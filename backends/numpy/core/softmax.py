@@ -50,7 +50,8 @@ def _takes(x: np.ndarray) -> bool:
     """Whether the core computes the softmax of this array."""
     if x.ndim == 0 or x.size == 0 or x.dtype.char not in "fd":
         return False
-    return x.shape[-1] <= MAX_CLASSES or x.size >= MIN_ROWS * x.shape[-1]
+    n_classes: int = x.shape[-1]
+    return n_classes <= MAX_CLASSES or x.size // n_classes >= MIN_ROWS
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
