@@ -10,6 +10,7 @@ from portanet.backends.numpy import conv as plain
 from portanet.backends.numpy.core import core
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
+from portanet.backends.numpy.core.random import random_bits
 from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
 from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
@@ -87,5 +88,6 @@ OVERRIDES: Mapping[str, Callable[..., Any]] = {
         log_softmax,
         sparse_softmax_cross_entropy,
         sigmoid,
+        random_bits,
     )
 }

@@ -16,6 +16,7 @@ extern const Kernels<double> double_kernels;
 } // namespace baseline
 
 extern PyMethodDef pooling_functions[], update_functions[], bias_functions[], softmax_functions[];
+extern PyMethodDef random_functions[];
 
 namespace {
 
@@ -152,7 +153,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, pooling_functions, update_functions, bias_functions, softmax_functions})
+    for (PyMethodDef *table :
+         {functions, pooling_functions, update_functions, bias_functions, softmax_functions, random_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;
