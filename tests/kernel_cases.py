@@ -176,7 +176,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "random_bits": [
         (np.asarray([key, counter]), n)
         for key, counter in ((0, 0), (7, 3), (2**63 - 1, 2**63 - 1))
-        for n in (0, 1, 4, 5, 1000)
+        for n in (0, 1, 4, 5, 1000, 70_001)
     ],
     "rmsprop": [
         (data, grad, np.abs(square), mean, velocity, lr, 0.9, momentum, 1e-7)

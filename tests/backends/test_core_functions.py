@@ -1,5 +1,6 @@
 """Exponential functions and the logarithm of the compiled core, over all numbers, against NumPy in double precision."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,7 @@ def core() -> Any:
 def numbers(dtype: str) -> np.ndarray:
     """Random bits, which are numbers of all magnitudes and NaN; numbers where functions change; special numbers."""
     rng, n, info = np.random.default_rng(0), 100_000, np.finfo(dtype)
-    unsigned = {"float32": np.uint32, "float64": np.uint64}[dtype]
-    bits = rng.integers(0, np.iinfo(unsigned).max, n, dtype=unsigned, endpoint=True).view(dtype)
+    bits = np.frombuffer(rng.bytes(n * np.dtype(dtype).itemsize), dtype)
     parts = [
         bits,
         rng.normal(size=n),
@@ -49,7 +49,7 @@ def test_functions_of_all_numbers(core: Any, function: Any, dtype: str) -> None:
     getattr(core, function.__name__)(x, y)
     with np.errstate(all="ignore"):
         expected = function(x.astype("float64")).astype(dtype)
-    np.testing.assert_allclose(y, expected, RTOL[dtype], 2 * np.finfo(dtype).smallest_subnormal)
+    np.testing.assert_allclose(y, expected, RTOL[dtype], 2 * float(np.finfo(dtype).smallest_subnormal))
     np.testing.assert_array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
 
 
@@ -67,3 +67,37 @@ def test_softmax_of_infinities_is_nan_as_in_the_portable_form(core: Any, dtype: 
             actual, expected = kernel(*arguments), kernel.portable(*arguments)
             for one, other in zip(actual, expected, strict=True):
                 np.testing.assert_allclose(one, other, RTOL[dtype], RTOL[dtype])
+
+
+def test_arrays_that_do_not_fit_are_refused(core: Any) -> None:
+    x, y = np.zeros((4, 3)), np.zeros((2, 3))
+    window = (0, (2,), (2,), (1,), ((0, 0),))
+    calls: list[Callable[[], None]] = [
+        lambda: core.exp(x, y),
+        lambda: core.exp(x, x),
+        lambda: core.exp(x, x.astype("float32")),
+        lambda: core.log_softmax(np.zeros((4, 0)), np.zeros((4, 0))),
+        lambda: core.sparse_softmax_cross_entropy(x, np.zeros(4, "int32"), np.zeros(4), x.copy()),
+        lambda: core.sparse_softmax_cross_entropy(x, np.zeros(3, "int64"), np.zeros(4), x.copy()),
+        lambda: core.bias_add(x, np.zeros(4), False),
+        lambda: core.bias_grad(x, np.zeros(4), False),
+        lambda: core.sgd(np.zeros(4), np.zeros(3), None, 0.1, 0.0, False),
+        lambda: core.adam(np.zeros(4), np.zeros(4), np.zeros(4), x[:, 0].copy().astype("float32"), 0.9, 0.9, 0.1, 0.1),
+        lambda: core.max_pool(x, y, *window),
+        lambda: core.max_pool(np.zeros((1, 4, 3)), np.zeros((1, 2, 2)), *window),
+        lambda: core.max_pool(np.zeros((1, 4, 3)), np.zeros((1, 2, 3)), 0, (2,), (0,), (1,), ((0, 0),)),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="must"):
+            call()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_pooling_of_a_batch_of_none_or_one(core: Any, n: int) -> None:
+    from portanet import kernels
+    from portanet.kernels.windows import Window
+
+    window = Window.fit((4, 4), (2, 2), stride=(1, 1), dilation=(1, 1), padding="same")
+    x = np.ones((n, 4, 4, 3))
+    y = kernels.max_pool(x, window)
+    assert y.shape == kernels.max_pool_gradient(y, x, y, window).shape == x.shape

@@ -31,7 +31,8 @@ class Array {
         if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
             throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
-        const bool fits = numbers == floating ? kind == 'f' || kind == 'd' : (kind == 'l' || kind == 'q') && view.itemsize == 8;
+        const bool fits =
+            numbers == floating ? kind == 'f' || kind == 'd' : (kind == 'l' || kind == 'q') && view.itemsize == 8;
         if (!fits || reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize) {
             PyBuffer_Release(&view);
             refuse(std::string(name) + " must be an aligned array of " +

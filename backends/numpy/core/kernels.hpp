@@ -82,6 +82,7 @@ template <class T> struct Kernels {
     void (*bias_add)(const Bias &, const T *bias, T *x);
     void (*bias_grad)(const Bias &, const T *dy, T *sums);
     void (*log_softmax)(long rows, long classes, const T *x, T *y);
-    void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses, T *gradient);
+    void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
+                                         T *gradient);
     void (*map)(Function, long n, const T *x, T *y);
 };

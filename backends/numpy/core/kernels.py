@@ -12,6 +12,7 @@ from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
+from portanet.backends.numpy.core.random import random_bits
 from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
 from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
@@ -108,6 +109,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     matmul_into,
     max_pool,
     max_pool_gradient,
+    random_bits,
     rmsprop,
     sgd,
     sigmoid,

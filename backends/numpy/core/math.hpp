@@ -100,8 +100,10 @@ template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
 template <class T> INLINE Vec<T> log(Vec<T> x) {
     typedef Format<T> F;
     const Vec<T> infinity = spread(std::numeric_limits<T>::infinity());
-    const auto denormal = x < F::least_normal;
-    const Ints<T> bits = (Ints<T>)(denormal ? x * T(1l << (F::fraction + 1)) : x);
+    const auto ordinary = (x > T(0)) & (x < infinity);
+    const Vec<T> positive = ordinary ? x : spread(T(1)); // the bits of others would overflow
+    const auto denormal = positive < F::least_normal;
+    const Ints<T> bits = (Ints<T>)(denormal ? positive * T(1l << (F::fraction + 1)) : positive);
     Ints<T> n = (bits - (Ints<T>)spread(T(0.7071067811865476))) >> F::fraction;
     const Vec<T> m = (Vec<T>)(bits - (n << F::fraction));
     n -= denormal & (F::fraction + 1);
@@ -112,7 +114,7 @@ template <class T> INLINE Vec<T> log(Vec<T> x) {
     const Vec<T> whole = to_float<T>(n);
     const Vec<T> y = whole * F::ln2_high + (whole * F::ln2_low + f * sum + f * T(2));
     const Vec<T> special = x == T(0) ? -infinity : x < T(0) ? infinity - infinity : x;
-    return (x > T(0)) & (x < infinity) ? y : special;
+    return ordinary ? y : special;
 }
 
 // log (1 + x): the rounding error of u = 1 + x is known, and the derivative of the logarithm is 1 / u.

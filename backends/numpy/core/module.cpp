@@ -2,7 +2,7 @@
 // Other functions are in files of their own, module_*.cpp.
 #include "boundary.hpp"
 
-extern PyMethodDef bias_functions[], elementwise_functions[], pooling_functions[], product_functions[], softmax_functions[], update_functions[];
+extern PyMethodDef bias_functions[], elementwise_functions[], pooling_functions[], product_functions[], random_functions[], softmax_functions[], update_functions[];
 
 namespace v4 {
 extern const Kernels<float> float_kernels;
@@ -153,7 +153,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, bias_functions, elementwise_functions, pooling_functions, product_functions, softmax_functions, update_functions})
+    for (PyMethodDef *table : {functions, bias_functions, elementwise_functions, pooling_functions, product_functions, random_functions, softmax_functions, update_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

@@ -8,7 +8,7 @@ PyObject *log_softmax(PyObject *const *a, Py_ssize_t count) {
     expect(count, 2);
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
-    if (x.ndim() != 2 || !x.same_shape(y)) refuse("x and y must have one shape (rows, classes)");
+    if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(y)) refuse("x and y must have one shape (rows, classes)");
     call(y.is_double(), [&](auto zero) {
         using T = decltype(zero);
         kernels<T>().log_softmax(x.length(0), x.length(1), x.data<T>(), y.data<T>());
@@ -24,7 +24,7 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
     check(losses, {&x, &gradient});
     check(gradient, {&x});
     if (labels.overlaps(losses) || labels.overlaps(gradient)) refuse("the results must not overlap the labels");
-    if (x.ndim() != 2 || !x.same_shape(gradient) || labels.ndim() != 1 || !labels.same_shape(losses) ||
+    if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(gradient) || labels.ndim() != 1 || !labels.same_shape(losses) ||
         labels.length(0) != x.length(0))
         refuse("x and gradient must have one shape (rows, classes), labels and losses (rows,)");
     call(gradient.is_double(), [&](auto zero) {

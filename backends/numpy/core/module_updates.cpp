@@ -33,7 +33,8 @@ long check_flat(std::initializer_list<const Array *> arrays) {
 // adam(data, grad, grad_sum, square_sum, beta1, beta2, rate, eps) changes all but grad.
 PyObject *adam(PyObject *const *a, Py_ssize_t count) {
     expect(count, 8);
-    Array data(a[0], "data", true), grad(a[1], "grad"), grad_sum(a[2], "grad_sum", true), square_sum(a[3], "square_sum", true);
+    Array data(a[0], "data", true), grad(a[1], "grad");
+    Array grad_sum(a[2], "grad_sum", true), square_sum(a[3], "square_sum", true);
     const long n = check_flat({&data, &grad, &grad_sum, &square_sum});
     const Adam s{number(a[4]), number(a[5]), number(a[6]), number(a[7])};
     call(data.is_double(), [&](auto zero) {

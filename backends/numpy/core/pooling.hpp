@@ -67,6 +67,7 @@ class Neighbours {
 
     // Call at(image, position, index) for the indices [begin, end) of all positions of all images.
     template <class Function> void walk(long begin, long end, const Function &at) const {
+        if (begin == end) return; // an axis may have the length 0
         long image = begin / volume(own);
         long position[3] = {begin / (own[1] * own[2]) % own[0], begin / own[2] % own[1], begin % own[2]};
         for (long i = begin; i < end; i++) { // without divisions, which take longer than a few channels

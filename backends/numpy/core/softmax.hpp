@@ -64,7 +64,8 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
 
 // A label out of range has the loss and the gradient 0.
 template <class T>
-void sparse_softmax_cross_entropy(long rows, long classes, const T *x, const std::int64_t *labels, T *losses, T *gradient) {
+void sparse_softmax_cross_entropy(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
+                                  T *gradient) {
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();

@@ -7,13 +7,13 @@ from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.layout import batch_last, is_batch_last
 
-MIN_ROWS, MAX_CLASSES = 16, 256
-"""The core computes at least so many rows at a time; if there are fewer, of so many classes only."""
+FEW_CLASSES = 256
+"""Up to so many classes, a block of rows takes no longer than NumPy, however few of its rows there are."""
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax`."""
-    if not _takes(x):
+    if not _takes(x, min_rows=16):
         result: np.ndarray = kernels.log_softmax.portable(x)
         return result
     y = np.empty(x.shape, x.dtype)
@@ -23,7 +23,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Keep the layout of the logits: the layer before computes faster with a gradient of the layout of its output."""
-    if not _takes(logits):
+    if not _takes(logits, min_rows=2):
         return plain.sparse_softmax_cross_entropy(logits, labels)
     flat = np.ascontiguousarray(labels.reshape(-1), np.int64)
     losses, gradient = np.empty(labels.shape, logits.dtype), np.empty(logits.shape, logits.dtype)
@@ -46,11 +46,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def _takes(x: np.ndarray) -> bool:
-    """Whether the core computes the softmax of this array."""
+def _takes(x: np.ndarray, min_rows: int) -> bool:
+    """Whether the core computes the softmax of this array: of many classes, if there are so many rows."""
     if x.ndim == 0 or x.size == 0 or x.dtype.char not in "fd":
         return False
-    return x.shape[-1] <= MAX_CLASSES or x.size >= MIN_ROWS * x.shape[-1]
+    n_classes: int = x.shape[-1]
+    return n_classes <= FEW_CLASSES or x.size // n_classes >= min_rows
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
