@@ -1,8 +1,11 @@
 // Matrix products in tiles: y = start + a b, for a and b of any steps; the columns of y are contiguous. Each sum over k has
 // one order, whatever the number of threads.
 
+// A product reads more for its operations than a convolution, from the caches of other cores: its parts are larger.
+constexpr double grain = 10;
+
 // Sizes in bytes from which an operand is copied, so that a tile finds it side by side in the cache.
-constexpr long max_unpacked_b = 3 << 19, max_unpacked_step_of_a = 1 << 10;
+constexpr long max_unpacked_b = 3 << 19, max_unpacked_step_of_a = 1 << 8;
 
 // Columns [first, first + width) of b, filled up with zeros to the width of a panel.
 template <class T> void pack_panel(const Matrix<T> &b, long first, long width, T *panel, long panel_width) {
@@ -52,7 +55,7 @@ template <class T> void product(const Matrix<T> &a, const Matrix<T> &b, const T 
     const long columns_each = by_rows ? b.columns : packed || a.rows > 1 ? panel_width : 8 * lanes<T>; // of one part
     const long across = (b.columns + columns_each - 1) / columns_each;
     // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
-    const long blocks = (a.rows + tile_rows - 1) / tile_rows, work = parts_for(64, 2.0 * a.rows * a.columns * b.columns);
+    const long blocks = (a.rows + tile_rows - 1) / tile_rows, work = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
     const long down = std::min(blocks, (work + across - 1) / across);
     const auto part_of = [&](long part) {
         const long first = part / down * columns_each, width = std::min(columns_each, b.columns - first);
