@@ -51,7 +51,8 @@ template <class T> T sum(const T *x, long n) {
 // Each part sums some blocks, the last one the rows that make no block; then the sums of parts, rows and images are
 // added. The number of parts does not depend on that of threads: neither do the sums.
 template <class T> void bias_grad(const Bias &s, const T *x, T *sums) {
-    const long columns = s.channels * s.images, rows = rows_of_block(s), length = rows * columns, blocks = s.rows / rows;
+    const long columns = s.channels * s.images, rows = rows_of_block(s), length = rows * columns,
+               blocks = s.rows / rows;
     const long parts = parts_for(std::min(blocks, 16l), double(blocks) * length);
     std::vector<T> partial((parts + 1) * length);
     pool::run(parts, [&](long part) {

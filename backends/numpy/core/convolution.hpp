@@ -64,7 +64,8 @@ template <class T> long runs_to(const Convolution &s, const T *dy, const T *w, c
 }
 
 // Compute the rows of all groups of one position; between groups, the operands of the runs move by a step.
-template <class T> void compute_groups(Tile<T> t, Run<T> *runs, long groups, long rows, long images, long w_step, long x_step) {
+template <class T>
+void compute_groups(Tile<T> t, Run<T> *runs, long groups, long rows, long images, long w_step, long x_step) {
     for (long group = 0; group < groups; group++, t.y += rows * images) {
         compute(t, rows, images);
         for (long i = 0; i < t.n_runs; i++) runs[i].w += w_step, runs[i].x += x_step;
@@ -90,7 +91,8 @@ template <class T> void conv_at(const Convolution &s, const T *x, const T *w, T 
     compute_groups(t, runs, s.groups, s.outputs, s.images, s.outputs, s.channels * s.images);
 }
 
-template <class T> void conv_input_gradient_at(const Convolution &s, const T *dy, const T *w, T *dx, const long (&q)[3], long i) {
+template <class T>
+void conv_input_gradient_at(const Convolution &s, const T *dy, const T *w, T *dx, const long (&q)[3], long i) {
     const long all = s.groups * s.outputs, step = s.groups * s.channels * s.images;
     Run<T> runs[max_window];
     const Tile<T> t{runs, runs_to(s, dy, w, q, runs), 1, all, s.images, dx + i * step, s.images};
@@ -136,14 +138,16 @@ struct Span {
     }
 
     // Where x meets the window of the output position p.
-    long place(const Convolution &s, long p) const { return (i * s.input[1] + j) * s.input[2] + p * s.stride[2] + shift; }
+    long place(const Convolution &s, long p) const {
+        return (i * s.input[1] + j) * s.input[2] + p * s.stride[2] + shift;
+    }
 
   private:
     long i, j, shift;
 };
 
-// For many channels: tiles with the channels as rows. A tile needs contiguous outputs, so the row of dy is transposed, its
-// outputs filled up to whole vectors.
+// For many channels: tiles with the channels as rows. A tile needs contiguous outputs, so the row of dy is transposed,
+// its outputs filled up to whole vectors.
 template <class T> class TiledSums {
   public:
     TiledSums(const Convolution &s, const T *x, const T *dy)
@@ -166,7 +170,8 @@ template <class T> class TiledSums {
                 const T *from = dy + ((row * s.output[2] + p) * s.groups + group) * s.outputs * s.images;
                 transpose(from, s.images, s.outputs, s.images, &transposed[(p - begin) * s.images * outputs], outputs);
             }
-            for (long t = 0; t < volume(s.window); t++) multiply(Span(s, row, t, begin, end), &transposed[0] - begin * s.images * outputs, t, group);
+            for (long t = 0; t < volume(s.window); t++)
+                multiply(Span(s, row, t, begin, end), transposed.data(), begin, t, group);
         }
     }
 
@@ -186,11 +191,11 @@ template <class T> class TiledSums {
     long outputs; // of a group, filled up
     std::vector<T> sums;
 
-    void multiply(const Span &span, const T *transposed, long t, long group) {
+    void multiply(const Span &span, const T *transposed, long first, long t, long group) {
         Run<T> runs[piece_length];
         for (long p = span.begin; p < span.end; p++)
             runs[p - span.begin] = {x + (span.place(s, p) * s.groups + group) * s.channels * s.images,
-                                    transposed + p * s.images * outputs, s.images};
+                                    transposed + (p - first) * s.images * outputs, s.images};
         T *to = &sums[(group * volume(s.window) + t) * s.channels * outputs];
         compute(Tile<T>{runs, span.end - span.begin, 1, s.images, outputs, to, outputs, true}, s.channels, outputs);
     }
@@ -246,7 +251,9 @@ template <class T> class VectorSums {
             const Block block{
                 x + (span.place(s, begin) * s.groups + group) * s.channels * s.images,
                 dy + ((row * s.output[2] + begin) * s.groups + group) * s.outputs * s.images,
-                &sums[(t * s.channels * s.groups + group) * s.outputs * lanes<T>], end - begin, step,
+                &sums[(t * s.channels * s.groups + group) * s.outputs * lanes<T>],
+                end - begin,
+                step,
             };
             long r = 0;
             for (; r + 4 <= rows; r += 4) add_rows<4>(block, r);
@@ -282,8 +289,8 @@ template <class T> class VectorSums {
             for (int k = 0; k < columns; k++) store(to + r * to_step + k * lanes<T>, block[r][k]);
     }
 
-    template <bool whole, int rows, int columns>
-    INLINE void add_products(Vec<T> (&block)[rows][columns], const T *xp, long row_step, const T *dyp, long last) const {
+    template <bool whole, int rows, int columns> INLINE void
+    add_products(Vec<T> (&block)[rows][columns], const T *xp, long row_step, const T *dyp, long last) const {
         const long n = s.images;
         Vec<T> left[rows];
 #pragma GCC unroll 4
@@ -316,10 +323,12 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
     const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
     const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
     if (!one || !padded || !Winograd<T>::suits(turned))
-        return for_positions(s.input, operations(s), [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
+        return for_positions(s.input, operations(s),
+                             [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
     const long taps = volume(s.window), size = s.channels * s.outputs;
     std::vector<T> weights(taps * size);
-    for (long i = 0; i < taps; i++) transpose(w + i * size, s.outputs, s.channels, s.outputs, &weights[(taps - 1 - i) * size], s.channels);
+    for (long i = 0; i < taps; i++)
+        transpose(w + i * size, s.outputs, s.channels, s.outputs, &weights[(taps - 1 - i) * size], s.channels);
     Winograd<T>(turned).conv(dy, weights.data(), dx);
 }
 
@@ -342,6 +351,7 @@ template <class Sums, class T> void add_weight_gradient(const Convolution &s, co
 
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
     if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
-    else if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2) add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
+    else if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2)
+        add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
     else add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
 }

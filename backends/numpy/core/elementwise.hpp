@@ -1,6 +1,6 @@
-// Elementwise programs: an activation, a loss or its derivative as a list of instructions, run on a few hundred numbers at
-// a time, so that all values between the arguments and the result stay in the cache. One pass over memory, whatever the
-// function, and shared by all threads.
+// Elementwise programs: an activation, a loss or its derivative as a list of instructions, run on a few hundred numbers
+// at a time, so that all values between the arguments and the result stay in the cache. One pass over memory, whatever
+// the function, and shared by all threads.
 
 constexpr long block_length = 256; // numbers in a register of a program
 
@@ -23,7 +23,9 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::negative: return each(to, a, b, c, [](V x, V, V) LAMBDA { return -x; });
     case Operation::abs: return each(to, a, b, c, [](V x, V, V) LAMBDA { return abs<T>(x); });
     case Operation::sign: // of 0 and NaN themselves
-        return each(to, a, b, c, [](V x, V, V) LAMBDA { return x > T(0) ? spread(T(1)) : x < T(0) ? spread(T(-1)) : x; });
+        return each(to, a, b, c, [](V x, V, V) LAMBDA {
+            return x > T(0) ? spread(T(1)) : x < T(0) ? spread(T(-1)) : x;
+        });
     // NaN passes through, as in NumPy.
     case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x > y) | (x != x) ? x : y; });
     case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x < y) | (x != x) ? x : y; });
@@ -34,7 +36,8 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x == y); });
     case Operation::not_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x != y); });
     case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return bits<T>(x) ? y : z; });
-    case Operation::as_number: return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? spread(T(1)) : V{}; });
+    case Operation::as_number:
+        return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? spread(T(1)) : V{}; });
     case Operation::sqrt:
         for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);
         return;
@@ -53,7 +56,7 @@ template <class T> void run_program(const Program<T> &program, long n) {
     const long blocks = (n + block_length - 1) / block_length;
     const long parts = parts_for(blocks, 8.0 * n * program.instructions.size());
     pool::run(parts, [&](long part) {
-        // Arguments first, then constants, then results of instructions; registers[i] is where a value lies now.
+        // Arguments first, then constants, then results of instructions; values[i] is where each lies now.
         std::vector<T> memory(program.n_values * block_length);
         std::vector<const T *> values(program.n_values);
         for (long i = 0; i < program.n_values; i++) values[i] = &memory[i * block_length];
@@ -78,7 +81,8 @@ template <class T> void run_program(const Program<T> &program, long n) {
                 execute(step.operation, result, values[step.a], values[step.b], values[step.c]);
                 to++;
             }
-            if (length < block_length) std::memcpy(program.result + first, &memory[(to - 1) * block_length], sizeof(T) * length);
+            if (length < block_length)
+                std::memcpy(program.result + first, &memory[(to - 1) * block_length], sizeof(T) * length);
         }
     });
 }

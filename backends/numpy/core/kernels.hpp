@@ -20,9 +20,32 @@ constexpr long max_window = 1024; // positions
 
 // The operations of elementwise programs, in the order of their numbers.
 enum class Operation {
-    add, subtract, multiply, divide, negative, abs, sign, maximum, minimum,
-    less, less_equal, greater, greater_equal, equal, not_equal, where, as_number,
-    sqrt, exp, expm1, log, log1p, tanh, sigmoid, copy, count
+    add,
+    subtract,
+    multiply,
+    divide,
+    negative,
+    abs,
+    sign,
+    maximum,
+    minimum,
+    less,
+    less_equal,
+    greater,
+    greater_equal,
+    equal,
+    not_equal,
+    where,
+    as_number,
+    sqrt,
+    exp,
+    expm1,
+    log,
+    log1p,
+    tanh,
+    sigmoid,
+    copy,
+    count
 };
 
 // Apply an operation to values by their numbers, and append the result to the values.

@@ -38,7 +38,9 @@ template <class T> INLINE Vec<T> to_float(Ints<T> n) {
 }
 
 // 2^n where that is a normal number.
-template <class T> INLINE Vec<T> power_of_two(Ints<T> n) { return (Vec<T>)((n + Format<T>::bias) << Format<T>::fraction); }
+template <class T> INLINE Vec<T> power_of_two(Ints<T> n) {
+    return (Vec<T>)((n + Format<T>::bias) << Format<T>::fraction);
+}
 
 // x = n ln 2 + r, |r| <= ln 2 / 2.
 template <class T> struct Reduced {
@@ -77,7 +79,7 @@ template <class T> INLINE Vec<T> exp(Vec<T> x) {
 // e^x - 1, without the loss of digits near 0.
 template <class T> INLINE Vec<T> expm1(Vec<T> x) {
     const Reduced<T> a(clamp(x, Format<T>::expm1_least, Format<T>::exp_most));
-    const Vec<T> rest = exp_series<T>(a.r) * a.r; // e^r - 1
+    const Vec<T> rest = exp_series<T>(a.r) * a.r;  // e^r - 1
     const Vec<T> scale = power_of_two<T>(a.n - 1); // half of 2^n, which may overflow
     return a.n == 0 ? rest : (scale * rest + (scale - T(0.5))) * T(2);
 }

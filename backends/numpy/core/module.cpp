@@ -1,8 +1,9 @@
-// The Python module: chooses the kernels for the instruction set, and defines the functions of convolutions and threads.
-// Other functions are in files of their own, module_*.cpp.
+// The Python module: chooses the kernels for the instruction set, and defines the functions of convolutions and
+// threads. Other functions are in files of their own, module_*.cpp.
 #include "boundary.hpp"
 
-extern PyMethodDef bias_functions[], elementwise_functions[], pooling_functions[], product_functions[], random_functions[], softmax_functions[], update_functions[];
+extern PyMethodDef bias_functions[], elementwise_functions[], pooling_functions[], product_functions[],
+    random_functions[], softmax_functions[], update_functions[];
 
 namespace v4 {
 extern const Kernels<float> float_kernels;
@@ -16,7 +17,6 @@ namespace baseline {
 extern const Kernels<float> float_kernels;
 extern const Kernels<double> double_kernels;
 } // namespace baseline
-
 
 namespace {
 
@@ -70,8 +70,8 @@ Convolution read_convolution(const Array &x, const Array &w, const Array &y, PyO
     }
     s.images = x.length(-1);
     s.channels = w.length(-2);
-    if (s.groups < 1 || w.length(-1) % s.groups || s.channels * s.groups != x.length(-2) || y.length(-2) != w.length(-1) ||
-        y.length(-1) != s.images)
+    if (s.groups < 1 || w.length(-1) % s.groups || s.channels * s.groups != x.length(-2) ||
+        y.length(-2) != w.length(-1) || y.length(-1) != s.images)
         refuse("x, w and y do not fit: channels, groups or images");
     s.outputs = w.length(-1) / s.groups;
     if (s.window[0] * s.window[1] * s.window[2] > max_window) refuse("the window has too many positions");
@@ -144,7 +144,15 @@ PyMethodDef functions[] = {
 };
 
 PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_core", "Compiled kernels of the NumPy backend.", -1, nullptr, nullptr, nullptr, nullptr, nullptr,
+    PyModuleDef_HEAD_INIT,
+    "_core",
+    "Compiled kernels of the NumPy backend.",
+    -1,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
 };
 
 } // namespace
@@ -153,7 +161,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, bias_functions, elementwise_functions, pooling_functions, product_functions, random_functions, softmax_functions, update_functions})
+    for (PyMethodDef *table : {functions, bias_functions, elementwise_functions, pooling_functions, product_functions,
+                               random_functions, softmax_functions, update_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

@@ -3,8 +3,8 @@
 
 namespace {
 
-// run_program(operations, constants, arguments, result): operations are a bytes object with four bytes each, the number of
-// the operation and of up to three values.
+// run_program(operations, constants, arguments, result): operations are a bytes object with four bytes each, the number
+// of the operation and of up to three values.
 PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     expect(count, 4);
     char *bytes;
@@ -33,7 +33,10 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     }
     call(result.is_double(), [&](auto zero) {
         using T = decltype(zero);
-        Program<T> program{{}, {constants.begin(), constants.end()}, instructions, result.data<T>(),
+        Program<T> program{{},
+                           {constants.begin(), constants.end()},
+                           instructions,
+                           result.data<T>(),
                            n_arguments + n_constants + static_cast<long>(instructions.size())};
         for (const auto &argument : arguments) program.arguments.push_back(argument->template data<T>());
         kernels<T>().run_program(program, result.size());

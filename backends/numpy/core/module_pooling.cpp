@@ -20,7 +20,8 @@ Pooling read_pooling(const Array &x, const Array &y, PyObject *const *settings) 
         s.output[axis] = given < 0 ? 1 : y.length(place);
     }
     const int other = batch_last ? n_axes : 0; // the axis that is neither spatial nor the last one
-    if (x.length(other) != y.length(other) || x.length(-1) != y.length(-1)) refuse("arrays must have the same channels");
+    if (x.length(other) != y.length(other) || x.length(-1) != y.length(-1))
+        refuse("arrays must have the same channels");
     s.images = batch_last ? 1 : x.length(0);
     s.width = batch_last ? x.length(-2) * x.length(-1) : x.length(-1);
     return s;
@@ -82,9 +83,5 @@ PyObject *sum_pool_gradient(PyObject *const *a, Py_ssize_t count) {
 } // namespace
 
 PyMethodDef pooling_functions[] = {
-    FUNCTION(max_pool),
-    FUNCTION(max_pool_gradient),
-    FUNCTION(sum_pool),
-    FUNCTION(sum_pool_gradient),
-    END_OF_FUNCTIONS,
+    FUNCTION(max_pool), FUNCTION(max_pool_gradient), FUNCTION(sum_pool), FUNCTION(sum_pool_gradient), END_OF_FUNCTIONS,
 };

@@ -9,7 +9,8 @@ class StridedMatrix {
     StridedMatrix(PyObject *object, const char *name) {
         if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT)) throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
-        const bool fits = (kind == 'f' || kind == 'd') && view.ndim == 2 && reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
+        const bool fits = (kind == 'f' || kind == 'd') && view.ndim == 2 &&
+                          reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
                           view.strides[0] % view.itemsize == 0 && view.strides[1] % view.itemsize == 0;
         if (!fits) {
             PyBuffer_Release(&view);
@@ -55,7 +56,8 @@ PyObject *matmul(PyObject *const *a, Py_ssize_t count) {
         refuse("start does not fit");
     call(y.is_double(), [&](auto zero) {
         using T = decltype(zero);
-        kernels<T>().product(left.matrix<T>(), right.matrix<T>(), start ? start->data<T>() : nullptr, y.data<T>(), y.length(1));
+        kernels<T>().product(left.matrix<T>(), right.matrix<T>(), start ? start->data<T>() : nullptr, y.data<T>(),
+                             y.length(1));
     });
     Py_RETURN_NONE;
 }

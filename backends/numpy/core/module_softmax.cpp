@@ -24,8 +24,8 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
     check(losses, {&x, &gradient});
     check(gradient, {&x});
     if (labels.overlaps(losses) || labels.overlaps(gradient)) refuse("the results must not overlap the labels");
-    if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(gradient) || labels.ndim() != 1 || !labels.same_shape(losses) ||
-        labels.length(0) != x.length(0))
+    if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(gradient) || labels.ndim() != 1 ||
+        !labels.same_shape(losses) || labels.length(0) != x.length(0))
         refuse("x and gradient must have one shape (rows, classes), labels and losses (rows,)");
     call(gradient.is_double(), [&](auto zero) {
         using T = decltype(zero);

@@ -67,7 +67,8 @@ PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
     const RMSprop s{number(a[5]), number(a[6]), number(a[7]), number(a[8])};
     call(data.is_double(), [&](auto zero) {
         using T = decltype(zero);
-        kernels<T>().rmsprop(n, data.data<T>(), grad.data<T>(), square.data<T>(), mean.data<T>(), velocity.data<T>(), s);
+        kernels<T>().rmsprop(n, data.data<T>(), grad.data<T>(), square.data<T>(), mean.data<T>(), velocity.data<T>(),
+                             s);
     });
     Py_RETURN_NONE;
 }

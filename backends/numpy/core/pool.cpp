@@ -1,5 +1,5 @@
-// One pool of threads, whose parts are claimed, not assigned: whichever thread is free takes the next part. A thread that
-// gets no core, on a busy machine, holds up nothing but the part it has begun.
+// One pool of threads, whose parts are claimed, not assigned: whichever thread is free takes the next part. A thread
+// that gets no core, on a busy machine, holds up nothing but the part it has begun.
 //
 // `state` holds the generation of the job and its next part, so that a claim that comes too late cannot take a part of
 // the following job. Workers spin for a short time after a job, since the next one mostly follows within microseconds,
@@ -9,10 +9,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #if !defined(_WIN32)
 #include <pthread.h>
@@ -31,6 +33,8 @@ std::atomic<std::uint64_t> state{no_part};
 Work job_work; // these two are read only by a thread that has claimed a part
 const void *job_data;
 std::atomic<long> job_parts{0}, parts_done{0};
+std::atomic<bool> failed{false}; // whether a part of the job has thrown
+std::exception_ptr error;        // what it threw; written by the first that sets `failed`
 
 // Never destroyed, since workers outlive the end of main.
 std::mutex &one_job = *new std::mutex; // held while a job runs
@@ -54,7 +58,11 @@ void claim_parts() {
     std::uint64_t s = state;
     while (static_cast<long>(s & no_part) < job_parts) {
         if (!state.compare_exchange_weak(s, s + 1)) continue;
-        job_work(static_cast<long>(s & no_part), job_data);
+        try {
+            job_work(static_cast<long>(s & no_part), job_data);
+        } catch (...) { // for the caller, who waits for all parts
+            if (!failed.exchange(true)) error = std::current_exception();
+        }
         ++parts_done;
         s = state;
     }
@@ -102,6 +110,7 @@ void run(Work work, const void *job, long parts) {
     job_work = work;
     job_data = job;
     parts_done = 0;
+    failed = false;
     job_parts = parts;
     state = (before + 1) << 32;
     if (n_sleeping) {
@@ -115,6 +124,7 @@ void run(Work work, const void *job, long parts) {
         if (i < spins) relax();
         else std::this_thread::yield(); // the thread with the last part may be waiting for this core
     }
+    if (failed) std::rethrow_exception(std::exchange(error, nullptr));
 }
 
 int threads() { return wanted; }

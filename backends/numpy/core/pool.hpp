@@ -6,7 +6,8 @@ namespace pool {
 // Work on one part of a job, 0 <= part < parts. Parts run in any order, on any thread.
 using Work = void (*)(long part, const void *job);
 
-// Call work(part, job) once for each part, on all threads of the pool; return when all are done.
+// Call work(part, job) once for each part, on all threads of the pool; return when all are done. What a part throws is
+// thrown again then.
 void run(Work work, const void *job, long parts);
 
 // The same for a function object.

@@ -4,8 +4,8 @@
 //     y[n, p, c] = max or Σ of x[n, q, c]    over the q that the window at p covers
 //
 // All work is done along the width, in vectors. Which q belong to which p is found once for each axis, and not again at
-// each position. Plain NumPy passes over whole arrays once for each position of the window, or for each axis; here every
-// number is read from memory once, while it is in the cache, and written once.
+// each position. Plain NumPy passes over whole arrays once for each position of the window, or for each axis; here
+// every number is read from memory once, while it is in the cache, and written once.
 
 // For each index of one array along an axis, the indices of the other array that it is linked with, ascending.
 class Links {
@@ -136,8 +136,9 @@ template <class T> void zero(T *p, long n) {
     for_ranges(n, 1, [&](long begin, long end) { std::fill(p + begin, p + end, T(0)); });
 }
 
-// The gradient of maxima: each dy is added to dx at the first maximum of its window. If windows share elements of dx, the
-// parts are not output positions but blocks of columns: no two of them write to the same place, and sums have one order.
+// The gradient of maxima: each dy is added to dx at the first maximum of its window. If windows share elements of dx,
+// the parts are not output positions but blocks of columns: no two of them write to the same place, and sums have one
+// order.
 template <class T> struct MaxPoolGradient {
     const Pooling &s;
     const Neighbours &neighbours;

@@ -1,5 +1,5 @@
-// Matrix products in tiles: y = start + a b, for a and b of any steps; the columns of y are contiguous. Each sum over k has
-// one order, whatever the number of threads.
+// Matrix products in tiles: y = start + a b, for a and b of any steps; the columns of y are contiguous. Each sum over k
+// has one order, whatever the number of threads.
 
 // A product reads more for its operations than a convolution, from the caches of other cores: its parts are larger.
 constexpr double grain = 10;
@@ -12,7 +12,8 @@ template <class T> void pack_panel(const Matrix<T> &b, long first, long width, T
     if (width < panel_width) std::memset(panel, 0, sizeof(T) * b.rows * panel_width);
     const T *from = b.data + first * b.column_step;
     if (b.column_step == 1)
-        for (long k = 0; k < b.rows; k++) std::memcpy(panel + k * panel_width, from + k * b.row_step, sizeof(T) * width);
+        for (long k = 0; k < b.rows; k++)
+            std::memcpy(panel + k * panel_width, from + k * b.row_step, sizeof(T) * width);
     else if (b.row_step == 1) transpose(from, b.column_step, width, b.rows, panel, panel_width);
     else
         for (long k = 0; k < b.rows; k++)
@@ -39,9 +40,11 @@ template <class T> void product_rows(const Matrix<T> &a, Tile<T> t, Run<T> run, 
     for (long row = first; row < end; row += tile_rows, t.y += tile_rows * t.yr) {
         const long n = std::min<long>(tile_rows, end - row);
         if (n == tile_rows) // of a fixed size: copied without a call
-            for (long k = 0; k < a.columns; k++) std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * tile_rows);
+            for (long k = 0; k < a.columns; k++)
+                std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * tile_rows);
         else
-            for (long k = 0; k < a.columns; k++) std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * n);
+            for (long k = 0; k < a.columns; k++)
+                std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * n);
         compute(t, n, columns);
     }
 }
@@ -55,15 +58,17 @@ template <class T> void product(const Matrix<T> &a, const Matrix<T> &b, const T 
     const long columns_each = by_rows ? b.columns : packed || a.rows > 1 ? panel_width : 8 * lanes<T>; // of one part
     const long across = (b.columns + columns_each - 1) / columns_each;
     // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
-    const long blocks = (a.rows + tile_rows - 1) / tile_rows, work = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
+    const long work = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
+    const long blocks = (a.rows + tile_rows - 1) / tile_rows;
     const long down = std::min(blocks, (work + across - 1) / across);
     const auto part_of = [&](long part) {
         const long first = part / down * columns_each, width = std::min(columns_each, b.columns - first);
         const long row = part % down * blocks / down * tile_rows;
         const long end = std::min((part % down + 1) * blocks / down * tile_rows, a.rows);
         Run<T> run{nullptr, b.data + first, a.columns};
-        Tile<T> t{nullptr, 1, a.column_step, a.row_step, b.row_step, y + row * y_step + first, y_step,
-                  false, start ? start + first : nullptr};
+        Tile<T> t{nullptr,    1,          a.column_step,
+                  a.row_step, b.row_step, y + row * y_step + first,
+                  y_step,     false,      start ? start + first : nullptr};
         if (packed) {
             static thread_local std::vector<T> panel;
             panel.resize(b.rows * panel_width);

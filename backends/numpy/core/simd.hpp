@@ -38,8 +38,7 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "functions.hpp"
 
-template <class T>
-constexpr Kernels<T> table = {
+template <class T> constexpr Kernels<T> table = {
     conv<T>,
     conv_input_gradient<T>,
     conv_weight_gradient<T>,

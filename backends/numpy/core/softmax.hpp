@@ -3,8 +3,9 @@
 //     y[r, c] = x[r, c] - max - log Σ_c exp(x[r, c] - max)
 //     losses[r] = -y[r, labels[r]]        gradient[r, c] = exp(y[r, c]) - (c == labels[r])
 //
-// Some rows at a time are transposed: a vector then has one number of each of them, and a loop over classes, which may be
-// ten, joins no numbers within a vector. They stay in the cache, while plain NumPy passes over all rows for each operation.
+// Some rows at a time are transposed: a vector then has one number of each of them, and a loop over classes, which may
+// be ten, joins no numbers within a vector. They stay in the cache, while plain NumPy passes over all rows for each
+// operation.
 
 // Up to lanes<T> rows, transposed: one vector for each class.
 template <class T> class RowBlock {
@@ -63,9 +64,8 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
 }
 
 // A label out of range has the loss and the gradient 0.
-template <class T>
-void sparse_softmax_cross_entropy(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
-                                  T *gradient) {
+template <class T> void sparse_softmax_cross_entropy(long rows, long classes, const T *x, const std::int64_t *labels,
+                                                     T *losses, T *gradient) {
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();

@@ -3,8 +3,8 @@
 //     y[r][j] = start[j] + Σ_k w[k wk + r wr] x[k xk + j],    0 <= r < rows, 0 <= j < columns
 //
 // The sums of up to tile_rows rows and two vectors of columns stay in registers. A factor w is spread over a vector, so
-// it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has fixed
-// steps: the positions of a convolution's window that lie side by side, for instance.
+// it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has
+// fixed steps: the positions of a convolution's window that lie side by side, for instance.
 
 template <class T> struct Run {
     const T *w, *x;
@@ -27,7 +27,9 @@ INLINE void compute(const Tile<T> &t, long row, long column, long last) {
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++) {
         Vec<T> first{};
-        if (t.start) first = whole || v < vectors - 1 ? load(t.start + column + v * lanes<T>) : load_part(t.start + column + v * lanes<T>, last);
+        if (t.start)
+            first = whole || v < vectors - 1 ? load(t.start + column + v * lanes<T>)
+                                             : load_part(t.start + column + v * lanes<T>, last);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) sums[r][v] = first;
     }

@@ -1,7 +1,8 @@
 // Vectors of float or double, as wide as the instruction set allows, in the GNU vector extensions.
 
 #define INLINE inline __attribute__((always_inline))
-#define LAMBDA __attribute__((always_inline)) // of a function object of vectors: GCC forgets the instruction set of those
+#define LAMBDA                                                                                                         \
+    __attribute__((always_inline)) // of a function object of vectors: GCC forgets the instruction set of those
 
 template <class T> struct Vectors {
     typedef T type __attribute__((vector_size(vector_bytes)));
@@ -82,9 +83,9 @@ template <class T> struct Halves<T, sizeof(T)> {
 template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Sum>(v); }
 template <class T> INLINE T maximum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Maximum>(v); }
 
-// One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left one.
-template <std::size_t step, class V, std::size_t... j>
-INLINE void exchange(V &a, V &b, std::index_sequence<j...>) {
+// One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left
+// one.
+template <std::size_t step, class V, std::size_t... j> INLINE void exchange(V &a, V &b, std::index_sequence<j...>) {
     constexpr std::size_t n = sizeof...(j);
     const V upper = __builtin_shufflevector(a, b, (j & step ? n + j - step : j)...);
     b = __builtin_shufflevector(a, b, (j & step ? n + j : j + step)...);

@@ -3,8 +3,8 @@
 //
 //     y = Aᵀ ((G w) · (B x))
 //
-// for a tile of m + r - 1 rows of x and m rows of y. Each of the m + r - 1 products is a convolution over the remaining axes,
-// computed as usual. A tile is worked on for two vectors of images at a time, so that it stays in the cache.
+// for a tile of m + r - 1 rows of x and m rows of y. Each of the m + r - 1 products is a convolution over the remaining
+// axes, computed as usual. A tile is worked on for two vectors of images at a time, so that it stays in the cache.
 
 constexpr int max_points = 8; // m + r - 1
 
@@ -54,15 +54,19 @@ template <class T> class Winograd {
     static bool suits(const Convolution &s) {
         const int axis = first_axis(s);
         const long taps = s.window[axis];
-        return s.groups == 1 && s.stride[axis] == 1 && s.dilation[axis] == 1 && taps >= 3 && taps <= 7 && s.output[axis] >= 4 &&
-               s.channels >= min_tiled_channels && s.channels * s.outputs >= min_products && operations(s) * volume(s.output) >= min_operations;
+        return s.groups == 1 && s.stride[axis] == 1 && s.dilation[axis] == 1 && taps >= 3 && taps <= 7 &&
+               s.output[axis] >= 4 && s.channels >= min_tiled_channels && s.channels * s.outputs >= min_products &&
+               operations(s) * volume(s.output) >= min_operations;
     }
 
     // Whether the gradient with respect to the weights has products enough in a tile.
-    static bool suits_weights(const Convolution &s) { return suits(s) && volume(s.output) >= 4 * s.output[first_axis(s)]; }
+    static bool suits_weights(const Convolution &s) {
+        return suits(s) && volume(s.output) >= 4 * s.output[first_axis(s)];
+    }
 
     explicit Winograd(const Convolution &s)
-        : s(s), axis(first_axis(s)), t(make_transforms<T>(s.window[axis] <= 5 ? 4 : 2, static_cast<int>(s.window[axis]))),
+        : s(s), axis(first_axis(s)),
+          t(make_transforms<T>(s.window[axis] <= 5 ? 4 : 2, static_cast<int>(s.window[axis]))),
           n_tiles((s.output[axis] + t.outputs - 1) / t.outputs), blocks((s.images + width - 1) / width) {
         rest = s;
         rest.input[axis] = rest.output[axis] = rest.window[axis] = 1;
@@ -93,16 +97,19 @@ template <class T> class Winograd {
         Convolution some = rest;
         some.images = width;
         // The number of parts does not depend on that of threads: neither do the sums.
-        std::vector<std::vector<TiledSums<T>>> sums(parts, std::vector<TiledSums<T>>(t.points, TiledSums<T>(some, nullptr, nullptr)));
+        std::vector<std::vector<TiledSums<T>>> sums(
+            parts, std::vector<TiledSums<T>>(t.points, TiledSums<T>(some, nullptr, nullptr)));
         pool::run(parts, [&](long part) {
-            std::vector<T> v(t.points * rows_of(rest.input, s.channels) * width), d(t.points * rows_of(rest.output, s.outputs) * width);
+            std::vector<T> v(t.points * rows_of(rest.input, s.channels) * width),
+                d(t.points * rows_of(rest.output, s.outputs) * width);
             for (long i = part * pieces / parts; i < (part + 1) * pieces / parts; i++) {
                 const Piece piece = piece_of(i);
                 transform_input(x, piece, v.data());
                 transform_gradient(dy, piece, d.data());
                 for (int k = 0; k < t.points; k++) {
                     TiledSums<T> &sum = sums[part][k];
-                    sum.take(&v[k * rows_of(rest.input, s.channels) * piece.n], &d[k * rows_of(rest.output, s.outputs) * piece.n], piece.n);
+                    sum.take(&v[k * rows_of(rest.input, s.channels) * piece.n],
+                             &d[k * rows_of(rest.output, s.outputs) * piece.n], piece.n);
                     for (long row = 0; row < rest.output[0] * rest.output[1]; row++)
                         for (long begin = 0; begin < rest.output[2]; begin += piece_length)
                             sum.add(row, begin, std::min(begin + piece_length, rest.output[2]));
@@ -122,7 +129,8 @@ template <class T> class Winograd {
     }
 
   private:
-    static constexpr long width = 2 * lanes<T>, min_products = 1024; // of channels and outputs: fewer do not pay for transforms
+    static constexpr long width = 2 * lanes<T>,
+                          min_products = 1024; // of channels and outputs: fewer do not pay for transforms
     static constexpr double min_operations = 1 << 22;
     const Convolution &s;
     const int axis;
@@ -139,7 +147,9 @@ template <class T> class Winograd {
         }
     };
 
-    static int first_axis(const Convolution &s) { return s.input[0] > 1 || s.window[0] > 1 ? 0 : s.input[1] > 1 || s.window[1] > 1 ? 1 : 2; }
+    static int first_axis(const Convolution &s) {
+        return s.input[0] > 1 || s.window[0] > 1 ? 0 : s.input[1] > 1 || s.window[1] > 1 ? 1 : 2;
+    }
     static long rows_of(const long (&lengths)[3], long channels) { return volume(lengths) * channels; }
 
     Piece piece_of(long part) const {
@@ -157,7 +167,9 @@ template <class T> class Winograd {
                 for (int j = 0; j < t.points; j++) {
                     const long row = top + j;
                     const T *from = x + (row * rows + r) * s.images + piece.first + c;
-                    values[j] = row < 0 || row >= s.input[axis] ? Vec<T>{} : live == lanes<T> ? load(from) : load_part(from, live);
+                    values[j] = row < 0 || row >= s.input[axis] ? Vec<T>{}
+                                : live == lanes<T>              ? load(from)
+                                                                : load_part(from, live);
                 }
                 for (int i = 0; i < t.points; i++) {
                     Vec<T> sum{};
@@ -179,7 +191,9 @@ template <class T> class Winograd {
                 Vec<T> values[max_points];
                 for (int k = 0; k < t.outputs; k++) {
                     const T *from = dy + ((top + k) * rows + r) * s.images + piece.first + c;
-                    values[k] = top + k >= s.output[axis] ? Vec<T>{} : live == lanes<T> ? load(from) : load_part(from, live);
+                    values[k] = top + k >= s.output[axis] ? Vec<T>{}
+                                : live == lanes<T>        ? load(from)
+                                                          : load_part(from, live);
                 }
                 for (int i = 0; i < t.points; i++) {
                     Vec<T> sum{};
