@@ -124,7 +124,8 @@ def _find(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None) -> tuple[
     if owner is None or not ordered or x.dtype.char not in "fd" or (t is not None and t.shape != x.shape):
         return None
     try:
-        return _programs(method.__func__, type(owner), tuple(vars(owner).items()), x.dtype, t is not None)
+        kind: Any = type(owner)
+        return _programs(method.__func__, kind, tuple(vars(owner).items()), x.dtype, t is not None)
     except TypeError:  # an attribute that cannot be hashed
         return None
 

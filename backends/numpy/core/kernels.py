@@ -57,7 +57,7 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     if x.ndim == 2:
         try:
             if x.strides[0] >= x.strides[1]:
-                y = np.empty((len(x), w.shape[1]), x.dtype)
+                y: np.ndarray = np.empty((len(x), w.shape[1]), x.dtype)
                 compiled.matmul(x, w, y)
                 return y
             y = np.empty((w.shape[1], len(x)), x.dtype)
