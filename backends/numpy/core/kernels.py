@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends.numpy import conv as plain
+from portanet.backends.numpy import conv as numpy_conv
 from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
@@ -28,7 +28,7 @@ MAX_WINDOW = 1024
 def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
     if not _takes(x, w, window):
-        return plain.conv(x, w, window, groups)
+        return numpy_conv.conv(x, w, window, groups)
     y = np.empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
     compiled.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
     return batch_first(y)
@@ -37,7 +37,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.nd
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_input_gradient`."""
     if not _takes(dy, w, window):
-        return plain.conv_input_gradient(dy, w, window, groups)
+        return numpy_conv.conv_input_gradient(dy, w, window, groups)
     dx = np.empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
     compiled.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
     return batch_first(dx)
@@ -46,7 +46,7 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: i
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
     if not _takes(x, dy, window):
-        return plain.conv_weight_gradient(x, dy, window, groups)
+        return numpy_conv.conv_weight_gradient(x, dy, window, groups)
     dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
     compiled.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
     return dw
@@ -62,11 +62,11 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
                 return y
             y = np.empty((w.shape[1], len(x)), x.dtype)
             compiled.matmul(w.T, x.T, y)
-            y = y.T
-            return y
+            return y.T
         except ValueError:  # other dtypes; the look at them would cost as much as a small product
             pass
-    return numpy_kernels.linear(x, w)
+    plain: np.ndarray = numpy_kernels.linear(x, w)
+    return plain
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
