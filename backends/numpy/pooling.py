@@ -3,7 +3,7 @@ Pooling for NumPy, one spatial axis after another: the first axis has long conti
 
 The gradient of max pooling with overlapping windows or padding uses the portable form. Without ``max_pool_gradient``, a
 training step takes 1.44 times as long on 001-conv1d-net1 and 1.10 times on 003-lenet (``python -m bench mechanisms``,
-two threads).
+two threads, before the compiled kernels).
 """
 
 import itertools

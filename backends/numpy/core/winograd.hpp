@@ -157,74 +157,67 @@ template <class T> class Winograd {
         return {part / blocks, first, std::min(width, s.images - first)};
     }
 
-    // v[i] = Σ_j B[i][j] (row j of the tile), zeros outside of x.
-    void transform_input(const T *x, const Piece &piece, T *v) const {
-        const long rows = rows_of(rest.input, s.channels), n = piece.n, top = piece.tile * t.outputs - s.padding[axis];
+    // target(i) = Σ_j coefficient(i, j) source(j) for `rows` rows of n images: source(j) and target(i) are the first of
+    // them, source_step and target_step apart. A null source stands for zeros, a null target is left out.
+    template <class Coefficient, class Source, class Target>
+    static INLINE void combine(long rows, long n, int n_sources, int n_targets, const Coefficient &coefficient,
+                               const Source &source, long source_step, const Target &target, long target_step) {
         for (long r = 0; r < rows; r++)
             for (long c = 0; c < n; c += lanes<T>) {
                 const long live = std::min(lanes<T>, n - c);
                 Vec<T> values[max_points];
-                for (int j = 0; j < t.points; j++) {
-                    const long row = top + j;
-                    const T *from = x + (row * rows + r) * s.images + piece.first + c;
-                    values[j] = row < 0 || row >= s.input[axis] ? Vec<T>{}
-                                : live == lanes<T>              ? load(from)
-                                                                : load_part(from, live);
+                for (int j = 0; j < n_sources; j++) {
+                    const T *from = source(j);
+                    if (!from) values[j] = Vec<T>{};
+                    else if (live == lanes<T>) values[j] = load(from + r * source_step + c);
+                    else values[j] = load_part(from + r * source_step + c, live);
                 }
-                for (int i = 0; i < t.points; i++) {
+                for (int i = 0; i < n_targets; i++) {
+                    T *to = target(i);
+                    if (!to) continue;
                     Vec<T> sum{};
-                    for (int j = 0; j < t.points; j++)
-                        if (t.b[i][j] != 0) sum += t.b[i][j] * values[j];
-                    T *to = v + (i * rows + r) * n + c;
-                    if (live == lanes<T>) store(to, sum);
-                    else store_part(to, sum, live);
+                    for (int j = 0; j < n_sources; j++)
+                        if (coefficient(i, j) != 0) sum += coefficient(i, j) * values[j];
+                    if (live == lanes<T>) store(to + r * target_step + c, sum);
+                    else store_part(to + r * target_step + c, sum, live);
                 }
             }
+    }
+
+    // v[i] = Σ_j B[i][j] (row j of the tile), zeros outside of x.
+    void transform_input(const T *x, const Piece &piece, T *v) const {
+        const long rows = rows_of(rest.input, s.channels), top = piece.tile * t.outputs - s.padding[axis];
+        const auto row_of_x = [&](int j) {
+            const long row = top + j;
+            return row < 0 || row >= s.input[axis] ? nullptr : x + row * rows * s.images + piece.first;
+        };
+        const auto row_of_v = [&](int i) { return v + i * rows * piece.n; };
+        combine(
+            rows, piece.n, t.points, t.points, [&](int i, int j) { return t.b[i][j]; }, row_of_x, s.images, row_of_v,
+            piece.n);
     }
 
     // d[i] = Σ_k A[i][k] (row k of the tile in dy), zeros outside of it.
     void transform_gradient(const T *dy, const Piece &piece, T *d) const {
-        const long rows = rows_of(rest.output, s.outputs), n = piece.n, top = piece.tile * t.outputs;
-        for (long r = 0; r < rows; r++)
-            for (long c = 0; c < n; c += lanes<T>) {
-                const long live = std::min(lanes<T>, n - c);
-                Vec<T> values[max_points];
-                for (int k = 0; k < t.outputs; k++) {
-                    const T *from = dy + ((top + k) * rows + r) * s.images + piece.first + c;
-                    values[k] = top + k >= s.output[axis] ? Vec<T>{}
-                                : live == lanes<T>        ? load(from)
-                                                          : load_part(from, live);
-                }
-                for (int i = 0; i < t.points; i++) {
-                    Vec<T> sum{};
-                    for (int k = 0; k < t.outputs; k++)
-                        if (t.a[i][k] != 0) sum += t.a[i][k] * values[k];
-                    T *to = d + (i * rows + r) * n + c;
-                    if (live == lanes<T>) store(to, sum);
-                    else store_part(to, sum, live);
-                }
-            }
+        const long rows = rows_of(rest.output, s.outputs), top = piece.tile * t.outputs;
+        const auto row_of_dy = [&](int k) {
+            return top + k >= s.output[axis] ? nullptr : dy + (top + k) * rows * s.images + piece.first;
+        };
+        const auto row_of_d = [&](int i) { return d + i * rows * piece.n; };
+        combine(
+            rows, piece.n, t.outputs, t.points, [&](int i, int k) { return t.a[i][k]; }, row_of_dy, s.images, row_of_d,
+            piece.n);
     }
 
     // Row k of the tile in y = Σ_i A[i][k] products[i].
     void transform_output(const T *products, const Piece &piece, T *y) const {
-        const long rows = rows_of(rest.output, s.outputs), n = piece.n, top = piece.tile * t.outputs;
-        for (long r = 0; r < rows; r++)
-            for (long c = 0; c < n; c += lanes<T>) {
-                const long live = std::min(lanes<T>, n - c);
-                Vec<T> values[max_points];
-                for (int i = 0; i < t.points; i++) {
-                    const T *from = products + (i * rows + r) * n + c;
-                    values[i] = live == lanes<T> ? load(from) : load_part(from, live);
-                }
-                for (int k = 0; k < t.outputs && top + k < s.output[axis]; k++) {
-                    Vec<T> sum{};
-                    for (int i = 0; i < t.points; i++)
-                        if (t.a[i][k] != 0) sum += t.a[i][k] * values[i];
-                    T *to = y + ((top + k) * rows + r) * s.images + piece.first + c;
-                    if (live == lanes<T>) store(to, sum);
-                    else store_part(to, sum, live);
-                }
-            }
+        const long rows = rows_of(rest.output, s.outputs), top = piece.tile * t.outputs;
+        const auto product = [&](int i) { return products + i * rows * piece.n; };
+        const auto row_of_y = [&](int k) {
+            return top + k >= s.output[axis] ? nullptr : y + (top + k) * rows * s.images + piece.first;
+        };
+        combine(
+            rows, piece.n, t.points, t.outputs, [&](int k, int i) { return t.a[i][k]; }, product, piece.n, row_of_y,
+            s.images);
     }
 };
