@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -49,7 +50,7 @@ class Array {
     bool same_shape(const Array &other) const {
         return view.ndim == other.view.ndim && std::equal(view.shape, view.shape + view.ndim, other.view.shape);
     }
-    template <class T> T *data() const { return static_cast<T *>(view.buf); }
+    template <class T> operator T *() const { return static_cast<T *>(view.buf); }
     // Whether it has a byte in [low, high).
     bool meets(const char *low, const char *high) const {
         const char *here = static_cast<const char *>(view.buf);
@@ -62,6 +63,19 @@ class Array {
 
   private:
     Py_buffer view;
+};
+
+// An array or None.
+class OptionalArray {
+  public:
+    OptionalArray(PyObject *object, const char *name, bool written = false) {
+        if (object != Py_None) array.emplace(object, name, written);
+    }
+    template <class T> operator T *() const { return array ? static_cast<T *>(*array) : nullptr; }
+    const Array *get() const { return array ? &*array : nullptr; }
+
+  private:
+    std::optional<Array> array;
 };
 
 // Refuse arrays of different dtypes, and a result that overlaps an operand.
@@ -94,11 +108,14 @@ class WithoutGIL {
     PyThreadState *state;
 };
 
-// Call a kernel without the GIL: f(T()) with T float or double.
-template <class Function> void call(bool is_double, const Function &f) {
-    WithoutGIL released;
-    if (is_double) f(double());
-    else f(float());
+// Call f(kernels) without the GIL, with the kernels for the dtype of the result; return None.
+template <class Function> PyObject *call(const Array &result, const Function &f) {
+    {
+        WithoutGIL released;
+        if (result.is_double()) f(kernels<double>());
+        else f(kernels<float>());
+    }
+    Py_RETURN_NONE;
 }
 
 // A function of Python from one of C++ that throws.

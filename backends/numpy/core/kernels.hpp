@@ -90,6 +90,7 @@ struct Bias {
 enum class Function { exp, expm1, log, sigmoid, tanh };
 
 template <class T> struct Kernels {
+    using Number = T;
     void (*conv)(const Convolution &, const T *x, const T *w, T *y);
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);

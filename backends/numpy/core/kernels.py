@@ -58,10 +58,10 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
         try:
             if x.strides[0] >= x.strides[1]:
                 y: np.ndarray = np.empty((len(x), w.shape[1]), x.dtype)
-                compiled.matmul(x, w, y)
+                compiled.matmul(x, w, None, y)
                 return y
             y = np.empty((w.shape[1], len(x)), x.dtype)
-            compiled.matmul(w.T, x.T, y)
+            compiled.matmul(w.T, x.T, None, y)
             return y.T
         except ValueError:  # other dtypes; the look at them would cost as much as a small product
             pass
@@ -72,7 +72,7 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """See :func:`portanet.kernels.matmul_into`."""
     try:
-        compiled.matmul(a, b, out)
+        compiled.matmul(a, b, None, out)
     except ValueError:  # other dtypes, or steps
         numpy_kernels.matmul_into(out, a, b)
 

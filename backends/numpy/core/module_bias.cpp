@@ -17,11 +17,7 @@ PyObject *bias_add(PyObject *const *a, Py_ssize_t count) {
     Array x(a[0], "x", true), bias(a[1], "bias");
     check(x, {&bias});
     const Bias s = read_bias(x, bias, integer(a[2]));
-    call(x.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().bias_add(s, bias.data<T>(), x.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(x, [&](auto &kernels) { kernels.bias_add(s, bias, x); });
 }
 
 // bias_grad(dy, sums, batch_last) writes sums.
@@ -30,11 +26,7 @@ PyObject *bias_grad(PyObject *const *a, Py_ssize_t count) {
     Array dy(a[0], "dy"), sums(a[1], "sums", true);
     check(sums, {&dy});
     const Bias s = read_bias(dy, sums, integer(a[2]));
-    call(sums.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().bias_grad(s, dy.data<T>(), sums.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(sums, [&](auto &kernels) { kernels.bias_grad(s, dy, sums); });
 }
 
 } // namespace

@@ -31,17 +31,16 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
             refuse("an operation or a value is unknown");
         instructions.push_back({static_cast<Operation>(code[0]), code[1], code[2], code[3]});
     }
-    call(result.is_double(), [&](auto zero) {
-        using T = decltype(zero);
+    return call(result, [&](auto &kernels) {
+        using T = typename std::decay_t<decltype(kernels)>::Number;
         Program<T> program{{},
                            {constants.begin(), constants.end()},
                            instructions,
-                           result.data<T>(),
+                           result,
                            n_arguments + n_constants + static_cast<long>(instructions.size())};
-        for (const auto &argument : arguments) program.arguments.push_back(argument->template data<T>());
-        kernels<T>().run_program(program, result.size());
+        for (const auto &argument : arguments) program.arguments.push_back(*argument);
+        kernels.run_program(program, result.size());
     });
-    Py_RETURN_NONE;
 }
 
 } // namespace

@@ -33,11 +33,7 @@ PyObject *max_pool(PyObject *const *a, Py_ssize_t count) {
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
     const Pooling s = read_pooling(x, y, a + 2);
-    call(y.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().max_pool(s, x.data<T>(), y.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(y, [&](auto &kernels) { kernels.max_pool(s, x, y); });
 }
 
 // max_pool_gradient(dy, x, y, dx, *settings) writes dx.
@@ -47,11 +43,7 @@ PyObject *max_pool_gradient(PyObject *const *a, Py_ssize_t count) {
     check(dx, {&dy, &x, &y});
     const Pooling s = read_pooling(dx, dy, a + 4);
     if (!x.same_shape(dx) || !y.same_shape(dy)) refuse("dx must have the shape of x, and dy that of y");
-    call(dx.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().max_pool_gradient(s, dy.data<T>(), x.data<T>(), y.data<T>(), dx.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(dx, [&](auto &kernels) { kernels.max_pool_gradient(s, dy, x, y, dx); });
 }
 
 // sum_pool(x, y, *settings) writes y.
@@ -60,11 +52,7 @@ PyObject *sum_pool(PyObject *const *a, Py_ssize_t count) {
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
     const Pooling s = read_pooling(x, y, a + 2);
-    call(y.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().sum_pool(s, x.data<T>(), y.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(y, [&](auto &kernels) { kernels.sum_pool(s, x, y); });
 }
 
 // sum_pool_gradient(dy, dx, *settings) writes dx.
@@ -73,11 +61,7 @@ PyObject *sum_pool_gradient(PyObject *const *a, Py_ssize_t count) {
     Array dy(a[0], "dy"), dx(a[1], "dx", true);
     check(dx, {&dy});
     const Pooling s = read_pooling(dx, dy, a + 2);
-    call(dx.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().sum_pool_gradient(s, dy.data<T>(), dx.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(dx, [&](auto &kernels) { kernels.sum_pool_gradient(s, dy, dx); });
 }
 
 } // namespace

@@ -21,7 +21,7 @@ class StridedMatrix {
     StridedMatrix(const StridedMatrix &) = delete;
 
     bool is_double() const { return view.format[0] == 'd'; }
-    template <class T> Matrix<T> matrix() const {
+    template <class T> operator Matrix<T>() const {
         const long size = static_cast<long>(view.itemsize);
         return {static_cast<T *>(view.buf), static_cast<long>(view.shape[0]), static_cast<long>(view.shape[1]),
                 static_cast<long>(view.strides[0]) / size, static_cast<long>(view.strides[1]) / size};
@@ -42,24 +42,21 @@ class StridedMatrix {
     Py_buffer view;
 };
 
-// matmul(a, b, y) writes y = a b; matmul(a, b, y, start) adds the vector start to each row.
+// matmul(a, b, start or None, y) writes y = a b, and adds the vector start to each row.
 PyObject *matmul(PyObject *const *a, Py_ssize_t count) {
-    if (count != 3 && count != 4) refuse("wrong number of arguments");
+    expect(count, 4);
     StridedMatrix left(a[0], "a"), right(a[1], "b");
-    Array y(a[2], "y", true);
+    OptionalArray start(a[2], "start");
+    Array y(a[3], "y", true);
     if (left.is_double() != y.is_double() || right.is_double() != y.is_double()) refuse("arrays must have one dtype");
     if (left.columns() != right.rows() || y.ndim() != 2 || y.length(0) != left.rows() || y.length(1) != right.columns())
         refuse("a, b and y do not fit");
     if (left.overlaps(y) || right.overlaps(y)) refuse("the result must not overlap an operand");
-    std::unique_ptr<Array> start(count == 4 ? new Array(a[3], "start") : nullptr);
-    if (start && (start->is_double() != y.is_double() || start->ndim() != 1 || start->length(0) != y.length(1)))
-        refuse("start does not fit");
-    call(y.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().product(left.matrix<T>(), right.matrix<T>(), start ? start->data<T>() : nullptr, y.data<T>(),
-                             y.length(1));
-    });
-    Py_RETURN_NONE;
+    if (const Array *given = start.get()) {
+        check(y, {given});
+        if (given->ndim() != 1 || given->length(0) != y.length(1)) refuse("start must have the columns of y");
+    }
+    return call(y, [&](auto &kernels) { kernels.product(left, right, start, y, y.length(1)); });
 }
 
 } // namespace

@@ -12,7 +12,7 @@ PyObject *random_bits(PyObject *const *a, Py_ssize_t count) {
     Array words(a[2], "words", true, Array::int64);
     {
         WithoutGIL released;
-        philox::fill(key, counter, words.data<philox::Word>(), words.size());
+        philox::fill(key, counter, words, words.size());
     }
     Py_RETURN_NONE;
 }

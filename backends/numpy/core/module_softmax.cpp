@@ -9,11 +9,7 @@ PyObject *log_softmax(PyObject *const *a, Py_ssize_t count) {
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
     if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(y)) refuse("x and y must have one shape (rows, classes)");
-    call(y.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().log_softmax(x.length(0), x.length(1), x.data<T>(), y.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(y, [&](auto &kernels) { kernels.log_softmax(x.length(0), x.length(1), x, y); });
 }
 
 // sparse_softmax_cross_entropy(x, labels, losses, gradient) writes losses and gradient; labels are int64.
@@ -27,12 +23,9 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
     if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(gradient) || labels.ndim() != 1 ||
         !labels.same_shape(losses) || labels.length(0) != x.length(0))
         refuse("x and gradient must have one shape (rows, classes), labels and losses (rows,)");
-    call(gradient.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().sparse_softmax_cross_entropy(x.length(0), x.length(1), x.data<T>(), labels.data<std::int64_t>(),
-                                                  losses.data<T>(), gradient.data<T>());
+    return call(gradient, [&](auto &kernels) {
+        kernels.sparse_softmax_cross_entropy(x.length(0), x.length(1), x, labels, losses, gradient);
     });
-    Py_RETURN_NONE;
 }
 
 // function(x, y) writes y, of the shape of x.
@@ -41,11 +34,7 @@ template <Function which> PyObject *map(PyObject *const *a, Py_ssize_t count) {
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
     if (!x.same_shape(y)) refuse("x and y must have one shape");
-    call(y.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().map(which, x.size(), x.data<T>(), y.data<T>());
-    });
-    Py_RETURN_NONE;
+    return call(y, [&](auto &kernels) { kernels.map(which, x.size(), x, y); });
 }
 
 } // namespace

@@ -1,22 +1,7 @@
 // The functions of optimizers; arrays are flat and have one length and dtype.
-#include <optional>
-
 #include "boundary.hpp"
 
 namespace {
-
-// An array that is changed, or None.
-class OptionalArray {
-  public:
-    OptionalArray(PyObject *object, const char *name) {
-        if (object != Py_None) array.emplace(object, name, true);
-    }
-    template <class T> T *data() const { return array ? array->data<T>() : nullptr; }
-    const Array *get() const { return array ? &*array : nullptr; }
-
-  private:
-    std::optional<Array> array;
-};
 
 // Refuse arrays, null if missing, of different lengths or dtypes, and those that overlap. Return their length.
 long check_flat(std::initializer_list<const Array *> arrays) {
@@ -37,40 +22,27 @@ PyObject *adam(PyObject *const *a, Py_ssize_t count) {
     Array grad_sum(a[2], "grad_sum", true), square_sum(a[3], "square_sum", true);
     const long n = check_flat({&data, &grad, &grad_sum, &square_sum});
     const Adam s{number(a[4]), number(a[5]), number(a[6]), number(a[7])};
-    call(data.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().adam(n, data.data<T>(), grad.data<T>(), grad_sum.data<T>(), square_sum.data<T>(), s);
-    });
-    Py_RETURN_NONE;
+    return call(data, [&](auto &kernels) { kernels.adam(n, data, grad, grad_sum, square_sum, s); });
 }
 
 // sgd(data, grad, velocity or None, rate, momentum, nesterov) changes data and velocity.
 PyObject *sgd(PyObject *const *a, Py_ssize_t count) {
     expect(count, 6);
     Array data(a[0], "data", true), grad(a[1], "grad");
-    OptionalArray velocity(a[2], "velocity");
+    OptionalArray velocity(a[2], "velocity", true);
     const long n = check_flat({&data, &grad, velocity.get()});
     const SGD s{number(a[3]), number(a[4]), integer(a[5]) != 0};
-    call(data.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().sgd(n, data.data<T>(), grad.data<T>(), velocity.data<T>(), s);
-    });
-    Py_RETURN_NONE;
+    return call(data, [&](auto &kernels) { kernels.sgd(n, data, grad, velocity, s); });
 }
 
 // rmsprop(data, grad, square, mean or None, velocity or None, rate, rho, momentum, eps) changes all but grad.
 PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
     expect(count, 9);
     Array data(a[0], "data", true), grad(a[1], "grad"), square(a[2], "square", true);
-    OptionalArray mean(a[3], "mean"), velocity(a[4], "velocity");
+    OptionalArray mean(a[3], "mean", true), velocity(a[4], "velocity");
     const long n = check_flat({&data, &grad, &square, mean.get(), velocity.get()});
     const RMSprop s{number(a[5]), number(a[6]), number(a[7]), number(a[8])};
-    call(data.is_double(), [&](auto zero) {
-        using T = decltype(zero);
-        kernels<T>().rmsprop(n, data.data<T>(), grad.data<T>(), square.data<T>(), mean.data<T>(), velocity.data<T>(),
-                             s);
-    });
-    Py_RETURN_NONE;
+    return call(data, [&](auto &kernels) { kernels.rmsprop(n, data, grad, square, mean, velocity, s); });
 }
 
 } // namespace
