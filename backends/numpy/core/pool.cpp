@@ -1,9 +1,10 @@
-// One pool of threads, whose parts are claimed, not assigned: whichever thread is free takes the next part. A thread
-// that gets no core, on a busy machine, holds up nothing but the part it has begun.
+// One pool of threads, whose parts are claimed, not assigned: a thread that gets no core, on a busy machine, holds up
+// nothing but the part it has begun.
 //
-// `state` holds the generation of the job and its next part, so that a claim that comes too late cannot take a part of
-// the following job. Workers spin for a short time after a job, since the next one mostly follows within microseconds,
-// and then sleep.
+// The parts of a job are divided into one range for each thread. A thread claims those of its own range first: from job
+// to job it then works on the same rows, which its cache still holds. Then it claims what others have left.
+//
+// Workers spin for a short time after a job, since the next one mostly follows within microseconds, and then sleep.
 #include "pool.hpp"
 
 #include <atomic>
@@ -24,15 +25,35 @@ namespace pool {
 namespace {
 
 constexpr int max_threads = 256, spins = 2000;
-constexpr std::uint64_t no_part = 0xffffffff; // the lower half of `state` while there is nothing to claim
+constexpr long max_parts = 0xffff; // of one job; more are done in several
 
 std::atomic<int> wanted{1}; // threads, the caller included
 int started = 1;            // threads that exist, the caller included; guarded by `one_job`
 
-std::atomic<std::uint64_t> state{no_part};
-Work job_work; // these two are read only by a thread that has claimed a part
+// The parts of one thread: the first that is unclaimed, and the end. The number of the job is in the same word, so that
+// a claim that comes too late cannot take a part of the next job.
+struct alignas(64) Range {
+    std::atomic<std::uint64_t> word{0};
+
+    void set(std::uint64_t job, long next, long end) {
+        word = job << 32 | static_cast<std::uint64_t>(next) << 16 | static_cast<std::uint64_t>(end);
+    }
+    // Return the claimed part, or -1 if none is left.
+    long claim() {
+        for (std::uint64_t seen = word; next(seen) < end(seen);)
+            if (word.compare_exchange_weak(seen, seen + (1 << 16))) return next(seen);
+        return -1;
+    }
+    static long next(std::uint64_t w) { return w >> 16 & 0xffff; }
+    static long end(std::uint64_t w) { return w & 0xffff; }
+};
+
+Range ranges[max_threads];
+std::atomic<std::uint32_t> job_number{0};
+Work job_work; // these are read only by a thread that has claimed a part
 const void *job_data;
-std::atomic<long> job_parts{0}, parts_done{0};
+std::atomic<int> job_ranges{0};
+std::atomic<long> parts_done{0};
 std::atomic<bool> failed{false}; // whether a part of the job has thrown
 std::exception_ptr error;        // what it threw; written by the first that sets `failed`
 
@@ -51,41 +72,40 @@ void relax() {
 #endif
 }
 
-std::uint64_t generation() { return state >> 32; }
-
-// Do parts of the present job until none is left.
-void claim_parts() {
-    std::uint64_t s = state;
-    while (static_cast<long>(s & no_part) < job_parts) {
-        if (!state.compare_exchange_weak(s, s + 1)) continue;
-        try {
-            job_work(static_cast<long>(s & no_part), job_data);
-        } catch (...) { // for the caller, who waits for all parts
-            if (!failed.exchange(true)) error = std::current_exception();
+// Do parts of the present job until none is left, beginning with those of one thread.
+void claim_parts(int thread) {
+    const int n = job_ranges;
+    for (int i = 0; i < n; i++) {
+        Range &range = ranges[(thread + i) % n];
+        for (long part = range.claim(); part >= 0; part = range.claim()) {
+            try {
+                job_work(part, job_data);
+            } catch (...) { // for the caller, who waits for all parts
+                if (!failed.exchange(true)) error = std::current_exception();
+            }
+            ++parts_done;
         }
-        ++parts_done;
-        s = state;
     }
 }
 
-// Return the generation of a job that this thread has not seen.
-std::uint64_t wait_for_job(std::uint64_t seen) {
+// Return the number of a job that this thread has not seen.
+std::uint32_t wait_for_job(std::uint32_t seen) {
     for (int i = 0; i < spins; i++) {
-        if (generation() != seen) return generation();
+        if (job_number != seen) return job_number;
         relax();
     }
     std::unique_lock<std::mutex> lock(sleep_lock);
     ++n_sleeping;
-    new_job.wait(lock, [&] { return generation() != seen; });
+    new_job.wait(lock, [&] { return job_number != seen; });
     --n_sleeping;
-    return generation();
+    return job_number;
 }
 
-void work(int number) {
+void work(int thread) {
     inside = true;
-    for (std::uint64_t seen = 0;;) {
+    for (std::uint32_t seen = 0;;) {
         seen = wait_for_job(seen);
-        if (number < wanted) claim_parts();
+        if (thread < wanted) claim_parts(thread);
     }
 }
 
@@ -100,25 +120,26 @@ void start_workers() {
 
 void run(Work work, const void *job, long parts) {
     std::unique_lock<std::mutex> lock(one_job, std::defer_lock);
-    if (parts < 2 || inside || wanted < 2 || !lock.try_lock()) {
+    if (parts < 2 || parts > max_parts || inside || wanted < 2 || !lock.try_lock()) {
         for (long part = 0; part < parts; part++) work(part, job);
         return;
     }
     start_workers();
-    const std::uint64_t before = generation();
-    state = before << 32 | no_part; // nobody claims while the job changes
+    const int n = wanted;
+    const std::uint32_t number = job_number + 1;
     job_work = work;
     job_data = job;
     parts_done = 0;
     failed = false;
-    job_parts = parts;
-    state = (before + 1) << 32;
+    job_ranges = n;
+    for (int i = 0; i < n; i++) ranges[i].set(number, i * parts / n, (i + 1) * parts / n);
+    job_number = number;
     if (n_sleeping) {
         std::lock_guard<std::mutex> awake(sleep_lock);
         new_job.notify_all();
     }
     inside = true;
-    claim_parts();
+    claim_parts(0);
     inside = false;
     for (int i = 0; parts_done < parts; i++) {
         if (i < spins) relax();
