@@ -61,10 +61,12 @@ template <class T> void product(const Matrix<T> &a, const Matrix<T> &b, const T 
     const long work = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
     const long blocks = (a.rows + tile_rows - 1) / tile_rows;
     const long down = std::min(blocks, (work + across - 1) / across);
+    const bool by_row = a.rows > b.columns;
     const auto part_of = [&](long part) {
-        const long first = part / down * columns_each, width = std::min(columns_each, b.columns - first);
-        const long row = part % down * blocks / down * tile_rows;
-        const long end = std::min((part % down + 1) * blocks / down * tile_rows, a.rows);
+        const long i = by_row ? part / across : part % down, j = by_row ? part % across : part / down;
+        const long first = j * columns_each, width = std::min(columns_each, b.columns - first);
+        const long row = i * blocks / down * tile_rows;
+        const long end = std::min((i + 1) * blocks / down * tile_rows, a.rows);
         Run<T> run{nullptr, b.data + first, a.columns};
         Tile<T> t{nullptr,    1,          a.column_step,
                   a.row_step, b.row_step, y + row * y_step + first,
