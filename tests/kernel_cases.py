@@ -122,7 +122,7 @@ def loss_fns() -> list[Any]:
     ]
 
 
-IN_PLACE = {"adam", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
+IN_PLACE = {"adam", "bias_add", "dense_gradient", "matmul_into", "write_metrics", "rmsprop", "sgd"}
 """Kernels that change an argument."""
 
 SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
@@ -164,6 +164,19 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "log_softmax": [
         *((x,) for shape in ((3, 4), (2, 5, 70), (4, 300)) for (x,) in normal(shape)),
         *((with_masked(x),) for shape in ((33, 10), (4, 16, 17), (20, 300)) for (x,) in normal(shape)),
+    ],
+    "dense": [
+        (x, w, b, fn)
+        for shape in ((5, 4), (2, 3, 4))
+        for x, w, bias in normal(shape, (4, 3), (3,))
+        for b in (bias, None)
+        for fn in (None, layers.TanH().elementwise, layers.SiLU().elementwise)
+    ],
+    "dense_gradient": [
+        (dz, x, w, dw if with_grads else None, db if with_bias else None, need_dx, None)
+        for n in ((5,), (2, 3))
+        for dz, x, w, dw, db in normal((*n, 3), (*n, 4), (4, 3), (4, 3), (3,))
+        for with_grads, with_bias, need_dx in ((True, True, True), (True, False, False), (False, False, True))
     ],
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
@@ -215,6 +228,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 result = form(*arguments)
                 if name == "elementwise":  # its second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5)
+                if name == "dense" and result[1] is not None:
+                    result = result[0], result[1](result[0])
             # The arguments are compared too: some kernels change them, the others must not.
             after = [a for a, original in zip(arguments, case, strict=True) if _is_array(original)]
             outcomes.append((result, *after))

@@ -55,11 +55,9 @@ class DenseSegment:
             for layer, after in pairwise((*layers, None))
             if traits_of(layer).affine
         ]
+        self._input_shape = self._pairs[0].w.shape[:1]
         w = self._pairs[0].w
-        self._xp, self._input_shape = namespace(w), w.shape[:1]
-        of_forward = kernels.linear.resolve(w), kernels.bias_add.resolve(w), kernels.elementwise.resolve(w)
-        of_gradients = kernels.matmul_into.resolve(w), kernels.bias_grad.resolve(w)
-        self._forward_kernels, self._gradient_kernels = of_forward, of_gradients
+        self._dense, self._dense_gradient = kernels.dense.resolve(w), kernels.dense_gradient.resolve(w)
 
     def __repr__(self) -> str:
         return f"DenseSegment({', '.join(map(repr, self.layers))})"
@@ -67,46 +65,27 @@ class DenseSegment:
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
         self._check(x)
-        linear, bias_add, elementwise = self._forward_kernels
         for w, b, fn, _, _ in self._pairs:
-            x = linear(x, w)
-            if b is not None:
-                bias_add(x, b)
-            if fn is not None:
-                x = elementwise(x, fn)[0]
+            x, _ = self._dense(x, w, b, fn)
         return x
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
         self._check(x)
-        linear, bias_add, elementwise = self._forward_kernels
-        saved = []
+        saved, last = [], None  # dy -> dz of the layer below
         for w, b, fn, dw, db in self._pairs:
-            y, dx = linear(x, w), None
-            if b is not None:
-                bias_add(y, b)
-            if fn is not None:
-                y, dx = elementwise(y, fn)
-            saved.append((x, w, dx, dw, db))
-            x = y
+            saved.append((x, w, dw, db, last))
+            x, last = self._dense(x, w, b, fn)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            xp, first = self._xp, saved[0]
             if dy.dtype != x.dtype:
-                dy = xp.astype(dy, x.dtype)
-            matmul_into, bias_grad = self._gradient_kernels
+                dy = namespace(x).astype(dy, x.dtype)
+            dz, first = dy if last is None else last(dy), saved[0]
             for call in reversed(saved):
-                a, w, dx, dw, db = call
-                if dx is not None:
-                    dy = dx(dy)
-                if need_grads:
-                    rows, drows = (a, dy) if a.ndim == 2 else [xp.reshape(v, (-1, v.shape[-1])) for v in (a, dy)]
-                    matmul_into(dw, xp.matrix_transpose(rows), drows)
-                    if db is not None:
-                        bias_grad(dy, db)
-                if need_dx or call is not first:
-                    dy = linear(dy, xp.matrix_transpose(w))
-            return dy if need_dx else None
+                a, w, dw, db, below = call
+                need = need_dx or call is not first
+                dz = self._dense_gradient(dz, a, w, dw if need_grads else None, db, need, below)
+            return dz
 
         return x, pullback
 

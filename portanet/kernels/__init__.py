@@ -4,6 +4,7 @@ from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.clusters import cluster_sums
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
+from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances
 from portanet.kernels.elementwise import elementwise
@@ -23,6 +24,8 @@ __all__ = [
     "conv",
     "conv_input_gradient",
     "conv_weight_gradient",
+    "dense",
+    "dense_gradient",
     "elementwise",
     "erf",
     "gather_batch",

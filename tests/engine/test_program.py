@@ -72,7 +72,7 @@ def test_a_program_is_made_anew_when_layers_or_the_device_change(change: Callabl
     to_numpy = net.backend.to_numpy
     x = net.asarray(X)
     with net.backend.activate():
-        np.testing.assert_array_equal(to_numpy(net(x)), to_numpy(net.forward(x)))
+        np.testing.assert_allclose(to_numpy(net(x)), to_numpy(net.forward(x)), rtol=1e-5)
 
 
 def test_a_program_dies_with_its_network() -> None:
@@ -163,10 +163,11 @@ for name, net in nets.items():
 """
 
 
-def test_without_the_engine_training_gives_the_same_bits() -> None:
+def test_on_plain_numpy_training_without_the_engine_gives_the_same_bits() -> None:
     runs = []
     for disabled in ("", "engine"):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PORTANET_DISABLE": disabled}
+        # The compiled kernels round dense layers in another way than products and activations one by one.
+        environment = {**os.environ, "PORTANET_CORE": "0", "OMP_NUM_THREADS": "1", "PORTANET_DISABLE": disabled}
         command = [sys.executable, "-c", TRAIN]
         runs.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     default, without = (run.communicate()[0].splitlines() for run in runs)

@@ -109,7 +109,7 @@ class WithoutGIL {
 };
 
 // Call f(kernels) without the GIL, with the kernels for the dtype of the result; return None.
-template <class Function> PyObject *call(const Array &result, const Function &f) {
+template <class Result, class Function> PyObject *call(const Result &result, const Function &f) {
     {
         WithoutGIL released;
         if (result.is_double()) f(kernels<double>());

@@ -52,37 +52,61 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     }
 }
 
+// Runs a program on blocks of its arrays. Values lie in registers of block_length numbers: arguments first, then
+// constants, then results of instructions.
+template <class T> class Interpreter {
+  public:
+    explicit Interpreter(const Program<T> &program)
+        : program(program), memory(program.n_values * block_length), n_arguments(program.arguments.size()) {
+        for (std::size_t i = 0; i < program.constants.size(); i++)
+            std::fill_n(reg(n_arguments + i), block_length, program.constants[i]);
+        std::fill_n(memory.data(), n_arguments * block_length, T(1)); // what a short block does not fill
+    }
+
+    // For rows of so many numbers, the first number at `first` and the rows `step` apart.
+    void run(long first, long rows, long columns, long step) {
+        if (rows > 1 && columns == step) return run(first, 1, rows * columns, 0);
+        const long at_once = std::max(1l, block_length / columns); // rows
+        for (long row = 0; row < rows; row += at_once, first += at_once * step)
+            for (long column = 0; column < columns; column += block_length)
+                run_block(first + column, std::min(at_once, rows - row), std::min(block_length, columns - column),
+                          step);
+    }
+
+  private:
+    const Program<T> &program;
+    std::vector<T> memory;
+    long n_arguments;
+
+    T *reg(long number) { return &memory[number * block_length]; }
+
+    void run_block(long first, long rows, long columns, long step) {
+        const bool direct = columns == block_length; // a full block is read and written where it is
+        const auto copy = [&](const T *from, long from_step, T *to, long to_step) {
+            for (long r = 0; r < rows; r++) std::memcpy(to + r * to_step, from + r * from_step, sizeof(T) * columns);
+        };
+        const T *values[max_values];
+        for (long i = 0; i < program.n_values; i++) values[i] = reg(i);
+        for (long i = 0; i < n_arguments; i++)
+            if (direct) values[i] = program.arguments[i] + first;
+            else copy(program.arguments[i] + first, step, reg(i), columns);
+        T *result = nullptr;
+        long number = n_arguments + static_cast<long>(program.constants.size());
+        for (const Instruction &i : program.instructions) {
+            result = direct && number + 1 == program.n_values ? program.result + first : reg(number);
+            execute(i.operation, result, values[i.a], values[i.b], values[i.c]);
+            number++;
+        }
+        if (!direct) copy(result, columns, program.result + first, step);
+    }
+};
+
 template <class T> void run_program(const Program<T> &program, long n) {
+    if (n == 0) return;
     const long blocks = (n + block_length - 1) / block_length;
     const long parts = parts_for(blocks, 8.0 * n * program.instructions.size());
     pool::run(parts, [&](long part) {
-        // Arguments first, then constants, then results of instructions; values[i] is where each lies now.
-        std::vector<T> memory(program.n_values * block_length);
-        std::vector<const T *> values(program.n_values);
-        for (long i = 0; i < program.n_values; i++) values[i] = &memory[i * block_length];
-        const long n_arguments = static_cast<long>(program.arguments.size());
-        for (std::size_t i = 0; i < program.constants.size(); i++)
-            std::fill_n(&memory[(n_arguments + i) * block_length], block_length, program.constants[i]);
-        for (long block = part * blocks / parts; block < (part + 1) * blocks / parts; block++) {
-            const long first = block * block_length, length = std::min(block_length, n - first);
-            for (long i = 0; i < n_arguments; i++) {
-                if (length == block_length) values[i] = program.arguments[i] + first;
-                else { // the last block, filled up
-                    T *copy = &memory[i * block_length];
-                    std::fill_n(copy, block_length, T(1));
-                    std::memcpy(copy, program.arguments[i] + first, sizeof(T) * length);
-                    values[i] = copy;
-                }
-            }
-            long to = n_arguments + static_cast<long>(program.constants.size());
-            for (const Instruction &step : program.instructions) {
-                const bool last = &step == &program.instructions.back() && length == block_length;
-                T *result = last ? program.result + first : &memory[to * block_length];
-                execute(step.operation, result, values[step.a], values[step.b], values[step.c]);
-                to++;
-            }
-            if (length < block_length)
-                std::memcpy(program.result + first, &memory[(to - 1) * block_length], sizeof(T) * length);
-        }
+        const long first = part * blocks / parts * block_length, end = (part + 1) * blocks / parts * block_length;
+        Interpreter<T>(program).run(first, 1, std::min(end, n) - first, 0);
     });
 }

@@ -33,18 +33,15 @@ OPERATIONS = {name: number for number, name in enumerate(_NAMES)}
 """Operations of the core by name: their numbers in kernels.hpp."""
 
 
-class _Program(NamedTuple):
+class Program(NamedTuple):
     """Operations and constants, for arguments in the order of ``names``."""
 
-    operations: bytes
-    constants: tuple[float, ...]
+    code: tuple[bytes, tuple[float, ...]]
     names: tuple[str, ...]
 
     def __call__(self, out: np.ndarray, **arguments: np.ndarray) -> None:
         """Write the result to ``out``; all arrays have its shape, dtype and memory order."""
-        compiled.run_program(
-            self.operations, self.constants, tuple(_flat(arguments[name]) for name in self.names), _flat(out)
-        )
+        compiled.run_program(self.code, tuple([_flat(arguments[name]) for name in self.names]), _flat(out))
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -52,7 +49,7 @@ def _flat(x: np.ndarray) -> np.ndarray:
     return batch_last(x) if is_batch_last(x) else x if x.flags.c_contiguous else x.T
 
 
-def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None:
+def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> Program | None:
     """Return the program of some steps, or None if the core lacks one of their operations."""
     if any(step.operation not in OPERATIONS for step in steps):
         return None
@@ -70,13 +67,13 @@ def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None
     for step in steps:
         values = list(map(value, step.operands))
         code += bytes((OPERATIONS[step.operation], *values, *[0] * (3 - len(values))))
-    return _Program(bytes(code), tuple(constants), names)
+    return Program((bytes(code), tuple(constants)), names)
 
 
 @lru_cache(maxsize=256)
 def _programs(
     function: Callable[..., Any], owner: Any, settings: tuple[Any, ...], dtype: np.dtype[Any], has_other: bool
-) -> tuple[_Program, _Program, bool] | None:
+) -> tuple[Program, Program, bool] | None:
     """
     Programs of an elementwise method's output and of ``dy`` times its derivative, and whether that takes the output.
 
@@ -94,40 +91,52 @@ def _programs(
     return None if output is None or gradient is None else (output, gradient, traced.from_output)
 
 
+class Pullback(NamedTuple):
+    """``dy -> dx = dy f'(x)``, from x or from y."""
+
+    gradient: Program
+    saved: np.ndarray
+    other: np.ndarray | None = None
+
+    def __call__(self, dy: Any) -> np.ndarray:
+        dx = np.empty_like(self.saved)
+        self.gradient(dx, x=self.saved, other=self.other, dy=_like(dy, self.saved))
+        return dx
+
+
 def elementwise(
     x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None = None
 ) -> tuple[np.ndarray, Callable[[Any], Any]]:
     """See :func:`portanet.kernels.elementwise`."""
-    programs = _find(x, fn, t) if x.size >= MIN_ELEMENTS else None
+    programs = None
+    if x.size >= MIN_ELEMENTS and _is_ordered(x) and (t is None or t.shape == x.shape):
+        programs = programs_of(fn, x.dtype, has_other=t is not None)
     if programs is None:
         result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
         return result
     output, gradient, from_output = programs
-    y = np.empty_like(x)
-    others = {} if t is None else {"other": _like(t, x)}
-    output(y, x=x, **others)
-    saved = y if from_output else x
-
-    def pullback(dy: Any) -> Any:
-        dx = np.empty_like(saved)
-        gradient(dx, x=saved, dy=_like(dy, saved), **others)
-        return dx
-
-    return y, pullback
+    y, other = np.empty_like(x), None if t is None else _like(t, x)
+    output(y, x=x, other=other)
+    return y, Pullback(gradient, y if from_output else x, other)
 
 
-def _find(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None) -> tuple[_Program, _Program, bool] | None:
-    """Return the programs of a method on arrays that the core takes."""
+def programs_of(
+    fn: Callable[..., Any], dtype: np.dtype[Any], *, has_other: bool = False
+) -> tuple[Program, Program, bool] | None:
+    """Return the programs of a method, see :func:`_programs`, or None if the core cannot run it."""
     method: Any = fn
     owner = getattr(fn, "__self__", None)
-    ordered = x.flags.c_contiguous or x.flags.f_contiguous or is_batch_last(x)
-    if owner is None or not ordered or x.dtype.char not in "fd" or (t is not None and t.shape != x.shape):
+    if owner is None or dtype.char not in "fd":
         return None
     try:
         kind: Any = type(owner)
-        return _programs(method.__func__, kind, tuple(vars(owner).items()), x.dtype, t is not None)
+        return _programs(method.__func__, kind, tuple(vars(owner).items()), dtype, has_other)
     except TypeError:  # an attribute that cannot be hashed
         return None
+
+
+def _is_ordered(x: np.ndarray) -> bool:
+    return x.flags.forc or is_batch_last(x)
 
 
 def _like(values: Any, x: np.ndarray) -> np.ndarray:

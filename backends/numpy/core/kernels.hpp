@@ -17,6 +17,7 @@ template <class T> struct Matrix {
 };
 
 constexpr long max_window = 1024; // positions
+constexpr long max_values = 256;  // of a program
 
 // The operations of elementwise programs, in the order of their numbers.
 enum class Operation {
@@ -63,6 +64,16 @@ template <class T> struct Program {
     long n_values;
 };
 
+// The product y = a b + bias, whose columns are contiguous.
+template <class T> struct Product {
+    Matrix<T> a, b;
+    T *y;
+    long y_step;                                     // from one row to the next
+    const T *bias = nullptr, *bias_of_row = nullptr; // one number for each column, or for each row
+    T *column_sums = nullptr;                        // also the sums of the columns of b
+    const Program<T> *after = nullptr;               // is applied to y; its arrays are stored as y is
+};
+
 // Pooling of arrays (images, *spatial, width) over three axes; of fewer, the first have the length 1.
 struct Pooling {
     long images, width;
@@ -95,7 +106,7 @@ template <class T> struct Kernels {
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);
-    void (*product)(const Matrix<T> &a, const Matrix<T> &b, const T *start, T *y, long y_step);
+    void (*products)(const std::vector<Product<T>> &); // that do not depend on one another
     void (*max_pool)(const Pooling &, const T *x, T *y);
     void (*max_pool_gradient)(const Pooling &, const T *dy, const T *x, const T *y, T *dx);
     void (*sum_pool)(const Pooling &, const T *x, T *y);

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from portanet.backends.numpy import conv as numpy_conv
-from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
+from portanet.backends.numpy.core.dense import dense, dense_gradient, linear, matmul_into
 from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import random_bits
@@ -52,31 +52,6 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
     return dw
 
 
-def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """See :func:`portanet.kernels.linear`; a batch that is last in memory stays so."""
-    if x.ndim == 2:
-        try:
-            if x.strides[0] >= x.strides[1]:
-                y: np.ndarray = np.empty((len(x), w.shape[1]), x.dtype)
-                compiled.matmul(x, w, None, y)
-                return y
-            y = np.empty((w.shape[1], len(x)), x.dtype)
-            compiled.matmul(w.T, x.T, None, y)
-            return y.T
-        except ValueError:  # other dtypes; the look at them would cost as much as a small product
-            pass
-    plain: np.ndarray = numpy_kernels.linear(x, w)
-    return plain
-
-
-def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """See :func:`portanet.kernels.matmul_into`."""
-    try:
-        compiled.matmul(a, b, None, out)
-    except ValueError:  # other dtypes, or steps
-        numpy_kernels.matmul_into(out, a, b)
-
-
 def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
     """Whether the core computes a convolution of x."""
     return (
@@ -104,6 +79,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     conv,
     conv_input_gradient,
     conv_weight_gradient,
+    dense,
+    dense_gradient,
     elementwise,
     linear,
     log_softmax,

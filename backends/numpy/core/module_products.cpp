@@ -1,64 +1,183 @@
-// Matrix products for Python.
-#include "boundary.hpp"
+// Matrix products for Python, and the dense layers that are made of them.
+#include "program.hpp"
 
 namespace {
 
 // A matrix of float or double with any steps, held while a kernel runs.
 class StridedMatrix {
   public:
-    StridedMatrix(PyObject *object, const char *name) {
-        if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT)) throw PythonError();
+    StridedMatrix(PyObject *object, const char *name, bool written = false) {
+        if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
+            throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
         const bool fits = (kind == 'f' || kind == 'd') && view.ndim == 2 &&
                           reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
                           view.strides[0] % view.itemsize == 0 && view.strides[1] % view.itemsize == 0;
-        if (!fits) {
+        if (!fits || (written && !by_rows() && !by_columns())) {
             PyBuffer_Release(&view);
-            refuse(std::string(name) + " must be an aligned matrix of float32 or float64");
+            refuse(std::string(name) + " must be an aligned matrix of float32 or float64" +
+                   (written ? ", without gaps" : ""));
         }
     }
     ~StridedMatrix() { PyBuffer_Release(&view); }
     StridedMatrix(const StridedMatrix &) = delete;
 
     bool is_double() const { return view.format[0] == 'd'; }
+    template <class T> operator T *() const { return static_cast<T *>(view.buf); }
     template <class T> operator Matrix<T>() const {
         const long size = static_cast<long>(view.itemsize);
-        return {static_cast<T *>(view.buf), static_cast<long>(view.shape[0]), static_cast<long>(view.shape[1]),
-                static_cast<long>(view.strides[0]) / size, static_cast<long>(view.strides[1]) / size};
-    }
-    bool overlaps(const Array &result) const {
-        const char *low = static_cast<const char *>(view.buf), *high = low + view.itemsize;
-        for (int axis = 0; axis < 2; axis++) {
-            if (view.shape[axis] == 0) return false;
-            const Py_ssize_t reach = (view.shape[axis] - 1) * view.strides[axis];
-            (reach < 0 ? low : high) += reach;
-        }
-        return result.meets(low, high);
+        return {static_cast<T *>(view.buf), rows(), columns(), static_cast<long>(view.strides[0]) / size,
+                static_cast<long>(view.strides[1]) / size};
     }
     long rows() const { return static_cast<long>(view.shape[0]); }
     long columns() const { return static_cast<long>(view.shape[1]); }
 
+    // Whether rows, or columns, lie one after another without gaps.
+    bool by_rows() const { return is_dense(1, 0); }
+    bool by_columns() const { return is_dense(0, 1); }
+    bool stored_as(const StridedMatrix &other) const {
+        return rows() == other.rows() && columns() == other.columns() &&
+               ((by_rows() && other.by_rows()) || (by_columns() && other.by_columns()));
+    }
+
+    // The bytes [low, high) that it lies in.
+    std::pair<const char *, const char *> extent() const {
+        const char *low = static_cast<const char *>(view.buf), *high = low + view.itemsize;
+        for (int axis = 0; axis < 2; axis++) {
+            if (view.shape[axis] == 0) return {low, low};
+            const Py_ssize_t reach = (view.shape[axis] - 1) * view.strides[axis];
+            (reach < 0 ? low : high) += reach;
+        }
+        return {low, high};
+    }
+
   private:
     Py_buffer view;
+
+    bool is_dense(int inner, int outer) const {
+        return (view.strides[inner] == view.itemsize || view.shape[inner] <= 1) &&
+               (view.strides[outer] == view.shape[inner] * view.itemsize || view.shape[outer] <= 1);
+    }
 };
 
-// matmul(a, b, start or None, y) writes y = a b, and adds the vector start to each row.
-PyObject *matmul(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 4);
-    StridedMatrix left(a[0], "a"), right(a[1], "b");
-    OptionalArray start(a[2], "start");
-    Array y(a[3], "y", true);
-    if (left.is_double() != y.is_double() || right.is_double() != y.is_double()) refuse("arrays must have one dtype");
-    if (left.columns() != right.rows() || y.ndim() != 2 || y.length(0) != left.rows() || y.length(1) != right.columns())
-        refuse("a, b and y do not fit");
-    if (left.overlaps(y) || right.overlaps(y)) refuse("the result must not overlap an operand");
-    if (const Array *given = start.get()) {
-        check(y, {given});
-        if (given->ndim() != 1 || given->length(0) != y.length(1)) refuse("start must have the columns of y");
+// Refuse operands of other dtypes than the result, and those that overlap it.
+void check(const StridedMatrix &result, std::initializer_list<const StridedMatrix *> operands) {
+    const auto [low, high] = result.extent();
+    for (const StridedMatrix *operand : operands) {
+        if (operand->is_double() != result.is_double()) refuse("arrays must have one dtype");
+        const auto [first, end] = operand->extent();
+        if (first < high && low < end) refuse("the result must not overlap an operand");
     }
-    return call(y, [&](auto &kernels) { kernels.product(left, right, start, y, y.length(1)); });
+}
+
+// Refuse a vector that does not have the dtype and the columns of a matrix, or overlaps it.
+void check(const StridedMatrix &matrix, const Array *vector) {
+    if (!vector) return;
+    const auto [low, high] = matrix.extent();
+    if (vector->is_double() != matrix.is_double() || vector->ndim() != 1 || vector->length(0) != matrix.columns())
+        refuse("a bias must have the dtype and the columns of its matrix");
+    if (vector->meets(low, high)) refuse("the result must not overlap an operand");
+}
+
+template <class T> Matrix<T> transposed(const Matrix<T> &a) {
+    return {a.data, a.columns, a.rows, a.column_step, a.row_step};
+}
+
+// y = a b + bias as a product whose result has contiguous columns: that of the transposed matrices, if y has not.
+template <class T>
+Product<T> product(const StridedMatrix &a, const Matrix<T> &b, const StridedMatrix &y, const T *bias = nullptr) {
+    Product<T> p{a, b, y, y.columns(), bias};
+    if (y.by_rows()) return p;
+    return {transposed(b), transposed(p.a), y, y.rows(), nullptr, bias};
+}
+
+// matmul(a, b, y) writes y = a b.
+PyObject *matmul(PyObject *const *arguments, Py_ssize_t count) {
+    expect(count, 3);
+    StridedMatrix a(arguments[0], "a"), b(arguments[1], "b"), y(arguments[2], "y", true);
+    check(y, {&a, &b});
+    if (a.columns() != b.rows() || y.rows() != a.rows() || y.columns() != b.columns()) refuse("a, b and y do not fit");
+    return call(y, [&](auto &kernels) {
+        using T = typename std::decay_t<decltype(kernels)>::Number;
+        kernels.products({product<T>(a, b, y)});
+    });
+}
+
+// dense(x, w, bias or None, program or None, z, y) writes z = x w + bias and y = f(z), f being the program; z and y may
+// be one array.
+PyObject *dense(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 6);
+    StridedMatrix x(a[0], "x"), w(a[1], "w"), z(a[4], "z", true), y(a[5], "y", true);
+    OptionalArray bias(a[2], "bias");
+    std::optional<GivenProgram> f;
+    if (a[3] != Py_None) f.emplace(a[3], 1);
+    check(z, {&x, &w});
+    check(z, bias.get());
+    check(y, {&x, &w});
+    if (x.columns() != w.rows() || z.rows() != x.rows() || z.columns() != w.columns() || !y.stored_as(z))
+        refuse("x, w, z and y do not fit");
+    if (a[4] != a[5]) check(y, {&z});
+    return call(y, [&](auto &kernels) {
+        using T = typename std::decay_t<decltype(kernels)>::Number;
+        Product<T> xw = product<T>(x, w, z, bias);
+        Program<T> after;
+        if (f) {
+            after = f->template on<T>({xw.y}, y);
+            xw.after = &after;
+        }
+        kernels.products({xw});
+    });
+}
+
+// dense_gradient(dz, x, w, dw, db or None, dx or None, program or None, z) writes dw = xT dz, db = sum of the rows of
+// dz, and dx = dz wT; or dx = g(z, dz wT), g being the program and z an array that is stored as dx.
+PyObject *dense_gradient(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 8);
+    StridedMatrix dz(a[0], "dz"), x(a[1], "x"), w(a[2], "w"), dw(a[3], "dw", true);
+    OptionalArray db(a[4], "db", true);
+    std::optional<StridedMatrix> dx, z;
+    std::optional<GivenProgram> g;
+    check(dw, {&dz, &x, &w});
+    check(dz, db.get());
+    check(dw, db.get());
+    if (x.rows() != dz.rows() || dw.rows() != x.columns() || dw.columns() != dz.columns() || w.rows() != dw.rows() ||
+        w.columns() != dw.columns() || !dw.by_rows())
+        refuse("x, w, dz and dw do not fit");
+    if (a[5] != Py_None) {
+        dx.emplace(a[5], "dx", true);
+        check(*dx, {&dz, &x, &w, &dw});
+        if (dx->rows() != x.rows() || dx->columns() != x.columns()) refuse("dx must have the shape of x");
+        if (a[6] != Py_None) {
+            g.emplace(a[6], 2);
+            z.emplace(a[7], "z");
+            check(*dx, {&*z});
+            check(dw, {&*z});
+            if (!z->stored_as(*dx)) refuse("z must be stored as dx");
+        }
+    }
+    return call(dw, [&](auto &kernels) {
+        using T = typename std::decay_t<decltype(kernels)>::Number;
+        std::vector<Product<T>> all;
+        Program<T> after;
+        if (dx) {
+            all.push_back(product<T>(dz, transposed<T>(w), *dx));
+            if (g) {
+                after = g->template on<T>({*z, *dx}, *dx);
+                all.back().after = &after;
+            }
+        }
+        Product<T> gradient{transposed<T>(x), dz, dw, dw.columns()};
+        gradient.column_sums = db;
+        all.push_back(gradient);
+        kernels.products(all);
+    });
 }
 
 } // namespace
 
-PyMethodDef product_functions[] = {FUNCTION(matmul), END_OF_FUNCTIONS};
+PyMethodDef product_functions[] = {
+    FUNCTION(matmul),
+    FUNCTION(dense),
+    FUNCTION(dense_gradient),
+    END_OF_FUNCTIONS,
+};

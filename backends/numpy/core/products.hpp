@@ -1,5 +1,5 @@
-// Matrix products in tiles: y = start + a b, for a and b of any steps; the columns of y are contiguous. Each sum over k
-// has one order, whatever the number of threads.
+// Matrix products in tiles, for operands of any steps. Each sum over k has one order, whatever the number of threads. A
+// function of the product, such as an activation, is applied to each part while the cache holds it.
 
 // A product reads more for its operations than a convolution, from the caches of other cores: its parts are larger.
 constexpr double grain = 10;
@@ -37,7 +37,9 @@ template <class T> void product_rows(const Matrix<T> &a, Tile<T> t, Run<T> run, 
     run.w = rows.data();
     t.runs = &run;
     t.wk = tile_rows;
+    const T *biases = t.bias_of_row;
     for (long row = first; row < end; row += tile_rows, t.y += tile_rows * t.yr) {
+        t.bias_of_row = biases ? biases + row - first : nullptr;
         const long n = std::min<long>(tile_rows, end - row);
         if (n == tile_rows) // of a fixed size: copied without a call
             for (long k = 0; k < a.columns; k++)
@@ -49,37 +51,77 @@ template <class T> void product_rows(const Matrix<T> &a, Tile<T> t, Run<T> run, 
     }
 }
 
-template <class T> void product(const Matrix<T> &a, const Matrix<T> &b, const T *start, T *y, long y_step) {
-    if (a.rows == 0 || b.columns == 0) return;
-    constexpr long panel_width = 2 * lanes<T>;
-    const bool large = b.rows * b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_b && a.rows > 2 * tile_rows;
-    const bool packed = b.column_step != 1 || large;
-    const bool by_rows = copies_rows(a) && !packed; // each copy then serves all columns
-    const long columns_each = by_rows ? b.columns : packed || a.rows > 1 ? panel_width : 8 * lanes<T>; // of one part
-    const long across = (b.columns + columns_each - 1) / columns_each;
-    // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
-    const long work = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
-    const long blocks = (a.rows + tile_rows - 1) / tile_rows;
-    const long down = std::min(blocks, (work + across - 1) / across);
-    const bool by_row = a.rows > b.columns;
-    const auto part_of = [&](long part) {
+// The parts of a product: blocks of rows and columns, whatever the number of threads.
+template <class T> class ProductParts {
+  public:
+    explicit ProductParts(const Product<T> &p) : p(p), blocks((p.a.rows + tile_rows - 1) / tile_rows) {
+        const Matrix<T> &a = p.a, &b = p.b;
+        const bool large = b.rows * b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_b;
+        packed = b.column_step != 1 || (large && a.rows > 2 * tile_rows);
+        const bool few = copies_rows(a) && !packed; // each copy of rows then serves all columns
+        width = few ? b.columns : packed || a.rows > 1 ? panel_width : 8 * lanes<T>;
+        across = (b.columns + width - 1) / width;
+        // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
+        pieces = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
+        down = std::min(blocks, (pieces + across - 1) / across);
+        by_row = a.rows > b.columns;
+    }
+
+    long count() const { return across * down; }
+    bool shared() const { return pieces > 1; } // whether it pays to divide the work
+
+    void operator()(long part) const {
         const long i = by_row ? part / across : part % down, j = by_row ? part % across : part / down;
-        const long first = j * columns_each, width = std::min(columns_each, b.columns - first);
-        const long row = i * blocks / down * tile_rows;
-        const long end = std::min((i + 1) * blocks / down * tile_rows, a.rows);
-        Run<T> run{nullptr, b.data + first, a.columns};
-        Tile<T> t{nullptr,    1,          a.column_step,
-                  a.row_step, b.row_step, y + row * y_step + first,
-                  y_step,     false,      start ? start + first : nullptr};
+        const long row = i * blocks / down * tile_rows, end = std::min((i + 1) * blocks / down * tile_rows, p.a.rows);
+        const long first = j * width, columns = std::min(width, p.b.columns - first);
+        Run<T> run{nullptr, p.b.data + first, p.a.columns};
+        Tile<T> t{nullptr, 1, p.a.column_step, p.a.row_step, p.b.row_step, p.y + row * p.y_step + first, p.y_step};
+        t.bias = p.bias ? p.bias + first : nullptr;
+        t.bias_of_row = p.bias_of_row ? p.bias_of_row + row : nullptr;
         if (packed) {
             static thread_local std::vector<T> panel;
-            panel.resize(b.rows * panel_width);
-            pack_panel(b, first, width, panel.data(), panel_width);
+            panel.resize(p.b.rows * panel_width);
+            pack_panel(p.b, first, columns, panel.data(), panel_width);
             run.x = panel.data();
             t.xk = panel_width;
         }
-        product_rows(a, t, run, row, end, width);
+        if (p.column_sums && i == 0) {
+            std::fill_n(p.column_sums + first, columns, T(0));
+            for (long k = 0; k < p.b.rows; k++)
+                for (long c = 0; c < columns; c++) p.column_sums[first + c] += run.x[k * t.xk + c];
+        }
+        product_rows(p.a, t, run, row, end, columns);
+        if (p.after) Interpreter<T>(*p.after).run(row * p.y_step + first, end - row, columns, p.y_step);
+    }
+
+  private:
+    static constexpr long panel_width = 2 * lanes<T>;
+    const Product<T> &p;
+    long blocks, width, across, down, pieces; // blocks of rows, columns of a part, parts in each direction
+    bool packed, by_row;
+};
+
+// All parts as one job, those of one product spread among those of the others: each thread then works on the same rows
+// of a result, whatever is computed beside it.
+template <class T> void products(const std::vector<Product<T>> &all) {
+    std::vector<ProductParts<T>> parts;
+    bool shared = false;
+    for (const Product<T> &p : all) {
+        if (p.a.rows == 0 || p.b.columns == 0) continue;
+        parts.emplace_back(p);
+        shared |= parts.back().shared();
+    }
+    if (!shared) {
+        for (const auto &p : parts)
+            for (long part = 0; part < p.count(); part++) p(part);
+        return;
+    }
+    std::vector<std::pair<long, long>> order; // product and part
+    const auto later = [&](const auto &x, const auto &y) {
+        return (2 * x.second + 1) * parts[y.first].count() < (2 * y.second + 1) * parts[x.first].count();
     };
-    if (work > 1) return pool::run(across * down, part_of);
-    for (long part = 0; part < across * down; part++) part_of(part);
+    for (std::size_t i = 0; i < parts.size(); i++)
+        for (long part = 0; part < parts[i].count(); part++) order.emplace_back(i, part);
+    std::stable_sort(order.begin(), order.end(), later);
+    pool::run(static_cast<long>(order.size()), [&](long i) { parts[order[i].first](order[i].second); });
 }

@@ -18,6 +18,10 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "vectors.hpp"
 
+#include "math.hpp"
+
+#include "elementwise.hpp"
+
 #include "tile.hpp"
 
 #include "products.hpp"
@@ -30,10 +34,6 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "bias.hpp"
 
-#include "math.hpp"
-
-#include "elementwise.hpp"
-
 #include "softmax.hpp"
 
 #include "functions.hpp"
@@ -43,7 +43,7 @@ template <class T> constexpr Kernels<T> table = {
     conv_input_gradient<T>,
     conv_weight_gradient<T>,
     run_program<T>,
-    product<T>,
+    products<T>,
     max_pool<T>,
     max_pool_gradient<T>,
     sum_pool<T>,

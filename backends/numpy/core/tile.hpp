@@ -1,6 +1,6 @@
 // The tile: the one loop that products and convolutions run.
 //
-//     y[r][j] = start[j] + Σ_k w[k wk + r wr] x[k xk + j],    0 <= r < rows, 0 <= j < columns
+//     y[r][j] = Σ_k w[k wk + r wr] x[k xk + j] + bias,    0 <= r < rows, 0 <= j < columns
 //
 // The sums of up to tile_rows rows and two vectors of columns stay in registers. A factor w is spread over a vector, so
 // it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has
@@ -15,24 +15,20 @@ template <class T> struct Tile {
     const Run<T> *runs;
     long n_runs, wk, wr, xk;
     T *y;
-    long yr;                  // step from one row of y to the next
-    bool accumulate = false;  // whether to add to y
-    const T *start = nullptr; // zeros if null
+    long yr;                 // step from one row of y to the next
+    bool accumulate = false; // whether to add to y
+    // One number for each column or for each row: zeros if null.
+    const T *bias = nullptr, *bias_of_row = nullptr;
 };
 
 // `last` columns of the last vector, all of them if `whole`.
 template <int rows, int vectors, bool whole, class T>
 INLINE void compute(const Tile<T> &t, long row, long column, long last) {
     Vec<T> sums[rows][vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; v++) {
-        Vec<T> first{};
-        if (t.start)
-            first = whole || v < vectors - 1 ? load(t.start + column + v * lanes<T>)
-                                             : load_part(t.start + column + v * lanes<T>, last);
 #pragma GCC unroll 12
-        for (int r = 0; r < rows; r++) sums[r][v] = first;
-    }
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) sums[r][v] = Vec<T>{};
     const long wk = t.wk, wr = t.wr, xk = t.xk;
     for (long i = 0; i < t.n_runs; i++) {
         const T *w = t.runs[i].w + row * wr, *x = t.runs[i].x + column;
@@ -54,9 +50,16 @@ INLINE void compute(const Tile<T> &t, long row, long column, long last) {
     for (int r = 0; r < rows; r++, y += t.yr)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            T *p = y + v * lanes<T>;
-            if (whole || v < vectors - 1) store(p, t.accumulate ? load(p) + sums[r][v] : sums[r][v]);
-            else store_part(p, t.accumulate ? load_part(p, last) + sums[r][v] : sums[r][v], last);
+            const long j = v * lanes<T>;
+            const auto load_here = [&](const T *p) LAMBDA {
+                return whole || v < vectors - 1 ? load(p + j) : load_part(p + j, last);
+            };
+            Vec<T> sum = sums[r][v];
+            if (t.accumulate) sum += load_here(y);
+            if (t.bias) sum += load_here(t.bias + column);
+            if (t.bias_of_row) sum += spread(t.bias_of_row[row + r]);
+            if (whole || v < vectors - 1) store(y + j, sum);
+            else store_part(y + j, sum, last);
         }
 }
 
