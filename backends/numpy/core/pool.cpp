@@ -4,10 +4,12 @@
 // The parts of a job are divided into one range for each thread. A thread claims those of its own range first: from job
 // to job it then works on the same rows, which its cache still holds. Then it claims what others have left.
 //
-// Workers spin for a short time after a job, since the next one mostly follows within microseconds, and then sleep.
+// Workers spin for a short time after a job, since the next one mostly follows within microseconds, and then sleep: to
+// wake one takes as long as a small job.
 #include "pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -24,8 +26,10 @@
 namespace pool {
 namespace {
 
-constexpr int max_threads = 256, spins = 2000;
-constexpr long max_parts = 0xffff; // of one job; more are done in several
+using Clock = std::chrono::steady_clock;
+constexpr auto spinning_time = std::chrono::microseconds(500); // longer than what Python computes between two jobs
+constexpr int max_threads = 256, spins_at_once = 64;           // between two looks at the clock
+constexpr long max_parts = 0xffff;                             // of one job; more are done in several
 
 std::atomic<int> wanted{1}; // threads, the caller included
 int started = 1;            // threads that exist, the caller included; guarded by `one_job`
@@ -90,10 +94,13 @@ void claim_parts(int thread) {
 
 // Return the number of a job that this thread has not seen.
 std::uint32_t wait_for_job(std::uint32_t seen) {
-    for (int i = 0; i < spins; i++) {
-        if (job_number != seen) return job_number;
-        relax();
-    }
+    const auto end = Clock::now() + spinning_time;
+    do {
+        for (int i = 0; i < spins_at_once; i++) {
+            if (job_number != seen) return job_number;
+            relax();
+        }
+    } while (Clock::now() < end);
     std::unique_lock<std::mutex> lock(sleep_lock);
     ++n_sleeping;
     new_job.wait(lock, [&] { return job_number != seen; });
@@ -142,7 +149,7 @@ void run(Work work, const void *job, long parts) {
     claim_parts(0);
     inside = false;
     for (int i = 0; parts_done < parts; i++) {
-        if (i < spins) relax();
+        if (i < 100 * spins_at_once) relax();
         else std::this_thread::yield(); // the thread with the last part may be waiting for this core
     }
     if (failed) std::rethrow_exception(std::exchange(error, nullptr));
