@@ -201,8 +201,8 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for data, grad, v, lr in flat(3)
         for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
     ],
-    "sum_pool": [(x, window) for window, x, _ in poolings()],
-    "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
+    "sum_pool": [(x, window, factor) for window, x, _ in poolings() for factor in (1.0, 0.3)],
+    "sum_pool_gradient": [(dy, window, factor) for window, _, dy in poolings() for factor in (1.0, 0.3)],
     "gather_batch": [
         (np.arange(7)[::-1], np.asarray([index]), 3, arrays)
         for arrays in ([x, np.arange(7), np.ones((7, 2), bool)] for (x,) in normal((7, 2, 3)))

@@ -88,18 +88,19 @@ def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     return _launch("max_pool_gradient", window.input_shape, window, dy, x, y)
 
 
-def sum_pool(x: Array, window: Window) -> Array:
+def sum_pool(x: Array, window: Window, factor: float = 1.0) -> Array:
     """See :func:`portanet.kernels.sum_pool`."""
     if not is_supported(window, x):
-        return kernels.sum_pool.portable(x, window)
-    return _launch("sum_pool", window.output_shape, window, x)
+        return kernels.sum_pool.portable(x, window, factor)
+    y = _launch("sum_pool", window.output_shape, window, x)
+    return y if factor == 1.0 else y * factor
 
 
-def sum_pool_gradient(dy: Array, window: Window) -> Array:
+def sum_pool_gradient(dy: Array, window: Window, factor: float = 1.0) -> Array:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
     if not is_supported(window, dy):
-        return kernels.sum_pool_gradient.portable(dy, window)
-    return _launch("sum_pool_gradient", window.input_shape, window, dy)
+        return kernels.sum_pool_gradient.portable(dy, window, factor)
+    return _launch("sum_pool_gradient", window.input_shape, window, dy if factor == 1.0 else dy * factor)
 
 
 def _launch(name: str, spatial_shape: tuple[int, ...], window: Window, *arrays: Array) -> Array:

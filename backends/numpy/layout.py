@@ -66,19 +66,19 @@ def as_one_image(x: np.ndarray) -> np.ndarray:
 
 def channelwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """
-    Decorator for a function of arrays and a window that treats all channels alike, such as pooling.
+    Decorator for a function of arrays, and of settings after them, that treats all channels alike, such as pooling.
 
     A batch-last batch is passed to it as one image with C N channels, and so is its result. The layout of the last
     array decides for all.
     """
 
     @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> np.ndarray:
-        *arrays, window = *args, *kwargs.values()
-        like = arrays[-1]
+    def wrapper(*args: Any) -> np.ndarray:
+        arrays = [value for value in args if isinstance(value, np.ndarray)]
+        settings, like = args[len(arrays) :], arrays[-1]
         if not is_batch_last(like):
-            return function(*arrays, window)
-        y = function(*map(as_one_image, arrays), window)
+            return function(*args)
+        y = function(*map(as_one_image, arrays), *settings)
         return batch_first(y.reshape(*y.shape[1:-1], like.shape[-1], len(like)))
 
     return wrapper

@@ -36,7 +36,7 @@ def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Wind
 
 
 @channelwise
-def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
+def sum_pool(x: np.ndarray, window: Window, factor: float = 1.0) -> np.ndarray:
     """See :func:`portanet.kernels.sum_pool`."""
     y: np.ndarray = window.pad(x)
     for axis in range(window.n_axes):
@@ -44,12 +44,14 @@ def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
         y = first + others[0] if others else first
         for value in others[1:]:
             y += value
-    return y
+    return y if factor == 1.0 else y * factor
 
 
 @channelwise
-def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
+def sum_pool_gradient(dy: np.ndarray, window: Window, factor: float = 1.0) -> np.ndarray:
     """Repeat dy if the windows tile x without gaps; else sum along each axis, the last one first."""
+    if factor != 1.0:
+        dy = dy * factor
     if window.non_overlapping and all(
         n * k == m for n, k, m in zip(window.output_shape, window.size, window.input_shape, strict=True)
     ):

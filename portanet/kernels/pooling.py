@@ -43,19 +43,21 @@ def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
 
 
 @kernel
-def sum_pool(x: Array, window: Window) -> Array:
-    """Sum of each window, shape (N, *output_shape, C)."""
+def sum_pool(x: Array, window: Window, factor: float = 1.0) -> Array:
+    """Sum of each window times a factor, shape (N, *output_shape, C)."""
     xp, padded = namespace(x), window.pad(x)
     y = xp.zeros((x.shape[0], *window.output_shape, x.shape[-1]), dtype=x.dtype, device=x.device)
     for _, region in window.offsets:
         y += padded[region]
-    return y
+    return y if factor == 1.0 else y * factor
 
 
 @kernel
-def sum_pool_gradient(dy: Array, window: Window) -> Array:
-    """Gradient of the sums with respect to x, shape (N, *input_shape, C): the sum of dy over the windows around it."""
+def sum_pool_gradient(dy: Array, window: Window, factor: float = 1.0) -> Array:
+    """Gradient of ``sum_pool``, shape (N, *input_shape, C): for each x, the sum of ``factor dy`` of its windows."""
     xp = namespace(dy)
+    if factor != 1.0:
+        dy = dy * factor
     dx = xp.zeros((dy.shape[0], *window.padded_shape, dy.shape[-1]), dtype=dy.dtype, device=dy.device)
     for _, region in window.offsets:
         dx[region] += dy

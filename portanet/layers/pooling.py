@@ -92,14 +92,16 @@ class AvgPool(Pool):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
         window = self.window(tuple(x.shape[1:]))
+        if not window.is_padded:
+            factor = 1.0 / math.prod(window.size)
+            y = kernels.sum_pool(x, window, factor)
+            return y, input_pullback(lambda dy: kernels.sum_pool_gradient(dy, window, factor))
         count = self._count(namespace(x), x, window)
         y = kernels.sum_pool(x, window) / count
         return y, input_pullback(lambda dy: kernels.sum_pool_gradient(dy / count, window))
 
-    def _count(self, xp: Any, x: Array, window: Window) -> float | Array:
+    def _count(self, xp: Any, x: Array, window: Window) -> Array:
         """Return how many numbers each mean is over; those that only ``ceil_mode`` adds never count."""
-        if not window.is_padded:
-            return float(math.prod(window.size))
         counted = window
         if self.count_include_pad:
             padding = check_padding(self.padding, self.n_axes)

@@ -112,6 +112,7 @@ class WithoutGIL {
 template <class Result, class Function> PyObject *call(const Result &result, const Function &f) {
     {
         WithoutGIL released;
+        pool::FlushingToZero flushing;
         if (result.is_double()) f(kernels<double>());
         else f(kernels<float>());
     }

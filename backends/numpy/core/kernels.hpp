@@ -78,6 +78,7 @@ template <class T> struct Product {
 struct Pooling {
     long images, width;
     long input[3], output[3], window[3], stride[3], dilation[3], padding[3];
+    double factor = 1; // of sums
 };
 
 // Settings of optimizers. `rate` is the learning rate, for adam with the factors of both bias corrections.

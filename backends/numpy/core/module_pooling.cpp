@@ -46,21 +46,23 @@ PyObject *max_pool_gradient(PyObject *const *a, Py_ssize_t count) {
     return call(dx, [&](auto &kernels) { kernels.max_pool_gradient(s, dy, x, y, dx); });
 }
 
-// sum_pool(x, y, *settings) writes y.
+// sum_pool(x, y, *settings, factor) writes y.
 PyObject *sum_pool(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 7);
+    expect(count, 8);
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
-    const Pooling s = read_pooling(x, y, a + 2);
+    Pooling s = read_pooling(x, y, a + 2);
+    s.factor = number(a[7]);
     return call(y, [&](auto &kernels) { kernels.sum_pool(s, x, y); });
 }
 
-// sum_pool_gradient(dy, dx, *settings) writes dx.
+// sum_pool_gradient(dy, dx, *settings, factor) writes dx.
 PyObject *sum_pool_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 7);
+    expect(count, 8);
     Array dy(a[0], "dy"), dx(a[1], "dx", true);
     check(dx, {&dy});
-    const Pooling s = read_pooling(dx, dy, a + 2);
+    Pooling s = read_pooling(dx, dy, a + 2);
+    s.factor = number(a[7]);
     return call(dx, [&](auto &kernels) { kernels.sum_pool_gradient(s, dy, dx); });
 }
 

@@ -110,6 +110,7 @@ std::uint32_t wait_for_job(std::uint32_t seen) {
 
 void work(int thread) {
     inside = true;
+    const FlushingToZero flushing;
     for (std::uint32_t seen = 0;;) {
         seen = wait_for_job(seen);
         if (thread < wanted) claim_parts(thread);

@@ -89,7 +89,7 @@ class Neighbours {
 
 // Join `vectors` vectors of columns at the positions; of `last` columns each, unless they are whole.
 template <class Operation, int vectors, bool whole, class T>
-INLINE void join_columns(const T *from, const long *positions, long n, long width, T *to, long last) {
+INLINE void join_columns(const T *from, const long *positions, long n, long width, T factor, T *to, long last) {
     constexpr bool is_sum = std::is_same<Operation, Sum>::value;
     Vec<T> joined[vectors];
     for (Vec<T> &v : joined) v = spread(is_sum ? T(0) : -std::numeric_limits<T>::infinity());
@@ -100,14 +100,16 @@ INLINE void join_columns(const T *from, const long *positions, long n, long widt
             joined[v] = Operation::join(joined[v], load_some<whole>(p + v * lanes<T>, last));
     }
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) store_some<whole>(to + v * lanes<T>, joined[v], last);
+    for (int v = 0; v < vectors; v++)
+        store_some<whole>(to + v * lanes<T>, is_sum ? joined[v] * factor : joined[v], last);
 }
 
-// to[i] = the numbers of `from` that i is linked with, joined; by position and image.
+// to[i] = the numbers of `from` that i is linked with, joined, by position and image; sums are multiplied by a factor.
 template <class Operation, class T> void pool_windows(const Pooling &s, bool reversed, const T *from, T *to) {
     const Neighbours neighbours(s, reversed);
     const long n = s.images * volume(reversed ? s.input : s.output), others = volume(reversed ? s.output : s.input);
     const long width = s.width, most = neighbours.most(), parts = parts_for(n, double(n) * (most + 1) * (width + 16));
+    const T factor = static_cast<T>(s.factor);
     std::vector<long> all_positions(parts * most);
     pool::run(parts, [&](long part) {
         long *positions = all_positions.data() + part * most;
@@ -117,10 +119,10 @@ template <class Operation, class T> void pool_windows(const Pooling &s, bool rev
             T *y = to + i * width;
             long c = 0;
             for (; c + 4 * lanes<T> <= width; c += 4 * lanes<T>)
-                join_columns<Operation, 4, true>(x + c, positions, linked, width, y + c, 0);
+                join_columns<Operation, 4, true>(x + c, positions, linked, width, factor, y + c, 0);
             for (; c + lanes<T> <= width; c += lanes<T>)
-                join_columns<Operation, 1, true>(x + c, positions, linked, width, y + c, 0);
-            if (c < width) join_columns<Operation, 1, false>(x + c, positions, linked, width, y + c, width - c);
+                join_columns<Operation, 1, true>(x + c, positions, linked, width, factor, y + c, 0);
+            if (c < width) join_columns<Operation, 1, false>(x + c, positions, linked, width, factor, y + c, width - c);
         });
     });
 }

@@ -27,18 +27,18 @@ def max_pool_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, window: Wind
     return _pool(compiled.max_pool_gradient, (dy, x, y), window, window.input_shape)
 
 
-def sum_pool(x: np.ndarray, window: Window) -> np.ndarray:
+def sum_pool(x: np.ndarray, window: Window, factor: float = 1.0) -> np.ndarray:
     """See :func:`portanet.kernels.sum_pool`."""
     if not _takes(window, x):
-        return plain.sum_pool(x, window)
-    return _pool(compiled.sum_pool, (x,), window, window.output_shape)
+        return plain.sum_pool(x, window, factor)
+    return _pool(compiled.sum_pool, (x,), window, window.output_shape, factor)
 
 
-def sum_pool_gradient(dy: np.ndarray, window: Window) -> np.ndarray:
+def sum_pool_gradient(dy: np.ndarray, window: Window, factor: float = 1.0) -> np.ndarray:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
     if not _takes(window, dy):
-        return plain.sum_pool_gradient(dy, window)
-    return _pool(compiled.sum_pool_gradient, (dy,), window, window.input_shape)
+        return plain.sum_pool_gradient(dy, window, factor)
+    return _pool(compiled.sum_pool_gradient, (dy,), window, window.input_shape, factor)
 
 
 def _takes(window: Window, *arrays: np.ndarray) -> bool:
@@ -47,7 +47,9 @@ def _takes(window: Window, *arrays: np.ndarray) -> bool:
     return window.n_axes <= 3 and dtype.char in "fd" and all(a.dtype == dtype for a in arrays)
 
 
-def _pool(function: Callable[..., None], arrays: tuple[np.ndarray, ...], window: Window, spatial: Shape) -> np.ndarray:
+def _pool(
+    function: Callable[..., None], arrays: tuple[np.ndarray, ...], window: Window, spatial: Shape, *factor: float
+) -> np.ndarray:
     """Call a function of the core for a result (N, *spatial, C), in the memory layout of the last array."""
     like = arrays[-1]
     n, channels = len(like), like.shape[-1]
@@ -56,5 +58,5 @@ def _pool(function: Callable[..., None], arrays: tuple[np.ndarray, ...], window:
         arrays = tuple(map(batch_last, arrays))
     result = np.empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)
     contiguous = map(np.ascontiguousarray, arrays)
-    function(*contiguous, result, last, window.size, window.stride, window.dilation, window.pads)
+    function(*contiguous, result, last, window.size, window.stride, window.dilation, window.pads, *factor)
     return batch_first(result) if last else result

@@ -4,51 +4,26 @@
 // A product reads more for its operations than a convolution, from the caches of other cores: its parts are larger.
 constexpr double grain = 10;
 
-// Sizes in bytes from which an operand is copied, so that a tile finds it side by side in the cache.
-constexpr long max_unpacked_b = 3 << 19, max_unpacked_step_of_a = 1 << 8;
+constexpr long longest_run = 512; // of k in one tile: its operands then stay in the cache
 
-// Columns [first, first + width) of b, filled up with zeros to the width of a panel.
-template <class T> void pack_panel(const Matrix<T> &b, long first, long width, T *panel, long panel_width) {
-    if (width < panel_width) std::memset(panel, 0, sizeof(T) * b.rows * panel_width);
-    const T *from = b.data + first * b.column_step;
-    if (b.column_step == 1)
-        for (long k = 0; k < b.rows; k++)
-            std::memcpy(panel + k * panel_width, from + k * b.row_step, sizeof(T) * width);
-    else if (b.row_step == 1) transpose(from, b.column_step, width, b.rows, panel, panel_width);
+// Steps in bytes from which an operand is copied, so that a tile finds it side by side in the cache.
+constexpr long max_unpacked_step_of_b = 1 << 11, max_uncopied_step_of_a = 1 << 8;
+
+// Rows [k, k + length) and columns [first, first + columns) of b, filled up with zeros to the width of a panel.
+template <class T> void pack_panel(const Matrix<T> &b, long k, long length, long first, long columns, T *panel) {
+    constexpr long panel_width = 2 * lanes<T>;
+    if (columns < panel_width) std::memset(panel, 0, sizeof(T) * length * panel_width);
+    const T *from = b.data + k * b.row_step + first * b.column_step;
+    if (b.column_step == 1 && columns == panel_width)
+        for (long i = 0; i < length; i++, from += b.row_step, panel += panel_width)
+            for (long j = 0; j < panel_width; j += lanes<T>) store(panel + j, load(from + j));
+    else if (b.column_step == 1)
+        for (long i = 0; i < length; i++)
+            std::memcpy(panel + i * panel_width, from + i * b.row_step, sizeof(T) * columns);
+    else if (b.row_step == 1) transpose(from, b.column_step, columns, length, panel, panel_width);
     else
-        for (long k = 0; k < b.rows; k++)
-            for (long j = 0; j < width; j++) panel[k * panel_width + j] = from[k * b.row_step + j * b.column_step];
-}
-
-// Whether the rows of a lie side by side, but one k far from the next: then those of a tile are copied.
-template <class T> bool copies_rows(const Matrix<T> &a) {
-    return a.row_step == 1 && a.column_step * static_cast<long>(sizeof(T)) >= max_unpacked_step_of_a && a.columns >= 64;
-}
-
-// Rows [first, end) of y, for the columns that t and run describe.
-template <class T> void product_rows(const Matrix<T> &a, Tile<T> t, Run<T> run, long first, long end, long columns) {
-    if (!copies_rows(a)) {
-        run.w = a.data + first * a.row_step;
-        t.runs = &run;
-        return compute(t, end - first, columns);
-    }
-    static thread_local std::vector<T> rows;
-    rows.resize(a.columns * tile_rows);
-    run.w = rows.data();
-    t.runs = &run;
-    t.wk = tile_rows;
-    const T *biases = t.bias_of_row;
-    for (long row = first; row < end; row += tile_rows, t.y += tile_rows * t.yr) {
-        t.bias_of_row = biases ? biases + row - first : nullptr;
-        const long n = std::min<long>(tile_rows, end - row);
-        if (n == tile_rows) // of a fixed size: copied without a call
-            for (long k = 0; k < a.columns; k++)
-                std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * tile_rows);
-        else
-            for (long k = 0; k < a.columns; k++)
-                std::memcpy(&rows[k * tile_rows], a.data + row + k * a.column_step, sizeof(T) * n);
-        compute(t, n, columns);
-    }
+        for (long i = 0; i < length; i++)
+            for (long j = 0; j < columns; j++) panel[i * panel_width + j] = from[i * b.row_step + j * b.column_step];
 }
 
 // The parts of a product: blocks of rows and columns, whatever the number of threads.
@@ -56,15 +31,20 @@ template <class T> class ProductParts {
   public:
     explicit ProductParts(const Product<T> &p) : p(p), blocks((p.a.rows + tile_rows - 1) / tile_rows) {
         const Matrix<T> &a = p.a, &b = p.b;
-        const bool large = b.rows * b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_b;
-        packed = b.column_step != 1 || (large && a.rows > 2 * tile_rows);
-        const bool few = copies_rows(a) && !packed; // each copy of rows then serves all columns
-        width = few ? b.columns : packed || a.rows > 1 ? panel_width : 8 * lanes<T>;
+        by_row = a.rows > b.columns;
+        copied = a.row_step == 1 && a.column_step * static_cast<long>(sizeof(T)) >= max_uncopied_step_of_a &&
+                 b.columns > panel_width;
+        packed = b.column_step != 1 ||
+                 (b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_step_of_b && a.rows > 4 * tile_rows);
+        const long panels = (b.columns + panel_width - 1) / panel_width;
+        width = panel_width;
+        // Each copy of rows serves many columns; but where there are more columns than rows, threads share the columns.
+        if (copied) width *= by_row ? std::min(panels, 8l) : std::max(1l, std::min(panels / 4, 8l));
+        else if (a.rows == 1 && !packed) width *= 4;
         across = (b.columns + width - 1) / width;
         // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
         pieces = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
         down = std::min(blocks, (pieces + across - 1) / across);
-        by_row = a.rows > b.columns;
     }
 
     long count() const { return across * down; }
@@ -74,23 +54,13 @@ template <class T> class ProductParts {
         const long i = by_row ? part / across : part % down, j = by_row ? part % across : part / down;
         const long row = i * blocks / down * tile_rows, end = std::min((i + 1) * blocks / down * tile_rows, p.a.rows);
         const long first = j * width, columns = std::min(width, p.b.columns - first);
-        Run<T> run{nullptr, p.b.data + first, p.a.columns};
-        Tile<T> t{nullptr, 1, p.a.column_step, p.a.row_step, p.b.row_step, p.y + row * p.y_step + first, p.y_step};
-        t.bias = p.bias ? p.bias + first : nullptr;
-        t.bias_of_row = p.bias_of_row ? p.bias_of_row + row : nullptr;
-        if (packed) {
-            static thread_local std::vector<T> panel;
-            panel.resize(p.b.rows * panel_width);
-            pack_panel(p.b, first, columns, panel.data(), panel_width);
-            run.x = panel.data();
-            t.xk = panel_width;
-        }
-        if (p.column_sums && i == 0) {
-            std::fill_n(p.column_sums + first, columns, T(0));
-            for (long k = 0; k < p.b.rows; k++)
-                for (long c = 0; c < columns; c++) p.column_sums[first + c] += run.x[k * t.xk + c];
-        }
-        product_rows(p.a, t, run, row, end, columns);
+        if (p.column_sums && i == 0) add_columns(first, columns);
+        long k = 0;
+        do {
+            const long length = std::min(longest_run, p.a.columns - k);
+            add_products(row, end, first, columns, k, length);
+            k += length;
+        } while (k < p.a.columns);
         if (p.after) Interpreter<T>(*p.after).run(row * p.y_step + first, end - row, columns, p.y_step);
     }
 
@@ -98,8 +68,101 @@ template <class T> class ProductParts {
     static constexpr long panel_width = 2 * lanes<T>;
     const Product<T> &p;
     long blocks, width, across, down, pieces; // blocks of rows, columns of a part, parts in each direction
-    bool packed, by_row;
+    bool copied, packed, by_row;
+
+    // Rows [k, k + length) of b, for rows [row, end) and some columns of y.
+    void add_products(long row, long end, long first, long columns, long k, long length) const {
+        const Matrix<T> &a = p.a, &b = p.b;
+        static thread_local std::vector<T> panels, rows;
+        if (packed) {
+            panels.resize((columns + panel_width - 1) / panel_width * panel_width * length);
+            for (long c = 0; c < columns; c += panel_width)
+                pack_panel(b, k, length, first + c, std::min(panel_width, columns - c), &panels[c * length]);
+        }
+        if (copied) rows.resize(tile_rows * length);
+        const long at_once = copied ? tile_rows : end - row;
+        Run<T> run{nullptr, nullptr, length};
+        Tile<T> t{
+            &run,     1,    copied ? tile_rows : a.column_step, a.row_step, packed ? panel_width : b.row_step, nullptr,
+            p.y_step, k > 0};
+        const bool last = k + length == p.a.columns;
+        for (; row < end; row += at_once) {
+            const long n = std::min(at_once, end - row);
+            run.w = a.data + row * a.row_step + k * a.column_step;
+            if (copied) {
+                copy_rows(run.w, n, length, rows.data());
+                run.w = rows.data();
+            }
+            const long step = packed ? panel_width : columns;
+            for (long c = 0; c < columns; c += step) {
+                run.x = packed ? &panels[c * length] : b.data + k * b.row_step + first + c;
+                t.y = p.y + row * p.y_step + first + c;
+                t.bias = last && p.bias ? p.bias + first + c : nullptr;
+                t.bias_of_row = last && p.bias_of_row ? p.bias_of_row + row : nullptr;
+                compute(t, n, std::min(step, columns - c));
+            }
+        }
+    }
+
+    // The rows of a tile side by side for each k.
+    void copy_rows(const T *from, long n, long length, T *to) const {
+        if (n == tile_rows) // of a fixed size: copied without a call
+            for (long k = 0; k < length; k++)
+                std::memcpy(to + k * tile_rows, from + k * p.a.column_step, sizeof(T) * tile_rows);
+        else
+            for (long k = 0; k < length; k++)
+                std::memcpy(to + k * tile_rows, from + k * p.a.column_step, sizeof(T) * n);
+    }
+
+    void add_columns(long first, long columns) const {
+        T *sums = p.column_sums + first;
+        std::fill_n(sums, columns, T(0));
+        const T *from = p.b.data + first * p.b.column_step;
+        if (p.b.column_step == 1)
+            for (long k = 0; k < p.b.rows; k++, from += p.b.row_step)
+                for (long c = 0; c < columns; c++) sums[c] += from[c];
+        else
+            for (long c = 0; c < columns; c++, from += p.b.column_step)
+                for (long k = 0; k < p.b.rows; k++) sums[c] += from[k * p.b.row_step];
+    }
 };
+
+// How many pieces the sum over k is divided into, whatever the number of threads: where the operands are much larger
+// than the result, each thread then reads its own piece of them, and no other.
+template <class T> long pieces_of_sum(const Product<T> &p) {
+    const long k = p.a.columns;
+    if (p.a.rows * p.b.columns > 8192 || k < 16 * std::max(p.a.rows, p.b.columns) ||
+        2.0 * k * p.a.rows * p.b.columns / grain < 400e3)
+        return 1;
+    long pieces = 1;
+    while (pieces < 16 && k / (2 * pieces) >= 256) pieces *= 2;
+    return pieces;
+}
+
+// The product of each piece, and then their sum.
+template <class T> void add_pieces(const Product<T> &p, long pieces) {
+    const long columns = p.b.columns, size = p.a.rows * columns;
+    std::vector<T> sums(pieces * (size + columns));
+    pool::run(pieces, [&](long i) {
+        const long k = i * p.a.columns / pieces, end = (i + 1) * p.a.columns / pieces;
+        Product<T> piece{p.a, p.b, &sums[i * (size + columns)], columns};
+        piece.a.data += k * p.a.column_step;
+        piece.b.data += k * p.b.row_step;
+        piece.a.columns = piece.b.rows = end - k;
+        if (p.column_sums) piece.column_sums = piece.y + size;
+        const ProductParts<T> parts(piece);
+        for (long part = 0; part < parts.count(); part++) parts(part);
+    });
+    for (long i = 1; i < pieces; i++)
+        for (long j = 0; j < size + columns; j++) sums[j] += sums[i * (size + columns) + j];
+    if (p.column_sums) std::copy_n(&sums[size], columns, p.column_sums);
+    for (long row = 0; row < p.a.rows; row++)
+        for (long c = 0; c < columns; c++)
+            p.y[row * p.y_step + c] = sums[row * columns + c] + (p.bias          ? p.bias[c]
+                                                                 : p.bias_of_row ? p.bias_of_row[row]
+                                                                                 : T(0));
+    if (p.after) Interpreter<T>(*p.after).run(0, p.a.rows, columns, p.y_step);
+}
 
 // All parts as one job, those of one product spread among those of the others: each thread then works on the same rows
 // of a result, whatever is computed beside it.
@@ -108,6 +171,10 @@ template <class T> void products(const std::vector<Product<T>> &all) {
     bool shared = false;
     for (const Product<T> &p : all) {
         if (p.a.rows == 0 || p.b.columns == 0) continue;
+        if (const long pieces = pieces_of_sum(p); pieces > 1) {
+            add_pieces(p, pieces);
+            continue;
+        }
         parts.emplace_back(p);
         shared |= parts.back().shared();
     }
