@@ -1,9 +1,6 @@
 // Matrix products in tiles, for operands of any steps. Each sum over k has one order, whatever the number of threads. A
 // function of the product, such as an activation, is applied to each part while the cache holds it.
 
-// A product reads more for its operations than a convolution, from the caches of other cores: its parts are larger.
-constexpr double grain = 10;
-
 constexpr long longest_run = 512; // of k in one tile: its operands then stay in the cache
 
 // Steps in bytes from which an operand is copied, so that a tile finds it side by side in the cache.
@@ -26,6 +23,9 @@ template <class T> void pack_panel(const Matrix<T> &b, long k, long length, long
             for (long j = 0; j < columns; j++) panel[i * panel_width + j] = from[i * b.row_step + j * b.column_step];
 }
 
+// What a product costs, in operations of a convolution: tiles of it are fast, but few rows read b for few operations.
+template <class T> double work(const Product<T> &p) { return p.b.rows * p.b.columns * (0.2 * p.a.rows + 4); }
+
 // The parts of a product: blocks of rows and columns, whatever the number of threads.
 template <class T> class ProductParts {
   public:
@@ -43,7 +43,7 @@ template <class T> class ProductParts {
         else if (a.rows == 1 && !packed) width *= 4;
         across = (b.columns + width - 1) / width;
         // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
-        pieces = parts_for(64, 2.0 * a.rows * a.columns * b.columns / grain);
+        pieces = parts_for(64, work(p));
         down = std::min(blocks, (pieces + across - 1) / across);
     }
 
@@ -131,9 +131,7 @@ template <class T> class ProductParts {
 // than the result, each thread then reads its own piece of them, and no other.
 template <class T> long pieces_of_sum(const Product<T> &p) {
     const long k = p.a.columns;
-    if (p.a.rows * p.b.columns > 8192 || k < 16 * std::max(p.a.rows, p.b.columns) ||
-        2.0 * k * p.a.rows * p.b.columns / grain < 400e3)
-        return 1;
+    if (p.a.rows * p.b.columns > 8192 || k < 16 * std::max(p.a.rows, p.b.columns) || work(p) < 400e3) return 1;
     long pieces = 1;
     while (pieces < 16 && k / (2 * pieces) >= 256) pieces *= 2;
     return pieces;
