@@ -9,6 +9,7 @@ from typing import Any
 from bench import compare, files, results
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
+from bench.peers import busy
 from bench.peers.competitors import OURS
 from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
 from bench.peers.table import quartiles_cell
@@ -58,9 +59,11 @@ def report(folder: Path, out: Path) -> str:
     if not peers and not suites:
         raise CommandError(f"there are no files of results in {folder}; run: python -m bench peers")
     notes, picture = folder / NOTES, folder / PICTURE
+    loaded = [results.read(path, "busy") for path in sorted(folder.glob("busy-*.json"))]
     gains = [results.read(path, "mechanisms") for path in sorted(folder.glob("mechanisms-*.json"))]
     parts = [HEAD, *([files.read_text(notes).strip()] if notes.exists() else [])]
     parts += [part for file in peers for part in peers_parts(file)]
+    parts += [part for file in loaded for part in busy_parts(file)]
     parts += [part for file in gains for part in mechanism_parts(file)]
     parts += suite_parts(suites, relpath(picture, out.parent) if picture.exists() else "") if suites else []
     return "\n\n".join(parts) + "\n"
@@ -212,6 +215,27 @@ def absent(networks: Mapping[str, Any]) -> str:
                 line = f"{name}: {reason}"
                 counts[line] = counts.get(line, 0) + 1
     return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in counts.items())
+
+
+def busy_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "busy"."""
+    rows = [
+        [id, name, duration(row["quiet"]), *(factor(v) for k in busy.SPINNING for v in row["busy"][str(k)]["ratios"])]
+        for id, result in file["networks"].items()
+        for name, row in result["competitors"].items()
+    ]
+    ours = [result["competitors"][OURS] for result in file["networks"].values()]
+    header = ["network", "library", "quiet, one thread"]
+    header += [f"{k} a core, {threads}" for k in busy.SPINNING for threads in ("all threads", "one")]
+    return [
+        f"## On a busy machine: {file['machine']['cpu']}",
+        f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
+        "Mean training steps while 1 and 3 processes spin on each core, divided by the fair share of a core and by the "
+        "step of one thread on the quiet machine: 1 means that nothing is lost. PortaNet's goal is at most "
+        f"{busy.MOST:g}, and no more than with one thread; it is met on {sum(map(busy.meets_goal, ours))} of "
+        f"{counted(len(ours), 'network')}.",
+        markdown(header, rows),
+    ]
 
 
 def mechanism_parts(file: Mapping[str, Any]) -> list[str]:

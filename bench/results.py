@@ -36,14 +36,20 @@ MECHANISMS: Schema = {
     "mechanisms": {...: {"on": NUMBER, "off": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}},
     "absent": {...: str},
 }
+BUSY: Schema = {
+    "competitors": {...: {"quiet": NUMBER, "busy": {...: {"seconds": [NUMBER], "ratios": [NUMBER]}}}},
+    "absent": {...: str},
+}
 COSTS: Schema = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "requires": [str]}
 SCHEMAS: dict[str, Schema] = {
     "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
+    "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
     "suite": {**INFO, "benchmarks": [{"test": str, "device": str, "params": {}, "median": NUMBER}]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
 }
 WRITTEN_BY = {
     "peers": "python -m bench peers --out FILE",
+    "busy": "python -m bench peers --busy --out FILE",
     "suite": "python -m pytest bench --benchmark-json FILE",
     "mechanisms": "python -m bench mechanisms --out FILE",
 }
@@ -63,7 +69,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     path : Path
         The file.
     kind : str
-        "peers", "suite" or "mechanisms".
+        "peers", "busy", "suite" or "mechanisms".
 
     Raises
     ------

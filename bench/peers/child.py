@@ -2,8 +2,8 @@
 The process of one competitor: it reads requests from stdin and writes answers to stdout, one line of JSON each.
 
 ``{"do": "step", "recipe": ...}`` and ``{"do": "inference", "recipe": ..., "batch_size": n}`` prepare a task and run it
-once. ``{"do": "time", "seconds": s}`` repeats it and returns the median. ``{"do": "memory"}`` returns the peak memory.
-A request that fails is answered with ``{"error": ...}``.
+once. ``{"do": "time", "seconds": s}`` repeats it and returns the median and the mean. ``{"do": "memory"}`` returns the
+peak memory. A request that fails is answered with ``{"error": ...}``.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Worker:
             case {"do": "memory"}:
                 return {"bytes": peak_memory()}
             case {"do": "time", "seconds": seconds}:
-                return {"median": time(self.run, seconds)}
+                return time(self.run, seconds)
             case {"do": ("step" | "inference") as task, "recipe": recipe, **arguments}:
                 module = importlib.import_module(f"bench.peers.{self.competitor.module}")
                 prepare = getattr(module, task)
@@ -78,9 +78,9 @@ class Worker:
         raise ValueError(f"unknown request: {request}")
 
 
-def time(run: Callable[[], Any], seconds: float) -> float:
+def time(run: Callable[[], Any], seconds: float) -> dict[str, float]:
     """
-    Return the median time of a task, in seconds.
+    Return the median and the mean time of a task, in seconds.
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ def time(run: Callable[[], Any], seconds: float) -> float:
         value = run()
         times.append((begin, perf_counter()))
     _check_finite(value)
-    return statistics.median(end - begin for begin, end in times)
+    durations = [end - begin for begin, end in times]
+    return {"median": statistics.median(durations), "mean": statistics.fmean(durations)}
 
 
 def _check_finite(value: Any) -> None:

@@ -22,6 +22,7 @@ from bench.command import (
 from bench.files import check_writable
 from bench.machine import cores, file_name, measurement_info
 from bench.networks import NETWORKS, Network
+from bench.peers import busy
 from bench.peers.competitors import COMPETITORS, OURS
 from bench.peers.costs import all_costs
 from bench.peers.process import ChildFailed
@@ -50,6 +51,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--step", action="store_true", help="select training steps")
     parser.add_argument("--inference", action="store_true", help="select inference, at batch sizes 1 and 1000")
     parser.add_argument("--costs", action="store_true", help="select import, first step and installed size")
+    parser.add_argument(
+        "--busy", action="store_true", help="instead of all this: steps while 1 and 3 processes spin on each core"
+    )
     parser.add_argument(
         "--competitors", nargs="+", default=[], metavar="NAME", help=f"besides portanet: {_other_names()}"
     )
@@ -110,6 +114,8 @@ def run(options: argparse.Namespace) -> None:
     """Time networks in PortaNet and other libraries."""
     check_settings(options)
     check_known("competitor", options.competitors, COMPETITORS)
+    if options.busy:
+        return run_busy(options)
     everything = not (options.step or options.inference or options.costs)
     tasks = [STEP] * (options.step or everything) + [*INFERENCE] * (options.inference or everything)
     default = [name for name, competitor in COMPETITORS.items() if options.device in competitor.devices]
@@ -125,6 +131,14 @@ def run(options: argparse.Namespace) -> None:
             record.add("costs", all_costs(settings, partial(print_progress, milestone=True)))
             print_progress()
             print_lines(costs_table(record.file["costs"]))
+
+
+def run_busy(options: argparse.Namespace) -> None:
+    """Time training steps while other processes spin on every core."""
+    settings = Settings("cpu", options.threads, options.rounds, options.seconds, options.limit)
+    record = start_record("busy", options, "cpu", selected_networks(options.networks), complete=not options.networks)
+    with kept(record):
+        time_networks(record, lambda network, log: busy.run_network(network, settings, log), busy.table)
 
 
 @contextmanager
