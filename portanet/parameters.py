@@ -7,44 +7,14 @@ operations on one array, and a gradient all-reduce or a weight file is one call.
 
 import math
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from portanet import kernels
-from portanet.backends import Backend, namespace
+from portanet.backends import Backend
 from portanet.checks import refuse_switch
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
-
-
-class GradientSink(Protocol):
-    """Where gradients go while :func:`collect_gradients` is active, in place of ``parameter.grad``."""
-
-    def add(self, parameter: "Parameter", grad: Array) -> None:
-        """Take a gradient of the parameter's shape."""
-
-    def claim(self, parameter: "Parameter") -> Array | None:
-        """Return an array that the caller must overwrite with its gradient, or None if it must call :meth:`add`."""
-
-
-_sink: ContextVar[GradientSink | None] = ContextVar("gradient_sink", default=None)
-
-
-class collect_gradients:  # noqa: N801 (a context manager, written as a function elsewhere; a generator costs more)
-    """Context in which the gradients that this thread accumulates go to ``sink``."""
-
-    __slots__ = ("_sink", "_token")
-
-    def __init__(self, sink: GradientSink):
-        self._sink = sink
-
-    def __enter__(self) -> None:
-        self._token = _sink.set(self._sink)
-
-    def __exit__(self, *_: object) -> None:
-        _sink.reset(self._token)
 
 
 class Parameter:
@@ -100,36 +70,8 @@ class Parameter:
         """Add an array of the parameter's shape to the gradient."""
         if grad.shape != self.shape:
             raise ValueError(f"grad must have the parameter's shape {self.shape}, got {tuple(grad.shape)}")
-        sink = _sink.get()
-        if self._frozen:
-            return
-        if sink is None:
+        if not self._frozen:
             self.grad += grad
-        else:
-            sink.add(self, grad)
-
-    def accumulate_matmul(self, a: Array, b: Array) -> None:
-        """Add the matrix product ``a b`` to the gradient, without a temporary where the gradient may be overwritten."""
-        if self._frozen:
-            return
-        sink = _sink.get()
-        out = None if sink is None else sink.claim(self)
-        if out is None:
-            self.accumulate(namespace(a).matmul(a, b))
-        else:
-            kernels.matmul_into(out, a, b)
-
-    def accumulate_channel_sum(self, dy: Array) -> None:
-        """Add the sum of ``dy`` over all axes but the last to the gradient: the gradient of a bias."""
-        if self._frozen:
-            return
-        sink = _sink.get()
-        fits = dy.dtype == self.grad.dtype and dy.shape[-1:] == self.shape
-        out = None if sink is None or not fits else sink.claim(self)
-        if out is None:
-            self.accumulate(kernels.bias_grad(dy))
-        else:
-            kernels.bias_grad(dy, out)
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_switch(self, name)

@@ -86,5 +86,5 @@ def test_a_gradient_of_another_shape_is_refused(backend: Backend) -> None:
     assert layer.bias is not None
     for shape in ((5, 1), (5, 4)):
         with backend.activate(), pytest.raises(ValueError, match="grad must have the parameter's shape"):
-            layer.bias.accumulate_channel_sum(backend.asarray(np.ones(shape, "float32")))
+            layer.bias.accumulate(backend.asarray(np.ones(shape, "float32")))
     np.testing.assert_array_equal(backend.to_numpy(layer.bias.grad), np.zeros(3))

@@ -11,11 +11,8 @@ from typing import Any
 from portanet.backends.disabled import enabled
 from portanet.engine.chain import Chain, Runnable
 from portanet.engine.dense import DenseSegment, dense_segments
-from portanet.engine.gradients import Overwriting
 from portanet.engine.rewrite import rewrite, unfold
-from portanet.engine.traits import is_known
 from portanet.layers.base import Layer
-from portanet.layers.topology import Topology
 from portanet.typing import Array, Pullback
 
 
@@ -23,8 +20,8 @@ class Program:
     """
     What executors run in place of a network.
 
-    Its ``vjp`` is that of the network, except that the pullback overwrites the gradients: ``zero_grad`` has nothing to
-    do.
+    Its ``vjp`` is that of the network, except that the pullback of a dense segment overwrites its gradients:
+    ``zero_grad`` sets only the others to zero.
 
     Parameters
     ----------
@@ -36,17 +33,15 @@ class Program:
         self.topology, self.backend = net.topology, net.backend
         self.flats = {parameter.flat for parameter in self.topology.parameter_list if parameter.flat is not None}
         parts: Sequence[Any] = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
-        parameters, known = self.topology.parameters, _parameters_of_known_layers(self.topology)
+        parameters, shared = self.topology.parameters, self.topology.shared
         if enabled("dense"):
-            unshared = known - set(self.topology.shared.values())
-            parts = dense_segments(parts, {parameters[name] for name in unshared if not parameters[name].frozen})
+            several_use = {*shared, *shared.values()}
+            owned = {p for name, p in parameters.items() if name not in several_use and not p.frozen}
+            parts = dense_segments(parts, owned)
         self.layers: Sequence[Runnable] = parts
-        chain = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
-        first_write = known if enabled("first_write") else set()
-        owned = {parameter for part in parts if isinstance(part, DenseSegment) for parameter in part.parameters}
-        overwritten = [p for name, p in parameters.items() if name in first_write and p not in owned]
-        zeroed = [p for name, p in parameters.items() if name not in first_write and p not in owned]
-        self.runnable = Overwriting(chain, overwritten, zeroed) if overwritten or zeroed else chain
+        self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
+        overwritten = {p for part in parts if isinstance(part, DenseSegment) for p in part.parameters}
+        self._added = [parameter for parameter in parameters.values() if parameter not in overwritten]
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
@@ -64,7 +59,9 @@ class Program:
         return not self.flats and self.backend is not net.backend
 
     def zero_grad(self) -> None:
-        """Do nothing: the next pullback overwrites the gradients."""
+        """Set the gradients to zero that no dense segment overwrites."""
+        for parameter in self._added:
+            parameter.grad[...] = 0.0
 
 
 def compiled(net: Layer) -> Program:
@@ -81,10 +78,3 @@ def infer(net: Layer, x: Array) -> Array:
     program = compiled(net)
     with program.backend.activate():
         return program.runnable.forward(x)
-
-
-def _parameters_of_known_layers(topology: Topology) -> set[str]:
-    """Names of the parameters that no unknown layer has a part in: such a layer may write into ``parameter.grad``."""
-    unknown = tuple(f"{name}." if name else "" for name, layer in topology.layers.items() if not is_known(layer))
-    further = {first for name, first in topology.shared.items() if name.startswith(unknown)}
-    return {name for name in topology.parameters if not name.startswith(unknown)} - further

@@ -37,7 +37,6 @@ class Traits:
 _NONE = Traits()
 
 _TABLE: dict[type, Traits] = {
-    **{kind: _NONE for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, Layer)},
     **dict.fromkeys((layers.ReLU, layers.Sigmoid, layers.Softplus, layers.TanH), Traits(elementwise_monotonic=True)),
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D), Traits(max_pool=True)),
     layers.Linear: Traits(affine=True),
@@ -65,11 +64,6 @@ def register(kind: type[Layer], traits: Traits) -> None:
 def traits_of(layer: object) -> Traits:
     """Return what may be assumed of a layer."""
     return _TABLE.get(type(layer), _NONE)
-
-
-def is_known(layer: Layer) -> bool:
-    """Whether the class of a layer has traits: it then gives gradients to ``Parameter.accumulate`` and its kin."""
-    return type(layer) in _TABLE
 
 
 def is_elementwise(layer: object) -> bool:

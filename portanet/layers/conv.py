@@ -113,7 +113,7 @@ class Conv(Layer):
             if need_grads:
                 self.weight.accumulate(kernels.conv_weight_gradient(x, dy, window, groups))
                 if self.bias is not None:
-                    self.bias.accumulate_channel_sum(dy)
+                    self.bias.accumulate(kernels.bias_grad(dy))
             return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None
 
         return y, pullback
@@ -281,7 +281,7 @@ class ConvTranspose(Conv):
                 dw = kernels.conv_weight_gradient(dy, x, window, groups)
                 self.weight.accumulate(xp.matrix_transpose(dw))
                 if self.bias is not None:
-                    self.bias.accumulate_channel_sum(dy)
+                    self.bias.accumulate(kernels.bias_grad(dy))
             return kernels.conv(dy, w, window, groups) if need_dx else None
 
         return y, pullback

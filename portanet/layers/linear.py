@@ -76,9 +76,9 @@ class Linear(Layer):
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
                 rows, drows = (x, dy) if x.ndim == 2 else (xp.reshape(a, (-1, a.shape[-1])) for a in (x, dy))
-                self.weight.accumulate_matmul(xp.matrix_transpose(rows), drows)
+                self.weight.accumulate(xp.matmul(xp.matrix_transpose(rows), drows))
                 if self.bias is not None:
-                    self.bias.accumulate_channel_sum(dy)
+                    self.bias.accumulate(kernels.bias_grad(dy))
             return kernels.linear(dy, xp.matrix_transpose(w)) if need_dx else None
 
         return y, pullback

@@ -40,8 +40,8 @@ class _Norm(Layer):
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                weight.accumulate_channel_sum(dy * z)
-                bias.accumulate_channel_sum(dy)
+                weight.accumulate(kernels.bias_grad(dy * z))
+                bias.accumulate(kernels.bias_grad(dy))
             return dx(dy * w) if need_dx else None
 
         return z * w + bias.data, pullback

@@ -117,7 +117,7 @@ def test_table_shows_the_largest_speed_up_first() -> None:
 
 def test_unknown_mechanism_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mechanisms", "--mechanisms", "magic"]) == 2
-    assert "unknown mechanism 'magic'; choose from rewrite, first_write" in capsys.readouterr().err
+    assert "unknown mechanism 'magic'; choose from rewrite, dense" in capsys.readouterr().err
 
 
 def test_kernels_are_overrides_of_the_numpy_backend() -> None:
