@@ -91,6 +91,15 @@ def flat(n_arrays: int) -> list[tuple[np.ndarray, ...]]:
     return [(*arrays, lr[0]) for *arrays, lr in problems]
 
 
+def clusters() -> list[tuple[np.ndarray, ...]]:
+    """Rows, centres and an origin near them: few and many rows, features and clusters, and two equal centres."""
+    shapes = ((5, 4, 1), (40, 3, 2), (61, 35, 17), (1000, 70, 40), (333, 64, 16))
+    problems = [arrays for n, d, k in shapes for arrays in normal((n, d), (k, d), (d,))]
+    for _, centres, _ in problems:
+        centres[-1] = centres[0]
+    return problems
+
+
 def compound(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
     """A function of all operations that activations do not use."""
     y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
@@ -143,6 +152,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *(*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))),
         *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
     ],
+    "cluster_sums": clusters(),
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
@@ -168,6 +178,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
+    "nearest_centres": clusters(),
     "write_metrics": [
         (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])
         for (table,) in normal((4, 2))
@@ -188,6 +199,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for data, grad, v, lr in flat(3)
         for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
     ],
+    "sum_of_squares": [(x, origin) for x, _, origin in clusters()] + [(x,) for x, _, _ in clusters()],
     "sum_pool": [(x, window) for window, x, _ in poolings()],
     "sum_pool_gradient": [(dy, window) for window, _, dy in poolings()],
     "gather_batch": [

@@ -2,10 +2,10 @@
 
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
-from portanet.kernels.clusters import cluster_sums
+from portanet.kernels.clusters import cluster_sums, nearest_centres
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
 from portanet.kernels.dispatch import kernel
-from portanet.kernels.distances import squared_distances
+from portanet.kernels.distances import squared_distances, sum_of_squares
 from portanet.kernels.elementwise import elementwise
 from portanet.kernels.labels import one_hot
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
@@ -32,6 +32,7 @@ __all__ = [
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
+    "nearest_centres",
     "normal",
     "one_hot",
     "random_bits",
@@ -40,6 +41,7 @@ __all__ = [
     "sigmoid",
     "sparse_softmax_cross_entropy",
     "squared_distances",
+    "sum_of_squares",
     "sum_pool",
     "sum_pool_gradient",
     "write_metrics",

@@ -79,6 +79,18 @@ def test_the_number_of_threads_changes_no_bit() -> None:
         np.testing.assert_array_equal(trained(number), one)
 
 
+def test_the_number_of_threads_changes_no_cluster() -> None:
+    rng, found = np.random.default_rng(0), []
+    x = rng.normal(size=(3000, 50)).astype("float32")
+    for number in (1, 2, 5):
+        pn.set_num_threads(number)
+        kmeans = pn.KMeans(20, init=x[:20], max_iter=5).fit(x)
+        found.append((kmeans.cluster_centers_, kmeans.labels_, kmeans.cost_history_))
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
 def test_callers_in_several_threads_get_their_own_results() -> None:
     pn.set_num_threads(4)
     wrong = []

@@ -86,6 +86,11 @@ struct Bias {
     long rows, channels, images;
 };
 
+// Rows of some features, and clusters of them.
+struct Clusters {
+    long rows, features, clusters;
+};
+
 // Functions of one number.
 enum class Function { exp, expm1, log, sigmoid, tanh };
 
@@ -109,4 +114,8 @@ template <class T> struct Kernels {
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
     void (*map)(Function, long n, const T *x, T *y);
+    void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
+    void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
+                            T *distances);
+    void (*cluster_sums)(const Clusters &, const T *x, const T *centres, const T *origin, T *sums, T *counts, T *cost);
 };

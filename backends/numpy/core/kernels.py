@@ -10,6 +10,7 @@ from portanet.backends.numpy import conv as numpy_conv
 from portanet.backends.numpy import kernels as numpy_kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
+from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import random_bits
@@ -101,6 +102,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     adam,
     bias_add,
     bias_grad,
+    cluster_sums,
     conv,
     conv_input_gradient,
     conv_weight_gradient,
@@ -110,11 +112,13 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     matmul_into,
     max_pool,
     max_pool_gradient,
+    nearest_centres,
     random_bits,
     rmsprop,
     sgd,
     sigmoid,
     sparse_softmax_cross_entropy,
+    sum_of_squares,
     sum_pool,
     sum_pool_gradient,
 )

@@ -38,6 +38,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "functions.hpp"
 
+#include "clusters.hpp"
+
 template <class T> constexpr Kernels<T> table = {
     conv<T>,
     conv_input_gradient<T>,
@@ -56,6 +58,9 @@ template <class T> constexpr Kernels<T> table = {
     log_softmax<T>,
     sparse_softmax_cross_entropy<T>,
     map<T>,
+    sum_of_squares<T>,
+    nearest_centres<T>,
+    cluster_sums<T>,
 };
 
 } // namespace
