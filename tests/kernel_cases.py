@@ -91,6 +91,34 @@ def flat(n_arrays: int) -> list[tuple[np.ndarray, ...]]:
     return [(*arrays, lr[0]) for *arrays, lr in problems]
 
 
+def normalizations() -> list[tuple[Any, ...]]:
+    """
+    Arguments of normalize: few and many examples, positions, groups and channels, far from 0 too.
+
+    The axes are those of BatchNorm, LayerNorm and GroupNorm.
+    """
+    problems: list[tuple[Any, ...]] = []
+    for axes, shapes in (
+        ((0, 1, 3), [(2, 1, 3, 1), (70, 1, 33, 1), (9, 50, 5, 1), (40, 300, 16, 1), (3, 700, 1, 1)]),
+        ((3,), [(3, 1, 1, 1), (5, 7, 1, 33), (40, 1, 1, 256), (17, 30, 1, 5), (20, 50, 1, 16)]),
+        ((1, 3), [(2, 1, 1, 3), (3, 50, 4, 5), (3, 900, 2, 20), (40, 17, 5, 1), (20, 30, 3, 17)]),
+    ):
+        for shape in shapes:
+            for x, weight, bias in normal(shape, (shape[2] * shape[3],), (shape[2] * shape[3],)):
+                np.add(x, 3.0, out=x)
+                problems.extend([(x, axes, weight, bias, 1e-3), (x, axes, None, None, 1e-3)])
+    return problems
+
+
+def normalization_gradients() -> list[tuple[Any, ...]]:
+    """Arguments of normalize_gradient for the same problems."""
+    rng, problems = np.random.default_rng(0), []
+    for x, axes, weight, bias, eps in normalizations():
+        _, mean, variance = kernels.normalize.portable(x, axes, weight, bias, eps)
+        problems.append((rng.normal(size=x.shape).astype(x.dtype), x, axes, mean, variance, weight, eps))
+    return problems
+
+
 def clusters() -> list[tuple[np.ndarray, ...]]:
     """Rows, centres and an origin near them: few and many rows, features and clusters, and two equal centres."""
     shapes = ((5, 4, 1), (40, 3, 2), (61, 35, 17), (1000, 70, 40), (333, 64, 16))
@@ -179,6 +207,15 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
     "nearest_centres": clusters(),
+    "normalize": [
+        *normalizations(),
+        *(
+            (*case, kernels.normalize.portable(0.9 * case[0], *case[1:])[1:])
+            for case in normalizations()
+            if case[1] == (0, 1, 3)
+        ),
+    ],
+    "normalize_gradient": normalization_gradients(),
     "write_metrics": [
         (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])
         for (table,) in normal((4, 2))
@@ -238,8 +275,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
 
 
 def _to_device(backend: Backend, value: Any, copy: Callable[[np.ndarray], np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_to_device(backend, item, copy) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_to_device(backend, item, copy) for item in value)
     return backend.asarray(copy(value)) if _is_array(value) else value
 
 

@@ -8,6 +8,7 @@ from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances, sum_of_squares
 from portanet.kernels.elementwise import elementwise
 from portanet.kernels.labels import one_hot
+from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import normal, random_bits
@@ -34,6 +35,8 @@ __all__ = [
     "max_pool_gradient",
     "nearest_centres",
     "normal",
+    "normalize",
+    "normalize_gradient",
     "one_hot",
     "random_bits",
     "rmsprop",

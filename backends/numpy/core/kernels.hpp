@@ -86,6 +86,14 @@ struct Bias {
     long rows, channels, images;
 };
 
+// An array (examples, rows, kept, reduced, width), and a mean for each example, kept and width. The last three axes are
+// columns, `images` of them for each channel.
+struct Normalization {
+    long examples, rows, kept, reduced, width, images;
+    long columns() const { return kept * reduced * width; }
+    long statistics() const { return kept * width; } // of an example
+};
+
 // Rows of some features, and clusters of them.
 struct Clusters {
     long rows, features, clusters;
@@ -114,6 +122,10 @@ template <class T> struct Kernels {
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
     void (*map)(Function, long n, const T *x, T *y);
+    void (*normalize)(const Normalization &, const T *x, const T *weight, const T *bias, double eps, bool given, T *y,
+                      T *mean, T *variance);
+    void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,
+                               const T *weight, double eps, T *dx, T *dweight, T *dbias);
     void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
     void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
                             T *distances);

@@ -12,6 +12,7 @@ from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import random_bits
 from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
@@ -113,6 +114,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     max_pool,
     max_pool_gradient,
     nearest_centres,
+    normalize,
+    normalize_gradient,
     random_bits,
     rmsprop,
     sgd,

@@ -38,6 +38,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "functions.hpp"
 
+#include "normalize.hpp"
+
 #include "clusters.hpp"
 
 template <class T> constexpr Kernels<T> table = {
@@ -58,6 +60,8 @@ template <class T> constexpr Kernels<T> table = {
     log_softmax<T>,
     sparse_softmax_cross_entropy<T>,
     map<T>,
+    normalize<T>,
+    normalize_gradient<T>,
     sum_of_squares<T>,
     nearest_centres<T>,
     cluster_sums<T>,
