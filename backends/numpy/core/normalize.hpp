@@ -32,31 +32,31 @@ template <class T, class Function> INLINE Vec<T> sum_of(long n, const Function &
 // Call f(whole, column, n, first, rows) for blocks of the rows [begin, end), one vector of columns after the other.
 template <class T, class Function>
 INLINE void for_blocks(const Normalization &s, long begin, long end, const Function &f) {
-    const long most = std::max(4l, normalize_numbers / s.columns());
+    const long most = std::max(8l, normalize_numbers / s.columns());
     for (long first = begin; first < end; first += most)
         for_vectors<T>(s.columns(), [&](auto whole, long column, long n) {
             f(whole, column, n, first, std::min(most, end - first));
         });
 }
 
-// to[k, w] = Σ_c f(whole, column (k, c, w), statistic (k, w), n)
-template <class T, class Function> INLINE void reduce(const Normalization &s, T *to, const Function &f) {
+// to[k, w] = Σ_c f(whole, column (k, c, w), n) / divisor
+template <class T, class Function> INLINE void reduce(const Normalization &s, T divisor, T *to, const Function &f) {
     for (long k = 0; k < s.kept; k++) {
         const long first = k * s.reduced * s.width;
         if (s.width > 1) {
             for_vectors<T>(s.width, [&](auto whole, long w, long n) {
-                const auto at = [&](long c) LAMBDA { return f(whole, first + c * s.width + w, k * s.width + w, n); };
-                store_some<whole.value>(to + k * s.width + w, sum_of<T>(s.reduced, at), n);
+                const auto at = [&](long c) LAMBDA { return f(whole, first + c * s.width + w, n); };
+                store_some<whole.value>(to + k * s.width + w, sum_of<T>(s.reduced, at) / divisor, n);
             });
             continue;
         }
         Vec<T> sum{};
         for_vectors<T>(s.reduced, [&](auto whole, long c, long n) {
             T numbers[lanes<T>];
-            store(numbers, f(whole, first + c, k, n));
+            store(numbers, f(whole, first + c, n));
             sum += load_some<whole.value>(numbers, n);
         });
-        to[k] = total<T>(sum);
+        to[k] = total<T>(sum) / divisor;
     }
 }
 
@@ -119,15 +119,14 @@ template <class T> struct Normalize {
     INLINE void combine(long example, long, const Columns<T> &c) const {
         T *means = mean + example * s.statistics(), *variances = variance + example * s.statistics();
         if (!given) {
-            reduce<T>(s, means, [&](auto whole, long column, long, long n) LAMBDA {
-                return load_some<whole.value>(c.sums + column, n) / T(s.reduced);
+            reduce<T>(s, T(s.reduced), means, [&](auto whole, long column, long n) LAMBDA {
+                return load_some<whole.value>(c.sums + column, n);
             });
             expand(s, means, c.mean);
-            reduce<T>(s, variances, [&](auto whole, long column, long, long n) LAMBDA {
+            reduce<T>(s, T(s.rows * s.reduced), variances, [&](auto whole, long column, long n) LAMBDA {
                 const Vec<T> difference =
                     load_some<whole.value>(c.sums + column, n) - load_some<whole.value>(c.mean + column, n);
-                return (load_some<whole.value>(c.products + column, n) / T(s.rows) + difference * difference) /
-                       T(s.reduced);
+                return load_some<whole.value>(c.products + column, n) + T(s.rows) * difference * difference;
             });
         } else expand(s, means, c.mean);
         invert(variances, s.statistics(), eps, c.scale);
@@ -179,7 +178,6 @@ template <class T> struct NormalizeGradient {
 
     // A row's dx is factor dy - sums - products (x - mean).
     INLINE void combine(long example, long part, const Columns<T> &c) const {
-        const T n_numbers = T(s.rows * s.reduced);
         invert(variance + example * s.statistics(), s.statistics(), eps, c.scale);
         expand(s, c.scale, c.factor);
         const long columns = s.columns();
@@ -191,11 +189,11 @@ template <class T> struct NormalizeGradient {
             c.factor[i] *= weight[i];
         }
         const auto weighted = [&](T *sums, int powers) LAMBDA {
-            reduce<T>(s, c.scratch, [&](auto whole, long column, long, long n) LAMBDA {
+            reduce<T>(s, T(s.rows * s.reduced), c.scratch, [&](auto whole, long column, long n) LAMBDA {
                 return load_some<whole.value>(weight + column, n) * load_some<whole.value>(sums + column, n);
             });
             for (long i = 0; i < s.statistics(); i++)
-                c.scratch[i] *= c.scale[i] * (powers == 3 ? c.scale[i] * c.scale[i] : T(1)) / n_numbers;
+                c.scratch[i] *= c.scale[i] * (powers == 3 ? c.scale[i] * c.scale[i] : T(1));
             expand(s, c.scratch, sums);
         };
         weighted(c.sums, 1);
@@ -256,10 +254,65 @@ template <class T> std::vector<T> for_columns(const Normalization &s, const T *c
     return columns;
 }
 
+// Whether each example is one row with one mean, as in LayerNorm: these numbers need no columns.
+inline bool has_row_statistics(const Normalization &s) { return s.rows == 1 && s.statistics() == 1; }
+
+template <class T> void normalize_rows(const Normalize<T> &g, long rows, long n) {
+    for_ranges(rows, 10.0 * n, [&](long begin, long end) {
+        for (long r = begin; r < end; r++) {
+            const T *x = g.x + r * n;
+            if (!g.given) {
+                Vec<T> sums{}, squares{};
+                for_vectors<T>(n, [&](auto whole, long i, long left) { sums += load_some<whole.value>(x + i, left); });
+                const T m = g.mean[r] = total<T>(sums) / T(n);
+                for_vectors<T>(n, [&](auto whole, long i, long left) {
+                    const Vec<T> difference = load_some<whole.value>(x + i, left, spread(m)) - m;
+                    squares += difference * difference;
+                });
+                g.variance[r] = total<T>(squares) / T(n);
+            }
+            const T m = g.mean[r], scale = 1 / std::sqrt(g.variance[r] + g.eps);
+            for_vectors<T>(n, [&](auto whole, long i, long left) {
+                const Vec<T> z = (load_some<whole.value>(x + i, left) - m) * scale;
+                const Vec<T> w = load_some<whole.value>(g.weight + i, left),
+                             b = load_some<whole.value>(g.bias + i, left);
+                store_some<whole.value>(g.y + r * n + i, z * w + b, left);
+            });
+        }
+    });
+}
+
+template <class T> void normalize_rows(const NormalizeGradient<T> &g, long rows, long n, long parts) {
+    pool::run(parts, [&](long part) {
+        T *dweight = g.dweight + part * n, *dbias = g.dbias + part * n;
+        for (long r = part * rows / parts; r < (part + 1) * rows / parts; r++) {
+            const T *dy = g.dy + r * n, *x = g.x + r * n, m = g.mean[r], scale = 1 / std::sqrt(g.variance[r] + g.eps);
+            Vec<T> sums{}, products{};
+            for_vectors<T>(n, [&](auto whole, long i, long left) {
+                const Vec<T> d = load_some<whole.value>(dy + i, left);
+                const Vec<T> z = (load_some<whole.value>(x + i, left, spread(m)) - m) * scale;
+                const Vec<T> dz = d * load_some<whole.value>(g.weight + i, left);
+                sums += dz;
+                products += dz * z;
+                store_some<whole.value>(dweight + i, load_some<whole.value>(dweight + i, left) + d * z, left);
+                store_some<whole.value>(dbias + i, load_some<whole.value>(dbias + i, left) + d, left);
+            });
+            const T mean_dz = total<T>(sums) / T(n), mean_product = total<T>(products) / T(n);
+            for_vectors<T>(n, [&](auto whole, long i, long left) {
+                const Vec<T> z = (load_some<whole.value>(x + i, left) - m) * scale;
+                const Vec<T> dz = load_some<whole.value>(dy + i, left) * load_some<whole.value>(g.weight + i, left);
+                store_some<whole.value>(g.dx + r * n + i, scale * (dz - mean_dz - z * mean_product), left);
+            });
+        }
+    });
+}
+
 template <class T> void normalize(const Normalization &s, const T *x, const T *weight, const T *bias, double eps,
                                   bool given, T *y, T *mean, T *variance) {
     const std::vector<T> weights = for_columns(s, weight, T(1)), biases = for_columns(s, bias, T(0));
-    normalize_by<T>(s, Normalize<T>{s, x, weights.data(), biases.data(), T(eps), y, mean, variance, given});
+    const Normalize<T> pass{s, x, weights.data(), biases.data(), T(eps), y, mean, variance, given};
+    if (has_row_statistics(s)) normalize_rows(pass, s.examples, s.columns());
+    else normalize_by<T>(s, pass);
 }
 
 template <class T> void normalize_gradient(const Normalization &s, const T *dy, const T *x, const T *mean,
@@ -268,8 +321,10 @@ template <class T> void normalize_gradient(const Normalization &s, const T *dy, 
     const std::vector<T> weights = for_columns(s, weight, T(1));
     const long parts = parts_of(s), n = s.columns();
     std::vector<T> partial(2 * parts * n), sums(2 * n);
-    normalize_by<T>(s, NormalizeGradient<T>{s, dy, x, mean, variance, weights.data(), T(eps), dx, partial.data(),
-                                            partial.data() + parts * n});
+    const NormalizeGradient<T> pass{
+        s, dy, x, mean, variance, weights.data(), T(eps), dx, partial.data(), partial.data() + parts * n};
+    if (has_row_statistics(s)) normalize_rows(pass, s.examples, n, parts);
+    else normalize_by<T>(s, pass);
     add_rows(partial.data(), parts, n, sums.data());
     add_rows(partial.data() + parts * n, parts, n, sums.data() + n);
     for (long i = 0; i < n / s.images; i++) {
