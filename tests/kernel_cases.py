@@ -128,6 +128,12 @@ def clusters() -> list[tuple[np.ndarray, ...]]:
     return problems
 
 
+def softmax_gradients(kernel: Any) -> list[tuple[np.ndarray, ...]]:
+    """Gradients dy and outputs of a softmax."""
+    shapes = (3, 4), (2, 5, 70), (33, 10), (40, 300)
+    return [(dy, kernel.portable(x)) for shape in shapes for dy, x in normal(shape, shape)]
+
+
 def compound(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
     """A function of all operations that activations do not use."""
     y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
@@ -203,6 +209,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *((x,) for shape in ((3, 4), (2, 5, 70), (4, 300)) for (x,) in normal(shape)),
         *((with_masked(x),) for shape in ((33, 10), (4, 16, 17), (20, 300)) for (x,) in normal(shape)),
     ],
+    "log_softmax_gradient": softmax_gradients(kernels.log_softmax),
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
@@ -245,6 +252,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for index in (0, 1)
     ],
     "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
+    "softmax": [
+        *((x,) for shape in ((3, 4), (2, 5, 70), (40, 300)) for (x,) in normal(shape)),
+        *((with_masked(x),) for shape in ((33, 10), (4, 16, 17), (20, 300)) for (x,) in normal(shape)),
+    ],
+    "softmax_gradient": softmax_gradients(kernels.softmax),
 }
 
 

@@ -12,7 +12,13 @@ from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import normal, random_bits
-from portanet.kernels.softmax import log_softmax, sparse_softmax_cross_entropy
+from portanet.kernels.softmax import (
+    log_softmax,
+    log_softmax_gradient,
+    softmax,
+    softmax_gradient,
+    sparse_softmax_cross_entropy,
+)
 from portanet.kernels.special import erf, sigmoid
 from portanet.kernels.updates import adam, rmsprop, sgd
 
@@ -30,6 +36,7 @@ __all__ = [
     "kernel",
     "linear",
     "log_softmax",
+    "log_softmax_gradient",
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
@@ -42,6 +49,8 @@ __all__ = [
     "rmsprop",
     "sgd",
     "sigmoid",
+    "softmax",
+    "softmax_gradient",
     "sparse_softmax_cross_entropy",
     "squared_distances",
     "sum_of_squares",

@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 from portanet import kernels
-from portanet.backends import namespace
 from portanet.kernels.elementwise import Derivative
 from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback
@@ -231,11 +230,8 @@ class Softmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
-        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        y = e / xp.sum(e, axis=-1, keepdims=True)
-
-        return y, input_pullback(lambda dy: y * (dy - xp.sum(y * dy, axis=-1, keepdims=True)))
+        y = kernels.softmax(x)
+        return y, input_pullback(lambda dy: kernels.softmax_gradient(dy, y))
 
 
 class LogSoftmax(Layer):
@@ -249,7 +245,5 @@ class LogSoftmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
         y = kernels.log_softmax(x)
-
-        return y, input_pullback(lambda dy: dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True))
+        return y, input_pullback(lambda dy: kernels.log_softmax_gradient(dy, y))

@@ -23,8 +23,8 @@ MIN_ELEMENTS = 4096
 
 _NAMES = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number"),
-    *("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
+    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number", "as_boolean"),
+    *("sqrt", "power", "sin", "cos", "erf", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
 )
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
@@ -49,13 +49,17 @@ class _Program(NamedTuple):
 
 def _flat(x: np.ndarray) -> np.ndarray:
     """View an array as it lies in memory, in C order."""
-    return batch_last(x) if is_batch_last(x) else x if x.flags.c_contiguous else x.T
+    return x if x.flags.c_contiguous else batch_last(x) if is_batch_last(x) else x.T
 
 
 def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None:
-    """Return the program of some steps, or None if the core lacks one of their operations."""
-    if any(step.operation not in OPERATIONS for step in steps):
-        return None
+    """Return the program of some steps, or None if it is too long."""
+    steps = tuple(
+        step._replace(operation="multiply", operands=step.operands[:1] * 2)
+        if step.operation == "power" and step.operands[1] == 2.0
+        else step
+        for step in steps
+    )
     constants = list(dict.fromkeys(o for step in steps for o in step.operands if isinstance(o, float)))
     first_step = len(names) + len(constants)
     if first_step + len(steps) > MAX_VALUES:

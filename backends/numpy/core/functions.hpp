@@ -7,6 +7,7 @@ template <class T> void map(Function which, long n, const T *x, T *y) {
             });
         };
         switch (which) {
+        case Function::erf: return apply([](Vec<T> v) { return erf<T>(v); });
         case Function::exp: return apply([](Vec<T> v) { return exp<T>(v); });
         case Function::expm1: return apply([](Vec<T> v) { return expm1<T>(v); });
         case Function::log: return apply([](Vec<T> v) { return log<T>(v); });

@@ -37,7 +37,12 @@ enum class Operation {
     not_equal,
     where,
     as_number,
+    as_boolean,
     sqrt,
+    power,
+    sin,
+    cos,
+    erf,
     exp,
     expm1,
     log,
@@ -100,7 +105,7 @@ struct Clusters {
 };
 
 // Functions of one number.
-enum class Function { exp, expm1, log, sigmoid, tanh };
+enum class Function { erf, exp, expm1, log, sigmoid, tanh };
 
 template <class T> struct Kernels {
     using Number = T;
@@ -119,6 +124,8 @@ template <class T> struct Kernels {
     void (*bias_add)(const Bias &, const T *bias, T *x);
     void (*bias_grad)(const Bias &, const T *dy, T *sums);
     void (*log_softmax)(long rows, long classes, const T *x, T *y);
+    void (*softmax)(long rows, long classes, const T *x, T *y);
+    void (*softmax_gradient)(long rows, long classes, bool log, const T *dy, const T *y, T *dx);
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
     void (*map)(Function, long n, const T *x, T *y);

@@ -15,7 +15,15 @@ from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import random_bits
-from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
+from portanet.backends.numpy.core.softmax import (
+    erf,
+    log_softmax,
+    log_softmax_gradient,
+    sigmoid,
+    softmax,
+    softmax_gradient,
+    sparse_softmax_cross_entropy,
+)
 from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
@@ -108,8 +116,10 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     conv_input_gradient,
     conv_weight_gradient,
     elementwise,
+    erf,
     linear,
     log_softmax,
+    log_softmax_gradient,
     matmul_into,
     max_pool,
     max_pool_gradient,
@@ -120,6 +130,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     rmsprop,
     sgd,
     sigmoid,
+    softmax,
+    softmax_gradient,
     sparse_softmax_cross_entropy,
     sum_of_squares,
     sum_pool,

@@ -58,6 +58,8 @@ template <class T> constexpr Kernels<T> table = {
     bias_add<T>,
     bias_grad<T>,
     log_softmax<T>,
+    softmax<T>,
+    softmax_gradient<T>,
     sparse_softmax_cross_entropy<T>,
     map<T>,
     normalize<T>,
