@@ -150,7 +150,7 @@ class GELU(Activation):
             t = xp.tanh(c * (z + 0.044715 * z * z * z))
             return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z))
         cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
-        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
 class SiLU(Activation):

@@ -42,10 +42,7 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::sqrt:
         for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);
         return;
-    case Operation::power: // by the standard library, as what is rare
-        for (long i = 0; i < block_length; i++) to[i] = std::pow(a[i], b[i]);
-        return;
-    case Operation::sin:
+    case Operation::sin: // of large numbers by the standard library
         each(to, a, b, c, [](V x, V, V) LAMBDA { return sin<T>(x, 0); });
         for (long i = 0; i < block_length; i++)
             if (std::abs(a[i]) > Format<T>::sin_most) to[i] = std::sin(a[i]);

@@ -24,7 +24,7 @@ MIN_ELEMENTS = 4096
 _NAMES = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
     *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number", "as_boolean"),
-    *("sqrt", "power", "sin", "cos", "erf", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
+    *("sqrt", "sin", "cos", "erf", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
 )
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
@@ -53,13 +53,10 @@ def _flat(x: np.ndarray) -> np.ndarray:
 
 
 def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None:
-    """Return the program of some steps, or None if it is too long."""
-    steps = tuple(
-        step._replace(operation="multiply", operands=step.operands[:1] * 2)
-        if step.operation == "power" and step.operands[1] == 2.0
-        else step
-        for step in steps
-    )
+    """Return the program of some steps, or None if it is too long, or has a power other than a square."""
+    steps = tuple(map(_square_as_product, steps))
+    if any(step.operation not in OPERATIONS for step in steps):
+        return None
     constants = list(dict.fromkeys(o for step in steps for o in step.operands if isinstance(o, float)))
     first_step = len(names) + len(constants)
     if first_step + len(steps) > MAX_VALUES:
@@ -75,6 +72,11 @@ def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None
         values = list(map(value, step.operands))
         code += bytes((OPERATIONS[step.operation], *values, *[0] * (3 - len(values))))
     return _Program(bytes(code), tuple(constants), names)
+
+
+def _square_as_product(step: Step) -> Step:
+    base, *exponent = step.operands
+    return Step("multiply", (base, base), step.boolean) if (step.operation, exponent) == ("power", [2.0]) else step
 
 
 @lru_cache(maxsize=256)

@@ -39,7 +39,6 @@ enum class Operation {
     as_number,
     as_boolean,
     sqrt,
-    power,
     sin,
     cos,
     erf,
