@@ -165,13 +165,25 @@ def loss_fns() -> list[Any]:
     ]
 
 
-IN_PLACE = {"adam", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
+IN_PLACE = {"adagrad", "adam", "add_scaled", "bias_add", "matmul_into", "write_metrics", "rmsprop", "sgd"}
 """Kernels that change an argument."""
 
 SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that a backend overrides: NumPy arrays, which are moved to the device, and other values.
 CASES: dict[str, list[tuple[Any, ...]]] = {
+    "adagrad": [(data, grad, np.abs(square), lr, 1e-7) for data, grad, square, lr in flat(3)],
+    "add_scaled": [
+        case
+        for x, y, factor in flat(2)
+        for case in ((x, y, 0.3), (x, y, factor), (x, x, factor), (x, y, 0.3, np.empty_like(x)))
+    ],
+    "norm": [
+        (factor * x,)
+        for shape in ((50,), (40_001,))
+        for (x,) in normal(shape)
+        for factor in np.asarray([0.0, 1.0, 1e-30, 1e30, np.inf, np.nan], x.dtype)
+    ],
     "adam": [
         (*arrays, np.abs(square_sum), np.asarray(step, lr.dtype), lr, betas, 1e-8)
         for *arrays, square_sum, lr in flat(4)

@@ -50,6 +50,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         kernels.bias_grad,
         kernels.sparse_softmax_cross_entropy,
         kernels.matmul_into,
+        kernels.norm,
         kernels.random_bits,
         kernels.rmsprop,
         kernels.sigmoid,

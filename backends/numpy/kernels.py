@@ -201,6 +201,16 @@ def rmsprop(  # noqa: PLR0917
     _update(data, np.sqrt(square, out=change), grad, lr.item(), eps)
 
 
+def norm(x: np.ndarray) -> np.ndarray:
+    """Use BLAS, unless a square overflows, or all of them underflow."""
+    squares = x.dot(x)
+    if np.finfo(x.dtype).tiny < squares < math.inf:
+        root: np.ndarray = np.sqrt(squares)
+        return root
+    portable: np.ndarray = kernels.norm.portable(x)
+    return portable
+
+
 def _update(data: np.ndarray, root: np.ndarray, direction: np.ndarray, lr: float, eps: float) -> None:
     """``data -= lr direction / (root + eps)`` in place; ``root`` is overwritten."""
     root += eps

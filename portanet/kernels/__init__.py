@@ -20,10 +20,12 @@ from portanet.kernels.softmax import (
     sparse_softmax_cross_entropy,
 )
 from portanet.kernels.special import erf, sigmoid
-from portanet.kernels.updates import adam, rmsprop, sgd
+from portanet.kernels.updates import adagrad, adam, add_scaled, norm, rmsprop, sgd
 
 __all__ = [
+    "adagrad",
     "adam",
+    "add_scaled",
     "bias_add",
     "bias_grad",
     "cluster_sums",
@@ -41,6 +43,7 @@ __all__ = [
     "max_pool",
     "max_pool_gradient",
     "nearest_centres",
+    "norm",
     "normal",
     "normalize",
     "normalize_gradient",

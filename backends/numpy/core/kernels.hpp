@@ -120,6 +120,8 @@ template <class T> struct Kernels {
     void (*adam)(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &);
     void (*sgd)(long n, T *data, const T *grad, T *velocity, const SGD &);
     void (*rmsprop)(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &);
+    void (*adagrad)(long n, T *data, const T *grad, T *square, double rate, double eps);
+    void (*add_scaled)(long n, const T *x, const T *y, double factor, T *out);
     void (*bias_add)(const Bias &, const T *bias, T *x);
     void (*bias_grad)(const Bias &, const T *dy, T *sums);
     void (*log_softmax)(long rows, long classes, const T *x, T *y);

@@ -24,7 +24,7 @@ from portanet.backends.numpy.core.softmax import (
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
-from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
+from portanet.backends.numpy.core.updates import adagrad, adam, add_scaled, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -108,7 +108,9 @@ def _steps(window: Window) -> tuple[Any, ...]:
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    adagrad,
     adam,
+    add_scaled,
     bias_add,
     bias_grad,
     cluster_sums,

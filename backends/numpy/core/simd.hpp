@@ -55,6 +55,8 @@ template <class T> constexpr Kernels<T> table = {
     adam<T>,
     sgd<T>,
     rmsprop<T>,
+    adagrad<T>,
+    add_scaled<T>,
     bias_add<T>,
     bias_grad<T>,
     log_softmax<T>,
