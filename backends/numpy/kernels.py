@@ -203,7 +203,8 @@ def rmsprop(  # noqa: PLR0917
 
 def norm(x: np.ndarray) -> np.ndarray:
     """Use BLAS, unless a square overflows, or all of them underflow."""
-    squares = x.dot(x)
+    with np.errstate(over="ignore"):
+        squares = x.dot(x)
     if np.finfo(x.dtype).tiny < squares < math.inf:
         root: np.ndarray = np.sqrt(squares)
         return root

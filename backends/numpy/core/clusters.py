@@ -15,7 +15,7 @@ def sum_of_squares(x: np.ndarray, origin: np.ndarray | float = 0.0) -> Any:
         return kernels.sum_of_squares.portable(x, origin)
     total = np.empty((), x.dtype)
     compiled.sum_of_squares(x, point, total)
-    return total
+    return total[()]
 
 
 def nearest_centres(x: np.ndarray, centres: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
