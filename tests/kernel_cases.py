@@ -178,6 +178,12 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for x, y, factor in flat(2)
         for case in ((x, y, 0.3), (x, y, factor), (x, x, factor), (x, y, 0.3, np.empty_like(x)))
     ],
+    "dropout": [
+        (x, np.random.default_rng(0).integers(65536, size=shape, dtype="uint16"), keep)
+        for shape in ((3, 4), (20, 5, 6, 7))
+        for (x,) in normal((20, 5, 6, 7) if len(shape) > 2 else shape)
+        for keep in (1, 40_000, 65536)
+    ],
     "norm": [
         (factor * x,)
         for shape in ((50,), (40_001,))
@@ -286,8 +292,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
             arguments = [_to_device(backend, a, copy) for a in case]
             with backend.activate():
                 result = form(*arguments)
-                if name == "elementwise":  # its second result is a pullback of an array or a number
-                    result = result[0], result[1](result[0]), result[1](0.5)
+                if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
+                    result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
             # The arguments are compared too: some kernels change them, the others must not.
             after = [a for a, original in zip(arguments, case, strict=True) if _is_array(original)]
             outcomes.append((result, *after))

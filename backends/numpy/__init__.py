@@ -45,6 +45,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         conv.conv_input_gradient,
         conv.conv_weight_gradient,
         kernels.adam,
+        kernels.dropout,
         kernels.bias_add,
         kernels.linear,
         kernels.bias_grad,

@@ -11,7 +11,7 @@ from portanet.kernels.labels import one_hot
 from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
-from portanet.kernels.random import normal, random_bits
+from portanet.kernels.random import dropout, normal, random_bits
 from portanet.kernels.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -32,6 +32,7 @@ __all__ = [
     "conv",
     "conv_input_gradient",
     "conv_weight_gradient",
+    "dropout",
     "elementwise",
     "erf",
     "gather_batch",

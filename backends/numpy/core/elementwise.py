@@ -15,7 +15,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
-from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
 from portanet.backends.tracing import Operand, Step, trace
 
 MIN_ELEMENTS = 4096
@@ -43,13 +43,11 @@ class _Program(NamedTuple):
     def __call__(self, out: np.ndarray, **arguments: np.ndarray) -> None:
         """Write the result to ``out``; all arrays have its shape, dtype and memory order."""
         compiled.run_program(
-            self.operations, self.constants, tuple(_flat(arguments[name]) for name in self.names), _flat(out)
+            self.operations,
+            self.constants,
+            tuple(memory_order(arguments[name]) for name in self.names),
+            memory_order(out),
         )
-
-
-def _flat(x: np.ndarray) -> np.ndarray:
-    """View an array as it lies in memory, in C order."""
-    return x if x.flags.c_contiguous else batch_last(x) if is_batch_last(x) else x.T
 
 
 def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> _Program | None:
@@ -110,13 +108,13 @@ def elementwise(
         return result
     output, gradient, from_output = programs
     y = np.empty_like(x)
-    others = {} if t is None else {"other": _like(t, x)}
+    others = {} if t is None else {"other": in_layout_of(t, x)}
     output(y, x=x, **others)
     saved = y if from_output else x
 
     def pullback(dy: Any) -> Any:
         dx = np.empty_like(saved)
-        gradient(dx, x=saved, dy=_like(dy, saved), **others)
+        gradient(dx, x=saved, dy=in_layout_of(dy, saved), **others)
         return dx
 
     return y, pullback
@@ -134,17 +132,3 @@ def _find(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray | None) -> tuple[
         return _programs(method.__func__, kind, tuple(vars(owner).items()), x.dtype, t is not None)
     except TypeError:  # an attribute that cannot be hashed
         return None
-
-
-def _like(values: Any, x: np.ndarray) -> np.ndarray:
-    """Return an array of x's shape, dtype and memory order; copied, or broadcast, if needed."""
-    if (
-        isinstance(values, np.ndarray)
-        and values.shape == x.shape
-        and values.dtype == x.dtype
-        and values.strides == x.strides
-    ):
-        return values
-    copy = np.empty_like(x)
-    copy[...] = values
-    return copy

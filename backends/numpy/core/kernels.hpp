@@ -130,6 +130,7 @@ template <class T> struct Kernels {
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
     void (*map)(Function, long n, const T *x, T *y);
+    void (*dropout)(long n, const T *x, const std::uint16_t *bits, long keep, T *y);
     void (*normalize)(const Normalization &, const T *x, const T *weight, const T *bias, double eps, bool given, T *y,
                       T *mean, T *variance);
     void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,

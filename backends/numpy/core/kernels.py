@@ -14,7 +14,7 @@ from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres,
 from portanet.backends.numpy.core.elementwise import elementwise
 from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
-from portanet.backends.numpy.core.random import random_bits
+from portanet.backends.numpy.core.random import dropout, random_bits
 from portanet.backends.numpy.core.softmax import (
     erf,
     log_softmax,
@@ -117,6 +117,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     conv,
     conv_input_gradient,
     conv_weight_gradient,
+    dropout,
     elementwise,
     erf,
     linear,

@@ -64,6 +64,7 @@ template <class T> constexpr Kernels<T> table = {
     softmax_gradient<T>,
     sparse_softmax_cross_entropy<T>,
     map<T>,
+    dropout<T>,
     normalize<T>,
     normalize_gradient<T>,
     sum_of_squares<T>,

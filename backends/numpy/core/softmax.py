@@ -7,7 +7,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
-from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.numpy.layout import is_batch_last, memory_order
 
 FEW_CLASSES = 256
 """Up to so many classes, a block of rows takes no longer than NumPy, however few of its rows there are."""
@@ -79,12 +79,7 @@ def _map(function: Callable[..., None], x: np.ndarray, otherwise: Callable[..., 
     if x.dtype.char not in "fd" or not (x.flags.forc or is_batch_last(x)):
         return otherwise(x)
     y = np.empty_like(x)
-    if x.flags.c_contiguous:
-        function(x, y)
-    elif x.flags.f_contiguous:
-        function(x.T, y.T)
-    else:
-        function(batch_last(x), batch_last(y))
+    function(memory_order(x), memory_order(y))
     return y
 
 
