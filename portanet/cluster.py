@@ -121,8 +121,10 @@ class KMeans(Estimator):
         rng = np.random.default_rng(self.random_state)
         with backend.activate():
             origin = backend.xp.mean(examples, axis=0)
-            variance = float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            data = _Data(backend, examples, origin, self.tol * variance)
+            tol = self.tol
+            if tol > 0:  # the variance takes a pass over all examples
+                tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
+            data = _Data(backend, examples, origin, tol)
             runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
         self._origin, self.cluster_centers_, self.labels_ = origin, best.centres, like_input(backend, x, best.labels)

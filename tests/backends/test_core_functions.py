@@ -39,12 +39,14 @@ def numbers(dtype: str) -> np.ndarray:
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    return np.vectorize(math.erf, otypes=["float64"])(x)
+    y: np.ndarray = np.vectorize(math.erf, otypes=["float64"])(x)
+    return y
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1.0) / (1.0 + e)
+    y: np.ndarray = np.where(x < 0, e, 1.0) / (1.0 + e)
+    return y
 
 
 @pytest.mark.parametrize("dtype", RTOL)
