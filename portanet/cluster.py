@@ -9,7 +9,7 @@ from portanet import kernels
 from portanet.backends import Backend, namespace
 from portanet.checks import check_count
 from portanet.estimator import Estimator, like_input
-from portanet.kernels.distances import blocks, distance_blocks, sum_of_squares
+from portanet.kernels.distances import distance_blocks
 from portanet.typing import Array
 
 
@@ -121,8 +121,10 @@ class KMeans(Estimator):
         rng = np.random.default_rng(self.random_state)
         with backend.activate():
             origin = backend.xp.mean(examples, axis=0)
-            variance = float(sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            data = _Data(backend, examples, origin, self.tol * variance)
+            tol = self.tol
+            if tol > 0:  # the variance takes a pass over all examples
+                tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
+            data = _Data(backend, examples, origin, tol)
             runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
         self._origin, self.cluster_centers_, self.labels_ = origin, best.centres, like_input(backend, x, best.labels)
@@ -149,7 +151,8 @@ class KMeans(Estimator):
         """
         backend, examples = self._to_device_of(self.cluster_centers_, x)
         with backend.activate():
-            return like_input(backend, x, _nearest(examples, self.cluster_centers_, self._origin))
+            labels, _ = kernels.nearest_centres(examples, self.cluster_centers_, self._origin)
+            return like_input(backend, x, labels)
 
     def transform(self, x: Any) -> Any:
         """
@@ -239,8 +242,8 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
         centres = moved
         if movement <= data.tol:
             break
-    labels = _nearest(data.x, centres, data.origin)
-    return _Run(centres, labels, [*costs, float(xp.sum(_squares(data.x, centres, labels)))])
+    labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
+    return _Run(centres, labels, [*costs, float(xp.sum(squares))])
 
 
 def _means(sums: Array, counts: Array, centres: Array, origin: Array) -> Array:
@@ -257,28 +260,13 @@ def _movement(centres: Array, moved: Array) -> Array:
 def _fill_empty(data: _Data, centres: Array, sums: Array, counts: Array, empty: np.ndarray) -> tuple[Array, Array]:
     """Move the examples farthest from their centres to the empty clusters; return the new sums and counts."""
     xp, n_clusters = data.backend.xp, centres.shape[0]
-    labels = _nearest(data.x, centres, data.origin)
-    squares = data.backend.to_numpy(_squares(data.x, centres, labels))
-    farthest = np.argsort(-squares, kind="stable")[: empty.size]
-    farthest = farthest[squares[farthest] > data.tol]
+    labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
+    costs = data.backend.to_numpy(squares)
+    farthest = np.argsort(-costs, kind="stable")[: empty.size]
+    farthest = farthest[costs[farthest] > data.tol]
     examples, clusters = data.backend.asarray(farthest), data.backend.asarray(empty[: farthest.size])
     after, before = (
         kernels.one_hot(cluster, n_clusters, sums.dtype) for cluster in (clusters, xp.take(labels, examples))
     )
     rows = xp.take(data.x, examples, axis=0) - data.origin
     return sums + xp.matmul(xp.matrix_transpose(after - before), rows), counts + xp.sum(after - before, axis=0)
-
-
-def _nearest(x: Array, centres: Array, origin: Array) -> Array:
-    """Index of the nearest centre of each example."""
-    xp = namespace(x)
-    return xp.concat([xp.argmin(squares, axis=1) for _, squares in distance_blocks(x, centres, origin)])
-
-
-def _squares(x: Array, centres: Array, labels: Array) -> Array:
-    """Squared distance of each example to its centre, from differences, which lose no precision far from zero."""
-    xp, pieces = namespace(x), []
-    for rows in blocks(*x.shape):
-        differences = x[rows, ...] - xp.take(centres, labels[rows], axis=0)
-        pieces.append(xp.vecdot(differences, differences))
-    return xp.concat(pieces)

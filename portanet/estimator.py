@@ -4,9 +4,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from portanet import kernels
 from portanet.backends import Backend, backend_of, get_backend
 from portanet.config import Configured
-from portanet.kernels.distances import sum_of_squares
 from portanet.typing import Array
 
 
@@ -78,7 +78,7 @@ def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:
         raise ValueError(f"{name} has dtype {rows.dtype}: give real numbers")
     with backend.activate():
         rows = xp.astype(rows, dtype, copy=False)
-        if not bool(xp.isfinite(sum_of_squares(rows))):
+        if not bool(xp.isfinite(kernels.sum_of_squares(rows))):
             raise ValueError(f"{name} holds NaN, infinity or numbers too large to square: remove or scale these")
     return rows
 

@@ -91,6 +91,49 @@ def flat(n_arrays: int) -> list[tuple[np.ndarray, ...]]:
     return [(*arrays, lr[0]) for *arrays, lr in problems]
 
 
+def normalizations() -> list[tuple[Any, ...]]:
+    """
+    Arguments of normalize: few and many examples, positions, groups and channels, far from 0 too.
+
+    The axes are those of BatchNorm, LayerNorm and GroupNorm.
+    """
+    problems: list[tuple[Any, ...]] = []
+    for axes, shapes in (
+        ((0, 1, 3), [(2, 1, 3, 1), (70, 1, 33, 1), (9, 50, 5, 1), (40, 300, 16, 1), (3, 700, 1, 1)]),
+        ((3,), [(3, 1, 1, 1), (5, 7, 1, 33), (40, 1, 1, 256), (17, 30, 1, 5), (20, 50, 1, 16)]),
+        ((1, 3), [(2, 1, 1, 3), (3, 50, 4, 5), (3, 900, 2, 20), (40, 17, 5, 1), (20, 30, 3, 17)]),
+    ):
+        for shape in shapes:
+            for x, weight, bias in normal(shape, (shape[2] * shape[3],), (shape[2] * shape[3],)):
+                np.add(x, 3.0, out=x)
+                problems.extend([(x, axes, weight, bias, 1e-3), (x, axes, None, None, 1e-3)])
+    return problems
+
+
+def normalization_gradients() -> list[tuple[Any, ...]]:
+    """Arguments of normalize_gradient for the same problems."""
+    rng, problems = np.random.default_rng(0), []
+    for x, axes, weight, bias, eps in normalizations():
+        _, mean, variance = kernels.normalize.portable(x, axes, weight, bias, eps)
+        problems.append((rng.normal(size=x.shape).astype(x.dtype), x, axes, mean, variance, weight, eps))
+    return problems
+
+
+def clusters() -> list[tuple[np.ndarray, ...]]:
+    """Rows, centres and an origin near them: few and many rows, features and clusters, and two equal centres."""
+    shapes = ((5, 4, 1), (40, 3, 2), (61, 35, 17), (1000, 70, 40), (333, 64, 16))
+    problems = [arrays for n, d, k in shapes for arrays in normal((n, d), (k, d), (d,))]
+    for _, centres, _ in problems:
+        centres[-1] = centres[0]
+    return problems
+
+
+def softmax_gradients(kernel: Any) -> list[tuple[np.ndarray, ...]]:
+    """Gradients dy and outputs of a softmax."""
+    shapes = (3, 4), (2, 5, 70), (33, 10), (40, 300)
+    return [(dy, kernel.portable(x)) for shape in shapes for dy, x in normal(shape, shape)]
+
+
 def compound(xp: Any, x: Any) -> tuple[Any, Callable[[], Any]]:
     """A function of all operations that activations do not use."""
     y = abs(-x) ** 2 / (1 + xp.cos(x) * xp.sin(x)) - xp.log(1 + xp.sqrt(xp.abs(x)))
@@ -122,13 +165,41 @@ def loss_fns() -> list[Any]:
     ]
 
 
-IN_PLACE = {"adam", "bias_add", "dense_gradient", "matmul_into", "write_metrics", "rmsprop", "sgd"}
+IN_PLACE = {
+    "adagrad",
+    "adam",
+    "add_scaled",
+    "bias_add",
+    "dense_gradient",
+    "matmul_into",
+    "write_metrics",
+    "rmsprop",
+    "sgd",
+}
 """Kernels that change an argument."""
 
 SPECIAL = [[-30.0, -0.0, np.nan, 1.0, 90.0], [-np.inf, 0.0, np.inf, 1.0, -1.0]]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 # Arguments of each kernel that a backend overrides: NumPy arrays, which are moved to the device, and other values.
 CASES: dict[str, list[tuple[Any, ...]]] = {
+    "adagrad": [(data, grad, np.abs(square), lr, 1e-7) for data, grad, square, lr in flat(3)],
+    "add_scaled": [
+        case
+        for x, y, factor in flat(2)
+        for case in ((x, y, 0.3), (x, y, factor), (x, x, factor), (x, y, 0.3, np.empty_like(x)))
+    ],
+    "dropout": [
+        (x, np.random.default_rng(0).integers(65536, size=shape, dtype="uint16"), keep)
+        for shape in ((3, 4), (20, 5, 6, 7))
+        for (x,) in normal((20, 5, 6, 7) if len(shape) > 2 else shape)
+        for keep in (1, 40_000, 65536)
+    ],
+    "norm": [
+        (factor * x,)
+        for shape in ((50,), (40_001,))
+        for (x,) in normal(shape)
+        for factor in np.asarray([0.0, 1.0, 1e-30, 1e30, np.inf, np.nan], x.dtype)
+    ],
     "adam": [
         (*arrays, np.abs(square_sum), np.asarray(step, lr.dtype), lr, betas, 1e-8)
         for *arrays, square_sum, lr in flat(4)
@@ -143,6 +214,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *(*normal((3, 4, 5)), *normal((3, 5)), *normal((30, 40, 5)), *normal((5000, 3)), *normal((0, 5))),
         *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
     ],
+    "cluster_sums": clusters(),
     "conv": [(x, w, window) for window, x, w, _ in convolutions()],
     "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
@@ -178,9 +250,20 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for dz, x, w, dw, db in normal((*n, 3), (*n, 4), (4, 3), (4, 3), (3,))
         for with_grads, with_bias, need_dx in ((True, True, True), (True, False, False), (False, False, True))
     ],
+    "log_softmax_gradient": softmax_gradients(kernels.log_softmax),
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
     "max_pool": [(form(x), window) for window, x, _ in poolings() for form in (np.copy, with_special)],
     "max_pool_gradient": [(dy, x, kernels.max_pool.portable(x, window), window) for window, x, dy in poolings()],
+    "nearest_centres": clusters(),
+    "normalize": [
+        *normalizations(),
+        *(
+            (*case, kernels.normalize.portable(0.9 * case[0], *case[1:])[1:])
+            for case in normalizations()
+            if case[1] == (0, 1, 3)
+        ),
+    ],
+    "normalize_gradient": normalization_gradients(),
     "write_metrics": [
         (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])
         for (table,) in normal((4, 2))
@@ -201,6 +284,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for data, grad, v, lr in flat(3)
         for velocity, momentum, nesterov in ((None, 0.0, False), (v, 0.9, False), (v, 0.9, True))
     ],
+    "sum_of_squares": [(x, origin) for x, _, origin in clusters()] + [(x,) for x, _, _ in clusters()],
     "sum_pool": [(x, window, factor) for window, x, _ in poolings() for factor in (1.0, 0.3)],
     "sum_pool_gradient": [(dy, window, factor) for window, _, dy in poolings() for factor in (1.0, 0.3)],
     "gather_batch": [
@@ -209,6 +293,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for index in (0, 1)
     ],
     "sigmoid": [(np.asarray([[-1e30, -700.0, -90.0, -1.0], [0.0, 1e-9, 20.0, 1e30]], dtype),) for dtype in TOLERANCE],
+    "softmax": [
+        *((x,) for shape in ((3, 4), (2, 5, 70), (40, 300)) for (x,) in normal(shape)),
+        *((with_masked(x),) for shape in ((33, 10), (4, 16, 17), (20, 300)) for (x,) in normal(shape)),
+    ],
+    "softmax_gradient": softmax_gradients(kernels.softmax),
 }
 
 
@@ -226,8 +315,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
             arguments = [_to_device(backend, a, copy) for a in case]
             with backend.activate():
                 result = form(*arguments)
-                if name == "elementwise":  # its second result is a pullback of an array or a number
-                    result = result[0], result[1](result[0]), result[1](0.5)
+                if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
+                    result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
                 if name == "dense" and result[1] is not None:
                     result = result[0], result[1](result[0])
             # The arguments are compared too: some kernels change them, the others must not.
@@ -241,8 +330,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
 
 
 def _to_device(backend: Backend, value: Any, copy: Callable[[np.ndarray], np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_to_device(backend, item, copy) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_to_device(backend, item, copy) for item in value)
     return backend.asarray(copy(value)) if _is_array(value) else value
 
 

@@ -2,13 +2,14 @@
 
 import math
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from portanet import kernels
-from portanet.backends.numpy.layout import batch_last, is_batch_last, to_batch_last
+from portanet.backends.numpy.layout import batch_last, in_layout_of, is_batch_last, to_batch_last
 from portanet.backends.numpy.process import compute_context, overflow_is_silent
 from portanet.typing import Array
 
@@ -60,6 +61,14 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
     }
     _generators.philox.state = state
     return _generators.philox.random_raw(-(-n // 4)).view(np.uint16)[:n]
+
+
+def dropout(x: np.ndarray, bits: np.ndarray, keep: int) -> tuple[Array, Callable[[Array], Array]]:
+    """Bring a mask to the memory order of x, which the products keep."""
+    result: tuple[Array, Callable[[Array], Array]] = kernels.dropout.portable(
+        x, in_layout_of(bits, x) if bits.shape == x.shape else bits, keep
+    )
+    return result
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -199,6 +208,17 @@ def rmsprop(  # noqa: PLR0917
     change *= 1 - rho
     square += change
     _update(data, np.sqrt(square, out=change), grad, lr.item(), eps)
+
+
+def norm(x: np.ndarray) -> np.ndarray:
+    """Use BLAS, unless a square overflows, or all of them underflow."""
+    with np.errstate(over="ignore"):
+        squares = x.dot(x)
+    if np.finfo(x.dtype).tiny < squares < math.inf:
+        root: np.ndarray = np.sqrt(squares)
+        return root
+    portable: np.ndarray = kernels.norm.portable(x)
+    return portable
 
 
 def _update(data: np.ndarray, root: np.ndarray, direction: np.ndarray, lr: float, eps: float) -> None:

@@ -59,6 +59,35 @@ def to_batch_last(x: np.ndarray) -> np.ndarray:
     return batch_first(np.ascontiguousarray(batch_last(x)))
 
 
+def in_layout_of(values: Any, x: np.ndarray) -> np.ndarray:
+    """
+    Return values in the shape and memory order of an array; copy, or broadcast, them only if they differ in these.
+
+    Examples
+    --------
+    >>> x = to_batch_last(np.zeros((5, 28, 28, 1)))
+    >>> is_batch_last(in_layout_of(np.ones((5, 28, 28, 1), "uint16"), x))
+    True
+    """
+    like = np.empty_like(x, dtype=getattr(values, "dtype", x.dtype))
+    if isinstance(values, np.ndarray) and values.shape == x.shape and values.strides == like.strides:
+        return values
+    like[...] = values
+    return like
+
+
+def memory_order(x: np.ndarray) -> np.ndarray:
+    """
+    View an array in C, Fortran or batch-last order as it lies in memory, in C order.
+
+    Examples
+    --------
+    >>> memory_order(to_batch_last(np.zeros((5, 28, 28, 1)))).shape
+    (28, 28, 1, 5)
+    """
+    return x if x.flags.c_contiguous else batch_last(x) if is_batch_last(x) else x.T
+
+
 def as_one_image(x: np.ndarray) -> np.ndarray:
     """Return a batch-last array (N, *spatial, C) as one image with C N channels, (1, *spatial, C N)."""
     return np.ascontiguousarray(batch_last(x)).reshape(1, *x.shape[1:-1], -1)

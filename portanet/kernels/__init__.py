@@ -2,22 +2,31 @@
 
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
-from portanet.kernels.clusters import cluster_sums
+from portanet.kernels.clusters import cluster_sums, nearest_centres
 from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
 from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
-from portanet.kernels.distances import squared_distances
+from portanet.kernels.distances import squared_distances, sum_of_squares
 from portanet.kernels.elementwise import elementwise
 from portanet.kernels.labels import one_hot
+from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
-from portanet.kernels.random import normal, random_bits
-from portanet.kernels.softmax import log_softmax, sparse_softmax_cross_entropy
+from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.softmax import (
+    log_softmax,
+    log_softmax_gradient,
+    softmax,
+    softmax_gradient,
+    sparse_softmax_cross_entropy,
+)
 from portanet.kernels.special import erf, sigmoid
-from portanet.kernels.updates import adam, rmsprop, sgd
+from portanet.kernels.updates import adagrad, adam, add_scaled, norm, rmsprop, sgd
 
 __all__ = [
+    "adagrad",
     "adam",
+    "add_scaled",
     "bias_add",
     "bias_grad",
     "cluster_sums",
@@ -26,23 +35,32 @@ __all__ = [
     "conv_weight_gradient",
     "dense",
     "dense_gradient",
+    "dropout",
     "elementwise",
     "erf",
     "gather_batch",
     "kernel",
     "linear",
     "log_softmax",
+    "log_softmax_gradient",
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
+    "nearest_centres",
+    "norm",
     "normal",
+    "normalize",
+    "normalize_gradient",
     "one_hot",
     "random_bits",
     "rmsprop",
     "sgd",
     "sigmoid",
+    "softmax",
+    "softmax_gradient",
     "sparse_softmax_cross_entropy",
     "squared_distances",
+    "sum_of_squares",
     "sum_pool",
     "sum_pool_gradient",
     "write_metrics",

@@ -1,10 +1,43 @@
-"""Sums over clusters, from which k-means computes its new centres."""
+"""Nearest centres, and the sums over clusters from which k-means computes its new centres."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
-from portanet.kernels.distances import distance_blocks
+from portanet.kernels.distances import blocks, distance_blocks
 from portanet.kernels.labels import one_hot
 from portanet.typing import Array
+
+
+@kernel
+def nearest_centres(x: Array, centres: Array, origin: Array) -> tuple[Array, Array]:
+    """
+    Find the nearest centre of each row of ``x``.
+
+    Parameters
+    ----------
+    x : array of float, shape (N, D)
+    centres : array of float, shape (K, D)
+    origin : array of float, shape (D,)
+        A point near the data, see :func:`portanet.kernels.distances.distance_blocks`.
+
+    Returns
+    -------
+    labels : array of int, shape (N,)
+        Index of the nearest centre, the first one if several are at the same distance.
+    squares : array, shape (N,)
+        Squared distance to it, from differences, which lose no precision far from ``origin``.
+
+    Examples
+    --------
+    >>> nearest_centres(np.asarray([[0.0], [9.0]]), np.asarray([[2.0], [8.0]]), origin=np.asarray([4.0]))
+    (array([0, 1]), array([4., 1.]))
+    """
+    xp = namespace(x)
+    labels = xp.concat([xp.argmin(distances, axis=1) for _, distances in distance_blocks(x, centres, origin)])
+    squares = []
+    for rows in blocks(*x.shape):
+        differences = x[rows, ...] - xp.take(centres, labels[rows], axis=0)
+        squares.append(xp.vecdot(differences, differences))
+    return labels, xp.concat(squares)
 
 
 @kernel

@@ -68,6 +68,7 @@ def distance_blocks(x: Array, y: Array, origin: Array) -> Iterator[tuple[Array, 
         yield rows, squared_distances(rows, y)
 
 
+@kernel
 def sum_of_squares(x: Array, origin: Array | float = 0.0) -> Array:
     """
     Sum of the squared distances of the rows of ``x`` to ``origin``, shape (); NaN or infinite if an element of x is.

@@ -1,6 +1,7 @@
 """Counter-based random numbers, the same bits on every backend: Philox4x64-10 in int64 arithmetic."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from portanet.backends import namespace
@@ -53,6 +54,29 @@ def random_bits(stream: Array, n: int) -> Array:
     words = philox4x64((index, counter, zero, zero), (key, zero))
     integers = [(word >> shift) & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
     return xp.reshape(xp.stack(integers, axis=1), (-1,))[:n]
+
+
+@kernel
+def dropout(x: Array, bits: Array, keep: int) -> tuple[Array, Callable[[Array], Array]]:
+    """
+    Return ``y = x m``, and the function ``dy -> dx = dy m``; the mask m is ``65536 / keep`` or 0.
+
+    Parameters
+    ----------
+    x : array of float
+    bits : array of int, of a shape that broadcasts to that of x
+        Values in ``[0, 65536)``, such as :func:`random_bits`: those below ``keep`` keep a number.
+    keep : int
+        At least 1.
+
+    Examples
+    --------
+    >>> y, pullback = dropout(np.asarray([1.0, 2.0]), np.asarray([7, 40000]), 32768)
+    >>> y, pullback(np.asarray([1.0, 1.0]))
+    (array([2., 0.]), array([2., 0.]))
+    """
+    mask = namespace(x).astype(bits < keep, x.dtype) * (65536 / keep)
+    return x * mask, lambda dy: dy * mask
 
 
 @kernel

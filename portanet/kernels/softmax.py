@@ -1,4 +1,4 @@
-"""Log-softmax, and the cross-entropy of softmax with class labels."""
+"""Softmax, log-softmax, and the cross-entropy of softmax with class labels."""
 
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
@@ -7,11 +7,32 @@ from portanet.typing import Array
 
 
 @kernel
+def softmax(x: Array) -> Array:
+    """``exp(x) / sum(exp(x))`` over the last axis, in the shape of ``x``."""
+    xp = namespace(x)
+    e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # cannot overflow
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+@kernel
+def softmax_gradient(dy: Array, y: Array) -> Array:
+    """Return dx of ``y = softmax(x)``: ``y (dy - sum(y dy))``."""
+    return y * (dy - namespace(y).sum(y * dy, axis=-1, keepdims=True))
+
+
+@kernel
 def log_softmax(x: Array) -> Array:
     """``x - log(sum(exp(x)))`` over the last axis, in the shape of ``x``."""
     xp = namespace(x)
     shifted = x - xp.max(x, axis=-1, keepdims=True)  # so that exp cannot overflow
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+@kernel
+def log_softmax_gradient(dy: Array, y: Array) -> Array:
+    """Return dx of ``y = log_softmax(x)``: ``dy - exp(y) sum(dy)``."""
+    xp = namespace(y)
+    return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
 
 
 @kernel

@@ -6,6 +6,9 @@ from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
+TINY = 1e-30
+"""Divisor of an array of zeros."""
+
 
 @kernel
 def adam(  # noqa: PLR0917 (positional, like the overrides)
@@ -147,3 +150,68 @@ def rmsprop(  # noqa: PLR0917
         velocity += change
         change = velocity
     data -= lr * change
+
+
+@kernel
+def adagrad(data: Array, grad: Array, square: Array, lr: Array, eps: float) -> None:
+    """
+    One step of Adagrad: ``square += grad²``, ``data -= lr grad / (√square + eps)``.
+
+    Parameters
+    ----------
+    data, square : array of float, shape (N,)
+        Changed in place.
+    grad : array of float, shape (N,)
+    lr : array of float, shape ()
+        Learning rate.
+    eps : float
+        Added to the root.
+
+    Examples
+    --------
+    >>> w, square = np.asarray([1.0]), np.asarray([0.0])
+    >>> adagrad(w, np.asarray([2.0]), square, np.asarray(0.5), 0.0)
+    >>> w, square
+    (array([0.5]), array([4.]))
+    """
+    square += grad * grad
+    data -= lr * grad / (namespace(data).sqrt(square) + eps)
+
+
+@kernel
+def add_scaled(x: Array, y: Array, factor: Array | float, out: Array | None = None) -> Array:
+    """
+    Return ``x + factor y``, for weight decay.
+
+    Parameters
+    ----------
+    x, y : array of float, shape (N,)
+    factor : float or array of float, shape ()
+    out : array of float, shape (N,), optional
+        Array to write to; may be x or y.
+
+    Examples
+    --------
+    >>> add_scaled(np.asarray([1.0, 2.0]), np.asarray([3.0, 4.0]), 0.5)
+    array([2.5, 4. ])
+    """
+    result = x + factor * y
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+@kernel
+def norm(x: Array) -> Array:
+    """
+    Euclidean norm of a flat array, shape (); no square overflows.
+
+    Examples
+    --------
+    >>> norm(np.asarray([0.0, -4e200]))
+    np.float64(4e+200)
+    """
+    xp = namespace(x)
+    largest = xp.maximum(xp.max(xp.abs(x)), TINY)
+    return largest * xp.sqrt(xp.sum((x / largest) ** 2))

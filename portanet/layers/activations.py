@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 from portanet import kernels
-from portanet.backends import namespace
 from portanet.kernels.elementwise import Derivative
 from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback
@@ -151,7 +150,7 @@ class GELU(Activation):
             t = xp.tanh(c * (z + 0.044715 * z * z * z))
             return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z))
         cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
-        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
 class SiLU(Activation):
@@ -231,11 +230,8 @@ class Softmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
-        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        y = e / xp.sum(e, axis=-1, keepdims=True)
-
-        return y, input_pullback(lambda dy: y * (dy - xp.sum(y * dy, axis=-1, keepdims=True)))
+        y = kernels.softmax(x)
+        return y, input_pullback(lambda dy: kernels.softmax_gradient(dy, y))
 
 
 class LogSoftmax(Layer):
@@ -249,7 +245,5 @@ class LogSoftmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
         y = kernels.log_softmax(x)
-
-        return y, input_pullback(lambda dy: dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True))
+        return y, input_pullback(lambda dy: kernels.log_softmax_gradient(dy, y))

@@ -1,7 +1,6 @@
 """Normalisation: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
-from collections.abc import Callable
 from typing import Any, Self
 
 from portanet import kernels
@@ -30,49 +29,27 @@ class _Norm(Layer):
         """Whether a scale and a shift are learned."""
         return self.weight is not None
 
-    def _scaled(self, z: Array, dx: Callable[[Array], Array]) -> tuple[Array, Pullback]:
-        """Return ``w z + b`` and its pullback, from the function that takes dz to dx."""
-        weight, bias = self.weight, self.bias
-        if weight is None or bias is None:
-            return z, input_pullback(dx)
-        w = weight.data
-        check_input(z, w)
+    def _normalized(self, x: Array, axes: tuple[int, ...], num_groups: int) -> tuple[Array, Pullback, Array, Array]:
+        """Return y, its pullback, the mean and the variance: those of :func:`portanet.kernels.normalize`."""
+        xp, (w, b), grouped = namespace(x), self._affine(x), split_channels(x, num_groups)
+        y, mean, variance = kernels.normalize(grouped, axes, w, b, self.eps)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if need_grads:
-                weight.accumulate(kernels.bias_grad(dy * z))
-                bias.accumulate(kernels.bias_grad(dy))
-            return dx(dy * w) if need_dx else None
+            dy = split_channels(dy, num_groups)
+            dx, dw, db = kernels.normalize_gradient(dy, grouped, axes, mean, variance, w, self.eps)
+            if need_grads and self.weight is not None and self.bias is not None:
+                self.weight.accumulate(dw)
+                self.bias.accumulate(db)
+            return xp.reshape(dx, x.shape) if need_dx else None
 
-        return z * w + bias.data, pullback
+        return xp.reshape(y, x.shape), pullback, mean, variance
 
-
-def mean_over(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
-    """
-    Return the mean over some axes, which are kept.
-
-    One axis after the other keeps sums short: NumPy adds rows one by one, and in float32 the mean of 10⁵ rows would be
-    right to three digits only. It is also several times as fast.
-    """
-    for axis in axes:
-        x = xp.mean(x, axis=axis, keepdims=True)
-    return x
-
-
-def standardise(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Callable[[Array], Array]]:
-    """
-    Return ``z = (x - mean) / √(variance + eps)`` over some axes, and the function that takes dz to dx.
-
-    ``dx = (dz - mean(dz) - z mean(z dz)) / √(variance + eps)``
-    """
-    centred = x - mean_over(xp, x, axes)
-    scale = 1.0 / xp.sqrt(mean_over(xp, centred * centred, axes) + eps)
-    z = centred * scale
-
-    def dx(dz: Array) -> Array:
-        return scale * (dz - mean_over(xp, dz, axes) - z * mean_over(xp, dz * z, axes))
-
-    return z, dx
+    def _affine(self, x: Array) -> tuple[Array | None, Array | None]:
+        """Return the data of w and b, for an input of their dtype and device."""
+        if self.weight is None or self.bias is None:
+            return None, None
+        check_input(x, self.weight.data)
+        return self.weight.data, self.bias.data
 
 
 class BatchNorm(_Norm):
@@ -130,35 +107,35 @@ class BatchNorm(_Norm):
         return check_channels(self, shape, self.num_features)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, mean, variance = namespace(x), self.running_mean.data, self.running_var.data
         self.output_shape(x.shape[1:])
-        check_input(x, mean)
+        check_input(x, self.running_mean.data)
         if not train or self.frozen:
-            scale = 1.0 / xp.sqrt(variance + self.eps)
-            return self._scaled((x - mean) * scale, lambda dz: dz * scale)
+            return self._infer(x)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
-        weight, bias, rows = self.weight, self.bias, tuple(range(x.ndim - 1))
-        batch_mean = mean_over(xp, x, rows)
-        centred = x - batch_mean
-        batch_variance = xp.reshape(mean_over(xp, centred * centred, rows), (-1,))
-        mean += self.momentum * (xp.reshape(batch_mean, (-1,)) - mean)
-        variance += self.momentum * (batch_variance * (n / (n - 1)) - variance)
-        scale = 1.0 / xp.sqrt(batch_variance + self.eps)
-        factor = scale if weight is None else scale * weight.data
-        y = centred * factor
-        if bias is not None:
-            kernels.bias_add(y, bias.data)
+        y, pullback, *statistics = self._normalized(x, (0, 1, 3), self.num_features)
+        mean, variance = (namespace(x).reshape(a, (-1,)) for a in statistics)
+        running_mean, running_var = self.running_mean.data, self.running_var.data
+        running_mean += self.momentum * (mean - running_mean)
+        running_var += self.momentum * (variance * (n / (n - 1)) - running_var)
+        return y, pullback
+
+    def _infer(self, x: Array) -> tuple[Array, Pullback]:
+        """Use the running averages: ``dx = w dy / √(variance + eps)``."""
+        xp, (w, b), shape = namespace(x), self._affine(x), (1, 1, self.num_features, 1)
+        mean, variance = self.running_mean.data, self.running_var.data
+        statistics = xp.reshape(mean, shape), xp.reshape(variance, shape)
+        y, *_ = kernels.normalize(split_channels(x, self.num_features), (0, 1, 3), w, b, self.eps, statistics)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            db, dw = kernels.bias_grad(dy), scale * kernels.bias_grad(dy * centred)
-            if need_grads and weight is not None and bias is not None:
-                weight.accumulate(dw)
-                bias.accumulate(db)
-            return factor * (dy - db / n - centred * (scale * dw / n)) if need_dx else None
+            scale = 1.0 / xp.sqrt(variance + self.eps)
+            if need_grads and self.weight is not None and self.bias is not None:
+                self.weight.accumulate(kernels.bias_grad(dy * ((x - mean) * scale)))
+                self.bias.accumulate(kernels.bias_grad(dy))
+            return dy * (scale if w is None else scale * w) if need_dx else None
 
-        return y, pullback
+        return xp.reshape(y, x.shape), pullback
 
 
 class LayerNorm(_Norm):
@@ -196,7 +173,8 @@ class LayerNorm(_Norm):
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
-        return self._scaled(*standardise(namespace(x), x, (-1,), self.eps))
+        y, pullback, *_ = self._normalized(x, (3,), 1)
+        return y, pullback
 
 
 class GroupNorm(_Norm):
@@ -237,11 +215,9 @@ class GroupNorm(_Norm):
         return check_channels(self, shape, self.num_channels)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp = namespace(x)
         self.output_shape(x.shape[1:])
-        groups = (x.shape[0], math.prod(x.shape[1:-1]), self.num_groups, self.num_channels // self.num_groups)
-        z, dx = standardise(xp, xp.reshape(x, groups), (1, 3), self.eps)
-        return self._scaled(xp.reshape(z, x.shape), lambda dz: xp.reshape(dx(xp.reshape(dz, groups)), x.shape))
+        y, pullback, *_ = self._normalized(x, (1, 3), self.num_groups)
+        return y, pullback
 
 
 class Normalize(Layer):
@@ -307,6 +283,12 @@ class Normalize(Layer):
         self.output_shape(tuple(x.shape[1:]))
         check_input(x, mean)
         return (x - mean) / std, input_pullback(lambda dy: dy / std)
+
+
+def split_channels(x: Array, num_groups: int) -> Array:
+    """View of (N, ..., C) as (N, S, G, C / G): positions, groups, and the channels of a group."""
+    n, *spatial, channels = x.shape
+    return namespace(x).reshape(x, (n, math.prod(spatial), num_groups, channels // num_groups))
 
 
 def check_channels(layer: Layer, shape: Shape, channels: int) -> Shape:

@@ -96,11 +96,7 @@ class Dropout(Random):
         shape = self.mask_shape(tuple(x.shape))
         bits = self.next_random(kernels.random_bits, math.prod(shape))
         keep = max(1, round((1 - self.p) * 65536))  # out of the 65536 values of 16 random bits
-        mask = xp.astype(xp.reshape(bits, shape) < keep, x.dtype) * (65536 / keep)
-        if shape == x.shape:  # in the memory order of x, which the products that follow keep
-            mask, c_order = xp.empty_like(x), mask
-            mask[...] = c_order
-        return x * mask, lambda dy: dy * mask
+        return kernels.dropout(x, xp.reshape(bits, shape), keep)
 
 
 class SpatialDropout(Dropout):

@@ -2,6 +2,7 @@
 
 from typing import Any, Unpack
 
+from portanet import kernels
 from portanet.optimizers.base import Optimizer, OptimizerOptions, check_eps
 from portanet.typing import Array
 
@@ -39,6 +40,4 @@ class Adagrad(Optimizer):
         return {"square": xp.zeros_like(like)}
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        square = state["square"]
-        square += grad * grad
-        data -= lr * grad / (xp.sqrt(square) + self.eps)
+        kernels.adagrad(data, grad, state["square"], lr, self.eps)

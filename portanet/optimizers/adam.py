@@ -105,7 +105,7 @@ class AdamW(Adam):
         super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm, groups=groups)
 
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
-        data -= (lr * weight_decay) * data
+        kernels.add_scaled(data, data, -lr * weight_decay, data)
         return grad
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy as np
 
+from portanet import kernels
 from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
@@ -18,9 +19,6 @@ __all__ = ["Optimizer", "ParameterGroup"]
 
 KERAS_AND_TORCH = {"learning_rate": "lr", "param_groups": "groups"}
 """Names of settings in other libraries, and here."""
-
-TINY = 1e-30
-"""Smallest divisor of a gradient."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -227,7 +225,7 @@ class Optimizer(Configured):
 
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
         """Return the gradient with the weight decay in it."""
-        return grad + weight_decay * data
+        return kernels.add_scaled(grad, data, weight_decay)
 
     def _check_groups(self, topology: Topology) -> None:
         """Refuse a pattern that is the name of no parameter."""
@@ -244,8 +242,7 @@ class Optimizer(Configured):
         xp = flat.xp
         for parameter in self._frozen:  # what a layer may have written there is not part of the norm
             parameter.grad[...] = 0.0
-        largest = xp.maximum(xp.max(xp.abs(flat.grad)), TINY)  # divided first, so that no square overflows
-        norm = largest * xp.sqrt(xp.sum((flat.grad / largest) ** 2))
+        norm = kernels.norm(flat.grad)
         return clip_norm / xp.maximum(norm, clip_norm)
 
     def _divide(self, flat: FlatParameters) -> list[_Span]:

@@ -1,11 +1,13 @@
 """Exponential functions and the logarithm of the compiled core, over all numbers, against NumPy in double precision."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import portanet as pn
 from portanet.backends import get_backend
 
 RTOL = {"float32": 1e-6, "float64": 1e-14}
@@ -36,13 +38,19 @@ def numbers(dtype: str) -> np.ndarray:
     return np.concatenate([*parts, special, -special, [1.0]], dtype=dtype, casting="same_kind")
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    y: np.ndarray = np.vectorize(math.erf, otypes=["float64"])(x)
+    return y
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1.0) / (1.0 + e)
+    y: np.ndarray = np.where(x < 0, e, 1.0) / (1.0 + e)
+    return y
 
 
 @pytest.mark.parametrize("dtype", RTOL)
-@pytest.mark.parametrize("function", [np.exp, np.expm1, np.log, np.tanh, sigmoid], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [erf, np.exp, np.expm1, np.log, np.tanh, sigmoid], ids=lambda f: f.__name__)
 def test_functions_of_all_numbers(core: Any, function: Any, dtype: str) -> None:
     x = numbers(dtype)
     y = np.empty_like(x)
@@ -52,6 +60,36 @@ def test_functions_of_all_numbers(core: Any, function: Any, dtype: str) -> None:
     # Results too small for a normal number are 0.
     np.testing.assert_allclose(y, expected, RTOL[dtype], float(np.finfo(dtype).smallest_normal))
     np.testing.assert_array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
+
+
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sine_and_cosine_of_all_numbers(core: Any, name: str, dtype: str) -> None:
+    from portanet.backends.numpy.core.elementwise import programs_of
+
+    class Function:
+        def apply(self, xp: Any, x: Any) -> Any:
+            y = getattr(xp, name)(x)
+            return y, lambda: y
+
+    x = np.concatenate([numbers(dtype), np.arange(20_000).astype(dtype) * np.asarray(np.pi / 2, dtype)])
+    y, programs = np.empty_like(x), programs_of(Function().apply, x.dtype)
+    assert programs is not None
+    programs[0](y, x=x)
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(x.astype("float64")).astype(dtype)
+    np.testing.assert_allclose(y, expected, RTOL[dtype], float(np.finfo(dtype).smallest_normal))
+    np.testing.assert_array_equal(np.signbit(y[y == 0]), np.signbit(expected[y == 0]))
+
+
+@pytest.mark.parametrize("dtype", RTOL)
+def test_every_activation_is_one_program(core: Any, dtype: str) -> None:
+    from portanet.backends.numpy.core.elementwise import programs_of
+
+    activations = [value for value in vars(pn.layers).values() if isinstance(value, type)]
+    for kind in activations:
+        if issubclass(kind, pn.Activation) and kind is not pn.Activation:
+            assert programs_of(kind().elementwise, np.dtype(dtype)) is not None, kind
 
 
 @pytest.mark.parametrize("dtype", RTOL)

@@ -10,6 +10,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends.numpy import core
+from portanet.backends.numpy.layout import to_batch_last
 
 pytestmark = pytest.mark.skipif(core.compiled is None, reason="the compiled kernels are not in use")
 
@@ -77,6 +78,35 @@ def test_the_number_of_threads_changes_no_bit() -> None:
     one = trained(1)
     for number in (2, 5):
         np.testing.assert_array_equal(trained(number), one)
+
+
+@pytest.mark.parametrize("layer", [pn.BatchNorm(32), pn.GroupNorm(4, 32), pn.LayerNorm(32)], ids=repr)
+@pytest.mark.parametrize("batch_last", [False, True])
+def test_the_number_of_threads_changes_no_normalization(layer: pn.Layer, batch_last: bool) -> None:
+    rng, found = np.random.default_rng(0), []
+    x, dy = rng.normal(size=(2, 40, 20, 20, 32)).astype("float32")
+    if batch_last:
+        x, dy = to_batch_last(x), to_batch_last(dy)
+    for number in (1, 2, 5):
+        pn.set_num_threads(number)
+        layer.initialize()
+        y, pullback = layer.vjp(x)
+        found.append((y, pullback(dy), layer.flat.grad.copy()))
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
+def test_the_number_of_threads_changes_no_cluster() -> None:
+    rng, found = np.random.default_rng(0), []
+    x = rng.normal(size=(3000, 50)).astype("float32")
+    for number in (1, 2, 5):
+        pn.set_num_threads(number)
+        kmeans = pn.KMeans(20, init=x[:20], max_iter=5).fit(x)
+        found.append((kmeans.cluster_centers_, kmeans.labels_, kmeans.cost_history_))
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
 
 
 def test_callers_in_several_threads_get_their_own_results() -> None:

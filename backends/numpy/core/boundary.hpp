@@ -23,21 +23,24 @@ struct PythonError {};
 
 [[noreturn]] inline void refuse(const std::string &message) { throw std::invalid_argument(message); }
 
-// A C-contiguous array of float or double, or of int64, held while a kernel runs.
+// A C-contiguous array of float or double, or of int64 or uint16, held while a kernel runs.
 class Array {
   public:
-    enum Numbers { floating, int64 };
+    enum Numbers { floating, int64, uint16 };
 
     Array(PyObject *object, const char *name, bool written = false, Numbers numbers = floating) {
         if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
             throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
-        const bool fits =
-            numbers == floating ? kind == 'f' || kind == 'd' : (kind == 'l' || kind == 'q') && view.itemsize == 8;
+        const bool fits = numbers == floating ? kind == 'f' || kind == 'd'
+                          : numbers == int64  ? (kind == 'l' || kind == 'q') && view.itemsize == 8
+                                              : kind == 'H';
         if (!fits || reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize) {
             PyBuffer_Release(&view);
             refuse(std::string(name) + " must be an aligned array of " +
-                   (numbers == floating ? "float32 or float64" : "int64"));
+                   (numbers == floating ? "float32 or float64"
+                    : numbers == int64  ? "int64"
+                                        : "uint16"));
         }
     }
     ~Array() { PyBuffer_Release(&view); }

@@ -38,9 +38,21 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return bits<T>(x) ? y : z; });
     case Operation::as_number:
         return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? spread(T(1)) : V{}; });
+    case Operation::as_boolean: return each(to, a, b, c, [](V x, V, V) LAMBDA { return boolean<T>(x != T(0)); });
     case Operation::sqrt:
         for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);
         return;
+    case Operation::sin: // of large numbers by the standard library
+        each(to, a, b, c, [](V x, V, V) LAMBDA { return sin<T>(x, 0); });
+        for (long i = 0; i < block_length; i++)
+            if (std::abs(a[i]) > Format<T>::sin_most) to[i] = std::sin(a[i]);
+        return;
+    case Operation::cos:
+        each(to, a, b, c, [](V x, V, V) LAMBDA { return sin<T>(x, 1); });
+        for (long i = 0; i < block_length; i++)
+            if (std::abs(a[i]) > Format<T>::sin_most) to[i] = std::cos(a[i]);
+        return;
+    case Operation::erf: return each(to, a, b, c, [](V x, V, V) LAMBDA { return erf<T>(x); });
     case Operation::exp: return each(to, a, b, c, [](V x, V, V) LAMBDA { return exp<T>(x); });
     case Operation::expm1: return each(to, a, b, c, [](V x, V, V) LAMBDA { return expm1<T>(x); });
     case Operation::log: return each(to, a, b, c, [](V x, V, V) LAMBDA { return log<T>(x); });

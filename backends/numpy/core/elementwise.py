@@ -15,7 +15,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
-from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
 from portanet.backends.tracing import Operand, Step, trace
 
 MIN_ELEMENTS = 4096
@@ -23,8 +23,8 @@ MIN_ELEMENTS = 4096
 
 _NAMES = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number"),
-    *("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
+    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number", "as_boolean"),
+    *("sqrt", "sin", "cos", "erf", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
 )
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
@@ -41,16 +41,14 @@ class Program(NamedTuple):
 
     def __call__(self, out: np.ndarray, **arguments: np.ndarray) -> None:
         """Write the result to ``out``; all arrays have its shape, dtype and memory order."""
-        compiled.run_program(self.code, tuple([_flat(arguments[name]) for name in self.names]), _flat(out))
-
-
-def _flat(x: np.ndarray) -> np.ndarray:
-    """View an array as it lies in memory, in C order."""
-    return batch_last(x) if is_batch_last(x) else x if x.flags.c_contiguous else x.T
+        compiled.run_program(
+            self.code, tuple([memory_order(arguments[name]) for name in self.names]), memory_order(out)
+        )
 
 
 def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> Program | None:
-    """Return the program of some steps, or None if the core lacks one of their operations."""
+    """Return the program of some steps, or None if it is too long, or has a power other than a square."""
+    steps = tuple(map(_square_as_product, steps))
     if any(step.operation not in OPERATIONS for step in steps):
         return None
     constants = list(dict.fromkeys(o for step in steps for o in step.operands if isinstance(o, float)))
@@ -68,6 +66,11 @@ def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> Program | None:
         values = list(map(value, step.operands))
         code += bytes((OPERATIONS[step.operation], *values, *[0] * (3 - len(values))))
     return Program((bytes(code), tuple(constants)), names)
+
+
+def _square_as_product(step: Step) -> Step:
+    base, *exponent = step.operands
+    return Step("multiply", (base, base), step.boolean) if (step.operation, exponent) == ("power", [2.0]) else step
 
 
 @lru_cache(maxsize=256)
@@ -100,7 +103,7 @@ class Pullback(NamedTuple):
 
     def __call__(self, dy: Any) -> np.ndarray:
         dx = np.empty_like(self.saved)
-        self.gradient(dx, x=self.saved, other=self.other, dy=_like(dy, self.saved))
+        self.gradient(dx, x=self.saved, other=self.other, dy=in_layout_of(dy, self.saved))
         return dx
 
 
@@ -115,7 +118,7 @@ def elementwise(
         result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
         return result
     output, gradient, from_output = programs
-    y, other = np.empty_like(x), None if t is None else _like(t, x)
+    y, other = np.empty_like(x), None if t is None else in_layout_of(t, x)
     output(y, x=x, other=other)
     return y, Pullback(gradient, y if from_output else x, other)
 
@@ -137,17 +140,3 @@ def programs_of(
 
 def _is_ordered(x: np.ndarray) -> bool:
     return x.flags.forc or is_batch_last(x)
-
-
-def _like(values: Any, x: np.ndarray) -> np.ndarray:
-    """Return an array of x's shape, dtype and memory order; copied, or broadcast, if needed."""
-    if (
-        isinstance(values, np.ndarray)
-        and values.shape == x.shape
-        and values.dtype == x.dtype
-        and values.strides == x.strides
-    ):
-        return values
-    copy = np.empty_like(x)
-    copy[...] = values
-    return copy

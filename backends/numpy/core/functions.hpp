@@ -1,4 +1,4 @@
-// Functions of one number, of flat arrays.
+// Functions of one number, and dropout, of flat arrays.
 template <class T> void map(Function which, long n, const T *x, T *y) {
     for_ranges(n, 20, [=](long begin, long end) {
         const auto apply = [&](auto function) {
@@ -7,11 +7,23 @@ template <class T> void map(Function which, long n, const T *x, T *y) {
             });
         };
         switch (which) {
+        case Function::erf: return apply([](Vec<T> v) { return erf<T>(v); });
         case Function::exp: return apply([](Vec<T> v) { return exp<T>(v); });
         case Function::expm1: return apply([](Vec<T> v) { return expm1<T>(v); });
         case Function::log: return apply([](Vec<T> v) { return log<T>(v); });
         case Function::sigmoid: return apply([](Vec<T> v) { return sigmoid<T>(v); });
         case Function::tanh: return apply([](Vec<T> v) { return tanh<T>(v); });
         }
+    });
+}
+
+// y = x 65536 / keep where the bits are below keep, else 0; NaN and infinity become NaN there, as products with 0. The
+// comparison is a factor, since GCC makes a branch of a choice between two numbers.
+template <class T> void dropout(long n, const T *x, const std::uint16_t *bits, long keep, T *y) {
+    const T scale = T(65536.0 / keep);
+    const std::int32_t least = static_cast<std::int32_t>(keep);
+    for_ranges(n, 4, [=](long begin, long end) {
+#pragma GCC ivdep
+        for (long i = begin; i < end; i++) y[i] = x[i] * (scale * T(std::int32_t(bits[i]) < least));
     });
 }

@@ -38,7 +38,11 @@ enum class Operation {
     not_equal,
     where,
     as_number,
+    as_boolean,
     sqrt,
+    sin,
+    cos,
+    erf,
     exp,
     expm1,
     log,
@@ -98,8 +102,21 @@ struct Bias {
     long rows, channels, images;
 };
 
+// An array (examples, rows, kept, reduced, width), and a mean for each example, kept and width. The last three axes are
+// columns, `images` of them for each channel.
+struct Normalization {
+    long examples, rows, kept, reduced, width, images;
+    long columns() const { return kept * reduced * width; }
+    long statistics() const { return kept * width; } // of an example
+};
+
+// Rows of some features, and clusters of them.
+struct Clusters {
+    long rows, features, clusters;
+};
+
 // Functions of one number.
-enum class Function { exp, expm1, log, sigmoid, tanh };
+enum class Function { erf, exp, expm1, log, sigmoid, tanh };
 
 template <class T> struct Kernels {
     using Number = T;
@@ -115,10 +132,23 @@ template <class T> struct Kernels {
     void (*adam)(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &);
     void (*sgd)(long n, T *data, const T *grad, T *velocity, const SGD &);
     void (*rmsprop)(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &);
+    void (*adagrad)(long n, T *data, const T *grad, T *square, double rate, double eps);
+    void (*add_scaled)(long n, const T *x, const T *y, double factor, T *out);
     void (*bias_add)(const Bias &, const T *bias, T *x);
     void (*bias_grad)(const Bias &, const T *dy, T *sums);
     void (*log_softmax)(long rows, long classes, const T *x, T *y);
+    void (*softmax)(long rows, long classes, const T *x, T *y);
+    void (*softmax_gradient)(long rows, long classes, bool log, const T *dy, const T *y, T *dx);
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
     void (*map)(Function, long n, const T *x, T *y);
+    void (*dropout)(long n, const T *x, const std::uint16_t *bits, long keep, T *y);
+    void (*normalize)(const Normalization &, const T *x, const T *weight, const T *bias, double eps, bool given, T *y,
+                      T *mean, T *variance);
+    void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,
+                               const T *weight, double eps, T *dx, T *dweight, T *dbias);
+    void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
+    void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
+                            T *distances);
+    void (*cluster_sums)(const Clusters &, const T *x, const T *centres, const T *origin, T *sums, T *counts, T *cost);
 };

@@ -9,12 +9,22 @@ import numpy as np
 from portanet.backends.numpy import conv as numpy_conv
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
+from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.dense import dense, dense_gradient, linear, matmul_into
 from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
-from portanet.backends.numpy.core.random import random_bits
-from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
-from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
+from portanet.backends.numpy.core.random import dropout, random_bits
+from portanet.backends.numpy.core.softmax import (
+    erf,
+    log_softmax,
+    log_softmax_gradient,
+    sigmoid,
+    softmax,
+    softmax_gradient,
+    sparse_softmax_cross_entropy,
+)
+from portanet.backends.numpy.core.updates import adagrad, adam, add_scaled, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 
@@ -73,25 +83,37 @@ def _steps(window: Window) -> tuple[Any, ...]:
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    adagrad,
     adam,
+    add_scaled,
     bias_add,
     bias_grad,
+    cluster_sums,
     conv,
     conv_input_gradient,
     conv_weight_gradient,
     dense,
     dense_gradient,
+    dropout,
     elementwise,
+    erf,
     linear,
     log_softmax,
+    log_softmax_gradient,
     matmul_into,
     max_pool,
     max_pool_gradient,
+    nearest_centres,
+    normalize,
+    normalize_gradient,
     random_bits,
     rmsprop,
     sgd,
     sigmoid,
+    softmax,
+    softmax_gradient,
     sparse_softmax_cross_entropy,
+    sum_of_squares,
     sum_pool,
     sum_pool_gradient,
 )

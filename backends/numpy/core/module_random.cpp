@@ -1,4 +1,4 @@
-// The function of random bits.
+// The functions of random bits and dropout.
 #include "random.hpp"
 
 #include "boundary.hpp"
@@ -17,9 +17,22 @@ PyObject *random_bits(PyObject *const *a, Py_ssize_t count) {
     Py_RETURN_NONE;
 }
 
+// dropout(x, bits, keep, y) writes y; arrays of one shape, bits of uint16.
+PyObject *dropout(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 4);
+    Array x(a[0], "x"), bits(a[1], "bits", false, Array::uint16), y(a[3], "y", true);
+    check(y, {&x});
+    if (!x.same_shape(y) || !bits.same_shape(y)) refuse("x, bits and y must have one shape");
+    if (bits.overlaps(y)) refuse("the result must not overlap an operand");
+    const long keep = integer(a[2]);
+    if (keep < 1 || keep > 65536) refuse("keep must be in [1, 65536]");
+    return call(y, [&](auto &kernels) { kernels.dropout(x.size(), x, bits, keep, y); });
+}
+
 } // namespace
 
 PyMethodDef random_functions[] = {
     FUNCTION(random_bits),
+    FUNCTION(dropout),
     END_OF_FUNCTIONS,
 };

@@ -3,13 +3,23 @@
 
 namespace {
 
-// log_softmax(x, y) writes y; both (rows, classes).
-PyObject *log_softmax(PyObject *const *a, Py_ssize_t count) {
+// log_softmax(x, y) and softmax(x, y) write y; both (rows, classes).
+template <bool log> PyObject *softmax(PyObject *const *a, Py_ssize_t count) {
     expect(count, 2);
     Array x(a[0], "x"), y(a[1], "y", true);
     check(y, {&x});
     if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(y)) refuse("x and y must have one shape (rows, classes)");
-    return call(y, [&](auto &kernels) { kernels.log_softmax(x.length(0), x.length(1), x, y); });
+    return call(y,
+                [&](auto &kernels) { (log ? kernels.log_softmax : kernels.softmax)(x.length(0), x.length(1), x, y); });
+}
+
+// log_softmax_gradient(dy, y, dx) and softmax_gradient(dy, y, dx) write dx; all (rows, classes).
+template <bool log> PyObject *softmax_gradient(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 3);
+    Array dy(a[0], "dy"), y(a[1], "y"), dx(a[2], "dx", true);
+    check(dx, {&dy, &y});
+    if (y.ndim() != 2 || !y.same_shape(dy) || !y.same_shape(dx)) refuse("arrays must have one shape (rows, classes)");
+    return call(dx, [&](auto &kernels) { kernels.softmax_gradient(y.length(0), y.length(1), log, dy, y, dx); });
 }
 
 // sparse_softmax_cross_entropy(x, labels, losses, gradient) writes losses and gradient; labels are int64.
@@ -40,8 +50,12 @@ template <Function which> PyObject *map(PyObject *const *a, Py_ssize_t count) {
 } // namespace
 
 PyMethodDef softmax_functions[] = {
-    FUNCTION(log_softmax),
+    named<softmax<true>>("log_softmax"),
+    named<softmax<false>>("softmax"),
+    named<softmax_gradient<true>>("log_softmax_gradient"),
+    named<softmax_gradient<false>>("softmax_gradient"),
     FUNCTION(sparse_softmax_cross_entropy),
+    named<map<Function::erf>>("erf"),
     named<map<Function::exp>>("exp"),
     named<map<Function::expm1>>("expm1"),
     named<map<Function::log>>("log"),

@@ -45,11 +45,31 @@ PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
     return call(data, [&](auto &kernels) { kernels.rmsprop(n, data, grad, square, mean, velocity, s); });
 }
 
+// adagrad(data, grad, square, rate, eps) changes all but grad.
+PyObject *adagrad(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 5);
+    Array data(a[0], "data", true), grad(a[1], "grad"), square(a[2], "square", true);
+    const long n = check_flat({&data, &grad, &square});
+    const double rate = number(a[3]), eps = number(a[4]);
+    return call(data, [&](auto &kernels) { kernels.adagrad(n, data, grad, square, rate, eps); });
+}
+
+// add_scaled(x, y, factor, out) writes out, which may be x or y, but may not overlap them otherwise.
+PyObject *add_scaled(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 4);
+    Array x(a[0], "x"), y(a[1], "y"), out(a[3], "out", true);
+    for (const Array *operand : {&x, &y}) {
+        if (static_cast<const char *>(*operand) == static_cast<const char *>(out)) {
+            if (operand->is_double() != out.is_double()) refuse("arrays must have one dtype");
+        } else check(out, {operand});
+        if (!operand->same_shape(out)) refuse("arrays must have one shape");
+    }
+    const double factor = number(a[2]);
+    return call(out, [&](auto &kernels) { kernels.add_scaled(out.size(), x, y, factor, out); });
+}
+
 } // namespace
 
 PyMethodDef update_functions[] = {
-    FUNCTION(adam),
-    FUNCTION(sgd),
-    FUNCTION(rmsprop),
-    END_OF_FUNCTIONS,
+    FUNCTION(adam), FUNCTION(sgd), FUNCTION(rmsprop), FUNCTION(adagrad), FUNCTION(add_scaled), END_OF_FUNCTIONS,
 };

@@ -1,8 +1,13 @@
-"""Random bits by the compiled kernels."""
+"""Random bits, and dropout, by the compiled kernels."""
+
+from collections.abc import Callable
 
 import numpy as np
 
+from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
+from portanet.typing import Array
 
 
 def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
@@ -11,3 +16,19 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
     words = np.empty(-(-n // 4), np.int64)
     compiled.random_bits(key, counter, words)
     return words.view(np.uint16)[:n]
+
+
+def dropout(x: np.ndarray, bits: np.ndarray, keep: int) -> tuple[Array, Callable[[Array], Array]]:
+    """See :func:`portanet.kernels.dropout`; the bits are kept, in the memory order of x, not a mask."""
+    taken = x.dtype.char in "fd" and bits.dtype == np.uint16 and bits.shape == x.shape
+    if not taken or not (x.flags.forc or is_batch_last(x)):
+        return plain.dropout(x, bits, keep)
+    bits = in_layout_of(bits, x)
+
+    def drop(values: np.ndarray) -> np.ndarray:
+        values = in_layout_of(values, x)
+        kept = np.empty_like(values)
+        compiled.dropout(memory_order(values), memory_order(bits), keep, memory_order(kept))
+        return kept
+
+    return drop(x), drop

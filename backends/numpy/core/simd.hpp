@@ -38,6 +38,10 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "functions.hpp"
 
+#include "normalize.hpp"
+
+#include "clusters.hpp"
+
 template <class T> constexpr Kernels<T> table = {
     conv<T>,
     conv_input_gradient<T>,
@@ -51,11 +55,21 @@ template <class T> constexpr Kernels<T> table = {
     adam<T>,
     sgd<T>,
     rmsprop<T>,
+    adagrad<T>,
+    add_scaled<T>,
     bias_add<T>,
     bias_grad<T>,
     log_softmax<T>,
+    softmax<T>,
+    softmax_gradient<T>,
     sparse_softmax_cross_entropy<T>,
     map<T>,
+    dropout<T>,
+    normalize<T>,
+    normalize_gradient<T>,
+    sum_of_squares<T>,
+    nearest_centres<T>,
+    cluster_sums<T>,
 };
 
 } // namespace

@@ -3,6 +3,8 @@
 //     y[r, c] = x[r, c] - max - log Σ_c exp(x[r, c] - max)
 //     losses[r] = -y[r, labels[r]]        gradient[r, c] = exp(y[r, c]) - (c == labels[r])
 //
+// and the softmax itself, exp(y).
+//
 // Some rows at a time are transposed: a vector then has one number of each of them, and a loop over classes, which may
 // be ten, joins no numbers within a vector. They stay in the cache, while plain NumPy passes over all rows for each
 // operation.
@@ -60,6 +62,40 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
         const Vec<T> log_sums = log<T>(sums);
         block.change([&](Vec<T> v) { return v - log_sums; });
         block.write(y + row * classes, n);
+    });
+}
+
+template <class T> void softmax(long rows, long classes, const T *x, T *y) {
+    for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
+        block.read(x + row * classes, n);
+        const Vec<T> most = block.maximum();
+        Vec<T> sums{};
+        block.change([&](Vec<T> v) {
+            const Vec<T> e = exp<T>(v - most);
+            sums += e;
+            return e;
+        });
+        const Vec<T> factors = T(1) / sums;
+        block.change([&](Vec<T> e) { return e * factors; });
+        block.write(y + row * classes, n);
+    });
+}
+
+// dx = y (dy - Σ y dy) for y = softmax(x), dx = dy - exp(y) Σ dy for y = log_softmax(x).
+template <class T> void softmax_gradient(long rows, long classes, bool log, const T *dy, const T *y, T *dx) {
+    for_ranges(rows, 8.0 * classes, [=](long begin, long end) {
+        for (long i = begin * classes; i < end * classes; i += classes) {
+            Vec<T> sums{};
+            for_vectors<T>(classes, [&](auto whole, long c, long n) {
+                const Vec<T> d = load_some<whole.value>(dy + i + c, n);
+                sums += log ? d : d * load_some<whole.value>(y + i + c, n);
+            });
+            const T sum = total<T>(sums);
+            for_vectors<T>(classes, [&](auto whole, long c, long n) {
+                const Vec<T> d = load_some<whole.value>(dy + i + c, n), v = load_some<whole.value>(y + i + c, n);
+                store_some<whole.value>(dx + i + c, log ? d - exp<T>(v) * sum : v * (d - sum), n);
+            });
+        }
     });
 }
 

@@ -1,14 +1,36 @@
-"""Softmax and sigmoid by the compiled kernels."""
+"""Softmax, its gradients, and functions of one number by the compiled kernels."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
-from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.numpy.layout import is_batch_last, memory_order
 
 FEW_CLASSES = 256
 """Up to so many classes, a block of rows takes no longer than NumPy, however few of its rows there are."""
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.softmax`."""
+    if not _takes(x, min_rows=16):
+        result: np.ndarray = kernels.softmax.portable(x)
+        return result
+    y = np.empty(x.shape, x.dtype)
+    compiled.softmax(_rows(x), _rows(y))
+    return y
+
+
+def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.softmax_gradient`."""
+    if not _takes(y, min_rows=1) or dy.dtype != y.dtype:
+        result: np.ndarray = kernels.softmax_gradient.portable(dy, y)
+        return result
+    dx = np.empty(y.shape, y.dtype)
+    compiled.softmax_gradient(_rows(dy), _rows(y), _rows(dx))
+    return dx
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -19,6 +41,16 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     y = np.empty(x.shape, x.dtype)
     compiled.log_softmax(_rows(x), _rows(y))
     return y
+
+
+def log_softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.log_softmax_gradient`."""
+    if not _takes(y, min_rows=1) or dy.dtype != y.dtype:
+        result: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
+        return result
+    dx = np.empty(y.shape, y.dtype)
+    compiled.log_softmax_gradient(_rows(dy), _rows(y), _rows(dx))
+    return dx
 
 
 def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,17 +64,22 @@ def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tupl
     return losses, gradient.copy("F") if fortran else gradient
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.erf`."""
+    return _map(compiled.erf, x, kernels.erf.portable)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.sigmoid`."""
+    return _map(compiled.sigmoid, x, plain.sigmoid)
+
+
+def _map(function: Callable[..., None], x: np.ndarray, otherwise: Callable[..., np.ndarray]) -> np.ndarray:
+    """Apply a function of the core to each number, or another one to arrays that it does not take."""
     if x.dtype.char not in "fd" or not (x.flags.forc or is_batch_last(x)):
-        return plain.sigmoid(x)
+        return otherwise(x)
     y = np.empty_like(x)
-    if x.flags.c_contiguous:
-        compiled.sigmoid(x, y)
-    elif x.flags.f_contiguous:
-        compiled.sigmoid(x.T, y.T)
-    else:
-        compiled.sigmoid(batch_last(x), batch_last(y))
+    function(memory_order(x), memory_order(y))
     return y
 
 

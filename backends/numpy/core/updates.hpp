@@ -59,3 +59,23 @@ template <class T> void rmsprop(long n, T *data, const T *grad, T *square, T *me
                            : (velocity ? rmsprop_in_form<false, true, T> : rmsprop_in_form<false, false, T>);
     form(n, data, grad, square, mean, velocity, s);
 }
+
+template <class T> void adagrad(long n, T *data, const T *grad, T *square, double lr, double epsilon) {
+    const T rate = T(lr), eps = T(epsilon);
+    for_ranges(n, 12, [=](long begin, long end) {
+#pragma GCC ivdep
+        for (long i = begin; i < end; i++) {
+            square[i] += grad[i] * grad[i];
+            data[i] -= rate * grad[i] / (std::sqrt(square[i]) + eps);
+        }
+    });
+}
+
+// out = x + factor y; out may be x or y.
+template <class T> void add_scaled(long n, const T *x, const T *y, double scale, T *out) {
+    const T factor = T(scale);
+    for_ranges(n, 6, [=](long begin, long end) {
+#pragma GCC ivdep
+        for (long i = begin; i < end; i++) out[i] = x[i] + factor * y[i];
+    });
+}

@@ -1,6 +1,11 @@
-"""Optimizer steps by the compiled kernels; Python computes what is one number for all elements."""
+"""
+Optimizer steps by the compiled kernels; Python computes what is one number for all elements.
+
+Arguments are those of the kernels of the same names in :mod:`portanet.kernels`: arrays first, then numbers.
+"""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,52 +14,53 @@ from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
 
 
-def adam(  # noqa: PLR0917
-    data: np.ndarray,
-    grad: np.ndarray,
-    grad_sum: np.ndarray,
-    square_sum: np.ndarray,
-    step: np.ndarray,
-    lr: np.ndarray,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
+def adam(*arguments: Any) -> None:
     """See :func:`portanet.kernels.adam`."""
-    if not _takes(data, grad, grad_sum, square_sum):
-        plain.adam(data, grad, grad_sum, square_sum, step, lr, betas, eps)
+    *arrays, step, lr, betas, eps = arguments
+    if not _takes(*arrays):
+        plain.adam(*arguments)
         return
     step += 1.0
     factor1, factor2 = ((1 - b) / -math.expm1(step.item() * math.log(b)) if b else 1.0 for b in betas)
     root = math.sqrt(factor2)
-    compiled.adam(data, grad, grad_sum, square_sum, *betas, lr.item() * factor1 / root, eps / root)
+    compiled.adam(*arrays, *betas, lr.item() * factor1 / root, eps / root)
 
 
-def sgd(  # noqa: PLR0917
-    data: np.ndarray, grad: np.ndarray, velocity: np.ndarray | None, lr: np.ndarray, momentum: float, nesterov: bool
-) -> None:
+def sgd(*arguments: Any) -> None:
     """See :func:`portanet.kernels.sgd`."""
-    if _takes(data, grad, velocity):
-        compiled.sgd(data, grad, velocity, lr.item(), momentum, nesterov)
+    *arrays, lr, momentum, nesterov = arguments
+    if _takes(*arrays):
+        compiled.sgd(*arrays, lr.item(), momentum, nesterov)
     else:
-        kernels.sgd.portable(data, grad, velocity, lr, momentum, nesterov)
+        kernels.sgd.portable(*arguments)
 
 
-def rmsprop(  # noqa: PLR0917
-    data: np.ndarray,
-    grad: np.ndarray,
-    square: np.ndarray,
-    mean: np.ndarray | None,
-    velocity: np.ndarray | None,
-    lr: np.ndarray,
-    rho: float,
-    momentum: float,
-    eps: float,
-) -> None:
+def rmsprop(*arguments: Any) -> None:
     """See :func:`portanet.kernels.rmsprop`."""
-    if _takes(data, grad, square, mean, velocity):
-        compiled.rmsprop(data, grad, square, mean, velocity, lr.item(), rho, momentum, eps)
+    *arrays, lr, rho, momentum, eps = arguments
+    if _takes(*arrays):
+        compiled.rmsprop(*arrays, lr.item(), rho, momentum, eps)
     else:
-        plain.rmsprop(data, grad, square, mean, velocity, lr, rho, momentum, eps)
+        plain.rmsprop(*arguments)
+
+
+def adagrad(*arguments: Any) -> None:
+    """See :func:`portanet.kernels.adagrad`."""
+    *arrays, lr, eps = arguments
+    if _takes(*arrays):
+        compiled.adagrad(*arrays, lr.item(), eps)
+    else:
+        kernels.adagrad.portable(*arguments)
+
+
+def add_scaled(x: np.ndarray, y: np.ndarray, factor: Any, out: np.ndarray | None = None) -> np.ndarray:
+    """See :func:`portanet.kernels.add_scaled`."""
+    if not _takes(x, y, out):
+        portable: np.ndarray = kernels.add_scaled.portable(x, y, factor, out)
+        return portable
+    result = np.empty_like(x) if out is None else out
+    compiled.add_scaled(x, y, float(factor), result)
+    return result
 
 
 def _takes(data: np.ndarray, *others: np.ndarray | None) -> bool:

@@ -58,10 +58,15 @@ template <class T, class Function> INLINE void for_vectors(long length, const Fu
     if (i < length) f(std::false_type(), i, length - i);
 }
 
-// Two ways to join numbers to one.
+// Three ways to join numbers to one.
 struct Maximum {
     // NaN is larger than all numbers.
     template <class V> static INLINE V join(V a, V b) { return (a >= b) | (a != a) ? a : b; }
+};
+
+struct Minimum {
+    // NaN is smaller than all numbers.
+    template <class V> static INLINE V join(V a, V b) { return (a <= b) | (a != a) ? a : b; }
 };
 
 struct Sum {
@@ -81,6 +86,7 @@ template <class T> struct Halves<T, sizeof(T)> {
     template <class Operation, class V> static INLINE T joined(const V &v) { return v[0]; }
 };
 template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Sum>(v); }
+template <class T> INLINE T minimum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Minimum>(v); }
 template <class T> INLINE T maximum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Maximum>(v); }
 
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left

@@ -1,0 +1,89 @@
+"""Normalization by the compiled kernels, for arrays (N, S, G, C) in C order or with the batch last in memory."""
+
+import numpy as np
+
+from portanet import kernels
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import batch_first, batch_last
+
+
+def normalize(  # noqa: PLR0917
+    x: np.ndarray,
+    axes: tuple[int, ...],
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    eps: float,
+    statistics: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See :func:`portanet.kernels.normalize`."""
+    if not _takes(x, weight, bias, *(statistics or ())):
+        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
+            x, axes, weight, bias, eps, statistics
+        )
+        return plain
+    last = _is_last(x)
+    shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
+    y, *empty = (_empty(s, x.dtype, last) for s in (x.shape, shape, shape))
+    mean, variance = statistics or empty
+    memory = (_memory(a, last) for a in (y, mean, variance))
+    given, settings = statistics is not None, _settings(x.shape, axes, last)
+    compiled.normalize(_memory(x, last), weight, bias, eps, given, *memory, settings)
+    return y, mean, variance
+
+
+def normalize_gradient(  # noqa: PLR0917
+    dy: np.ndarray,
+    x: np.ndarray,
+    axes: tuple[int, ...],
+    mean: np.ndarray,
+    variance: np.ndarray,
+    weight: np.ndarray | None,
+    eps: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See :func:`portanet.kernels.normalize_gradient`; dx has the layout of x."""
+    if not _takes(x, dy, mean, variance, weight):
+        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
+            dy, x, axes, mean, variance, weight, eps
+        )
+        return plain
+    last = _is_last(x)
+    dx = _empty(x.shape, x.dtype, last)
+    dweight, dbias = np.empty((2, x.shape[2] * x.shape[3]), x.dtype)
+    memory = (_memory(a, last) for a in (dy, x, mean, variance))
+    settings = _settings(x.shape, axes, last)
+    compiled.normalize_gradient(*memory, weight, eps, _memory(dx, last), dweight, dbias, settings)
+    return dx, dweight, dbias
+
+
+def _takes(x: np.ndarray, *others: np.ndarray | None) -> bool:
+    """Whether the core normalizes these arrays."""
+    return x.dtype.char in "fd" and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
+
+
+def _is_last(x: np.ndarray) -> bool:
+    """Whether the batch is last in memory, also in a slice of such an array."""
+    return not x.flags.c_contiguous and x.strides[0] == x.itemsize
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype, last: bool) -> np.ndarray:
+    return batch_first(np.empty((*shape[1:], shape[0]), dtype)) if last else np.empty(shape, dtype)
+
+
+def _memory(x: np.ndarray, last: bool) -> np.ndarray:
+    """Return an array in the order of memory; copy it only if it has another layout."""
+    return np.ascontiguousarray(batch_last(x) if last else x)
+
+
+def _settings(shape: tuple[int, ...], axes: tuple[int, ...], last: bool) -> tuple[int, ...]:
+    """Return what memory holds: (examples, rows, kept, reduced, width), and the images of a channel; normalize.hpp."""
+    n, s, groups, channels = shape
+    if last:  # (S, G, C, N)
+        examples, images = 1 if 1 in axes else s, n
+        reduced, width = (channels * n, 1) if 0 in axes else (channels, n)
+        rows = s // examples
+    else:
+        examples, images = (1 if 0 in axes else n) * (1 if 1 in axes else s), 1
+        reduced, width = channels, 1
+        rows = n * s // examples
+    kept, width = (groups, width) if reduced > 1 else (1, groups * width)
+    return examples, rows, kept, reduced, width, images
