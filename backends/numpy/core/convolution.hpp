@@ -304,14 +304,17 @@ template <class T> class VectorSums {
     }
 };
 
+#include "depthwise.hpp"
+
 #include "winograd.hpp"
 
 template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
+    if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, y);
     if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, y);
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, y, p, i); });
 }
 
-// Where all strides are 1, it is a convolution of dy with the turned window, which may suit Winograd.
+// Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
 template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
     Convolution turned = s;
     for (int axis = 0; axis < 3; axis++) {
@@ -322,14 +325,19 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
     std::swap(turned.channels, turned.outputs);
     const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
     const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
-    if (!one || !padded || !Winograd<T>::suits(turned))
+    const bool depthwise = Depthwise<T>::suits(s);
+    if (!one || !padded || (!depthwise && !Winograd<T>::suits(turned))) {
+        if (depthwise) return Depthwise<T>(s).input_gradient(dy, w, dx);
         return for_positions(s.input, operations(s),
                              [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
-    const long taps = volume(s.window), size = s.channels * s.outputs;
+    }
+    const long taps = volume(s.window), size = s.groups * s.channels * s.outputs;
     std::vector<T> weights(taps * size);
     for (long i = 0; i < taps; i++)
-        transpose(w + i * size, s.outputs, s.channels, s.outputs, &weights[(taps - 1 - i) * size], s.channels);
-    Winograd<T>(turned).conv(dy, weights.data(), dx);
+        for (long group = 0; group < s.groups; group++)
+            transpose(w + i * size + group * s.outputs, s.groups * s.outputs, s.channels, s.outputs,
+                      &weights[(taps - 1 - i) * size + group * s.channels], s.groups * s.channels);
+    conv(turned, dy, weights.data(), dx);
 }
 
 // Parts sum some pieces of rows each. Their number does not depend on that of threads: neither do the sums.
@@ -350,7 +358,8 @@ template <class Sums, class T> void add_weight_gradient(const Convolution &s, co
 }
 
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
+    if (Depthwise<T>::suits(s)) Depthwise<T>(s).weight_gradient(x, dy, dw);
+    else if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
     else if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2)
         add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
     else add_weight_gradient<TiledSums<T>>(s, x, dy, dw);

@@ -15,6 +15,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import batch_last, is_batch_last
 from portanet.backends.tracing import Operand, Step, trace
 
@@ -148,6 +149,6 @@ def _like(values: Any, x: np.ndarray) -> np.ndarray:
         and values.strides == x.strides
     ):
         return values
-    copy = np.empty_like(x)
+    copy = empty_like(x)
     copy[...] = values
     return copy

@@ -11,6 +11,7 @@ from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.dense import dense, dense_gradient, linear, matmul_into
 from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.memory import empty
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import random_bits
 from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_softmax_cross_entropy
@@ -29,7 +30,7 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.nd
     """See :func:`portanet.kernels.conv`."""
     if not _takes(x, w, window):
         return numpy_conv.conv(x, w, window, groups)
-    y = np.empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
+    y = empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
     compiled.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
     return batch_first(y)
 
@@ -38,7 +39,7 @@ def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: i
     """See :func:`portanet.kernels.conv_input_gradient`."""
     if not _takes(dy, w, window):
         return numpy_conv.conv_input_gradient(dy, w, window, groups)
-    dx = np.empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
+    dx = empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
     compiled.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
     return batch_first(dx)
 
