@@ -118,6 +118,7 @@ template <class T> class Depthwise {
         for (long group = 0; group < s.groups; group++) {
             Vec<T> block[taps];
             T *to[taps];
+#pragma GCC unroll 9
             for (int i = 0; i < taps; i++) block[i] = load(to[i] = sums + (runs[i].w - dw + group) * lanes<T>);
             for (long p = 0; p < positions; p++) {
                 const T *right = dy + p * all + group * s.images;
@@ -126,6 +127,7 @@ template <class T> class Depthwise {
                 for (; n + lanes<T> <= s.images; n += lanes<T>) add_vector<true>(block, runs, shift + n, right + n, 0);
                 if (n < s.images) add_vector<false>(block, runs, shift + n, right + n, s.images - n);
             }
+#pragma GCC unroll 9
             for (int i = 0; i < taps; i++) store(to[i], block[i]);
         }
     }
