@@ -53,15 +53,20 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2), st.sampled_from([300, 2**21]))
+@given(
+    problems(),
+    st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2),
+    st.sampled_from([300, 2**21]),
+    st.sampled_from([1, 100]),
+)
 def test_numpy_overrides_equal_the_portable_forms(
-    problem: tuple[Window, int, Any, Any, Any], layouts: tuple[str, str], chunk: int
+    problem: tuple[Window, int, Any, Any, Any], layouts: tuple[str, str], chunk: int, min_images: int
 ) -> None:
     window, groups, x, w, dy = problem
     x, dy = (LAYOUTS[layout](array) for layout, array in zip(layouts, (x, dy), strict=True))
     with pytest.MonkeyPatch.context() as patch:
         if core.compiled is not None:
-            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", 1)
+            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", min_images)
         patch.setattr("portanet.backends.numpy.conv.MIN_CHANNELS_CORRELATE", 3)
         patch.setattr("portanet.backends.numpy.windows.MAX_CHUNK_BYTES", chunk)
         assert_overrides_equal_portable(window, groups, x, w, dy)

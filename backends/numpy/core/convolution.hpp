@@ -339,11 +339,14 @@ template <class T> class VectorSums {
     }
 };
 
+#include "channels_last.hpp"
+
 #include "depthwise.hpp"
 
 #include "winograd.hpp"
 
 template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
+    if (!s.batch_last) return ChannelsLast<T>(s).conv(x, w, y);
     if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, y);
     if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, y);
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, y, p, i); });
@@ -351,6 +354,7 @@ template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y)
 
 // Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
 template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
+    if (!s.batch_last) return ChannelsLast<T>(s).input_gradient(dy, w, dx);
     Convolution turned = s;
     for (int axis = 0; axis < 3; axis++) {
         turned.padding[axis] = s.dilation[axis] * (s.window[axis] - 1) - s.padding[axis];
@@ -394,7 +398,8 @@ template <class Sums, class T> void add_weight_gradient(const Convolution &s, co
 }
 
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    if (Depthwise<T>::suits(s)) Depthwise<T>(s).weight_gradient(x, dy, dw);
+    if (!s.batch_last) ChannelsLast<T>(s).weight_gradient(x, dy, dw);
+    else if (Depthwise<T>::suits(s)) Depthwise<T>(s).weight_gradient(x, dy, dw);
     else if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
     else if (TiledSums<T>::suits(s)) add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
     else add_weight_gradient<VectorSums<T>>(s, x, dy, dw);

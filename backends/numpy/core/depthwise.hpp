@@ -16,7 +16,7 @@ template <class T> class Depthwise {
     void conv(const T *x, const T *w, T *y) const {
         pool::run(parts, [&](long part) {
             for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++)
-                for_stretches(piece, [&](const long (&p)[3], long positions) {
+                for_windows(piece, [&](const long (&p)[3], long positions) {
                     Run<T> runs[max_window];
                     const long n_runs = runs_from(s, x, w, p, runs);
                     sum(runs, n_runs, positions, y + index(p) * s.groups * s.images);
@@ -39,7 +39,7 @@ template <class T> class Depthwise {
         std::vector<std::vector<T>> sums(parts, std::vector<T>(size * lanes<T>));
         pool::run(parts, [&](long part) {
             for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++)
-                for_stretches(piece, [&](const long (&p)[3], long positions) {
+                for_windows(piece, [&](const long (&p)[3], long positions) {
                     Run<T> runs[max_window]; // the weights stand for their sums
                     long left = runs_from(s, x, dw, p, runs);
                     const Run<T> *next = runs;
@@ -67,20 +67,12 @@ template <class T> class Depthwise {
 
     long index(const long (&p)[3]) const { return (p[0] * s.output[1] + p[1]) * s.output[2] + p[2]; }
 
-    // Call f(p, n) for the output positions of a piece: n from p on, the same part of whose windows lies inside x.
-    template <class Function> void for_stretches(long piece, const Function &f) const {
-        const long row = piece / in_row, end = std::min((piece % in_row + 1) * positions_each, s.output[2]);
-        for (long q = piece % in_row * positions_each, n; q < end; q += n) {
-            for (n = 1; inside(q) && q + n < end && inside(q + n);) n++;
-            const long p[3] = {row / s.output[1], row % s.output[1], q};
-            f(p, n);
-        }
-    }
-
-    // Whether the window of the output position q of a row lies inside it.
-    bool inside(long q) const {
-        const long first = q * s.stride[2] - s.padding[2];
-        return first >= 0 && first + (s.window[2] - 1) * s.dilation[2] < s.input[2];
+    // Call f(p, n) for the output positions of a piece: n from p on.
+    template <class Function> void for_windows(long piece, const Function &f) const {
+        const long row = piece / in_row, begin = piece % in_row * positions_each;
+        for_stretches(
+            begin, std::min(begin + positions_each, s.output[2]), 1, [&](long q) { return window_inside(s, q); },
+            [&](long q, long n) { f({row / s.output[1], row % s.output[1], q}, n); });
     }
 
     // y[g, n] = Σ_i w_i[g] x_i[g, n] at some positions, from the runs of the first.

@@ -18,9 +18,10 @@ from portanet.backends.numpy.core.softmax import log_softmax, sigmoid, sparse_so
 from portanet.backends.numpy.core.updates import adam, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
+from portanet.typing import Shape
 
 MIN_IMAGES = 8
-"""Fewest images for a convolution: they are what its vectors hold."""
+"""Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
 
 MAX_WINDOW = 1024
 """Most positions of a window."""
@@ -30,43 +31,47 @@ def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.nd
     """See :func:`portanet.kernels.conv`."""
     if not _takes(x, w, window):
         return numpy_conv.conv(x, w, window, groups)
-    y = empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
-    compiled.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
-    return batch_first(y)
+    last = len(x) >= MIN_IMAGES
+    y = _empty(len(x), window.output_shape, w.shape[-1], x.dtype, last)
+    compiled.conv(_ordered(x, last), np.ascontiguousarray(w), y, last, *_steps(window), groups)
+    return batch_first(y) if last else y
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_input_gradient`."""
     if not _takes(dy, w, window):
         return numpy_conv.conv_input_gradient(dy, w, window, groups)
-    dx = empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
-    compiled.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
-    return batch_first(dx)
+    last = len(dy) >= MIN_IMAGES
+    dx = _empty(len(dy), window.input_shape, w.shape[-2] * groups, dy.dtype, last)
+    compiled.conv_input_gradient(_ordered(dy, last), np.ascontiguousarray(w), dx, last, *_steps(window), groups)
+    return batch_first(dx) if last else dx
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
     if not _takes(x, dy, window):
         return numpy_conv.conv_weight_gradient(x, dy, window, groups)
+    last = len(x) >= MIN_IMAGES
     dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
-    compiled.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
+    compiled.conv_weight_gradient(_ordered(x, last), _ordered(dy, last), dw, last, *_steps(window), groups)
     return dw
 
 
 def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
     """Whether the core computes a convolution of x."""
     return (
-        x.dtype == other.dtype
-        and x.dtype.char in "fd"
-        and len(x) >= MIN_IMAGES
-        and window.n_axes <= 3
-        and math.prod(window.size) <= MAX_WINDOW
+        x.dtype == other.dtype and x.dtype.char in "fd" and window.n_axes <= 3 and math.prod(window.size) <= MAX_WINDOW
     )
 
 
-def _last(x: np.ndarray) -> np.ndarray:
-    """Return (N, *spatial, C) as a contiguous array (*spatial, C, N)."""
-    return np.ascontiguousarray(batch_last(x))
+def _empty(n: int, spatial: Shape, channels: int, dtype: np.dtype, last: bool) -> np.ndarray:
+    """Return an array of n images as the core takes it."""
+    return empty((*spatial, channels, n) if last else (n, *spatial, channels), dtype)
+
+
+def _ordered(x: np.ndarray, last: bool) -> np.ndarray:
+    """Return (N, *spatial, C) as a contiguous array, with N as the last axis if wanted."""
+    return np.ascontiguousarray(batch_last(x) if last else x)
 
 
 def _steps(window: Window) -> tuple[Any, ...]:
