@@ -100,7 +100,7 @@ class Pullback(NamedTuple):
     other: np.ndarray | None = None
 
     def __call__(self, dy: Any) -> np.ndarray:
-        dx = np.empty_like(self.saved)
+        dx = empty_like(self.saved)
         self.gradient(dx, x=self.saved, other=self.other, dy=_like(dy, self.saved))
         return dx
 
@@ -116,7 +116,7 @@ def elementwise(
         result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
         return result
     output, gradient, from_output = programs
-    y, other = np.empty_like(x), None if t is None else _like(t, x)
+    y, other = empty_like(x), None if t is None else _like(t, x)
     output(y, x=x, other=other)
     return y, Pullback(gradient, y if from_output else x, other)
 

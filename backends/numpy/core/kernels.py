@@ -1,6 +1,5 @@
 """The compiled kernels behind the names of :mod:`portanet.kernels`; what they do not do falls to plain NumPy."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,59 +22,59 @@ from portanet.typing import Shape
 MIN_IMAGES = 8
 """Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
 
-MAX_WINDOW = 1024
-"""Most positions of a window."""
-
 
 def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
-    if not _takes(x, w, window):
-        return numpy_conv.conv(x, w, window, groups)
-    last = len(x) >= MIN_IMAGES
-    y = _empty(len(x), window.output_shape, w.shape[-1], x.dtype, last)
-    compiled.conv(_ordered(x, last), np.ascontiguousarray(w), y, last, *_steps(window), groups)
-    return batch_first(y) if last else y
+    y = _call(compiled.conv, x, w, window, groups, shape=window.output_shape, n_out=w.shape[-1])
+    return numpy_conv.conv(x, w, window, groups) if y is None else y
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_input_gradient`."""
-    if not _takes(dy, w, window):
-        return numpy_conv.conv_input_gradient(dy, w, window, groups)
-    last = len(dy) >= MIN_IMAGES
-    dx = _empty(len(dy), window.input_shape, w.shape[-2] * groups, dy.dtype, last)
-    compiled.conv_input_gradient(_ordered(dy, last), np.ascontiguousarray(w), dx, last, *_steps(window), groups)
-    return batch_first(dx) if last else dx
+    dx = _call(
+        compiled.conv_input_gradient, dy, w, window, groups, shape=window.input_shape, n_out=w.shape[-2] * groups
+    )
+    return numpy_conv.conv_input_gradient(dy, w, window, groups) if dx is None else dx
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
-    if not _takes(x, dy, window):
-        return numpy_conv.conv_weight_gradient(x, dy, window, groups)
-    last = len(x) >= MIN_IMAGES
-    dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
-    compiled.conv_weight_gradient(_ordered(x, last), _ordered(dy, last), dw, last, *_steps(window), groups)
+    dw, last = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype), len(x) >= MIN_IMAGES
+    if last:
+        x, dy = batch_last(x), batch_last(dy)
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    try:
+        compiled.conv_weight_gradient(x, dy, dw, last, window.stride, window.dilation, window.pads, groups)
+    except ValueError:  # see _call
+        return numpy_conv.conv_weight_gradient(*(map(batch_first, (x, dy)) if last else (x, dy)), window, groups)
     return dw
 
 
-def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
-    """Whether the core computes a convolution of x."""
-    return (
-        x.dtype == other.dtype and x.dtype.char in "fd" and window.n_axes <= 3 and math.prod(window.size) <= MAX_WINDOW
-    )
+def _call(
+    function: Callable[..., None],
+    x: np.ndarray,
+    w: np.ndarray,
+    window: Window,
+    groups: int,
+    *,
+    shape: Shape,
+    n_out: int,
+) -> np.ndarray | None:
+    """
+    Call a function of the core for a result (N, *shape, n_out).
 
-
-def _empty(n: int, spatial: Shape, channels: int, dtype: np.dtype, last: bool) -> np.ndarray:
-    """Return an array of n images as the core takes it."""
-    return empty((*spatial, channels, n) if last else (n, *spatial, channels), dtype)
-
-
-def _ordered(x: np.ndarray, last: bool) -> np.ndarray:
-    """Return (N, *spatial, C) as a contiguous array, with N as the last axis if wanted."""
-    return np.ascontiguousarray(batch_last(x) if last else x)
-
-
-def _steps(window: Window) -> tuple[Any, ...]:
-    return window.stride, window.dilation, tuple(low for low, _ in window.pads)
+    None if the core does not take the arrays: it has float32 and float64, at most 3 axes and windows of 1024 positions.
+    """
+    if len(x) >= MIN_IMAGES:
+        last, x, y = True, batch_last(x), empty((*shape, n_out, len(x)), x.dtype)
+    else:
+        last, y = False, empty((len(x), *shape, n_out), x.dtype)
+    x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
+    try:
+        function(x, w, y, last, window.stride, window.dilation, window.pads, groups)
+    except ValueError:
+        return None
+    return batch_first(y) if last else y
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (

@@ -13,7 +13,7 @@ Convolution read_convolution(const Array &x, const Array &w, const Array &y, PyO
     s.batch_last = integer(settings[0]);
     read_axes(settings[1], n_axes, 1, 1, s.stride);
     read_axes(settings[2], n_axes, 1, 1, s.dilation);
-    read_axes(settings[3], n_axes, 0, 0, s.padding);
+    read_pads(settings[3], n_axes, s.padding);
     s.groups = integer(settings[4]);
     const int first = s.batch_last ? 0 : 1, channels = s.batch_last ? -2 : -1, images = s.batch_last ? -1 : 0;
     for (int axis = 0; axis < 3; axis++) {
@@ -32,7 +32,7 @@ Convolution read_convolution(const Array &x, const Array &w, const Array &y, PyO
     return s;
 }
 
-// conv(x, w, y, batch_last, stride, dilation, padding, groups) writes y.
+// conv(x, w, y, batch_last, stride, dilation, pads, groups) writes y.
 PyObject *conv(PyObject *const *a, Py_ssize_t count) {
     expect(count, 8);
     Array x(a[0], "x"), w(a[1], "w"), y(a[2], "y", true);
@@ -41,7 +41,7 @@ PyObject *conv(PyObject *const *a, Py_ssize_t count) {
     return call(y, [&](auto &kernels) { kernels.conv(s, x, w, y); });
 }
 
-// conv_input_gradient(dy, w, dx, batch_last, stride, dilation, padding, groups) writes dx.
+// conv_input_gradient(dy, w, dx, batch_last, stride, dilation, pads, groups) writes dx.
 PyObject *conv_input_gradient(PyObject *const *a, Py_ssize_t count) {
     expect(count, 8);
     Array dy(a[0], "dy"), w(a[1], "w"), dx(a[2], "dx", true);
@@ -50,7 +50,7 @@ PyObject *conv_input_gradient(PyObject *const *a, Py_ssize_t count) {
     return call(dx, [&](auto &kernels) { kernels.conv_input_gradient(s, dy, w, dx); });
 }
 
-// conv_weight_gradient(x, dy, dw, batch_last, stride, dilation, padding, groups) writes dw.
+// conv_weight_gradient(x, dy, dw, batch_last, stride, dilation, pads, groups) writes dw.
 PyObject *conv_weight_gradient(PyObject *const *a, Py_ssize_t count) {
     expect(count, 8);
     Array x(a[0], "x"), dy(a[1], "dy"), dw(a[2], "dw", true);

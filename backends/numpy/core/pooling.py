@@ -54,7 +54,7 @@ def _pool(
     """Call a function of the core for a result (N, *spatial, C), in the memory layout of the last array."""
     like = arrays[-1]
     n, channels = len(like), like.shape[-1]
-    last = not like.flags.c_contiguous and like.strides[0] == like.itemsize  # also a slice of a batch-last array
+    last = like.strides[0] == like.itemsize and not like.flags.c_contiguous  # also a slice of a batch-last array
     if last:
         arrays = tuple(map(batch_last, arrays))
     result = empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)
