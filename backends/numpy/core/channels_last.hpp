@@ -1,8 +1,8 @@
 // Convolution, channels last, for few images: x (images, *input, groups channels), w (*window, channels, groups
 // outputs) and y (images, *output, groups outputs), all contiguous.
 //
-// A tile's columns are the outputs and its rows are output positions in a row; x gives the factors that are spread. The
-// positions of one tile have the same part of their windows inside x: nothing is padded.
+// A tile's columns are the outputs and its rows are output positions in a row; x gives the factors that are spread. So
+// that all positions have the same runs, x is padded: a copy costs less than tiles of one row.
 
 // Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all inside, or one alone.
 template <class Inside, class Function>
@@ -27,16 +27,15 @@ template <class T> class ChannelsLast {
     }
 
     void conv(const T *x, const T *w, T *y) const {
-        const auto inside = [&](long q) { return window_inside(s, q); };
+        const Padded padded(s, images, x);
+        const Convolution &s = padded.s;
         const Step step{1, s.stride[2] * all_channels, all_outputs, all_outputs};
         for_pieces(s.output, [&](long image, long i, long j, long begin, long end) {
-            const T *from = x + image * volume(s.input) * all_channels;
-            T *to = y + ((image * s.output[0] + i) * s.output[1] + j) * s.output[2] * all_outputs;
-            for_stretches(begin, end, 1, inside, [&](long q, long n) {
-                Run<T> runs[max_window];
-                const long n_runs = swapped(runs, runs_from(s, from, w, {i, j, q}, runs));
-                multiply(runs, n_runs, step, to + q * all_outputs, n, s.channels, s.outputs);
-            });
+            const T *from = padded.x + image * volume(s.input) * all_channels;
+            T *to = y + (((image * s.output[0] + i) * s.output[1] + j) * s.output[2] + begin) * all_outputs;
+            Run<T> runs[max_window];
+            const long n_runs = swapped(runs, runs_from(s, from, w, {i, j, begin}, runs));
+            multiply(runs, n_runs, step, to, end - begin, s.channels, s.outputs);
         });
     }
 
@@ -68,6 +67,8 @@ template <class T> class ChannelsLast {
     // dw[t, c, o] = Σ_p x[p stride + t dilation - padding, c] dy[p, o]: the tile's rows are channels, for all positions
     // of a row of the window where they lie side by side. The number of parts does not depend on that of threads.
     void weight_gradient(const T *x, const T *dy, T *dw) const {
+        const Padded padded(s, images, x);
+        const Convolution &s = padded.s;
         const long rows = s.output[0] * s.output[1], size = volume(s.window) * s.channels * all_outputs;
         const long joined = s.groups == 1 && s.dilation[2] == 1 ? s.window[2] : 1;
         const long parts = parts_for(std::min(images * rows, 8L), operations(s) * images * volume(s.output));
@@ -76,7 +77,7 @@ template <class T> class ChannelsLast {
         pool::run(parts, [&](long part) {
             T *to = part ? &sums[(part - 1) * size] : dw;
             for (long i = part * images * rows / parts; i < (part + 1) * images * rows / parts; i++) {
-                const T *from = x + i / rows * volume(s.input) * all_channels,
+                const T *from = padded.x + i / rows * volume(s.input) * all_channels,
                         *row = dy + i * s.output[2] * all_outputs;
                 for_spans(s, joined, i % rows, 0, s.output[2], [&](long t, long taps, const Span &span) {
                     if (span.begin >= span.end) return;
@@ -96,6 +97,37 @@ template <class T> class ChannelsLast {
     static constexpr long piece_length = 2 * tile_rows;
     Convolution s; // of one image
     const long images, all_channels, all_outputs;
+
+    // A copy of x, and the convolution of it, where some windows do not lie inside x.
+    struct Padded {
+        Convolution s;
+        const T *x;
+
+        Padded(const Convolution &original, long images, const T *from) : s(original), x(from) {
+            bool inside = true;
+            for (int axis = 0; axis < 3; axis++) {
+                const long length = (s.output[axis] - 1) * s.stride[axis] + (s.window[axis] - 1) * s.dilation[axis] + 1;
+                if (s.padding[axis] == 0 && length <= s.input[axis]) continue;
+                inside = false;
+                s.input[axis] = length;
+                s.padding[axis] = 0;
+            }
+            if (inside) return;
+            const long channels = s.groups * s.channels, *in = original.input, *pad = original.padding;
+            const long end = std::min(s.input[2], pad[2] + in[2]), n = std::max(0l, end - pad[2]);
+            copy.resize(images * volume(s.input) * channels);
+            for (long image = 0; image < images; image++)
+                for (long i = pad[0]; i < std::min(s.input[0], pad[0] + in[0]); i++)
+                    for (long j = pad[1]; j < std::min(s.input[1], pad[1] + in[1]); j++)
+                        std::copy_n(
+                            from + ((image * in[0] + i - pad[0]) * in[1] + j - pad[1]) * in[2] * channels, n * channels,
+                            &copy[(((image * s.input[0] + i) * s.input[1] + j) * s.input[2] + pad[2]) * channels]);
+            x = copy.data();
+        }
+
+      private:
+        std::vector<T> copy;
+    };
 
     // Steps of a tile.
     struct Step {

@@ -354,7 +354,6 @@ template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y)
 
 // Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
 template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
-    if (!s.batch_last) return ChannelsLast<T>(s).input_gradient(dy, w, dx);
     Convolution turned = s;
     for (int axis = 0; axis < 3; axis++) {
         turned.padding[axis] = s.dilation[axis] * (s.window[axis] - 1) - s.padding[axis];
@@ -365,7 +364,8 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
     const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
     const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
     const bool depthwise = Depthwise<T>::suits(s);
-    if (!one || !padded || (!depthwise && !Winograd<T>::suits(turned))) {
+    if (!one || !padded || (s.batch_last && !depthwise && !Winograd<T>::suits(turned))) {
+        if (!s.batch_last) return ChannelsLast<T>(s).input_gradient(dy, w, dx);
         if (depthwise) return Depthwise<T>(s).input_gradient(dy, w, dx);
         return for_positions(s.input, operations(s),
                              [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
