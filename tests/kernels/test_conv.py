@@ -30,7 +30,7 @@ def problems(draw: st.DrawFn, max_axes: int = 3) -> tuple[Window, int, Any, Any,
     input_shape = tuple(max(1, length - low - high) + extra for length, (low, high), extra in axes)
     padding = draw(st.sampled_from([pads, "same"]))
     window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
-    n = draw(st.sampled_from([1, 3, 8, 9]))  # the batch-last methods take 8 images or more
+    n = draw(st.sampled_from([1, 3, 8, 9, 65]))  # the batch-last methods of plain NumPy take 8 images or more
     groups, c, o = draw(st.sampled_from([1, 1, 2, 5])), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 100)))
     dtype = draw(st.sampled_from(["float32", "float64"]))

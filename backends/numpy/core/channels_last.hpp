@@ -4,21 +4,6 @@
 // A tile's columns are the outputs and its rows are output positions in a row; x gives the factors that are spread. So
 // that all positions have the same runs, x is padded: a copy costs less than tiles of one row.
 
-// Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all inside, or one alone.
-template <class Inside, class Function>
-void for_stretches(long begin, long end, long step, const Inside &inside, const Function &f) {
-    for (long p = begin, n; p < end; p += n * step) {
-        for (n = 1; inside(p) && p + n * step < end && inside(p + n * step);) n++;
-        f(p, n);
-    }
-}
-
-// Whether the window of the output position q of a row lies inside it.
-inline bool window_inside(const Convolution &s, long q) {
-    const long first = q * s.stride[2] - s.padding[2];
-    return first >= 0 && first + (s.window[2] - 1) * s.dilation[2] < s.input[2];
-}
-
 template <class T> class ChannelsLast {
   public:
     explicit ChannelsLast(const Convolution &s)
@@ -35,7 +20,9 @@ template <class T> class ChannelsLast {
             T *to = y + (((image * s.output[0] + i) * s.output[1] + j) * s.output[2] + begin) * all_outputs;
             Run<T> runs[max_window];
             const long n_runs = swapped(runs, runs_from(s, from, w, {i, j, begin}, runs));
-            multiply(runs, n_runs, step, to, end - begin, s.channels, s.outputs);
+            if (!Depthwise<T>::suits(s)) return multiply(runs, n_runs, step, to, end - begin, s.channels, s.outputs);
+            for (long q = 0; q < end - begin; q++)
+                sum_depthwise(runs, n_runs, q * s.stride[2] * all_channels, to + q * all_channels);
         });
     }
 
@@ -151,6 +138,16 @@ template <class T> class ChannelsLast {
     static long swapped(Run<T> *runs, long n) {
         for (long i = 0; i < n; i++) std::swap(runs[i].w, runs[i].x);
         return n;
+    }
+
+    // y[g] = Σ_i w_i[g] x_i[g] for groups of one channel and one output: vectors of groups.
+    void sum_depthwise(const Run<T> *runs, long n_runs, long shift, T *y) const {
+        for_vectors<T>(all_channels, [&](auto whole, long g, long n) LAMBDA {
+            Vec<T> sum{};
+            for (long i = 0; i < n_runs; i++)
+                sum += load_some<whole.value>(runs[i].w + shift + g, n) * load_some<whole.value>(runs[i].x + g, n);
+            store_some<whole.value>(y + g, sum, n);
+        });
     }
 
     // All groups of a tile, from the runs of the first: `inputs` and `outputs` of each group.

@@ -16,6 +16,21 @@ INLINE double operations(const Convolution &s) {
     return 2.0 * volume(s.window) * s.channels * s.outputs * s.groups * s.images;
 }
 
+// Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all inside, or one alone.
+template <class Inside, class Function>
+void for_stretches(long begin, long end, long step, const Inside &inside, const Function &f) {
+    for (long p = begin, n; p < end; p += n * step) {
+        for (n = 1; inside(p) && p + n * step < end && inside(p + n * step);) n++;
+        f(p, n);
+    }
+}
+
+// Whether the window of the output position q of a row lies inside it.
+inline bool window_inside(const Convolution &s, long q) {
+    const long first = q * s.stride[2] - s.padding[2];
+    return first >= 0 && first + (s.window[2] - 1) * s.dilation[2] < s.input[2];
+}
+
 // The runs of the first group at the output position p: one for each row of the window, or for each of its positions.
 template <class T> long runs_from(const Convolution &s, const T *x, const T *w, const long (&p)[3], Run<T> *runs) {
     const long *in = s.input, *k = s.window, all = s.groups * s.channels, outputs = s.groups * s.outputs;
@@ -339,9 +354,9 @@ template <class T> class VectorSums {
     }
 };
 
-#include "channels_last.hpp"
-
 #include "depthwise.hpp"
+
+#include "channels_last.hpp"
 
 #include "winograd.hpp"
 

@@ -19,7 +19,7 @@ from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 from portanet.typing import Shape
 
-MIN_IMAGES = 8
+MIN_IMAGES = 12
 """Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
 
 
