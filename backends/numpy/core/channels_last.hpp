@@ -106,14 +106,17 @@ template <class T> class ChannelsLast {
             for (long image = 0; image < images; image++)
                 for (long i = pad[0]; i < std::min(s.input[0], pad[0] + in[0]); i++)
                     for (long j = pad[1]; j < std::min(s.input[1], pad[1] + in[1]); j++)
-                        std::copy_n(
-                            from + ((image * in[0] + i - pad[0]) * in[1] + j - pad[1]) * in[2] * channels, n * channels,
-                            &copy[(((image * s.input[0] + i) * s.input[1] + j) * s.input[2] + pad[2]) * channels]);
+                        std::copy_n(from + ((image * in[0] + i - pad[0]) * in[1] + j - pad[1]) * in[2] * channels,
+                                    n * channels, copy.data() + place(image, i, j, pad[2]) * channels);
             x = copy.data();
         }
 
       private:
         std::vector<T> copy;
+
+        long place(long image, long i, long j, long k) const {
+            return ((image * s.input[0] + i) * s.input[1] + j) * s.input[2] + k;
+        }
     };
 
     // Steps of a tile.

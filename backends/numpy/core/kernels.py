@@ -46,7 +46,9 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
     try:
         compiled.conv_weight_gradient(x, dy, dw, last, window.stride, window.dilation, window.pads, groups)
     except ValueError:  # see _call
-        return numpy_conv.conv_weight_gradient(*(map(batch_first, (x, dy)) if last else (x, dy)), window, groups)
+        if last:
+            x, dy = batch_first(x), batch_first(dy)
+        return numpy_conv.conv_weight_gradient(x, dy, window, groups)
     return dw
 
 

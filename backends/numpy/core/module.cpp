@@ -79,11 +79,8 @@ PyObject *misalignment(PyObject *const *a, Py_ssize_t count) {
 }
 
 PyMethodDef functions[] = {
-    FUNCTION(instruction_set),
-    FUNCTION(misalignment),
-    FUNCTION(get_num_threads),
-    FUNCTION(set_num_threads),
-    END_OF_FUNCTIONS,
+    FUNCTION(instruction_set), FUNCTION(misalignment), FUNCTION(get_num_threads),
+    FUNCTION(set_num_threads), END_OF_FUNCTIONS,
 };
 
 PyModuleDef definition = {
