@@ -16,9 +16,11 @@ from portanet import (
     Adam,
     AvgPool1D,
     AvgPool2D,
+    BatchNorm,
     BCELoss,
     Conv1D,
     Conv2D,
+    ConvTranspose2D,
     CrossEntropyLoss,
     Dropout,
     Flatten,
@@ -30,6 +32,7 @@ from portanet import (
     MSELoss,
     Optimizer,
     ReLU,
+    Residual,
     RMSprop,
     Sequential,
     Sigmoid,
@@ -154,6 +157,59 @@ def cnn(filters: int, last_filters: int, n_hidden: int) -> list[Layer]:
     ]
 
 
+def normalized(layer: Layer) -> list[Layer]:
+    """Return a convolution, batch normalization and ReLU."""
+    return [layer, BatchNorm(layer.out_channels), ReLU()]  # type: ignore[attr-defined]
+
+
+def separable(n_in: int, n_out: int, stride: int) -> list[Layer]:
+    """Return a depthwise and a 1x1 convolution, as in MobileNet."""
+    depthwise = Conv2D(n_in, n_in, 3, stride=stride, padding=1, groups=n_in, bias=False)
+    return [*normalized(depthwise), *normalized(Conv2D(n_in, n_out, 1, bias=False))]
+
+
+def mobile_net() -> list[Layer]:
+    """Return a small network of depthwise-separable convolutions."""
+    return [
+        *normalized(Conv2D(3, 32, 3, padding=1, bias=False)),
+        *(*separable(32, 64, 2), *separable(64, 64, 1), *separable(64, 128, 2), *separable(128, 128, 1)),
+        *(AvgPool2D(8), Flatten(), Linear(128, 10)),
+    ]
+
+
+def strided_autoencoder() -> list[Layer]:
+    """Return an encoder of strided convolutions and a decoder of transposed ones, as in DCGAN."""
+    strided = partial(Conv2D, kernel_size=4, stride=2, padding=1)
+    transposed = partial(ConvTranspose2D, kernel_size=4, stride=2, padding=1)
+    return [
+        *(strided(1, 32), ReLU()),
+        *normalized(strided(32, 64, bias=False)),
+        *normalized(transposed(64, 32, bias=False)),
+        *(transposed(32, 1), Sigmoid()),
+    ]
+
+
+def residual_block(n_in: int, n_out: int, stride: int) -> list[Layer]:
+    """Return two convolutions beside the identity, or beside a 1x1 convolution where the shape changes."""
+    branch = Sequential(
+        *normalized(Conv2D(n_in, n_out, 3, stride=stride, padding=1, bias=False)),
+        *(Conv2D(n_out, n_out, 3, padding=1, bias=False), BatchNorm(n_out)),
+    )
+    if stride == 1 and n_in == n_out:
+        return [Residual(branch), ReLU()]
+    projection = Sequential(Conv2D(n_in, n_out, 1, stride=stride, bias=False), BatchNorm(n_out))
+    return [Residual(branch, projection=projection), ReLU()]
+
+
+def res_net() -> list[Layer]:
+    """Return a small residual network."""
+    return [
+        *normalized(Conv2D(3, 16, 3, padding=1, bias=False)),
+        *(*residual_block(16, 16, 1), *residual_block(16, 32, 2), *residual_block(32, 64, 2)),
+        *(AvgPool2D(8), Flatten(), Linear(64, 10)),
+    ]
+
+
 # Settings shared by several networks
 regression = partial(Network, loss=MSELoss, optimizer=SGD, target="values")
 toy = partial(regression, batch_size=5, input_shape=(4,))
@@ -172,6 +228,7 @@ raw_mnist = partial(source_004, input_shape=(784,))
 mnist_image = partial(source_004, input_shape=(28, 28, 1))
 full_batch_encoder = partial(Network, loss=MSELoss, optimizer=SGD, batch_size=500, input_shape=(256,), target="input")
 encoder = partial(Network, loss=BCELoss, optimizer=Adam, batch_size=64, target="input")
+color_image = partial(usps, input_shape=(32, 32, 3))
 
 _NETWORKS = (
     toy("000-toy", lambda: dense(4, 4, 2, hidden=TanH), goal=0.06),
@@ -219,6 +276,9 @@ _NETWORKS = (
     mnist_image("004-cnn", lambda: cnn(9, 16, 25), goal=0.50),
     mnist_image("004-cnn-filters", lambda: cnn(18, 32, 25)),
     mnist_image("004-cnn-doubled", lambda: cnn(18, 32, 50)),
+    color_image("mobile-net", mobile_net),
+    encoder("strided-ae", strided_autoencoder, input_shape=(28, 28, 1)),
+    color_image("res-net", res_net),
     usps("digits", lambda: dense_with_dropout(64, 256, 0.5), batch_size=32, input_shape=(64,)),
 )
 

@@ -10,32 +10,31 @@ from portanet.backends import Backend
 from portanet.kernels.windows import Window
 
 
-def convolutions() -> list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]]:
-    """Windows with inputs, weights and output gradients: 1-D and 2-D, various strides, dilations and padding."""
+def convolutions() -> list[tuple[Window, int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Windows, groups, inputs, weights and output gradients: 1-D and 2-D, various strides, dilations and padding."""
     rng, problems = np.random.default_rng(0), []
-    for input_shape, size, stride, dilation, padding, channels in (
-        ((9,), (3,), (1,), (1,), "valid", (1, 4)),
-        ((9,), (4,), (2,), (2,), "same", (3, 2)),
-        ((6, 7), (3, 2), (1, 1), (1, 1), "same", (1, 3)),
-        ((6, 7), (2, 3), (1, 2), (2, 1), ((1, 0), (2, 2)), (3, 2)),
-        ((9,), (3,), (1,), (1,), "same", (4, 5)),
-        (
-            (9, 8),
-            (5, 3),
-            (1, 1),
-            (1, 1),
-            "same",
-            (32, 40),
-        ),  # large enough for Winograd
-        ((10, 8), (7, 2), (1, 2), (1, 1), "valid", (33, 32)),
-        ((8, 6), (5, 3), (1, 2), (1, 1), "same", (4, 3)),
-        ((12,), (7,), (1,), (1,), "valid", (5, 4)),
+    for input_shape, size, stride, dilation, padding, channels, groups in (
+        ((9,), (3,), (1,), (1,), "valid", (1, 4), 1),
+        ((9,), (4,), (2,), (2,), "same", (3, 2), 1),
+        ((6, 7), (3, 2), (1, 1), (1, 1), "same", (1, 3), 1),
+        ((6, 7), (2, 3), (1, 2), (2, 1), ((1, 0), (2, 2)), (3, 2), 1),
+        ((9,), (3,), (1,), (1,), "same", (4, 5), 1),
+        ((9, 8), (5, 3), (1, 1), (1, 1), "same", (32, 40), 1),  # large enough for Winograd
+        ((10, 8), (7, 2), (1, 2), (1, 1), "valid", (33, 32), 1),
+        ((8, 6), (5, 3), (1, 2), (1, 1), "same", (4, 3), 1),
+        ((12,), (7,), (1,), (1,), "valid", (5, 4), 1),
+        ((9, 8), (1, 1), (1, 1), (1, 1), "valid", (17, 20), 1),
+        ((9, 8), (3, 3), (1, 1), (1, 1), "same", (6, 6), 6),  # depthwise
+        ((9, 11), (5, 3), (2, 2), (1, 2), "same", (6, 6), 6),
+        ((9, 8), (3, 4), (2, 1), (1, 2), "same", (3, 6), 3),
+        ((9, 8), (3, 3), (1, 2), (1, 1), "same", (18, 34), 2),
     ):
         window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
-        shapes = (5, *input_shape, channels[0]), (*size, *channels), (5, *window.output_shape, channels[1])
+        n_in, n_out = channels
+        shapes = (5, *input_shape, n_in), (*size, n_in // groups, n_out), (5, *window.output_shape, n_out)
         for dtype in TOLERANCE:
             x, w, dy = (rng.normal(size=shape).astype(dtype) for shape in shapes)
-            problems.append((window, x, w, dy))
+            problems.append((window, groups, x, w, dy))
     return problems
 
 
@@ -215,9 +214,9 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
     ],
     "cluster_sums": clusters(),
-    "conv": [(x, w, window) for window, x, w, _ in convolutions()],
-    "conv_input_gradient": [(dy, w, window) for window, _, w, dy in convolutions()],
-    "conv_weight_gradient": [(x, dy, window) for window, x, _, dy in convolutions()],
+    "conv": [(x, w, window, groups) for window, groups, x, w, _ in convolutions()],
+    "conv_input_gradient": [(dy, w, window, groups) for window, groups, _, w, dy in convolutions()],
+    "conv_weight_gradient": [(x, dy, window, groups) for window, groups, x, _, dy in convolutions()],
     "elementwise": [
         *((np.concatenate([x, SPECIAL], dtype=x.dtype), fn) for (x,) in normal((4, 5)) for fn in elementwise_fns()),
         *((p, fn, t) for p, t in normal((4, 5), (4, 5)) for fn in loss_fns()),

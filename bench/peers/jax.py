@@ -23,6 +23,7 @@ TINY = 1e-12
 def step(recipe: Recipe, device: str) -> Callable[[], Any]:
     """Return a training step on one batch."""
     _check_device(device)
+    _check_layers(recipe)
     examples = recipe.examples(recipe.batch_size)
     x, target = jnp.asarray(examples), jnp.asarray(recipe.targets(examples))
     init, update = OPTIMIZERS[_supported_type(recipe.optimizer, OPTIMIZERS)](recipe.optimizer)
@@ -50,6 +51,7 @@ def step(recipe: Recipe, device: str) -> Callable[[], Any]:
 def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], Any]:
     """Return a function that computes the outputs for one batch."""
     _check_device(device)
+    _check_layers(recipe)
     weights, x = init_weights(recipe), jnp.asarray(recipe.examples(batch_size))
     outputs = jax.jit(lambda w, x: apply(recipe, w, x, None))
     return lambda: outputs(weights, x).block_until_ready()
@@ -82,6 +84,11 @@ def _supported_type(config: Config, table: dict[str, Any]) -> str:
     if config["type"] not in table:
         raise Unsupported(f"{config['type']} is not translated")
     return str(config["type"])
+
+
+def _check_layers(recipe: Recipe) -> None:
+    for config in recipe.layers:
+        _supported_type(config, LAYERS)
 
 
 def _check_device(device: str) -> None:

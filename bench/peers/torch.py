@@ -120,9 +120,28 @@ def _net_and_batch(recipe: Recipe, device: str, batch_size: int, channels_last: 
 
 
 def _layer(config: Config) -> nn.Module:
-    if config["type"] not in LAYERS:
-        raise Unsupported(f"{config['type']} is not translated")
-    return LAYERS[config["type"]](config)
+    kind = config["type"].removeprefix("portanet.")  # that of an inner layer
+    if kind not in LAYERS:
+        raise Unsupported(f"{kind} is not translated")
+    return LAYERS[kind](config)
+
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """PyTorch's own classes differ in the number of axes that they accept."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        pass
+
+
+class _Residual(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.branch = _layer(config["branch"])
+        self.projection = nn.Identity() if config["projection"] is None else _layer(config["projection"])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.projection(x) + self.branch(x)
+        return y
 
 
 def _linear(config: Config) -> nn.Module:
@@ -131,7 +150,7 @@ def _linear(config: Config) -> nn.Module:
 
 def _conv(kind: type[nn.Module], config: Config) -> nn.Module:
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias")
-    return kind(**{name: config[name] for name in names})
+    return kind(**{name: config[name] for name in (*names, "output_padding") if name in config})
 
 
 def _pool(kind: type[nn.Module], config: Config) -> nn.Module:
@@ -144,10 +163,16 @@ LAYERS: dict[str, Callable[[Config], nn.Module]] = {
     "Linear": _linear,
     "Conv1D": partial(_conv, nn.Conv1d),
     "Conv2D": partial(_conv, nn.Conv2d),
+    "ConvTranspose2D": partial(_conv, nn.ConvTranspose2d),
     "MaxPool1D": partial(_pool, nn.MaxPool1d),
     "MaxPool2D": partial(_pool, nn.MaxPool2d),
     "AvgPool1D": partial(_pool, nn.AvgPool1d),
     "AvgPool2D": partial(_pool, nn.AvgPool2d),
+    "BatchNorm": lambda config: _BatchNorm(
+        config["num_features"], config["eps"], config["momentum"], affine=config["affine"]
+    ),
+    "Residual": _Residual,
+    "Sequential": lambda config: nn.Sequential(*map(_layer, config["layers"])),
     "ReLU": lambda config: nn.ReLU(),
     "Sigmoid": lambda config: nn.Sigmoid(),
     "TanH": lambda config: nn.Tanh(),

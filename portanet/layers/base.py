@@ -1,6 +1,7 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -168,8 +169,13 @@ def check_layer(name: str, layer: Any) -> Any:
 
 def check_floating(layer: Layer, x: Array) -> None:
     """Refuse integers, whose sums overflow silently."""
-    if not namespace(x).isdtype(x.dtype, "real floating"):
+    if not _is_floating(namespace(x), x.dtype):
         raise ValueError(f"{layer!r} needs floats, got x of dtype {x.dtype}: give x / 255 for instance")
+
+
+@cache  # NumPy's isdtype takes 1 µs
+def _is_floating(xp: Any, dtype: Any) -> bool:
+    return bool(xp.isdtype(dtype, "real floating"))
 
 
 def check_input(x: Array, weight: Array) -> None:

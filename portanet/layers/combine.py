@@ -1,8 +1,9 @@
 """Layers made of other layers: residual blocks, parallel branches, auto-encoders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from portanet import kernels
 from portanet.backends import namespace
 from portanet.layers.base import Layer, check_layer, input_pullback
 from portanet.layers.sequential import vjp_of_chain
@@ -13,6 +14,21 @@ __all__ = ["AutoEncoder", "Parallel", "Residual"]
 
 def _identity(dy: Array) -> Array:
     return dy
+
+
+class _Addition:
+    """Addition as a function for ``kernels.elementwise``, which a backend may divide among threads."""
+
+    def elementwise(self, xp: Any, x: Array, t: Array) -> tuple[Array, Callable[[], float]]:
+        return x + t, lambda: 1.0
+
+
+_ADDITION = _Addition()
+
+
+def _add(x: Array, y: Array) -> Array:
+    """Return x + y for large arrays of one shape."""
+    return kernels.elementwise(x, _ADDITION.elementwise, y)[0]
 
 
 class Residual(Layer):
@@ -66,13 +82,13 @@ class Residual(Layer):
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             dx = pull_branch(dy, need_dx=need_dx, need_grads=need_grads)
             direct_dx = pull_direct(dy, need_dx=need_dx, need_grads=need_grads)
-            return dx + direct_dx if need_dx else None
+            return _add(dx, direct_dx) if need_dx else None
 
         return self._sum(y, direct), pullback
 
     def _sum(self, y: Array, direct: Array) -> Array:
         self._check(tuple(y.shape), tuple(direct.shape))
-        return direct + y
+        return _add(direct, y)
 
     def _check(self, branch: Shape, direct: Shape) -> None:
         if branch != direct:
@@ -125,7 +141,7 @@ class Parallel(Layer):
             for output, pull_branch in zip(outputs, pullbacks, strict=True):
                 end = start + output.shape[-1]
                 part = pull_branch(dy[..., start:end], need_dx=need_dx, need_grads=need_grads)
-                start, dx = end, part if dx is None or not need_dx else dx + part
+                start, dx = end, part if dx is None or not need_dx else _add(dx, part)
             return dx
 
         return self._join(outputs), pullback

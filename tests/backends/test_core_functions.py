@@ -140,3 +140,12 @@ def test_pooling_of_a_batch_of_none_or_one(core: Any, n: int) -> None:
     x = np.ones((n, 4, 4, 3))
     y = kernels.max_pool(x, window)
     assert y.shape == kernels.max_pool_gradient(y, x, y, window).shape == x.shape
+
+
+@pytest.mark.parametrize("dy", [2.0, np.float64(2.0), np.full((100, 100), 2.0), np.full((100, 100), 2.0, "float32").T])
+def test_a_gradient_of_another_dtype_or_layout_is_cast(dy: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+    y, pullback = pn.TanH().vjp(x)
+    dx = pullback(dy)
+    assert dx.dtype == np.float32
+    np.testing.assert_allclose(dx, 2 * (1 - y * y), rtol=1e-5, atol=1e-6)

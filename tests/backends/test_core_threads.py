@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from portanet import kernels
 from portanet.backends.numpy import core
 from portanet.backends.numpy.layout import to_batch_last
+from portanet.kernels.windows import Window
 
 pytestmark = pytest.mark.skipif(core.compiled is None, reason="the compiled kernels are not in use")
 
@@ -107,6 +109,30 @@ def test_the_number_of_threads_changes_no_cluster() -> None:
     for other in found[1:]:
         for one, same in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(one, same)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+@pytest.mark.parametrize("groups", [1, 4, 32])
+def test_the_number_of_threads_changes_no_bit_of_a_convolution(groups: int, n: int) -> None:
+    """In each memory layout: with few images and with many."""
+    rng = np.random.default_rng(0)
+    for stride in (1, 2):
+        window = Window.fit((30, 29), (3, 3), stride=(stride, stride), dilation=(1, 1), padding="same")
+        x, w = rng.normal(size=(n, 30, 29, 32)), rng.normal(size=(3, 3, 32 // groups, 32))
+        dy = rng.normal(size=(n, *window.output_shape, 32))
+        results = []
+        for number in (1, 2, 5):
+            pn.set_num_threads(number)
+            results.append(
+                (
+                    kernels.conv(x, w, window, groups),
+                    kernels.conv_input_gradient(dy, w, window, groups),
+                    kernels.conv_weight_gradient(x, dy, window, groups),
+                )
+            )
+        for others in results[1:]:
+            for one, other in zip(results[0], others, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_callers_in_several_threads_get_their_own_results() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bench.networks import NETWORKS
 from bench.peers import Unsupported
 from bench.recipe import Recipe
-from portanet import Layer, Linear, Sequential, Trainer
+from portanet import BatchNorm, ConvTranspose2D, Layer, Linear, Residual, Sequential, Trainer
 from portanet.layers.conv import Conv
 
 torch = pytest.importorskip("torch", reason="tests the competitor PyTorch")
@@ -18,7 +18,10 @@ pytestmark = pytest.mark.torch
 from bench.peers import torch as peer  # noqa: E402 (it imports PyTorch)
 
 # Together: each layer except dropout, each loss, each optimizer, and Flatten after 1-D and 2-D convolutions
-IDS = ("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "001-conv2d-net3", "003-lenet", "004-cnn")
+IDS = (
+    *("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "001-conv2d-net3", "003-lenet", "004-cnn"),
+    *("mobile-net", "strided-ae", "res-net"),
+)
 BATCH = 4
 
 
@@ -27,17 +30,30 @@ def copy_weights(net: Layer, recipe: Recipe, twin: Any) -> None:
     assert isinstance(net, Sequential)
     shapes = [recipe.input_shape, *recipe.shapes]
     for i, (config, layer) in enumerate(zip(recipe.layers, net, strict=True)):
-        if not layer.parameters():
-            continue
-        assert isinstance(layer, Linear | Conv)
-        assert layer.bias is not None
-        weight = layer.weight.data
-        if config["type"] == "Linear" and recipe.layers[i - 1]["type"] == "Flatten" and i > 0:
-            weight = np.moveaxis(weight.reshape(*shapes[i - 1], -1), -2, 0).reshape(weight.shape)
-        order = (-1, -2, *range(weight.ndim - 2))  # (*kernel, in, out) to (out, in, *kernel)
+        flattened = config["type"] == "Linear" and i > 0 and recipe.layers[i - 1]["type"] == "Flatten"
+        copy_layer(layer, twin[i], shapes[i - 1] if flattened else None)
+
+
+def copy_layer(layer: Layer, twin: Any, flattened: tuple[int, ...] | None = None) -> None:
+    """Copy the weights of one layer, which may be the first after Flatten, or of its inner layers."""
+    if isinstance(layer, Residual):
+        copy_layer(layer.branch, twin.branch)
+        if layer.projection is not None:
+            copy_layer(layer.projection, twin.projection)
+    elif isinstance(layer, Sequential):
+        for inner, other in zip(layer, twin, strict=True):
+            copy_layer(inner, other)
+    for name, parameter in layer.named_parameters() if isinstance(layer, Linear | Conv | BatchNorm) else ():
+        weight = parameter.data
+        if flattened and weight.ndim == 2:
+            weight = np.moveaxis(weight.reshape(*flattened, -1), -2, 0).reshape(weight.shape)
+        if (
+            weight.ndim > 1
+        ):  # (*kernel, in, out) to (out, in, *kernel); of a transposed convolution to (in, out, *kernel)
+            ends = (-2, -1) if isinstance(layer, ConvTranspose2D) else (-1, -2)
+            weight = weight.transpose(*ends, *range(weight.ndim - 2))
         with torch.no_grad():
-            twin[i].weight.copy_(torch.as_tensor(np.ascontiguousarray(weight.transpose(order))))
-            twin[i].bias.copy_(torch.as_tensor(layer.bias.data))
+            getattr(twin, name).copy_(torch.as_tensor(np.ascontiguousarray(weight)))
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -48,11 +64,14 @@ def test_outputs_and_steps_are_the_same(id: str) -> None:
     copy_weights(trainer.net, recipe, twin)
     x = recipe.examples(BATCH)
     target, xs = recipe.targets(x), peer.channels_first(x)
-    np.testing.assert_allclose(twin(xs).detach().numpy(), trainer.net(x), rtol=1e-4, atol=1e-6)
+    outputs = twin.eval()(xs).detach().movedim(1, -1).numpy()
+    np.testing.assert_allclose(outputs, trainer.net(x), rtol=1e-4, atol=1e-6)
+    twin.train()
 
     optimizer, loss = peer.make_optimizer(recipe.optimizer, twin, fused=True), peer.make_loss(recipe.loss)
+    twin_target = xs if recipe.target == "input" else torch.as_tensor(target)
     for _ in range(3):
-        value: Any = loss(twin(xs), torch.as_tensor(target))
+        value: Any = loss(twin(xs), twin_target)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

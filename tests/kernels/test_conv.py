@@ -16,8 +16,8 @@ from portanet.kernels.windows import Window, per_axis
 
 
 @st.composite
-def problems(draw: st.DrawFn, max_axes: int = 3) -> tuple[Window, Any, Any, Any]:
-    """A window that fits its input, with an input, weights and an output gradient."""
+def problems(draw: st.DrawFn, max_axes: int = 3) -> tuple[Window, int, Any, Any, Any]:
+    """A window that fits its input, with a number of groups, an input, weights and an output gradient."""
     n_axes = draw(st.integers(1, max_axes))
 
     def per(low: int, high: int) -> tuple[int, ...]:
@@ -30,13 +30,13 @@ def problems(draw: st.DrawFn, max_axes: int = 3) -> tuple[Window, Any, Any, Any]
     input_shape = tuple(max(1, length - low - high) + extra for length, (low, high), extra in axes)
     padding = draw(st.sampled_from([pads, "same"]))
     window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
-    n = draw(st.sampled_from([1, 3, 8, 9]))  # the batch-last methods take 8 images or more
-    c, o = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    n = draw(st.sampled_from([1, 3, 8, 9, 65]))  # the batch-last methods of plain NumPy take 8 images or more
+    groups, c, o = draw(st.sampled_from([1, 1, 2, 5])), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 100)))
     dtype = draw(st.sampled_from(["float32", "float64"]))
-    shapes = (n, *input_shape, c), (*size, c, o), (n, *window.output_shape, o)
+    shapes = (n, *input_shape, groups * c), (*size, c, groups * o), (n, *window.output_shape, groups * o)
     x, w, dy = (rng.normal(size=shape).astype(dtype) for shape in shapes)
-    return window, x, w, dy
+    return window, groups, x, w, dy
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
@@ -53,21 +53,26 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(), st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2), st.sampled_from([300, 2**21]))
+@given(
+    problems(),
+    st.tuples(*[st.sampled_from(list(LAYOUTS))] * 2),
+    st.sampled_from([300, 2**21]),
+    st.sampled_from([1, 100]),
+)
 def test_numpy_overrides_equal_the_portable_forms(
-    problem: tuple[Window, Any, Any, Any], layouts: tuple[str, str], chunk: int
+    problem: tuple[Window, int, Any, Any, Any], layouts: tuple[str, str], chunk: int, min_images: int
 ) -> None:
-    window, x, w, dy = problem
+    window, groups, x, w, dy = problem
     x, dy = (LAYOUTS[layout](array) for layout, array in zip(layouts, (x, dy), strict=True))
     with pytest.MonkeyPatch.context() as patch:
         if core.compiled is not None:
-            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", 1)
+            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", min_images)
         patch.setattr("portanet.backends.numpy.conv.MIN_CHANNELS_CORRELATE", 3)
         patch.setattr("portanet.backends.numpy.windows.MAX_CHUNK_BYTES", chunk)
-        assert_overrides_equal_portable(window, x, w, dy)
+        assert_overrides_equal_portable(window, groups, x, w, dy)
 
 
-def assert_overrides_equal_portable(window: Window, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> None:
+def assert_overrides_equal_portable(window: Window, groups: int, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> None:
     """The kernels in use, compiled or not, and those of plain NumPy."""
     from portanet.backends.numpy import conv as plain
 
@@ -79,35 +84,38 @@ def assert_overrides_equal_portable(window: Window, x: np.ndarray, w: np.ndarray
         name = kernel.portable.__name__
         override = kernel_override(name, x)
         assert override is not None
-        expected = kernel.portable(*arguments, window)
-        assert_close(override(*arguments, window), expected)
-        assert_close(getattr(plain, name)(*arguments, window), expected)
+        expected = kernel.portable(*arguments, window, groups)
+        assert_close(override(*arguments, window, groups), expected)
+        assert_close(getattr(plain, name)(*arguments, window, groups), expected)
 
 
 @settings(max_examples=30, deadline=None)
 @given(problems(max_axes=2))
-def test_the_portable_form_equals_the_definition(problem: tuple[Window, Any, Any, Any]) -> None:
-    window, x, w, _ = problem
+def test_the_portable_form_equals_the_definition(problem: tuple[Window, int, Any, Any, Any]) -> None:
+    window, groups, x, w, _ = problem
     y = np.zeros((len(x), *window.output_shape, w.shape[-1]), x.dtype)
     padded = window.pad(x)
+    inputs, outputs = x.shape[-1] // groups, w.shape[-1] // groups
     for position in np.ndindex(window.output_shape):
         for offset in np.ndindex(window.size):
             axes = zip(position, window.stride, offset, window.dilation, strict=True)
             index = tuple(p * s + k * d for p, s, k, d in axes)
-            y[:, *position] += padded[:, *index] @ w[*offset]
-    assert_close(kernels.conv.portable(x, w, window), y)
+            for g in range(groups):
+                group, to = slice(g * inputs, (g + 1) * inputs), slice(g * outputs, (g + 1) * outputs)
+                y[:, *position, to] += padded[:, *index, group] @ w[*offset, :, to]
+    assert_close(kernels.conv.portable(x, w, window, groups), y)
 
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_the_gradients_are_adjoint_to_the_convolution(problem: tuple[Window, Any, Any, Any]) -> None:
+def test_the_gradients_are_adjoint_to_the_convolution(problem: tuple[Window, int, Any, Any, Any]) -> None:
     """The inner products <y, dy>, <x, dx> and <w, dw> are equal."""
-    window = problem[0]
-    x, w, dy = (a.astype("float64") for a in problem[1:])
-    expected = np.sum(kernels.conv(x, w, window) * dy)
-    scale = np.sum(np.abs(kernels.conv(np.abs(x), np.abs(w), window) * dy)) + 1
-    assert abs(np.sum(x * kernels.conv_input_gradient(dy, w, window)) - expected) < 1e-12 * scale
-    assert abs(np.sum(w * kernels.conv_weight_gradient(x, dy, window)) - expected) < 1e-12 * scale
+    window, groups = problem[:2]
+    x, w, dy = (a.astype("float64") for a in problem[2:])
+    expected = np.sum(kernels.conv(x, w, window, groups) * dy)
+    scale = np.sum(np.abs(kernels.conv(np.abs(x), np.abs(w), window, groups) * dy)) + 1
+    assert abs(np.sum(x * kernels.conv_input_gradient(dy, w, window, groups)) - expected) < 1e-12 * scale
+    assert abs(np.sum(w * kernels.conv_weight_gradient(x, dy, window, groups)) - expected) < 1e-12 * scale
 
 
 @pytest.mark.parametrize("chunk_bytes", [100_000, 100], ids=["some rows", "one row"])

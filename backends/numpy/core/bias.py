@@ -13,7 +13,7 @@ MIN_ELEMENTS = 4096
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
     """See :func:`portanet.kernels.bias_add`."""
-    if _takes(x) and bias.dtype == x.dtype and bias.flags.c_contiguous:
+    if (x.ndim > 2 or _takes(x)) and bias.dtype == x.dtype and x.dtype.char in "fd" and bias.flags.c_contiguous:
         if x.flags.c_contiguous:
             compiled.bias_add(x, bias, False)
             return

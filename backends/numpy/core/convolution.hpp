@@ -7,16 +7,28 @@
 // piece of x, which is computed in tiles straight from both arrays: no columns are copied and nothing is padded.
 // Strides, dilations and the gradient with respect to x only change which runs are summed.
 
-// Fewest channels for which tiles compute the gradient with respect to w.
-constexpr long min_tiled_channels = 8;
-
-// Output positions that are summed at a time for it.
-constexpr long piece_length = 32;
+// Most output positions of a row that are summed at a time for it.
+constexpr long max_piece = 32;
 
 INLINE long volume(const long (&lengths)[3]) { return lengths[0] * lengths[1] * lengths[2]; }
 
 INLINE double operations(const Convolution &s) {
     return 2.0 * volume(s.window) * s.channels * s.outputs * s.groups * s.images;
+}
+
+// Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all inside, or one alone.
+template <class Inside, class Function>
+void for_stretches(long begin, long end, long step, const Inside &inside, const Function &f) {
+    for (long p = begin, n; p < end; p += n * step) {
+        for (n = 1; inside(p) && p + n * step < end && inside(p + n * step);) n++;
+        f(p, n);
+    }
+}
+
+// Whether the window of the output position q of a row lies inside it.
+inline bool window_inside(const Convolution &s, long q) {
+    const long first = q * s.stride[2] - s.padding[2];
+    return first >= 0 && first + (s.window[2] - 1) * s.dilation[2] < s.input[2];
 }
 
 // The runs of the first group at the output position p: one for each row of the window, or for each of its positions.
@@ -129,11 +141,21 @@ struct Span {
         while (end > begin && (end - 1) * s.stride[2] + shift >= s.input[2]) end--;
     }
 
+    Span from(long p) const {
+        Span some = *this;
+        some.begin = std::max(begin, p);
+        return some;
+    }
+    Span until(long p) const {
+        Span some = *this;
+        some.end = std::min(end, p);
+        return some;
+    }
+
     // The output positions that two spans share, or none.
     Span common(const Span &other) const {
-        Span both = *this;
-        both.begin = std::max(begin, other.begin);
-        both.end = std::max(both.begin, std::min(end, other.end));
+        Span both = from(other.begin).until(other.end);
+        both.end = std::max(both.begin, both.end);
         return both;
     }
 
@@ -146,13 +168,40 @@ struct Span {
     long i, j, shift;
 };
 
-// For many channels: tiles with the channels as rows. A tile needs contiguous outputs, so the row of dy is transposed,
+// Call f(t, taps, span) for the positions t of the window and the output positions that meet them. So many `joined` of
+// the window's positions in a row are taken together, but for output positions that only some of them meet.
+template <class Function>
+void for_spans(const Convolution &s, long joined, long row, long begin, long end, const Function &f) {
+    for (long t = 0; t < volume(s.window); t += joined) {
+        const Span first(s, row, t, begin, end), last(s, row, t + joined - 1, begin, end);
+        const Span all = joined == 1 ? first : first.common(last);
+        f(t, joined, all);
+        for (long k = t; joined > 1 && k < t + joined; k++) {
+            const Span own(s, row, k, begin, end);
+            f(k, 1, own.until(all.begin));
+            f(k, 1, own.from(all.end));
+        }
+    }
+}
+
+// For many outputs: tiles with the channels as rows. A tile needs contiguous outputs, so the row of dy is transposed,
 // its outputs filled up to whole vectors.
 template <class T> class TiledSums {
   public:
     TiledSums(const Convolution &s, const T *x, const T *dy)
         : s(s), x(x), dy(dy), outputs((s.outputs + lanes<T> - 1) / lanes<T> * lanes<T>),
+          joined(s.groups == 1 && s.dilation[2] == 1 ? s.window[2] : 1),
           sums(volume(s.window) * s.channels * s.groups * outputs) {}
+
+    // A vector of outputs should be full, or used for some rows.
+    static bool suits(const Convolution &s) {
+        return s.outputs >= lanes<T> || (2 * s.outputs >= lanes<T> && s.channels >= 8);
+    }
+
+    // Few output positions: a tile's operands stay in the cache.
+    static long piece_length(const Convolution &s) {
+        return std::min(max_piece, std::max(1L, 512 / static_cast<long>(sizeof(T)) / s.images));
+    }
 
     // Go on with other arrays, of at most as many images.
     void take(const T *new_x, const T *new_dy, long images) {
@@ -164,14 +213,15 @@ template <class T> class TiledSums {
     // Add the output positions [begin, end) of a row.
     void add(long row, long begin, long end) {
         static thread_local std::vector<T> transposed;
-        transposed.assign(piece_length * s.images * outputs, 0);
+        transposed.resize((end - begin) * s.images * outputs); // zeros, or numbers of another call, beyond the outputs
         for (long group = 0; group < s.groups; group++) {
             for (long p = begin; p < end; p++) {
                 const T *from = dy + ((row * s.output[2] + p) * s.groups + group) * s.outputs * s.images;
                 transpose(from, s.images, s.outputs, s.images, &transposed[(p - begin) * s.images * outputs], outputs);
             }
-            for (long t = 0; t < volume(s.window); t++)
-                multiply(Span(s, row, t, begin, end), transposed.data(), begin, t, group);
+            for_spans(s, joined, row, begin, end, [&](long t, long taps, const Span &span) {
+                multiply(span, transposed.data(), begin, t, taps, group);
+            });
         }
     }
 
@@ -189,39 +239,36 @@ template <class T> class TiledSums {
     Convolution s;
     const T *x, *dy;
     long outputs; // of a group, filled up
+    long joined;  // window positions whose channels lie side by side
     std::vector<T> sums;
 
-    void multiply(const Span &span, const T *transposed, long first, long t, long group) {
-        Run<T> runs[piece_length];
+    void multiply(const Span &span, const T *transposed, long first, long t, long taps, long group) {
+        if (span.begin >= span.end) return;
+        Run<T> runs[max_piece];
         for (long p = span.begin; p < span.end; p++)
             runs[p - span.begin] = {x + (span.place(s, p) * s.groups + group) * s.channels * s.images,
                                     transposed + (p - first) * s.images * outputs, s.images};
         T *to = &sums[(group * volume(s.window) + t) * s.channels * outputs];
-        compute(Tile<T>{runs, span.end - span.begin, 1, s.images, outputs, to, outputs, true}, s.channels, outputs);
+        compute(Tile<T>{runs, span.end - span.begin, 1, s.images, outputs, to, outputs, true}, taps * s.channels,
+                outputs);
     }
 };
 
-// For few channels: vectors of images. The sums of a block of channels and outputs stay in registers while one row of
+// For few outputs: vectors of images. The sums of a block of channels and outputs stay in registers while one row of
 // output positions passes by.
 template <class T> class VectorSums {
   public:
     VectorSums(const Convolution &s, const T *x, const T *dy)
         : s(s), x(x), dy(dy), sums(volume(s.window) * s.channels * s.groups * s.outputs * lanes<T>) {}
 
+    static long piece_length(const Convolution &) { return max_piece; }
+
     // Add the output positions [begin, end) of a row.
     void add(long row, long begin, long end) {
         // The positions of one channel in a row of the window are rows of a block, like the channels of one position.
         const long joined = s.channels == 1 ? s.window[2] : 1;
-        for (long t = 0; t < volume(s.window); t += joined) {
-            const Span first(s, row, t, begin, end), last(s, row, t + joined - 1, begin, end);
-            const Span all = joined == 1 ? first : first.common(last);
-            add_block(row, t, joined * s.channels, all.begin, all.end);
-            for (long k = t; joined > 1 && k < t + joined; k++) { // what only some of them meet
-                const Span own(s, row, k, begin, end);
-                add_block(row, k, 1, own.begin, std::min(own.end, all.begin));
-                add_block(row, k, 1, std::max(own.begin, all.end), own.end);
-            }
-        }
+        for_spans(s, joined, row, begin, end,
+                  [&](long t, long taps, const Span &span) { add_block(row, t, taps * s.channels, span); });
     }
 
     void add(const VectorSums &other) {
@@ -243,16 +290,15 @@ template <class T> class VectorSums {
         long positions, row_step; // from one row of x to the next
     };
 
-    void add_block(long row, long t, long rows, long begin, long end) {
-        if (begin >= end) return;
-        const Span span(s, row, t, begin, end);
+    void add_block(long row, long t, long rows, const Span &span) {
+        if (span.begin >= span.end) return;
         const long step = (s.channels == 1 ? s.dilation[2] * s.groups : 1) * s.images;
         for (long group = 0; group < s.groups; group++) {
             const Block block{
-                x + (span.place(s, begin) * s.groups + group) * s.channels * s.images,
-                dy + ((row * s.output[2] + begin) * s.groups + group) * s.outputs * s.images,
+                x + (span.place(s, span.begin) * s.groups + group) * s.channels * s.images,
+                dy + ((row * s.output[2] + span.begin) * s.groups + group) * s.outputs * s.images,
                 &sums[(t * s.channels * s.groups + group) * s.outputs * lanes<T>],
-                end - begin,
+                span.end - span.begin,
                 step,
             };
             long r = 0;
@@ -278,14 +324,18 @@ template <class T> class VectorSums {
         T *to = b.sums + (first * s.groups * s.outputs + o) * lanes<T>;
         const long to_step = s.groups * s.outputs * lanes<T>;
         Vec<T> block[rows][columns];
+#pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
+#pragma GCC unroll 6
             for (int k = 0; k < columns; k++) block[r][k] = load(to + r * to_step + k * lanes<T>);
         for (long p = 0; p < b.positions; p++, xp += x_step, dyp += dy_step) {
             long i = 0;
             for (; i + lanes<T> <= n; i += lanes<T>) add_products<true>(block, xp + i, b.row_step, dyp + i, 0);
             if (i < n) add_products<false>(block, xp + i, b.row_step, dyp + i, n - i);
         }
+#pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
+#pragma GCC unroll 6
             for (int k = 0; k < columns; k++) store(to + r * to_step + k * lanes<T>, block[r][k]);
     }
 
@@ -304,14 +354,20 @@ template <class T> class VectorSums {
     }
 };
 
+#include "depthwise.hpp"
+
+#include "channels_last.hpp"
+
 #include "winograd.hpp"
 
 template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
+    if (!s.batch_last) return ChannelsLast<T>(s).conv(x, w, y);
+    if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, y);
     if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, y);
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, y, p, i); });
 }
 
-// Where all strides are 1, it is a convolution of dy with the turned window, which may suit Winograd.
+// Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
 template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
     Convolution turned = s;
     for (int axis = 0; axis < 3; axis++) {
@@ -322,25 +378,32 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
     std::swap(turned.channels, turned.outputs);
     const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
     const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
-    if (!one || !padded || !Winograd<T>::suits(turned))
+    const bool depthwise = Depthwise<T>::suits(s);
+    if (!one || !padded || (s.batch_last && !depthwise && !Winograd<T>::suits(turned))) {
+        if (!s.batch_last) return ChannelsLast<T>(s).input_gradient(dy, w, dx);
+        if (depthwise) return Depthwise<T>(s).input_gradient(dy, w, dx);
         return for_positions(s.input, operations(s),
                              [&](const long (&q)[3], long i) { conv_input_gradient_at(s, dy, w, dx, q, i); });
-    const long taps = volume(s.window), size = s.channels * s.outputs;
+    }
+    const long taps = volume(s.window), size = s.groups * s.channels * s.outputs;
     std::vector<T> weights(taps * size);
     for (long i = 0; i < taps; i++)
-        transpose(w + i * size, s.outputs, s.channels, s.outputs, &weights[(taps - 1 - i) * size], s.channels);
-    Winograd<T>(turned).conv(dy, weights.data(), dx);
+        for (long group = 0; group < s.groups; group++)
+            transpose(w + i * size + group * s.outputs, s.groups * s.outputs, s.channels, s.outputs,
+                      &weights[(taps - 1 - i) * size + group * s.channels], s.groups * s.channels);
+    conv(turned, dy, weights.data(), dx);
 }
 
 // Parts sum some pieces of rows each. Their number does not depend on that of threads: neither do the sums.
 template <class Sums, class T> void add_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    const long in_row = (s.output[2] + piece_length - 1) / piece_length, pieces = s.output[0] * s.output[1] * in_row;
+    const long length = Sums::piece_length(s), in_row = (s.output[2] + length - 1) / length,
+               pieces = s.output[0] * s.output[1] * in_row;
     const long parts = parts_for(pieces < 16 ? pieces : 16, operations(s) * volume(s.output));
     std::vector<Sums> sums(parts, Sums(s, x, dy));
     pool::run(parts, [&](long part) {
         for (long i = part * pieces / parts; i < (part + 1) * pieces / parts; i++) {
-            const long begin = i % in_row * piece_length;
-            sums[part].add(i / in_row, begin, std::min(begin + piece_length, s.output[2]));
+            const long begin = i % in_row * length;
+            sums[part].add(i / in_row, begin, std::min(begin + length, s.output[2]));
         }
     });
     for (long part = 1; part < parts; part++) sums[0].add(sums[part]);
@@ -350,8 +413,9 @@ template <class Sums, class T> void add_weight_gradient(const Convolution &s, co
 }
 
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
-    if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
-    else if (s.channels < min_tiled_channels || s.outputs < lanes<T> / 2)
-        add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
-    else add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
+    if (!s.batch_last) ChannelsLast<T>(s).weight_gradient(x, dy, dw);
+    else if (Depthwise<T>::suits(s)) Depthwise<T>(s).weight_gradient(x, dy, dw);
+    else if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
+    else if (TiledSums<T>::suits(s)) add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
+    else add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
 }

@@ -15,6 +15,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
 from portanet.backends.tracing import Operand, Step, trace
 
@@ -102,8 +103,8 @@ class Pullback(NamedTuple):
     other: np.ndarray | None = None
 
     def __call__(self, dy: Any) -> np.ndarray:
-        dx = np.empty_like(self.saved)
-        self.gradient(dx, x=self.saved, other=self.other, dy=in_layout_of(dy, self.saved))
+        dx = empty_like(self.saved)
+        self.gradient(dx, x=self.saved, other=self.other, dy=in_layout_of(np.asarray(dy, self.saved.dtype), self.saved))
         return dx
 
 
@@ -118,7 +119,7 @@ def elementwise(
         result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
         return result
     output, gradient, from_output = programs
-    y, other = np.empty_like(x), None if t is None else in_layout_of(t, x)
+    y, other = empty_like(x), None if t is None else in_layout_of(np.asarray(t, x.dtype), x)
     output(y, x=x, other=other)
     return y, Pullback(gradient, y if from_output else x, other)
 

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-// A convolution over three axes; of fewer, the first have the length 1. Channels are those of one group.
+// A convolution over three axes; of fewer, the first have the length 1. Channels are those of one group. The images are
+// the last axis of the arrays, or the first.
 struct Convolution {
+    bool batch_last;
     long images, groups, channels, outputs;
     long input[3], output[3], window[3], stride[3], dilation[3], padding[3];
 };

@@ -1,6 +1,5 @@
 """The compiled kernels behind the names of :mod:`portanet.kernels`; what they do not do falls to plain NumPy."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.dense import dense, dense_gradient, linear, matmul_into
 from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.memory import empty
 from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.random import dropout, random_bits
@@ -27,59 +27,66 @@ from portanet.backends.numpy.core.softmax import (
 from portanet.backends.numpy.core.updates import adagrad, adam, add_scaled, rmsprop, sgd
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
+from portanet.typing import Shape
 
-MIN_IMAGES = 8
-"""Fewest images for a convolution: they are what its vectors hold."""
-
-MAX_WINDOW = 1024
-"""Most positions of a window."""
+MIN_IMAGES = 12
+"""Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
 
 
 def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
-    if not _takes(x, w, window):
-        return numpy_conv.conv(x, w, window, groups)
-    y = np.empty((*window.output_shape, w.shape[-1], len(x)), x.dtype)
-    compiled.conv(_last(x), np.ascontiguousarray(w), y, *_steps(window), groups)
-    return batch_first(y)
+    y = _call(compiled.conv, x, w, window, groups, shape=window.output_shape, n_out=w.shape[-1])
+    return numpy_conv.conv(x, w, window, groups) if y is None else y
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_input_gradient`."""
-    if not _takes(dy, w, window):
-        return numpy_conv.conv_input_gradient(dy, w, window, groups)
-    dx = np.empty((*window.input_shape, w.shape[-2] * groups, len(dy)), dy.dtype)
-    compiled.conv_input_gradient(_last(dy), np.ascontiguousarray(w), dx, *_steps(window), groups)
-    return batch_first(dx)
+    dx = _call(
+        compiled.conv_input_gradient, dy, w, window, groups, shape=window.input_shape, n_out=w.shape[-2] * groups
+    )
+    return numpy_conv.conv_input_gradient(dy, w, window, groups) if dx is None else dx
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_weight_gradient`."""
-    if not _takes(x, dy, window):
+    dw, last = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype), len(x) >= MIN_IMAGES
+    if last:
+        x, dy = batch_last(x), batch_last(dy)
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    try:
+        compiled.conv_weight_gradient(x, dy, dw, last, window.stride, window.dilation, window.pads, groups)
+    except ValueError:  # see _call
+        if last:
+            x, dy = batch_first(x), batch_first(dy)
         return numpy_conv.conv_weight_gradient(x, dy, window, groups)
-    dw = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype)
-    compiled.conv_weight_gradient(_last(x), _last(dy), dw, *_steps(window), groups)
     return dw
 
 
-def _takes(x: np.ndarray, other: np.ndarray, window: Window) -> bool:
-    """Whether the core computes a convolution of x."""
-    return (
-        x.dtype == other.dtype
-        and x.dtype.char in "fd"
-        and len(x) >= MIN_IMAGES
-        and window.n_axes <= 3
-        and math.prod(window.size) <= MAX_WINDOW
-    )
+def _call(
+    function: Callable[..., None],
+    x: np.ndarray,
+    w: np.ndarray,
+    window: Window,
+    groups: int,
+    *,
+    shape: Shape,
+    n_out: int,
+) -> np.ndarray | None:
+    """
+    Call a function of the core for a result (N, *shape, n_out).
 
-
-def _last(x: np.ndarray) -> np.ndarray:
-    """Return (N, *spatial, C) as a contiguous array (*spatial, C, N)."""
-    return np.ascontiguousarray(batch_last(x))
-
-
-def _steps(window: Window) -> tuple[Any, ...]:
-    return window.stride, window.dilation, tuple(low for low, _ in window.pads)
+    None if the core does not take the arrays: it has float32 and float64, at most 3 axes and windows of 1024 positions.
+    """
+    if len(x) >= MIN_IMAGES:
+        last, x, y = True, batch_last(x), empty((*shape, n_out, len(x)), x.dtype)
+    else:
+        last, y = False, empty((len(x), *shape, n_out), x.dtype)
+    x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
+    try:
+        function(x, w, y, last, window.stride, window.dilation, window.pads, groups)
+    except ValueError:
+        return None
+    return batch_first(y) if last else y
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (

@@ -69,11 +69,19 @@ PyObject *set_num_threads(PyObject *const *a, Py_ssize_t count) {
     Py_RETURN_NONE;
 }
 
+// misalignment(memory, bytes): the bytes from a multiple of `bytes` to an array's address.
+PyObject *misalignment(PyObject *const *a, Py_ssize_t count) {
+    expect(count, 2);
+    Py_buffer view;
+    if (PyObject_GetBuffer(a[0], &view, PyBUF_SIMPLE)) throw PythonError();
+    const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(view.buf);
+    PyBuffer_Release(&view);
+    return PyLong_FromUnsignedLongLong(address % integer(a[1]));
+}
+
 PyMethodDef functions[] = {
-    FUNCTION(instruction_set),
-    FUNCTION(get_num_threads),
-    FUNCTION(set_num_threads),
-    END_OF_FUNCTIONS,
+    FUNCTION(instruction_set), FUNCTION(misalignment), FUNCTION(get_num_threads),
+    FUNCTION(set_num_threads), END_OF_FUNCTIONS,
 };
 
 PyModuleDef definition = {

@@ -7,6 +7,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import pooling as plain
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import empty
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 from portanet.typing import Shape
@@ -53,10 +54,10 @@ def _pool(
     """Call a function of the core for a result (N, *spatial, C), in the memory layout of the last array."""
     like = arrays[-1]
     n, channels = len(like), like.shape[-1]
-    last = not like.flags.c_contiguous and like.strides[0] == like.itemsize  # also a slice of a batch-last array
+    last = like.strides[0] == like.itemsize and not like.flags.c_contiguous  # also a slice of a batch-last array
     if last:
         arrays = tuple(map(batch_last, arrays))
-    result = np.empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)
+    result = empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)
     contiguous = map(np.ascontiguousarray, arrays)
     function(*contiguous, result, last, window.size, window.stride, window.dilation, window.pads, *factor)
     return batch_first(result) if last else result

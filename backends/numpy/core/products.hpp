@@ -128,7 +128,7 @@ template <class T> class ProductParts {
 };
 
 // How many pieces the sum over k is divided into, whatever the number of threads: where the operands are much larger
-// than the result, each thread then reads its own piece of them, and no other.
+// than the result, each thread then reads its own piece of them, and no other. For few rows, reading b takes longest.
 template <class T> long pieces_of_sum(const Product<T> &p) {
     const long k = p.a.columns;
     if (p.a.rows * p.b.columns > 8192 || k < 16 * std::max(p.a.rows, p.b.columns) || work(p) < 400e3) return 1;

@@ -76,8 +76,10 @@ INLINE void compute_rows(const Tile<T> &t, long rows, long column, long last) {
 template <class T> __attribute__((noinline)) void compute(const Tile<T> &t, long rows, long columns) {
     constexpr long width = lanes<T>;
     long column = 0;
-    if (rows == 1) // sums enough to hide the latency of an addition
+    if (rows == 1) { // sums enough to hide the latency of an addition
         for (; column + 8 * width <= columns; column += 8 * width) compute<1, 8, true>(t, 0, column, width);
+        if (column + 4 * width <= columns) compute<1, 4, true>(t, 0, column, width), column += 4 * width;
+    }
     for (; column + 2 * width <= columns; column += 2 * width) compute_rows<2, true>(t, rows, column, width);
     const long left = columns - column;
     if (left > width) compute_rows<2, false>(t, rows, column, left - width);

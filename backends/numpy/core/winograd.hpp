@@ -55,7 +55,7 @@ template <class T> class Winograd {
         const int axis = first_axis(s);
         const long taps = s.window[axis];
         return s.groups == 1 && s.stride[axis] == 1 && s.dilation[axis] == 1 && taps >= 3 && taps <= 7 &&
-               s.output[axis] >= 4 && s.channels >= min_tiled_channels && s.channels * s.outputs >= min_products &&
+               s.output[axis] >= 4 && s.channels >= 8 && s.channels * s.outputs >= min_products &&
                operations(s) * volume(s.output) >= min_operations;
     }
 
@@ -96,6 +96,7 @@ template <class T> class Winograd {
         const long pieces = n_tiles * blocks, parts = std::min(8L, pieces);
         Convolution some = rest;
         some.images = width;
+        const long length = TiledSums<T>::piece_length(some);
         // The number of parts does not depend on that of threads: neither do the sums.
         std::vector<std::vector<TiledSums<T>>> sums(
             parts, std::vector<TiledSums<T>>(t.points, TiledSums<T>(some, nullptr, nullptr)));
@@ -111,8 +112,8 @@ template <class T> class Winograd {
                     sum.take(&v[k * rows_of(rest.input, s.channels) * piece.n],
                              &d[k * rows_of(rest.output, s.outputs) * piece.n], piece.n);
                     for (long row = 0; row < rest.output[0] * rest.output[1]; row++)
-                        for (long begin = 0; begin < rest.output[2]; begin += piece_length)
-                            sum.add(row, begin, std::min(begin + piece_length, rest.output[2]));
+                        for (long begin = 0; begin < rest.output[2]; begin += length)
+                            sum.add(row, begin, std::min(begin + length, rest.output[2]));
                 }
             }
         });

@@ -1,0 +1,47 @@
+"""
+Arrays that start at a cache line.
+
+NumPy aligns to 16 bytes, so that each vector of 64 bytes lies in two cache lines. From aligned arrays, depthwise
+convolutions take 0.70 to 0.75 of the time, and 1x1 convolutions 0.85 to 0.95.
+"""
+
+import math
+
+import numpy as np
+
+from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.layout import batch_first, is_batch_last
+from portanet.typing import Shape
+
+CACHE_LINE = 64
+"""Bytes."""
+
+MIN_BYTES = 2**15
+"""Smallest array that is aligned, which takes 1 µs."""
+
+
+def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
+    """
+    Return a C-contiguous array of any values.
+
+    Examples
+    --------
+    >>> empty((100, 100), np.dtype("float32")).ctypes.data % CACHE_LINE
+    0
+    """
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if n_bytes < MIN_BYTES:
+        return np.empty(shape, dtype)
+    memory = np.empty(n_bytes + CACHE_LINE, np.uint8)
+    return np.ndarray(shape, dtype, memory, -compiled.misalignment(memory, CACHE_LINE) % CACHE_LINE)
+
+
+def empty_like(x: np.ndarray) -> np.ndarray:
+    """Return an array of any values with the shape, dtype and memory order of x."""
+    if x.nbytes < MIN_BYTES:
+        return np.empty_like(x)
+    if x.flags.c_contiguous:
+        return empty(x.shape, x.dtype)
+    if is_batch_last(x):
+        return batch_first(empty((*x.shape[1:], len(x)), x.dtype))
+    return np.empty_like(x)
