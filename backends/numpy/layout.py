@@ -69,12 +69,12 @@ def in_layout_of(values: Any, x: np.ndarray) -> np.ndarray:
     >>> is_batch_last(in_layout_of(np.ones((5, 28, 28, 1), "uint16"), x))
     True
     """
-    given = isinstance(values, np.ndarray) and values.shape == x.shape
-    if given and values.strides == x.strides and values.itemsize == x.itemsize:
-        return values
+    given = values if isinstance(values, np.ndarray) and values.shape == x.shape else None
+    if given is not None and given.strides == x.strides and given.itemsize == x.itemsize:
+        return given
     like = np.empty_like(x, dtype=getattr(values, "dtype", x.dtype))
-    if given and values.strides == like.strides:
-        return values
+    if given is not None and given.strides == like.strides:
+        return given
     like[...] = values
     return like
 

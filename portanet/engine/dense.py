@@ -72,7 +72,8 @@ class DenseSegment:
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""
         self._check(x)
-        saved, last = [], None  # dy -> dz of the layer below
+        saved: list[tuple[Any, ...]] = []
+        last = None  # dy -> dz of the layer below
         for w, b, fn, dw, db in self._pairs:
             saved.append((x, w, dw, db, last))
             x, last = self._dense(x, w, b, fn)

@@ -47,8 +47,8 @@ def test_dense_layers_equal_the_portable_form(
     x, w1, w2, dz = normal(n, n_in), normal(n_in, n_hidden), normal(n_hidden, n_out), normal(n, n_out)
     b = normal(n_hidden) if bias else None
     weights = [np.ascontiguousarray(w) for w in (w1, w2)]
-    ours = two_layers("__call__", x, *weights, b, activation, dz)
-    expected = two_layers("portable", x, *weights, b, activation, dz)
+    ours = two_layers("__call__", x, weights[0], weights[1], b, activation, dz)
+    expected = two_layers("portable", x, weights[0], weights[1], b, activation, dz)
     for one, other in zip(ours, expected, strict=True):
         assert one.dtype == other.dtype
         tolerance = 3e-5 if dtype == "float32" else 1e-12

@@ -73,7 +73,7 @@ def dense_gradient(  # noqa: PLR0917
             program, z, below = below.gradient.code, below.saved, None
             dx = np.empty_like(z)
         elif need_dx:
-            dx = _empty(*x.shape, x)
+            dx = _empty(len(x), x.shape[1], x)
         try:
             compiled.dense_gradient(dz, x, w, dw, db, dx, program, z)
             return dx if dx is None or below is None else below(dx)

@@ -40,7 +40,7 @@ class Program(NamedTuple):
     code: tuple[bytes, tuple[float, ...]]
     names: tuple[str, ...]
 
-    def __call__(self, out: np.ndarray, **arguments: np.ndarray) -> None:
+    def __call__(self, out: np.ndarray, **arguments: Any) -> None:
         """Write the result to ``out``; all arrays have its shape, dtype and memory order."""
         compiled.run_program(
             self.code, tuple([memory_order(arguments[name]) for name in self.names]), memory_order(out)
@@ -95,12 +95,11 @@ def _programs(
     return None if output is None or gradient is None else (output, gradient, traced.from_output)
 
 
-class Pullback(NamedTuple):
-    """``dy -> dx = dy f'(x)``, from x or from y."""
+class Pullback:
+    """``dy -> dx = dy f'(x)``; the derivative is computed from what is ``saved``, x or y."""
 
-    gradient: Program
-    saved: np.ndarray
-    other: np.ndarray | None = None
+    def __init__(self, gradient: Program, saved: np.ndarray, other: np.ndarray | None = None):
+        self.gradient, self.saved, self.other = gradient, saved, other
 
     def __call__(self, dy: Any) -> np.ndarray:
         dx = empty_like(self.saved)
