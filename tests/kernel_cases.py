@@ -214,7 +214,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *(*normal((33, 90, 17, 1)), *normal((9, 33, 17)), *normal((11, 3000)), *normal((17, 20, 21, 7))),
     ],
     "cluster_sums": clusters(),
-    "conv": [(x, w, window, groups) for window, groups, x, w, _ in convolutions()],
+    "conv": [
+        (x, w, window, groups, bias)
+        for window, groups, x, w, _ in convolutions()
+        for bias in (None, np.random.default_rng(0).normal(size=w.shape[-1]).astype(w.dtype))
+    ],
     "conv_input_gradient": [(dy, w, window, groups) for window, groups, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window, groups) for window, groups, x, _, dy in convolutions()],
     "elementwise": [

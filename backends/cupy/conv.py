@@ -48,14 +48,16 @@ KERNEL col2im(INDEX n, const T* columns, T* dx) {
 )
 
 
-def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
+def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None) -> Array:
     """See :func:`portanet.kernels.conv`."""
     if groups > 1 or not is_supported(window, x, w):
-        return kernels.conv.portable(x, w, window, groups)
+        return kernels.conv.portable(x, w, window, groups, bias)
     x, n_out = contiguous(x), w.shape[-1]
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
         multiply(y[examples].reshape(-1, n_out), _columns(x[examples], window), w.reshape(-1, n_out))
+    if bias is not None:
+        kernels.bias_add(y, bias)
     return y
 
 

@@ -27,15 +27,19 @@ MIN_CHANNELS_CORRELATE = 8
 USE_BATCH_LAST = enabled("batch_last")
 
 
-def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1, bias: np.ndarray | None = None) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
+    y: np.ndarray
     if groups > 1:
-        y: np.ndarray = kernels.conv.portable(x, w, window, groups)
-        return y
-    if not _is_for_batch_last(x):
-        return Im2col(window).multiply(x, w)
-    with blas.single_threaded():
-        return batch_first(Direct(window).multiply(windows.pad(x, window), w))
+        y = kernels.conv.portable(x, w, window, groups)
+    elif not _is_for_batch_last(x):
+        y = Im2col(window).multiply(x, w)
+    else:
+        with blas.single_threaded():
+            y = batch_first(Direct(window).multiply(windows.pad(x, window), w))
+    if bias is not None:
+        kernels.bias_add(y, bias)
+    return y
 
 
 def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:

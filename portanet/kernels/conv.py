@@ -1,7 +1,7 @@
 """
 Convolution over any number of spatial axes, and its two gradients.
 
-``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o]`` (a cross-correlation, as in all deep learning
+``y[n, p, o] = Σ_k Σ_c x[n, p·stride + k·dilation, c] w[k, c, o] + b[o]`` (a cross-correlation, as in all deep learning
 libraries), computed as one matrix product for each offset k of the window. The additional memory is that of a padded
 copy of the input and of one product.
 
@@ -14,14 +14,19 @@ import math
 from collections.abc import Callable
 
 from portanet.backends import namespace
+from portanet.kernels.bias import bias_add
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
 
 @kernel
-def conv(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
-    """Convolution of x, (N, *input_shape, C), with w, (*size, C, O): shape (N, *output_shape, O)."""
+def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None) -> Array:
+    """Convolution of x, (N, *input_shape, C), with w, (*size, C, O), plus a bias (O,): shape (N, *output_shape, O)."""
+    if bias is not None:
+        y: Array = conv.portable(x, w, window, groups)
+        bias_add(y, bias)
+        return y
     if groups > 1:
         return _by_groups(conv, x, w, window, groups)
     xp, padded = namespace(x), window.pad(x)

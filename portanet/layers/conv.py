@@ -105,9 +105,7 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = kernels.conv(x, w, window, groups)
-        if self.bias is not None:
-            kernels.bias_add(y, self.bias.data)
+        y = kernels.conv(x, w, window, groups, None if self.bias is None else self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:

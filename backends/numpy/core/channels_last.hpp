@@ -11,7 +11,7 @@ template <class T> class ChannelsLast {
         this->s.images = 1;
     }
 
-    void conv(const T *x, const T *w, T *y) const {
+    void conv(const T *x, const T *w, const T *bias, T *y) const {
         const Padded padded(s, images, x);
         const Convolution &s = padded.s;
         const Step step{1, s.stride[2] * all_channels, all_outputs, all_outputs};
@@ -20,9 +20,10 @@ template <class T> class ChannelsLast {
             T *to = y + (((image * s.output[0] + i) * s.output[1] + j) * s.output[2] + begin) * all_outputs;
             Run<T> runs[max_window];
             const long n_runs = swapped(runs, runs_from(s, from, w, {i, j, begin}, runs));
-            if (!Depthwise<T>::suits(s)) return multiply(runs, n_runs, step, to, end - begin, s.channels, s.outputs);
+            if (!Depthwise<T>::suits(s))
+                return multiply(runs, n_runs, step, to, end - begin, s.channels, s.outputs, bias);
             for (long q = 0; q < end - begin; q++)
-                sum_depthwise(runs, n_runs, q * s.stride[2] * all_channels, to + q * all_channels);
+                sum_depthwise(runs, n_runs, q * s.stride[2] * all_channels, bias, to + q * all_channels);
         });
     }
 
@@ -143,20 +144,24 @@ template <class T> class ChannelsLast {
         return n;
     }
 
-    // y[g] = Σ_i w_i[g] x_i[g] for groups of one channel and one output: vectors of groups.
-    void sum_depthwise(const Run<T> *runs, long n_runs, long shift, T *y) const {
+    // y[g] = Σ_i w_i[g] x_i[g] + bias[g] for groups of one channel and one output: vectors of groups.
+    void sum_depthwise(const Run<T> *runs, long n_runs, long shift, const T *bias, T *y) const {
         for_vectors<T>(all_channels, [&](auto whole, long g, long n) LAMBDA {
             Vec<T> sum{};
             for (long i = 0; i < n_runs; i++)
                 sum += load_some<whole.value>(runs[i].w + shift + g, n) * load_some<whole.value>(runs[i].x + g, n);
+            if (bias) sum += load_some<whole.value>(bias + g, n);
             store_some<whole.value>(y + g, sum, n);
         });
     }
 
     // All groups of a tile, from the runs of the first: `inputs` and `outputs` of each group.
-    void multiply(Run<T> *runs, long n_runs, const Step &step, T *y, long rows, long inputs, long outputs) const {
-        for (long group = 0; group < s.groups; group++, y += outputs) {
-            compute(Tile<T>{runs, n_runs, step.wk, step.wr, step.xk, y, step.yr, step.accumulate}, rows, outputs);
+    void multiply(Run<T> *runs, long n_runs, const Step &step, T *y, long rows, long inputs, long outputs,
+                  const T *bias = nullptr) const {
+        Tile<T> t{runs, n_runs, step.wk, step.wr, step.xk, y, step.yr, step.accumulate, bias};
+        for (long group = 0; group < s.groups; group++, t.y += outputs) {
+            compute(t, rows, outputs);
+            if (bias) t.bias += outputs;
             for (long i = 0; i < n_runs; i++) runs[i].w += inputs, runs[i].x += outputs;
         }
     }

@@ -1,7 +1,7 @@
 // Convolution, batch last: x (*input, groups channels, images), w (*window, channels, groups outputs) and
 // y (*output, groups outputs, images), all contiguous.
 //
-//     y[p, o, n] = Σ_t Σ_c w[t, c, o] x[p stride + t dilation - padding, c, n]
+//     y[p, o, n] = Σ_t Σ_c w[t, c, o] x[p stride + t dilation - padding, c, n] + bias[o]
 //
 // over the positions t of the window that lie inside x. At one output position this is a product of the weights and a
 // piece of x, which is computed in tiles straight from both arrays: no columns are copied and nothing is padded.
@@ -80,6 +80,7 @@ template <class T>
 void compute_groups(Tile<T> t, Run<T> *runs, long groups, long rows, long images, long w_step, long x_step) {
     for (long group = 0; group < groups; group++, t.y += rows * images) {
         compute(t, rows, images);
+        if (t.bias_of_row) t.bias_of_row += rows;
         for (long i = 0; i < t.n_runs; i++) runs[i].w += w_step, runs[i].x += x_step;
     }
 }
@@ -96,10 +97,12 @@ template <class Function> void for_positions(const long (&lengths)[3], double wo
 }
 
 // One output position, or one position of x.
-template <class T> void conv_at(const Convolution &s, const T *x, const T *w, T *y, const long (&p)[3], long i) {
+template <class T>
+void conv_at(const Convolution &s, const T *x, const T *w, const T *bias, T *y, const long (&p)[3], long i) {
     const long all = s.groups * s.outputs;
     Run<T> runs[max_window];
-    const Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images};
+    Tile<T> t{runs, runs_from(s, x, w, p, runs), all, 1, s.images, y + i * all * s.images, s.images};
+    t.bias_of_row = bias;
     compute_groups(t, runs, s.groups, s.outputs, s.images, s.outputs, s.channels * s.images);
 }
 
@@ -116,7 +119,7 @@ template <class T> void conv_all(const Convolution &s, const T *x, const T *w, T
     long p[3], i = 0;
     for (p[0] = 0; p[0] < s.output[0]; p[0]++)
         for (p[1] = 0; p[1] < s.output[1]; p[1]++)
-            for (p[2] = 0; p[2] < s.output[2]; p[2]++) conv_at(s, x, w, y, p, i++);
+            for (p[2] = 0; p[2] < s.output[2]; p[2]++) conv_at<T>(s, x, w, nullptr, y, p, i++);
 }
 
 // The gradient with respect to w is a sum over positions and images:
@@ -360,11 +363,11 @@ template <class T> class VectorSums {
 
 #include "winograd.hpp"
 
-template <class T> void conv(const Convolution &s, const T *x, const T *w, T *y) {
-    if (!s.batch_last) return ChannelsLast<T>(s).conv(x, w, y);
-    if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, y);
-    if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, y);
-    for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, y, p, i); });
+template <class T> void conv(const Convolution &s, const T *x, const T *w, const T *bias, T *y) {
+    if (!s.batch_last) return ChannelsLast<T>(s).conv(x, w, bias, y);
+    if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, bias, y);
+    if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, bias, y);
+    for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, bias, y, p, i); });
 }
 
 // Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
@@ -391,7 +394,7 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
         for (long group = 0; group < s.groups; group++)
             transpose(w + i * size + group * s.outputs, s.groups * s.outputs, s.channels, s.outputs,
                       &weights[(taps - 1 - i) * size + group * s.channels], s.groups * s.channels);
-    conv(turned, dy, weights.data(), dx);
+    conv<T>(turned, dy, weights.data(), nullptr, dx);
 }
 
 // Parts sum some pieces of rows each. Their number does not depend on that of threads: neither do the sums.

@@ -1,6 +1,6 @@
 // Depthwise convolution: groups of one channel and one output, whose sums are too short for tiles.
 //
-//     y[p, g, n] = Σ_t w[t, g] x[p stride + t dilation - padding, g, n]
+//     y[p, g, n] = Σ_t w[t, g] x[p stride + t dilation - padding, g, n] + bias[g]
 //
 // Neighbouring output positions are computed for one group before the next one: the windows share most of their
 // vectors, which then lie in the first cache. Measured: half the time of one position after another.
@@ -13,13 +13,13 @@ template <class T> class Depthwise {
         : s(s), in_row((s.output[2] + positions_each - 1) / positions_each), pieces(s.output[0] * s.output[1] * in_row),
           parts(parts_for(std::min(pieces, max_parts), pieces * positions_each * operations(s))) {}
 
-    void conv(const T *x, const T *w, T *y) const {
+    void conv(const T *x, const T *w, const T *bias, T *y) const {
         pool::run(parts, [&](long part) {
             for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++)
                 for_windows(piece, [&](const long (&p)[3], long positions) {
                     Run<T> runs[max_window];
                     const long n_runs = runs_from(s, x, w, p, runs);
-                    sum(runs, n_runs, positions, y + index(p) * s.groups * s.images);
+                    sum(runs, n_runs, positions, bias, y + index(p) * s.groups * s.images);
                 });
         });
     }
@@ -28,7 +28,7 @@ template <class T> class Depthwise {
         for_positions(s.input, operations(s), [&](const long (&q)[3], long i) {
             Run<T> runs[max_window];
             const long n_runs = runs_to(s, dy, w, q, runs);
-            sum(runs, n_runs, 1, dx + i * s.groups * s.images);
+            sum(runs, n_runs, 1, nullptr, dx + i * s.groups * s.images);
         });
     }
 
@@ -75,24 +75,25 @@ template <class T> class Depthwise {
             [&](long q, long n) { f({row / s.output[1], row % s.output[1], q}, n); });
     }
 
-    // y[g, n] = Σ_i w_i[g] x_i[g, n] at some positions, from the runs of the first.
-    __attribute__((noinline)) void sum(const Run<T> *runs, long n_runs, long positions, T *y) const {
+    // y[g, n] = Σ_i w_i[g] x_i[g, n] + bias[g] at some positions, from the runs of the first.
+    __attribute__((noinline)) void sum(const Run<T> *runs, long n_runs, long positions, const T *bias, T *y) const {
         const long all = s.groups * s.images;
         for (long group = 0; group < s.groups; group++)
             for (long p = 0; p < positions; p++) {
+                const T added = bias ? bias[group] : T(0);
                 const long x_shift = p * s.stride[2] * all + group * s.images;
                 T *to = y + p * all + group * s.images;
                 long n = 0;
                 for (; n + 4 * lanes<T> <= s.images; n += 4 * lanes<T>)
-                    sum_vectors<4, true>(runs, n_runs, group, x_shift + n, to + n, 0);
+                    sum_vectors<4, true>(runs, n_runs, group, x_shift + n, added, to + n, 0);
                 for (; n + lanes<T> <= s.images; n += lanes<T>)
-                    sum_vectors<1, true>(runs, n_runs, group, x_shift + n, to + n, 0);
-                if (n < s.images) sum_vectors<1, false>(runs, n_runs, group, x_shift + n, to + n, s.images - n);
+                    sum_vectors<1, true>(runs, n_runs, group, x_shift + n, added, to + n, 0);
+                if (n < s.images) sum_vectors<1, false>(runs, n_runs, group, x_shift + n, added, to + n, s.images - n);
             }
     }
 
     template <int vectors, bool whole>
-    static INLINE void sum_vectors(const Run<T> *runs, long n_runs, long group, long shift, T *y, long last) {
+    static INLINE void sum_vectors(const Run<T> *runs, long n_runs, long group, long shift, T added, T *y, long last) {
         Vec<T> sums[vectors]{};
         for (long i = 0; i < n_runs; i++) {
             const Vec<T> factor = spread(runs[i].w[group]);
@@ -101,7 +102,7 @@ template <class T> class Depthwise {
                 sums[v] += factor * load_some<whole>(runs[i].x + shift + v * lanes<T>, last);
         }
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) store_some<whole>(y + v * lanes<T>, sums[v], last);
+        for (int v = 0; v < vectors; v++) store_some<whole>(y + v * lanes<T>, sums[v] + added, last);
     }
 
     // Add the products for some taps, all groups and some positions to sums (taps, groups), vectors.

@@ -122,7 +122,7 @@ enum class Function { erf, exp, expm1, log, sigmoid, tanh };
 
 template <class T> struct Kernels {
     using Number = T;
-    void (*conv)(const Convolution &, const T *x, const T *w, T *y);
+    void (*conv)(const Convolution &, const T *x, const T *w, const T *bias, T *y); // the bias may be null
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);

@@ -33,16 +33,16 @@ MIN_IMAGES = 12
 """Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
 
 
-def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
+def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1, bias: np.ndarray | None = None) -> np.ndarray:
     """See :func:`portanet.kernels.conv`."""
-    y = _call(compiled.conv, x, w, window, groups, shape=window.output_shape, n_out=w.shape[-1])
-    return numpy_conv.conv(x, w, window, groups) if y is None else y
+    y = _call(compiled.conv, x, (w, bias), window, groups, shape=window.output_shape, n_out=w.shape[-1])
+    return numpy_conv.conv(x, w, window, groups, bias) if y is None else y
 
 
 def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """See :func:`portanet.kernels.conv_input_gradient`."""
     dx = _call(
-        compiled.conv_input_gradient, dy, w, window, groups, shape=window.input_shape, n_out=w.shape[-2] * groups
+        compiled.conv_input_gradient, dy, (w,), window, groups, shape=window.input_shape, n_out=w.shape[-2] * groups
     )
     return numpy_conv.conv_input_gradient(dy, w, window, groups) if dx is None else dx
 
@@ -65,7 +65,7 @@ def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: 
 def _call(
     function: Callable[..., None],
     x: np.ndarray,
-    w: np.ndarray,
+    weights: tuple[np.ndarray | None, ...],
     window: Window,
     groups: int,
     *,
@@ -81,9 +81,9 @@ def _call(
         last, x, y = True, batch_last(x), empty((*shape, n_out, len(x)), x.dtype)
     else:
         last, y = False, empty((len(x), *shape, n_out), x.dtype)
-    x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
+    arrays = [None if array is None else np.ascontiguousarray(array) for array in (x, *weights)]
     try:
-        function(x, w, y, last, window.stride, window.dilation, window.pads, groups)
+        function(*arrays, y, last, window.stride, window.dilation, window.pads, groups)
     except ValueError:
         return None
     return batch_first(y) if last else y

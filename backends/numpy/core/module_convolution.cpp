@@ -32,13 +32,18 @@ Convolution read_convolution(const Array &x, const Array &w, const Array &y, PyO
     return s;
 }
 
-// conv(x, w, y, batch_last, stride, dilation, pads, groups) writes y.
+// conv(x, w, bias or None, y, batch_last, stride, dilation, pads, groups) writes y.
 PyObject *conv(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 8);
-    Array x(a[0], "x"), w(a[1], "w"), y(a[2], "y", true);
+    expect(count, 9);
+    Array x(a[0], "x"), w(a[1], "w"), y(a[3], "y", true);
+    OptionalArray bias(a[2], "bias");
     check(y, {&x, &w});
-    const Convolution s = read_convolution(x, w, y, a + 3);
-    return call(y, [&](auto &kernels) { kernels.conv(s, x, w, y); });
+    const Convolution s = read_convolution(x, w, y, a + 4);
+    if (const Array *given = bias.get()) {
+        check(y, {given});
+        if (given->ndim() != 1 || given->length(0) != w.length(-1)) refuse("the bias must have one number an output");
+    }
+    return call(y, [&](auto &kernels) { kernels.conv(s, x, w, bias, y); });
 }
 
 // conv_input_gradient(dy, w, dx, batch_last, stride, dilation, pads, groups) writes dx.

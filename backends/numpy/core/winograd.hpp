@@ -73,7 +73,7 @@ template <class T> class Winograd {
         rest.padding[axis] = 0;
     }
 
-    void conv(const T *x, const T *w, T *y) const {
+    void conv(const T *x, const T *w, const T *bias, T *y) const {
         const long weights = volume(rest.window) * s.channels * s.outputs;
         std::vector<T> u(t.points * weights); // G w
         for (int i = 0; i < t.points; i++)
@@ -88,7 +88,7 @@ template <class T> class Winograd {
             for (int i = 0; i < t.points; i++)
                 conv_all(piece.of(rest), &v[i * rows_of(rest.input, s.channels) * piece.n], &u[i * weights],
                          &products[i * rows_of(rest.output, s.outputs) * piece.n]);
-            transform_output(products.data(), piece, y);
+            transform_output(products.data(), piece, bias, y);
         });
     }
 
@@ -159,11 +159,13 @@ template <class T> class Winograd {
     }
 
     // target(i) = Σ_j coefficient(i, j) source(j) for `rows` rows of n images: source(j) and target(i) are the first of
-    // them, source_step and target_step apart. A null source stands for zeros, a null target is left out.
+    // them, source_step and target_step apart. A null source stands for zeros, a null target is left out. A bias, one
+    // number for each channel, is added.
     template <class Coefficient, class Source, class Target>
     static INLINE void combine(long rows, long n, int n_sources, int n_targets, const Coefficient &coefficient,
-                               const Source &source, long source_step, const Target &target, long target_step) {
-        for (long r = 0; r < rows; r++)
+                               const Source &source, long source_step, const Target &target, long target_step,
+                               const T *bias = nullptr, long channels = 1) {
+        for (long r = 0, channel = 0; r < rows; r++, channel = channel + 1 < channels ? channel + 1 : 0)
             for (long c = 0; c < n; c += lanes<T>) {
                 const long live = std::min(lanes<T>, n - c);
                 Vec<T> values[max_points];
@@ -179,6 +181,7 @@ template <class T> class Winograd {
                     Vec<T> sum{};
                     for (int j = 0; j < n_sources; j++)
                         if (coefficient(i, j) != 0) sum += coefficient(i, j) * values[j];
+                    if (bias) sum += spread(bias[channel]);
                     if (live == lanes<T>) store(to + r * target_step + c, sum);
                     else store_part(to + r * target_step + c, sum, live);
                 }
@@ -210,8 +213,8 @@ template <class T> class Winograd {
             piece.n);
     }
 
-    // Row k of the tile in y = Σ_i A[i][k] products[i].
-    void transform_output(const T *products, const Piece &piece, T *y) const {
+    // Row k of the tile in y = Σ_i A[i][k] products[i] + bias.
+    void transform_output(const T *products, const Piece &piece, const T *bias, T *y) const {
         const long rows = rows_of(rest.output, s.outputs), top = piece.tile * t.outputs;
         const auto product = [&](int i) { return products + i * rows * piece.n; };
         const auto row_of_y = [&](int k) {
@@ -219,6 +222,6 @@ template <class T> class Winograd {
         };
         combine(
             rows, piece.n, t.points, t.outputs, [&](int k, int i) { return t.a[i][k]; }, product, piece.n, row_of_y,
-            s.images);
+            s.images, bias, s.outputs);
     }
 };
