@@ -22,7 +22,7 @@ def get_num_threads() -> int:
 
 def set_num_threads(number: int) -> None:
     """
-    Set how many threads compute on the CPU.
+    Set how many threads compute on the CPU: the compiled kernels use at most 256.
 
     Raises
     ------

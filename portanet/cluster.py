@@ -263,7 +263,7 @@ def _fill_empty(data: _Data, centres: Array, sums: Array, counts: Array, empty: 
     labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
     costs = data.backend.to_numpy(squares)
     farthest = np.argsort(-costs, kind="stable")[: empty.size]
-    farthest = farthest[costs[farthest] > data.tol]
+    farthest = farthest[costs[farthest] > 0.0]  # an example on its own centre cannot lower the cost
     examples, clusters = data.backend.asarray(farthest), data.backend.asarray(empty[: farthest.size])
     after, before = (
         kernels.one_hot(cluster, n_clusters, sums.dtype) for cluster in (clusters, xp.take(labels, examples))

@@ -11,7 +11,7 @@ from array_api_compat import numpy as standard
 
 from portanet.backends.base import Backend, refuse_ordinal
 from portanet.backends.numpy import conv, kernels, pooling
-from portanet.backends.numpy.core import compiled, status
+from portanet.backends.numpy.core import compiled, set_num_threads, status
 from portanet.backends.numpy.process import blas, compute_context, tune_malloc
 
 
@@ -33,7 +33,7 @@ def load(ordinal: str | None = None) -> Backend:
         description=f"NumPy {np.__version__} on {platform.machine()}; compiled kernels {status}",
         activate=compute_context,
         get_num_threads=blas.get_num_threads if compiled is None else compiled.get_num_threads,
-        set_num_threads=blas.set_num_threads if compiled is None else compiled.set_num_threads,
+        set_num_threads=blas.set_num_threads if compiled is None else set_num_threads,
         kernels=_kernels(),
     )
 

@@ -69,7 +69,7 @@ def in_layout_of(values: Any, x: np.ndarray) -> np.ndarray:
     >>> is_batch_last(in_layout_of(np.ones((5, 28, 28, 1), "uint16"), x))
     True
     """
-    given = values if isinstance(values, np.ndarray) and values.shape == x.shape else None
+    given = values if isinstance(values, np.ndarray) and values.shape == x.shape and values.flags.aligned else None
     if given is not None and given.strides == x.strides and given.itemsize == x.itemsize:
         return given
     like = np.empty_like(x, dtype=getattr(values, "dtype", x.dtype))

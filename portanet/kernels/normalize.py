@@ -26,7 +26,7 @@ def normalize(  # noqa: PLR0917 (positional, like the overrides)
         Examples, positions, groups, and the channels of a group.
     axes : tuple of int
         Axes of the mean and the variance: (0, 1, 3) for BatchNorm, where each channel is a group, (1, 3) for GroupNorm,
-        (3,) for LayerNorm, where all channels are one group.
+        (3,) for LayerNorm, where all channels are one group. Backends may compute others more slowly.
     weight, bias : array, shape (G C,), optional
         One number for each channel.
     eps : float

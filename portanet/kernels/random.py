@@ -67,7 +67,7 @@ def dropout(x: Array, bits: Array, keep: int) -> tuple[Array, Callable[[Array], 
     bits : array of int, of a shape that broadcasts to that of x
         Values in ``[0, 65536)``, such as :func:`random_bits`: those below ``keep`` keep a number.
     keep : int
-        At least 1.
+        In [1, 65536].
 
     Examples
     --------

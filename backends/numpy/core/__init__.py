@@ -10,6 +10,9 @@ import os
 from importlib import import_module
 from typing import Any
 
+MAX_THREADS = 256
+"""Most threads of the compiled kernels."""
+
 compiled: Any = None
 """The module of the compiled kernels, or None."""
 
@@ -27,10 +30,16 @@ else:
 def default_num_threads() -> int:
     """Return PORTANET_NUM_THREADS or OMP_NUM_THREADS, else the number of cores that this process may use."""
     for variable in ("PORTANET_NUM_THREADS", "OMP_NUM_THREADS"):
-        if (value := os.environ.get(variable, "")).isdecimal() and int(value) > 0:
+        value = os.environ.get(variable, "").split(",")[0]  # OpenMP takes a list, one number for each level
+        if value.isdecimal() and int(value) > 0:
             return int(value)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def set_num_threads(number: int) -> None:
+    """Set the number of threads, at most ``MAX_THREADS``."""
+    compiled.set_num_threads(min(number, MAX_THREADS))
+
+
 if compiled is not None:
-    compiled.set_num_threads(default_num_threads())
+    set_num_threads(default_num_threads())

@@ -3,17 +3,14 @@
 import numpy as np
 
 from portanet.backends.numpy import kernels as plain
-from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core import compiled, memory
 from portanet.backends.numpy.layout import batch_last, is_batch_last
 from portanet.typing import Array
-
-MIN_ELEMENTS = 4096
-"""Minimum elements of an array: below it, NumPy's additions take as long as the call of a compiled kernel."""
 
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
     """See :func:`portanet.kernels.bias_add`."""
-    if (x.ndim > 2 or _takes(x)) and bias.dtype == x.dtype and x.dtype.char in "fd" and bias.flags.c_contiguous:
+    if (x.ndim > 2 or x.size >= memory.MIN_ELEMENTS) and memory.is_supported(x, bias) and bias.flags.c_contiguous:
         if x.flags.c_contiguous:
             compiled.bias_add(x, bias, False)
             return
@@ -25,7 +22,7 @@ def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
 
 def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """See :func:`portanet.kernels.bias_grad`."""
-    if not _takes(dy) or (out is not None and (out.dtype != dy.dtype or not out.flags.c_contiguous)):
+    if not _takes(dy) or (out is not None and not (memory.is_supported(dy, out) and out.flags.c_contiguous)):
         return plain.bias_grad(dy, out)
     last = dy.ndim > 2 and not dy.flags.c_contiguous and dy.strides[0] == dy.itemsize  # also a slice of a batch
     sums = np.empty(dy.shape[-1:], dy.dtype) if out is None else out
@@ -35,4 +32,4 @@ def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
 
 def _takes(x: np.ndarray) -> bool:
     """Whether the core adds to, or sums, this array."""
-    return x.size >= MIN_ELEMENTS and x.dtype.char in "fd"
+    return x.size >= memory.MIN_ELEMENTS and memory.is_supported(x)

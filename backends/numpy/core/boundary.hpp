@@ -132,6 +132,8 @@ PyObject *guarded(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
         PyErr_NoMemory();
     } catch (const std::invalid_argument &error) {
         PyErr_SetString(PyExc_ValueError, error.what());
+    } catch (const std::exception &error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
     }
     return nullptr;
 }

@@ -6,11 +6,12 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import is_supported
 
 
 def sum_of_squares(x: np.ndarray, origin: np.ndarray | float = 0.0) -> Any:
     """See :func:`portanet.kernels.sum_of_squares`."""
-    point = np.full(x.shape[-1], origin, x.dtype) if isinstance(origin, float) else origin
+    point = np.full(x.shape[-1], origin, x.dtype) if np.ndim(origin) == 0 else np.asarray(origin)
     if not _takes(x, point):
         return kernels.sum_of_squares.portable(x, origin)
     total = np.empty((), x.dtype)
@@ -40,5 +41,4 @@ def cluster_sums(x: np.ndarray, centres: np.ndarray, origin: np.ndarray) -> tupl
 
 def _takes(*arrays: np.ndarray) -> bool:
     """Whether the core computes with these arrays."""
-    dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+    return is_supported(*arrays) and all(a.flags.c_contiguous for a in arrays)

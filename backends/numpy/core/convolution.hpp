@@ -203,7 +203,7 @@ template <class T> class TiledSums {
 
     // Few output positions: a tile's operands stay in the cache.
     static long piece_length(const Convolution &s) {
-        return std::min(max_piece, std::max(1L, 512 / static_cast<long>(sizeof(T)) / s.images));
+        return std::min(max_piece, std::max(1L, 512 / static_cast<long>(sizeof(T)) / std::max(1L, s.images)));
     }
 
     // Go on with other arrays, of at most as many images.

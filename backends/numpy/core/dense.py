@@ -17,6 +17,8 @@ from portanet.backends.numpy.core.elementwise import Pullback, programs_of
 
 def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.linear`; a batch that is last in memory stays so."""
+    if x.ndim > 2 and x.flags.c_contiguous:
+        return linear(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
     if x.ndim == 2:
         try:
             y = _empty(len(x), w.shape[1], x)
@@ -42,17 +44,15 @@ def dense(
     """See :func:`portanet.kernels.dense`; a batch that is last in memory stays so."""
     programs = None if fn is None else programs_of(fn, x.dtype)
     if x.ndim == 2 and (fn is None or programs is not None):
+        output, gradient, from_output = programs or (None, None, True)
+        y = _empty(len(x), w.shape[1], x)
+        z = y if from_output else np.empty_like(y)
         try:
-            y = _empty(len(x), w.shape[1], x)
-            if programs is None:
-                compiled.dense(x, w, b, None, y, y)
-                return y, None
-            output, gradient, from_output = programs
-            z = y if from_output else np.empty_like(y)
-            compiled.dense(x, w, b, output.code, z, y)
-            return y, Pullback(gradient, z)
-        except ValueError:  # other dtypes
+            compiled.dense(x, w, b, output and output.code, z, y)
+        except ValueError:  # other dtypes: the portable form
             pass
+        else:
+            return y, None if gradient is None else Pullback(gradient, z)
     result: tuple[np.ndarray, Callable[[Any], Any] | None] = kernels.dense.portable(x, w, b, fn)
     return result
 
@@ -68,17 +68,15 @@ def dense_gradient(  # noqa: PLR0917
 ) -> np.ndarray | None:
     """See :func:`portanet.kernels.dense_gradient`."""
     if x.ndim == 2 and dw is not None:
-        dx = program = z = None
-        if need_dx and isinstance(below, Pullback):
-            program, z, below = below.gradient.code, below.saved, None
-            dx = np.empty_like(z)
-        elif need_dx:
-            dx = _empty(len(x), x.shape[1], x)
+        fused = below if need_dx and isinstance(below, Pullback) else None
+        program, z = (fused.gradient.code, fused.saved) if fused else (None, None)
+        dx = None if not need_dx else _empty(len(x), x.shape[1], x) if z is None else np.empty_like(z)
         try:
             compiled.dense_gradient(dz, x, w, dw, db, dx, program, z)
-            return dx if dx is None or below is None else below(dx)
-        except ValueError:  # other dtypes, or gaps in memory
+        except ValueError:  # other dtypes, or gaps in memory: the portable form
             pass
+        else:
+            return dx if dx is None or fused or below is None else below(dx)
     result: np.ndarray | None = kernels.dense_gradient.portable(dz, x, w, dw, db, need_dx, below)
     return result
 

@@ -13,6 +13,17 @@ template <class T, class Function> INLINE void each(T *to, const T *a, const T *
     for (long i = 0; i < block_length; i += lanes<T>) store(to + i, f(load(a + i), load(b + i), load(c + i)));
 }
 
+// sin(x + quadrant π/2); of large numbers by the standard library. `a` may be `to`.
+template <class T, class Exact> void periodic(T *to, const T *a, typename Format<T>::Int quadrant, const Exact &exact) {
+    for (long i = 0; i < block_length; i += lanes<T>) {
+        const Vec<T> x = load(a + i);
+        Vec<T> y = sin<T>(x, quadrant);
+        for (long j = 0; j < lanes<T>; j++)
+            if (std::abs(x[j]) > Format<T>::sin_most) y[j] = exact(x[j]);
+        store(to + i, y);
+    }
+}
+
 template <class T> void execute(Operation operation, T *to, const T *a, const T *b, const T *c) {
     using V = Vec<T>;
     switch (operation) {
@@ -42,16 +53,8 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::sqrt:
         for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);
         return;
-    case Operation::sin: // of large numbers by the standard library
-        each(to, a, b, c, [](V x, V, V) LAMBDA { return sin<T>(x, 0); });
-        for (long i = 0; i < block_length; i++)
-            if (std::abs(a[i]) > Format<T>::sin_most) to[i] = std::sin(a[i]);
-        return;
-    case Operation::cos:
-        each(to, a, b, c, [](V x, V, V) LAMBDA { return sin<T>(x, 1); });
-        for (long i = 0; i < block_length; i++)
-            if (std::abs(a[i]) > Format<T>::sin_most) to[i] = std::cos(a[i]);
-        return;
+    case Operation::sin: return periodic(to, a, 0, [](T x) { return std::sin(x); });
+    case Operation::cos: return periodic(to, a, 1, [](T x) { return std::cos(x); });
     case Operation::erf: return each(to, a, b, c, [](V x, V, V) LAMBDA { return erf<T>(x); });
     case Operation::exp: return each(to, a, b, c, [](V x, V, V) LAMBDA { return exp<T>(x); });
     case Operation::expm1: return each(to, a, b, c, [](V x, V, V) LAMBDA { return expm1<T>(x); });

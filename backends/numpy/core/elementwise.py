@@ -4,7 +4,7 @@ Elementwise functions as programs of the core.
 A few hundred numbers at a time go through all operations of an activation or a loss, which therefore reads and writes
 memory once, on all threads.
 
-A function is traced at its first call, and again when an attribute of its layer or loss has changed.
+A function is traced once for each class and each set of attributes of its layer or loss.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portanet import kernels
-from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core import compiled, memory
 from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
 from portanet.backends.tracing import Operand, Step, trace
-
-MIN_ELEMENTS = 4096
-"""Fewest numbers for which a program is faster than NumPy's operations one by one."""
 
 _NAMES = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
@@ -29,6 +26,10 @@ _NAMES = (
 )
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
+
+_PLAIN = {bool, int, float, str, type(None)}
+_PLACEMENT = {"_flat", "_topology"}
+"""Attributes of a layer that say where its weights are."""
 
 OPERATIONS = {name: number for number, name in enumerate(_NAMES)}
 """Operations of the core by name: their numbers in kernels.hpp."""
@@ -112,7 +113,7 @@ def elementwise(
 ) -> tuple[np.ndarray, Callable[[Any], Any]]:
     """See :func:`portanet.kernels.elementwise`."""
     programs = None
-    if x.size >= MIN_ELEMENTS and _is_ordered(x) and (t is None or t.shape == x.shape):
+    if x.size >= memory.MIN_ELEMENTS and _is_ordered(x) and (t is None or t.shape == x.shape):
         programs = programs_of(fn, x.dtype, has_other=t is not None)
     if programs is None:
         result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
@@ -129,14 +130,15 @@ def programs_of(
     """Return the programs of a method, see :func:`_programs`, or None if the core cannot run it."""
     method: Any = fn
     owner = getattr(fn, "__self__", None)
-    if owner is None or dtype.char not in "fd":
+    if owner is None or dtype.char not in "fd" or not dtype.isnative:
         return None
-    try:
-        kind: Any = type(owner)
-        return _programs(method.__func__, kind, tuple(vars(owner).items()), dtype, has_other)
-    except TypeError:  # an attribute that cannot be hashed
-        return None
+    settings = tuple([item for item in vars(owner).items() if item[0] not in _PLACEMENT])
+    for _, value in settings:
+        if type(value) not in _PLAIN:  # an object may change and keep its hash
+            return None
+    kind: Any = type(owner)
+    return _programs(method.__func__, kind, settings, dtype, has_other)
 
 
 def _is_ordered(x: np.ndarray) -> bool:
-    return x.flags.forc or is_batch_last(x)
+    return x.flags.aligned and (x.flags.forc or is_batch_last(x))

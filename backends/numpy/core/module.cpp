@@ -72,11 +72,13 @@ PyObject *set_num_threads(PyObject *const *a, Py_ssize_t count) {
 // misalignment(memory, bytes): the bytes from a multiple of `bytes` to an array's address.
 PyObject *misalignment(PyObject *const *a, Py_ssize_t count) {
     expect(count, 2);
+    const long bytes = integer(a[1]);
+    if (bytes < 1) refuse("bytes must be positive");
     Py_buffer view;
     if (PyObject_GetBuffer(a[0], &view, PyBUF_SIMPLE)) throw PythonError();
     const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(view.buf);
     PyBuffer_Release(&view);
-    return PyLong_FromUnsignedLongLong(address % integer(a[1]));
+    return PyLong_FromUnsignedLongLong(address % bytes);
 }
 
 PyMethodDef functions[] = {

@@ -23,18 +23,22 @@ Normalization read_normalization(PyObject *settings, const Array &x, const Array
 // given mean and variance.
 PyObject *normalize(PyObject *const *a, Py_ssize_t count) {
     expect(count, 9);
-    Array x(a[0], "x"), y(a[5], "y", true), mean(a[6], "mean", true), variance(a[7], "variance", true);
+    const bool given = integer(a[4]);
+    Array x(a[0], "x"), y(a[5], "y", true), mean(a[6], "mean", !given), variance(a[7], "variance", !given);
     OptionalArray weight(a[1], "weight"), bias(a[2], "bias");
     check(y, {&x, &mean, &variance});
-    check(mean, {&x, &variance});
-    check(variance, {&x});
-    for (const Array *array : {weight.get(), bias.get()})
-        if (array)
-            for (const Array *result : {&y, &mean, &variance}) check(*result, {array});
+    if (!given) {
+        check(mean, {&x, &variance});
+        check(variance, {&x});
+    }
+    for (const Array *array : {weight.get(), bias.get()}) {
+        if (!array) continue;
+        check(y, {array});
+        if (!given) check(mean, {array}), check(variance, {array});
+    }
     const Normalization s = read_normalization(a[8], x, mean, variance, {weight.get(), bias.get()});
     if (y.size() != x.size()) refuse("y must have the size of x");
     const double eps = number(a[3]);
-    const bool given = integer(a[4]);
     return call(y, [&](auto &kernels) { kernels.normalize(s, x, weight, bias, eps, given, y, mean, variance); });
 }
 

@@ -70,13 +70,18 @@ void check(const StridedMatrix &result, std::initializer_list<const StridedMatri
     }
 }
 
+// Refuse a vector that overlaps a matrix.
+void check_apart(const StridedMatrix &matrix, const Array *vector) {
+    const auto [low, high] = matrix.extent();
+    if (vector && vector->meets(low, high)) refuse("the result must not overlap an operand");
+}
+
 // Refuse a vector that does not have the dtype and the columns of a matrix, or overlaps it.
 void check(const StridedMatrix &matrix, const Array *vector) {
     if (!vector) return;
-    const auto [low, high] = matrix.extent();
     if (vector->is_double() != matrix.is_double() || vector->ndim() != 1 || vector->length(0) != matrix.columns())
         refuse("a bias must have the dtype and the columns of its matrix");
-    if (vector->meets(low, high)) refuse("the result must not overlap an operand");
+    check_apart(matrix, vector);
 }
 
 template <class T> Matrix<T> transposed(const Matrix<T> &a) {
@@ -113,6 +118,7 @@ PyObject *dense(PyObject *const *a, Py_ssize_t count) {
     if (a[3] != Py_None) f.emplace(a[3], 1);
     check(z, {&x, &w});
     check(z, bias.get());
+    check(y, bias.get());
     check(y, {&x, &w});
     if (x.columns() != w.rows() || z.rows() != x.rows() || z.columns() != w.columns() || !y.stored_as(z))
         refuse("x, w, z and y do not fit");
@@ -139,13 +145,14 @@ PyObject *dense_gradient(PyObject *const *a, Py_ssize_t count) {
     std::optional<GivenProgram> g;
     check(dw, {&dz, &x, &w});
     check(dz, db.get());
-    check(dw, db.get());
+    for (const StridedMatrix *matrix : {&x, &w, &dw}) check_apart(*matrix, db.get());
     if (x.rows() != dz.rows() || dw.rows() != x.columns() || dw.columns() != dz.columns() || w.rows() != dw.rows() ||
         w.columns() != dw.columns() || !dw.by_rows())
         refuse("x, w, dz and dw do not fit");
     if (a[5] != Py_None) {
         dx.emplace(a[5], "dx", true);
         check(*dx, {&dz, &x, &w, &dw});
+        check_apart(*dx, db.get());
         if (dx->rows() != x.rows() || dx->columns() != x.columns()) refuse("dx must have the shape of x");
         if (a[6] != Py_None) {
             g.emplace(a[6], 2);

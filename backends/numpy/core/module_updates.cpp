@@ -39,7 +39,7 @@ PyObject *sgd(PyObject *const *a, Py_ssize_t count) {
 PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
     expect(count, 9);
     Array data(a[0], "data", true), grad(a[1], "grad"), square(a[2], "square", true);
-    OptionalArray mean(a[3], "mean", true), velocity(a[4], "velocity");
+    OptionalArray mean(a[3], "mean", true), velocity(a[4], "velocity", true);
     const long n = check_flat({&data, &grad, &square, mean.get(), velocity.get()});
     const RMSprop s{number(a[5]), number(a[6]), number(a[7]), number(a[8])};
     return call(data, [&](auto &kernels) { kernels.rmsprop(n, data, grad, square, mean, velocity, s); });

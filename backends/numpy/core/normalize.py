@@ -4,6 +4,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import is_supported
 from portanet.backends.numpy.layout import batch_first, batch_last
 
 
@@ -16,7 +17,7 @@ def normalize(  # noqa: PLR0917
     statistics: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize`."""
-    if not _takes(x, weight, bias, *(statistics or ())):
+    if not _takes(axes, x, weight, bias, *(statistics or ())):
         plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
             x, axes, weight, bias, eps, statistics
         )
@@ -27,7 +28,7 @@ def normalize(  # noqa: PLR0917
     mean, variance = statistics or empty
     memory = (_memory(a, last) for a in (y, mean, variance))
     given, settings = statistics is not None, _settings(x.shape, axes, last)
-    compiled.normalize(_memory(x, last), weight, bias, eps, given, *memory, settings)
+    compiled.normalize(_memory(x, last), _contiguous(weight), _contiguous(bias), eps, given, *memory, settings)
     return y, mean, variance
 
 
@@ -41,7 +42,7 @@ def normalize_gradient(  # noqa: PLR0917
     eps: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize_gradient`; dx has the layout of x."""
-    if not _takes(x, dy, mean, variance, weight):
+    if not _takes(axes, x, dy, mean, variance, weight):
         plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
             dy, x, axes, mean, variance, weight, eps
         )
@@ -51,13 +52,13 @@ def normalize_gradient(  # noqa: PLR0917
     dweight, dbias = np.empty((2, x.shape[2] * x.shape[3]), x.dtype)
     memory = (_memory(a, last) for a in (dy, x, mean, variance))
     settings = _settings(x.shape, axes, last)
-    compiled.normalize_gradient(*memory, weight, eps, _memory(dx, last), dweight, dbias, settings)
+    compiled.normalize_gradient(*memory, _contiguous(weight), eps, _memory(dx, last), dweight, dbias, settings)
     return dx, dweight, dbias
 
 
-def _takes(x: np.ndarray, *others: np.ndarray | None) -> bool:
-    """Whether the core normalizes these arrays."""
-    return x.dtype.char in "fd" and x.size > 0 and all(a is None or a.dtype == x.dtype for a in others)
+def _takes(axes: tuple[int, ...], x: np.ndarray, *others: np.ndarray | None) -> bool:
+    """Whether the core normalizes these arrays over these axes: those of BatchNorm, GroupNorm and LayerNorm."""
+    return axes in {(0, 1, 3), (1, 3), (3,)} and x.size > 0 and is_supported(x, *others)
 
 
 def _is_last(x: np.ndarray) -> bool:
@@ -74,8 +75,12 @@ def _memory(x: np.ndarray, last: bool) -> np.ndarray:
     return np.ascontiguousarray(batch_last(x) if last else x)
 
 
+def _contiguous(x: np.ndarray | None) -> np.ndarray | None:
+    return None if x is None else np.ascontiguousarray(x)
+
+
 def _settings(shape: tuple[int, ...], axes: tuple[int, ...], last: bool) -> tuple[int, ...]:
-    """Return what memory holds: (examples, rows, kept, reduced, width), and the images of a channel; normalize.hpp."""
+    """Return the sizes that the core needs: see Normalization in kernels.hpp."""
     n, s, groups, channels = shape
     if last:  # (S, G, C, N)
         examples, images = 1 if 1 in axes else s, n

@@ -29,7 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto spinning_time = std::chrono::microseconds(500); // longer than what Python computes between two jobs
 constexpr int max_threads = 256, spins_at_once = 64;           // between two looks at the clock
-constexpr long max_parts = 0xffff;                             // of one job; more are done in several
+constexpr long max_parts = 0xffff;                             // of one job; one with more runs in the calling thread
 
 std::atomic<int> wanted{1}; // threads, the caller included
 int started = 1;            // threads that exist, the caller included; guarded by `one_job`

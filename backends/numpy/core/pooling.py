@@ -7,7 +7,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import pooling as plain
 from portanet.backends.numpy.core import compiled
-from portanet.backends.numpy.core.memory import empty
+from portanet.backends.numpy.core.memory import empty, is_supported
 from portanet.backends.numpy.layout import batch_first, batch_last
 from portanet.kernels.windows import Window
 from portanet.typing import Shape
@@ -44,8 +44,7 @@ def sum_pool_gradient(dy: np.ndarray, window: Window, factor: float = 1.0) -> np
 
 def _takes(window: Window, *arrays: np.ndarray) -> bool:
     """Whether the core pools these arrays."""
-    dtype = arrays[0].dtype
-    return window.n_axes <= 3 and dtype.char in "fd" and all(a.dtype == dtype for a in arrays)
+    return window.n_axes <= 3 and is_supported(*arrays)
 
 
 def _pool(

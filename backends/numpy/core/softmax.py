@@ -7,10 +7,11 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import is_supported
 from portanet.backends.numpy.layout import is_batch_last, memory_order
 
 FEW_CLASSES = 256
-"""Up to so many classes, a block of rows takes no longer than NumPy, however few of its rows there are."""
+"""With up to this many classes, the core is faster for any number of rows."""
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -25,7 +26,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax_gradient`."""
-    if not _takes(y, min_rows=1) or dy.dtype != y.dtype:
+    if not _takes(y, min_rows=1) or not is_supported(y, dy):
         result: np.ndarray = kernels.softmax_gradient.portable(dy, y)
         return result
     dx = np.empty(y.shape, y.dtype)
@@ -45,7 +46,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 def log_softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax_gradient`."""
-    if not _takes(y, min_rows=1) or dy.dtype != y.dtype:
+    if not _takes(y, min_rows=1) or not is_supported(y, dy):
         result: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
         return result
     dx = np.empty(y.shape, y.dtype)
@@ -76,7 +77,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _map(function: Callable[..., None], x: np.ndarray, otherwise: Callable[..., np.ndarray]) -> np.ndarray:
     """Apply a function of the core to each number, or another one to arrays that it does not take."""
-    if x.dtype.char not in "fd" or not (x.flags.forc or is_batch_last(x)):
+    if not is_supported(x) or not (x.flags.forc or is_batch_last(x)):
         return otherwise(x)
     y = np.empty_like(x)
     function(memory_order(x), memory_order(y))
@@ -84,8 +85,8 @@ def _map(function: Callable[..., None], x: np.ndarray, otherwise: Callable[..., 
 
 
 def _takes(x: np.ndarray, min_rows: int) -> bool:
-    """Whether the core computes the softmax of this array: of many classes, if there are so many rows."""
-    if x.ndim == 0 or x.size == 0 or x.dtype.char not in "fd":
+    """Whether the core computes the softmax of this array; with many classes, only for at least ``min_rows`` rows."""
+    if x.ndim == 0 or x.size == 0 or not is_supported(x):
         return False
     n_classes: int = x.shape[-1]
     return n_classes <= FEW_CLASSES or x.size // n_classes >= min_rows

@@ -1,5 +1,5 @@
 """
-Optimizer steps by the compiled kernels; Python computes what is one number for all elements.
+Optimizer steps by the compiled kernels. Python computes scalars, such as bias corrections; the core updates arrays.
 
 Arguments are those of the kernels of the same names in :mod:`portanet.kernels`: arrays first, then numbers.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
+from portanet.backends.numpy.core.memory import is_supported
 
 
 def adam(*arguments: Any) -> None:
@@ -65,9 +66,6 @@ def add_scaled(x: np.ndarray, y: np.ndarray, factor: Any, out: np.ndarray | None
 
 def _takes(data: np.ndarray, *others: np.ndarray | None) -> bool:
     """Whether the core updates these arrays."""
-    if data.dtype.char not in "fd" or data.ndim != 1 or not data.flags.c_contiguous:
+    if data.ndim != 1 or not is_supported(data, *others):
         return False
-    for other in others:
-        if other is not None and (other.dtype != data.dtype or not other.flags.c_contiguous):
-            return False
-    return True
+    return all([array is None or array.flags.c_contiguous for array in (data, *others)])

@@ -148,8 +148,11 @@ template <class T> class Winograd {
         }
     };
 
+    // The first axis along which input, window or output is longer than 1: the axes before it must not count.
     static int first_axis(const Convolution &s) {
-        return s.input[0] > 1 || s.window[0] > 1 ? 0 : s.input[1] > 1 || s.window[1] > 1 ? 1 : 2;
+        for (int axis = 0; axis < 2; axis++)
+            if (s.input[axis] > 1 || s.window[axis] > 1 || s.output[axis] > 1) return axis;
+        return 2;
     }
     static long rows_of(const long (&lengths)[3], long channels) { return volume(lengths) * channels; }
 
