@@ -276,9 +276,9 @@ _NETWORKS = (
     mnist_image("004-cnn", lambda: cnn(9, 16, 25), goal=0.50),
     mnist_image("004-cnn-filters", lambda: cnn(18, 32, 25)),
     mnist_image("004-cnn-doubled", lambda: cnn(18, 32, 50)),
-    color_image("mobile-net", mobile_net),
-    encoder("strided-ae", strided_autoencoder, input_shape=(28, 28, 1)),
-    color_image("res-net", res_net),
+    color_image("mobile-net", mobile_net, goal=0.80),
+    encoder("strided-ae", strided_autoencoder, input_shape=(28, 28, 1), goal=0.80),
+    color_image("res-net", res_net, goal=0.80),
     usps("digits", lambda: dense_with_dropout(64, 256, 0.5), batch_size=32, input_shape=(64,)),
 )
 

@@ -11,13 +11,13 @@ from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
 from bench.peers.competitors import OURS
-from bench.peers.ratios import INFERENCE_MEAN, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
+from bench.peers.ratios import INFERENCE_MEANS, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
 from bench.peers.table import quartiles_cell
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
 
 REPORT = Path(__file__).parent / "RESULTS.md"
 NOTES, PICTURE = "notes.md", "compare.png"
-MEAN = "geometric mean of networks with a goal"
+MEAN = "geometric mean of the reports' networks with a goal"
 HEAD = """\
 # Results
 
@@ -120,9 +120,7 @@ def steps(networks: Mapping[str, Any]) -> str:
         slower += [id] * (ratio > 1)
     if not rows:
         return ""
-    rows.append(
-        [MEAN, "", "", "", *judged(mean(ratios.values()), STEP_MEAN if _complete(ratios) else None), "", "", ""]
-    )
+    rows.append([MEAN, "", "", "", *judged(_mean(ratios), STEP_MEAN if _complete(ratios) else None), "", "", ""])
     header = ["network", "PortaNet", "PyTorch", "best", "ratio", "at most", "goal", "quartiles"]
     summary = (
         f"Goals of single networks that are met: {met} of {len(ratios)}. "
@@ -146,8 +144,11 @@ def inference(networks: Mapping[str, Any]) -> str:
                 ratios[id, batch] = ratio
     if not rows:
         return ""
-    goal = INFERENCE_MEAN if _complete(id for id, _ in ratios) else None
-    rows.append([MEAN, "", "", "", "", *judged(mean(ratios.values()), goal), "", ""])
+    for batches, goal in INFERENCE_MEANS.items():
+        some = {(id, batch): ratio for (id, batch), ratio in ratios.items() if batch in batches.split()}
+        complete = _complete(id for id, _ in some)
+        value = mean(ratio for (id, _), ratio in some.items() if _is_of_report(id))
+        rows.append([MEAN, batches, "", "", "", *judged(value, goal if complete else None), "", ""])
     header = [
         "network",
         "batch",
@@ -294,6 +295,15 @@ def share_cell(times: Mapping[str, Any], name: str) -> str:
 
 def _goal(id: str) -> float | None:
     return NETWORKS[id].goal if id in NETWORKS else None
+
+
+def _is_of_report(id: str) -> bool:
+    """Whether a network is one of the reports, whose ids start with a number."""
+    return id[0].isdigit()
+
+
+def _mean(ratios: Mapping[str, float]) -> float | None:
+    return mean(ratio for id, ratio in ratios.items() if _is_of_report(id))
 
 
 def _complete(ids: Iterable[str]) -> bool:
