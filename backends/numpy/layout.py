@@ -6,8 +6,7 @@ window along one spatial axis is then one contiguous run of memory, and along mo
 NumPy's inner loops run over the channels of all images at once.
 
 Without it, a training step takes 2.43 times as long on 004-cnn, and 1.16 times in the geometric mean of 14 networks
-(``python -m bench mechanisms``, two threads, before
-the compiled kernels).
+(``python -m bench mechanisms``, two threads, before the compiled kernels).
 """
 
 from collections.abc import Callable

@@ -3,8 +3,8 @@
 //
 //     x[r, c, n] += bias[c]        sums[c] = Σ_r Σ_n x[r, c, n]
 //
-// NumPy's inner loops run over the channels or over the images, which may be few. These run over a block: as many rows
-// as have some hundred numbers together.
+// NumPy's inner loops run over the channels or images, which may be few. These loops run over blocks of rows with at
+// least some hundred numbers.
 
 constexpr long block_numbers = 256;
 

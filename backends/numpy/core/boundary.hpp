@@ -142,13 +142,13 @@ inline void expect(Py_ssize_t count, Py_ssize_t wanted) {
     if (count != wanted) refuse("wrong number of arguments");
 }
 
-// One number for each axis, the first axes of three being those that are missing.
-inline void read_axes(PyObject *tuple, int n_axes, long missing, long least, long (&numbers)[3]) {
+// Read one number for each axis into the last of three; fill the first with `missing`.
+inline void read_axes(PyObject *tuple, int n_axes, long missing, long (&numbers)[3]) {
     if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != n_axes) refuse("give one number for each axis");
     for (int axis = 0; axis < 3; axis++) {
         const int given = axis - (3 - n_axes);
         numbers[axis] = given < 0 ? missing : integer(PyTuple_GetItem(tuple, given));
-        if (numbers[axis] < least) refuse("sizes, strides, dilations and paddings must not be so small");
+        if (numbers[axis] < 1) refuse("sizes, strides and dilations must be at least 1");
     }
 }
 

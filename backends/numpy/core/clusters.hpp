@@ -48,7 +48,7 @@ template <class T> struct PackedCentres {
     }
 };
 
-// The index of the first of the smallest numbers, which are whole vectors; 0 if all are NaN.
+// The index of the first of the smallest numbers, which are whole vectors; 0 if any is NaN.
 template <class T> long argmin(const T *p, long n) {
     Vec<T> v = load(p);
     for (long i = lanes<T>; i < n; i += lanes<T>) v = Minimum::join(v, load(p + i));
@@ -88,7 +88,7 @@ template <class T, class Use> void for_nearest(const Clusters &s, const T *x, co
     }
 }
 
-// The distances are those of differences: they lose no digits, however far from the origin.
+// Distances are computed from x - c, so they stay exact far from the origin.
 template <class T> void nearest_centres(const Clusters &s, const T *x, const T *centres, const T *origin,
                                         std::int64_t *labels, T *distances) {
     const PackedCentres<T> packed(s, centres, origin);

@@ -7,7 +7,7 @@
 // piece of x, which is computed in tiles straight from both arrays: no columns are copied and nothing is padded.
 // Strides, dilations and the gradient with respect to x only change which runs are summed.
 
-// Most output positions of a row that are summed at a time for it.
+// Maximum output positions in a part of a row.
 constexpr long max_piece = 32;
 
 INLINE long volume(const long (&lengths)[3]) { return lengths[0] * lengths[1] * lengths[2]; }
@@ -162,7 +162,7 @@ struct Span {
         return both;
     }
 
-    // Where x meets the window of the output position p.
+    // Index in x under this window position, for the output position p.
     long place(const Convolution &s, long p) const {
         return (i * s.input[1] + j) * s.input[2] + p * s.stride[2] + shift;
     }
@@ -171,8 +171,8 @@ struct Span {
     long i, j, shift;
 };
 
-// Call f(t, taps, span) for the positions t of the window and the output positions that meet them. So many `joined` of
-// the window's positions in a row are taken together, but for output positions that only some of them meet.
+// Call f(t, taps, span) for the positions t of the window and the output positions that meet them. `joined` window
+// positions are processed together where all of them lie in x, and one by one elsewhere.
 template <class Function>
 void for_spans(const Convolution &s, long joined, long row, long begin, long end, const Function &f) {
     for (long t = 0; t < volume(s.window); t += joined) {

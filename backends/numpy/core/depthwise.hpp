@@ -3,7 +3,7 @@
 //     y[p, g, n] = Σ_t w[t, g] x[p stride + t dilation - padding, g, n] + bias[g]
 //
 // Neighbouring output positions are computed for one group before the next one: the windows share most of their
-// vectors, which then lie in the first cache. Measured: half the time of one position after another.
+// vectors, which then lie in the first cache.
 
 template <class T> class Depthwise {
   public:
@@ -40,7 +40,7 @@ template <class T> class Depthwise {
         pool::run(parts, [&](long part) {
             for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++)
                 for_windows(piece, [&](const long (&p)[3], long positions) {
-                    Run<T> runs[max_window]; // the weights stand for their sums
+                    Run<T> runs[max_window]; // pointers to dw, used as indices of the sums
                     long left = runs_from(s, x, dw, p, runs);
                     const Run<T> *next = runs;
                     const auto add = [&](auto taps) {

@@ -17,8 +17,8 @@ template <class T> void map(Function which, long n, const T *x, T *y) {
     });
 }
 
-// y = x 65536 / keep where the bits are below keep, else 0; NaN and infinity become NaN there, as products with 0. The
-// comparison is a factor, since GCC makes a branch of a choice between two numbers.
+// y = x 65536 / keep where bits < keep, else x 0, which is NaN for NaN and infinity. The comparison is a factor, since
+// GCC makes a branch of a choice between two numbers.
 template <class T> void dropout(long n, const T *x, const std::uint16_t *bits, long keep, T *y) {
     const T scale = T(65536.0 / keep);
     const std::int32_t least = static_cast<std::int32_t>(keep);

@@ -102,7 +102,7 @@ template <class T> INLINE Vec<T> exp_series(Vec<T> r) {
 
 template <class T> INLINE Vec<T> exp(Vec<T> x) {
     const Reduced<T> a(clamp(x, Format<T>::exp_least, Format<T>::exp_most));
-    const Ints<T> half = a.n >> 1; // 2^n may be no normal number, where e^x is one or where it is denormal
+    const Ints<T> half = a.n >> 1; // In two factors: 2^n itself may overflow or be denormal where e^x is not.
     return (exp_series<T>(a.r) * a.r + T(1)) * power_of_two<T>(half) * power_of_two<T>(a.n - half);
 }
 

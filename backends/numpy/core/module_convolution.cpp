@@ -11,8 +11,8 @@ Convolution read_convolution(const Array &x, const Array &w, const Array &y, PyO
         refuse("x, w and y must have 1 to 3 spatial axes, and two more");
     Convolution s;
     s.batch_last = integer(settings[0]);
-    read_axes(settings[1], n_axes, 1, 1, s.stride);
-    read_axes(settings[2], n_axes, 1, 1, s.dilation);
+    read_axes(settings[1], n_axes, 1, s.stride);
+    read_axes(settings[2], n_axes, 1, s.dilation);
     read_pads(settings[3], n_axes, s.padding);
     s.groups = integer(settings[4]);
     const int first = s.batch_last ? 0 : 1, channels = s.batch_last ? -2 : -1, images = s.batch_last ? -1 : 0;

@@ -10,9 +10,9 @@ Pooling read_pooling(const Array &x, const Array &y, PyObject *const *settings) 
     if (n_axes < 1 || n_axes > 3 || y.ndim() != x.ndim()) refuse("arrays must have 1 to 3 spatial axes, and two more");
     const bool batch_last = integer(settings[0]);
     Pooling s;
-    read_axes(settings[1], n_axes, 1, 1, s.window);
-    read_axes(settings[2], n_axes, 1, 1, s.stride);
-    read_axes(settings[3], n_axes, 1, 1, s.dilation);
+    read_axes(settings[1], n_axes, 1, s.window);
+    read_axes(settings[2], n_axes, 1, s.stride);
+    read_axes(settings[3], n_axes, 1, s.dilation);
     read_pads(settings[4], n_axes, s.padding);
     for (int axis = 0; axis < 3; axis++) {
         const int given = axis - (3 - n_axes), place = batch_last ? given : given + 1;

@@ -1,4 +1,4 @@
-// The functions of rows of classes, and those of one number.
+// Softmax, cross-entropy, and functions of one number.
 #include "boundary.hpp"
 
 namespace {

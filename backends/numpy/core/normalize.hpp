@@ -5,7 +5,7 @@
 // `kept` and `width`: over the rows, and along `reduced`. The last three axes are the columns of a row. First each
 // column is summed; then the sums of columns make the statistics, which are expanded to numbers for each column again.
 // So every loop over numbers of the array runs over rows and columns, whatever the layout. Memory is read twice and
-// written once, where plain NumPy makes about ten passes.
+// written once; plain NumPy makes a pass for every operation.
 
 constexpr long normalize_numbers = 4096; // of a block of rows, which stays in the first cache
 
@@ -254,7 +254,7 @@ template <class T> std::vector<T> for_columns(const Normalization &s, const T *c
     return columns;
 }
 
-// Whether each example is one row with one mean, as in LayerNorm: these numbers need no columns.
+// Whether each example is one row with one mean, as in LayerNorm; this case needs no column sums.
 inline bool has_row_statistics(const Normalization &s) { return s.rows == 1 && s.statistics() == 1; }
 
 template <class T> void normalize_rows(const Normalize<T> &g, long rows, long n) {

@@ -162,8 +162,7 @@ template <class T> void add_pieces(const Product<T> &p, long pieces) {
     if (p.after) Interpreter<T>(*p.after).run(0, p.a.rows, columns, p.y_step);
 }
 
-// All parts as one job, those of one product spread among those of the others: each thread then works on the same rows
-// of a result, whatever is computed beside it.
+// Run the parts of all products as one job, in proportional order, so that each thread keeps its rows in every product.
 template <class T> void products(const std::vector<Product<T>> &all) {
     std::vector<ProductParts<T>> parts;
     bool shared = false;

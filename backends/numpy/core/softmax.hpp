@@ -5,9 +5,8 @@
 //
 // and the softmax itself, exp(y).
 //
-// Some rows at a time are transposed: a vector then has one number of each of them, and a loop over classes, which may
-// be ten, joins no numbers within a vector. They stay in the cache, while plain NumPy passes over all rows for each
-// operation.
+// Rows are transposed in groups of one vector: a vector holds one class of several rows, so sums over classes need no
+// reduction within a vector. The rows stay in the cache, while plain NumPy passes over all rows for each operation.
 
 // Up to lanes<T> rows, transposed: one vector for each class.
 template <class T> class RowBlock {
