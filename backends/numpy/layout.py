@@ -53,6 +53,19 @@ def is_batch_last(x: np.ndarray) -> bool:
     return x.ndim > 2 and not x.flags.c_contiguous and batch_last(x).flags.c_contiguous
 
 
+def is_batch_last_slice(x: np.ndarray) -> bool:
+    """
+    Whether examples are adjacent in memory: a batch-last array, or a slice of one.
+
+    Examples
+    --------
+    >>> x = to_batch_last(np.zeros((5, 28, 28, 1)))
+    >>> is_batch_last_slice(x), is_batch_last_slice(x[:, 1:-1]), is_batch_last_slice(x.copy())
+    (True, True, False)
+    """
+    return x.ndim > 2 and not x.flags.c_contiguous and x.strides[0] == x.itemsize
+
+
 def to_batch_last(x: np.ndarray) -> np.ndarray:
     """Return an array (N, *spatial, C) in batch-last order; copy it only if it is not."""
     return batch_first(np.ascontiguousarray(batch_last(x)))

@@ -114,7 +114,7 @@ void cluster_sums(const Clusters &s, const T *x, const T *centres, const T *orig
         double own_cost = 0;
         for_nearest(s, x, origin, packed, part * s.rows / parts, (part + 1) * s.rows / parts,
                     [&](long, const T *differences, long label, T distance) {
-                        add_rows(differences, 1, s.features, own + label * s.features);
+                        add_rows(differences, s.features, 1, s.features, own + label * s.features);
                         own_counts[label] += 1;
                         own_cost += distance;
                     });
@@ -122,7 +122,7 @@ void cluster_sums(const Clusters &s, const T *x, const T *centres, const T *orig
     });
     std::fill_n(sums, length, T(0));
     std::fill_n(counts, s.clusters, T(0));
-    add_rows(partial.data(), parts, length, sums);
-    add_rows(partial_counts.data(), parts, s.clusters, counts);
+    add_rows(partial.data(), length, parts, length, sums);
+    add_rows(partial_counts.data(), s.clusters, parts, s.clusters, counts);
     *cost = T(std::accumulate(costs.begin(), costs.end(), 0.0));
 }

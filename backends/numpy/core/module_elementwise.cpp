@@ -24,6 +24,12 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
+// program_limits() returns the number of operations, and the maximum number of values of a program.
+PyObject *program_limits(PyObject *const *, Py_ssize_t count) {
+    expect(count, 0);
+    return Py_BuildValue("(il)", static_cast<int>(Operation::count), max_values);
+}
+
 } // namespace
 
-PyMethodDef elementwise_functions[] = {FUNCTION(run_program), END_OF_FUNCTIONS};
+PyMethodDef elementwise_functions[] = {FUNCTION(run_program), FUNCTION(program_limits), END_OF_FUNCTIONS};

@@ -1,4 +1,4 @@
-// Softmax, cross-entropy, and functions of one number.
+// Softmax and cross-entropy.
 #include "boundary.hpp"
 
 namespace {
@@ -38,15 +38,6 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
-// function(x, y) writes y, of the shape of x.
-template <Function which> PyObject *map(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 2);
-    Array x(a[0], "x"), y(a[1], "y", true);
-    check(y, {&x});
-    if (!x.same_shape(y)) refuse("x and y must have one shape");
-    return call(y, [&](auto &kernels) { kernels.map(which, x.size(), x, y); });
-}
-
 } // namespace
 
 PyMethodDef softmax_functions[] = {
@@ -55,11 +46,5 @@ PyMethodDef softmax_functions[] = {
     named<softmax_gradient<true>>("log_softmax_gradient"),
     named<softmax_gradient<false>>("softmax_gradient"),
     FUNCTION(sparse_softmax_cross_entropy),
-    named<map<Function::erf>>("erf"),
-    named<map<Function::exp>>("exp"),
-    named<map<Function::expm1>>("expm1"),
-    named<map<Function::log>>("log"),
-    named<map<Function::sigmoid>>("sigmoid"),
-    named<map<Function::tanh>>("tanh"),
     END_OF_FUNCTIONS,
 };

@@ -172,8 +172,8 @@ template <class T> struct NormalizeGradient {
     }
 
     void add(const Columns<T> &to, long, const Columns<T> &c, long) const {
-        add_rows(c.sums, 1, s.columns(), to.sums);
-        add_rows(c.products, 1, s.columns(), to.products);
+        add_rows(c.sums, s.columns(), 1, s.columns(), to.sums);
+        add_rows(c.products, s.columns(), 1, s.columns(), to.products);
     }
 
     // A row's dx is factor dy - sums - products (x - mean).
@@ -325,8 +325,8 @@ template <class T> void normalize_gradient(const Normalization &s, const T *dy, 
         s, dy, x, mean, variance, weights.data(), T(eps), dx, partial.data(), partial.data() + parts * n};
     if (has_row_statistics(s)) normalize_rows(pass, s.examples, n, parts);
     else normalize_by<T>(s, pass);
-    add_rows(partial.data(), parts, n, sums.data());
-    add_rows(partial.data() + parts * n, parts, n, sums.data() + n);
+    add_rows(partial.data(), n, parts, n, sums.data());
+    add_rows(partial.data() + parts * n, n, parts, n, sums.data() + n);
     for (long i = 0; i < n / s.images; i++) {
         dweight[i] = sum(sums.data() + i * s.images, s.images);
         dbias[i] = sum(sums.data() + n + i * s.images, s.images);

@@ -5,7 +5,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import is_supported
-from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.backends.numpy.layout import batch_first, batch_last, is_batch_last_slice
 
 
 def normalize(  # noqa: PLR0917
@@ -22,7 +22,7 @@ def normalize(  # noqa: PLR0917
             x, axes, weight, bias, eps, statistics
         )
         return plain
-    last = _is_last(x)
+    last = is_batch_last_slice(x)
     shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
     y, *empty = (_empty(s, x.dtype, last) for s in (x.shape, shape, shape))
     mean, variance = statistics or empty
@@ -47,7 +47,7 @@ def normalize_gradient(  # noqa: PLR0917
             dy, x, axes, mean, variance, weight, eps
         )
         return plain
-    last = _is_last(x)
+    last = is_batch_last_slice(x)
     dx = _empty(x.shape, x.dtype, last)
     dweight, dbias = np.empty((2, x.shape[2] * x.shape[3]), x.dtype)
     memory = (_memory(a, last) for a in (dy, x, mean, variance))
@@ -59,11 +59,6 @@ def normalize_gradient(  # noqa: PLR0917
 def _takes(axes: tuple[int, ...], x: np.ndarray, *others: np.ndarray | None) -> bool:
     """Whether the core normalizes these arrays over these axes: those of BatchNorm, GroupNorm and LayerNorm."""
     return axes in {(0, 1, 3), (1, 3), (3,)} and x.size > 0 and is_supported(x, *others)
-
-
-def _is_last(x: np.ndarray) -> bool:
-    """Whether the batch is last in memory, also in a slice of such an array."""
-    return not x.flags.c_contiguous and x.strides[0] == x.itemsize
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype, last: bool) -> np.ndarray:

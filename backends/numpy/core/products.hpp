@@ -118,9 +118,7 @@ template <class T> class ProductParts {
         T *sums = p.column_sums + first;
         std::fill_n(sums, columns, T(0));
         const T *from = p.b.data + first * p.b.column_step;
-        if (p.b.column_step == 1)
-            for (long k = 0; k < p.b.rows; k++, from += p.b.row_step)
-                for (long c = 0; c < columns; c++) sums[c] += from[c];
+        if (p.b.column_step == 1) add_rows(from, p.b.row_step, p.b.rows, columns, sums);
         else
             for (long c = 0; c < columns; c++, from += p.b.column_step)
                 for (long k = 0; k < p.b.rows; k++) sums[c] += from[k * p.b.row_step];

@@ -34,6 +34,17 @@ template <class T> class RowBlock {
         return most;
     }
 
+    // Replace each v by exp(v - maximum); return their sums.
+    Vec<T> exponentials(Vec<T> maximum) {
+        Vec<T> sums{};
+        change([&](Vec<T> v) {
+            const Vec<T> e = exp<T>(v - maximum);
+            sums += e;
+            return e;
+        });
+        return sums;
+    }
+
   private:
     const long classes;
     std::vector<T> numbers;
@@ -67,14 +78,7 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
 template <class T> void softmax(long rows, long classes, const T *x, T *y) {
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
-        const Vec<T> most = block.maximum();
-        Vec<T> sums{};
-        block.change([&](Vec<T> v) {
-            const Vec<T> e = exp<T>(v - most);
-            sums += e;
-            return e;
-        });
-        const Vec<T> factors = T(1) / sums;
+        const Vec<T> factors = T(1) / block.exponentials(block.maximum());
         block.change([&](Vec<T> e) { return e * factors; });
         block.write(y + row * classes, n);
     });
@@ -104,12 +108,7 @@ template <class T> void sparse_softmax_cross_entropy(long rows, long classes, co
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();
-        Vec<T> sums{};
-        block.change([&](Vec<T> v) {
-            const Vec<T> e = exp<T>(v - most);
-            sums += e;
-            return e;
-        });
+        const Vec<T> sums = block.exponentials(most);
         const Vec<T> log_sums = log<T>(sums);
         Vec<T> factors = T(1) / sums;
         for (long i = 0; i < n; i++) {

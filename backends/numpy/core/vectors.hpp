@@ -87,7 +87,6 @@ template <class T> struct Halves<T, sizeof(T)> {
 };
 template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Sum>(v); }
 template <class T> INLINE T minimum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Minimum>(v); }
-template <class T> INLINE T maximum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Maximum>(v); }
 
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left
 // one.
