@@ -45,7 +45,7 @@ template <class T> T sum(const T *x, long n) {
     Vec<T> sums{};
     long i = 0;
     for (; i + lanes<T> <= n; i += lanes<T>) sums += load(x + i);
-    return total<T>(i < n ? sums + load_part(x + i, n - i) : sums);
+    return reduce_add<T>(i < n ? sums + load_partial(x + i, n - i) : sums);
 }
 
 // Each part sums some blocks, the last one the rows that make no block; then the sums of parts, rows and images are

@@ -82,7 +82,7 @@ class OptionalArray {
 };
 
 // Refuse arrays of different dtypes, and a result that overlaps an operand.
-inline void check(const Array &result, std::initializer_list<const Array *> operands) {
+inline void check_operands(const Array &result, std::initializer_list<const Array *> operands) {
     for (const Array *operand : operands) {
         if (operand->is_double() != result.is_double()) refuse("arrays must have one dtype");
         if (operand->overlaps(result)) refuse("the result must not overlap an operand");
@@ -138,7 +138,7 @@ PyObject *guarded(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     return nullptr;
 }
 
-inline void expect(Py_ssize_t count, Py_ssize_t wanted) {
+inline void check_argument_count(Py_ssize_t count, Py_ssize_t wanted) {
     if (count != wanted) refuse("wrong number of arguments");
 }
 
@@ -165,8 +165,8 @@ inline void read_pads(PyObject *pairs, int n_axes, long (&before)[3]) {
 }
 
 // Lines of a table of functions.
-template <PyObject *(*function)(PyObject *const *, Py_ssize_t)> PyMethodDef named(const char *name) {
+template <PyObject *(*function)(PyObject *const *, Py_ssize_t)> PyMethodDef method(const char *name) {
     return {name, (PyCFunction)(void (*)(void))guarded<function>, METH_FASTCALL, nullptr};
 }
-#define FUNCTION(name) named<name>(#name)
+#define FUNCTION(name) method<name>(#name)
 #define END_OF_FUNCTIONS {nullptr, nullptr, 0, nullptr}

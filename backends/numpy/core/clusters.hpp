@@ -15,7 +15,7 @@ template <class T> T squared_distance(const T *a, const T *b, long n) {
         const Vec<T> d = load_some<whole.value>(a + j, left) - load_some<whole.value>(b + j, left);
         sums += d * d;
     });
-    return total<T>(sums);
+    return reduce_add<T>(sums);
 }
 
 // The sum over all rows, for any number of threads in one order.
@@ -51,8 +51,8 @@ template <class T> struct PackedCentres {
 // The index of the first of the smallest numbers, which are whole vectors; 0 if any is NaN.
 template <class T> long argmin(const T *p, long n) {
     Vec<T> v = load(p);
-    for (long i = lanes<T>; i < n; i += lanes<T>) v = Minimum::join(v, load(p + i));
-    const T least = minimum<T>(v);
+    for (long i = lanes<T>; i < n; i += lanes<T>) v = Minimum::combine(v, load(p + i));
+    const T least = reduce_min<T>(v);
     long i = 0;
     while (p[i] > least) i++;
     return i;
@@ -76,7 +76,7 @@ template <class T, class Use> void for_nearest(const Clusters &s, const T *x, co
                 store_some<whole.value>(&differences[r * step + j], d, n);
                 sums += d * d;
             });
-            squares[r] = total<T>(sums);
+            squares[r] = reduce_add<T>(sums);
         }
         compute(tile, rows, centres.width);
         for (long r = 0; r < rows; r++) {

@@ -26,8 +26,8 @@ def dense(
             pass
         else:
             return y, None if gradient is None else Pullback(gradient, z)
-    result: tuple[np.ndarray, Callable[[Any], Any] | None] = kernels.dense.portable(x, w, b, fn)
-    return result
+    portable: tuple[np.ndarray, Callable[[Any], Any] | None] = kernels.dense.portable(x, w, b, fn)
+    return portable
 
 
 def dense_gradient(  # noqa: PLR0917
@@ -50,5 +50,5 @@ def dense_gradient(  # noqa: PLR0917
             pass
         else:
             return dx if dx is None or fused or below is None else below(dx)
-    result: np.ndarray | None = kernels.dense_gradient.portable(dz, x, w, dw, db, need_dx, below)
-    return result
+    portable: np.ndarray | None = kernels.dense_gradient.portable(dz, x, w, dw, db, need_dx, below)
+    return portable

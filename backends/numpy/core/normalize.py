@@ -18,10 +18,10 @@ def normalize(  # noqa: PLR0917
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize`."""
     if not _takes(axes, x, weight, bias, *(statistics or ())):
-        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
+        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
             x, axes, weight, bias, eps, statistics
         )
-        return plain
+        return portable
     last = is_batch_last_slice(x)
     shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
     y, *empty = (_empty(s, x.dtype, last) for s in (x.shape, shape, shape))
@@ -43,10 +43,10 @@ def normalize_gradient(  # noqa: PLR0917
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize_gradient`; dx has the layout of x."""
     if not _takes(axes, x, dy, mean, variance, weight):
-        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
+        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
             dy, x, axes, mean, variance, weight, eps
         )
-        return plain
+        return portable
     last = is_batch_last_slice(x)
     dx = _empty(x.shape, x.dtype, last)
     dweight, dbias = np.empty((2, x.shape[2] * x.shape[3]), x.dtype)

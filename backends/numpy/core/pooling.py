@@ -16,8 +16,8 @@ from portanet.typing import Shape
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.max_pool`."""
     if not _takes(window, x):
-        y: np.ndarray = kernels.max_pool.portable(x, window)
-        return y
+        portable: np.ndarray = kernels.max_pool.portable(x, window)
+        return portable
     return _pool(compiled.max_pool, (x,), window, window.output_shape)
 
 

@@ -17,8 +17,8 @@ def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
             return y
         except ValueError:  # other dtypes; the look at them would cost as much as a small product
             pass
-    result: np.ndarray = plain.linear(x, w)
-    return result
+    portable: np.ndarray = plain.linear(x, w)
+    return portable
 
 
 def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:

@@ -14,8 +14,8 @@ FEW_CLASSES = 256
 def softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax`."""
     if not _takes(x, min_rows=16):
-        result: np.ndarray = kernels.softmax.portable(x)
-        return result
+        portable: np.ndarray = kernels.softmax.portable(x)
+        return portable
     y = np.empty(x.shape, x.dtype)
     compiled.softmax(_rows(x), _rows(y))
     return y
@@ -24,8 +24,8 @@ def softmax(x: np.ndarray) -> np.ndarray:
 def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax_gradient`."""
     if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        result: np.ndarray = kernels.softmax_gradient.portable(dy, y)
-        return result
+        portable: np.ndarray = kernels.softmax_gradient.portable(dy, y)
+        return portable
     dx = np.empty(y.shape, y.dtype)
     compiled.softmax_gradient(_rows(dy), _rows(y), _rows(dx))
     return dx
@@ -34,8 +34,8 @@ def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax`."""
     if not _takes(x, min_rows=16):
-        result: np.ndarray = kernels.log_softmax.portable(x)
-        return result
+        portable: np.ndarray = kernels.log_softmax.portable(x)
+        return portable
     y = np.empty(x.shape, x.dtype)
     compiled.log_softmax(_rows(x), _rows(y))
     return y
@@ -44,8 +44,8 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 def log_softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax_gradient`."""
     if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        result: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
-        return result
+        portable: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
+        return portable
     dx = np.empty(y.shape, y.dtype)
     compiled.log_softmax_gradient(_rows(dy), _rows(y), _rows(dx))
     return dx
