@@ -233,7 +233,7 @@ def busy_parts(file: Mapping[str, Any]) -> list[str]:
         f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
         "Mean training steps while 1 and 3 processes spin on each core, divided by the fair share of a core and by the "
         "step of one thread on the quiet machine: 1 means that nothing is lost. PortaNet's goal is at most "
-        f"{busy.MOST:g}, and no more than with one thread; it is met on {sum(map(busy.meets_goal, ours))} of "
+        f"{busy.MAX_RATIO:g}, and no more than with one thread; it is met on {sum(map(busy.meets_goal, ours))} of "
         f"{counted(len(ours), 'network')}.",
         markdown(header, rows),
     ]

@@ -190,7 +190,7 @@ class KMeans(Estimator):
 
 
 class _Data(NamedTuple):
-    """Examples, a point among them that is subtracted for precision, and the largest movement of converged centres."""
+    """Examples, their mean, which is subtracted for precision, and the largest movement of converged centres."""
 
     backend: Backend
     x: Array

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from portanet import kernels
-from portanet.backends.numpy.layout import batch_last, in_layout_of, is_batch_last, to_batch_last
+from portanet.backends.numpy.layout import (
+    batch_last,
+    in_layout_of,
+    is_batch_last,
+    is_batch_last_slice,
+    to_batch_last,
+)
 from portanet.backends.numpy.process import compute_context, overflow_is_silent
 from portanet.typing import Array
 
@@ -124,7 +130,7 @@ def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """Multiply by ones if there are many elements: BLAS sums rows several times faster than NumPy."""
     if dy.ndim <= 2:
         return _sum_rows(dy, out)
-    if dy.strides[0] == dy.itemsize:  # possibly not contiguous: a slice of a batch-last array
+    if is_batch_last_slice(dy):
         dy = to_batch_last(dy)
     if is_batch_last(dy):
         sums = _sum_rows(batch_last(dy).reshape(-1, dy.shape[-1] * len(dy)))

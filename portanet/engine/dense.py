@@ -1,8 +1,8 @@
 """
 Linear layers and the activations after them as one segment, which looks up kernels, weights and gradients once.
 
-Without it, a training step takes 1.35 times as long on 000-toy, whose arrays are small, and as long within the noise on
-003-mlp (``python -m bench mechanisms --mechanisms dense``, two threads).
+Without it, a training step takes 1.35 times as long on 000-toy, whose arrays are small; on 003-mlp there is no
+measurable difference (``python -m bench mechanisms --mechanisms dense``, two threads).
 """
 
 from collections.abc import Callable, Collection, Sequence

@@ -59,7 +59,7 @@ class Program:
         return not self.flats and self.backend is not net.backend
 
     def zero_grad(self) -> None:
-        """Set the gradients to zero that no dense segment overwrites."""
+        """Set to zero the gradients that no dense segment overwrites."""
         for parameter in self._added:
             parameter.grad[...] = 0.0
 

@@ -67,5 +67,5 @@ def traits_of(layer: object) -> Traits:
 
 
 def is_elementwise(layer: object) -> bool:
-    """Whether a layer is :class:`portanet.Activation` with another formula, and nothing more."""
+    """Whether a layer is an activation with the ``vjp`` of :class:`portanet.Activation`."""
     return isinstance(layer, Activation) and type(layer).vjp is Activation.vjp

@@ -61,7 +61,7 @@ def dense_gradient(  # noqa: PLR0917
         Overwritten. Without ``dw``, neither gradient is computed.
     need_dx : bool
     below : callable or None
-        What :func:`dense` returned beside x. It is applied to dx.
+        The function ``dy -> dz`` of the layer below, which :func:`dense` returned with x. It is applied to dx.
 
     Examples
     --------

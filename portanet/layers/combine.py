@@ -27,7 +27,7 @@ _ADDITION = _Addition()
 
 
 def _add(x: Array, y: Array) -> Array:
-    """Return x + y for large arrays of one shape."""
+    """Return x + y; arrays have one shape and dtype."""
     return kernels.elementwise(x, _ADDITION.elementwise, y)[0]
 
 

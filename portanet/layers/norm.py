@@ -1,4 +1,4 @@
-"""Normalisation: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
+"""Normalization: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
 from typing import Any, Self
@@ -15,7 +15,7 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Normalize"]
 
 
 class _Norm(Layer):
-    """What all have in common: ``y = w z + b`` for the normalised z, one w and b for each channel."""
+    """What all have in common: ``y = w z + b`` for the normalized z, one w and b for each channel."""
 
     def __init__(self, channels: int, eps: float, affine: bool):
         if not eps > 0:

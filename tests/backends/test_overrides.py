@@ -22,7 +22,7 @@ def test_every_override_is_tested() -> None:
 def test_overrides_equal_the_portable_form(name: str, batch_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if compiled is not None:
         monkeypatch.setattr("portanet.backends.numpy.core.memory.MIN_ELEMENTS", 0)  # the problems are small
-        monkeypatch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", 1 if batch_last else 100)
+        monkeypatch.setattr("portanet.backends.numpy.core.conv.MIN_IMAGES", 1 if batch_last else 100)
     if batch_last:
         monkeypatch.setattr("portanet.backends.numpy.conv.MIN_IMAGES_BATCH_LAST", 1)
     overriding = [backend for backend in usable() if name in backend.kernels]

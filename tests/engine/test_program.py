@@ -216,7 +216,7 @@ def test_a_layer_unfrozen_within_a_frozen_block_is_trained() -> None:
     block.freeze()
     last.unfreeze()
     ours, theirs = gradients_of_both(net)
-    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # they sum the rows in different orders
     assert np.abs(last.weight.grad).max() > 0
 
 

@@ -66,7 +66,7 @@ def test_numpy_overrides_equal_the_portable_forms(
     x, dy = (LAYOUTS[layout](array) for layout, array in zip(layouts, (x, dy), strict=True))
     with pytest.MonkeyPatch.context() as patch:
         if core.compiled is not None:
-            patch.setattr("portanet.backends.numpy.core.kernels.MIN_IMAGES", min_images)
+            patch.setattr("portanet.backends.numpy.core.conv.MIN_IMAGES", min_images)
         patch.setattr("portanet.backends.numpy.conv.MIN_CHANNELS_CORRELATE", 3)
         patch.setattr("portanet.backends.numpy.windows.MAX_CHUNK_BYTES", chunk)
         assert_overrides_equal_portable(window, groups, x, w, dy)

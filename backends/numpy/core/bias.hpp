@@ -3,8 +3,8 @@
 //
 //     x[r, c, n] += bias[c]        sums[c] = Σ_r Σ_n x[r, c, n]
 //
-// NumPy's inner loops run over the channels or over the images, which may be few. These run over a block: as many rows
-// as have some hundred numbers together.
+// NumPy's inner loops run over the channels or images, which may be few. These loops run over blocks of rows with at
+// least some hundred numbers.
 
 constexpr long block_numbers = 256;
 
@@ -28,24 +28,24 @@ template <class T> void bias_add(const Bias &s, const T *bias, T *x) {
     });
 }
 
-// sums[j] += Σ_r x[r, j], four rows at a time.
-template <class T> void add_rows(const T *x, long rows, long columns, T *sums) {
+// sums[j] += Σ_r x[r step + j] for j < columns, four rows at a time.
+template <class T> void add_rows(const T *x, long step, long rows, long columns, T *sums) {
     long r = 0;
     for (; r + 4 <= rows; r += 4) {
-        const T *a = x + r * columns, *b = a + columns, *c = b + columns, *d = c + columns;
+        const T *a = x + r * step, *b = a + step, *c = b + step, *d = c + step;
 #pragma GCC ivdep
         for (long j = 0; j < columns; j++) sums[j] += (a[j] + b[j]) + (c[j] + d[j]);
     }
     for (; r < rows; r++)
 #pragma GCC ivdep
-        for (long j = 0; j < columns; j++) sums[j] += x[r * columns + j];
+        for (long j = 0; j < columns; j++) sums[j] += x[r * step + j];
 }
 
 template <class T> T sum(const T *x, long n) {
     Vec<T> sums{};
     long i = 0;
     for (; i + lanes<T> <= n; i += lanes<T>) sums += load(x + i);
-    return total<T>(i < n ? sums + load_part(x + i, n - i) : sums);
+    return reduce_add<T>(i < n ? sums + load_partial(x + i, n - i) : sums);
 }
 
 // Each part sums some blocks, the last one the rows that make no block; then the sums of parts, rows and images are
@@ -57,10 +57,10 @@ template <class T> void bias_grad(const Bias &s, const T *x, T *sums) {
     std::vector<T> partial((parts + 1) * length);
     pool::run(parts, [&](long part) {
         const long begin = part * blocks / parts, end = (part + 1) * blocks / parts;
-        add_rows(x + begin * length, end - begin, length, &partial[part * length]);
+        add_rows(x + begin * length, length, end - begin, length, &partial[part * length]);
     });
-    add_rows(x + blocks * length, s.rows - blocks * rows, columns, partial.data() + parts * length);
+    add_rows(x + blocks * length, columns, s.rows - blocks * rows, columns, partial.data() + parts * length);
     std::vector<T> added(columns);
-    add_rows(partial.data(), (parts + 1) * rows, columns, added.data());
+    add_rows(partial.data(), columns, (parts + 1) * rows, columns, added.data());
     for (long c = 0; c < s.channels; c++) sums[c] = sum(added.data() + c * s.images, s.images);
 }

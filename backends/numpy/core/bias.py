@@ -4,7 +4,7 @@ import numpy as np
 
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled, memory
-from portanet.backends.numpy.layout import batch_last, is_batch_last
+from portanet.backends.numpy.layout import batch_last, is_batch_last, is_batch_last_slice
 from portanet.typing import Array
 
 
@@ -24,7 +24,7 @@ def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """See :func:`portanet.kernels.bias_grad`."""
     if not _takes(dy) or (out is not None and not (memory.is_supported(dy, out) and out.flags.c_contiguous)):
         return plain.bias_grad(dy, out)
-    last = dy.ndim > 2 and not dy.flags.c_contiguous and dy.strides[0] == dy.itemsize  # also a slice of a batch
+    last = is_batch_last_slice(dy)
     sums = np.empty(dy.shape[-1:], dy.dtype) if out is None else out
     compiled.bias_grad(np.ascontiguousarray(batch_last(dy) if last else dy), sums, last)
     return sums

@@ -82,7 +82,7 @@ class OptionalArray {
 };
 
 // Refuse arrays of different dtypes, and a result that overlaps an operand.
-inline void check(const Array &result, std::initializer_list<const Array *> operands) {
+inline void check_operands(const Array &result, std::initializer_list<const Array *> operands) {
     for (const Array *operand : operands) {
         if (operand->is_double() != result.is_double()) refuse("arrays must have one dtype");
         if (operand->overlaps(result)) refuse("the result must not overlap an operand");
@@ -138,17 +138,17 @@ PyObject *guarded(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     return nullptr;
 }
 
-inline void expect(Py_ssize_t count, Py_ssize_t wanted) {
+inline void check_argument_count(Py_ssize_t count, Py_ssize_t wanted) {
     if (count != wanted) refuse("wrong number of arguments");
 }
 
-// One number for each axis, the first axes of three being those that are missing.
-inline void read_axes(PyObject *tuple, int n_axes, long missing, long least, long (&numbers)[3]) {
+// Read one number for each axis into the last of three; fill the first with `missing`.
+inline void read_axes(PyObject *tuple, int n_axes, long missing, long (&numbers)[3]) {
     if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != n_axes) refuse("give one number for each axis");
     for (int axis = 0; axis < 3; axis++) {
         const int given = axis - (3 - n_axes);
         numbers[axis] = given < 0 ? missing : integer(PyTuple_GetItem(tuple, given));
-        if (numbers[axis] < least) refuse("sizes, strides, dilations and paddings must not be so small");
+        if (numbers[axis] < 1) refuse("sizes, strides and dilations must be at least 1");
     }
 }
 
@@ -165,8 +165,8 @@ inline void read_pads(PyObject *pairs, int n_axes, long (&before)[3]) {
 }
 
 // Lines of a table of functions.
-template <PyObject *(*function)(PyObject *const *, Py_ssize_t)> PyMethodDef named(const char *name) {
+template <PyObject *(*function)(PyObject *const *, Py_ssize_t)> PyMethodDef method(const char *name) {
     return {name, (PyCFunction)(void (*)(void))guarded<function>, METH_FASTCALL, nullptr};
 }
-#define FUNCTION(name) named<name>(#name)
+#define FUNCTION(name) method<name>(#name)
 #define END_OF_FUNCTIONS {nullptr, nullptr, 0, nullptr}

@@ -1,8 +1,8 @@
 // Convolution, channels last, for few images: x (images, *input, groups channels), w (*window, channels, groups
 // outputs) and y (images, *output, groups outputs), all contiguous.
 //
-// A tile's columns are the outputs and its rows are output positions in a row; x gives the factors that are spread. So
-// that all positions have the same runs, x is padded: a copy costs less than tiles of one row.
+// A tile's columns are the outputs and its rows are output positions in a row; x gives the factors that are broadcast.
+// So that all positions have the same runs, x is padded: a copy costs less than tiles of one row.
 
 template <class T> class ChannelsLast {
   public:
@@ -35,7 +35,7 @@ template <class T> class ChannelsLast {
             for (long group = 0; group < s.groups; group++)
                 transpose(w + t * size + group * s.outputs, all_outputs, s.channels, s.outputs,
                           &weights[t * size + group * s.channels], all_channels);
-        const auto inside = [&](long q) {
+        const auto interior = [&](long q) {
             const long last = q + s.padding[2];
             return last >= (s.window[2] - 1) * s.dilation[2] && last <= (s.output[2] - 1) * s.stride[2];
         };
@@ -44,7 +44,7 @@ template <class T> class ChannelsLast {
             const T *from = dy + image * volume(s.output) * all_outputs;
             T *to = dx + ((image * s.input[0] + i) * s.input[1] + j) * s.input[2] * all_channels;
             for (long first = begin; first < std::min(begin + s.stride[2], end); first++)
-                for_stretches(first, end, s.stride[2], inside, [&](long q, long n) {
+                for_stretches(first, end, s.stride[2], interior, [&](long q, long n) {
                     Run<T> runs[max_window];
                     const long n_runs = swapped(runs, runs_to(s, from, weights.data(), {i, j, q}, runs));
                     multiply(runs, n_runs, step, to + q * all_channels, n, s.outputs, s.channels);
@@ -69,7 +69,7 @@ template <class T> class ChannelsLast {
                         *row = dy + i * s.output[2] * all_outputs;
                 for_spans(s, joined, i % rows, 0, s.output[2], [&](long t, long taps, const Span &span) {
                     if (span.begin >= span.end) return;
-                    Run<T> run{from + span.place(s, span.begin) * all_channels, row + span.begin * all_outputs,
+                    Run<T> run{from + span.offset(s, span.begin) * all_channels, row + span.begin * all_outputs,
                                span.end - span.begin};
                     const Step step{s.stride[2] * all_channels, 1, all_outputs, all_outputs, true};
                     multiply(&run, 1, step, to + t * s.channels * all_outputs, taps * s.channels, s.channels,
@@ -92,15 +92,15 @@ template <class T> class ChannelsLast {
         const T *x;
 
         Padded(const Convolution &original, long images, const T *from) : s(original), x(from) {
-            bool inside = true;
+            bool interior = true;
             for (int axis = 0; axis < 3; axis++) {
                 const long length = (s.output[axis] - 1) * s.stride[axis] + (s.window[axis] - 1) * s.dilation[axis] + 1;
                 if (s.padding[axis] == 0 && length <= s.input[axis]) continue;
-                inside = false;
+                interior = false;
                 s.input[axis] = length;
                 s.padding[axis] = 0;
             }
-            if (inside) return;
+            if (interior) return;
             const long channels = s.groups * s.channels, *in = original.input, *pad = original.padding;
             const long end = std::min(s.input[2], pad[2] + in[2]), n = std::max(0l, end - pad[2]);
             copy.resize(images * volume(s.input) * channels);
@@ -108,14 +108,14 @@ template <class T> class ChannelsLast {
                 for (long i = pad[0]; i < std::min(s.input[0], pad[0] + in[0]); i++)
                     for (long j = pad[1]; j < std::min(s.input[1], pad[1] + in[1]); j++)
                         std::copy_n(from + ((image * in[0] + i - pad[0]) * in[1] + j - pad[1]) * in[2] * channels,
-                                    n * channels, copy.data() + place(image, i, j, pad[2]) * channels);
+                                    n * channels, copy.data() + offset(image, i, j, pad[2]) * channels);
             x = copy.data();
         }
 
       private:
         std::vector<T> copy;
 
-        long place(long image, long i, long j, long k) const {
+        long offset(long image, long i, long j, long k) const {
             return ((image * s.input[0] + i) * s.input[1] + j) * s.input[2] + k;
         }
     };
@@ -138,7 +138,7 @@ template <class T> class ChannelsLast {
         });
     }
 
-    // Runs whose weights are what the tile spreads; here the weights are its columns.
+    // Runs whose weights are what the tile broadcasts; here the weights are its columns.
     static long swapped(Run<T> *runs, long n) {
         for (long i = 0; i < n; i++) std::swap(runs[i].w, runs[i].x);
         return n;

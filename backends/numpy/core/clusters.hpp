@@ -15,7 +15,7 @@ template <class T> T squared_distance(const T *a, const T *b, long n) {
         const Vec<T> d = load_some<whole.value>(a + j, left) - load_some<whole.value>(b + j, left);
         sums += d * d;
     });
-    return total<T>(sums);
+    return reduce_add<T>(sums);
 }
 
 // The sum over all rows, for any number of threads in one order.
@@ -48,11 +48,11 @@ template <class T> struct PackedCentres {
     }
 };
 
-// The index of the first of the smallest numbers, which are whole vectors; 0 if all are NaN.
+// The index of the first of the smallest numbers, which are whole vectors; 0 if any is NaN.
 template <class T> long argmin(const T *p, long n) {
     Vec<T> v = load(p);
-    for (long i = lanes<T>; i < n; i += lanes<T>) v = Minimum::join(v, load(p + i));
-    const T least = minimum<T>(v);
+    for (long i = lanes<T>; i < n; i += lanes<T>) v = Minimum::combine(v, load(p + i));
+    const T least = reduce_min<T>(v);
     long i = 0;
     while (p[i] > least) i++;
     return i;
@@ -76,7 +76,7 @@ template <class T, class Use> void for_nearest(const Clusters &s, const T *x, co
                 store_some<whole.value>(&differences[r * step + j], d, n);
                 sums += d * d;
             });
-            squares[r] = total<T>(sums);
+            squares[r] = reduce_add<T>(sums);
         }
         compute(tile, rows, centres.width);
         for (long r = 0; r < rows; r++) {
@@ -88,7 +88,7 @@ template <class T, class Use> void for_nearest(const Clusters &s, const T *x, co
     }
 }
 
-// The distances are those of differences: they lose no digits, however far from the origin.
+// Distances are computed from x - c, so they stay exact far from the origin.
 template <class T> void nearest_centres(const Clusters &s, const T *x, const T *centres, const T *origin,
                                         std::int64_t *labels, T *distances) {
     const PackedCentres<T> packed(s, centres, origin);
@@ -114,7 +114,7 @@ void cluster_sums(const Clusters &s, const T *x, const T *centres, const T *orig
         double own_cost = 0;
         for_nearest(s, x, origin, packed, part * s.rows / parts, (part + 1) * s.rows / parts,
                     [&](long, const T *differences, long label, T distance) {
-                        add_rows(differences, 1, s.features, own + label * s.features);
+                        add_rows(differences, s.features, 1, s.features, own + label * s.features);
                         own_counts[label] += 1;
                         own_cost += distance;
                     });
@@ -122,7 +122,7 @@ void cluster_sums(const Clusters &s, const T *x, const T *centres, const T *orig
     });
     std::fill_n(sums, length, T(0));
     std::fill_n(counts, s.clusters, T(0));
-    add_rows(partial.data(), parts, length, sums);
-    add_rows(partial_counts.data(), parts, s.clusters, counts);
+    add_rows(partial.data(), length, parts, length, sums);
+    add_rows(partial_counts.data(), s.clusters, parts, s.clusters, counts);
     *cost = T(std::accumulate(costs.begin(), costs.end(), 0.0));
 }

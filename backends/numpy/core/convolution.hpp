@@ -7,7 +7,7 @@
 // piece of x, which is computed in tiles straight from both arrays: no columns are copied and nothing is padded.
 // Strides, dilations and the gradient with respect to x only change which runs are summed.
 
-// Most output positions of a row that are summed at a time for it.
+// Maximum output positions in a part of a row.
 constexpr long max_piece = 32;
 
 INLINE long volume(const long (&lengths)[3]) { return lengths[0] * lengths[1] * lengths[2]; }
@@ -16,17 +16,18 @@ INLINE double operations(const Convolution &s) {
     return 2.0 * volume(s.window) * s.channels * s.outputs * s.groups * s.images;
 }
 
-// Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all inside, or one alone.
-template <class Inside, class Function>
-void for_stretches(long begin, long end, long step, const Inside &inside, const Function &f) {
+// Call f(p, n) for the positions begin, begin + step, ... below `end`: n from p on, which are all interior, or one
+// alone.
+template <class Interior, class Function>
+void for_stretches(long begin, long end, long step, const Interior &interior, const Function &f) {
     for (long p = begin, n; p < end; p += n * step) {
-        for (n = 1; inside(p) && p + n * step < end && inside(p + n * step);) n++;
+        for (n = 1; interior(p) && p + n * step < end && interior(p + n * step);) n++;
         f(p, n);
     }
 }
 
-// Whether the window of the output position q of a row lies inside it.
-inline bool window_inside(const Convolution &s, long q) {
+// Whether the window of the output position q of a row lies in it.
+inline bool is_interior(const Convolution &s, long q) {
     const long first = q * s.stride[2] - s.padding[2];
     return first >= 0 && first + (s.window[2] - 1) * s.dilation[2] < s.input[2];
 }
@@ -46,8 +47,8 @@ template <class T> long runs_from(const Convolution &s, const T *x, const T *w, 
             const long j = p[1] * s.stride[1] + b * s.dilation[1] - s.padding[1];
             if (j < 0 || j >= in[1]) continue;
             for (long c = begin; c < end; c += joined) {
-                const long place = (i * in[1] + j) * in[2] + first + c * step, tap = (a * k[1] + b) * k[2] + c;
-                runs[n++] = {w + tap * s.channels * outputs, x + place * all * s.images, s.channels * joined};
+                const long offset = (i * in[1] + j) * in[2] + first + c * step, tap = (a * k[1] + b) * k[2] + c;
+                runs[n++] = {w + tap * s.channels * outputs, x + offset * all * s.images, s.channels * joined};
             }
         }
     }
@@ -67,8 +68,8 @@ template <class T> long runs_to(const Convolution &s, const T *dy, const T *w, c
             for (long c = 0; c < k[2]; c++) {
                 long l = q[2] + s.padding[2] - c * s.dilation[2];
                 if (l < 0 || l % s.stride[2] || (l /= s.stride[2]) >= out[2]) continue;
-                const long tap = (a * k[1] + b) * k[2] + c, place = (i * out[1] + j) * out[2] + l;
-                runs[n++] = {w + tap * s.channels * outputs, dy + place * outputs * s.images, s.outputs};
+                const long tap = (a * k[1] + b) * k[2] + c, offset = (i * out[1] + j) * out[2] + l;
+                runs[n++] = {w + tap * s.channels * outputs, dy + offset * outputs * s.images, s.outputs};
             }
         }
     }
@@ -162,8 +163,8 @@ struct Span {
         return both;
     }
 
-    // Where x meets the window of the output position p.
-    long place(const Convolution &s, long p) const {
+    // Index in x under this window position, for the output position p.
+    long offset(const Convolution &s, long p) const {
         return (i * s.input[1] + j) * s.input[2] + p * s.stride[2] + shift;
     }
 
@@ -171,8 +172,8 @@ struct Span {
     long i, j, shift;
 };
 
-// Call f(t, taps, span) for the positions t of the window and the output positions that meet them. So many `joined` of
-// the window's positions in a row are taken together, but for output positions that only some of them meet.
+// Call f(t, taps, span) for the positions t of the window and the output positions that meet them. `joined` window
+// positions are processed together where all of them lie in x, and one by one elsewhere.
 template <class Function>
 void for_spans(const Convolution &s, long joined, long row, long begin, long end, const Function &f) {
     for (long t = 0; t < volume(s.window); t += joined) {
@@ -207,7 +208,7 @@ template <class T> class TiledSums {
     }
 
     // Go on with other arrays, of at most as many images.
-    void take(const T *new_x, const T *new_dy, long images) {
+    void set_operands(const T *new_x, const T *new_dy, long images) {
         x = new_x;
         dy = new_dy;
         s.images = images;
@@ -249,7 +250,7 @@ template <class T> class TiledSums {
         if (span.begin >= span.end) return;
         Run<T> runs[max_piece];
         for (long p = span.begin; p < span.end; p++)
-            runs[p - span.begin] = {x + (span.place(s, p) * s.groups + group) * s.channels * s.images,
+            runs[p - span.begin] = {x + (span.offset(s, p) * s.groups + group) * s.channels * s.images,
                                     transposed + (p - first) * s.images * outputs, s.images};
         T *to = &sums[(group * volume(s.window) + t) * s.channels * outputs];
         compute(Tile<T>{runs, span.end - span.begin, 1, s.images, outputs, to, outputs, true}, taps * s.channels,
@@ -279,7 +280,7 @@ template <class T> class VectorSums {
     }
 
     T operator()(long tap, long channel, long output) const {
-        return total<T>(load(&sums[((tap * s.channels + channel) * s.groups * s.outputs + output) * lanes<T>]));
+        return reduce_add<T>(load(&sums[((tap * s.channels + channel) * s.groups * s.outputs + output) * lanes<T>]));
     }
 
   private:
@@ -298,7 +299,7 @@ template <class T> class VectorSums {
         const long step = (s.channels == 1 ? s.dilation[2] * s.groups : 1) * s.images;
         for (long group = 0; group < s.groups; group++) {
             const Block block{
-                x + (span.place(s, span.begin) * s.groups + group) * s.channels * s.images,
+                x + (span.offset(s, span.begin) * s.groups + group) * s.channels * s.images,
                 dy + ((row * s.output[2] + span.begin) * s.groups + group) * s.outputs * s.images,
                 &sums[(t * s.channels * s.groups + group) * s.outputs * lanes<T>],
                 span.end - span.begin,
@@ -347,10 +348,11 @@ template <class T> class VectorSums {
         const long n = s.images;
         Vec<T> left[rows];
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) left[r] = whole ? load(xp + r * row_step) : load_part(xp + r * row_step, last);
+        for (int r = 0; r < rows; r++)
+            left[r] = whole ? load(xp + r * row_step) : load_partial(xp + r * row_step, last);
 #pragma GCC unroll 6
         for (int k = 0; k < columns; k++) {
-            const Vec<T> right = whole ? load(dyp + k * n) : load_part(dyp + k * n, last);
+            const Vec<T> right = whole ? load(dyp + k * n) : load_partial(dyp + k * n, last);
 #pragma GCC unroll 4
             for (int r = 0; r < rows; r++) block[r][k] += left[r] * right;
         }
@@ -370,19 +372,19 @@ template <class T> void conv(const Convolution &s, const T *x, const T *w, const
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, bias, y, p, i); });
 }
 
-// Where all strides are 1, it is a convolution of dy with the turned window, which may have a faster form.
+// Where all strides are 1, it is a convolution of dy with the flipped window, which may have a faster form.
 template <class T> void conv_input_gradient(const Convolution &s, const T *dy, const T *w, T *dx) {
-    Convolution turned = s;
+    Convolution flipped = s;
     for (int axis = 0; axis < 3; axis++) {
-        turned.padding[axis] = s.dilation[axis] * (s.window[axis] - 1) - s.padding[axis];
-        turned.input[axis] = s.output[axis];
-        turned.output[axis] = s.input[axis];
+        flipped.padding[axis] = s.dilation[axis] * (s.window[axis] - 1) - s.padding[axis];
+        flipped.input[axis] = s.output[axis];
+        flipped.output[axis] = s.input[axis];
     }
-    std::swap(turned.channels, turned.outputs);
+    std::swap(flipped.channels, flipped.outputs);
     const bool one = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
-    const bool padded = turned.padding[0] >= 0 && turned.padding[1] >= 0 && turned.padding[2] >= 0;
+    const bool padded = flipped.padding[0] >= 0 && flipped.padding[1] >= 0 && flipped.padding[2] >= 0;
     const bool depthwise = Depthwise<T>::suits(s);
-    if (!one || !padded || (s.batch_last && !depthwise && !Winograd<T>::suits(turned))) {
+    if (!one || !padded || (s.batch_last && !depthwise && !Winograd<T>::suits(flipped))) {
         if (!s.batch_last) return ChannelsLast<T>(s).input_gradient(dy, w, dx);
         if (depthwise) return Depthwise<T>(s).input_gradient(dy, w, dx);
         return for_positions(s.input, operations(s),
@@ -394,7 +396,7 @@ template <class T> void conv_input_gradient(const Convolution &s, const T *dy, c
         for (long group = 0; group < s.groups; group++)
             transpose(w + i * size + group * s.outputs, s.groups * s.outputs, s.channels, s.outputs,
                       &weights[(taps - 1 - i) * size + group * s.channels], s.groups * s.channels);
-    conv<T>(turned, dy, weights.data(), nullptr, dx);
+    conv<T>(flipped, dy, weights.data(), nullptr, dx);
 }
 
 // Parts sum some pieces of rows each. Their number does not depend on that of threads: neither do the sums.

@@ -3,7 +3,7 @@
 //     y[p, g, n] = Σ_t w[t, g] x[p stride + t dilation - padding, g, n] + bias[g]
 //
 // Neighbouring output positions are computed for one group before the next one: the windows share most of their
-// vectors, which then lie in the first cache. Measured: half the time of one position after another.
+// vectors, which then lie in the first cache.
 
 template <class T> class Depthwise {
   public:
@@ -40,7 +40,7 @@ template <class T> class Depthwise {
         pool::run(parts, [&](long part) {
             for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++)
                 for_windows(piece, [&](const long (&p)[3], long positions) {
-                    Run<T> runs[max_window]; // the weights stand for their sums
+                    Run<T> runs[max_window]; // pointers to dw, used as indices of the sums
                     long left = runs_from(s, x, dw, p, runs);
                     const Run<T> *next = runs;
                     const auto add = [&](auto taps) {
@@ -56,7 +56,7 @@ template <class T> class Depthwise {
         for (long i = 0; i < size; i++) {
             Vec<T> sum = load(&sums[0][i * lanes<T>]);
             for (long part = 1; part < parts; part++) sum += load(&sums[part][i * lanes<T>]);
-            dw[i] = total<T>(sum);
+            dw[i] = reduce_add<T>(sum);
         }
     }
 
@@ -71,7 +71,7 @@ template <class T> class Depthwise {
     template <class Function> void for_windows(long piece, const Function &f) const {
         const long row = piece / in_row, begin = piece % in_row * positions_each;
         for_stretches(
-            begin, std::min(begin + positions_each, s.output[2]), 1, [&](long q) { return window_inside(s, q); },
+            begin, std::min(begin + positions_each, s.output[2]), 1, [&](long q) { return is_interior(s, q); },
             [&](long q, long n) { f({row / s.output[1], row % s.output[1], q}, n); });
     }
 
@@ -96,7 +96,7 @@ template <class T> class Depthwise {
     static INLINE void sum_vectors(const Run<T> *runs, long n_runs, long group, long shift, T added, T *y, long last) {
         Vec<T> sums[vectors]{};
         for (long i = 0; i < n_runs; i++) {
-            const Vec<T> factor = spread(runs[i].w[group]);
+            const Vec<T> factor = broadcast(runs[i].w[group]);
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 sums[v] += factor * load_some<whole>(runs[i].x + shift + v * lanes<T>, last);

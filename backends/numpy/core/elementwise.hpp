@@ -35,7 +35,7 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::abs: return each(to, a, b, c, [](V x, V, V) LAMBDA { return abs<T>(x); });
     case Operation::sign: // of 0 and NaN themselves
         return each(to, a, b, c, [](V x, V, V) LAMBDA {
-            return x > T(0) ? spread(T(1)) : x < T(0) ? spread(T(-1)) : x;
+            return x > T(0) ? broadcast(T(1)) : x < T(0) ? broadcast(T(-1)) : x;
         });
     // NaN passes through, as in NumPy.
     case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x > y) | (x != x) ? x : y; });
@@ -48,7 +48,7 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     case Operation::not_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x != y); });
     case Operation::where: return each(to, a, b, c, [](V x, V y, V z) LAMBDA { return bits<T>(x) ? y : z; });
     case Operation::as_number:
-        return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? spread(T(1)) : V{}; });
+        return each(to, a, b, c, [](V x, V, V) LAMBDA { return bits<T>(x) ? broadcast(T(1)) : V{}; });
     case Operation::as_boolean: return each(to, a, b, c, [](V x, V, V) LAMBDA { return boolean<T>(x != T(0)); });
     case Operation::sqrt:
         for (long i = 0; i < block_length; i++) to[i] = std::sqrt(a[i]);

@@ -116,8 +116,8 @@ def elementwise(
     if x.size >= memory.MIN_ELEMENTS and _is_ordered(x) and (t is None or t.shape == x.shape):
         programs = programs_of(fn, x.dtype, has_other=t is not None)
     if programs is None:
-        result: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
-        return result
+        portable: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
+        return portable
     output, gradient, from_output = programs
     y, other = empty_like(x), None if t is None else in_layout_of(np.asarray(t, x.dtype), x)
     output(y, x=x, other=other)

@@ -117,9 +117,6 @@ struct Clusters {
     long rows, features, clusters;
 };
 
-// Functions of one number.
-enum class Function { erf, exp, expm1, log, sigmoid, tanh };
-
 template <class T> struct Kernels {
     using Number = T;
     void (*conv)(const Convolution &, const T *x, const T *w, const T *bias, T *y); // the bias may be null
@@ -143,7 +140,6 @@ template <class T> struct Kernels {
     void (*softmax_gradient)(long rows, long classes, bool log, const T *dy, const T *y, T *dx);
     void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
                                          T *gradient);
-    void (*map)(Function, long n, const T *x, T *y);
     void (*dropout)(long n, const T *x, const std::uint16_t *bits, long keep, T *y);
     void (*normalize)(const Normalization &, const T *x, const T *weight, const T *bias, double eps, bool given, T *y,
                       T *mean, T *variance);

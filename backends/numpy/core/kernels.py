@@ -1,93 +1,26 @@
-"""The compiled kernels behind the names of :mod:`portanet.kernels`; what they do not do falls to plain NumPy."""
+"""The compiled kernels behind the names of :mod:`portanet.kernels`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from portanet.backends.numpy import conv as numpy_conv
-from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
-from portanet.backends.numpy.core.dense import dense, dense_gradient, linear, matmul_into
+from portanet.backends.numpy.core.conv import conv, conv_input_gradient, conv_weight_gradient
+from portanet.backends.numpy.core.dense import dense, dense_gradient
 from portanet.backends.numpy.core.elementwise import elementwise
-from portanet.backends.numpy.core.memory import empty
 from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
+from portanet.backends.numpy.core.products import linear, matmul_into
 from portanet.backends.numpy.core.random import dropout, random_bits
 from portanet.backends.numpy.core.softmax import (
-    erf,
     log_softmax,
     log_softmax_gradient,
-    sigmoid,
     softmax,
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
+from portanet.backends.numpy.core.special import erf, sigmoid
 from portanet.backends.numpy.core.updates import adagrad, adam, add_scaled, rmsprop, sgd
-from portanet.backends.numpy.layout import batch_first, batch_last
-from portanet.kernels.windows import Window
-from portanet.typing import Shape
-
-MIN_IMAGES = 12
-"""Fewest images that are last in memory, so that vectors hold images; with fewer, they hold channels."""
-
-
-def conv(x: np.ndarray, w: np.ndarray, window: Window, groups: int = 1, bias: np.ndarray | None = None) -> np.ndarray:
-    """See :func:`portanet.kernels.conv`."""
-    y = _call(compiled.conv, x, (w, bias), window, groups, shape=window.output_shape, n_out=w.shape[-1])
-    return numpy_conv.conv(x, w, window, groups, bias) if y is None else y
-
-
-def conv_input_gradient(dy: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
-    """See :func:`portanet.kernels.conv_input_gradient`."""
-    dx = _call(
-        compiled.conv_input_gradient, dy, (w,), window, groups, shape=window.input_shape, n_out=w.shape[-2] * groups
-    )
-    return numpy_conv.conv_input_gradient(dy, w, window, groups) if dx is None else dx
-
-
-def conv_weight_gradient(x: np.ndarray, dy: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
-    """See :func:`portanet.kernels.conv_weight_gradient`."""
-    dw, last = np.empty((*window.size, x.shape[-1] // groups, dy.shape[-1]), x.dtype), len(x) >= MIN_IMAGES
-    if last:
-        x, dy = batch_last(x), batch_last(dy)
-    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
-    try:
-        compiled.conv_weight_gradient(x, dy, dw, last, window.stride, window.dilation, window.pads, groups)
-    except ValueError:  # see _call
-        if last:
-            x, dy = batch_first(x), batch_first(dy)
-        return numpy_conv.conv_weight_gradient(x, dy, window, groups)
-    return dw
-
-
-def _call(
-    function: Callable[..., None],
-    x: np.ndarray,
-    weights: tuple[np.ndarray | None, ...],
-    window: Window,
-    groups: int,
-    *,
-    shape: Shape,
-    n_out: int,
-) -> np.ndarray | None:
-    """
-    Call a function of the core for a result (N, *shape, n_out).
-
-    None if the core does not take the arrays: it has float32 and float64, at most 3 axes and windows of 1024 positions.
-    """
-    if len(x) >= MIN_IMAGES:
-        last, x, y = True, batch_last(x), empty((*shape, n_out, len(x)), x.dtype)
-    else:
-        last, y = False, empty((len(x), *shape, n_out), x.dtype)
-    arrays = [None if array is None else np.ascontiguousarray(array) for array in (x, *weights)]
-    try:
-        function(*arrays, y, last, window.stride, window.dilation, window.pads, groups)
-    except ValueError:
-        return None
-    return batch_first(y) if last else y
-
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     adagrad,

@@ -58,13 +58,13 @@ template <class T> using Ints = typename Integers<T>::type;
 
 // NaN stays NaN.
 template <class T> INLINE Vec<T> clamp(Vec<T> x, T least, T most) {
-    x = x < least ? spread(least) : x;
-    return x > most ? spread(most) : x;
+    x = x < least ? broadcast(least) : x;
+    return x > most ? broadcast(most) : x;
 }
 
 // The number n, |n| < 2^(fraction - 1), as T, without the conversion of vectors that not every processor has.
 template <class T> INLINE Vec<T> to_float(Ints<T> n) {
-    return (Vec<T>)(n + (Ints<T>)spread(Format<T>::round)) - Format<T>::round;
+    return (Vec<T>)(n + (Ints<T>)broadcast(Format<T>::round)) - Format<T>::round;
 }
 
 // 2^n where that is a normal number.
@@ -81,7 +81,7 @@ template <class T> struct Reduced {
         typedef Format<T> F;
         const Vec<T> rounded = x * T(1.4426950408889634) + F::round; // n in the last bits
         const Vec<T> whole = rounded - F::round;
-        n = (Ints<T>)rounded - (Ints<T>)spread(F::round);
+        n = (Ints<T>)rounded - (Ints<T>)broadcast(F::round);
         r = x - whole * F::ln2_high - whole * F::ln2_low;
     }
 };
@@ -91,7 +91,7 @@ template <class T> INLINE Vec<T> exp_series(Vec<T> r) {
     double factor = 1;
 #pragma GCC unroll 16
     for (int k = 2; k <= Format<T>::exp_terms; k++) factor /= k;
-    Vec<T> sum = spread(T(factor));
+    Vec<T> sum = broadcast(T(factor));
 #pragma GCC unroll 16
     for (int k = Format<T>::exp_terms; k > 1; k--) {
         factor *= k;
@@ -102,7 +102,7 @@ template <class T> INLINE Vec<T> exp_series(Vec<T> r) {
 
 template <class T> INLINE Vec<T> exp(Vec<T> x) {
     const Reduced<T> a(clamp(x, Format<T>::exp_least, Format<T>::exp_most));
-    const Ints<T> half = a.n >> 1; // 2^n may be no normal number, where e^x is one or where it is denormal
+    const Ints<T> half = a.n >> 1; // In two factors: 2^n itself may overflow or be denormal where e^x is not.
     return (exp_series<T>(a.r) * a.r + T(1)) * power_of_two<T>(half) * power_of_two<T>(a.n - half);
 }
 
@@ -114,13 +114,13 @@ template <class T> INLINE Vec<T> expm1(Vec<T> x) {
     return a.n == 0 ? rest : (scale * rest + (scale - T(0.5))) * T(2);
 }
 
-template <class T> INLINE Vec<T> abs(Vec<T> x) { return (Vec<T>)((Ints<T>)x & ~(Ints<T>)spread(T(-0.0))); }
+template <class T> INLINE Vec<T> abs(Vec<T> x) { return (Vec<T>)((Ints<T>)x & ~(Ints<T>)broadcast(T(-0.0))); }
 
 // Odd functions that end at 1, tanh and erf: x P(x²) / Q(x²) as far as `most`, from where they round to 1. P and Q have
 // the least maximal relative error, 2e-8 for float and 7e-17 for double, and positive coefficients: no digits cancel.
 template <class T, int n> INLINE Vec<T> odd_rational(Vec<T> x, T most, const T (&above)[n], const T (&below)[n]) {
-    const Vec<T> square = x * x > most * most ? spread(most * most) : x * x;
-    Vec<T> p = spread(above[n - 1]), q = spread(below[n - 1]);
+    const Vec<T> square = x * x > most * most ? broadcast(most * most) : x * x;
+    Vec<T> p = broadcast(above[n - 1]), q = broadcast(below[n - 1]);
 #pragma GCC unroll 16
     for (int k = n - 2; k >= 0; k--) {
         p = p * square + above[k];
@@ -138,22 +138,22 @@ template <class T> INLINE Vec<T> erf(Vec<T> x) {
 // 1 / (1 + e^-x), which is e^x / (1 + e^x): the exponential of -|x| cannot overflow.
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     const Vec<T> e = exp<T>(-abs<T>(x));
-    return (x < T(0) ? e : spread(T(1))) / (T(1) + e);
+    return (x < T(0) ? e : broadcast(T(1))) / (T(1) + e);
 }
 
 // log x = n ln 2 + log m, √½ <= m < √2, and log m = 2 atanh f = 2 Σ_k f^(2k + 1) / (2k + 1) with f = (m - 1) / (m + 1).
 template <class T> INLINE Vec<T> log(Vec<T> x) {
     typedef Format<T> F;
-    const Vec<T> infinity = spread(std::numeric_limits<T>::infinity());
+    const Vec<T> infinity = broadcast(std::numeric_limits<T>::infinity());
     const auto ordinary = (x > T(0)) & (x < infinity);
-    const Vec<T> positive = ordinary ? x : spread(T(1)); // the bits of others would overflow
+    const Vec<T> positive = ordinary ? x : broadcast(T(1)); // the bits of others would overflow
     const auto denormal = positive < F::least_normal;
     const Ints<T> bits = (Ints<T>)(denormal ? positive * T(1l << (F::fraction + 1)) : positive);
-    Ints<T> n = (bits - (Ints<T>)spread(T(0.7071067811865476))) >> F::fraction;
+    Ints<T> n = (bits - (Ints<T>)broadcast(T(0.7071067811865476))) >> F::fraction;
     const Vec<T> m = (Vec<T>)(bits - (n << F::fraction));
     n -= denormal & (F::fraction + 1);
     const Vec<T> f = (m - T(1)) / (m + T(1)), square = f * f;
-    Vec<T> sum = spread(T(0));
+    Vec<T> sum = broadcast(T(0));
 #pragma GCC unroll 16
     for (int k = F::log_terms; k > 0; k--) sum = (sum + T(2) / T(2 * k + 1)) * square;
     const Vec<T> whole = to_float<T>(n);
@@ -171,7 +171,7 @@ template <class T> INLINE Vec<T> log1p(Vec<T> x) {
 // Σ_k (-r²)^k / (first (first + 1) ... (first + 2 k + 1)), of cos (first = 1) and sin (first = 2) without their first
 // term.
 template <class T> INLINE Vec<T> sin_series(Vec<T> square, int first) {
-    Vec<T> sum = spread(T(1));
+    Vec<T> sum = broadcast(T(1));
 #pragma GCC unroll 16
     for (int k = Format<T>::sin_terms; k > 0; k--) {
         const int n = first + 2 * k;

@@ -54,24 +54,24 @@ template <> const Kernels<double> &kernels() { return *level.doubles; }
 namespace {
 
 PyObject *instruction_set(PyObject *const *, Py_ssize_t count) {
-    expect(count, 0);
+    check_argument_count(count, 0);
     return PyUnicode_FromString(level.name);
 }
 
 PyObject *get_num_threads(PyObject *const *, Py_ssize_t count) {
-    expect(count, 0);
+    check_argument_count(count, 0);
     return PyLong_FromLong(pool::threads());
 }
 
 PyObject *set_num_threads(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 1);
+    check_argument_count(count, 1);
     pool::set_threads(static_cast<int>(integer(a[0])));
     Py_RETURN_NONE;
 }
 
 // misalignment(memory, bytes): the bytes from a multiple of `bytes` to an array's address.
 PyObject *misalignment(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 2);
+    check_argument_count(count, 2);
     const long bytes = integer(a[1]);
     if (bytes < 1) refuse("bytes must be positive");
     Py_buffer view;

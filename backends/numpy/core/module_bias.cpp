@@ -13,18 +13,18 @@ Bias read_bias(const Array &x, const Array &bias, bool batch_last) {
 
 // bias_add(x, bias, batch_last) changes x.
 PyObject *bias_add(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     Array x(a[0], "x", true), bias(a[1], "bias");
-    check(x, {&bias});
+    check_operands(x, {&bias});
     const Bias s = read_bias(x, bias, integer(a[2]));
     return call(x, [&](auto &kernels) { kernels.bias_add(s, bias, x); });
 }
 
 // bias_grad(dy, sums, batch_last) writes sums.
 PyObject *bias_grad(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     Array dy(a[0], "dy"), sums(a[1], "sums", true);
-    check(sums, {&dy});
+    check_operands(sums, {&dy});
     const Bias s = read_bias(dy, sums, integer(a[2]));
     return call(sums, [&](auto &kernels) { kernels.bias_grad(s, dy, sums); });
 }

@@ -12,9 +12,9 @@ Clusters read_clusters(const Array &x, const Array &centres, const Array &origin
 
 // sum_of_squares(x, origin, sum) writes sum ().
 PyObject *sum_of_squares(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     Array x(a[0], "x"), origin(a[1], "origin"), sum(a[2], "sum", true);
-    check(sum, {&x, &origin});
+    check_operands(sum, {&x, &origin});
     if (x.ndim() != 2 || origin.ndim() != 1 || origin.length(0) != x.length(1) || sum.size() != 1)
         refuse("origin must have the length of rows, and sum one number");
     return call(sum, [&](auto &kernels) { kernels.sum_of_squares(x.length(0), x.length(1), x, origin, sum); });
@@ -22,10 +22,10 @@ PyObject *sum_of_squares(PyObject *const *a, Py_ssize_t count) {
 
 // nearest_centres(x, centres, origin, labels, distances) writes labels, int64, and squared distances, both (N,).
 PyObject *nearest_centres(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 5);
+    check_argument_count(count, 5);
     Array x(a[0], "x"), centres(a[1], "centres"), origin(a[2], "origin");
     Array labels(a[3], "labels", true, Array::int64), distances(a[4], "distances", true);
-    check(distances, {&x, &centres, &origin});
+    check_operands(distances, {&x, &centres, &origin});
     for (const Array *other : {&x, &centres, &origin, &distances})
         if (labels.overlaps(*other)) refuse("labels must not overlap another array");
     const Clusters s = read_clusters(x, centres, origin);
@@ -36,12 +36,12 @@ PyObject *nearest_centres(PyObject *const *a, Py_ssize_t count) {
 
 // cluster_sums(x, centres, origin, sums, counts, cost) writes sums (K, D), counts (K,) and cost ().
 PyObject *cluster_sums(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 6);
+    check_argument_count(count, 6);
     Array x(a[0], "x"), centres(a[1], "centres"), origin(a[2], "origin");
     Array sums(a[3], "sums", true), counts(a[4], "counts", true), cost(a[5], "cost", true);
-    check(sums, {&x, &centres, &origin, &counts, &cost});
-    check(counts, {&x, &centres, &origin, &cost});
-    check(cost, {&x, &centres, &origin});
+    check_operands(sums, {&x, &centres, &origin, &counts, &cost});
+    check_operands(counts, {&x, &centres, &origin, &cost});
+    check_operands(cost, {&x, &centres, &origin});
     const Clusters s = read_clusters(x, centres, origin);
     if (!sums.same_shape(centres) || counts.ndim() != 1 || counts.length(0) != s.clusters || cost.size() != 1)
         refuse("sums must have the shape of centres, counts their number, and cost one number");

@@ -5,15 +5,15 @@ namespace {
 
 // run_program(program, arguments, result): the arguments, a tuple, have the size of the result.
 PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     if (!PyTuple_Check(a[1])) refuse("arguments must be a tuple");
     const long n_arguments = static_cast<long>(PyTuple_Size(a[1]));
-    const GivenProgram program(a[0], n_arguments);
+    const ParsedProgram program(a[0], n_arguments);
     Array result(a[2], "result", true);
     std::vector<std::unique_ptr<Array>> arguments;
     for (long i = 0; i < n_arguments; i++) {
         arguments.emplace_back(new Array(PyTuple_GetItem(a[1], i), "argument"));
-        check(result, {arguments.back().get()});
+        check_operands(result, {arguments.back().get()});
         if (arguments.back()->size() != result.size()) refuse("arguments must have the size of the result");
     }
     return call(result, [&](auto &kernels) {
@@ -24,6 +24,12 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
+// program_limits() returns the number of operations, and the maximum number of values of a program.
+PyObject *program_limits(PyObject *const *, Py_ssize_t count) {
+    check_argument_count(count, 0);
+    return Py_BuildValue("(il)", static_cast<int>(Operation::count), max_values);
+}
+
 } // namespace
 
-PyMethodDef elementwise_functions[] = {FUNCTION(run_program), END_OF_FUNCTIONS};
+PyMethodDef elementwise_functions[] = {FUNCTION(run_program), FUNCTION(program_limits), END_OF_FUNCTIONS};

@@ -22,19 +22,19 @@ Normalization read_normalization(PyObject *settings, const Array &x, const Array
 // normalize(x, weight or None, bias or None, eps, given, y, mean, variance, settings) writes y, and unless they are
 // given mean and variance.
 PyObject *normalize(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 9);
+    check_argument_count(count, 9);
     const bool given = integer(a[4]);
     Array x(a[0], "x"), y(a[5], "y", true), mean(a[6], "mean", !given), variance(a[7], "variance", !given);
     OptionalArray weight(a[1], "weight"), bias(a[2], "bias");
-    check(y, {&x, &mean, &variance});
+    check_operands(y, {&x, &mean, &variance});
     if (!given) {
-        check(mean, {&x, &variance});
-        check(variance, {&x});
+        check_operands(mean, {&x, &variance});
+        check_operands(variance, {&x});
     }
     for (const Array *array : {weight.get(), bias.get()}) {
         if (!array) continue;
-        check(y, {array});
-        if (!given) check(mean, {array}), check(variance, {array});
+        check_operands(y, {array});
+        if (!given) check_operands(mean, {array}), check_operands(variance, {array});
     }
     const Normalization s = read_normalization(a[8], x, mean, variance, {weight.get(), bias.get()});
     if (y.size() != x.size()) refuse("y must have the size of x");
@@ -45,16 +45,16 @@ PyObject *normalize(PyObject *const *a, Py_ssize_t count) {
 // normalize_gradient(dy, x, mean, variance, weight or None, eps, dx, dweight, dbias, settings) writes dx, dweight,
 // dbias.
 PyObject *normalize_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 10);
+    check_argument_count(count, 10);
     Array dy(a[0], "dy"), x(a[1], "x"), mean(a[2], "mean"), variance(a[3], "variance");
     OptionalArray weight(a[4], "weight");
     Array dx(a[6], "dx", true), dweight(a[7], "dweight", true), dbias(a[8], "dbias", true);
     for (const Array *result : {&dx, &dweight, &dbias}) {
-        check(*result, {&dy, &x, &mean, &variance});
-        if (weight.get()) check(*result, {weight.get()});
+        check_operands(*result, {&dy, &x, &mean, &variance});
+        if (weight.get()) check_operands(*result, {weight.get()});
     }
-    check(dx, {&dweight, &dbias});
-    check(dweight, {&dbias});
+    check_operands(dx, {&dweight, &dbias});
+    check_operands(dweight, {&dbias});
     const Normalization s = read_normalization(a[9], x, mean, variance, {weight.get(), &dweight, &dbias});
     if (dx.size() != x.size() || dy.size() != x.size()) refuse("dx and dy must have the size of x");
     const double eps = number(a[5]);

@@ -10,9 +10,9 @@ Pooling read_pooling(const Array &x, const Array &y, PyObject *const *settings) 
     if (n_axes < 1 || n_axes > 3 || y.ndim() != x.ndim()) refuse("arrays must have 1 to 3 spatial axes, and two more");
     const bool batch_last = integer(settings[0]);
     Pooling s;
-    read_axes(settings[1], n_axes, 1, 1, s.window);
-    read_axes(settings[2], n_axes, 1, 1, s.stride);
-    read_axes(settings[3], n_axes, 1, 1, s.dilation);
+    read_axes(settings[1], n_axes, 1, s.window);
+    read_axes(settings[2], n_axes, 1, s.stride);
+    read_axes(settings[3], n_axes, 1, s.dilation);
     read_pads(settings[4], n_axes, s.padding);
     for (int axis = 0; axis < 3; axis++) {
         const int given = axis - (3 - n_axes), place = batch_last ? given : given + 1;
@@ -29,18 +29,18 @@ Pooling read_pooling(const Array &x, const Array &y, PyObject *const *settings) 
 
 // max_pool(x, y, *settings) writes y.
 PyObject *max_pool(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 7);
+    check_argument_count(count, 7);
     Array x(a[0], "x"), y(a[1], "y", true);
-    check(y, {&x});
+    check_operands(y, {&x});
     const Pooling s = read_pooling(x, y, a + 2);
     return call(y, [&](auto &kernels) { kernels.max_pool(s, x, y); });
 }
 
 // max_pool_gradient(dy, x, y, dx, *settings) writes dx.
 PyObject *max_pool_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 9);
+    check_argument_count(count, 9);
     Array dy(a[0], "dy"), x(a[1], "x"), y(a[2], "y"), dx(a[3], "dx", true);
-    check(dx, {&dy, &x, &y});
+    check_operands(dx, {&dy, &x, &y});
     const Pooling s = read_pooling(dx, dy, a + 4);
     if (!x.same_shape(dx) || !y.same_shape(dy)) refuse("dx must have the shape of x, and dy that of y");
     return call(dx, [&](auto &kernels) { kernels.max_pool_gradient(s, dy, x, y, dx); });
@@ -48,9 +48,9 @@ PyObject *max_pool_gradient(PyObject *const *a, Py_ssize_t count) {
 
 // sum_pool(x, y, *settings, factor) writes y.
 PyObject *sum_pool(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 8);
+    check_argument_count(count, 8);
     Array x(a[0], "x"), y(a[1], "y", true);
-    check(y, {&x});
+    check_operands(y, {&x});
     Pooling s = read_pooling(x, y, a + 2);
     s.factor = number(a[7]);
     return call(y, [&](auto &kernels) { kernels.sum_pool(s, x, y); });
@@ -58,9 +58,9 @@ PyObject *sum_pool(PyObject *const *a, Py_ssize_t count) {
 
 // sum_pool_gradient(dy, dx, *settings, factor) writes dx.
 PyObject *sum_pool_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 8);
+    check_argument_count(count, 8);
     Array dy(a[0], "dy"), dx(a[1], "dx", true);
-    check(dx, {&dy});
+    check_operands(dx, {&dy});
     Pooling s = read_pooling(dx, dy, a + 2);
     s.factor = number(a[7]);
     return call(dx, [&](auto &kernels) { kernels.sum_pool_gradient(s, dy, dx); });

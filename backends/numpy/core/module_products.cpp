@@ -61,7 +61,7 @@ class StridedMatrix {
 };
 
 // Refuse operands of other dtypes than the result, and those that overlap it.
-void check(const StridedMatrix &result, std::initializer_list<const StridedMatrix *> operands) {
+void check_operands(const StridedMatrix &result, std::initializer_list<const StridedMatrix *> operands) {
     const auto [low, high] = result.extent();
     for (const StridedMatrix *operand : operands) {
         if (operand->is_double() != result.is_double()) refuse("arrays must have one dtype");
@@ -77,7 +77,7 @@ void check_apart(const StridedMatrix &matrix, const Array *vector) {
 }
 
 // Refuse a vector that does not have the dtype and the columns of a matrix, or overlaps it.
-void check(const StridedMatrix &matrix, const Array *vector) {
+void check_vector(const StridedMatrix &matrix, const Array *vector) {
     if (!vector) return;
     if (vector->is_double() != matrix.is_double() || vector->ndim() != 1 || vector->length(0) != matrix.columns())
         refuse("a bias must have the dtype and the columns of its matrix");
@@ -98,9 +98,9 @@ Product<T> product(const StridedMatrix &a, const Matrix<T> &b, const StridedMatr
 
 // matmul(a, b, y) writes y = a b.
 PyObject *matmul(PyObject *const *arguments, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     StridedMatrix a(arguments[0], "a"), b(arguments[1], "b"), y(arguments[2], "y", true);
-    check(y, {&a, &b});
+    check_operands(y, {&a, &b});
     if (a.columns() != b.rows() || y.rows() != a.rows() || y.columns() != b.columns()) refuse("a, b and y do not fit");
     return call(y, [&](auto &kernels) {
         using T = typename std::decay_t<decltype(kernels)>::Number;
@@ -111,18 +111,18 @@ PyObject *matmul(PyObject *const *arguments, Py_ssize_t count) {
 // dense(x, w, bias or None, program or None, z, y) writes z = x w + bias and y = f(z), f being the program; z and y may
 // be one array.
 PyObject *dense(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 6);
+    check_argument_count(count, 6);
     StridedMatrix x(a[0], "x"), w(a[1], "w"), z(a[4], "z", true), y(a[5], "y", true);
     OptionalArray bias(a[2], "bias");
-    std::optional<GivenProgram> f;
+    std::optional<ParsedProgram> f;
     if (a[3] != Py_None) f.emplace(a[3], 1);
-    check(z, {&x, &w});
-    check(z, bias.get());
-    check(y, bias.get());
-    check(y, {&x, &w});
+    check_operands(z, {&x, &w});
+    check_vector(z, bias.get());
+    check_vector(y, bias.get());
+    check_operands(y, {&x, &w});
     if (x.columns() != w.rows() || z.rows() != x.rows() || z.columns() != w.columns() || !y.stored_as(z))
         refuse("x, w, z and y do not fit");
-    if (a[4] != a[5]) check(y, {&z});
+    if (a[4] != a[5]) check_operands(y, {&z});
     return call(y, [&](auto &kernels) {
         using T = typename std::decay_t<decltype(kernels)>::Number;
         Product<T> xw = product<T>(x, w, z, bias);
@@ -138,27 +138,27 @@ PyObject *dense(PyObject *const *a, Py_ssize_t count) {
 // dense_gradient(dz, x, w, dw, db or None, dx or None, program or None, z) writes dw = xT dz, db = sum of the rows of
 // dz, and dx = dz wT; or dx = g(z, dz wT), g being the program and z an array that is stored as dx.
 PyObject *dense_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 8);
+    check_argument_count(count, 8);
     StridedMatrix dz(a[0], "dz"), x(a[1], "x"), w(a[2], "w"), dw(a[3], "dw", true);
     OptionalArray db(a[4], "db", true);
     std::optional<StridedMatrix> dx, z;
-    std::optional<GivenProgram> g;
-    check(dw, {&dz, &x, &w});
-    check(dz, db.get());
+    std::optional<ParsedProgram> g;
+    check_operands(dw, {&dz, &x, &w});
+    check_vector(dz, db.get());
     for (const StridedMatrix *matrix : {&x, &w, &dw}) check_apart(*matrix, db.get());
     if (x.rows() != dz.rows() || dw.rows() != x.columns() || dw.columns() != dz.columns() || w.rows() != dw.rows() ||
         w.columns() != dw.columns() || !dw.by_rows())
         refuse("x, w, dz and dw do not fit");
     if (a[5] != Py_None) {
         dx.emplace(a[5], "dx", true);
-        check(*dx, {&dz, &x, &w, &dw});
+        check_operands(*dx, {&dz, &x, &w, &dw});
         check_apart(*dx, db.get());
         if (dx->rows() != x.rows() || dx->columns() != x.columns()) refuse("dx must have the shape of x");
         if (a[6] != Py_None) {
             g.emplace(a[6], 2);
             z.emplace(a[7], "z");
-            check(*dx, {&*z});
-            check(dw, {&*z});
+            check_operands(*dx, {&*z});
+            check_operands(dw, {&*z});
             if (!z->stored_as(*dx)) refuse("z must be stored as dx");
         }
     }

@@ -7,7 +7,7 @@ namespace {
 
 // random_bits(key, counter, words) fills words, int64.
 PyObject *random_bits(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     const long key = integer(a[0]), counter = integer(a[1]);
     Array words(a[2], "words", true, Array::int64);
     {
@@ -19,9 +19,9 @@ PyObject *random_bits(PyObject *const *a, Py_ssize_t count) {
 
 // dropout(x, bits, keep, y) writes y; arrays of one shape, bits of uint16.
 PyObject *dropout(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 4);
+    check_argument_count(count, 4);
     Array x(a[0], "x"), bits(a[1], "bits", false, Array::uint16), y(a[3], "y", true);
-    check(y, {&x});
+    check_operands(y, {&x});
     if (!x.same_shape(y) || !bits.same_shape(y)) refuse("x, bits and y must have one shape");
     if (bits.overlaps(y)) refuse("the result must not overlap an operand");
     const long keep = integer(a[2]);

@@ -1,13 +1,13 @@
-// The functions of rows of classes, and those of one number.
+// Softmax and cross-entropy.
 #include "boundary.hpp"
 
 namespace {
 
 // log_softmax(x, y) and softmax(x, y) write y; both (rows, classes).
 template <bool log> PyObject *softmax(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 2);
+    check_argument_count(count, 2);
     Array x(a[0], "x"), y(a[1], "y", true);
-    check(y, {&x});
+    check_operands(y, {&x});
     if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(y)) refuse("x and y must have one shape (rows, classes)");
     return call(y,
                 [&](auto &kernels) { (log ? kernels.log_softmax : kernels.softmax)(x.length(0), x.length(1), x, y); });
@@ -15,20 +15,20 @@ template <bool log> PyObject *softmax(PyObject *const *a, Py_ssize_t count) {
 
 // log_softmax_gradient(dy, y, dx) and softmax_gradient(dy, y, dx) write dx; all (rows, classes).
 template <bool log> PyObject *softmax_gradient(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 3);
+    check_argument_count(count, 3);
     Array dy(a[0], "dy"), y(a[1], "y"), dx(a[2], "dx", true);
-    check(dx, {&dy, &y});
+    check_operands(dx, {&dy, &y});
     if (y.ndim() != 2 || !y.same_shape(dy) || !y.same_shape(dx)) refuse("arrays must have one shape (rows, classes)");
     return call(dx, [&](auto &kernels) { kernels.softmax_gradient(y.length(0), y.length(1), log, dy, y, dx); });
 }
 
 // sparse_softmax_cross_entropy(x, labels, losses, gradient) writes losses and gradient; labels are int64.
 PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 4);
+    check_argument_count(count, 4);
     Array x(a[0], "x"), labels(a[1], "labels", false, Array::int64), losses(a[2], "losses", true);
     Array gradient(a[3], "gradient", true);
-    check(losses, {&x, &gradient});
-    check(gradient, {&x});
+    check_operands(losses, {&x, &gradient});
+    check_operands(gradient, {&x});
     if (labels.overlaps(losses) || labels.overlaps(gradient)) refuse("the results must not overlap the labels");
     if (x.ndim() != 2 || x.length(1) < 1 || !x.same_shape(gradient) || labels.ndim() != 1 ||
         !labels.same_shape(losses) || labels.length(0) != x.length(0))
@@ -38,28 +38,13 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
-// function(x, y) writes y, of the shape of x.
-template <Function which> PyObject *map(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 2);
-    Array x(a[0], "x"), y(a[1], "y", true);
-    check(y, {&x});
-    if (!x.same_shape(y)) refuse("x and y must have one shape");
-    return call(y, [&](auto &kernels) { kernels.map(which, x.size(), x, y); });
-}
-
 } // namespace
 
 PyMethodDef softmax_functions[] = {
-    named<softmax<true>>("log_softmax"),
-    named<softmax<false>>("softmax"),
-    named<softmax_gradient<true>>("log_softmax_gradient"),
-    named<softmax_gradient<false>>("softmax_gradient"),
+    method<softmax<true>>("log_softmax"),
+    method<softmax<false>>("softmax"),
+    method<softmax_gradient<true>>("log_softmax_gradient"),
+    method<softmax_gradient<false>>("softmax_gradient"),
     FUNCTION(sparse_softmax_cross_entropy),
-    named<map<Function::erf>>("erf"),
-    named<map<Function::exp>>("exp"),
-    named<map<Function::expm1>>("expm1"),
-    named<map<Function::log>>("log"),
-    named<map<Function::sigmoid>>("sigmoid"),
-    named<map<Function::tanh>>("tanh"),
     END_OF_FUNCTIONS,
 };

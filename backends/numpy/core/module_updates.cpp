@@ -10,14 +10,14 @@ long check_flat(std::initializer_list<const Array *> arrays) {
         if (!*one) continue;
         if ((*one)->ndim() != 1 || !(*one)->same_shape(first)) refuse("arrays must be flat and have one length");
         for (const Array *const *other = arrays.begin(); other != one; other++)
-            if (*other) check(**one, {*other});
+            if (*other) check_operands(**one, {*other});
     }
     return first.length(0);
 }
 
 // adam(data, grad, grad_sum, square_sum, beta1, beta2, rate, eps) changes all but grad.
 PyObject *adam(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 8);
+    check_argument_count(count, 8);
     Array data(a[0], "data", true), grad(a[1], "grad");
     Array grad_sum(a[2], "grad_sum", true), square_sum(a[3], "square_sum", true);
     const long n = check_flat({&data, &grad, &grad_sum, &square_sum});
@@ -27,7 +27,7 @@ PyObject *adam(PyObject *const *a, Py_ssize_t count) {
 
 // sgd(data, grad, velocity or None, rate, momentum, nesterov) changes data and velocity.
 PyObject *sgd(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 6);
+    check_argument_count(count, 6);
     Array data(a[0], "data", true), grad(a[1], "grad");
     OptionalArray velocity(a[2], "velocity", true);
     const long n = check_flat({&data, &grad, velocity.get()});
@@ -37,7 +37,7 @@ PyObject *sgd(PyObject *const *a, Py_ssize_t count) {
 
 // rmsprop(data, grad, square, mean or None, velocity or None, rate, rho, momentum, eps) changes all but grad.
 PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 9);
+    check_argument_count(count, 9);
     Array data(a[0], "data", true), grad(a[1], "grad"), square(a[2], "square", true);
     OptionalArray mean(a[3], "mean", true), velocity(a[4], "velocity", true);
     const long n = check_flat({&data, &grad, &square, mean.get(), velocity.get()});
@@ -47,7 +47,7 @@ PyObject *rmsprop(PyObject *const *a, Py_ssize_t count) {
 
 // adagrad(data, grad, square, rate, eps) changes all but grad.
 PyObject *adagrad(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 5);
+    check_argument_count(count, 5);
     Array data(a[0], "data", true), grad(a[1], "grad"), square(a[2], "square", true);
     const long n = check_flat({&data, &grad, &square});
     const double rate = number(a[3]), eps = number(a[4]);
@@ -56,12 +56,12 @@ PyObject *adagrad(PyObject *const *a, Py_ssize_t count) {
 
 // add_scaled(x, y, factor, out) writes out, which may be x or y, but may not overlap them otherwise.
 PyObject *add_scaled(PyObject *const *a, Py_ssize_t count) {
-    expect(count, 4);
+    check_argument_count(count, 4);
     Array x(a[0], "x"), y(a[1], "y"), out(a[3], "out", true);
     for (const Array *operand : {&x, &y}) {
         if (static_cast<const char *>(*operand) == static_cast<const char *>(out)) {
             if (operand->is_double() != out.is_double()) refuse("arrays must have one dtype");
-        } else check(out, {operand});
+        } else check_operands(out, {operand});
         if (!operand->same_shape(out)) refuse("arrays must have one shape");
     }
     const double factor = number(a[2]);

@@ -5,7 +5,7 @@
 // `kept` and `width`: over the rows, and along `reduced`. The last three axes are the columns of a row. First each
 // column is summed; then the sums of columns make the statistics, which are expanded to numbers for each column again.
 // So every loop over numbers of the array runs over rows and columns, whatever the layout. Memory is read twice and
-// written once, where plain NumPy makes about ten passes.
+// written once; plain NumPy makes a pass for every operation.
 
 constexpr long normalize_numbers = 4096; // of a block of rows, which stays in the first cache
 
@@ -56,7 +56,7 @@ template <class T, class Function> INLINE void reduce(const Normalization &s, T 
             store(numbers, f(whole, first + c, n));
             sum += load_some<whole.value>(numbers, n);
         });
-        to[k] = total<T>(sum) / divisor;
+        to[k] = reduce_add<T>(sum) / divisor;
     }
 }
 
@@ -70,7 +70,7 @@ template <class T> INLINE void expand(const Normalization &s, const T *from, T *
 }
 
 // scale = 1 / √(variance + eps)
-template <class T> INLINE void invert(const T *variance, long n, T eps, T *scale) {
+template <class T> INLINE void inverse_std(const T *variance, long n, T eps, T *scale) {
     for (long i = 0; i < n; i++) scale[i] = 1 / std::sqrt(variance[i] + eps);
 }
 
@@ -129,7 +129,7 @@ template <class T> struct Normalize {
                 return load_some<whole.value>(c.products + column, n) + T(s.rows) * difference * difference;
             });
         } else expand(s, means, c.mean);
-        invert(variances, s.statistics(), eps, c.scale);
+        inverse_std(variances, s.statistics(), eps, c.scale);
         expand(s, c.scale, c.factor);
         for (long i = 0; i < s.columns(); i++) c.factor[i] *= weight[i];
     }
@@ -172,13 +172,13 @@ template <class T> struct NormalizeGradient {
     }
 
     void add(const Columns<T> &to, long, const Columns<T> &c, long) const {
-        add_rows(c.sums, 1, s.columns(), to.sums);
-        add_rows(c.products, 1, s.columns(), to.products);
+        add_rows(c.sums, s.columns(), 1, s.columns(), to.sums);
+        add_rows(c.products, s.columns(), 1, s.columns(), to.products);
     }
 
     // A row's dx is factor dy - sums - products (x - mean).
     INLINE void combine(long example, long part, const Columns<T> &c) const {
-        invert(variance + example * s.statistics(), s.statistics(), eps, c.scale);
+        inverse_std(variance + example * s.statistics(), s.statistics(), eps, c.scale);
         expand(s, c.scale, c.factor);
         const long columns = s.columns();
         T *dw = dweight + part * s.columns(), *db = dbias + part * s.columns();
@@ -254,7 +254,7 @@ template <class T> std::vector<T> for_columns(const Normalization &s, const T *c
     return columns;
 }
 
-// Whether each example is one row with one mean, as in LayerNorm: these numbers need no columns.
+// Whether each example is one row with one mean, as in LayerNorm; this case needs no column sums.
 inline bool has_row_statistics(const Normalization &s) { return s.rows == 1 && s.statistics() == 1; }
 
 template <class T> void normalize_rows(const Normalize<T> &g, long rows, long n) {
@@ -264,12 +264,12 @@ template <class T> void normalize_rows(const Normalize<T> &g, long rows, long n)
             if (!g.given) {
                 Vec<T> sums{}, squares{};
                 for_vectors<T>(n, [&](auto whole, long i, long left) { sums += load_some<whole.value>(x + i, left); });
-                const T m = g.mean[r] = total<T>(sums) / T(n);
+                const T m = g.mean[r] = reduce_add<T>(sums) / T(n);
                 for_vectors<T>(n, [&](auto whole, long i, long left) {
-                    const Vec<T> difference = load_some<whole.value>(x + i, left, spread(m)) - m;
+                    const Vec<T> difference = load_some<whole.value>(x + i, left, broadcast(m)) - m;
                     squares += difference * difference;
                 });
-                g.variance[r] = total<T>(squares) / T(n);
+                g.variance[r] = reduce_add<T>(squares) / T(n);
             }
             const T m = g.mean[r], scale = 1 / std::sqrt(g.variance[r] + g.eps);
             for_vectors<T>(n, [&](auto whole, long i, long left) {
@@ -290,14 +290,14 @@ template <class T> void normalize_rows(const NormalizeGradient<T> &g, long rows,
             Vec<T> sums{}, products{};
             for_vectors<T>(n, [&](auto whole, long i, long left) {
                 const Vec<T> d = load_some<whole.value>(dy + i, left);
-                const Vec<T> z = (load_some<whole.value>(x + i, left, spread(m)) - m) * scale;
+                const Vec<T> z = (load_some<whole.value>(x + i, left, broadcast(m)) - m) * scale;
                 const Vec<T> dz = d * load_some<whole.value>(g.weight + i, left);
                 sums += dz;
                 products += dz * z;
                 store_some<whole.value>(dweight + i, load_some<whole.value>(dweight + i, left) + d * z, left);
                 store_some<whole.value>(dbias + i, load_some<whole.value>(dbias + i, left) + d, left);
             });
-            const T mean_dz = total<T>(sums) / T(n), mean_product = total<T>(products) / T(n);
+            const T mean_dz = reduce_add<T>(sums) / T(n), mean_product = reduce_add<T>(products) / T(n);
             for_vectors<T>(n, [&](auto whole, long i, long left) {
                 const Vec<T> z = (load_some<whole.value>(x + i, left) - m) * scale;
                 const Vec<T> dz = load_some<whole.value>(dy + i, left) * load_some<whole.value>(g.weight + i, left);
@@ -325,8 +325,8 @@ template <class T> void normalize_gradient(const Normalization &s, const T *dy, 
         s, dy, x, mean, variance, weights.data(), T(eps), dx, partial.data(), partial.data() + parts * n};
     if (has_row_statistics(s)) normalize_rows(pass, s.examples, n, parts);
     else normalize_by<T>(s, pass);
-    add_rows(partial.data(), parts, n, sums.data());
-    add_rows(partial.data() + parts * n, parts, n, sums.data() + n);
+    add_rows(partial.data(), n, parts, n, sums.data());
+    add_rows(partial.data() + parts * n, n, parts, n, sums.data() + n);
     for (long i = 0; i < n / s.images; i++) {
         dweight[i] = sum(sums.data() + i * s.images, s.images);
         dbias[i] = sum(sums.data() + n + i * s.images, s.images);

@@ -5,7 +5,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import is_supported
-from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.backends.numpy.layout import batch_first, batch_last, is_batch_last_slice
 
 
 def normalize(  # noqa: PLR0917
@@ -18,11 +18,11 @@ def normalize(  # noqa: PLR0917
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize`."""
     if not _takes(axes, x, weight, bias, *(statistics or ())):
-        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
+        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize.portable(
             x, axes, weight, bias, eps, statistics
         )
-        return plain
-    last = _is_last(x)
+        return portable
+    last = is_batch_last_slice(x)
     shape = tuple(1 if axis in axes else length for axis, length in enumerate(x.shape))
     y, *empty = (_empty(s, x.dtype, last) for s in (x.shape, shape, shape))
     mean, variance = statistics or empty
@@ -43,11 +43,11 @@ def normalize_gradient(  # noqa: PLR0917
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.normalize_gradient`; dx has the layout of x."""
     if not _takes(axes, x, dy, mean, variance, weight):
-        plain: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
+        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.normalize_gradient.portable(
             dy, x, axes, mean, variance, weight, eps
         )
-        return plain
-    last = _is_last(x)
+        return portable
+    last = is_batch_last_slice(x)
     dx = _empty(x.shape, x.dtype, last)
     dweight, dbias = np.empty((2, x.shape[2] * x.shape[3]), x.dtype)
     memory = (_memory(a, last) for a in (dy, x, mean, variance))
@@ -59,11 +59,6 @@ def normalize_gradient(  # noqa: PLR0917
 def _takes(axes: tuple[int, ...], x: np.ndarray, *others: np.ndarray | None) -> bool:
     """Whether the core normalizes these arrays over these axes: those of BatchNorm, GroupNorm and LayerNorm."""
     return axes in {(0, 1, 3), (1, 3), (3,)} and x.size > 0 and is_supported(x, *others)
-
-
-def _is_last(x: np.ndarray) -> bool:
-    """Whether the batch is last in memory, also in a slice of such an array."""
-    return not x.flags.c_contiguous and x.strides[0] == x.itemsize
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype, last: bool) -> np.ndarray:

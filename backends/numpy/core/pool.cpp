@@ -66,7 +66,7 @@ std::mutex &one_job = *new std::mutex; // held while a job runs
 std::mutex &sleep_lock = *new std::mutex;
 std::condition_variable &new_job = *new std::condition_variable;
 std::atomic<int> n_sleeping{0};
-thread_local bool inside = false; // this thread runs a part: a job within it runs in this thread alone
+thread_local bool in_parallel_region = false; // this thread runs a part: a job within it runs in this thread alone
 
 void relax() {
 #if defined(__x86_64__)
@@ -109,7 +109,7 @@ std::uint32_t wait_for_job(std::uint32_t seen) {
 }
 
 void work(int thread) {
-    inside = true;
+    in_parallel_region = true;
     const FlushingToZero flushing;
     for (std::uint32_t seen = 0;;) {
         seen = wait_for_job(seen);
@@ -128,7 +128,7 @@ void start_workers() {
 
 void run(Work work, const void *job, long parts) {
     std::unique_lock<std::mutex> lock(one_job, std::defer_lock);
-    if (parts < 2 || parts > max_parts || inside || wanted < 2 || !lock.try_lock()) {
+    if (parts < 2 || parts > max_parts || in_parallel_region || wanted < 2 || !lock.try_lock()) {
         for (long part = 0; part < parts; part++) work(part, job);
         return;
     }
@@ -146,9 +146,9 @@ void run(Work work, const void *job, long parts) {
         std::lock_guard<std::mutex> awake(sleep_lock);
         new_job.notify_all();
     }
-    inside = true;
+    in_parallel_region = true;
     claim_parts(0);
-    inside = false;
+    in_parallel_region = false;
     for (int i = 0; parts_done < parts; i++) {
         if (i < 100 * spins_at_once) relax();
         else std::this_thread::yield(); // the thread with the last part may be waiting for this core

@@ -20,8 +20,8 @@ int threads();
 void set_threads(int number);
 
 // While it lives, results too small for a normal number become 0 in this thread, on x86-64. Processors compute with
-// such numbers up to a hundred times more slowly, and networks have many: moments of weights without a gradient, or
-// probabilities of classes that are out of the question.
+// such numbers much more slowly, and networks have many: optimizer states of weights without a gradient, and
+// probabilities near 0.
 class FlushingToZero {
   public:
 #if defined(__x86_64__)

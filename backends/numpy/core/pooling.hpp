@@ -87,24 +87,25 @@ class Neighbours {
     const Links links[3];
 };
 
-// Join `vectors` vectors of columns at the positions; of `last` columns each, unless they are whole.
+// Combine `vectors` vectors of columns at the positions; of `last` columns each, unless they are whole.
 template <class Operation, int vectors, bool whole, class T>
-INLINE void join_columns(const T *from, const long *positions, long n, long width, T factor, T *to, long last) {
+INLINE void combine_columns(const T *from, const long *positions, long n, long width, T factor, T *to, long last) {
     constexpr bool is_sum = std::is_same<Operation, Sum>::value;
-    Vec<T> joined[vectors];
-    for (Vec<T> &v : joined) v = spread(is_sum ? T(0) : -std::numeric_limits<T>::infinity());
+    Vec<T> combined[vectors];
+    for (Vec<T> &v : combined) v = broadcast(is_sum ? T(0) : -std::numeric_limits<T>::infinity());
     for (long i = 0; i < n; i++) {
         const T *p = from + positions[i] * width;
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
-            joined[v] = Operation::join(joined[v], load_some<whole>(p + v * lanes<T>, last));
+            combined[v] = Operation::combine(combined[v], load_some<whole>(p + v * lanes<T>, last));
     }
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++)
-        store_some<whole>(to + v * lanes<T>, is_sum ? joined[v] * factor : joined[v], last);
+        store_some<whole>(to + v * lanes<T>, is_sum ? combined[v] * factor : combined[v], last);
 }
 
-// to[i] = the numbers of `from` that i is linked with, joined, by position and image; sums are multiplied by a factor.
+// to[i] = the numbers of `from` that i is linked with, combined, by position and image; sums are multiplied by a
+// factor.
 template <class Operation, class T> void pool_windows(const Pooling &s, bool reversed, const T *from, T *to) {
     const Neighbours neighbours(s, reversed);
     const long n = s.images * volume(reversed ? s.input : s.output), others = volume(reversed ? s.output : s.input);
@@ -119,10 +120,11 @@ template <class Operation, class T> void pool_windows(const Pooling &s, bool rev
             T *y = to + i * width;
             long c = 0;
             for (; c + 4 * lanes<T> <= width; c += 4 * lanes<T>)
-                join_columns<Operation, 4, true>(x + c, positions, linked, width, factor, y + c, 0);
+                combine_columns<Operation, 4, true>(x + c, positions, linked, width, factor, y + c, 0);
             for (; c + lanes<T> <= width; c += lanes<T>)
-                join_columns<Operation, 1, true>(x + c, positions, linked, width, factor, y + c, 0);
-            if (c < width) join_columns<Operation, 1, false>(x + c, positions, linked, width, factor, y + c, width - c);
+                combine_columns<Operation, 1, true>(x + c, positions, linked, width, factor, y + c, 0);
+            if (c < width)
+                combine_columns<Operation, 1, false>(x + c, positions, linked, width, factor, y + c, width - c);
         });
     });
 }
@@ -170,11 +172,11 @@ template <class T> struct MaxPoolGradient {
             maximum[v] = load_some<whole>(yp + v * lanes<T>, last);
         }
         for (long i = 0; i < n; i++) {
-            const long place = start + positions[i] * s.width;
+            const long offset = start + positions[i] * s.width;
 #pragma GCC unroll 2
             for (int v = 0; v < vectors; v++) {
-                const auto found = load_some<whole>(x + place + v * lanes<T>, last) == maximum[v];
-                T *p = dx + place + v * lanes<T>;
+                const auto found = load_some<whole>(x + offset + v * lanes<T>, last) == maximum[v];
+                T *p = dx + offset + v * lanes<T>;
                 Vec<T> gradient = found ? remaining[v] : Vec<T>{};
                 if (!disjoint) gradient += load_some<whole>(p, last);
                 store_some<whole>(p, gradient, last);

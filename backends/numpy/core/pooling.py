@@ -8,7 +8,7 @@ from portanet import kernels
 from portanet.backends.numpy import pooling as plain
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import empty, is_supported
-from portanet.backends.numpy.layout import batch_first, batch_last
+from portanet.backends.numpy.layout import batch_first, batch_last, is_batch_last_slice
 from portanet.kernels.windows import Window
 from portanet.typing import Shape
 
@@ -16,8 +16,8 @@ from portanet.typing import Shape
 def max_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """See :func:`portanet.kernels.max_pool`."""
     if not _takes(window, x):
-        y: np.ndarray = kernels.max_pool.portable(x, window)
-        return y
+        portable: np.ndarray = kernels.max_pool.portable(x, window)
+        return portable
     return _pool(compiled.max_pool, (x,), window, window.output_shape)
 
 
@@ -53,7 +53,7 @@ def _pool(
     """Call a function of the core for a result (N, *spatial, C), in the memory layout of the last array."""
     like = arrays[-1]
     n, channels = len(like), like.shape[-1]
-    last = like.strides[0] == like.itemsize and not like.flags.c_contiguous  # also a slice of a batch-last array
+    last = is_batch_last_slice(like)
     if last:
         arrays = tuple(map(batch_last, arrays))
     result = empty((*spatial, channels, n) if last else (n, *spatial, channels), like.dtype)

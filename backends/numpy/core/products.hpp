@@ -3,8 +3,8 @@
 
 constexpr long longest_run = 512; // of k in one tile: its operands then stay in the cache
 
-// Steps in bytes from which an operand is copied, so that a tile finds it side by side in the cache.
-constexpr long max_unpacked_step_of_b = 1 << 11, max_uncopied_step_of_a = 1 << 8;
+// Steps in bytes above which an operand is packed: a tile then finds it side by side in the cache.
+constexpr long max_step_of_b = 1 << 11, max_step_of_a = (1 << 8) - 1;
 
 // Rows [k, k + length) and columns [first, first + columns) of b, filled up with zeros to the width of a panel.
 template <class T> void pack_panel(const Matrix<T> &b, long k, long length, long first, long columns, T *panel) {
@@ -32,10 +32,10 @@ template <class T> class ProductParts {
     explicit ProductParts(const Product<T> &p) : p(p), blocks((p.a.rows + tile_rows - 1) / tile_rows) {
         const Matrix<T> &a = p.a, &b = p.b;
         by_row = a.rows > b.columns;
-        copied = a.row_step == 1 && a.column_step * static_cast<long>(sizeof(T)) >= max_uncopied_step_of_a &&
-                 b.columns > panel_width;
-        packed = b.column_step != 1 ||
-                 (b.row_step * static_cast<long>(sizeof(T)) > max_unpacked_step_of_b && a.rows > 4 * tile_rows);
+        copied =
+            a.row_step == 1 && a.column_step * static_cast<long>(sizeof(T)) > max_step_of_a && b.columns > panel_width;
+        packed =
+            b.column_step != 1 || (b.row_step * static_cast<long>(sizeof(T)) > max_step_of_b && a.rows > 4 * tile_rows);
         const long panels = (b.columns + panel_width - 1) / panel_width;
         width = panel_width;
         // Each copy of rows serves many columns; but where there are more columns than rows, threads share the columns.
@@ -118,9 +118,7 @@ template <class T> class ProductParts {
         T *sums = p.column_sums + first;
         std::fill_n(sums, columns, T(0));
         const T *from = p.b.data + first * p.b.column_step;
-        if (p.b.column_step == 1)
-            for (long k = 0; k < p.b.rows; k++, from += p.b.row_step)
-                for (long c = 0; c < columns; c++) sums[c] += from[c];
+        if (p.b.column_step == 1) add_rows(from, p.b.row_step, p.b.rows, columns, sums);
         else
             for (long c = 0; c < columns; c++, from += p.b.column_step)
                 for (long k = 0; k < p.b.rows; k++) sums[c] += from[k * p.b.row_step];
@@ -162,8 +160,7 @@ template <class T> void add_pieces(const Product<T> &p, long pieces) {
     if (p.after) Interpreter<T>(*p.after).run(0, p.a.rows, columns, p.y_step);
 }
 
-// All parts as one job, those of one product spread among those of the others: each thread then works on the same rows
-// of a result, whatever is computed beside it.
+// Run the parts of all products as one job, in proportional order, so that each thread keeps its rows in every product.
 template <class T> void products(const std::vector<Product<T>> &all) {
     std::vector<ProductParts<T>> parts;
     bool shared = false;

@@ -4,9 +4,9 @@
 #include "boundary.hpp"
 
 // Operations are a bytes object with four bytes each: the number of the operation, and those of up to three values.
-class GivenProgram {
+class ParsedProgram {
   public:
-    GivenProgram(PyObject *tuple, long n_arguments) {
+    ParsedProgram(PyObject *tuple, long n_arguments) {
         char *bytes;
         Py_ssize_t length;
         if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 2)

@@ -24,6 +24,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "tile.hpp"
 
+#include "bias.hpp"
+
 #include "products.hpp"
 
 #include "convolution.hpp"
@@ -32,11 +34,9 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "updates.hpp"
 
-#include "bias.hpp"
-
 #include "softmax.hpp"
 
-#include "functions.hpp"
+#include "dropout.hpp"
 
 #include "normalize.hpp"
 
@@ -63,7 +63,6 @@ template <class T> constexpr Kernels<T> table = {
     softmax<T>,
     softmax_gradient<T>,
     sparse_softmax_cross_entropy<T>,
-    map<T>,
     dropout<T>,
     normalize<T>,
     normalize_gradient<T>,

@@ -5,9 +5,8 @@
 //
 // and the softmax itself, exp(y).
 //
-// Some rows at a time are transposed: a vector then has one number of each of them, and a loop over classes, which may
-// be ten, joins no numbers within a vector. They stay in the cache, while plain NumPy passes over all rows for each
-// operation.
+// Rows are transposed in groups of one vector: a vector holds one class of several rows, so sums over classes need no
+// reduction within a vector. The rows stay in the cache, while plain NumPy passes over all rows for each operation.
 
 // Up to lanes<T> rows, transposed: one vector for each class.
 template <class T> class RowBlock {
@@ -25,14 +24,25 @@ template <class T> class RowBlock {
     }
 
     // Call f(v) for the vectors of all classes, and store what it returns.
-    template <class F> INLINE void change(const F &f) {
+    template <class F> INLINE void transform(const F &f) {
         for (long c = 0; c < classes; c++) store(&numbers[c * lanes<T>], f(load(&numbers[c * lanes<T>])));
     }
 
     Vec<T> maximum() const {
         Vec<T> most = load(&numbers[0]);
-        for (long c = 1; c < classes; c++) most = Maximum::join(most, load(&numbers[c * lanes<T>]));
+        for (long c = 1; c < classes; c++) most = Maximum::combine(most, load(&numbers[c * lanes<T>]));
         return most;
+    }
+
+    // Replace each v by exp(v - maximum); return their sums.
+    Vec<T> exponentiate(Vec<T> maximum) {
+        Vec<T> sums{};
+        transform([&](Vec<T> v) {
+            const Vec<T> e = exp<T>(v - maximum);
+            sums += e;
+            return e;
+        });
+        return sums;
     }
 
   private:
@@ -55,12 +65,12 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();
         Vec<T> sums{};
-        block.change([&](Vec<T> v) {
+        block.transform([&](Vec<T> v) {
             sums += exp<T>(v - most);
             return v - most;
         });
         const Vec<T> log_sums = log<T>(sums);
-        block.change([&](Vec<T> v) { return v - log_sums; });
+        block.transform([&](Vec<T> v) { return v - log_sums; });
         block.write(y + row * classes, n);
     });
 }
@@ -68,15 +78,8 @@ template <class T> void log_softmax(long rows, long classes, const T *x, T *y) {
 template <class T> void softmax(long rows, long classes, const T *x, T *y) {
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
-        const Vec<T> most = block.maximum();
-        Vec<T> sums{};
-        block.change([&](Vec<T> v) {
-            const Vec<T> e = exp<T>(v - most);
-            sums += e;
-            return e;
-        });
-        const Vec<T> factors = T(1) / sums;
-        block.change([&](Vec<T> e) { return e * factors; });
+        const Vec<T> factors = T(1) / block.exponentiate(block.maximum());
+        block.transform([&](Vec<T> e) { return e * factors; });
         block.write(y + row * classes, n);
     });
 }
@@ -90,7 +93,7 @@ template <class T> void softmax_gradient(long rows, long classes, bool log, cons
                 const Vec<T> d = load_some<whole.value>(dy + i + c, n);
                 sums += log ? d : d * load_some<whole.value>(y + i + c, n);
             });
-            const T sum = total<T>(sums);
+            const T sum = reduce_add<T>(sums);
             for_vectors<T>(classes, [&](auto whole, long c, long n) {
                 const Vec<T> d = load_some<whole.value>(dy + i + c, n), v = load_some<whole.value>(y + i + c, n);
                 store_some<whole.value>(dx + i + c, log ? d - exp<T>(v) * sum : v * (d - sum), n);
@@ -105,12 +108,7 @@ template <class T> void sparse_softmax_cross_entropy(long rows, long classes, co
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();
-        Vec<T> sums{};
-        block.change([&](Vec<T> v) {
-            const Vec<T> e = exp<T>(v - most);
-            sums += e;
-            return e;
-        });
+        const Vec<T> sums = block.exponentiate(most);
         const Vec<T> log_sums = log<T>(sums);
         Vec<T> factors = T(1) / sums;
         for (long i = 0; i < n; i++) {
@@ -119,7 +117,7 @@ template <class T> void sparse_softmax_cross_entropy(long rows, long classes, co
             losses[row + i] = valid ? log_sums[i] - (x[(row + i) * classes + label] - most[i]) : T(0);
             if (!valid) factors[i] = 0;
         }
-        block.change([&](Vec<T> e) { return e * factors; });
+        block.transform([&](Vec<T> e) { return e * factors; });
         block.write(gradient + row * classes, n);
         for (long i = row; i < row + n; i++)
             if (0 <= labels[i] && labels[i] < classes) gradient[i * classes + labels[i]] -= 1;

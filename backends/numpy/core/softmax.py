@@ -1,6 +1,4 @@
-"""Softmax, its gradients, and functions of one number by the compiled kernels."""
-
-from collections.abc import Callable
+"""Softmax and its gradients by the compiled kernels."""
 
 import numpy as np
 
@@ -8,7 +6,6 @@ from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import is_supported
-from portanet.backends.numpy.layout import is_batch_last, memory_order
 
 FEW_CLASSES = 256
 """With up to this many classes, the core is faster for any number of rows."""
@@ -17,8 +14,8 @@ FEW_CLASSES = 256
 def softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax`."""
     if not _takes(x, min_rows=16):
-        result: np.ndarray = kernels.softmax.portable(x)
-        return result
+        portable: np.ndarray = kernels.softmax.portable(x)
+        return portable
     y = np.empty(x.shape, x.dtype)
     compiled.softmax(_rows(x), _rows(y))
     return y
@@ -27,8 +24,8 @@ def softmax(x: np.ndarray) -> np.ndarray:
 def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax_gradient`."""
     if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        result: np.ndarray = kernels.softmax_gradient.portable(dy, y)
-        return result
+        portable: np.ndarray = kernels.softmax_gradient.portable(dy, y)
+        return portable
     dx = np.empty(y.shape, y.dtype)
     compiled.softmax_gradient(_rows(dy), _rows(y), _rows(dx))
     return dx
@@ -37,8 +34,8 @@ def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax`."""
     if not _takes(x, min_rows=16):
-        result: np.ndarray = kernels.log_softmax.portable(x)
-        return result
+        portable: np.ndarray = kernels.log_softmax.portable(x)
+        return portable
     y = np.empty(x.shape, x.dtype)
     compiled.log_softmax(_rows(x), _rows(y))
     return y
@@ -47,8 +44,8 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 def log_softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax_gradient`."""
     if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        result: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
-        return result
+        portable: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
+        return portable
     dx = np.empty(y.shape, y.dtype)
     compiled.log_softmax_gradient(_rows(dy), _rows(y), _rows(dx))
     return dx
@@ -63,25 +60,6 @@ def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tupl
     compiled.sparse_softmax_cross_entropy(_rows(logits), flat, losses.reshape(-1), _rows(gradient))
     fortran = logits.flags.f_contiguous and not logits.flags.c_contiguous
     return losses, gradient.copy("F") if fortran else gradient
-
-
-def erf(x: np.ndarray) -> np.ndarray:
-    """See :func:`portanet.kernels.erf`."""
-    return _map(compiled.erf, x, kernels.erf.portable)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """See :func:`portanet.kernels.sigmoid`."""
-    return _map(compiled.sigmoid, x, plain.sigmoid)
-
-
-def _map(function: Callable[..., None], x: np.ndarray, otherwise: Callable[..., np.ndarray]) -> np.ndarray:
-    """Apply a function of the core to each number, or another one to arrays that it does not take."""
-    if not is_supported(x) or not (x.flags.forc or is_batch_last(x)):
-        return otherwise(x)
-    y = np.empty_like(x)
-    function(memory_order(x), memory_order(y))
-    return y
 
 
 def _takes(x: np.ndarray, min_rows: int) -> bool:

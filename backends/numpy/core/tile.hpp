@@ -2,8 +2,8 @@
 //
 //     y[r][j] = Σ_k w[k wk + r wr] x[k xk + j] + bias,    0 <= r < rows, 0 <= j < columns
 //
-// The sums of up to tile_rows rows and two vectors of columns stay in registers. A factor w is spread over a vector, so
-// it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has
+// The sums of up to tile_rows rows and two vectors of columns stay in registers. A factor w is broadcast to a vector,
+// so it may lie anywhere; the columns of x and y are contiguous. The sum over k comes in runs, in each of which k has
 // fixed steps: the positions of a convolution's window that lie side by side, for instance.
 
 template <class T> struct Run {
@@ -36,10 +36,10 @@ INLINE void compute(const Tile<T> &t, long row, long column, long last) {
             Vec<T> columns[vectors];
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++)
-                columns[v] = whole || v < vectors - 1 ? load(x + v * lanes<T>) : load_part(x + v * lanes<T>, last);
+                columns[v] = whole || v < vectors - 1 ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, last);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
-                const Vec<T> factor = spread(w[r * wr]);
+                const Vec<T> factor = broadcast(w[r * wr]);
 #pragma GCC unroll 8
                 for (int v = 0; v < vectors; v++) sums[r][v] += factor * columns[v];
             }
@@ -52,14 +52,14 @@ INLINE void compute(const Tile<T> &t, long row, long column, long last) {
         for (int v = 0; v < vectors; v++) {
             const long j = v * lanes<T>;
             const auto load_here = [&](const T *p) LAMBDA {
-                return whole || v < vectors - 1 ? load(p + j) : load_part(p + j, last);
+                return whole || v < vectors - 1 ? load(p + j) : load_partial(p + j, last);
             };
             Vec<T> sum = sums[r][v];
             if (t.accumulate) sum += load_here(y);
             if (t.bias) sum += load_here(t.bias + column);
-            if (t.bias_of_row) sum += spread(t.bias_of_row[row + r]);
+            if (t.bias_of_row) sum += broadcast(t.bias_of_row[row + r]);
             if (whole || v < vectors - 1) store(y + j, sum);
-            else store_part(y + j, sum, last);
+            else store_partial(y + j, sum, last);
         }
 }
 

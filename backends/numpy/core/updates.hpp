@@ -1,8 +1,8 @@
 // Optimizer steps on flat arrays, in place: portanet/kernels/updates.py has the formulas.
 //
-// Each is one pass over the arrays. Plain NumPy takes a pass for every operation, of which adam has thirteen, and
-// writes a temporary array. The compiler vectorizes these loops: `ivdep` tells it that the arrays do not overlap, which
-// the module has checked. All of them let NaN and infinity through.
+// Each is one pass over the arrays; NumPy takes one for every operation, ten for adam, and temporary arrays. The
+// compiler vectorizes these loops: `ivdep` tells it that the arrays do not overlap, which the module has checked. All
+// of them let NaN and infinity through.
 
 template <class T> void adam(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &s) {
     const T beta1 = T(s.beta1), beta2 = T(s.beta2), rate = T(s.rate), eps = T(s.eps);
@@ -16,7 +16,7 @@ template <class T> void adam(long n, T *data, const T *grad, T *grad_sum, T *squ
     });
 }
 
-// Of `velocity`, null means that there is none.
+// `velocity` is null without momentum.
 template <class T> void sgd(long n, T *data, const T *grad, T *velocity, const SGD &s) {
     const T rate = T(s.rate), momentum = T(s.momentum);
     const bool nesterov = s.nesterov;
@@ -53,7 +53,7 @@ void rmsprop_in_form(long n, T *data, const T *grad, T *square, T *mean, T *velo
     });
 }
 
-// Of `mean` and `velocity`, null means that there is none.
+// `mean` is null unless centered, `velocity` without momentum.
 template <class T> void rmsprop(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &s) {
     const auto form = mean ? (velocity ? rmsprop_in_form<true, true, T> : rmsprop_in_form<true, false, T>)
                            : (velocity ? rmsprop_in_form<false, true, T> : rmsprop_in_form<false, false, T>);

@@ -19,10 +19,10 @@ template <class T> INLINE Vec<T> load(const T *p) {
 
 template <class T> INLINE void store(T *p, Vec<T> v) { std::memcpy(p, &v, sizeof v); }
 
-template <class T> INLINE Vec<T> spread(T value) { return value - Vec<T>{}; }
+template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
 
 // The first n numbers at p, then those of v.
-template <class T> INLINE Vec<T> load_part(const T *p, long n, Vec<T> v = Vec<T>{}) {
+template <class T> INLINE Vec<T> load_partial(const T *p, long n, Vec<T> v = Vec<T>{}) {
 #if VECTOR_BYTES == 64
     if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_mask_loadu_ps((__m512)v, __mmask16((1u << n) - 1), p);
     else v = (Vec<T>)_mm512_mask_loadu_pd((__m512d)v, __mmask8((1u << n) - 1), p);
@@ -32,7 +32,7 @@ template <class T> INLINE Vec<T> load_part(const T *p, long n, Vec<T> v = Vec<T>
     return v;
 }
 
-template <class T> INLINE void store_part(T *p, Vec<T> v, long n) {
+template <class T> INLINE void store_partial(T *p, Vec<T> v, long n) {
 #if VECTOR_BYTES == 64
     if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
     else _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
@@ -43,11 +43,11 @@ template <class T> INLINE void store_part(T *p, Vec<T> v, long n) {
 
 // A whole vector, or the first n numbers.
 template <bool whole, class T> INLINE Vec<T> load_some(const T *p, long n, Vec<T> rest = Vec<T>{}) {
-    return whole ? load(p) : load_part(p, n, rest);
+    return whole ? load(p) : load_partial(p, n, rest);
 }
 template <bool whole, class T> INLINE void store_some(T *p, Vec<T> v, long n) {
     if (whole) store(p, v);
-    else store_part(p, v, n);
+    else store_partial(p, v, n);
 }
 
 // Call f(whole, i, n) for all vectors of `length` numbers: n numbers from the number i. `whole.value` is a constant for
@@ -58,36 +58,35 @@ template <class T, class Function> INLINE void for_vectors(long length, const Fu
     if (i < length) f(std::false_type(), i, length - i);
 }
 
-// Three ways to join numbers to one.
+// Three ways to combine two numbers.
 struct Maximum {
     // NaN is larger than all numbers.
-    template <class V> static INLINE V join(V a, V b) { return (a >= b) | (a != a) ? a : b; }
+    template <class V> static INLINE V combine(V a, V b) { return (a >= b) | (a != a) ? a : b; }
 };
 
 struct Minimum {
     // NaN is smaller than all numbers.
-    template <class V> static INLINE V join(V a, V b) { return (a <= b) | (a != a) ? a : b; }
+    template <class V> static INLINE V combine(V a, V b) { return (a <= b) | (a != a) ? a : b; }
 };
 
 struct Sum {
-    template <class V> static INLINE V join(V a, V b) { return a + b; }
+    template <class V> static INLINE V combine(V a, V b) { return a + b; }
 };
 
-// A vector's numbers, joined half by half.
+// A vector's numbers, combined half by half.
 template <class T, int bytes> struct Halves {
     typedef T half __attribute__((vector_size(bytes / 2)));
-    template <class Operation, class V> static INLINE T joined(const V &v) {
+    template <class Operation, class V> static INLINE T reduce(const V &v) {
         half halves[2];
         std::memcpy(halves, &v, bytes);
-        return Halves<T, bytes / 2>::template joined<Operation>(Operation::join(halves[0], halves[1]));
+        return Halves<T, bytes / 2>::template reduce<Operation>(Operation::combine(halves[0], halves[1]));
     }
 };
 template <class T> struct Halves<T, sizeof(T)> {
-    template <class Operation, class V> static INLINE T joined(const V &v) { return v[0]; }
+    template <class Operation, class V> static INLINE T reduce(const V &v) { return v[0]; }
 };
-template <class T> INLINE T total(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Sum>(v); }
-template <class T> INLINE T minimum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Minimum>(v); }
-template <class T> INLINE T maximum(Vec<T> v) { return Halves<T, vector_bytes>::template joined<Maximum>(v); }
+template <class T> INLINE T reduce_add(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Sum>(v); }
+template <class T> INLINE T reduce_min(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Minimum>(v); }
 
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left
 // one.
@@ -119,7 +118,7 @@ template <class T> void transpose(const T *from, long from_step, long rows, long
 #pragma GCC unroll 16
             for (long i = 0; i < n; i++) {
                 const T *p = from + (r + i) * from_step + c;
-                block[i] = width == n ? load(p) : load_part(p, width);
+                block[i] = width == n ? load(p) : load_partial(p, width);
             }
             transpose_from<1>(block);
             for (long i = 0; i < width; i++) store(to + (c + i) * to_step + r, block[i]);

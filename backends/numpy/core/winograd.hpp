@@ -109,8 +109,8 @@ template <class T> class Winograd {
                 transform_gradient(dy, piece, d.data());
                 for (int k = 0; k < t.points; k++) {
                     TiledSums<T> &sum = sums[part][k];
-                    sum.take(&v[k * rows_of(rest.input, s.channels) * piece.n],
-                             &d[k * rows_of(rest.output, s.outputs) * piece.n], piece.n);
+                    sum.set_operands(&v[k * rows_of(rest.input, s.channels) * piece.n],
+                                     &d[k * rows_of(rest.output, s.outputs) * piece.n], piece.n);
                     for (long row = 0; row < rest.output[0] * rest.output[1]; row++)
                         for (long begin = 0; begin < rest.output[2]; begin += length)
                             sum.add(row, begin, std::min(begin + length, rest.output[2]));
@@ -176,7 +176,7 @@ template <class T> class Winograd {
                     const T *from = source(j);
                     if (!from) values[j] = Vec<T>{};
                     else if (live == lanes<T>) values[j] = load(from + r * source_step + c);
-                    else values[j] = load_part(from + r * source_step + c, live);
+                    else values[j] = load_partial(from + r * source_step + c, live);
                 }
                 for (int i = 0; i < n_targets; i++) {
                     T *to = target(i);
@@ -184,9 +184,9 @@ template <class T> class Winograd {
                     Vec<T> sum{};
                     for (int j = 0; j < n_sources; j++)
                         if (coefficient(i, j) != 0) sum += coefficient(i, j) * values[j];
-                    if (bias) sum += spread(bias[channel]);
+                    if (bias) sum += broadcast(bias[channel]);
                     if (live == lanes<T>) store(to + r * target_step + c, sum);
-                    else store_part(to + r * target_step + c, sum, live);
+                    else store_partial(to + r * target_step + c, sum, live);
                 }
             }
     }

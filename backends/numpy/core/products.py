@@ -1,0 +1,34 @@
+"""Matrix products by the compiled kernels."""
+
+import numpy as np
+
+from portanet.backends.numpy import kernels as plain
+from portanet.backends.numpy.core import compiled
+
+
+def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.linear`; a batch that is last in memory stays so."""
+    if x.ndim > 2 and x.flags.c_contiguous:
+        return linear(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
+    if x.ndim == 2:
+        try:
+            y = empty_matrix(len(x), w.shape[1], x)
+            compiled.matmul(x, w, y)
+            return y
+        except ValueError:  # other dtypes; the look at them would cost as much as a small product
+            pass
+    portable: np.ndarray = plain.linear(x, w)
+    return portable
+
+
+def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """See :func:`portanet.kernels.matmul_into`."""
+    try:
+        compiled.matmul(a, b, out)
+    except ValueError:  # other dtypes, or gaps in memory
+        plain.matmul_into(out, a, b)
+
+
+def empty_matrix(n_rows: int, n_columns: int, like: np.ndarray) -> np.ndarray:
+    """Return a matrix in the memory order of another."""
+    return np.empty((n_rows, n_columns), like.dtype, "C" if like.strides[0] >= like.strides[1] else "F")

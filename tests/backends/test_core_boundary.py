@@ -1,0 +1,109 @@
+"""Arguments that the functions of the compiled core refuse, or take although they are unusual."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet import kernels
+from portanet.backends.numpy import core
+from portanet.backends.numpy.core.elementwise import MAX_VALUES, OPERATIONS
+from portanet.kernels.windows import Window
+
+needs_core = pytest.mark.skipif(core.compiled is None, reason="the compiled kernels are not in use")
+
+X = np.zeros((4, 3))
+COPY = (bytes((OPERATIONS["copy"], 0, 0, 0)), ())
+POOLING = (False, (2,), (2,), (1,), ((0, 0),))
+CONV = (False, (1,), (1,), ((0, 0),), 1)
+
+
+def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("run_program", (COPY, (X,), zeros(2, 3)), "arguments must have the size of the result"),
+        ("run_program", (COPY, (X,), X), "the result must not overlap an operand"),
+        ("run_program", (COPY, (X,), X.astype("float32")), "arrays must have one dtype"),
+        ("run_program", ((b"\xff\0\0\0", ()), (X,), zeros(4, 3)), "an operation or a value is unknown"),
+        ("log_softmax", (zeros(4, 0), zeros(4, 0)), "x and y must have one shape"),
+        (
+            "sparse_softmax_cross_entropy",
+            (X, zeros(4, dtype="int32"), zeros(4), zeros(4, 3)),
+            "labels must be an aligned array of int64",
+        ),
+        (
+            "sparse_softmax_cross_entropy",
+            (X, zeros(3, dtype="int64"), zeros(4), zeros(4, 3)),
+            "x and gradient must have one shape",
+        ),
+        ("bias_add", (X, zeros(4), False), "a bias must have the channels of x"),
+        ("bias_grad", (X, zeros(4), False), "a bias must have the channels of x"),
+        ("sgd", (zeros(4), zeros(3), None, 0.1, 0.0, False), "arrays must be flat and have one length"),
+        (
+            "adam",
+            (zeros(4), zeros(4), zeros(4), zeros(4, dtype="float32"), 0.9, 0.9, 0.1, 0.1),
+            "arrays must have one dtype",
+        ),
+        (
+            "rmsprop",
+            (zeros(4), zeros(4), zeros(4), None, zeros(3), 0.1, 0.9, 0.9, 0.1),
+            "arrays must be flat and have one length",
+        ),
+        ("add_scaled", (zeros(4), zeros(4), 0.1, zeros(3)), "arrays must have one shape"),
+        ("max_pool", (X, zeros(2, 3), *POOLING), "arrays must have 1 to 3 spatial axes"),
+        ("max_pool", (zeros(1, 4, 3), zeros(1, 2, 2), *POOLING), "arrays must have the same channels"),
+        (
+            "max_pool",
+            (zeros(1, 4, 3), zeros(1, 2, 3), False, (2,), (0,), (1,), ((0, 0),)),
+            "sizes, strides and dilations must be at least 1",
+        ),
+        ("conv", (zeros(1, 4, 3), zeros(2, 2, 5), None, zeros(1, 3, 5), *CONV), "x, w and y do not fit"),
+        ("dropout", (X, zeros(4, 3, dtype="uint16"), 0, zeros(4, 3)), "keep must be in"),
+        (
+            "normalize",
+            (X, None, None, 0.1, False, zeros(4, 3), zeros(1), zeros(1), (1, 5, 1, 3, 1, 1)),
+            "settings must fit the size of x",
+        ),
+        (
+            "nearest_centres",
+            (X, zeros(2, 2), zeros(3), zeros(4, dtype="int64"), zeros(4)),
+            "must have one length of rows",
+        ),
+        (
+            "dense_gradient",
+            (zeros(5, 4), X, zeros(3, 4), zeros(3, 4), None, None, None, None),
+            "x, w, dz and dw do not fit",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name: str, arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(core.compiled, name)(*arguments)
+
+
+@needs_core
+def test_operations_and_limits_of_programs_are_those_of_the_core() -> None:
+    assert core.compiled.program_limits() == (len(OPERATIONS), MAX_VALUES)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_pooling_of_a_batch_of_none_or_one(n: int) -> None:
+    window = Window.fit((4, 4), (2, 2), stride=(1, 1), dilation=(1, 1), padding="same")
+    x = np.ones((n, 4, 4, 3))
+    y = kernels.max_pool(x, window)
+    assert y.shape == kernels.max_pool_gradient(y, x, y, window).shape == x.shape
+
+
+@pytest.mark.parametrize("dy", [2.0, np.float64(2.0), np.full((100, 100), 2.0), np.full((100, 100), 2.0, "float32").T])
+def test_a_gradient_of_another_dtype_or_layout_is_cast(dy: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+    y, pullback = pn.TanH().vjp(x)
+    dx = pullback(dy)
+    assert dx.dtype == np.float32
+    np.testing.assert_allclose(dx, 2 * (1 - y * y), rtol=1e-5, atol=1e-6)
