@@ -217,7 +217,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "conv": [
         (x, w, window, groups, bias)
         for window, groups, x, w, _ in convolutions()
-        for bias in (None, np.random.default_rng(0).normal(size=w.shape[-1]).astype(w.dtype))
+        for bias in (None, np.random.default_rng(0).normal(size=(w.shape[-1],)).astype(w.dtype))
     ],
     "conv_input_gradient": [(dy, w, window, groups) for window, groups, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window, groups) for window, groups, x, _, dy in convolutions()],

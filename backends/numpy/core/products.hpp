@@ -4,7 +4,7 @@
 constexpr long longest_run = 512; // of k in one tile: its operands then stay in the cache
 
 // Steps in bytes above which an operand is packed: a tile then finds it side by side in the cache.
-constexpr long max_step_of_b = 1 << 11, max_step_of_a = (1 << 8) - 1;
+constexpr long max_step_of_b = (1 << 11) - 1, max_step_of_a = (1 << 8) - 1;
 
 // Rows [k, k + length) and columns [first, first + columns) of b, filled up with zeros to the width of a panel.
 template <class T> void pack_panel(const Matrix<T> &b, long k, long length, long first, long columns, T *panel) {
