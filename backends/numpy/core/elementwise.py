@@ -132,12 +132,15 @@ def programs_of(
     owner = getattr(fn, "__self__", None)
     if owner is None or dtype.char not in "fd" or not dtype.isnative:
         return None
-    settings = tuple([item for item in vars(owner).items() if item[0] not in _PLACEMENT])
-    for _, value in settings:
-        if type(value) not in _PLAIN:  # an object may change and keep its hash
+    settings = []
+    for item in vars(owner).items():
+        if item[0] in _PLACEMENT:
+            continue
+        if type(item[1]) not in _PLAIN:  # an object may change and keep its hash
             return None
+        settings.append(item)
     kind: Any = type(owner)
-    return _programs(method.__func__, kind, settings, dtype, has_other)
+    return _programs(method.__func__, kind, tuple(settings), dtype, has_other)
 
 
 def _is_ordered(x: np.ndarray) -> bool:
