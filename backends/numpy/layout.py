@@ -91,6 +91,11 @@ def in_layout_of(values: Any, x: np.ndarray) -> np.ndarray:
     return like
 
 
+def is_dense(x: np.ndarray) -> bool:
+    """Whether an array is in C, Fortran or batch-last order, without gaps: :func:`memory_order` takes it."""
+    return x.flags.forc or is_batch_last(x)
+
+
 def memory_order(x: np.ndarray) -> np.ndarray:
     """
     View an array in C, Fortran or batch-last order as it lies in memory, in C order.

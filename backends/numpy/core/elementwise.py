@@ -16,7 +16,7 @@ import numpy as np
 from portanet import kernels
 from portanet.backends.numpy.core import compiled, memory
 from portanet.backends.numpy.core.memory import empty_like
-from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
+from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
 from portanet.backends.tracing import Operand, Step, trace
 
 _NAMES = (
@@ -113,7 +113,7 @@ def elementwise(
 ) -> tuple[np.ndarray, Callable[[Any], Any]]:
     """See :func:`portanet.kernels.elementwise`."""
     programs = None
-    if x.size >= memory.MIN_ELEMENTS and _is_ordered(x) and (t is None or t.shape == x.shape):
+    if x.size >= memory.MIN_ELEMENTS and x.flags.aligned and is_dense(x) and (t is None or t.shape == x.shape):
         programs = programs_of(fn, x.dtype, has_other=t is not None)
     if programs is None:
         portable: tuple[np.ndarray, Callable[[Any], Any]] = kernels.elementwise.portable(x, fn, t)
@@ -141,7 +141,3 @@ def programs_of(
         settings.append(item)
     kind: Any = type(owner)
     return _programs(method.__func__, kind, tuple(settings), dtype, has_other)
-
-
-def _is_ordered(x: np.ndarray) -> bool:
-    return x.flags.aligned and (x.flags.forc or is_batch_last(x))

@@ -7,7 +7,7 @@ import numpy as np
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import is_supported
-from portanet.backends.numpy.layout import in_layout_of, is_batch_last, memory_order
+from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
 from portanet.typing import Array
 
 
@@ -22,7 +22,7 @@ def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
 def dropout(x: np.ndarray, bits: np.ndarray, keep: int) -> tuple[Array, Callable[[Array], Array]]:
     """See :func:`portanet.kernels.dropout`; the pullback keeps the bits, not a mask."""
     taken = is_supported(x) and 0 < keep <= 1 << 16 and bits.dtype == np.uint16 and bits.shape == x.shape
-    if not taken or not (x.flags.forc or is_batch_last(x)):
+    if not taken or not is_dense(x):
         return plain.dropout(x, bits, keep)
     bits, dtype = in_layout_of(bits, x), x.dtype
 

@@ -1,5 +1,7 @@
 """Softmax and its gradients by the compiled kernels."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from portanet import kernels
@@ -13,42 +15,22 @@ FEW_CLASSES = 256
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax`."""
-    if not _takes(x, min_rows=16):
-        portable: np.ndarray = kernels.softmax.portable(x)
-        return portable
-    y = np.empty(x.shape, x.dtype)
-    compiled.softmax(_rows(x), _rows(y))
-    return y
+    return _call(compiled.softmax, kernels.softmax.portable, x, min_rows=16)
 
 
 def softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.softmax_gradient`."""
-    if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        portable: np.ndarray = kernels.softmax_gradient.portable(dy, y)
-        return portable
-    dx = np.empty(y.shape, y.dtype)
-    compiled.softmax_gradient(_rows(dy), _rows(y), _rows(dx))
-    return dx
+    return _call(compiled.softmax_gradient, kernels.softmax_gradient.portable, dy, y)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax`."""
-    if not _takes(x, min_rows=16):
-        portable: np.ndarray = kernels.log_softmax.portable(x)
-        return portable
-    y = np.empty(x.shape, x.dtype)
-    compiled.log_softmax(_rows(x), _rows(y))
-    return y
+    return _call(compiled.log_softmax, kernels.log_softmax.portable, x, min_rows=16)
 
 
 def log_softmax_gradient(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """See :func:`portanet.kernels.log_softmax_gradient`."""
-    if not _takes(y, min_rows=1) or not is_supported(y, dy):
-        portable: np.ndarray = kernels.log_softmax_gradient.portable(dy, y)
-        return portable
-    dx = np.empty(y.shape, y.dtype)
-    compiled.log_softmax_gradient(_rows(dy), _rows(y), _rows(dx))
-    return dx
+    return _call(compiled.log_softmax_gradient, kernels.log_softmax_gradient.portable, dy, y)
 
 
 def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +42,18 @@ def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tupl
     compiled.sparse_softmax_cross_entropy(_rows(logits), flat, losses.reshape(-1), _rows(gradient))
     fortran = logits.flags.f_contiguous and not logits.flags.c_contiguous
     return losses, gradient.copy("F") if fortran else gradient
+
+
+def _call(
+    function: Callable[..., None], portable: Callable[..., np.ndarray], *arrays: np.ndarray, min_rows: int = 1
+) -> np.ndarray:
+    """Return the result of a function of the core, of the shape of the last array, or that of the portable form."""
+    like = arrays[-1]
+    if not _takes(like, min_rows) or not is_supported(like, *arrays):
+        return portable(*arrays)
+    result = np.empty(like.shape, like.dtype)
+    function(*map(_rows, arrays), _rows(result))
+    return result
 
 
 def _takes(x: np.ndarray, min_rows: int) -> bool:

@@ -6,7 +6,7 @@ from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core.elementwise import OPERATIONS, Program
 from portanet.backends.numpy.core.memory import is_supported
-from portanet.backends.numpy.layout import is_batch_last
+from portanet.backends.numpy.layout import is_dense
 
 _ERF, _SIGMOID = (Program((bytes((OPERATIONS[name], 0, 0, 0)), ()), ("x",)) for name in ("erf", "sigmoid"))
 
@@ -32,4 +32,4 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _takes(x: np.ndarray) -> bool:
     """Whether the core computes functions of this array."""
-    return is_supported(x) and (x.flags.forc or is_batch_last(x))
+    return is_supported(x) and is_dense(x)
