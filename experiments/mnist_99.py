@@ -26,12 +26,12 @@ EPOCHS, BATCH_SIZE, RATE = 3, 64, 5e-3
     source="ours",
     data="mnist",
     what=(
-        "28x28 pixels; 16 filters of 3x3, pooling of 2, 32 filters of 3x3, pooling of 2, 64 ReLU, 10; Adam over one "
+        "28x28 pixels; 8 filters of 3x3, pooling of 2, 32 filters of 3x3, pooling of 2, 64 ReLU, 10; Adam over one "
         f"cycle of {EPOCHS} epochs up to {RATE}, batch {BATCH_SIZE}"
     ),
     choices=(
-        "The cheapest network that reached 99.2 % on the last 5000 training examples, held out; then trained on all "
-        "examples."
+        "The cheapest of 15 networks that reached 99.15 % on the last 5000 training examples, held out (mean of three "
+        "seeds); then trained on all examples."
     ),
     reported={"test accuracy": at_least(0.99)},
     remark=(
@@ -42,8 +42,8 @@ EPOCHS, BATCH_SIZE, RATE = 3, 64, 5e-3
 def mnist_99(run: Run) -> Figures:
     data, epochs = run.load("mnist"), 1 if run.quick else EPOCHS
     net = Sequential(
-        *(Conv2D(1, 16, 3, padding="same"), ReLU(), MaxPool2D(2)),
-        *(Conv2D(16, 32, 3, padding="same"), ReLU(), MaxPool2D(2)),
+        *(Conv2D(1, 8, 3, padding="same"), ReLU(), MaxPool2D(2)),
+        *(Conv2D(8, 32, 3, padding="same"), ReLU(), MaxPool2D(2)),
         *(Flatten(), Linear(1568, 64), ReLU(), Linear(64, 10)),
     )
     cycle = LearningRateScheduler(OneCycle(RATE, steps=epochs * -(-len(data.x_train) // BATCH_SIZE)))
