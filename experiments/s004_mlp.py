@@ -4,7 +4,7 @@ from experiments.runner import Figures, Run, at_least, at_most, classify, experi
 from experiments.scores import f1
 from portanet import Dropout, Flatten, Linear, ReLU, RMSprop, Sequential
 
-BATCH_SIZE, EPOCHS = 512, 30
+BATCH_SIZE, EPOCHS = 1024, 60
 REPORTED = {
     (300, 0.5): (0.9812, 0.0699),
     (200, 0.3): (0.9801, 0.0687),
@@ -24,8 +24,9 @@ def dense(features: int, hidden: int, p: float) -> Sequential:
     data="mnist",
     what="784-300-10 with dropout 0.5, 784-200-10 with 0.3, 784-500-10 with 0.7 and 784-900-10 with 0.5; RMSprop",
     choices=(
-        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}. With 10,000 training examples "
-        "held out, more epochs still increased the accuracy of 784-300-10 (0.9806 after 50), but also the loss."
+        f"The source gives neither batch size nor epochs: {BATCH_SIZE} and {EPOCHS}, the most accurate of eight pairs "
+        "for 784-200-10 with 10,000 training examples held out: 0.9820, and 0.9807 with 512 and 30 (means of three "
+        "seeds). More epochs increase the accuracy, but also the loss, from 0.070 to 0.073."
     ),
     remark=(
         "Accuracy and loss of all four networks are better than reported. Four of the ten F1 scores of 784-200-10 are "
