@@ -8,13 +8,12 @@ import pytest
 import portanet as pn
 from portanet import kernels
 from portanet.backends.numpy import core
-from portanet.backends.numpy.core.elementwise import MAX_VALUES, OPERATIONS
 from portanet.kernels.windows import Window
 
 needs_core = pytest.mark.skipif(core.compiled is None, reason="the compiled kernels are not in use")
 
 X = np.zeros((4, 3))
-COPY = (bytes((OPERATIONS["copy"], 0, 0, 0)), ())
+DOUBLE = (bytes(4), ())  # operation 0, add, of the first argument and itself
 POOLING = (False, (2,), (2,), (1,), ((0, 0),))
 CONV = (False, (1,), (1,), ((0, 0),), 1)
 
@@ -27,9 +26,9 @@ def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("run_program", (COPY, (X,), zeros(2, 3)), "arguments must have the size of the result"),
-        ("run_program", (COPY, (X,), X), "the result must not overlap an operand"),
-        ("run_program", (COPY, (X,), X.astype("float32")), "arrays must have one dtype"),
+        ("run_program", (DOUBLE, (X,), zeros(2, 3)), "arguments must have the size of the result"),
+        ("run_program", (DOUBLE, (X,), X), "the result must not overlap an operand"),
+        ("run_program", (DOUBLE, (X,), X.astype("float32")), "arrays must have one dtype"),
         ("run_program", ((b"\xff\0\0\0", ()), (X,), zeros(4, 3)), "an operation or a value is unknown"),
         ("log_softmax", (zeros(4, 0), zeros(4, 0)), "x and y must have one shape"),
         (
@@ -88,8 +87,14 @@ def test_arrays_that_do_not_fit_are_refused(name: str, arguments: tuple[Any, ...
 
 
 @needs_core
-def test_operations_and_limits_of_programs_are_those_of_the_core() -> None:
-    assert core.compiled.program_limits() == (len(OPERATIONS), MAX_VALUES)
+def test_the_longest_program_runs_and_a_longer_one_is_refused() -> None:
+    from portanet.backends.numpy.core.elementwise import MAX_VALUES
+
+    step, x, out = DOUBLE[0], np.ones(4), zeros(4)
+    core.compiled.run_program((step * (MAX_VALUES - 1), ()), (x,), out)
+    np.testing.assert_array_equal(out, 2 * x)
+    with pytest.raises(ValueError, match="too many values"):
+        core.compiled.run_program((step * MAX_VALUES, ()), (x,), out)
 
 
 @pytest.mark.parametrize("n", [0, 1])

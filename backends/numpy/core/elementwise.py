@@ -7,7 +7,7 @@ memory once, on all threads.
 A function is traced once for each class and each set of attributes of its layer or loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,11 +19,6 @@ from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
 from portanet.backends.tracing import Operand, Step, trace
 
-_NAMES = (
-    *("add", "subtract", "multiply", "divide", "negative", "abs", "sign", "maximum", "minimum"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "where", "as_number", "as_boolean"),
-    *("sqrt", "sin", "cos", "erf", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "copy"),
-)
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
 
@@ -31,8 +26,8 @@ _PLAIN = {bool, int, float, str, type(None)}
 _PLACEMENT = {"_flat", "_topology"}
 """Attributes of a layer that say where its weights are."""
 
-OPERATIONS = {name: number for number, name in enumerate(_NAMES)}
-"""Operations of the core by name: their numbers in kernels.hpp."""
+OPERATIONS: Mapping[str, int] = {name: number for number, name in enumerate(compiled.operation_names().split(", "))}
+"""Numbers of the core's operations."""
 
 
 class Program(NamedTuple):

@@ -21,39 +21,12 @@ template <class T> struct Matrix {
 constexpr long max_window = 1024; // positions
 constexpr long max_values = 256;  // of a program
 
-// The operations of elementwise programs, in the order of their numbers.
-enum class Operation {
-    add,
-    subtract,
-    multiply,
-    divide,
-    negative,
-    abs,
-    sign,
-    maximum,
-    minimum,
-    less,
-    less_equal,
-    greater,
-    greater_equal,
-    equal,
-    not_equal,
-    where,
-    as_number,
-    as_boolean,
-    sqrt,
-    sin,
-    cos,
-    erf,
-    exp,
-    expm1,
-    log,
-    log1p,
-    tanh,
-    sigmoid,
-    copy,
-    count
-};
+// The operations of elementwise programs, in the order of their numbers. Python reads their names.
+#define OPERATIONS                                                                                                     \
+    add, subtract, multiply, divide, negative, abs, sign, maximum, minimum, less, less_equal, greater, greater_equal,  \
+        equal, not_equal, where, as_number, as_boolean, sqrt, sin, cos, erf, exp, expm1, log, log1p, tanh, sigmoid,    \
+        copy
+enum class Operation { OPERATIONS, count };
 
 // Apply an operation to values by their numbers, and append the result to the values.
 struct Instruction {

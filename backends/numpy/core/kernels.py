@@ -1,4 +1,9 @@
-"""The compiled kernels behind the names of :mod:`portanet.kernels`."""
+"""
+The compiled kernels behind the names of :mod:`portanet.kernels`.
+
+The core raises ValueError for arrays that it does not take, before it changes any. Functions that run for small arrays
+try it and fall back on the portable form; those that arrange the arrays first ask ``memory.is_supported``.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,6 +1,9 @@
 // Elementwise programs for Python.
 #include "program.hpp"
 
+#define QUOTE(...) #__VA_ARGS__
+#define TEXT(macro) QUOTE(macro)
+
 namespace {
 
 // run_program(program, arguments, result): the arguments, a tuple, have the size of the result.
@@ -24,12 +27,12 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
-// program_limits() returns the number of operations, and the maximum number of values of a program.
-PyObject *program_limits(PyObject *const *, Py_ssize_t count) {
+// operation_names() returns the names of the operations in the order of their numbers: "add, subtract, ..."
+PyObject *operation_names(PyObject *const *, Py_ssize_t count) {
     check_argument_count(count, 0);
-    return Py_BuildValue("(il)", static_cast<int>(Operation::count), max_values);
+    return PyUnicode_FromString(TEXT(OPERATIONS));
 }
 
 } // namespace
 
-PyMethodDef elementwise_functions[] = {FUNCTION(run_program), FUNCTION(program_limits), END_OF_FUNCTIONS};
+PyMethodDef elementwise_functions[] = {FUNCTION(run_program), FUNCTION(operation_names), END_OF_FUNCTIONS};
