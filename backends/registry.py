@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable
+from portanet.checks import shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -141,7 +142,7 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
         return device
     name = default_device() if device is None else device
     if not isinstance(name, str):
-        raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0', got {name!r}")
+        raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0', got {shown(name)}")
     if name == "auto":
         return _auto()
     if name not in _loaded:

@@ -1,7 +1,17 @@
-"""Checks of arguments and attributes."""
+"""Checks of arguments and attributes: each returns the value to keep, or names the argument, its value and the fix."""
 
+import math
+import numbers
 import operator
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from reprlib import Repr
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
 
 SWITCHES = {
     "frozen": "call freeze() or unfreeze() of the layer",
@@ -12,23 +22,224 @@ SWITCHES = {
 """Attributes that other libraries heed, and what to do instead of setting them."""
 
 
-def check_count(name: str, value: Any) -> int:
+T = TypeVar("T")
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 80
+
+
+def shown(value: Any) -> str:
     """
-    Check that a value is an integer of at least 1, and return it as an int.
+    Write a value for a message: long ones in short, and of an array only its shape.
 
     Examples
     --------
-    >>> import numpy as np
+    >>> shown("x"), shown(10**100), shown(np.ones((2, 3)))
+    ("'x'", '100000000000000000...0000000000000000000', 'an array of shape (2, 3)')
+    """
+    shape = getattr(value, "shape", ())
+    return f"an array of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else _repr.repr(value)
+
+
+class Checked(Generic[T]):
+    """
+    An attribute that is checked whenever it is set, in the constructor or later.
+
+    Parameters
+    ----------
+    check : callable
+        ``check(name, value, **limits)`` returns the value to keep, or raises ValueError.
+    **limits
+        Passed to it.
+
+    Examples
+    --------
+    >>> class Coin:
+    ...     p = Checked(check_number, at_least=0, at_most=1)
+    ...
+    ...     def __init__(self, p):
+    ...         self.p = p
+    >>> coin = Coin(0.5)
+    >>> coin.p = "heads"
+    Traceback (most recent call last):
+    ...
+    ValueError: p must be a number in [0, 1], got 'heads'
+    """
+
+    def __init__(self, check: Callable[..., T], **limits: Any):
+        self.check, self.limits = check, limits
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, instance: object, value: Any) -> None:
+        # It has no __get__: reading the attribute costs as little as any other.
+        vars(instance)[self.name] = self.check(self.name, value, **self.limits)
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: object, owner: type) -> T: ...
+
+
+def optional(check: Callable[..., T]) -> Callable[..., T | None]:
+    """
+    Return a check that lets None pass.
+
+    Examples
+    --------
+    >>> optional(check_number)("clip_norm", None, above=0)
+    """
+
+    def check_or_none(name: str, value: Any, *context: Any, **limits: Any) -> T | None:
+        return None if value is None else check(name, value, *context, **limits)
+
+    return check_or_none
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """
+    Check that a value is a finite number within limits, and return it as a Python number.
+
+    Numbers of NumPy and arrays of shape () are numbers; booleans and strings are not.
+
+    Examples
+    --------
+    >>> check_number("p", np.float32(0.5), at_least=0, below=1)
+    0.5
+    >>> check_number("eps", 0, above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: eps must be a number above 0, got 0
+    """
+    number = _as_number(value)
+    if (
+        number is None
+        or not math.isfinite(number)
+        or (at_least is not None and number < at_least)
+        or (above is not None and number <= above)
+        or (at_most is not None and number > at_most)
+        or (below is not None and number >= below)
+    ):
+        raise ValueError(f"{name} must be a {_range(at_least, above, at_most, below)}, got {shown(value)}")
+    return number
+
+
+def _as_number(value: Any) -> float | None:
+    if type(value) is float:
+        return value
+    is_number = isinstance(value, (numbers.Real, Decimal)) or getattr(value, "shape", None) == ()
+    if not is_number or isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # a complex number, or an integer of hundreds of digits
+        return None
+    return int(value) if isinstance(value, numbers.Integral) else number
+
+
+def _range(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
+    """
+    Describe the numbers within limits.
+
+    Examples
+    --------
+    >>> _range(0, None, None, 1), _range(None, 0, None, None), _range(None, None, None, None)
+    ('number in [0, 1)', 'number above 0', 'finite number')
+    """
+    if (at_most, below) != (None, None):
+        low = f"({above}" if at_least is None else f"[{at_least}"
+        high = f"{below})" if at_most is None else f"{at_most}]"
+        return f"number in {low}, {high}"
+    if above is not None:
+        return f"number above {above}"
+    return "finite number" if at_least is None else f"number of at least {at_least}"
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
+    """
+    Check that a value is a whole number of at least 1, or another limit, and return it as an int.
+
+    Examples
+    --------
     >>> check_count("n_clusters", np.int64(3))
     3
     """
     try:
-        count = operator.index(value)
+        count = at_least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        count = at_least - 1
+    if not at_least <= count <= sys.maxsize:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {shown(value)}")
     return count
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """
+    Check that a value is True or False.
+
+    Examples
+    --------
+    >>> check_flag("bias", "no")
+    Traceback (most recent call last):
+    ...
+    ValueError: bias must be True or False, got 'no'
+    """
+    if isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, got {shown(value)}")
+
+
+def check_choice(name: str, value: Any, *, choices: Sequence[str]) -> str:
+    """
+    Check that a value is one of some words.
+
+    Examples
+    --------
+    >>> check_choice("mode", "max", choices=("min", "max"))
+    'max'
+    """
+    if not isinstance(value, str) or value not in choices:
+        words = [repr(choice) for choice in choices]
+        raise ValueError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {shown(value)}")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """
+    Check that a value is a string.
+
+    Examples
+    --------
+    >>> check_text("pattern", "*.bias")
+    '*.bias'
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, got {shown(value)}")
+    return value
+
+
+def check_path(name: str, value: Any) -> Path:
+    """
+    Check that a value is a path, and return it as a Path.
+
+    Examples
+    --------
+    >>> check_path("path", 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: path must be a string or Path, got 3
+    """
+    if not isinstance(value, (str, PathLike)):
+        raise ValueError(f"{name} must be a string or Path, got {shown(value)}")
+    return Path(value)
 
 
 def check_dtype(dtype: str) -> str:
@@ -40,9 +251,7 @@ def check_dtype(dtype: str) -> str:
     >>> check_dtype("float64")
     'float64'
     """
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return dtype
+    return check_choice("dtype", dtype, choices=("float32", "float64"))
 
 
 def check_seed(seed: int) -> int:
@@ -54,13 +263,7 @@ def check_seed(seed: int) -> int:
     >>> check_seed(3)
     3
     """
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
-    return number
+    return check_count("seed", seed, at_least=0)
 
 
 def refuse_switch(owner: object, name: str) -> None:

@@ -7,10 +7,20 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, namespace
-from portanet.checks import check_count
+from portanet.checks import Checked, check_count, check_number, optional, shown
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import distance_blocks
 from portanet.typing import Array
+
+
+def _check_init(name: str, value: Any) -> Any:
+    try:
+        shape = tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+    except ValueError:  # rows of unequal length
+        shape = ()
+    if (len(shape) != 2 or 0 in shape) and not (isinstance(value, str) and value == "k-means++"):
+        raise ValueError(f"{name} must be 'k-means++' or an array of centres (n_clusters, D), got {shown(value)}")
+    return value
 
 
 class KMeans(Estimator):
@@ -77,6 +87,11 @@ class KMeans(Estimator):
     n_iter_: int
     cost_history_: np.ndarray
 
+    n_clusters, n_init, max_iter = Checked(check_count), Checked(check_count), Checked(check_count)
+    tol = Checked(check_number, at_least=0)
+    init = Checked(_check_init)
+    random_state = Checked(optional(check_count), at_least=0)
+
     def __init__(
         self,
         n_clusters: int,
@@ -89,15 +104,10 @@ class KMeans(Estimator):
         device: str | Backend | None = None,
     ):
         super().__init__(device)
-        self.n_clusters, self.n_init = check_count("n_clusters", n_clusters), check_count("n_init", n_init)
-        self.max_iter = check_count("max_iter", max_iter)
-        if not tol >= 0:
-            raise ValueError(f"tol must not be negative, got {tol}")
-        if isinstance(init, str) and init != "k-means++":
-            raise ValueError(f"init must be 'k-means++' or an array of centres, got {init!r}")
+        self.n_clusters, self.n_init, self.max_iter, self.tol = n_clusters, n_init, max_iter, tol
+        self.init, self.random_state = init, random_state
         if not isinstance(init, str) and n_init != 1:
             raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all runs would be equal")
-        self.init, self.tol, self.random_state = init, tol, random_state
 
     def fit(self, x: Any, y: Any = None) -> Self:
         """

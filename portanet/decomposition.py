@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 from portanet.backends import Backend, namespace
-from portanet.checks import check_count
+from portanet.checks import Checked, check_count
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import blocks
 from portanet.typing import Array
@@ -55,9 +55,11 @@ class PCA(Estimator):
     explained_variance_ratio_: Array
     mean_: Array
 
+    n_components = Checked(check_count)
+
     def __init__(self, n_components: int, *, device: str | Backend | None = None):
         super().__init__(device)
-        self.n_components = check_count("n_components", n_components)
+        self.n_components = n_components
 
     def fit(self, x: Any, y: Any = None) -> Self:
         """

@@ -6,8 +6,13 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, backend_of, get_backend
+from portanet.checks import Checked, optional
 from portanet.config import Configured
 from portanet.typing import Array
+
+
+def _check_device(name: str, value: Any) -> str:
+    return get_backend(value).name
 
 
 class Estimator(Configured):
@@ -23,8 +28,10 @@ class Estimator(Configured):
         Device to compute on; by default that of the data, and for host data the default device.
     """
 
+    device = Checked(optional(_check_device))
+
     def __init__(self, device: str | Backend | None):
-        self.device = None if device is None else get_backend(device).name
+        self.device = device
 
     def __getattr__(self, name: str) -> Any:
         # Called only for attributes that are not set.

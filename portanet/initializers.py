@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from portanet.checks import check_choice, check_number
 from portanet.config import Configured
 from portanet.typing import Shape
 
@@ -20,7 +21,7 @@ class Initializer(Configured):
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         """Return an array of float64."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(self, shape, rng)")
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +36,9 @@ class Constant(Initializer):
     """
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("value", self.value)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return np.full(shape, self.value)
@@ -52,6 +56,9 @@ class Normal(Initializer):
     """
 
     std: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_number("std", self.std, at_least=0)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return self.std * rng.standard_normal(shape)
@@ -91,12 +98,9 @@ class VarianceScaling(Initializer):
     distribution: Literal["normal", "uniform"] = "normal"
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"scale must be positive, got {self.scale}")
-        if self.mode not in ("fan_in", "fan_avg"):
-            raise ValueError(f"mode must be 'fan_in' or 'fan_avg', got {self.mode!r}")
-        if self.distribution not in ("normal", "uniform"):
-            raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
+        check_number("scale", self.scale, above=0)
+        check_choice("mode", self.mode, choices=("fan_in", "fan_avg"))
+        check_choice("distribution", self.distribution, choices=("normal", "uniform"))
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         *kernel, fan_in, fan_out = (1, *shape) if len(shape) == 1 else shape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import Backend
-from portanet.checks import refuse_switch
+from portanet.checks import refuse_switch, shown
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
@@ -40,8 +40,8 @@ class Parameter:
     _frozen = False
 
     def __init__(self, shape: Shape, init: Initializer):
-        if not callable(init):
-            raise TypeError(f"init must be an Initializer, got {init!r}: take one of portanet.initializers")
+        if not isinstance(init, Initializer):  # a function could not be saved with the network
+            raise TypeError(f"init must be an Initializer, got {shown(init)}: take one of portanet.initializers")
         self.shape, self.init = tuple(shape), init
         self.size = math.prod(shape)
         self.flat: FlatParameters | None = None

@@ -6,22 +6,45 @@ depends on a metric, is a callback of its own.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from portanet.checks import check_count, check_number, shown
 from portanet.config import Configured
+
+
+def _check_schedule(name: str, value: Any) -> None:
+    if not callable(value):
+        raise ValueError(
+            f"{name} must be a function of a step, got {shown(value)}: write ConstantRate(0.1) for instance"
+        )
+
+
+CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "lr": partial(check_number, at_least=0),
+    "eta_min": partial(check_number, at_least=0),
+    "factor": partial(check_number, at_least=0),
+    "pct_start": partial(check_number, at_least=0, below=1),
+    "steps": check_count,
+    "step_size": check_count,
+    "schedule": _check_schedule,
+}
+"""Checks of the settings of schedules, by name."""
 
 
 class Schedule(Configured):
     """Base class of schedules."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "step_size"):
-            if (count := getattr(self, name, 1)) < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        for name, value in vars(self).items():
+            if name in CHECKS:
+                CHECKS[name](name, value)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step ``step``, counted from 0."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(self, step)")
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,11 +154,6 @@ class OneCycle(Schedule):
     lr: float
     steps: int
     pct_start: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.pct_start < 1:
-            raise ValueError(f"pct_start must be in [0, 1), got {self.pct_start}")
 
     def __call__(self, step: int) -> float:
         peak, end = self.pct_start * self.steps - 1, self.steps - 1

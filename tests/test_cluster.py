@@ -267,9 +267,9 @@ def test_one_copy_to_the_host_per_iteration(monkeypatch: pytest.MonkeyPatch, ini
         ({"n_clusters": 2.5}, "n_clusters must be a whole number of at least 1, got 2.5"),
         ({"n_init": 0}, "n_init must be a whole number"),
         ({"max_iter": 0}, "max_iter must be a whole number"),
-        ({"tol": -1.0}, "tol must not be negative, got -1.0"),
-        ({"tol": np.nan}, "tol must not be negative, got nan"),
-        ({"init": "random"}, r"init must be 'k-means\+\+' or an array of centres, got 'random'"),
+        ({"tol": -1.0}, "tol must be a number of at least 0, got -1.0"),
+        ({"tol": np.nan}, "tol must be a number of at least 0, got nan"),
+        ({"init": "random"}, r"init must be 'k-means\+\+' or an array of centres \(n_clusters, D\), got 'random'"),
         (
             {"init": np.zeros((3, 2)), "n_init": 2},
             "n_init must be 1 where init gives the centres, got 2: all runs would be equal",

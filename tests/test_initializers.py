@@ -51,7 +51,7 @@ def test_arguments_are_attributes(init: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scale": 0.0}, "scale must be positive, got 0.0"),
+        ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
         ({"mode": "in"}, "mode must be 'fan_in' or 'fan_avg', got 'in'"),
         ({"distribution": "cauchy"}, "distribution must be 'normal' or 'uniform', got 'cauchy'"),
     ],

@@ -75,10 +75,10 @@ def test_arguments_are_attributes(schedule: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (schedules.CosineDecay, {"steps": 0}, "steps must be at least 1, got 0"),
-        (schedules.StepDecay, {"step_size": 0}, "step_size must be at least 1, got 0"),
-        (schedules.OneCycle, {"steps": 9, "pct_start": 1.0}, r"pct_start must be in \[0, 1\), got 1.0"),
-        (schedules.OneCycle, {"steps": 9, "pct_start": -0.1}, r"pct_start must be in \[0, 1\), got -0.1"),
+        (schedules.CosineDecay, {"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        (schedules.StepDecay, {"step_size": 0}, "step_size must be a whole number of at least 1, got 0"),
+        (schedules.OneCycle, {"steps": 9, "pct_start": 1.0}, r"pct_start must be a number in \[0, 1\), got 1.0"),
+        (schedules.OneCycle, {"steps": 9, "pct_start": -0.1}, r"pct_start must be a number in \[0, 1\), got -0.1"),
     ],
 )
 def test_unfit_arguments_are_refused(kind: Any, arguments: dict[str, Any], message: str) -> None:

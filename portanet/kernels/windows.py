@@ -5,6 +5,7 @@ Arrays are channels-last, (N, *input_shape, C), with any number of spatial axes.
 """
 
 import itertools
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from portanet.backends import namespace
+from portanet.checks import check_count, shown
 from portanet.typing import Array, Shape
 
 Pads: TypeAlias = tuple[tuple[int, int], ...]
@@ -34,10 +36,14 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     (2, 2, 2)
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
-    if len(values) != n_axes or not all(isinstance(v, int | np.integer) and v >= least for v in values):
+    try:
+        checked = tuple(check_count(name, v, at_least=least) for v in values)
+    except ValueError:
+        checked = ()
+    if len(checked) != n_axes:
         several = f", or {n_axes} of them" if n_axes > 1 else ""
-        raise ValueError(f"{name} must be a whole number of at least {least}{several}, got {value!r}")
-    return tuple(map(int, values))
+        raise ValueError(f"{name} must be a whole number of at least {least}{several}, got {shown(value)}")
+    return checked
 
 
 def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
@@ -54,7 +60,7 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     >>> check_padding(1, 2), check_padding(((0, 1), 2), 2)
     (((1, 1), (1, 1)), ((0, 1), (2, 2)))
     """
-    if padding == "valid" or padding == "same":  # noqa: PLR1714 (mypy narrows equality, not membership)
+    if isinstance(padding, str) and padding in ("valid", "same"):
         return padding
     sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * n_axes
     if len(sides) == n_axes:
@@ -62,12 +68,12 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
         if all(len(pair) == 2 and all(map(_is_count, pair)) for pair in pairs):
             return tuple((int(low), int(high)) for low, high in pairs)
     raise ValueError(
-        f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {padding!r}"
+        f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {shown(padding)}"
     )
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= int(value) <= sys.maxsize
 
 
 def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:

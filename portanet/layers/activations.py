@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from portanet import kernels
+from portanet.checks import Checked, check_flag, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback
@@ -85,6 +86,8 @@ class LeakyReLU(Activation):
     array([[-0.1,  2. ]])
     """
 
+    alpha = Checked(check_number)
+
     def __init__(self, alpha: float = 0.01):
         self.alpha = alpha
 
@@ -111,6 +114,8 @@ class ELU(Activation):
     >>> ELU()(np.asarray([[-100.0, 2.0]]))
     array([[-1.,  2.]])
     """
+
+    alpha = Checked(check_number)
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
@@ -139,6 +144,8 @@ class GELU(Activation):
     >>> GELU()(np.asarray([[-1.0, 0.0, 1.0]])).round(4)
     array([[-0.1587,  0.    ,  0.8413]])
     """
+
+    approximate = Checked(check_flag)
 
     def __init__(self, *, approximate: bool = False):
         self.approximate = approximate

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from portanet.backends import describe, host_array, namespace
-from portanet.checks import check_count
+from portanet.checks import check_count, shown
 from portanet.config import Configured
 from portanet.files import write_network
 from portanet.kernels.slices import slices
@@ -160,10 +160,10 @@ def batch(shape: Shape) -> str:
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
 
 
-def check_layer(name: str, layer: Any) -> Any:
+def check_layer(name: str, layer: Any) -> Layer:
     """Refuse what is no layer, such as a class that was not called, or a list."""
     if not isinstance(layer, Layer):
-        raise TypeError(f"{name} must be a layer, got {layer!r}: write Linear(...) or Sequential(...) for instance")
+        raise TypeError(f"{name} must be a layer, got {shown(layer)}: write Linear(3, 2) for instance")
     return layer
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.checks import Checked, optional
 from portanet.layers.base import Layer, check_layer, input_pullback
 from portanet.layers.sequential import vjp_of_chain
 from portanet.typing import Array, Pullback, Shape
@@ -58,9 +59,11 @@ class Residual(Layer):
     (5, 16)
     """
 
+    branch = Checked(check_layer)
+    projection = Checked(optional(check_layer))
+
     def __init__(self, branch: Layer, *, projection: Layer | None = None):
-        self.branch: Layer = check_layer("branch", branch)
-        self.projection: Layer | None = None if projection is None else check_layer("projection", projection)
+        self.branch, self.projection = branch, projection
 
     def output_shape(self, shape: Shape) -> Shape:
         direct = shape if self.projection is None else self.projection.output_shape(shape)
@@ -176,9 +179,10 @@ class AutoEncoder(Layer):
     ((5, 8), (5, 64))
     """
 
+    encoder, decoder = Checked(check_layer), Checked(check_layer)
+
     def __init__(self, encoder: Layer, decoder: Layer):
-        self.encoder: Layer = check_layer("encoder", encoder)
-        self.decoder: Layer = check_layer("decoder", decoder)
+        self.encoder, self.decoder = encoder, decoder
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.decoder.output_shape(self.encoder.output_shape(shape))

@@ -8,11 +8,11 @@ from typing import ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import check_count
+from portanet.checks import Checked, check_count, check_flag
 from portanet.initializers import Initializer, glorot_uniform, zeros
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.layers.base import Layer, batch, check_input
-from portanet.layers.windows import PerAxis, checked, checked_padding, compact, window_of
+from portanet.layers.windows import CheckedPerAxis, PerAxis, checked, checked_padding, compact, window_of
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -40,6 +40,10 @@ class Conv(Layer):
     """
 
     n_axes: ClassVar[int]
+    stride = CheckedPerAxis(checked)
+    padding = CheckedPerAxis(checked_padding)
+    dilation = CheckedPerAxis(checked)
+    groups = Checked(check_count)
 
     def __init__(
         self,
@@ -55,18 +59,16 @@ class Conv(Layer):
         init: Initializer = glorot_uniform,
     ):
         channels = check_count("in_channels", in_channels), check_count("out_channels", out_channels)
-        self.groups = check_count("groups", groups)
-        if in_channels % groups or out_channels % groups:
+        self.groups = groups
+        if any(n % self.groups for n in channels):
             raise ValueError(
                 f"in_channels and out_channels must be multiples of groups={groups}, "
                 f"got {in_channels} and {out_channels}"
             )
-        self.stride: PerAxis = checked("stride", stride, self.n_axes)
-        self.padding: Padding = checked_padding(padding, self.n_axes)
-        self.dilation: PerAxis = checked("dilation", dilation, self.n_axes)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
         shape = (*per_axis("kernel_size", kernel_size, self.n_axes), *self._weight_channels(*channels))
         self.weight = Parameter(shape, init)
-        self.bias = Parameter(channels[1:], zeros) if bias else None
+        self.bias = Parameter(channels[1:], zeros) if check_flag("bias", bias) else None
 
     def _weight_channels(self, in_channels: int, out_channels: int) -> Shape:
         """Last two axes of the weight."""
@@ -211,6 +213,8 @@ class ConvTranspose(Conv):
     The weight has shape (*kernel_size, in_channels, out_channels / groups).
     """
 
+    output_padding = CheckedPerAxis(checked, least=0)
+
     def __init__(
         self,
         in_channels: int,
@@ -221,7 +225,7 @@ class ConvTranspose(Conv):
         **options: Unpack[ConvOptions],
     ):
         super().__init__(in_channels, out_channels, kernel_size, **options)
-        self.output_padding: PerAxis = checked("output_padding", output_padding, self.n_axes, least=0)
+        self.output_padding = output_padding
         extra = per_axis("output_padding", output_padding, self.n_axes, least=0)
         if any(more >= step for more, step in zip(extra, per_axis("stride", self.stride, self.n_axes), strict=True)):
             raise ValueError(f"output_padding must be smaller than stride={self.stride}, got {output_padding}")

@@ -4,7 +4,7 @@ import math
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import check_count
+from portanet.checks import check_count, check_flag
 from portanet.initializers import Initializer, glorot_uniform, zeros
 from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
@@ -40,7 +40,7 @@ class Linear(Layer):
     ) -> None:
         shape = check_count("in_features", in_features), check_count("out_features", out_features)
         self.weight = Parameter(shape, init)
-        self.bias = Parameter(shape[1:], zeros) if bias else None
+        self.bias = Parameter(shape[1:], zeros) if check_flag("bias", bias) else None
 
     @property
     def in_features(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import check_count
+from portanet.checks import Checked, check_count, check_flag, check_number
 from portanet.initializers import ones, zeros
 from portanet.layers.base import Layer, batch, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
@@ -17,12 +17,13 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Normalize"]
 class _Norm(Layer):
     """What all have in common: ``y = w z + b`` for the normalized z, one w and b for each channel."""
 
+    eps = Checked(check_number, above=0)
+
     def __init__(self, channels: int, eps: float, affine: bool):
-        if not eps > 0:
-            raise ValueError(f"eps must be positive, got {eps}")
         self.eps = eps
-        self.weight = Parameter((channels,), ones) if affine else None
-        self.bias = Parameter((channels,), zeros) if affine else None
+        trained = check_flag("affine", affine)
+        self.weight = Parameter((channels,), ones) if trained else None
+        self.bias = Parameter((channels,), zeros) if trained else None
 
     @property
     def affine(self) -> bool:
@@ -90,10 +91,10 @@ class BatchNorm(_Norm):
            [ 1.,  1.]])
     """
 
+    momentum = Checked(check_number, above=0, at_most=1)
+
     def __init__(self, num_features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True):
         super().__init__(check_count("num_features", num_features), eps, affine)
-        if not 0 < momentum <= 1:
-            raise ValueError(f"momentum must be in (0, 1], got {momentum}")
         self.momentum = momentum
         self.running_mean = Buffer((num_features,), zeros)
         self.running_var = Buffer((num_features,), ones)
@@ -164,8 +165,10 @@ class LayerNorm(_Norm):
            [-1.,  1.]], dtype=float32)
     """
 
+    normalized_shape = Checked(check_count)
+
     def __init__(self, normalized_shape: int, *, eps: float = 1e-5, affine: bool = True):
-        self.normalized_shape = check_count("normalized_shape", normalized_shape)
+        self.normalized_shape = normalized_shape
         super().__init__(normalized_shape, eps, affine)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -204,9 +207,10 @@ class GroupNorm(_Norm):
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
+    num_groups, num_channels = Checked(check_count), Checked(check_count)
+
     def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
-        self.num_groups = check_count("num_groups", num_groups)
-        self.num_channels = check_count("num_channels", num_channels)
+        self.num_groups, self.num_channels = num_groups, num_channels
         if num_channels % num_groups:
             raise ValueError(f"num_groups must divide num_channels={num_channels}, got {num_groups}")
         super().__init__(num_channels, eps, affine)

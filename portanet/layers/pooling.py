@@ -6,9 +6,10 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.checks import Checked, check_count, check_flag, optional
 from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
 from portanet.layers.base import Layer, batch, check_floating, input_pullback
-from portanet.layers.windows import PerAxis, checked, checked_padding, window_of
+from portanet.layers.windows import CheckedPerAxis, PerAxis, checked, checked_padding, window_of
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = [
@@ -37,6 +38,10 @@ class Pool(Layer):
     """
 
     n_axes: ClassVar[int]
+    kernel_size = CheckedPerAxis(checked)
+    stride = CheckedPerAxis(optional(checked))
+    padding = CheckedPerAxis(checked_padding)
+    ceil_mode = Checked(check_flag)
 
     def __init__(
         self,
@@ -46,10 +51,7 @@ class Pool(Layer):
         padding: Padding = "valid",
         ceil_mode: bool = False,
     ):
-        self.kernel_size: PerAxis = checked("kernel_size", kernel_size, self.n_axes)
-        self.stride: PerAxis | None = None if stride is None else checked("stride", stride, self.n_axes)
-        self.padding: Padding = checked_padding(padding, self.n_axes)
-        self.ceil_mode = ceil_mode
+        self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
         pads, size = check_padding(padding, self.n_axes), per_axis("kernel_size", kernel_size, self.n_axes)
         if not isinstance(pads, str) and any(max(pair) >= k for pair, k in zip(pads, size, strict=True)):
             raise ValueError(f"padding must be smaller than kernel_size {size}, got {pads}")
@@ -77,6 +79,8 @@ class MaxPool(Pool):
 
 class AvgPool(Pool):
     """Mean of each window; :class:`AvgPool2D` documents the parameters."""
+
+    count_include_pad = Checked(check_flag)
 
     def __init__(
         self,
@@ -249,8 +253,10 @@ class Upsample(Layer):
     (5, 14, 14, 3)
     """
 
+    scale_factor = Checked(check_count)
+
     def __init__(self, scale_factor: int = 2):
-        (self.scale_factor,) = per_axis("scale_factor", scale_factor, 1)
+        self.scale_factor = scale_factor
 
     def output_shape(self, shape: Shape) -> Shape:
         _check_spatial(self, shape)

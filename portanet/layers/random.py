@@ -13,7 +13,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.kernels.windows import per_axis
+from portanet.checks import Checked, check_count, check_number, shown
 from portanet.layers.base import Layer, batch, check_floating, input_pullback
 from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
@@ -81,10 +81,10 @@ class Dropout(Random):
     array([[1., 1.]], dtype=float32)
     """
 
+    p = Checked(check_number, at_least=0, below=1)
+
     def __init__(self, p: float = 0.5):
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"p must be in [0, 1), got {p}")
         self.p = p
 
     def mask_shape(self, shape: Shape) -> Shape:
@@ -141,10 +141,10 @@ class GaussianNoise(Random):
     0.1
     """
 
+    std = Checked(check_number, at_least=0)
+
     def __init__(self, std: float):
         super().__init__()
-        if not std >= 0:
-            raise ValueError(f"std must not be negative, got {std}")
         self.std = std
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
@@ -170,9 +170,11 @@ class RandomFlip(Random):
            [5., 4.]])
     """
 
+    axis = Checked(check_count)
+
     def __init__(self, axis: int = 2):
         super().__init__()
-        (self.axis,) = per_axis("axis", axis, 1)
+        self.axis = axis
 
     def output_shape(self, shape: Shape) -> Shape:
         if self.axis >= len(shape):
@@ -231,6 +233,12 @@ def _shifted(x: Array, axis: int, length: int, shifts: list[tuple[Array, slice, 
     return y
 
 
+def _check_size(name: str, value: Any) -> Shape:
+    if not isinstance(value, (tuple, list)):
+        raise ValueError(f"{name} must be one whole number for each axis, got {shown(value)}")
+    return tuple(check_count(name, n) for n in value)
+
+
 class RandomCrop(_RandomTranslation):
     """
     Crop each example of (N, ..., C) at a random position; inference crops the centre.
@@ -246,9 +254,11 @@ class RandomCrop(_RandomTranslation):
     (5, 24, 24, 1)
     """
 
+    size = Checked(_check_size)
+
     def __init__(self, *size: int):
         super().__init__()
-        self.size = per_axis("size", size, len(size))
+        self.size = size
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != len(self.size) + 1 or any(n > whole for n, whole in zip(self.size, shape, strict=False)):
@@ -292,9 +302,11 @@ class RandomShift(_RandomTranslation):
            [1., 1., 0.]])
     """
 
+    max_shift = Checked(check_count, at_least=0)
+
     def __init__(self, max_shift: int):
         super().__init__()
-        (self.max_shift,) = per_axis("max_shift", max_shift, 1, least=0)
+        self.max_shift = max_shift
 
     def shifts(self, axis: int, length: int) -> list[tuple[slice, slice]]:
         largest = min(self.max_shift, length)

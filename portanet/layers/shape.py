@@ -1,12 +1,20 @@
 """Layers that change the shape only."""
 
 import math
+from typing import Any
 
 from portanet.backends import namespace
+from portanet.checks import Checked, check_count, shown
 from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = ["Flatten", "Reshape"]
+
+
+def _check_shape(name: str, value: Any) -> Shape:
+    if not isinstance(value, (tuple, list)) or list(value).count(-1) > 1:
+        raise ValueError(f"{name} must be whole numbers with at most one -1, got {shown(value)}")
+    return tuple(n if type(n) is int and n == -1 else check_count(name, n) for n in value)
 
 
 class Reshape(Layer):
@@ -24,9 +32,9 @@ class Reshape(Layer):
     (5, 28, 28, 1)
     """
 
+    shape = Checked(_check_shape)
+
     def __init__(self, *shape: int):
-        if any(n < 1 and n != -1 for n in shape) or shape.count(-1) > 1:
-            raise ValueError(f"shape must be positive numbers with at most one -1, got {shape}")
         self.shape = shape
 
     def output_shape(self, shape: Shape) -> Shape:

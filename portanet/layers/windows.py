@@ -3,11 +3,19 @@
 from functools import lru_cache
 from typing import Any
 
+from portanet.checks import Checked
 from portanet.kernels.windows import Padding, Window, check_padding, per_axis
 from portanet.typing import Shape
 
 PerAxis = int | tuple[int, ...]
 """One number for all axes, or one for each."""
+
+
+class CheckedPerAxis(Checked[Any]):
+    """A checked attribute of a layer that says for how many axes: a number for all of them, or one for each."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self.name] = self.check(self.name, value, instance.n_axes, **self.limits)
 
 
 def checked(name: str, value: PerAxis, n_axes: int, *, least: int = 1) -> PerAxis:
@@ -16,7 +24,7 @@ def checked(name: str, value: PerAxis, n_axes: int, *, least: int = 1) -> PerAxi
     return values if isinstance(value, (tuple, list)) else values[0]
 
 
-def checked_padding(padding: Padding, n_axes: int) -> Any:
+def checked_padding(name: str, padding: Padding, n_axes: int) -> Any:
     """Return "valid", "same", a number, or a tuple, after a check."""
     check_padding(padding, n_axes)
     if isinstance(padding, (tuple, list)):

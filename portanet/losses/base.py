@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from portanet.backends import describe, namespace
+from portanet.checks import Checked, check_choice
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
 
@@ -37,9 +38,9 @@ class Loss(Configured):
     threshold: ClassVar[float | None] = None
     """For losses of yes-or-no outputs, the prediction above which the answer is yes."""
 
+    reduction = Checked(check_choice, choices=("mean", "sum", "none"))
+
     def __init__(self, *, reduction: Reduction = "mean"):
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:

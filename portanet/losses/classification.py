@@ -1,10 +1,10 @@
 """Losses with one term for each example, whose prediction has one number for each class on its last axis."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portanet import kernels
+from portanet.checks import Checked, check_number, shown
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
 
@@ -32,20 +32,20 @@ def check_class_weight(
             if any(int(key) != key or key < 0 for key in weight):
                 raise ValueError
         except (TypeError, ValueError):
-            raise ValueError(f"{name} must have class indices for keys, got {weight!r}") from None
+            raise ValueError(f"{name} must have class indices for keys, got {shown(weight)}") from None
         if n_classes is not None and largest >= n_classes:
             raise ValueError(f"{name} names class {largest}, but the classes are 0 to {n_classes - 1}: leave it out")
         weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]
     try:
-        if isinstance(weight, str):  # type: ignore[unreachable]
+        if isinstance(weight, (str, bytes)):
             raise TypeError
-        values = tuple(float(w) for w in weight)
+        values = tuple(float(check_number(name, w, at_least=0)) for w in weight)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list or dict with a number for each class, got {weight!r}") from None
+        raise ValueError(
+            f"{name} must be a list or dict with a number of at least 0 for each class, got {shown(weight)}"
+        ) from None
     if n_classes is not None and len(values) != n_classes:
         raise ValueError(f"{name} has {len(values)} weights for {n_classes} classes")
-    if not all(0 <= w < math.inf for w in values):
-        raise ValueError(f"{name} must not be negative or infinite, got {values}")
     return values
 
 
@@ -156,6 +156,8 @@ class CrossEntropyLoss(ClassificationLoss):
     np.float64(1.3863)
     """
 
+    label_smoothing = Checked(check_number, at_least=0, below=1)
+
     def __init__(
         self,
         *,
@@ -164,8 +166,6 @@ class CrossEntropyLoss(ClassificationLoss):
         reduction: Reduction = "mean",
     ):
         super().__init__(weight=weight, reduction=reduction)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:

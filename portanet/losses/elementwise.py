@@ -3,6 +3,7 @@
 from typing import Any
 
 from portanet import kernels
+from portanet.checks import Checked, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
@@ -95,10 +96,10 @@ class HuberLoss(ElementwiseLoss):
     array([[0.125, 9.5  ]])
     """
 
+    delta = Checked(check_number, above=0)
+
     def __init__(self, delta: float = 1.0, *, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
-        if not delta > 0:
-            raise ValueError(f"delta must be positive, got {delta}")
         self.delta = delta
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:

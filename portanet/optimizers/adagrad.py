@@ -3,7 +3,8 @@
 from typing import Any, Unpack
 
 from portanet import kernels
-from portanet.optimizers.base import Optimizer, OptimizerOptions, check_eps
+from portanet.checks import Checked, check_number
+from portanet.optimizers.base import Optimizer, OptimizerOptions
 from portanet.typing import Array
 
 __all__ = ["Adagrad"]
@@ -32,9 +33,11 @@ class Adagrad(Optimizer):
     Adagrad(lr=0.05)
     """
 
+    eps = Checked(check_number, at_least=0)
+
     def __init__(self, lr: float = 0.01, *, eps: float = 1e-10, **options: Unpack[OptimizerOptions]):
         super().__init__(lr, **options)
-        self.eps = check_eps(eps)
+        self.eps = eps
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {"square": xp.zeros_like(like)}

@@ -7,11 +7,20 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from portanet import kernels
+from portanet.checks import Checked, check_number, shown
 from portanet.layers.base import Layer
-from portanet.optimizers.base import Optimizer, OptimizerOptions, ParameterGroup, check_eps
+from portanet.optimizers.base import Optimizer, OptimizerOptions, ParameterGroup
 from portanet.typing import Array
 
 __all__ = ["Adam", "AdamW"]
+
+
+def _check_betas(name: str, value: Any) -> tuple[float, float]:
+    try:
+        first, second = (check_number(name, beta, at_least=0, below=1) for beta in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be two numbers in [0, 1), got {shown(value)}") from None
+    return first, second
 
 
 class Adam(Optimizer):
@@ -42,6 +51,9 @@ class Adam(Optimizer):
     Adam(lr=0.0003)
     """
 
+    betas = Checked(_check_betas)
+    eps = Checked(check_number, at_least=0)
+
     def __init__(
         self,
         lr: float = 1e-3,
@@ -51,12 +63,10 @@ class Adam(Optimizer):
         **options: Unpack[OptimizerOptions],
     ):
         super().__init__(lr, **options)
-        if not isinstance(betas, (list, tuple)) or len(betas) != 2 or not all(0 <= b < 1 for b in betas):
-            raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
-        self.betas, self.eps = betas, check_eps(eps)
+        self.betas, self.eps = betas, eps
 
     def bind(self, net: Layer) -> Self:
-        _rounded(tuple(self.betas), net.flat.dtype)  # refuses betas that the dtype rounds to 1
+        _rounded(self.betas, net.flat.dtype)  # refuses betas that the dtype rounds to 1
         return super().bind(net)
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
@@ -67,7 +77,7 @@ class Adam(Optimizer):
         }
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        betas = _rounded(tuple(self.betas), self.flat.dtype if self.flat else "float64")
+        betas = _rounded(self.betas, self.flat.dtype if self.flat else "float64")
         kernels.adam(data, grad, state["grad_sum"], state["square_sum"], state["step"], lr, betas, self.eps)
 
 

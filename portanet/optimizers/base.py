@@ -1,6 +1,5 @@
 """What every optimizer does: settings, state on the device, groups of parameters, clipping."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypedDict
 import numpy as np
 
 from portanet import kernels
+from portanet.checks import Checked, check_count, check_number, check_text, optional, shown
 from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer
 from portanet.layers.topology import Topology
@@ -52,12 +52,10 @@ class ParameterGroup(Configured):
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.pattern, str):
-            raise TypeError(f"pattern must be a string such as '*.bias', got {self.pattern!r}")
-        if not 0 <= self.lr_factor < math.inf:
-            raise ValueError(f"lr_factor must be finite and at least 0, got {self.lr_factor}")
-        if self.weight_decay is not None:
-            _check_weight_decay(self.weight_decay)
+        check_text("pattern", self.pattern)
+        optional(check_count)("max_ndim", self.max_ndim, at_least=0)
+        check_number("lr_factor", self.lr_factor, at_least=0)
+        optional(check_number)("weight_decay", self.weight_decay, at_least=0)
 
     def matches(self, names: Sequence[str], parameter: Parameter) -> bool:
         """Whether a parameter with these names belongs to the group."""
@@ -75,6 +73,12 @@ class _Span(NamedTuple):
     data: Array
     grad: Array
     state: dict[str, Array]
+
+
+def _check_groups(name: str, value: Any) -> tuple[ParameterGroup, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(group, ParameterGroup) for group in value):
+        raise TypeError(f"{name} must be a list of ParameterGroup objects, got {shown(value)}")
+    return tuple(value)
 
 
 class OptimizerOptions(TypedDict, total=False):
@@ -121,6 +125,10 @@ class Optimizer(Configured):
     lr_array: Array
     """The learning rate on the device, of shape (), once the optimizer is bound."""
 
+    weight_decay = Checked(check_number, at_least=0)
+    clip_norm = Checked(optional(check_number), above=0)
+    groups = Checked(_check_groups)
+
     def __init__(
         self,
         lr: float,
@@ -129,14 +137,8 @@ class Optimizer(Configured):
         clip_norm: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ):
-        _check_lr(lr)
-        _check_weight_decay(weight_decay)
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"clip_norm must be positive, got {clip_norm}")
-        if not isinstance(groups, (list, tuple)) or not all(isinstance(group, ParameterGroup) for group in groups):
-            raise TypeError(f"groups must be a list of ParameterGroup objects, got {groups!r}")
-        self._lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
-        self.groups = tuple(groups)
+        self._lr, self.weight_decay, self.clip_norm = _check_lr(lr), weight_decay, clip_norm
+        self.groups = groups
         self.state: dict[str, Array] = {}
 
     def bind(self, net: Layer) -> Self:
@@ -176,7 +178,7 @@ class Optimizer(Configured):
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        _check_lr(lr)
+        lr = _check_lr(lr)
         if lr != self._lr and self.flat is not None:
             with self.flat.backend.activate():
                 self.lr_array[...] = lr
@@ -291,21 +293,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating))
 
 
-def _check_lr(lr: Any) -> None:
-    """Refuse a learning rate that is negative, infinite or no number."""
-    if not _is_number(lr) or not 0 <= lr < math.inf:
-        hint = ": give LearningRateScheduler(schedule) to fit as a callback" if callable(lr) else ""
-        raise ValueError(f"lr must be a finite number of at least 0, got {lr!r}{hint}")
-
-
-def _check_weight_decay(weight_decay: float) -> None:
-    """Refuse a negative or infinite weight decay."""
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be finite and at least 0, got {weight_decay}")
-
-
-def check_eps(eps: float) -> float:
-    """Refuse a negative or infinite eps."""
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be finite and at least 0, got {eps}")
-    return eps
+def _check_lr(lr: Any) -> float:
+    if callable(lr):
+        raise ValueError(
+            f"lr must be a number, got {shown(lr)}: give fit LearningRateScheduler(schedule) as a callback"
+        )
+    return check_number("lr", lr, at_least=0)

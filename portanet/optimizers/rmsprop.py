@@ -3,7 +3,8 @@
 from typing import Any, Unpack
 
 from portanet import kernels
-from portanet.optimizers.base import Optimizer, OptimizerOptions, check_eps
+from portanet.checks import Checked, check_flag, check_number
+from portanet.optimizers.base import Optimizer, OptimizerOptions
 from portanet.typing import Array
 
 __all__ = ["RMSprop"]
@@ -39,6 +40,11 @@ class RMSprop(Optimizer):
     RMSprop(rho=0.99)
     """
 
+    rho = Checked(check_number, at_least=0, below=1)
+    momentum = Checked(check_number, at_least=0, below=1)
+    centered = Checked(check_flag)
+    eps = Checked(check_number, at_least=0)
+
     def __init__(
         self,
         lr: float = 1e-3,
@@ -50,9 +56,7 @@ class RMSprop(Optimizer):
         **options: Unpack[OptimizerOptions],
     ):
         super().__init__(lr, **options)
-        if not (0 <= rho < 1 and 0 <= momentum < 1):
-            raise ValueError(f"rho and momentum must be in [0, 1), got {rho} and {momentum}")
-        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, check_eps(eps)
+        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, eps
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         names = ["square"] + ["velocity"] * bool(self.momentum) + ["mean"] * self.centered

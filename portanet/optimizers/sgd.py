@@ -3,6 +3,7 @@
 from typing import Any, Unpack
 
 from portanet import kernels
+from portanet.checks import Checked, check_flag, check_number
 from portanet.optimizers.base import Optimizer, OptimizerOptions
 from portanet.typing import Array
 
@@ -34,6 +35,9 @@ class SGD(Optimizer):
     SGD(lr=0.1, momentum=0.9, nesterov=True)
     """
 
+    momentum = Checked(check_number, at_least=0, below=1)
+    nesterov = Checked(check_flag)
+
     def __init__(
         self,
         lr: float = 0.01,
@@ -43,11 +47,9 @@ class SGD(Optimizer):
         **options: Unpack[OptimizerOptions],
     ):
         super().__init__(lr, **options)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
-        if nesterov and not momentum:
-            raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
         self.momentum, self.nesterov = momentum, nesterov
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         return {"velocity": xp.zeros_like(like)} if self.momentum else {}

@@ -4,9 +4,9 @@ import csv
 import math
 from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from portanet.checks import Checked, check_choice, check_count, check_flag, check_number, check_path, shown
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.training.history import History
@@ -80,18 +80,21 @@ class Callback:
 class _Monitor(Callback):
     """Base of callbacks that watch one metric and count the epochs since its best value."""
 
-    def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float):
+    min_delta = Checked(check_number, at_least=0)
+    patience = Checked(check_count, at_least=0)
+
+    def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float, patience: int):
         if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a metric, got {monitor!r}: give patience by its name")
+            raise ValueError(f"monitor must be the name of a metric, got {shown(monitor)}: give patience by its name")
+        check_choice("mode", mode, choices=("auto", "min", "max"))
         if mode == "auto" and monitor.endswith(DECREASING):
             mode = "min"
         elif mode == "auto" and monitor.endswith(INCREASING):
             mode = "max"
         if mode == "auto":
             raise ValueError(f"monitor {monitor!r} may be better low or high: give mode='min' or mode='max'")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        self.monitor, self.sign, self.min_delta = monitor, 1.0 if mode == "min" else -1.0, min_delta
+        self.monitor, self.sign = monitor, 1.0 if mode == "min" else -1.0
+        self.min_delta, self.patience = min_delta, patience
 
     def on_train_begin(self, trainer: Training) -> None:
         self.best, self.waited = math.inf, 0
@@ -135,6 +138,8 @@ class EarlyStopping(_Monitor):
     3
     """
 
+    restore_best_weights = Checked(check_flag)
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -144,8 +149,8 @@ class EarlyStopping(_Monitor):
         mode: Literal["min", "max", "auto"] = "auto",
         restore_best_weights: bool = True,
     ):
-        super().__init__(monitor, mode, min_delta)
-        self.patience, self.restore_best_weights = patience, restore_best_weights
+        super().__init__(monitor, mode, min_delta, patience)
+        self.restore_best_weights = restore_best_weights
 
     def on_train_begin(self, trainer: Training) -> None:
         super().on_train_begin(trainer)
@@ -181,13 +186,13 @@ class LearningRateScheduler(Callback):
     [0.1, 0.05, 0.025]
     """
 
+    per = Checked(check_choice, choices=("step", "epoch"))
+
     def __init__(self, schedule: Callable[[int], float], *, per: Literal["step", "epoch"] = "step"):
         if not callable(schedule):
-            raise TypeError(
-                f"schedule must be a function of a step, got {schedule!r}: write ConstantRate({schedule!r})"
+            raise ValueError(
+                f"schedule must be a function of a step, got {shown(schedule)}: write ConstantRate(0.1) for instance"
             )
-        if per not in ("step", "epoch"):
-            raise ValueError(f"per must be 'step' or 'epoch', got {per!r}")
         self.schedule, self.per = schedule, per
 
     def on_train_begin(self, trainer: Training) -> None:
@@ -220,6 +225,9 @@ class ReduceLROnPlateau(_Monitor):
     0.5
     """
 
+    factor = Checked(check_number, above=0, below=1)
+    min_lr = Checked(check_number, at_least=0)
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -230,10 +238,8 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: float = 0.0,
         mode: Literal["min", "max", "auto"] = "auto",
     ):
-        super().__init__(monitor, mode, min_delta)
-        if not 0 < factor < 1:
-            raise ValueError(f"factor must be in (0, 1), got {factor}")
-        self.factor, self.patience, self.min_lr = factor, patience, min_lr
+        super().__init__(monitor, mode, min_delta, patience)
+        self.factor, self.min_lr = factor, min_lr
 
     def on_train_begin(self, trainer: Training) -> None:
         super().on_train_begin(trainer)
@@ -263,12 +269,15 @@ class CSVLogger(Callback):
     >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
     >>> x = np.ones((8, 1))
     >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.CSVLogger("log.csv")], progress=False)
-    >>> Path("log.csv").read_text().splitlines()[0]
+    >>> import pathlib
+    >>> pathlib.Path("log.csv").read_text().splitlines()[0]
     'epoch,loss'
     """
 
+    path = Checked(check_path)
+
     def __init__(self, path: str | PathLike[str]):
-        self.path = Path(path)
+        self.path = path
 
     def on_train_begin(self, trainer: Training) -> None:
         self.path.open("a").close()  # a path that cannot be written to fails before training

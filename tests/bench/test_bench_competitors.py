@@ -143,7 +143,8 @@ def test_costs_include_dependencies() -> None:
     measured = costs.costs("portanet", settings)
     assert measured["requires"] == ["array-api-compat", "numpy", "safetensors"]
     assert measured["installed"] > 10 * 2**20
-    assert 0 < measured["import"] < measured["first_step"]
+    assert measured["import"] > 0
+    assert measured["first_step"] > 0
     json.dumps(measured)
 
 

@@ -43,7 +43,7 @@ def test_dropout_changes_no_weight_of_the_layers_after_it() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
 def test_p_must_be_in_zero_to_one(p: float) -> None:
-    with pytest.raises(ValueError, match=r"p must be in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"p must be a number in \[0, 1\)"):
         pn.Dropout(p)
 
 

@@ -13,7 +13,7 @@ def test_a_shape_of_another_size_is_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(-1, -1), (0, 3), (-2,)], ids=str)
 def test_shapes_are_checked(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="at most one -1"):
+    with pytest.raises(ValueError, match="shape must"):
         pn.Reshape(*shape)
 
 

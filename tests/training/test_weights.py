@@ -187,12 +187,18 @@ def test_validation_split_takes_the_last_examples(backend: Backend) -> None:
         ({"class_weight": {"cat": 1.0}}, "class_weight must have class indices for keys, got {'cat': 1.0}"),
         ({"class_weight": {}}, "class_weight must have class indices for keys, got {}"),
         ({"class_weight": (1.0, 2.0)}, "class_weight has 2 weights for 3 classes"),
-        ({"class_weight": (1.0, -2.0, 1.0)}, "class_weight must not be negative or infinite"),
-        ({"class_weight": {1: np.nan}}, "class_weight must not be negative or infinite"),
+        (
+            {"class_weight": (1.0, -2.0, 1.0)},
+            "class_weight must be a list or dict with a number of at least 0 for each class",
+        ),
+        (
+            {"class_weight": {1: np.nan}},
+            "class_weight must be a list or dict with a number of at least 0 for each class",
+        ),
         ({"class_weight": (0.0, 0.0, 0.0)}, "class_weight leaves no example with a weight above 0"),
         (
             {"class_weight": "balanced"},
-            "class_weight must be a list or dict with a number for each class, got 'balanced'",
+            "class_weight must be a list or dict with a number of at least 0 for each class, got 'balanced'",
         ),
     ],
     ids=str,

@@ -1,0 +1,105 @@
+"""Every constructor refuses nonsense by one sentence that names the argument; so does setting the attribute later."""
+
+import copy
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.checks import Checked, check_count, check_flag, check_number
+from portanet.config import parameters_of
+from portanet.estimator import Estimator
+from portanet.initializers import Constant, Initializer, Normal, VarianceScaling
+from portanet.schedules import ConstantRate, CosineDecay, ExponentialDecay, OneCycle, Schedule, StepDecay, WarmUp
+from tests.cases import LAYERS, LOSSES, OPTIMIZERS, concrete
+
+THINGS: list[Any] = [
+    *{type(thing): thing for thing, *_ in (*LAYERS, *LOSSES)}.values(),
+    *{type(thing): thing for thing in OPTIMIZERS}.values(),
+    *(Constant(1.0), Normal(0.1), VarianceScaling(1.0, "fan_avg", "uniform")),
+    *(ConstantRate(0.1), StepDecay(0.1, 2), ExponentialDecay(0.1, 0.5), CosineDecay(0.1, 3), OneCycle(0.1, 3)),
+    *(WarmUp(ConstantRate(0.1), 2), pn.ParameterGroup(), pn.KMeans(2), pn.PCA(2)),
+]
+CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
+    (pn.EarlyStopping, {}),
+    (pn.ReduceLROnPlateau, {}),
+    (pn.LearningRateScheduler, {"schedule": ConstantRate(0.1)}),
+    (pn.CSVLogger, {"path": "log.csv"}),
+]
+CONSTRUCTORS = [(type(thing), thing.arguments()) for thing in THINGS] + CALLBACKS
+NONSENSE = [object(), "nonsense", math.nan, -7, b"x", 10**400, {}, np.zeros((2, 2, 2)), [[]], 1j]
+TEXTS = {"path", "monitor", "pattern"}
+"""Arguments that take any string."""
+
+ARGUMENTS = [
+    (kind, valid, name)
+    for kind, valid in CONSTRUCTORS
+    for name, parameter in parameters_of(kind).items()
+    if parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+]
+
+
+def is_fine(name: str, value: Any) -> bool:
+    """Whether this nonsense is a value after all."""
+    if isinstance(value, str):
+        return name in TEXTS
+    if isinstance(value, int):
+        return name in {"value", "alpha"} and value == -7
+    return (name, type(value)) in {("path", bytes), ("weight", dict), ("groups", list)}
+
+
+def test_no_constructor_is_left_out() -> None:
+    kinds = {kind for kind, _ in CONSTRUCTORS}
+    public: tuple[type, ...] = (pn.Layer, pn.Loss, pn.Optimizer, Estimator, pn.Callback)
+    for base in public:
+        assert not {kind for kind in concrete(base) if parameters_of(kind)} - kinds - {pn.Callback}
+    for parent in (Initializer, Schedule):
+        assert {kind for kind in parent.__subclasses__() if kind.__module__.startswith("portanet.")} <= kinds
+
+
+@pytest.mark.parametrize(("kind", "valid", "name"), ARGUMENTS, ids=[f"{k.__name__}-{n}" for k, _, n in ARGUMENTS])
+def test_nonsense_is_refused(kind: Any, valid: dict[str, Any], name: str) -> None:
+    refused = 0
+    for value in NONSENSE:
+        if is_fine(name, value):
+            continue
+        with pytest.raises((ValueError, TypeError), match=name) as raised:
+            kind(**{**valid, name: value})
+        assert len(str(raised.value)) < 300, str(raised.value)
+        assert "\n" not in str(raised.value)
+        refused += 1
+    assert refused > 3
+
+
+CHECKED = [
+    (thing, name)
+    for thing in THINGS
+    for name in thing.arguments()
+    if isinstance(inspect.getattr_static(type(thing), name, None), Checked)
+]
+
+
+@pytest.mark.parametrize(("thing", "name"), CHECKED, ids=[f"{type(thing).__name__}-{name}" for thing, name in CHECKED])
+def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> None:
+    thing = copy.deepcopy(thing)
+    before = getattr(thing, name)
+    with pytest.raises((ValueError, TypeError), match=name):
+        setattr(thing, name, object())
+    assert getattr(thing, name) is before
+
+
+@pytest.mark.parametrize("value", [1, np.int8(1), np.asarray(1), np.float32(1), 1.0])
+def test_numbers_of_any_kind_are_python_numbers_inside(value: Any) -> None:
+    assert type(check_number("lr", value)) in (int, float)
+    assert repr(pn.SGD(value)) in ("SGD(lr=1)", "SGD(lr=1.0)")
+
+
+@pytest.mark.parametrize("value", [True, np.True_, np.asarray(True)])
+def test_a_truth_value_is_no_number(value: Any) -> None:
+    for check in (check_number, check_count):
+        with pytest.raises(ValueError, match="epochs must be a"):
+            check("epochs", value)
+    assert check_flag("bias", np.bool_(value)) is True
