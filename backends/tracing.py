@@ -192,7 +192,7 @@ def trace(fn: Callable[..., Any], dtype: Any, *, has_other: bool = False) -> Tra
         return None
 
 
-# Kernels that a traced function calls, such as portanet.kernels.erf, are dispatched on the type of its symbols.
+# Kernels that a traced function calls, such as portanet.kernels.erfcx, are dispatched on the type of its symbols.
 register_array_type(
     Backend(
         name="symbol",
@@ -201,6 +201,6 @@ register_array_type(
         device=None,
         to_numpy=_refuse,
         description="symbols that trace an elementwise function",
-        kernels={"erf": _operation("erf"), "sigmoid": _operation("sigmoid")},
+        kernels={"erfcx": _operation("erfcx"), "sigmoid": _operation("sigmoid")},
     )
 )

@@ -34,8 +34,14 @@ HEADERS = """
 """
 
 CUDA = r"""
-using std::cos; using std::erf; using std::exp; using std::expm1; using std::fabs; using std::log; using std::log1p;
+using std::cos; using std::exp; using std::expm1; using std::fabs; using std::log; using std::log1p;
 using std::pow; using std::sin; using std::sqrt; using std::tanh;
+template <class T> T erfcx(T x) { // Laplace's continued fraction
+  if (x < 4) return exp(x * x) * std::erfc(x);
+  T rest = 0;
+  for (int k = 60; k > 0; k--) rest = T(k) / 2 / (x + rest);
+  return T(0.56418958354775629) / (x + rest);
+}
 #define __global__
 #define __device__ static
 struct { unsigned x; } threadIdx, blockIdx, blockDim;

@@ -69,7 +69,7 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,
                 elementwise.elementwise,
-                elementwise.erf,
+                elementwise.erfcx,
                 elementwise.sigmoid,
                 kernels.adam,
                 kernels.bias_grad,

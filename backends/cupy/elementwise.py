@@ -65,11 +65,11 @@ def sigmoid(x: Array) -> Array:
     return elementwise(x, lambda xp, x: (kernels.sigmoid(x), lambda: 1.0))[0]
 
 
-def erf(x: Array) -> Array:
-    """See :func:`portanet.kernels.erf`."""
+def erfcx(x: Array) -> Array:
+    """See :func:`portanet.kernels.erfcx`."""
     if not _is_supported(x):
-        return kernels.erf.portable(x)
-    return elementwise(x, lambda xp, x: (kernels.erf(x), lambda: 1.0))[0]
+        return kernels.erfcx.portable(x)
+    return elementwise(x, lambda xp, x: (kernels.erfcx(x), lambda: 1.0))[0]
 
 
 def _is_supported(x: Array) -> bool:

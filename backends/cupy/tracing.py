@@ -10,7 +10,7 @@ EXPRESSIONS = {
     **{"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"},
     **{"less": "{} < {}", "less_equal": "{} <= {}", "greater": "{} > {}", "greater_equal": "{} >= {}"},
     **{"equal": "{} == {}", "not_equal": "{} != {}", "where": "{} ? {} : {}", "copy": "{}"},
-    **{name: f"{name}({{}})" for name in ("cos", "erf", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
+    **{name: f"{name}({{}})" for name in ("cos", "erfcx", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")},
     "power": "pow({}, {})",
     "abs": "fabs({})",
     "sign": "{0} != {0} ? {0} : (T)(({0} > 0) - ({0} < 0))",

@@ -20,7 +20,7 @@ from portanet.kernels.softmax import (
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
-from portanet.kernels.special import erf, sigmoid
+from portanet.kernels.special import erfcx, sigmoid
 from portanet.kernels.updates import adagrad, adam, add_scaled, norm, rmsprop, sgd
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "dense_gradient",
     "dropout",
     "elementwise",
-    "erf",
+    "erfcx",
     "gather_batch",
     "kernel",
     "linear",

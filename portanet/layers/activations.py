@@ -153,11 +153,15 @@ class GELU(Activation):
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # no power overflows; the limits are reached long before
         if self.approximate:
-            c = math.sqrt(2 / math.pi)
-            t = xp.tanh(c * (z + 0.044715 * z * z * z))
-            return 0.5 * x * (1 + t), lambda: 0.5 * (1 + t + z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z))
-        cdf = 0.5 * (1 + kernels.erf(x * math.sqrt(0.5)))
-        return x * cdf, lambda: cdf + z * xp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
+            c = 2 * math.sqrt(2 / math.pi)
+            s = kernels.sigmoid(
+                c * (z + 0.044715 * z * z * z)
+            )  # (1 + tanh(u)) / 2, without the loss of its small values
+            return x * s, lambda: s + z * s * (1 - s) * c * (1 + 3 * 0.044715 * z * z)
+        e = xp.exp(-0.5 * z * z)
+        tail = 0.5 * e * kernels.erfcx(xp.abs(z) * math.sqrt(0.5))  # Φ(-|x|), exact where 1 - Φ(|x|) would cancel
+        cdf = xp.where(x < 0, tail, 1 - tail)
+        return x * cdf, lambda: cdf + z * e * (1 / math.sqrt(2 * math.pi))
 
 
 class SiLU(Activation):

@@ -52,10 +52,10 @@ def test_kernels_equal_the_portable_form(cuda: Backend, name: str, copy: Callabl
         compare(cuda, name, copy)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "erf"])
+@pytest.mark.parametrize("name", ["sigmoid", "erfcx"])
 @pytest.mark.parametrize("dtype", ["float16", "int64"])
 def test_other_dtypes_use_the_portable_form(cuda: Backend, name: str, dtype: str) -> None:
-    x = np.asarray([-1, 0, 2], dtype)
+    x = np.asarray([1, 0, 2], dtype)
     with np.errstate(all="ignore"):
         actual, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
     assert actual.dtype == expected.dtype

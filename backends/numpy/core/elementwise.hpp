@@ -55,7 +55,7 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
         return;
     case Operation::sin: return periodic(to, a, 0, [](T x) { return std::sin(x); });
     case Operation::cos: return periodic(to, a, 1, [](T x) { return std::cos(x); });
-    case Operation::erf: return each(to, a, b, c, [](V x, V, V) LAMBDA { return erf<T>(x); });
+    case Operation::erfcx: return each(to, a, b, c, [](V x, V, V) LAMBDA { return erfcx<T>(x); });
     case Operation::exp: return each(to, a, b, c, [](V x, V, V) LAMBDA { return exp<T>(x); });
     case Operation::expm1: return each(to, a, b, c, [](V x, V, V) LAMBDA { return expm1<T>(x); });
     case Operation::log: return each(to, a, b, c, [](V x, V, V) LAMBDA { return log<T>(x); });

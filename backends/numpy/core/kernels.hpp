@@ -24,7 +24,7 @@ constexpr long max_values = 256;  // of a program
 // The operations of elementwise programs, in the order of their numbers. Python reads their names.
 #define OPERATIONS                                                                                                     \
     add, subtract, multiply, divide, negative, abs, sign, maximum, minimum, less, less_equal, greater, greater_equal,  \
-        equal, not_equal, where, as_number, as_boolean, sqrt, sin, cos, erf, exp, expm1, log, log1p, tanh, sigmoid,    \
+        equal, not_equal, where, as_number, as_boolean, sqrt, sin, cos, erfcx, exp, expm1, log, log1p, tanh, sigmoid,  \
         copy
 enum class Operation { OPERATIONS, count };
 

@@ -24,7 +24,7 @@ from portanet.backends.numpy.core.softmax import (
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
-from portanet.backends.numpy.core.special import erf, sigmoid
+from portanet.backends.numpy.core.special import erfcx, sigmoid
 from portanet.backends.numpy.core.updates import adagrad, adam, add_scaled, rmsprop, sgd
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
@@ -41,7 +41,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     dense_gradient,
     dropout,
     elementwise,
-    erf,
+    erfcx,
     linear,
     log_softmax,
     log_softmax_gradient,

@@ -12,13 +12,13 @@ template <> struct Format<float> {
     static constexpr float exp_least = -105, exp_most = 89, expm1_least = -20; // results change no more
     static constexpr int exp_terms = 7, log_terms = 5, sin_terms = 5;
     static constexpr float half_pi[] = {0x1.92p+0f, 0x1.fb4p-12f, 0x1.444p-24f, 0x1.68c234p-39f}, sin_most = 8192;
-    static constexpr float tanh_most = 9.02f, erf_most = 3.93f;
+    static constexpr float tanh_most = 9.02f;
     // clang-format off
     static constexpr float tanh_above[] = {1, 0.133826881f, 0.00349745832f, 2.063582e-05f, 1.33842663e-08f};
     static constexpr float tanh_below[] = {1, 0.467160093f, 0.0258843642f, 0.000328851783f, 7.79024341e-07f};
-    static constexpr float erf_above[] = {
-        1.12837917f, 0.190240184f, 0.0527183097f, 0.00375601727f, 0.000284230227f, 2.04568128e-06f};
-    static constexpr float erf_below[] = {1, 0.501928903f, 0.114032564f, 0.014950612f, 0.00115938055f, 3.80119187e-05f};
+    static constexpr float erfcx_above[] = {1, 1.29823759f, 0.795898403f, 0.260486377f, 0.0395830250f};
+    static constexpr float erfcx_below[] = {
+        1, 2.42661857f, 2.53401748f, 1.44560787f, 0.461706850f, 0.0701589776f};
     // clang-format on
 };
 template <> struct Format<double> {
@@ -29,7 +29,7 @@ template <> struct Format<double> {
     static constexpr double exp_least = -746, exp_most = 710, expm1_least = -40;
     static constexpr int exp_terms = 13, log_terms = 11, sin_terms = 9;
     static constexpr double half_pi[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2e037073p-69}, sin_most = 1 << 20;
-    static constexpr double tanh_most = 19.1, erf_most = 5.93;
+    static constexpr double tanh_most = 19.1;
     // clang-format off
     static constexpr double tanh_above[] = {
         1, 0.15180501005529795, 0.0059746600503049231, 9.3600857130906573e-05, 6.8300679736129338e-07,
@@ -39,15 +39,12 @@ template <> struct Format<double> {
         1, 0.48513834338863071, 0.034354107846516629, 0.00082811165573824308, 8.7533020891424794e-06,
         4.4627895307085486e-08, 1.1108883854015658e-10, 1.2698013642362167e-13, 5.6268016518522262e-17,
         6.2147145845213799e-21};
-    static constexpr double erf_above[] = {
-        1.1283791670955126, 0.22010413070597634, 0.066108861436572297, 0.0068857096495255838,
-        0.00085528681628407606, 5.6897677232289366e-05, 3.8976751408421007e-06, 1.6930160235402793e-07,
-        6.7536944032393657e-09, 1.7176877629565837e-10, 3.3346668817062789e-12, 2.2277002557818412e-14,
-        1.5728673957585959e-17};
-    static constexpr double erf_below[] = {
-        1, 0.52839554036834113, 0.13471929980558869, 0.021978704333332322, 0.0025634995728356872,
-        0.00022595616113701245, 1.5487055649406848e-05, 8.3429182675398584e-07, 3.5120597192933837e-08,
-        1.1233840775175074e-09, 2.5467862470615786e-11, 3.3190201591452249e-13, 8.8572764729937653e-16};
+    static constexpr double erfcx_above[] = {
+        1, 2.1902760688610598, 2.3733213834959366, 1.6338212244343403, 0.77976039677490449, 0.26646502411436942,
+        0.065191166403009026, 0.011048256913854577, 0.0011858908287125784, 6.2316728801004389e-05};
+    static constexpr double erfcx_below[] = {
+        1, 3.3186552359565588, 5.1180228145223770, 4.8424890871571342, 3.1223690058733808, 1.4388124482541708,
+        0.48203299765015110, 0.11659930218670552, 0.019637752279088051, 0.0021019367660537004, 0.00011045352593953006};
     // clang-format on
 };
 
@@ -116,23 +113,27 @@ template <class T> INLINE Vec<T> expm1(Vec<T> x) {
 
 template <class T> INLINE Vec<T> abs(Vec<T> x) { return (Vec<T>)((Ints<T>)x & ~(Ints<T>)broadcast(T(-0.0))); }
 
-// Odd functions that end at 1, tanh and erf: x P(x²) / Q(x²) as far as `most`, from where they round to 1. P and Q have
-// the least maximal relative error, 2e-8 for float and 7e-17 for double, and positive coefficients: no digits cancel.
-template <class T, int n> INLINE Vec<T> odd_rational(Vec<T> x, T most, const T (&above)[n], const T (&below)[n]) {
-    const Vec<T> square = x * x > most * most ? broadcast(most * most) : x * x;
-    Vec<T> p = broadcast(above[n - 1]), q = broadcast(below[n - 1]);
+// P(x) / Q(x) for x >= 0, as functions below use it: the maximal relative error is the least possible, 2e-8 for float
+// and 7e-17 for double, and coefficients are positive, so that no digits cancel.
+template <class T, int n, int m> INLINE Vec<T> rational(Vec<T> x, const T (&above)[n], const T (&below)[m]) {
+    Vec<T> p = broadcast(above[n - 1]), q = broadcast(below[m - 1]);
 #pragma GCC unroll 16
-    for (int k = n - 2; k >= 0; k--) {
-        p = p * square + above[k];
-        q = q * square + below[k];
-    }
-    return clamp<T>(x * (p / q), -1, 1);
+    for (int k = n - 2; k >= 0; k--) p = p * x + above[k];
+#pragma GCC unroll 16
+    for (int k = m - 2; k >= 0; k--) q = q * x + below[k];
+    return p / q;
 }
+
+// tanh x = x P(x²) / Q(x²) as far as `most`, from where it rounds to 1.
 template <class T> INLINE Vec<T> tanh(Vec<T> x) {
-    return odd_rational<T>(x, Format<T>::tanh_most, Format<T>::tanh_above, Format<T>::tanh_below);
+    constexpr T most = Format<T>::tanh_most;
+    const Vec<T> square = x * x > most * most ? broadcast(most * most) : x * x;
+    return clamp<T>(x * rational<T>(square, Format<T>::tanh_above, Format<T>::tanh_below), -1, 1);
 }
-template <class T> INLINE Vec<T> erf(Vec<T> x) {
-    return odd_rational<T>(x, Format<T>::erf_most, Format<T>::erf_above, Format<T>::erf_below);
+
+// e^(x²) (1 - erf x) for 0 <= x <= 29: from there on, e^(-x²) is 0.
+template <class T> INLINE Vec<T> erfcx(Vec<T> x) {
+    return rational<T>(x, Format<T>::erfcx_above, Format<T>::erfcx_below);
 }
 
 // 1 / (1 + e^-x), which is e^x / (1 + e^x): the exponential of -|x| cannot overflow.

@@ -8,16 +8,16 @@ from portanet.backends.numpy.core.elementwise import OPERATIONS, Program
 from portanet.backends.numpy.core.memory import is_supported
 from portanet.backends.numpy.layout import is_dense
 
-_ERF, _SIGMOID = (Program((bytes((OPERATIONS[name], 0, 0, 0)), ()), ("x",)) for name in ("erf", "sigmoid"))
+_ERFCX, _SIGMOID = (Program((bytes((OPERATIONS[name], 0, 0, 0)), ()), ("x",)) for name in ("erfcx", "sigmoid"))
 
 
-def erf(x: np.ndarray) -> np.ndarray:
-    """See :func:`portanet.kernels.erf`."""
+def erfcx(x: np.ndarray) -> np.ndarray:
+    """See :func:`portanet.kernels.erfcx`."""
     if not _takes(x):
-        portable: np.ndarray = kernels.erf.portable(x)
+        portable: np.ndarray = kernels.erfcx.portable(x)
         return portable
     y = np.empty_like(x)
-    _ERF(y, x=x)
+    _ERFCX(y, x=x)
     return y
 
 
