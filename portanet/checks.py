@@ -6,6 +6,7 @@ import operator
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from reprlib import Repr
@@ -161,6 +162,19 @@ def _range(at_least: float | None, above: float | None, at_most: float | None, b
     if above is not None:
         return f"number above {above}"
     return "finite number" if at_least is None else f"number of at least {at_least}"
+
+
+@cache  # NumPy's isdtype takes 1 µs
+def is_floating(xp: Any, dtype: Any) -> bool:
+    """
+    Whether a dtype is one of real floating-point numbers.
+
+    Examples
+    --------
+    >>> is_floating(np, np.dtype("uint8"))
+    False
+    """
+    return bool(xp.isdtype(dtype, "real floating"))
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> int:

@@ -1,6 +1,7 @@
 """k-means clustering on the device of the data."""
 
 import math
+import warnings
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -109,16 +110,23 @@ class KMeans(Estimator):
         if not isinstance(init, str) and n_init != 1:
             raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all runs would be equal")
 
-    def fit(self, x: Any, y: Any = None) -> Self:
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """
         Compute the clusters of examples.
 
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least K examples. Dtypes other than float32 and float64 become float32.
+            At least K examples. Integers of more than 16 bits become float64, other integers float32.
         y : object
             Ignored.
+        sample_weight : array_like, shape (N,), optional
+            Weight of each example: one of weight 2 counts as two examples.
+
+        Warns
+        -----
+        UserWarning
+            If there are fewer different examples than clusters, so that some centres are equal.
 
         Raises
         ------
@@ -128,22 +136,31 @@ class KMeans(Estimator):
         backend, examples = self._to_device(x)
         if examples.shape[0] < self.n_clusters:
             raise ValueError(f"n_clusters is {self.n_clusters}, but x holds only {examples.shape[0]} examples")
+        weights = None if sample_weight is None else _weights(backend, examples, sample_weight)
         rng = np.random.default_rng(self.random_state)
         with backend.activate():
             origin = backend.xp.mean(examples, axis=0)
             tol = self.tol
             if tol > 0:  # the variance takes a pass over all examples
                 tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            data = _Data(backend, examples, origin, tol)
+            data = _Data(backend, examples, weights, origin, tol)
             runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
+            n_found = int(backend.xp.unique_values(best.labels).shape[0])
+        if n_found < self.n_clusters:
+            warnings.warn(
+                f"x holds {n_found} different clusters, but n_clusters is {self.n_clusters}: the other centres are "
+                f"equal to one of these",
+                UserWarning,
+                stacklevel=2,
+            )
         self._origin, self.cluster_centers_, self.labels_ = origin, best.centres, like_input(backend, x, best.labels)
         self.inertia_, self.n_iter_, self.cost_history_ = best.costs[-1], len(best.costs) - 1, np.asarray(best.costs)
         return self
 
-    def fit_predict(self, x: Any, y: Any = None) -> Any:
-        """Fit, and return the cluster of each example, ``labels_``; ``y`` is ignored."""
-        return self.fit(x).labels_
+    def fit_predict(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit, and return the cluster of each example, ``labels_``; see :meth:`fit`."""
+        return self.fit(x, sample_weight=sample_weight).labels_
 
     def predict(self, x: Any) -> Any:
         """
@@ -200,12 +217,29 @@ class KMeans(Estimator):
 
 
 class _Data(NamedTuple):
-    """Examples, their mean, which is subtracted for precision, and the largest movement of converged centres."""
+    """Examples, weights, the mean, which is subtracted for precision, and the largest movement of converged centres."""
 
     backend: Backend
     x: Array
+    weights: Array | None
     origin: Array
     tol: float
+
+    def weighted(self, costs: Array) -> Array:
+        """Multiply numbers, shape (N, ...), with the weights of the examples."""
+        if self.weights is None:
+            return costs
+        return costs * self.backend.xp.reshape(self.weights, (-1, *(1 for _ in costs.shape[1:])))
+
+
+def _weights(backend: Backend, examples: Array, sample_weight: Any) -> Array:
+    xp, weights = backend.xp, backend.asarray(sample_weight)
+    if tuple(weights.shape) != (n := examples.shape[0],):
+        raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
+    weights = xp.astype(weights, examples.dtype)
+    if not bool(xp.all(xp.isfinite(weights) & (weights >= 0))) or not bool(xp.any(weights > 0)):
+        raise ValueError("sample_weight must hold finite numbers of at least 0, and not zeros only")
+    return weights
 
 
 class _Run(NamedTuple):
@@ -222,16 +256,20 @@ def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
         pieces = [squares for _, squares in distance_blocks(x, candidates, data.origin)]
         return xp.minimum(xp.concat(pieces), xp.expand_dims(costs, axis=1))
 
-    centres = [xp.take(x, asarray(rng.integers(x.shape[0], size=1)), axis=0)]
+    first = rng.integers(x.shape[0], size=1)
+    if data.weights is not None:
+        shares = data.backend.to_numpy(data.weights).astype("float64")
+        first = rng.choice(x.shape[0], size=1, p=shares / shares.sum())
+    centres = [xp.take(x, asarray(first), axis=0)]
     costs = costs_with(centres[0], xp.full_like(x[:, 0], math.inf))[:, 0]
     while len(centres) < n_clusters:
         # In float32, the rounding of a long sum differs between devices, and so would the drawn examples.
-        cumulative = xp.cumulative_sum(costs, dtype=xp.float64)
+        cumulative = xp.cumulative_sum(data.weighted(costs), dtype=xp.float64)
         drawn = cumulative[-1] * asarray(rng.random(2 + int(math.log(n_clusters))))
         indices = xp.minimum(xp.searchsorted(cumulative, drawn, side="right"), x.shape[0] - 1)
         candidates = xp.take(x, indices, axis=0)
         costs_after = costs_with(candidates, costs)
-        best = xp.reshape(xp.argmin(xp.sum(costs_after, axis=0)), (1,))
+        best = xp.reshape(xp.argmin(xp.sum(data.weighted(costs_after), axis=0)), (1,))
         costs = xp.take(costs_after, best, axis=1)[:, 0]
         centres.append(xp.take(candidates, best, axis=0))
     return xp.concat(centres)
@@ -241,7 +279,7 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
     """Alternate between nearest centres and means, with one copy to the host per iteration."""
     xp, costs = data.backend.xp, []
     for _ in range(max_iter):
-        sums, counts, cost = kernels.cluster_sums(data.x, centres, data.origin)
+        sums, counts, cost = kernels.cluster_sums(data.x, centres, data.origin, data.weights)
         moved = _means(sums, counts, centres, data.origin)
         host = data.backend.to_numpy(xp.concat([xp.stack([cost, _movement(centres, moved)]), counts]))
         costs.append(float(host[0]))
@@ -253,14 +291,14 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
         if movement <= data.tol:
             break
     labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
-    return _Run(centres, labels, [*costs, float(xp.sum(squares))])
+    return _Run(centres, labels, [*costs, float(xp.sum(data.weighted(squares)))])
 
 
 def _means(sums: Array, counts: Array, centres: Array, origin: Array) -> Array:
     """Mean of each cluster; an empty cluster keeps its centre."""
     xp = namespace(sums)
     counts = xp.expand_dims(counts, axis=1)
-    return xp.where(counts > 0, origin + sums / xp.maximum(counts, 1.0), centres)
+    return xp.where(counts > 0, origin + sums / xp.where(counts > 0, counts, 1.0), centres)
 
 
 def _movement(centres: Array, moved: Array) -> Array:
@@ -271,12 +309,15 @@ def _fill_empty(data: _Data, centres: Array, sums: Array, counts: Array, empty: 
     """Move the examples farthest from their centres to the empty clusters; return the new sums and counts."""
     xp, n_clusters = data.backend.xp, centres.shape[0]
     labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
-    costs = data.backend.to_numpy(squares)
+    costs = data.backend.to_numpy(data.weighted(squares))
     farthest = np.argsort(-costs, kind="stable")[: empty.size]
     farthest = farthest[costs[farthest] > 0.0]  # an example on its own centre cannot lower the cost
     examples, clusters = data.backend.asarray(farthest), data.backend.asarray(empty[: farthest.size])
     after, before = (
         kernels.one_hot(cluster, n_clusters, sums.dtype) for cluster in (clusters, xp.take(labels, examples))
     )
+    if data.weights is not None:
+        weights = xp.expand_dims(xp.take(data.weights, examples), axis=1)
+        after, before = after * weights, before * weights
     rows = xp.take(data.x, examples, axis=0) - data.origin
     return sums + xp.matmul(xp.matrix_transpose(after - before), rows), counts + xp.sum(after - before, axis=0)

@@ -68,7 +68,7 @@ class PCA(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least 2 different examples. Dtypes other than float32 and float64 become float32.
+            At least 2 different examples. Integers of more than 16 bits become float64, other integers float32.
         y : object
             Ignored.
 

@@ -58,12 +58,11 @@ class Estimator(Configured):
         return self.fit(x).transform(x)
 
     def _to_device(self, x: Any) -> tuple[Backend, Array]:
-        """Move examples to the device of the fit; dtypes other than float32 and float64 become float32."""
+        """Move examples to the device of the fit, as float32 or float64."""
         on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
         backend = get_backend(self.device) if self.device or on_host else backend_of(x)
         rows = backend.asarray(x)
-        dtype = backend.xp.float64 if rows.dtype == backend.xp.float64 else backend.xp.float32
-        return backend, _checked("x", backend, rows, dtype)
+        return backend, _checked("x", backend, rows, _exact_dtype(backend.xp, rows.dtype))
 
     def _to_device_of(self, fitted: Array, x: Any, *, name: str = "x") -> tuple[Backend, Array]:
         """Move rows to the device and dtype of a fitted array, and check that its rows have the same length."""
@@ -72,6 +71,15 @@ class Estimator(Configured):
         if rows.shape[1] != fitted.shape[1]:
             raise ValueError(f"{name} must have shape (N, {fitted.shape[1]}), as in the fit, got {tuple(rows.shape)}")
         return backend, rows
+
+
+def _exact_dtype(xp: Any, dtype: Any) -> Any:
+    """Return float32 where it holds all numbers of a dtype, such as integers of 16 bits, else float64."""
+    if xp.isdtype(dtype, "real floating"):
+        return xp.float64 if xp.finfo(dtype).bits > 32 else xp.float32
+    if xp.isdtype(dtype, "integral"):
+        return xp.float64 if xp.iinfo(dtype).bits > 16 else xp.float32
+    return xp.float32
 
 
 def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:

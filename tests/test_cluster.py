@@ -111,7 +111,8 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend: B
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fewer_different_examples_than_clusters(backend: Backend, dtype: str) -> None:
     x = np.repeat(SEPARATE[::400], [5, 6, 7], axis=0).astype(dtype)
-    kmeans = KMeans(5, device=backend).fit(x)
+    with pytest.warns(UserWarning, match="x holds 3 different clusters, but n_clusters is 5"):
+        kmeans = KMeans(5, device=backend).fit(x)
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-8)
     assert kmeans.n_iter_ < 5
     assert len(np.unique(kmeans.labels_)) == 3
@@ -144,7 +145,36 @@ def test_ties_go_to_the_first_centre(backend: Backend) -> None:
     x = np.asarray([[-1.0], [0.0], [1.0]])
     assert KMeans(2, init=[[1.0], [-1.0]], max_iter=1, device=backend).fit(x).predict([[0.0]]).tolist() == [0]
     twice = np.asarray([[0.0], [2.0], [2.0]])
-    assert KMeans(3, init=twice, device=backend).fit(twice).predict([[9.0]]).tolist() == [1]
+    with pytest.warns(UserWarning, match="x holds 2 different clusters"):
+        kmeans = KMeans(3, init=twice, device=backend).fit(twice)
+    assert kmeans.predict([[9.0]]).tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "int16", "uint8"])
+def test_integers_lose_no_digits(backend: Backend, dtype: str) -> None:
+    start = {"int64": 1_600_000_000, "uint32": 4_000_000_000}.get(dtype, 0)
+    x = (start + np.asarray([[0], [1], [2], [60], [61], [62]])).astype(dtype)
+    labels = KMeans(2, device=backend).fit(x).labels_
+    assert len(set(labels[:3])) == len(set(labels[3:])) == 1
+    assert labels[0] != labels[3]
+
+
+def test_a_weight_counts_as_examples(backend: Backend) -> None:
+    weights = np.random.default_rng(0).integers(0, 4, size=len(OVERLAPPING))
+    init = OVERLAPPING[:4]
+    weighted = KMeans(4, init=init, tol=0, device=backend).fit(OVERLAPPING, sample_weight=weights)
+    repeated = KMeans(4, init=init, tol=0, device=backend).fit(np.repeat(OVERLAPPING, weights, axis=0))
+    np.testing.assert_allclose(
+        *(backend.to_numpy(kmeans.cluster_centers_) for kmeans in (weighted, repeated)), rtol=1e-9
+    )
+    assert weighted.inertia_ == pytest.approx(repeated.inertia_, rel=1e-9)
+    assert KMeans(4, device=backend).fit(OVERLAPPING, sample_weight=weights).inertia_ < 1.2 * weighted.inertia_
+
+
+@pytest.mark.parametrize("weights", [[1.0], [-1.0, 1, 1], [np.nan, 1, 1], [0.0, 0, 0]], ids=str)
+def test_unfit_weights_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="sample_weight must"):
+        KMeans(2).fit(np.eye(3), sample_weight=weights)
 
 
 def test_transform_gives_distances(backend: Backend) -> None:

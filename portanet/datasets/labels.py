@@ -6,7 +6,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import backend_of
-from portanet.checks import check_dtype
+from portanet.checks import check_count, check_dtype
 from portanet.typing import Array
 
 
@@ -40,6 +40,7 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
+    n_classes = check_count("n_classes", n_classes)
     labels = labels if hasattr(labels, "device") else np.asarray(labels)
     backend = backend_of(labels)
     xp = backend.xp

@@ -41,7 +41,7 @@ def nearest_centres(x: Array, centres: Array, origin: Array) -> tuple[Array, Arr
 
 
 @kernel
-def cluster_sums(x: Array, centres: Array, origin: Array) -> tuple[Array, Array, Array]:
+def cluster_sums(x: Array, centres: Array, origin: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
     """
     Assign each row of ``x`` to its nearest centre, and sum the rows of each cluster.
 
@@ -51,13 +51,15 @@ def cluster_sums(x: Array, centres: Array, origin: Array) -> tuple[Array, Array,
     centres : array of float, shape (K, D)
     origin : array of float, shape (D,)
         A point near the data, see :func:`portanet.kernels.distances.distance_blocks`.
+    weights : array of float, shape (N,), optional
+        A row of weight 2 counts as two rows.
 
     Returns
     -------
     sums : array, shape (K, D)
         Sum of ``x - origin`` over the rows of each cluster. Subtracting the origin first keeps more digits.
     counts : array, shape (K,)
-        Rows in each cluster, in the dtype of ``x``.
+        Rows in each cluster, or their weights, in the dtype of ``x``.
     cost : array, shape ()
         Sum of the squared distances of all rows to their centres.
 
@@ -71,9 +73,14 @@ def cluster_sums(x: Array, centres: Array, origin: Array) -> tuple[Array, Array,
     xp, n_clusters = namespace(x), centres.shape[0]
     sums, counts = xp.zeros_like(centres), xp.zeros_like(centres[:, 0])
     cost = xp.zeros((), dtype=x.dtype, device=x.device)
+    start = 0
     for rows, distances in distance_blocks(x, centres, origin):
-        members = one_hot(xp.argmin(distances, axis=1), n_clusters, x.dtype)
+        members, nearest = one_hot(xp.argmin(distances, axis=1), n_clusters, x.dtype), xp.min(distances, axis=1)
+        if weights is not None:
+            block = weights[start : start + rows.shape[0]]
+            members, nearest = members * xp.expand_dims(block, axis=1), nearest * block
         sums += xp.matmul(xp.matrix_transpose(members), rows)  # deterministic, unlike an atomic scatter-add
         counts += xp.sum(members, axis=0)
-        cost += xp.sum(xp.min(distances, axis=1))
+        cost += xp.sum(nearest)
+        start += rows.shape[0]
     return sums, counts, cost

@@ -1,14 +1,13 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
 
 from portanet.backends import describe, host_array, namespace
-from portanet.checks import check_count, shown
+from portanet.checks import check_count, is_floating, shown
 from portanet.config import Configured
 from portanet.files import write_network
 from portanet.kernels.slices import slices
@@ -69,6 +68,9 @@ class Layer(Placement, Configured):
     -----------------------------------------
     total                                   8
     """
+
+    min_batch: ClassVar[int] = 1
+    """Fewest examples of a batch that it can be trained on."""
 
     _by_reference: ClassVar[bool] = True
     _infer: ClassVar[Callable[["Layer", Array], Array]] = staticmethod(_layer_by_layer)
@@ -169,13 +171,8 @@ def check_layer(name: str, layer: Any) -> Layer:
 
 def check_floating(layer: Layer, x: Array) -> None:
     """Refuse integers, whose sums overflow silently."""
-    if not _is_floating(namespace(x), x.dtype):
+    if not is_floating(namespace(x), x.dtype):
         raise ValueError(f"{layer!r} needs floats, got x of dtype {x.dtype}: give x / 255 for instance")
-
-
-@cache  # NumPy's isdtype takes 1 µs
-def _is_floating(xp: Any, dtype: Any) -> bool:
-    return bool(xp.isdtype(dtype, "real floating"))
 
 
 def check_input(x: Array, weight: Array) -> None:

@@ -1,13 +1,14 @@
 """Normalization: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
+import warnings
 from typing import Any, Self
 
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, check_count, check_flag, check_number
 from portanet.initializers import ones, zeros
-from portanet.layers.base import Layer, batch, check_input, input_pullback
+from portanet.layers.base import Layer, batch, check_floating, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -91,6 +92,7 @@ class BatchNorm(_Norm):
            [ 1.,  1.]])
     """
 
+    min_batch = 2
     momentum = Checked(check_number, above=0, at_most=1)
 
     def __init__(self, num_features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True):
@@ -258,25 +260,48 @@ class Normalize(Layer):
 
     def adapt(self, x: Any) -> Self:
         """
-        Compute mean and standard deviation of data; a constant channel is divided by 1.
+        Compute mean and standard deviation of data, in float64; a channel that is constant is divided by 1.
 
-        :meth:`initialize` forgets them; ``to`` and ``Trainer`` keep them.
+        A channel counts as constant if its values differ by rounding only. :meth:`initialize` forgets the statistics;
+        ``to`` and ``Trainer`` keep them.
 
         Parameters
         ----------
         x : array_like, shape (N, ..., num_features)
             The training data.
+
+        Warns
+        -----
+        UserWarning
+            If a channel varies by less than the layer's dtype resolves at its mean, as times in seconds do in float32.
         """
-        x = self.asarray(x)
-        check_input(x, self.mean.data)
-        xp, rows = namespace(x), tuple(range(x.ndim - 1))
+        backend, mean, std = self.backend, self.mean.data, self.std.data
+        x = backend.asarray(x)
+        check_floating(self, x)
+        xp, rows = backend.xp, tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))
-        if x.shape[0] == 0 or not bool(xp.all(xp.isfinite(x))):
+        exact = xp.astype(x, xp.float64)
+        if x.shape[0] == 0 or not bool(xp.all(xp.isfinite(exact))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        exact = xp.astype(x, xp.float64)  # float32 sums of many rows are right to three digits only
-        varies = xp.max(x, axis=rows) > xp.min(x, axis=rows)  # rounding leaves a constant channel a tiny std
-        self.mean.data[...] = xp.astype(xp.mean(exact, axis=rows), x.dtype)
-        self.std.data[...] = xp.where(varies, xp.astype(xp.std(exact, axis=rows), x.dtype), 1.0)
+        first = exact[0, ...]
+        for _ in first.shape[1:]:
+            first = first[0, ...]
+        exact = exact - first  # differences keep the digits of values far from 0
+        new_mean, new_std = first + xp.mean(exact, axis=rows), xp.std(exact, axis=rows)
+        rounding = xp.finfo(x.dtype).eps
+        constant = new_std <= 2 * rounding * xp.abs(new_mean)
+        lost = ~constant & (new_std < 4 * xp.finfo(mean.dtype).eps * xp.abs(new_mean))
+        if bool(xp.any(lost)):
+            channel = int(xp.argmax(xp.astype(lost, xp.int8)))
+            centre, spread = float(new_mean[channel]), float(new_std[channel])
+            warnings.warn(
+                f"channel {channel} varies by {spread:.3g} around {centre:.6g}, which {mean.dtype} does not resolve: "
+                f"subtract an offset from x, or use to(dtype='float64')",
+                UserWarning,
+                stacklevel=2,
+            )
+        mean[...] = xp.astype(new_mean, mean.dtype)
+        std[...] = xp.where(constant, 1.0, xp.astype(new_std, std.dtype))
         return self
 
     def output_shape(self, shape: Shape) -> Shape:

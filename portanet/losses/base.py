@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from portanet.backends import describe, namespace
-from portanet.checks import Checked, check_choice
+from portanet.checks import Checked, check_choice, is_floating
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
 
@@ -95,6 +95,8 @@ class Loss(Configured):
             If the shapes or devices do not fit.
         """
         xp = namespace(prediction)
+        if not is_floating(xp, prediction.dtype):  # integers would wrap round
+            raise ValueError(f"prediction has dtype {prediction.dtype}: give floats, for instance prediction / 255")
         self._check_shapes(prediction.shape, target.shape)
         if type(target) is not type(prediction) or target.device != prediction.device:
             ours, theirs = describe(target), describe(prediction)

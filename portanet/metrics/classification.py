@@ -2,6 +2,7 @@
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.checks import check_count, check_number
 from portanet.metrics.arguments import as_floats, check_same_shape, class_index_pair, index_range, mean_of
 from portanet.typing import Array
 
@@ -62,6 +63,7 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
     >>> binary_accuracy(np.asarray([[0.2, 0.9]]), np.asarray([[0.0, 0.0]]))
     np.float32(0.5)
     """
+    threshold = check_number("threshold", threshold)
     check_same_shape(("prediction", prediction), ("target", target))
     return mean_of((as_floats(prediction) > threshold) == (as_floats(target) > 0.5))
 
@@ -88,7 +90,7 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     if prediction.ndim < 2:
         raise ValueError(f"prediction must be scores of shape (N, C), got {tuple(prediction.shape)}")
     xp, n_classes = namespace(prediction), prediction.shape[-1]
-    if not 1 <= k <= n_classes:
+    if check_count("k", k) > n_classes:
         raise ValueError(f"k must be from 1 to the number of classes, {n_classes}, got {k}")
     _, true = class_index_pair(("prediction", prediction), ("target", target))
     scores = as_floats(prediction)
@@ -130,6 +132,7 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
     array([[1, 1],
            [0, 1]])
     """
+    n_classes = None if n_classes is None else check_count("n_classes", n_classes)
     xp = namespace(y_true)
     true, predicted = class_index_pair(("y_true", y_true), ("y_pred", y_pred))
     ranges = {"y_true": index_range(true), "y_pred": index_range(predicted)}

@@ -3,6 +3,7 @@
 import math
 
 from portanet.backends import namespace
+from portanet.checks import check_count
 from portanet.kernels.distances import distance_blocks
 from portanet.metrics.arguments import check_same_device, class_indices, index_range, mean_of
 from portanet.metrics.classification import confusion_matrix
@@ -42,6 +43,7 @@ def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
     >>> majority_labels(np.asarray([0, 0, 0, 2]), np.asarray([4, 4, 1, 0]), n_clusters=3)
     array([ 4, -1,  0])
     """
+    n_clusters = check_count("n_clusters", n_clusters)
     check_same_device(("labels", labels), ("target", target))
     xp, classes = namespace(labels), class_indices("target", target)
     if (shape := tuple(labels.shape)) != classes.shape:
@@ -130,7 +132,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     xp, n, classes = namespace(x), x.shape[0], class_indices("target", target)
     if classes.shape != (n,):
         raise ValueError(f"target must have a class for each of the {n} examples of x, got {tuple(target.shape)}")
-    if not 1 <= k < n:
+    if check_count("k", k) >= n:
         raise ValueError(f"k must be from 1 to {n - 1}, the number of other examples, got {k}")
     index, start = xp.arange(n, device=x.device), 0
     hits = xp.zeros((), dtype=xp.float64, device=x.device)

@@ -3,6 +3,7 @@
 import math
 
 from portanet.backends import namespace
+from portanet.checks import check_number
 from portanet.metrics.arguments import as_floats, check_same_shape, float64_pair
 from portanet.typing import Array
 
@@ -125,6 +126,7 @@ def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     >>> psnr(np.zeros((2, 2)), np.full((2, 2), 0.1)).round(6)
     np.float64(20.0)
     """
+    data_range = check_number("data_range", data_range, above=0)
     check_same_shape(("prediction", prediction), ("target", target))
     xp = namespace(prediction)
     error = xp.mean((as_floats(prediction) - as_floats(target)) ** 2) / data_range**2

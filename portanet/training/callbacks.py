@@ -169,7 +169,7 @@ class EarlyStopping(_Monitor):
 
 class LearningRateScheduler(Callback):
     """
-    Set the learning rate by a schedule.
+    Set the learning rate by a schedule; after ``fit``, it is again what it was before.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class LearningRateScheduler(Callback):
         self.schedule, self.per = schedule, per
 
     def on_train_begin(self, trainer: Training) -> None:
-        self._first = trainer.steps
+        self._first, self._before = trainer.steps, trainer.optimizer.lr
 
     def on_train_batch_begin(self, trainer: Training) -> None:
         self.lr = self.schedule(len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first)
@@ -204,6 +204,9 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         logs["lr"] = self.lr
+
+    def on_train_end(self, trainer: Training) -> None:
+        trainer.optimizer.lr = self._before  # the last rate of a schedule may be 0, with which nothing more is learnt
 
 
 class ReduceLROnPlateau(_Monitor):

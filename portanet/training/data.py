@@ -89,14 +89,16 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    x, y = _numbers(f"{name}x", x), _numbers(f"{name}y", y)
+    x, y = given_x, given_y = _numbers(f"{name}x", x), _numbers(f"{name}y", y)
     on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
     stays = on_host and keep_on_host != "never"
     if not stays or (keep_on_host == "if too large" and net.backend.fits(x.nbytes + y.nbytes)):
         x, y = net.asarray(x), net.asarray(y)
     xp = namespace(x)
-    for kind, values in (("x", x), ("y", y)):
+    for kind, values, given in (("x", x, given_x), ("y", y, given_y)):
         if xp.isdtype(values.dtype, "real floating") and not _is_finite(xp, values):
+            if isinstance(given, np.ndarray) and np.isfinite(given).all():
+                raise ValueError(f"{name}{kind} holds numbers too large for {values.dtype}: scale them")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
     if not xp.isdtype(x.dtype, "real floating"):
         raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
@@ -212,17 +214,20 @@ def _numbers(name: str, values: Any) -> Array:
     return values
 
 
-def batch_slices(n: int, batch_size: int) -> list[slice]:
+def batch_slices(net: Layer, n: int, batch_size: int) -> list[slice]:
     """
-    Return the slice of each batch; a single example that is left over joins the batch before.
+    Return the slice of each batch; examples that are left over join the batch before where a layer needs more of them.
 
     Examples
     --------
-    >>> batch_slices(7, 3)
+    >>> batch_slices(portanet.Linear(2, 2), 7, 3)
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 7, None)]
+    >>> batch_slices(portanet.BatchNorm(2), 7, 3)
     [slice(0, 3, None), slice(3, 7, None)]
     """
     batches = list(slices(n, batch_size))
-    if batch_size > 1 and len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:
+    least = max((layer.min_batch for layer in (net, *net.topology.layers.values()) if not layer.frozen), default=1)
+    if batch_size >= least and len(batches) > 1 and batches[-1].stop - batches[-1].start < least:
         batches.pop()
         batches[-1] = slice(batches[-1].start, n)
     return batches

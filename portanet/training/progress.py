@@ -1,6 +1,7 @@
 """Progress of ``fit`` on stderr."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from portanet.training.callbacks import Callback, Logs, Training
@@ -10,9 +11,7 @@ def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
     """Return the callbacks that report progress: a bar on a terminal where tqdm is installed, else lines."""
     if not wanted:
         return []
-    if sys.stderr is None:  # a program without a console
-        return []
-    if sys.stderr.isatty():
+    if _is_terminal(sys.stderr):
         try:
             from tqdm import tqdm
         except ImportError:
@@ -20,6 +19,14 @@ def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
         else:
             return [_Bar(tqdm(total=epochs * steps, unit="step"), epochs)]
     return [_Lines(epochs)]
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; what replaces stderr may be closed, or have no such method."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, TypeError, OSError, ValueError):
+        return False
 
 
 def _describe(trainer: Training, epochs: int, logs: Logs) -> str:
@@ -32,7 +39,9 @@ class _Lines(Callback):
         self.epochs = epochs
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        print(_describe(trainer, self.epochs, logs), file=sys.stderr)
+        # Training goes on without a console, and where it is closed, full, or cannot write a metric's name.
+        with suppress(AttributeError, OSError, ValueError):
+            print(_describe(trainer, self.epochs, logs), file=sys.stderr, flush=True)
 
 
 class _Bar(Callback):

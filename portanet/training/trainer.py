@@ -11,7 +11,7 @@ from portanet import engine
 from portanet.backends import Backend, OutOfMemory
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_count
+from portanet.checks import check_choice, check_count, check_flag, check_number
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
@@ -167,8 +167,8 @@ class Trainer:
         epochs : int
             Passes over the data.
         batch_size : int
-            Examples a step; the last batch may be shorter. A single example that is left over joins the batch before,
-            since some layers need more than one to train on.
+            Examples a step; the last batch may be shorter, so that an epoch has ``ceil(N / batch_size)`` steps. Where
+            batch norm needs two examples, a single one that is left over joins the batch before.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
@@ -211,8 +211,9 @@ class Trainer:
         True
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
-        if capture not in ("auto", "never"):
-            raise ValueError(f"capture must be 'auto' or 'never', got {capture!r}")
+        shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
+        check_number("validation_split", validation_split, at_least=0, below=1)
+        check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
@@ -330,7 +331,7 @@ class Trainer:
             value, prediction = self._train_step(x, y, sample_weight)
             return scorer.row(value, prediction, y, sample_weight)
 
-        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(data.x.shape[0], batch_size)
+        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
         kind = StreamingExecutor if on_host else GraphExecutor if record and USE_GRAPH else EagerExecutor

@@ -209,5 +209,20 @@ def test_normalize_is_accurate_far_from_zero(backend: Backend) -> None:
 
 def test_adapt_refuses_data_that_are_no_input(backend: Backend) -> None:
     layer = pn.Normalize(1).initialize(device=backend)
-    with pytest.raises(ValueError, match=r"x has dtype .*uint8 but the weights have .*float32: use net\.asarray"):
+    with pytest.raises(ValueError, match=r"needs floats, got x of dtype .*uint8: give x / 255"):
         layer.adapt(np.zeros((4, 1), "uint8"))
+
+
+def test_a_channel_that_is_constant_up_to_rounding_is_divided_by_one(backend: Backend) -> None:
+    layer = pn.Normalize(1).initialize(device=backend, dtype="float64")
+    layer.adapt(np.asarray([[0.3], [0.1 + 0.2]]))
+    y = backend.to_numpy(layer(backend.asarray(np.asarray([[0.3], [0.1 + 0.2], [0.31]]))))
+    np.testing.assert_allclose(y, [[0], [0], [0.01]], atol=1e-15)
+
+
+def test_a_spread_that_float32_does_not_resolve_is_warned_of(backend: Backend) -> None:
+    times = 1.6e9 + np.asarray([[0.0], [1], [2], [60], [61], [62]])
+    layer = pn.Normalize(1).initialize(device=backend)
+    with pytest.warns(UserWarning, match=r"channel 0 varies by 30 around 1\.6e\+09, which .*float32 does not resolve"):
+        layer.adapt(times)
+    assert states(layer)["std"] == pytest.approx(times.std(), rel=1e-6)

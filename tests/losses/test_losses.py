@@ -133,3 +133,10 @@ def test_class_weights_that_are_set_later_are_checked_and_used() -> None:
     value = loss(np.zeros((2, 2)), np.asarray([0, 1]))
     np.testing.assert_allclose(value, np.log(2.0))
     assert repr(loss) == "CrossEntropyLoss(weight=(1.0, 3.0))"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "bool"])
+@pytest.mark.parametrize("loss", {type(loss): loss for loss, *_ in LOSSES}.values(), ids=repr)
+def test_integers_which_would_wrap_round_are_refused(loss: pn.Loss, dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"prediction has dtype {dtype}: give floats"):
+        loss(np.ones((2, 3), dtype), np.ones((2, 3), dtype))

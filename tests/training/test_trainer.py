@@ -94,8 +94,8 @@ def test_each_epoch_uses_every_example_once_in_an_order_of_the_seed() -> None:
         trainer = pn.Trainer(Watching(1, 1), pn.MSELoss(), pn.SGD(1e-9), seed=seed)
         numbers = np.arange(10.0).reshape(10, 1)
         trainer.fit(numbers, numbers, epochs=2, batch_size=3, shuffle=shuffle, progress=False)
-        assert [len(batch) for batch in seen] == [3, 3, 4] * 2  # the example that is left over joins
-        return [np.concatenate(seen[:3]), np.concatenate(seen[3:])]
+        assert [len(batch) for batch in seen] == [3, 3, 3, 1] * 2
+        return [np.concatenate(seen[:4]), np.concatenate(seen[4:])]
 
     seen: list[np.ndarray] = []
     first, second = orders(seed=0)

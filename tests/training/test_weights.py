@@ -165,8 +165,8 @@ def test_validation_split_takes_the_last_examples(backend: Backend) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"validation_split": 1.5}, "validation_split must be between 0 and 1, got 1.5"),
-        ({"validation_split": -0.1}, r"validation_split must be between 0 and 1, got -0\.1"),
+        ({"validation_split": 1.5}, r"validation_split must be a number in \[0, 1\), got 1.5"),
+        ({"validation_split": -0.1}, r"validation_split must be a number in \[0, 1\), got -0\.1"),
         ({"validation_split": 0.01}, r"must leave examples in both parts, got 0\.01 of 12 examples"),
         ({"validation_split": 0.5, "validation_data": (X, LABELS)}, "either validation_data or validation_split"),
         ({"validation_data": X}, r"validation_data must be a tuple \(x, y\) or \(x, y, sample_weight\)"),

@@ -29,10 +29,12 @@ def nearest_centres(x: np.ndarray, centres: np.ndarray, origin: np.ndarray) -> t
     return labels, distances
 
 
-def cluster_sums(x: np.ndarray, centres: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cluster_sums(
+    x: np.ndarray, centres: np.ndarray, origin: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`portanet.kernels.cluster_sums`."""
-    if not _takes(x, centres, origin):
-        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.cluster_sums.portable(x, centres, origin)
+    if weights is not None or not _takes(x, centres, origin):
+        portable: tuple[np.ndarray, np.ndarray, np.ndarray] = kernels.cluster_sums.portable(x, centres, origin, weights)
         return portable
     sums, counts, cost = (np.empty(shape, x.dtype) for shape in (centres.shape, len(centres), ()))
     compiled.cluster_sums(x, centres, origin, sums, counts, cost)
