@@ -10,6 +10,8 @@ PortaNet: neural networks written once against the Array API, on NumPy or on a C
 True
 """
 
+from typing import NoReturn
+
 from portanet import (
     course,
     datasets,
@@ -108,6 +110,7 @@ from portanet.metrics import (
     r2_score,
     top_k_accuracy,
 )
+from portanet.names import our_name
 from portanet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, ParameterGroup, RMSprop
 from portanet.parameters import Buffer, Parameter
 from portanet.persistence import load
@@ -232,3 +235,9 @@ __all__ = [
     "top_k_accuracy",
     "training",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    ours = our_name(name, __all__)
+    hint = f": it is called {ours} here" if ours else ""
+    raise AttributeError(f"module 'portanet' has no attribute {name!r}{hint}", name=name)

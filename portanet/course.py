@@ -40,6 +40,7 @@ from portanet import layers, losses
 from portanet.backends import Backend, backend_of, get_backend
 from portanet.cluster import KMeans
 from portanet.config import Configured
+from portanet.kernels.special import MIN_SLOPE
 from portanet.layers import Layer
 from portanet.optimizers import SGD
 from portanet.parameters import FlatParameters
@@ -305,7 +306,8 @@ class CrossEntropy(Loss, losses.ClassificationLoss):
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> losses.base.Unreduced:
         t = self.probabilities(xp, prediction, target)
         p = xp.maximum(prediction, losses.elementwise.EPS)
-        return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / p * factor
+        divisor = xp.maximum(prediction, MIN_SLOPE)  # a smaller bound: softmax multiplies by the probability again
+        return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / divisor * factor
 
 
 class LogSoftmaxCrossEntropy(Loss, losses.CrossEntropyLoss):

@@ -163,11 +163,9 @@ def test_a_changed_optimizer_does_what_its_repr_says(optimizer: pn.Optimizer, na
     np.testing.assert_array_equal(weights(now), weights(rebuilt(now)))
 
 
-def test_a_learning_rate_that_a_schedule_set_is_in_the_repr() -> None:
+def test_a_learning_rate_that_was_set_is_in_the_repr() -> None:
     optimizer = pn.SGD(0.5)
-    schedule = pn.LearningRateScheduler(schedules.ExponentialDecay(1.0, factor=0.5))
-    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), optimizer)
-    trainer.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=3, callbacks=[schedule], progress=False)
+    optimizer.lr = 0.25
     assert repr(optimizer) == "SGD(lr=0.25)"
 
 

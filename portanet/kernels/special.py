@@ -58,6 +58,15 @@ def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
     return value + constant
 
 
+MIN_SLOPE = 1e-30
+"""
+Least derivative of a sigmoid, and least divisor of a loss of probabilities.
+
+Where a probability rounds to 0 or 1, the loss's derivative is infinite and the sigmoid's 0. With one bound for both,
+their product is the gradient ``p - t`` of the logit still.
+"""
+
+
 @kernel
 def sigmoid(x: Array) -> Array:
     """

@@ -10,6 +10,7 @@ from typing import Any
 from portanet import kernels
 from portanet.checks import Checked, check_flag, check_number
 from portanet.kernels.elementwise import Derivative
+from portanet.kernels.special import MIN_SLOPE
 from portanet.layers.base import Layer, input_pullback
 from portanet.typing import Array, Pullback
 
@@ -214,7 +215,7 @@ class TanH(Activation):
 
 class Sigmoid(Activation):
     """
-    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``.
+    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``, and at least 1e-30.
 
     Examples
     --------
@@ -224,7 +225,7 @@ class Sigmoid(Activation):
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = kernels.sigmoid(x)
-        return y, lambda: y * (1 - y)
+        return y, lambda: xp.maximum(y * (1 - y), MIN_SLOPE)
 
 
 class Softmax(Layer):

@@ -182,4 +182,5 @@ def check_input(x: Array, weight: Array) -> None:
             f"x is on {describe(x)} but the weights are on {describe(weight)}: use net.asarray(x) or net.to(...)"
         )
     if x.dtype != weight.dtype:
-        raise ValueError(f"x has dtype {x.dtype} but the weights have {weight.dtype}: use net.asarray(x / scale)")
+        fix = "net.asarray(x)" if is_floating(namespace(x), x.dtype) else "net.asarray(x / 255) for pixels"
+        raise ValueError(f"x has dtype {x.dtype} but the weights have {weight.dtype}: use {fix}")

@@ -126,7 +126,7 @@ class Conv(Layer):
     def _fix(self, shape: Shape) -> str:
         """Guess what is meant by inputs of a shape that does not fit."""
         if len(shape) == self.n_axes:
-            if shape[-1] == self.in_channels > 1:
+            if shape[-1] == self.in_channels:
                 return ": x[None, ...] for a single example?"
             return f": Reshape({', '.join(map(str, shape))}, 1) first?"
         if len(shape) == self.n_axes + 1 and shape[0] == self.in_channels:

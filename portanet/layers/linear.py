@@ -61,7 +61,7 @@ class Linear(Layer):
         n_in, n_out = self.weight.shape
         if not shape or shape[-1] != n_in:
             first = "" if len(shape) <= 1 else "Flatten() first, then "
-            fix = f"{first}Linear({math.prod(shape)}, {n_out})?"
+            fix = f"{first}Linear({math.prod(shape)}, {n_out})?" if shape else "x[None, :] for a single example?"
             raise ValueError(f"{self!r} needs x of shape (N, ..., {n_in}), got {batch(shape)}: {fix}")
         return (*shape[:-1], n_out)
 

@@ -81,4 +81,6 @@ def check_same_device(first: tuple[str, Array], second: tuple[str, Array]) -> No
 def mean_of(hits: Array) -> Array:
     """Return the share of True."""
     xp = namespace(hits)
+    if 0 in hits.shape:
+        raise ValueError("there are no examples to average over: give at least one")
     return xp.mean(xp.astype(hits, xp.float32))

@@ -1,5 +1,7 @@
 """Training a network: one step, many epochs, and scores."""
 
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
@@ -11,7 +13,7 @@ from portanet import engine
 from portanet.backends import Backend, OutOfMemory
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number
+from portanet.checks import check_choice, check_count, check_flag, check_number, is_floating
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
@@ -249,6 +251,8 @@ class Trainer:
                 if validation is not None:
                     scores = evaluate(self.net, self.loss, self.metrics, validation)
                     logs |= {f"val_{name}": value for name, value in scores.items()}
+                    if not math.isfinite(scores["loss"]):
+                        warnings.warn(f"the validation loss is {scores['loss']}", UserWarning, stacklevel=3)
                 history.append(logs)
                 for call in calls:
                     call.on_epoch_end(self, logs)
@@ -380,8 +384,13 @@ class Trainer:
 
     def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
         xp = self.backend.xp
-        finite = bool(xp.all(xp.isfinite(self._flat.data)))
-        what = find_divergence(losses, finite, len(self.history.epochs) + 1)
+        arrays = {"a weight": self._flat.data, **{name: b.data for name, b in self.net.topology.buffers.items()}}
+        odd = [
+            name
+            for name, array in arrays.items()
+            if is_floating(xp, array.dtype) and not bool(xp.all(xp.isfinite(array)))
+        ]
+        what = find_divergence(losses, odd, len(self.history.epochs) + 1)
         if what is not None:
             self.restore(before)
             fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"

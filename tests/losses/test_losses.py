@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -140,3 +141,18 @@ def test_class_weights_that_are_set_later_are_checked_and_used() -> None:
 def test_integers_which_would_wrap_round_are_refused(loss: pn.Loss, dtype: str) -> None:
     with pytest.raises(ValueError, match=f"prediction has dtype {dtype}: give floats"):
         loss(np.ones((2, 3), dtype), np.ones((2, 3), dtype))
+
+
+@pytest.mark.parametrize("gap", [5.0, 17.0, 30.0, 60.0, 120.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_confident_mistake_is_unlearnt_through_a_sigmoid(backend: Backend, dtype: str, gap: float) -> None:
+    net = pn.Sequential(pn.Linear(1, 1), pn.Sigmoid()).initialize(device=backend, dtype=dtype)
+    for sign, target in ((1, 0.0), (-1, 1.0)):
+        net.set_weights({"0.weight": [[0.0]], "0.bias": [sign * gap]})
+        x, t = net.asarray([[0.0]]), net.asarray([[target]])
+        y, pullback = net.vjp(x)
+        net.zero_grad()
+        pullback(pn.BCELoss().vjp(y, t)[1]())
+        (bias,) = [p for name, p in net.named_parameters() if name == "0.bias"]
+        expected = sign / (1 + math.exp(-gap))
+        assert float(bias.grad[0]) == pytest.approx(expected, rel=1e-5)
