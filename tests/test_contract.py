@@ -53,6 +53,23 @@ def test_forward_is_inference_and_output_shape_is_its_shape(backend: Backend, la
 
 
 @layers
+@pytest.mark.parametrize("train", [True, False])
+def test_an_empty_batch_has_an_empty_output_and_zero_gradients(
+    backend: Backend, layer: pn.Layer, x: Any, train: bool
+) -> None:
+    placed(layer, backend)
+    empty = backend.asarray(x[:0])
+    if train and isinstance(layer, pn.BatchNorm):
+        with pytest.raises(ValueError, match="more than one value a channel to train on"):
+            layer.vjp(empty)
+        return
+    y, pullback = layer.vjp(empty, train=train)
+    assert y.shape == (0, *layer.output_shape(x.shape[1:]))
+    assert pullback(y).shape == empty.shape
+    assert not gradients(layer).any()
+
+
+@layers
 def test_a_layer_used_twice_keeps_its_calls_apart(backend: Backend, layer: pn.Layer, x: Any) -> None:
     placed(layer, backend)
     here, there = backend.asarray(x), backend.asarray(x[::-1].copy())
