@@ -1,5 +1,6 @@
 """What holds for every layer and every loss, on every backend."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,23 @@ def test_an_empty_batch_has_an_empty_output_and_zero_gradients(
     assert y.shape == (0, *layer.output_shape(x.shape[1:]))
     assert pullback(y).shape == empty.shape
     assert not gradients(layer).any()
+
+
+@layers
+def test_an_axis_of_length_0_is_refused_or_has_an_empty_output(backend: Backend, layer: pn.Layer, x: Any) -> None:
+    placed(layer, backend)
+    for axis in range(1, x.ndim):
+        empty = backend.asarray(np.take(x, [], axis=axis))
+        shape = None
+        with suppress(ValueError):
+            shape = layer.output_shape(tuple(empty.shape[1:]))
+        if shape is None:
+            with pytest.raises(ValueError, match=r"needs .* got \(N|does not fit into"):
+                layer.vjp(empty, train=False)
+            continue
+        y, pullback = layer.vjp(empty, train=False)
+        assert y.shape == (len(x), *shape)
+        assert pullback(y).shape == empty.shape
 
 
 @layers
