@@ -121,6 +121,17 @@ MODULES = {
 
 # Functions, and the modules that compute the same.
 FUNCTIONS = {
+    "nn.functional.relu": "nn.ReLU",
+    "nn.functional.leaky_relu": "nn.LeakyReLU",
+    "nn.functional.elu": "nn.ELU",
+    "nn.functional.gelu": "nn.GELU",
+    "nn.functional.silu": "nn.SiLU",
+    "nn.functional.softplus": "nn.Softplus",
+    "tanh": "nn.Tanh",
+    "sigmoid": "nn.Sigmoid",
+    "softmax": "nn.Softmax",
+    "log_softmax": "nn.LogSoftmax",
+    "nn.functional.linear": "nn.Linear",
     "nn.functional.conv1d": "nn.Conv1d",
     "nn.functional.conv2d": "nn.Conv2d",
     "nn.functional.conv3d": "nn.Conv3d",
@@ -136,6 +147,14 @@ FUNCTIONS = {
     "nn.functional.adaptive_max_pool1d": "nn.AdaptiveMaxPool1d",
     "nn.functional.adaptive_max_pool2d": "nn.AdaptiveMaxPool2d",
     "nn.functional.adaptive_max_pool3d": "nn.AdaptiveMaxPool3d",
+    "nn.functional.mse_loss": "nn.MSELoss",
+    "nn.functional.l1_loss": "nn.L1Loss",
+    "nn.functional.huber_loss": "nn.HuberLoss",
+    "nn.functional.smooth_l1_loss": "nn.SmoothL1Loss",
+    "nn.functional.binary_cross_entropy": "nn.BCELoss",
+    "nn.functional.binary_cross_entropy_with_logits": "nn.BCEWithLogitsLoss",
+    "nn.functional.cross_entropy": "nn.CrossEntropyLoss",
+    "nn.functional.nll_loss": "nn.NLLLoss",
 }
 
 OPTIMIZERS = {

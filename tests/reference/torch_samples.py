@@ -12,6 +12,7 @@ this command writes, with PyTorch installed::
 import inspect
 import json
 import random
+import re
 import sys
 import unittest
 from collections import Counter
@@ -130,8 +131,10 @@ class Sample:
         return bool(self.inputs[0].ndim < self.counterpart.ndim)
 
 
-def unchanged(value: Any) -> Any:
-    return value
+def changed(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that both libraries are given."""
+    functions = COUNTERPARTS[name].changes if name in COUNTERPARTS else {}
+    return {key: functions[key](value) if key in functions else value for key, value in kwargs.items()}
 
 
 def plain(value: Any) -> Any:
@@ -171,8 +174,9 @@ class TorchSamples:
             for info in modules:
                 self._keep(info.name, self._of_module, info)
             for info in functions:
-                if info.name.startswith("nn.functional.") and ("conv" in info.name or "pool" in info.name):
-                    self._keep(" ".join((info.name, info.variant_test_name)).strip(), self._of_function, info)
+                name = " ".join((info.name, info.variant_test_name)).strip()
+                if name in FUNCTIONS or re.match("nn.functional.*(conv|pool)", name):
+                    self._keep(name, self._of_function, info)
         except AttributeError as error:
             if not type(error.obj).__module__.startswith("torch."):
                 raise
@@ -206,17 +210,19 @@ class TorchSamples:
             for given in info.module_inputs_func(info, **how):
                 constructor, call = given.constructor_input, given.forward_input
                 inputs = (*call.args, *call.kwargs.values()) if call else ()
-                changes = COUNTERPARTS[name].changes if name in COUNTERPARTS else {}
-                kwargs = {key: changes.get(key, unchanged)(value) for key, value in constructor.kwargs.items()}
+                kwargs = changed(name, constructor.kwargs)
                 yield Sample(name, given.desc, info.module_cls, constructor.args, kwargs, inputs, train=train)
 
     def _of_function(self, name: str, info: Any) -> Iterator[Sample]:
-        kind = getattr(self.torch.nn, FUNCTIONS.get(name, "nn.Module").removeprefix("nn."))
+        module = FUNCTIONS.get(name, "nn.Module")
+        kind = getattr(self.torch.nn, module.removeprefix("nn."))
         for given in info.sample_inputs("cpu", self.torch.float64, requires_grad=False):
-            args, kwargs, weights = given.args, given.kwargs, ()
-            if "nn.functional.conv" in name and name in FUNCTIONS:
-                args, kwargs, weights = convolution(name, *given.args, **given.kwargs)
-            yield Sample(name, "", kind, args, kwargs, (given.input,), weights)
+            args, kwargs, inputs, weights = given.args, changed(name, given.kwargs), (given.input,), ()
+            if "Conv" in module or "Linear" in module:
+                args, kwargs, weights = sizes_and_weights(module, *args, **kwargs)
+            elif "Loss" in module:
+                args, inputs = args[1:], (given.input, args[0])
+            yield Sample(name, "", kind, args, kwargs, inputs, weights)
 
     def _of_optimizer(self, name: str, info: Any) -> Iterator[Sample]:
         for given in info.optim_inputs_func("cpu"):
@@ -337,12 +343,13 @@ def weights_after_steps(optimizer: pn.Optimizer, backend: Backend, start: Any, g
     return np.stack(path)
 
 
-def convolution(name: str, weight: Any, bias: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-    """Return the module's arguments and weights for a convolution function, which reads its sizes from the weights."""
+def sizes_and_weights(module: str, weight: Any, bias: Any = None, **kwargs: Any) -> tuple[Any, Any, Any]:
+    """Return the module's arguments and weights for a function, which reads its sizes from the weights."""
     (first, second, *kernel_size), groups = weight.shape, kwargs.get("groups", 1)
-    channels = (first, second * groups) if "transpose" in name else (second * groups, first)
+    channels = (first, second * groups) if "Transpose" in module else (second * groups, first)
+    sizes = (*channels, tuple(kernel_size)) if kernel_size else channels
     weights = (weight,) if bias is None else (weight, bias)
-    return (*channels, tuple(kernel_size)), {**kwargs, "bias": bias is not None}, weights
+    return sizes, {**kwargs, "bias": bias is not None}, weights
 
 
 def changes(listed: Counts, found: Counts) -> list[str]:
