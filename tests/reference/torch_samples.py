@@ -217,12 +217,12 @@ class TorchSamples:
         module = FUNCTIONS.get(name, "nn.Module")
         kind = getattr(self.torch.nn, module.removeprefix("nn."))
         for given in info.sample_inputs("cpu", self.torch.float64, requires_grad=False):
-            args, kwargs, inputs, weights = given.args, changed(name, given.kwargs), (given.input,), ()
+            args, kwargs, targets, weights = given.args, changed(name, given.kwargs), (), ()
             if "Conv" in module or "Linear" in module:
                 args, kwargs, weights = sizes_and_weights(module, *args, **kwargs)
             elif "Loss" in module:
-                args, inputs = args[1:], (given.input, args[0])
-            yield Sample(name, "", kind, args, kwargs, inputs, weights)
+                targets, args = args[:1], args[1:]
+            yield Sample(name, "", kind, args, kwargs, (given.input, *targets), weights)
 
     def _of_optimizer(self, name: str, info: Any) -> Iterator[Sample]:
         for given in info.optim_inputs_func("cpu"):
