@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -79,6 +80,15 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         if request.param in REQUIRED:
             raise
         pytest.skip(str(why))
+
+
+@pytest.fixture
+def torch() -> Iterator[ModuleType]:
+    torch = pytest.importorskip("torch", reason="PyTorch is what is compared with")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small arrays are not worth waiting for a thread
+    yield torch
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

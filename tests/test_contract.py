@@ -1,5 +1,6 @@
 """What holds for every layer and every loss, on every backend."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,40 @@ def test_forward_is_inference_and_output_shape_is_its_shape(backend: Backend, la
     # What the engine runs in place of the layer may round in another way.
     np.testing.assert_allclose(y, backend.to_numpy(layer(backend.asarray(x))), rtol=1e-13, atol=1e-13)
     assert y.shape == (len(x), *layer.output_shape(x.shape[1:]))
+
+
+@layers
+@pytest.mark.parametrize("train", [True, False])
+def test_an_empty_batch_has_an_empty_output_and_zero_gradients(
+    backend: Backend, layer: pn.Layer, x: Any, train: bool
+) -> None:
+    placed(layer, backend)
+    empty = backend.asarray(x[:0])
+    if train and isinstance(layer, pn.BatchNorm):
+        with pytest.raises(ValueError, match="more than one value a channel to train on"):
+            layer.vjp(empty)
+        return
+    y, pullback = layer.vjp(empty, train=train)
+    assert y.shape == (0, *layer.output_shape(x.shape[1:]))
+    assert pullback(y).shape == empty.shape
+    assert not gradients(layer).any()
+
+
+@layers
+def test_an_axis_of_length_0_is_refused_or_has_an_empty_output(backend: Backend, layer: pn.Layer, x: Any) -> None:
+    placed(layer, backend)
+    for axis in range(1, x.ndim):
+        empty = backend.asarray(np.take(x, [], axis=axis))
+        shape = None
+        with suppress(ValueError):
+            shape = layer.output_shape(tuple(empty.shape[1:]))
+        if shape is None:
+            with pytest.raises(ValueError, match=r"needs .* got \(N|does not fit into"):
+                layer.vjp(empty, train=False)
+            continue
+        y, pullback = layer.vjp(empty, train=False)
+        assert y.shape == (len(x), *shape)
+        assert pullback(y).shape == empty.shape
 
 
 @layers

@@ -1,8 +1,6 @@
 """Agreement with PyTorch: with the results that are kept, and, where it is installed, with those it gives now."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,15 +11,6 @@ from tests.reference.cases import CASES, GRID, Case
 
 with np.load(Path(__file__).parent / "reference" / "reference.npz") as file:
     FROZEN = dict(file)
-
-
-@pytest.fixture
-def torch() -> Iterator[ModuleType]:
-    torch = pytest.importorskip("torch", reason="PyTorch is what is compared with")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small arrays are not worth waiting for a thread
-    yield torch
-    torch.set_num_threads(threads)
 
 
 def frozen(case: Case) -> dict[str, Any]:

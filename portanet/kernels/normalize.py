@@ -1,5 +1,6 @@
 """Normalization to mean 0 and variance 1, of which BatchNorm, GroupNorm and LayerNorm are cases."""
 
+import math
 from typing import Any
 
 from portanet.backends import namespace
@@ -88,7 +89,7 @@ def normalize_gradient(  # noqa: PLR0917
     xp = namespace(x)
     scale = _factor(xp, variance, None, x, eps)
     z = (x - mean) * scale
-    channels = (*x.shape[:2], -1)
+    channels = (*x.shape[:2], math.prod(x.shape[2:]))
     dweight, dbias = bias_grad(xp.reshape(dy * z, channels)), bias_grad(xp.reshape(dy, channels))
     dz = dy if weight is None else dy * xp.reshape(weight, x.shape[2:])
     dx = scale * (dz - _mean(xp, dz, axes) - z * _mean(xp, dz * z, axes))
@@ -100,10 +101,10 @@ def _mean(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
     Return the mean over some axes, which are kept.
 
     One axis after the other keeps sums short: NumPy adds rows one by one, and in float32 the mean of 10⁵ rows would be
-    right to three digits only. It is also several times as fast.
+    right to three digits only. It is also several times as fast. The mean of no numbers is 0 here, without a warning.
     """
     for axis in axes:
-        x = xp.mean(x, axis=axis, keepdims=True)
+        x = (xp.mean if x.shape[axis] else xp.sum)(x, axis=axis, keepdims=True)
     return x
 
 

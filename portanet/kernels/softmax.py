@@ -10,6 +10,8 @@ from portanet.typing import Array
 def softmax(x: Array) -> Array:
     """``exp(x) / sum(exp(x))`` over the last axis, in the shape of ``x``."""
     xp = namespace(x)
+    if 0 in x.shape:  # an axis of length 0 has no maximum
+        return xp.zeros_like(x)
     e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))  # cannot overflow
     return e / xp.sum(e, axis=-1, keepdims=True)
 
@@ -24,6 +26,8 @@ def softmax_gradient(dy: Array, y: Array) -> Array:
 def log_softmax(x: Array) -> Array:
     """``x - log(sum(exp(x)))`` over the last axis, in the shape of ``x``."""
     xp = namespace(x)
+    if 0 in x.shape:  # an axis of length 0 has no maximum
+        return xp.zeros_like(x)
     shifted = x - xp.max(x, axis=-1, keepdims=True)  # so that exp cannot overflow
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 

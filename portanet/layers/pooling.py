@@ -275,3 +275,5 @@ class Upsample(Layer):
 def _check_spatial(layer: Layer, shape: Shape) -> None:
     if len(shape) < 2:
         raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got {batch(shape)}")
+    if 0 in shape[:-1]:
+        raise ValueError(f"{layer!r} needs x with at least one position, got {batch(shape)}: leave empty examples out")

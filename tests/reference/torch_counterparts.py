@@ -1,0 +1,168 @@
+"""
+PortaNet's counterparts of PyTorch's modules, functions and optimizers, a line each.
+
+PyTorch tests these on samples of arguments and inputs, with which torch_samples.py compares PortaNet. To compare one
+more, add a line.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import portanet as pn
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """
+    PortaNet's class for a class of PyTorch.
+
+    An argument that PortaNet lacks must have PyTorch's default, or the value in ``only``; else the sample is skipped.
+    """
+
+    kind: type[Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """PortaNet's names of arguments that are called otherwise."""
+    values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """How PortaNet writes the value of an argument, by PyTorch's name."""
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """The one value that PortaNet computes, of arguments that it lacks."""
+    unless: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    """Which other samples PortaNet cannot run: a condition on the sample, by reason."""
+    changes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """How a sample's value is changed before both libraries are given it."""
+    ndim: int = 1
+    """Fewest axes of a batch. PyTorch also takes a single example, which has fewer and becomes a batch of one."""
+    axis: int | str = -1
+    """The axis of a batch that PortaNet has last, or PyTorch's argument that says which."""
+
+
+def spatial(kind: type[pn.Layer], n_axes: int, **how: Any) -> Counterpart:
+    """A layer over space: PyTorch has the channels on axis 1."""
+    return Counterpart(kind, ndim=n_axes + 2, axis=1, **how)
+
+
+def conv_transpose(kind: type[pn.Layer], n_axes: int) -> Counterpart:
+    """A transposed convolution. PyTorch's output_padding must be below the stride or the dilation, ours the stride."""
+
+    def adds_too_much(sample: Any) -> bool:
+        extra, stride = (np.asarray(sample.arguments[name]) for name in ("output_padding", "stride"))
+        return bool(np.any(extra >= stride))
+
+    return spatial(kind, n_axes, unless={"output_padding of at least the stride": adds_too_much})
+
+
+def batch_norm(ndim: int) -> Counterpart:
+    unless = {
+        "momentum=None": lambda sample: sample.arguments["momentum"] is None,
+        "PortaNet refuses to train on an empty batch": lambda sample: sample.train and not len(sample.inputs[0]),
+    }
+    return Counterpart(pn.BatchNorm, unless=unless, ndim=ndim, axis=1)
+
+
+def classes(kind: type[pn.Loss]) -> Counterpart:
+    """
+    A loss of classes, which PyTorch has on axis 1.
+
+    Some samples have negative class weights, which PortaNet refuses: both libraries are given their absolute values.
+    """
+    return Counterpart(kind, changes={"weight": abs}, ndim=2, axis=1)
+
+
+MODULES = {
+    "nn.ReLU": Counterpart(pn.ReLU),
+    "nn.LeakyReLU": Counterpart(pn.LeakyReLU, names={"negative_slope": "alpha"}),
+    "nn.ELU": Counterpart(pn.ELU),
+    "nn.GELU": Counterpart(pn.GELU, values={"approximate": lambda how: how == "tanh"}),
+    "nn.SiLU": Counterpart(pn.SiLU),
+    "nn.Softplus": Counterpart(pn.Softplus),
+    "nn.Tanh": Counterpart(pn.TanH),
+    "nn.Sigmoid": Counterpart(pn.Sigmoid),
+    "nn.Softmax": Counterpart(pn.Softmax, axis="dim"),
+    "nn.Softmax2d": spatial(pn.Softmax, 2),
+    "nn.LogSoftmax": Counterpart(pn.LogSoftmax, axis="dim"),
+    "nn.Linear": Counterpart(pn.Linear, ndim=2),
+    "nn.Conv1d": spatial(pn.Conv1D, 1),
+    "nn.Conv2d": spatial(pn.Conv2D, 2),
+    "nn.Conv3d": spatial(pn.Conv3D, 3),
+    "nn.ConvTranspose1d": conv_transpose(pn.ConvTranspose1D, 1),
+    "nn.ConvTranspose2d": conv_transpose(pn.ConvTranspose2D, 2),
+    "nn.MaxPool1d": spatial(pn.MaxPool1D, 1),
+    "nn.MaxPool2d": spatial(pn.MaxPool2D, 2),
+    "nn.AvgPool1d": spatial(pn.AvgPool1D, 1),
+    "nn.AvgPool2d": spatial(pn.AvgPool2D, 2),
+    "nn.AdaptiveAvgPool1d": spatial(pn.GlobalAvgPool, 1, only={"output_size": 1}),
+    "nn.AdaptiveAvgPool2d": spatial(pn.GlobalAvgPool, 2, only={"output_size": 1}),
+    "nn.AdaptiveAvgPool3d": spatial(pn.GlobalAvgPool, 3, only={"output_size": 1}),
+    "nn.AdaptiveMaxPool1d": spatial(pn.GlobalMaxPool, 1, only={"output_size": 1}),
+    "nn.AdaptiveMaxPool2d": spatial(pn.GlobalMaxPool, 2, only={"output_size": 1}),
+    "nn.AdaptiveMaxPool3d": spatial(pn.GlobalMaxPool, 3, only={"output_size": 1}),
+    "nn.BatchNorm1d": batch_norm(2),
+    "nn.BatchNorm2d": batch_norm(4),
+    "nn.BatchNorm3d": batch_norm(5),
+    "nn.GroupNorm": Counterpart(pn.GroupNorm, ndim=2, axis=1),
+    "nn.LayerNorm": Counterpart(
+        pn.LayerNorm,
+        names={"elementwise_affine": "affine"},
+        values={"normalized_shape": lambda shape: shape[0]},
+        unless={"normalized_shape of several axes": lambda sample: len(sample.arguments["normalized_shape"]) > 1},
+    ),
+    "nn.MSELoss": Counterpart(pn.MSELoss),
+    "nn.L1Loss": Counterpart(pn.L1Loss),
+    "nn.HuberLoss": Counterpart(pn.HuberLoss),
+    "nn.SmoothL1Loss": Counterpart(pn.HuberLoss, only={"beta": 1.0}),
+    "nn.BCELoss": Counterpart(pn.BCELoss),
+    "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss),
+    "nn.CrossEntropyLoss": classes(pn.CrossEntropyLoss),
+    "nn.NLLLoss": classes(pn.NLLLoss),
+}
+
+# Functions, and the modules that compute the same.
+FUNCTIONS = {
+    "nn.functional.relu": "nn.ReLU",
+    "nn.functional.leaky_relu": "nn.LeakyReLU",
+    "nn.functional.elu": "nn.ELU",
+    "nn.functional.gelu": "nn.GELU",
+    "nn.functional.silu": "nn.SiLU",
+    "nn.functional.softplus": "nn.Softplus",
+    "tanh": "nn.Tanh",
+    "sigmoid": "nn.Sigmoid",
+    "softmax": "nn.Softmax",
+    "log_softmax": "nn.LogSoftmax",
+    "nn.functional.linear": "nn.Linear",
+    "nn.functional.conv1d": "nn.Conv1d",
+    "nn.functional.conv2d": "nn.Conv2d",
+    "nn.functional.conv3d": "nn.Conv3d",
+    "nn.functional.conv_transpose1d": "nn.ConvTranspose1d",
+    "nn.functional.conv_transpose2d": "nn.ConvTranspose2d",
+    "nn.functional.max_pool1d": "nn.MaxPool1d",
+    "nn.functional.max_pool2d": "nn.MaxPool2d",
+    "nn.functional.avg_pool1d": "nn.AvgPool1d",
+    "nn.functional.avg_pool2d": "nn.AvgPool2d",
+    "nn.functional.adaptive_avg_pool1d": "nn.AdaptiveAvgPool1d",
+    "nn.functional.adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d",
+    "nn.functional.adaptive_avg_pool3d": "nn.AdaptiveAvgPool3d",
+    "nn.functional.adaptive_max_pool1d": "nn.AdaptiveMaxPool1d",
+    "nn.functional.adaptive_max_pool2d": "nn.AdaptiveMaxPool2d",
+    "nn.functional.adaptive_max_pool3d": "nn.AdaptiveMaxPool3d",
+    "nn.functional.mse_loss": "nn.MSELoss",
+    "nn.functional.l1_loss": "nn.L1Loss",
+    "nn.functional.huber_loss": "nn.HuberLoss",
+    "nn.functional.smooth_l1_loss": "nn.SmoothL1Loss",
+    "nn.functional.binary_cross_entropy": "nn.BCELoss",
+    "nn.functional.binary_cross_entropy_with_logits": "nn.BCEWithLogitsLoss",
+    "nn.functional.cross_entropy": "nn.CrossEntropyLoss",
+    "nn.functional.nll_loss": "nn.NLLLoss",
+}
+
+OPTIMIZERS = {
+    "optim.SGD": Counterpart(pn.SGD),
+    "optim.RMSprop": Counterpart(pn.RMSprop, names={"alpha": "rho"}),
+    "optim.Adam": Counterpart(pn.Adam),
+    "optim.AdamW": Counterpart(pn.AdamW),
+    "optim.Adagrad": Counterpart(pn.Adagrad),
+}
+
+COUNTERPARTS = {**MODULES, **{name: MODULES[module] for name, module in FUNCTIONS.items()}, **OPTIMIZERS}
