@@ -178,11 +178,6 @@ class Conv2D(Conv):
     init : Initializer
         Initial W, of shape (*kernel_size, in_channels / groups, out_channels); b starts at zero.
 
-    Notes
-    -----
-    On a CPU, a NaN or infinity may spread to a few outputs beyond those whose window covers it: Winograd's algorithm
-    computes several outputs together.
-
     Examples
     --------
     >>> layer = Conv2D(1, 32, 5, padding="same")

@@ -78,6 +78,25 @@ def test_winograd_with_several_outputs_along_an_axis_of_length_one() -> None:
         np.testing.assert_allclose(kernel(*arguments, window), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("odd", [1e38, np.inf, np.nan])
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_a_huge_number_reaches_no_outputs_but_its_own(size: int, odd: float) -> None:
+    window = Window.fit((16, 16), (size, size), stride=(1, 1), dilation=(1, 1), padding="same")
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=shape).astype("float32") for shape in ((16, 16, 16, 32), (size, size, 32, 32)))
+    dy = rng.normal(size=x.shape).astype("float32")
+    x[0, 5, 5, 0] = dy[3, 9, 2, 1] = odd
+    w /= 100
+    for kernel, arguments in (
+        (kernels.conv, (x, w)),
+        (kernels.conv_input_gradient, (dy, w)),
+        (kernels.conv_weight_gradient, (x, dy)),
+    ):
+        with np.errstate(all="ignore"):
+            expected = kernel.portable(*arguments, window)
+        assert np.all(np.isfinite(kernel(*arguments, window)[np.isfinite(expected)]))
+
+
 class Scaled(pn.Activation):
     """An activation that reads an object, and one that uses sin in place."""
 

@@ -368,7 +368,7 @@ template <class T> class VectorSums {
 template <class T> void conv(const Convolution &s, const T *x, const T *w, const T *bias, T *y) {
     if (!s.batch_last) return ChannelsLast<T>(s).conv(x, w, bias, y);
     if (Depthwise<T>::suits(s)) return Depthwise<T>(s).conv(x, w, bias, y);
-    if (Winograd<T>::suits(s)) return Winograd<T>(s).conv(x, w, bias, y);
+    if (Winograd<T>::suits(s) && Winograd<T>(s).conv(x, w, bias, y)) return;
     for_positions(s.output, operations(s), [&](const long (&p)[3], long i) { conv_at(s, x, w, bias, y, p, i); });
 }
 
@@ -420,7 +420,7 @@ template <class Sums, class T> void add_weight_gradient(const Convolution &s, co
 template <class T> void conv_weight_gradient(const Convolution &s, const T *x, const T *dy, T *dw) {
     if (!s.batch_last) ChannelsLast<T>(s).weight_gradient(x, dy, dw);
     else if (Depthwise<T>::suits(s)) Depthwise<T>(s).weight_gradient(x, dy, dw);
-    else if (Winograd<T>::suits_weights(s)) Winograd<T>(s).weight_gradient(x, dy, dw);
+    else if (Winograd<T>::suits_weights(s) && Winograd<T>(s).weight_gradient(x, dy, dw)) return;
     else if (TiledSums<T>::suits(s)) add_weight_gradient<TiledSums<T>>(s, x, dy, dw);
     else add_weight_gradient<VectorSums<T>>(s, x, dy, dw);
 }

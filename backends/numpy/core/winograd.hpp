@@ -5,6 +5,9 @@
 //
 // for a tile of m + r - 1 rows of x and m rows of y. Each of the m + r - 1 products is a convolution over the remaining
 // axes, computed as usual. A tile is worked on for two vectors of images at a time, so that it stays in the cache.
+//
+// B x and A d may overflow where the convolution does not: then a result is not finite, and the caller computes
+// directly.
 
 constexpr int max_points = 8; // m + r - 1
 
@@ -73,12 +76,14 @@ template <class T> class Winograd {
         rest.padding[axis] = 0;
     }
 
-    void conv(const T *x, const T *w, const T *bias, T *y) const {
+    // Returns whether all results are finite.
+    bool conv(const T *x, const T *w, const T *bias, T *y) const {
         const long weights = volume(rest.window) * s.channels * s.outputs;
         std::vector<T> u(t.points * weights); // G w
         for (int i = 0; i < t.points; i++)
             for (int k = 0; k < t.taps; k++)
                 for (long j = 0; j < weights; j++) u[i * weights + j] += t.g[i][k] * w[k * weights + j];
+        std::atomic<bool> finite{true};
         pool::run(n_tiles * blocks, [&](long part) {
             const Piece piece = piece_of(part);
             static thread_local std::vector<T> v, products;
@@ -88,11 +93,13 @@ template <class T> class Winograd {
             for (int i = 0; i < t.points; i++)
                 conv_all(piece.of(rest), &v[i * rows_of(rest.input, s.channels) * piece.n], &u[i * weights],
                          &products[i * rows_of(rest.output, s.outputs) * piece.n]);
-            transform_output(products.data(), piece, bias, y);
+            if (!transform_output(products.data(), piece, bias, y)) finite.store(false, std::memory_order_relaxed);
         });
+        return finite.load();
     }
 
-    void weight_gradient(const T *x, const T *dy, T *dw) const {
+    // Returns whether all results are finite.
+    bool weight_gradient(const T *x, const T *dy, T *dw) const {
         const long pieces = n_tiles * blocks, parts = std::min(8L, pieces);
         Convolution some = rest;
         some.images = width;
@@ -119,6 +126,7 @@ template <class T> class Winograd {
         });
         for (long part = 1; part < parts; part++)
             for (int i = 0; i < t.points; i++) sums[0][i].add(sums[part][i]);
+        T zero = 0; // or NaN
         for (int k = 0; k < t.taps; k++)
             for (long tap = 0; tap < volume(rest.window); tap++)
                 for (long c = 0; c < s.channels; c++)
@@ -126,7 +134,9 @@ template <class T> class Winograd {
                         T sum = 0;
                         for (int i = 0; i < t.points; i++) sum += t.g[i][k] * sums[0][i](tap, c, o);
                         *dw++ = sum;
+                        zero += sum * T(0);
                     }
+        return zero == 0;
     }
 
   private:
@@ -161,13 +171,14 @@ template <class T> class Winograd {
         return {part / blocks, first, std::min(width, s.images - first)};
     }
 
-    // target(i) = Σ_j coefficient(i, j) source(j) for `rows` rows of n images: source(j) and target(i) are the first of
-    // them, source_step and target_step apart. A null source stands for zeros, a null target is left out. A bias, one
-    // number for each channel, is added.
+    // Returns whether the results are finite. target(i) = Σ_j coefficient(i, j) source(j) for `rows` rows of n images:
+    // source(j) and target(i) are the first of them, source_step and target_step apart. A null source stands for zeros,
+    // a null target is left out. A bias, one number for each channel, is added.
     template <class Coefficient, class Source, class Target>
-    static INLINE void combine(long rows, long n, int n_sources, int n_targets, const Coefficient &coefficient,
+    static INLINE bool combine(long rows, long n, int n_sources, int n_targets, const Coefficient &coefficient,
                                const Source &source, long source_step, const Target &target, long target_step,
                                const T *bias = nullptr, long channels = 1) {
+        Vec<T> zero{}; // or NaN
         for (long r = 0, channel = 0; r < rows; r++, channel = channel + 1 < channels ? channel + 1 : 0)
             for (long c = 0; c < n; c += lanes<T>) {
                 const long live = std::min(lanes<T>, n - c);
@@ -185,10 +196,14 @@ template <class T> class Winograd {
                     for (int j = 0; j < n_sources; j++)
                         if (coefficient(i, j) != 0) sum += coefficient(i, j) * values[j];
                     if (bias) sum += broadcast(bias[channel]);
+                    zero += sum * T(0);
                     if (live == lanes<T>) store(to + r * target_step + c, sum);
                     else store_partial(to + r * target_step + c, sum, live);
                 }
             }
+        T total = 0;
+        for (int lane = 0; lane < lanes<T>; lane++) total += zero[lane];
+        return total == 0;
     }
 
     // v[i] = Σ_j B[i][j] (row j of the tile), zeros outside of x.
@@ -217,13 +232,13 @@ template <class T> class Winograd {
     }
 
     // Row k of the tile in y = Σ_i A[i][k] products[i] + bias.
-    void transform_output(const T *products, const Piece &piece, const T *bias, T *y) const {
+    bool transform_output(const T *products, const Piece &piece, const T *bias, T *y) const {
         const long rows = rows_of(rest.output, s.outputs), top = piece.tile * t.outputs;
         const auto product = [&](int i) { return products + i * rows * piece.n; };
         const auto row_of_y = [&](int k) {
             return top + k >= s.output[axis] ? nullptr : y + (top + k) * rows * s.images + piece.first;
         };
-        combine(
+        return combine(
             rows, piece.n, t.points, t.outputs, [&](int k, int i) { return t.a[i][k]; }, product, piece.n, row_of_y,
             s.images, bias, s.outputs);
     }
