@@ -75,7 +75,8 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     Parameters
     ----------
     prediction : array, shape (N, C)
-        Scores. Of equal scores, the first class ranks higher. NaN counts as a miss. For sequences, scores (N, L, C).
+        Scores. Of equal scores, the first class ranks higher. NaN, and a class beyond C, are misses. For sequences,
+        scores (N, L, C).
     target : array, shape (N,) or (N, C)
         Class indices or one-hot rows. For sequences, class indices (N, L).
     k : int
@@ -98,7 +99,8 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     before = xp.arange(n_classes, device=prediction.device) < xp.expand_dims(true, axis=-1)
     ahead = (scores > score) | ((scores == score) & before)
     hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
-    return mean_of(hits & (score[..., 0] == score[..., 0]))
+    known = (true >= 0) & (true < n_classes)
+    return mean_of(hits & known & (score[..., 0] == score[..., 0]))
 
 
 def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = None) -> Array:

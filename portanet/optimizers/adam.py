@@ -17,6 +17,8 @@ __all__ = ["Adam", "AdamW"]
 
 def _check_betas(name: str, value: Any) -> tuple[float, float]:
     try:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
         first, second = (check_number(name, beta, at_least=0, below=1) for beta in value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be two numbers in [0, 1), got {shown(value)}") from None

@@ -265,7 +265,9 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : path-like
-        Overwritten by each ``fit``.
+        Overwritten by each ``fit``, unless ``append``.
+    append : bool
+        Keep the epochs that the file holds, and number the new ones after them.
 
     Examples
     --------
@@ -277,14 +279,18 @@ class CSVLogger(Callback):
     'epoch,loss'
     """
 
-    path = Checked(check_path)
+    path, append = Checked(check_path), Checked(check_flag)
 
-    def __init__(self, path: str | PathLike[str]):
-        self.path = path
+    def __init__(self, path: str | PathLike[str], *, append: bool = False):
+        self.path, self.append = path, append
 
     def on_train_begin(self, trainer: Training) -> None:
         self.path.open("a").close()  # a path that cannot be written to fails before training
         self._names: list[str] = []
+        self._earlier: list[dict[str, str]] = []
+        if self.append:
+            with self.path.open(newline="") as file:
+                self._earlier = list(csv.DictReader(file))
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
@@ -296,9 +302,11 @@ class CSVLogger(Callback):
     def _write(self, trainer: Training, *, anew: bool) -> None:
         """Write all epochs, or append the last one."""
         self._names = list(trainer.history)
-        rows = [{"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, 1)]
+        first = len(self._earlier) + 1
+        rows = [*self._earlier, *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first))]
+        columns = dict.fromkeys(["epoch", *(name for row in self._earlier for name in row), *self._names])
         with self.path.open("w" if anew else "a", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *self._names])
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
             if anew:
                 writer.writeheader()
             writer.writerows(rows if anew else rows[-1:])

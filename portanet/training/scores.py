@@ -97,7 +97,8 @@ class Scorer:
     """
     The numbers of each batch, in a row of a table, and their averages.
 
-    A row holds the loss, the sum of the weights if batches of equal size may differ in it, and the metrics.
+    A row holds the loss, the sum of the weights if batches of equal size may differ in it, and the metrics. For metrics
+    that are no means over batches (``needs_all``), predictions and targets are kept instead, until they are averaged.
 
     Parameters
     ----------
@@ -108,13 +109,18 @@ class Scorer:
     """
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Metric], *, has_weights: bool):
-        self.loss, self.metrics = loss, metrics
+        self.loss, self.names = loss, ("loss", *metrics)
+        self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
+        self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
+        self._kept: list[tuple[Array, Array]] = []
         self.weighted = loss.reduction == "mean" and (has_weights or getattr(loss, "weight", None) is not None)
-        self.n_columns = 1 + self.weighted + len(metrics)
+        self.n_columns = 1 + self.weighted + len(self.metrics)
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
         xp = namespace(prediction)
+        if self.of_all:
+            self._kept.append((prediction, y))
         numbers: list[Any] = []
         if self.weighted:
             # Of the terms only their number counts here, up to a factor that all batches share.
@@ -124,7 +130,7 @@ class Scorer:
         return [value, *[xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
-        """Average rows: metrics by the sizes of the batches, the loss by its weights."""
+        """Average the rows since the last call: metrics by the sizes of the batches, the loss by its weights."""
         share = np.asarray(sizes) / sum(sizes)
         losses, metrics = table[:, 0], table[:, 1 + self.weighted :]
         if self.loss.reduction == "sum":
@@ -132,33 +138,32 @@ class Scorer:
         else:
             weights = table[:, 1] / max(float(np.sum(table[:, 1])), TINY) if self.weighted else share
             loss = float(weights @ losses)
-        return {"loss": loss, **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True))}
+        logs = {
+            "loss": loss,
+            **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True)),
+            **self._scores_of_all(),
+        }
+        return {name: logs[name] for name in self.names}
+
+    def _scores_of_all(self) -> Logs:
+        kept, self._kept = self._kept, []
+        if not self.of_all:
+            return {}
+        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+        return {name: float(metric(prediction, y)) for name, metric in self.of_all.items()}
 
 
 def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, batch_size: int = 1000) -> Logs:
-    """
-    Return loss and metrics of inference, accumulated batch by batch.
-
-    Only metrics that are not means over batches (``needs_all``) keep all predictions.
-    """
-    of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
-    of_batches = {name: metric for name, metric in metrics.items() if name not in of_all}
-    scorer = Scorer(loss, of_batches, has_weights=data.sample_weight is not None)
-    rows, sizes, kept = [], [], []
+    """Return loss and metrics of inference, accumulated batch by batch."""
+    scorer = Scorer(loss, metrics, has_weights=data.sample_weight is not None)
+    rows, sizes = [], []
     for batch in slices(data.x.shape[0], batch_size):
         x, y, sample_weight = data.batch(net, batch)
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
         sizes.append(batch.stop - batch.start)
-        if of_all:
-            kept.append((prediction, y))
-    logs = scorer.averages(np.asarray(rows), sizes)
-    if of_all:
-        xp = namespace(kept[0][0])
-        prediction, y = (xp.concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
-        logs |= {name: float(metric(prediction, y)) for name, metric in of_all.items()}
-    return {name: logs[name] for name in ("loss", *metrics)}
+    return scorer.averages(np.asarray(rows), sizes)
 
 
 def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_size: int) -> None:

@@ -27,7 +27,7 @@ from portanet.training.history import History
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
-from portanet.typing import Array
+from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
 
@@ -109,6 +109,7 @@ class Trainer:
         self._flat = net.flat
         self._shuffle = np.random.default_rng([2, seed])
         self._stopped = False
+        self._checked_shapes: tuple[Shape, Shape] | None = None  # of the last batch in step
 
     @property
     def backend(self) -> Backend:
@@ -135,6 +136,9 @@ class Trainer:
             The loss before the change, on the device.
         """
         self._check_current()
+        if (shapes := (x.shape, y.shape)) != self._checked_shapes:  # batch norm must not see what the loss refuses
+            self.loss._check_shapes((x.shape[0], *self.net.output_shape(x.shape[1:])), y.shape)
+            self._checked_shapes = shapes
         with self._flat.backend.activate():
             value, _ = self._train_step(x, y, sample_weight)
         self.steps += 1
@@ -338,7 +342,8 @@ class Trainer:
         xp, like, batches = self.backend.xp, self._flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
-        kind = StreamingExecutor if on_host else GraphExecutor if record and USE_GRAPH else EagerExecutor
+        record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
+        kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
 
     def _run_epoch(self, executor: EagerExecutor, scorer: Scorer, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:

@@ -336,3 +336,8 @@ def test_cluster_labels_out_of_range_are_refused(backend: Backend, labels: list[
         metrics.cluster_purity(labels, target)
     with pytest.raises(ValueError, match=rf"labels must be in \[0, n_clusters\) = \[0, 2\), got {value}"):
         metrics.majority_labels(labels, target, 2)
+
+
+def test_a_class_beyond_the_scores_is_a_miss() -> None:
+    scores = -np.ones((2, 2))
+    assert metrics.top_k_accuracy(scores, np.asarray([0, 2]), k=2) == 0.5

@@ -221,3 +221,14 @@ def test_a_schedule_leaves_the_rate_of_before(per: Any) -> None:
     history = trainer.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=3, callbacks=schedule, progress=False)
     assert history["lr"][-1] == 0
     assert trainer.optimizer.lr == 0.5
+
+
+def test_an_appended_log_keeps_the_epochs_before(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for metrics, epochs in (([], 2), (["mse"], 1)):
+        trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=metrics)
+        trainer.fit(X, Y, epochs=epochs, callbacks=pn.CSVLogger(path, append=True), progress=False)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [bool(row["mse"]) for row in rows] == [False, False, True]

@@ -145,3 +145,13 @@ def test_a_metric_is_tried_on_a_whole_batch() -> None:
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=[needs_four])
     x = np.ones((8, 1))
     assert trainer.fit(x, x, batch_size=4, progress=False)["needs_four"] == [1.0]
+
+
+@pytest.mark.parametrize("metric", [pn.r2_score, pn.psnr])
+def test_a_metric_of_all_predictions_is_no_mean_over_training_batches(backend: Backend, metric: Any) -> None:
+    trainer = pn.Trainer(
+        pn.Linear(4, 2).initialize(device=backend, dtype="float64"), pn.MSELoss(), pn.SGD(1e-12), metrics=[metric]
+    )
+    history = trainer.fit(X, Y, epochs=2, batch_size=5, progress=False)
+    expected = trainer.evaluate(X, Y)[metric.__name__]
+    assert history[metric.__name__] == [pytest.approx(expected, rel=1e-9)] * 2

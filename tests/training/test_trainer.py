@@ -325,3 +325,15 @@ def test_the_step_of_an_optimizer_subclass_is_called() -> None:
     trainer.fit(X[:6], LABELS[:6], batch_size=2, progress=False)
     trainer.step(trainer.net.asarray(X[:2]), trainer.net.asarray(LABELS[:2]))
     assert optimizer.steps == 4
+
+
+def test_a_step_that_is_refused_changes_nothing() -> None:
+    net = pn.Sequential(pn.Linear(2, 3), pn.BatchNorm(3), pn.Dropout(0.5), pn.Linear(3, 1)).initialize()
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1))
+    before = net.get_weights()
+    x = np.ones((4, 2), "float32")
+    for y in (np.ones((3, 1), "float32"), np.ones((4, 2), "float32")):
+        with pytest.raises(ValueError, match="target must have shape"):
+            trainer.step(x, y)
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
