@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import Backend
-from portanet.checks import refuse_switch, shown
+from portanet.checks import check_count, refuse_switch, shown
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
@@ -42,7 +42,7 @@ class Parameter:
     def __init__(self, shape: Shape, init: Initializer):
         if not isinstance(init, Initializer):  # a function could not be saved with the network
             raise TypeError(f"init must be an Initializer, got {shown(init)}: take one of portanet.initializers")
-        self.shape, self.init = tuple(shape), init
+        self.shape, self.init = tuple(check_count("shape", n, at_least=0) for n in shape), init
         self.size = math.prod(shape)
         self.flat: FlatParameters | None = None
         self.offset = 0

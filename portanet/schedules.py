@@ -120,6 +120,11 @@ class CosineDecay(Schedule):
     steps: int
     eta_min: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eta_min > self.lr:
+            raise ValueError(f"eta_min must be at most lr={self.lr}, got {self.eta_min}")
+
     def __call__(self, step: int) -> float:
         return _half_cosine(self.lr, self.eta_min, step / self.steps)
 

@@ -1,11 +1,11 @@
 """Split arrays of examples into a training and a test part."""
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from portanet.backends import backend_of
+from portanet.checks import check_count, check_number, optional
 from portanet.typing import Array
 
 
@@ -55,7 +55,10 @@ def train_test_split(
     """
     if not arrays:
         raise ValueError("arrays is empty: give at least one array to split")
+    optional(check_count)("random_state", random_state, at_least=0)
     converted = [_array(values) for values in arrays]
+    if any(values.ndim == 0 for values in converted):
+        raise ValueError("arrays must hold examples along their first axis, got a single number")
     lengths = [values.shape[0] for values in converted]
     if len(set(lengths)) > 1:
         raise ValueError(f"arrays must hold the same number of examples, got {', '.join(map(str, lengths))}")
@@ -79,12 +82,9 @@ def _array(values: Any) -> Array:
 
 def _test_size(test_size: Any, n: int) -> tuple[int, float]:
     """Return the number of test examples, and their fraction of ``n``."""
-    try:
-        n_test = operator.index(test_size)
-        fraction = n_test / max(n, 1)
-    except TypeError:
-        fraction = test_size
-        n_test = round(fraction * n) if 0 < fraction < 1 else 0
+    size = check_number("test_size", test_size, above=0)
+    n_test = size if isinstance(size, int) else round(size * n) if size < 1 else 0
+    fraction = size / max(n, 1) if isinstance(size, int) else size
     if not 0 < n_test < n:
         raise ValueError(f"test_size must leave examples in both parts, got {test_size} for {n} examples")
     return n_test, fraction

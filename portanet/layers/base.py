@@ -93,6 +93,8 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
+        if not hasattr(x, "shape"):
+            raise TypeError(f"x must be an array, got {shown(x)}: use net.asarray(x), or net.predict(x)")
         return Layer._infer(self, x)
 
     def output_shape(self, shape: Shape) -> Shape:

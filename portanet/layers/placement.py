@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from portanet.backends import Backend, get_backend
-from portanet.checks import check_dtype, check_seed, refuse_switch
+from portanet.checks import check_dtype, check_seed, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
 
@@ -169,6 +169,8 @@ class Placement:
 
     def set_weights(self, weights: Mapping[str, Any]) -> None:
         """Overwrite parameters and buffers by name; a wrong name, shape or dtype is refused and changes nothing."""
+        if not isinstance(weights, Mapping):
+            raise TypeError(f"weights must be a mapping of names to arrays, got {shown(weights)}")
         backend, kept = self._ready()[0], self._named_arrays()
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))

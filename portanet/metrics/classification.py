@@ -1,5 +1,7 @@
 """Metrics of predicted classes."""
 
+import math
+
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count, check_number
@@ -145,9 +147,8 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
         if low < 0 or high >= n_classes:
             raise ValueError(f"{name} must be in [0, n_classes) = [0, {n_classes}), got {low if low < 0 else high}")
     # The product of one-hot rows counts without a scatter. Counts in float32 are exact up to 2**24.
-    rows, columns = (
-        kernels.one_hot(xp.reshape(indices, (-1,)), n_classes, xp.float32) for indices in (true, predicted)
-    )
+    dtype = xp.float32 if math.prod(true.shape) <= 2**24 else xp.float64
+    rows, columns = (kernels.one_hot(xp.reshape(indices, (-1,)), n_classes, dtype) for indices in (true, predicted))
     return xp.astype(xp.matmul(xp.matrix_transpose(rows), columns), xp.int64)
 
 

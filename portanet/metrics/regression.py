@@ -4,7 +4,7 @@ import math
 
 from portanet.backends import namespace
 from portanet.checks import check_number
-from portanet.metrics.arguments import as_floats, check_same_shape, float64_pair
+from portanet.metrics.arguments import float64_pair
 from portanet.typing import Array
 
 __all__ = [
@@ -108,14 +108,14 @@ def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     Parameters
     ----------
     prediction, target : array, same shape
-        Images; integers are computed in float64.
+        Images.
     data_range : float
         Difference between the largest and the smallest possible value of a pixel.
 
     Returns
     -------
-    array, shape ()
-        On the device; infinite for equal images.
+    array of float64, shape ()
+        On the device; infinite for equal images. Computed in float64.
 
     Notes
     -----
@@ -127,9 +127,9 @@ def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     np.float64(20.0)
     """
     data_range = check_number("data_range", data_range, above=0)
-    check_same_shape(("prediction", prediction), ("target", target))
-    xp = namespace(prediction)
-    error = xp.mean((as_floats(prediction) - as_floats(target)) ** 2) / data_range**2
+    p, t = float64_pair(prediction, target)
+    xp = namespace(p)
+    error = xp.mean(((p - t) / data_range) ** 2)
     return xp.where(error > 0, -10.0 * xp.log10(xp.where(error > 0, error, 1.0)), math.inf)
 
 

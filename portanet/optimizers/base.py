@@ -10,7 +10,7 @@ import numpy as np
 from portanet import kernels
 from portanet.checks import Checked, check_count, check_number, check_text, optional, shown
 from portanet.config import Configured, parameters_of
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, check_layer
 from portanet.layers.topology import Topology
 from portanet.parameters import FlatParameters, Parameter
 from portanet.typing import Array
@@ -143,6 +143,7 @@ class Optimizer(Configured):
 
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a new state."""
+        check_layer("net", net)
         self._check_groups(net.topology)
         flat = net.flat
         with flat.backend.activate():
