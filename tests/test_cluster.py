@@ -164,9 +164,8 @@ def test_a_weight_counts_as_examples(backend: Backend) -> None:
     init = OVERLAPPING[:4]
     weighted = KMeans(4, init=init, tol=0, device=backend).fit(OVERLAPPING, sample_weight=weights)
     repeated = KMeans(4, init=init, tol=0, device=backend).fit(np.repeat(OVERLAPPING, weights, axis=0))
-    np.testing.assert_allclose(
-        *(backend.to_numpy(kmeans.cluster_centers_) for kmeans in (weighted, repeated)), rtol=1e-9
-    )
+    ours, expected = (backend.to_numpy(kmeans.cluster_centers_) for kmeans in (weighted, repeated))
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
     assert weighted.inertia_ == pytest.approx(repeated.inertia_, rel=1e-9)
     assert KMeans(4, device=backend).fit(OVERLAPPING, sample_weight=weights).inertia_ < 1.2 * weighted.inertia_
 

@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Callable
 from os import PathLike
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from portanet.checks import Checked, check_choice, check_count, check_flag, check_number, check_path, shown
 from portanet.layers.base import Layer
@@ -303,7 +303,10 @@ class CSVLogger(Callback):
         """Write all epochs, or append the last one."""
         self._names = list(trainer.history)
         first = len(self._earlier) + 1
-        rows = [*self._earlier, *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first))]
+        rows: list[dict[str, Any]] = [
+            *self._earlier,
+            *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first)),
+        ]
         columns = dict.fromkeys(["epoch", *(name for row in self._earlier for name in row), *self._names])
         with self.path.open("w" if anew else "a", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")

@@ -217,7 +217,7 @@ def test_a_channel_that_is_constant_up_to_rounding_is_divided_by_one(backend: Ba
     layer = pn.Normalize(1).initialize(device=backend, dtype="float64")
     layer.adapt(np.asarray([[0.3], [0.1 + 0.2]]))
     y = backend.to_numpy(layer(backend.asarray(np.asarray([[0.3], [0.1 + 0.2], [0.31]]))))
-    np.testing.assert_allclose(y, [[0], [0], [0.01]], atol=1e-15)
+    np.testing.assert_allclose(y, np.asarray([[0], [0], [0.01]]), atol=1e-15)
 
 
 def test_a_spread_that_float32_does_not_resolve_is_warned_of(backend: Backend) -> None:
