@@ -31,23 +31,6 @@ template <class T> void sum_of_squares(long rows, long features, const T *x, con
     *sum = T(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
-// The factors -2 (c[k] - origin) as columns, as the tile reads them, and |c[k] - origin|²; infinity fills the last
-// vector of these.
-template <class T> struct PackedCentres {
-    long width; // clusters, rounded up to whole vectors
-    std::vector<T> columns, squares;
-
-    PackedCentres(const Clusters &s, const T *centres, const T *origin)
-        : width((s.clusters + lanes<T> - 1) / lanes<T> * lanes<T>), columns(s.features * width),
-          squares(width, std::numeric_limits<T>::infinity()) {
-        for (long k = 0; k < s.clusters; k++) {
-            const T *centre = centres + k * s.features;
-            squares[k] = squared_distance(centre, origin, s.features);
-            for (long j = 0; j < s.features; j++) columns[j * width + k] = -2 * (centre[j] - origin[j]);
-        }
-    }
-};
-
 // The index of the first of the smallest numbers, which are whole vectors; 0 if any is NaN.
 template <class T> long argmin(const T *p, long n) {
     Vec<T> v = load(p);
@@ -57,6 +40,47 @@ template <class T> long argmin(const T *p, long n) {
     while (p[i] > least) i++;
     return i;
 }
+
+// The factors -2 (c[k] - origin) as columns, as the tile reads them, and |c[k] - origin|²; infinity fills the last
+// vector of these.
+template <class T> struct PackedCentres {
+    const Clusters &s;
+    const T *centres;
+    long width; // clusters, rounded up to whole vectors
+    std::vector<T> columns, squares;
+
+    PackedCentres(const Clusters &s, const T *centres, const T *origin)
+        : s(s), centres(centres), width((s.clusters + lanes<T> - 1) / lanes<T> * lanes<T>), columns(s.features * width),
+          squares(width, std::numeric_limits<T>::infinity()) {
+        for (long k = 0; k < s.clusters; k++) {
+            const T *centre = centres + k * s.features;
+            squares[k] = squared_distance(centre, origin, s.features);
+            for (long j = 0; j < s.features; j++) columns[j * width + k] = -2 * (centre[j] - origin[j]);
+        }
+    }
+
+    // The nearest centre of x, from the scores |c[k] - origin|² - 2 (x - origin)·(c[k] - origin). Far from the origin,
+    // rounding may exchange scores: among centres that it may have exchanged, the differences x - c[k] decide.
+    long nearest(const T *x, T square, const T *scores) const {
+        const long first = argmin(scores, width);
+        const T rounding = 2 * std::numeric_limits<T>::epsilon() * (1 + std::sqrt(T(s.features)));
+        const T most = scores[first] + rounding * (square + squares[first]);
+        Ints<T> candidates{}; // minus their number
+        for (long k = 0; k < width; k += lanes<T>)
+            candidates += load(&scores[k]) - rounding * (square + load(&squares[k])) <= most;
+        typename Format<T>::Int count = 0;
+        for (long lane = 0; lane < lanes<T>; lane++) count -= candidates[lane];
+        if (count <= 1) return first;
+        long best = first;
+        T least = std::numeric_limits<T>::infinity();
+        for (long k = 0; k < s.clusters; k++) {
+            if (scores[k] - rounding * (square + squares[k]) > most) continue;
+            const T distance = squared_distance(x, centres + k * s.features, s.features);
+            if (distance < least) least = distance, best = k;
+        }
+        return best;
+    }
+};
 
 // Call use(row, differences, label, distance) for the rows [begin, end): the differences x - origin of a row, its
 // nearest centre, and its squared distance to that.
@@ -81,7 +105,7 @@ template <class T, class Use> void for_nearest(const Clusters &s, const T *x, co
         compute(tile, rows, centres.width);
         for (long r = 0; r < rows; r++) {
             const T *row = &scores[r * centres.width];
-            const long label = argmin(row, centres.width);
+            const long label = centres.nearest(x + (first + r) * s.features, squares[r], row);
             const T distance = squares[r] + row[label]; // rounding may make it negative
             use(first + r, &differences[r * step], label, distance < 0 ? T(0) : distance);
         }
