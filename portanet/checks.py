@@ -22,7 +22,6 @@ SWITCHES = {
 }
 """Attributes that other libraries heed, and what to do instead of setting them."""
 
-
 T = TypeVar("T")
 
 _repr = Repr()
@@ -136,12 +135,13 @@ def check_number(
 def _as_number(value: Any) -> float | None:
     if type(value) is float:
         return value
-    is_number = isinstance(value, (numbers.Real, Decimal)) or getattr(value, "shape", None) == ()
-    if not is_number or isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, (numbers.Real, Decimal)) or isinstance(value, bool):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):  # a complex number, or an integer of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return None
     return int(value) if isinstance(value, numbers.Integral) else number
 
