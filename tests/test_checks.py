@@ -30,7 +30,20 @@ CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
     (pn.CSVLogger, {"path": "log.csv"}),
 ]
 CONSTRUCTORS = [(type(thing), thing.arguments()) for thing in THINGS] + CALLBACKS
-NONSENSE = [object(), "nonsense", np.str_("0.5"), np.asarray("0.5"), math.nan, -7, b"x", 10**400, {}, np.zeros((2, 2, 2)), [[]], 1j]
+NONSENSE = [
+    object(),
+    "nonsense",
+    np.str_("0.5"),
+    np.asarray("0.5"),
+    math.nan,
+    -7,
+    b"x",
+    10**400,
+    {},
+    np.zeros((2, 2, 2)),
+    [[]],
+    1j,
+]
 TEXTS = {"path", "monitor", "pattern"}
 """Arguments that take any string."""
 

@@ -66,7 +66,7 @@ def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray
     array([[ 6000, -1000,  -631],
            [ 3000,   500,  1000]], dtype=int16)
     """
-    lines = content.decode("ascii").splitlines()
+    lines = [line for line in content.decode("ascii").splitlines() if line.strip()]  # copies differ in white space
     if len(lines) != shape[0]:
         raise ValueError(f"expected {shape[0]} lines, found {len(lines)}")
     table = np.loadtxt(lines, comments=None, ndmin=2)
