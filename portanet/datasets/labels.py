@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from portanet import kernels
-from portanet.backends import backend_of
+from portanet.backends import as_array, backend_of
 from portanet.checks import check_dtype
 from portanet.typing import Array
 
@@ -40,7 +38,7 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
-    labels = labels if hasattr(labels, "device") else np.asarray(labels)
+    labels = as_array(labels, name="labels")
     backend = backend_of(labels)
     xp = backend.xp
     if not xp.isdtype(labels.dtype, "integral"):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from portanet.backends import describe, host_array, namespace
+from portanet.backends import as_array, describe, namespace
 from portanet.checks import check_count, shown
 from portanet.config import Configured
 from portanet.files import write_network
@@ -91,7 +91,7 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        return Layer._infer(self, x)
+        return Layer._infer(self, as_array(x, name="x"))
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output for one input of a shape, both without the batch axis."""
@@ -103,8 +103,8 @@ class Layer(Placement, Configured):
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
         backend = self.backend
-        on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
-        inputs = host_array(x) if on_host else self.asarray(x)
+        inputs = backend.check_array(x, name="x")
+        on_host = isinstance(inputs, np.ndarray)
         if inputs.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         keep = backend.to_numpy if on_host else _unchanged

@@ -267,7 +267,7 @@ class Normalize(Layer):
         x : array_like, shape (N, ..., num_features)
             The training data.
         """
-        x = self.asarray(x)
+        x = self.asarray(x, name="x")
         check_input(x, self.mean.data)
         xp, rows = namespace(x), tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from portanet.backends import describe, namespace
+from portanet.backends import as_arrays, describe, namespace
 from portanet.checks import Checked, check_choice
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
@@ -94,8 +95,13 @@ class Loss(Configured):
         ValueError
             If the shapes or devices do not fit.
         """
+        given = {"prediction": prediction, "target": target, "sample_weight": sample_weight}
+        if sample_weight is None:
+            del given["sample_weight"]
+        prediction, target, sample_weight = (*as_arrays(**given), None)[:3]
         xp = namespace(prediction)
         self._check_shapes(prediction.shape, target.shape)
+        self._check_dtypes(xp, prediction, target)
         if type(target) is not type(prediction) or target.device != prediction.device:
             ours, theirs = describe(target), describe(prediction)
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
@@ -125,10 +131,21 @@ class Loss(Configured):
         """Return the value alone."""
         return self.vjp(prediction, target, sample_weight)[0]
 
+    def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
+        """Refuse numbers that are not differentiable: differences of unsigned integers would wrap, for instance."""
+        if not is_a(xp, prediction.dtype, "real floating"):
+            raise ValueError(f"prediction has dtype {prediction.dtype}: convert it to floats")
+
     def _check_shapes(self, prediction: Shape, target: Shape) -> None:
         if target not in (fitting := self.target_shapes(prediction)):
             wanted = " or ".join(map(str, fitting))
             raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
+
+
+@cache  # NumPy's isdtype takes 1 µs
+def is_a(xp: Any, dtype: Any, kind: str) -> bool:
+    """Whether a dtype is of a kind of the Array API."""
+    return bool(xp.isdtype(dtype, kind))
 
 
 def check_range(xp: Any, target: Array, high: float, rule: str) -> None:

@@ -29,8 +29,6 @@ class ElementwiseLoss(Loss):
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.dtype != prediction.dtype:
-            if not xp.isdtype(prediction.dtype, "real floating"):
-                raise ValueError(f"the prediction has dtype {prediction.dtype}: give floats, to which targets are cast")
             target = xp.astype(target, prediction.dtype)
         if target.ndim < prediction.ndim:
             target = xp.expand_dims(target, axis=-1)
