@@ -173,7 +173,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
     3
     """
     try:
-        count = at_least - 1 if isinstance(value, bool) else operator.index(value)
+        count = at_least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         count = at_least - 1
     if not at_least <= count <= sys.maxsize:

@@ -44,6 +44,7 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     if not xp.isdtype(labels.dtype, "integral"):
         raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
     with backend.activate():
-        if bool(xp.any((labels < 0) | (labels >= n_classes))):
+        indices = xp.astype(labels, xp.int64, copy=False)  # n_classes may be no number of the labels' dtype
+        if bool(xp.any((indices < 0) | (indices >= n_classes))):
             raise ValueError(f"labels must be in [0, {n_classes}), but some are not")
         return kernels.one_hot(labels, n_classes, getattr(xp, check_dtype(dtype)))
