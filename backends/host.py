@@ -83,7 +83,7 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _read(name: str, values: Any) -> np.ndarray:
     """Return what NumPy makes of values, which may be an array of objects."""
-    if hasattr(values, "filled") and (masked := np.ma.count_masked(values)):
+    if hasattr(values, "filled") and (masked := np.count_nonzero(values.mask)):
         raise ValueError(f"{name} is a masked array with {masked} masked values: replace them with filled(...)")
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is {_a_type(values)}, which is sparse: convert it with toarray()")
