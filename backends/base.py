@@ -132,7 +132,7 @@ class Backend:
         ValueError
             If ``values`` does not hold numbers, or is on another device: a silent copy would hide a slow program.
         """
-        if isinstance(values, self.array_type) and not isinstance(values, np.ndarray) and values.device == self.device:
+        if self.array_type is not np.ndarray and isinstance(values, self.array_type) and values.device == self.device:
             return values
         if is_host_data(values):
             return host_array(values, name=name)

@@ -79,7 +79,8 @@ def as_array(values: Any, *, name: str = "array") -> Any:
     kind = type(values)
     if kind is np.ndarray and values.dtype in PORTABLE:
         return values
-    if has_device(values):
+    known = kind in by_type and kind is not np.ndarray and not issubclass(kind, np.generic)
+    if known or has_device(values):
         refuse_gradient(name, values)
         try:
             namespace(values)
