@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from portanet.backends.host import host_array, is_host_data
+
 Batch: TypeAlias = tuple[np.ndarray, ...]
 
 
@@ -113,16 +115,44 @@ class Backend:
     get_num_threads: Callable[[], int] | None = None
     set_num_threads: Callable[[int], None] | None = None
 
-    def asarray(self, values: Any, dtype: str | None = None) -> Any:
+    def check_array(self, values: Any, *, name: str = "array") -> Any:
+        """
+        Return an array on this device as it is, and host data as a NumPy array of numbers.
+
+        Parameters
+        ----------
+        values : array_like
+            Host data (NumPy array, list, number, data frame, CPU array of another library ...) or an array on this
+            device.
+        name : str
+            Name of the argument, for messages.
+
+        Raises
+        ------
+        ValueError
+            If ``values`` does not hold numbers, or is on another device: a silent copy would hide a slow program.
+        """
+        if self.array_type is not np.ndarray and isinstance(values, self.array_type) and values.device == self.device:
+            return values
+        if is_host_data(values):
+            return host_array(values, name=name)
+        raise ValueError(
+            f"{name} is on {describe(values)} but is needed on {_place(self.device, self.array_type)}: "
+            f"move the network with net.to(...), or pass the array as NumPy data"
+        )
+
+    def asarray(self, values: Any, dtype: str | None = None, *, name: str = "array") -> Any:
         """
         Copy host values to this device; an array that is on it is returned as it is.
 
         Parameters
         ----------
         values : array_like
-            Host data (NumPy array, list, number, data frame ...) or an array on this device.
+            As for :meth:`check_array`.
         dtype : str, optional
             Name of the wanted type, such as ``"float32"``; by default the type of ``values``.
+        name : str
+            Name of the argument, for messages.
 
         Returns
         -------
@@ -132,23 +162,17 @@ class Backend:
         Raises
         ------
         ValueError
-            If ``values`` is on another device: a silent copy between devices would hide a slow program.
-        TypeError
-            If ``values`` does not hold numbers.
+            As :meth:`check_array`.
         """
-        if isinstance(values, (np.ndarray, np.generic)) or not hasattr(values, "device"):
-            host = host_array(values, dtype)
+        array = self.check_array(values, name=name)
+        if isinstance(array, np.ndarray):
+            host = array if dtype is None else array.astype(dtype, copy=False)
             with self.activate():
                 return self.xp.asarray(host, device=self.device)
-        if not isinstance(values, self.array_type) or values.device != self.device:
-            raise ValueError(
-                f"array is on {describe(values)} but is needed on {_place(self.device, self.array_type)}: "
-                f"move the network with net.to(...), or pass the array as NumPy data"
-            )
         if dtype is None:
-            return values
+            return array
         with self.activate():
-            return self.xp.astype(values, getattr(self.xp, dtype), copy=False)
+            return self.xp.astype(array, getattr(self.xp, dtype), copy=False)
 
     def iter_batches(self, batches: Iterable[Batch]) -> Iterator[tuple[Any, ...]]:
         """
@@ -187,27 +211,6 @@ def describe(array: Any) -> str:
 
 def _place(device: Any, array_type: type[Any]) -> str:
     return f"{device} ({array_type.__module__.partition('.')[0]})"
-
-
-def host_array(values: Any, dtype: str | None = None) -> np.ndarray:
-    """
-    Return host data as a NumPy array of numbers in this machine's byte order, which every library takes.
-
-    Raises
-    ------
-    TypeError
-        If they are not numbers, or masked.
-
-    Examples
-    --------
-    >>> host_array([1, 2], "float32")
-    array([1., 2.], dtype=float32)
-    """
-    host = np.asarray(values, dtype=dtype)
-    if host.dtype.kind not in "biufc" or hasattr(values, "filled"):  # a masked array would lose its mask
-        kind = type(values).__name__
-        raise TypeError(f"values must be numbers without gaps, got {kind} of dtype {host.dtype}: convert or fill them")
-    return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
 
 
 def refuse_ordinal(name: str, ordinal: str | None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from portanet.backends.available import devices_of
 from portanet.backends.base import Backend, BackendUnavailable, describe
 from portanet.backends.disabled import enabled
+from portanet.backends.host import PORTABLE, has_device, host_array, is_host_data, refuse_gradient
 from portanet.backends.registry import by_type, get_backend, read_entry_points, registered
 
 
@@ -51,12 +52,59 @@ def backend_of(array: Any) -> Backend:
     'cpu'
     """
     backend = by_type.get(type(array)) or _find_backend(type(array))
-    if backend.device == array.device:
+    if isinstance(array, np.generic) or backend.device == array.device:  # NumPy 2.0's scalars have no device
         return backend
     for sibling in devices_of(backend.name.partition(":")[0]):  # another GPU
         if (backend := get_backend(sibling.name)).device == array.device:
             return backend
     raise ValueError(f"array is on {describe(array)}, a device of no backend: pass it as NumPy data")
+
+
+def as_array(values: Any, *, name: str = "array") -> Any:
+    """
+    Return an array of a device as it is, and host data as a NumPy array of numbers.
+
+    Raises
+    ------
+    ValueError
+        If ``values`` does not hold numbers; the message names the argument.
+    TypeError
+        If it is an array of an unknown library, on a device.
+
+    Examples
+    --------
+    >>> as_array([1, 2])
+    array([1, 2])
+    """
+    kind = type(values)
+    if kind is np.ndarray and values.dtype in PORTABLE:
+        return values
+    known = kind in by_type and kind is not np.ndarray and not issubclass(kind, np.generic)
+    if known or has_device(values):
+        refuse_gradient(name, values)
+        try:
+            namespace(values)
+        except TypeError:  # of an unknown library
+            if not is_host_data(values):
+                raise
+        else:
+            return values
+    return host_array(values, name=name)
+
+
+def as_arrays(**values: Any) -> list[Any]:
+    """
+    Return several arguments, by name, as :func:`as_array` does, and all as NumPy arrays if libraries differ on the CPU.
+
+    Examples
+    --------
+    >>> as_arrays(prediction=[0.5], target=np.asarray([1.0]))
+    [array([0.5]), array([1.])]
+    """
+    arrays = [as_array(array, name=name) for name, array in values.items()]
+    if len(set(map(type, arrays))) > 1 and all(map(is_host_data, arrays)):
+        return [host_array(array, name=name) for name, array in zip(values, arrays, strict=True)]
+    return arrays
 
 
 def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:

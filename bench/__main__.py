@@ -8,10 +8,15 @@ import bench.mechanisms
 import bench.peers.command
 import bench.report
 from bench.command import INTERRUPTED, USAGE_ERROR, CommandError, print_error
+from portanet.console import run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m bench`` and return its exit code."""
+    return run_command("bench", lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         "python -m bench",
         description="Benchmark PortaNet. Single layers and optimizers are timed by: python -m pytest bench",

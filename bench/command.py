@@ -1,7 +1,6 @@
 """Helpers shared by the commands of ``python -m bench``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Collection, Iterable
 
@@ -49,13 +48,7 @@ def os_reason(error: OSError) -> str:
 
 def print_lines(*lines: str) -> None:
     """Print on stdout and flush."""
-    try:
-        print(*lines, sep="\n", flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at exit
-        if isinstance(error, BrokenPipeError):  # for instance `| head`, which has read enough
-            raise SystemExit(FAILED) from error
-        raise CommandError(f"cannot write to the standard output: {os_reason(error)}", FAILED) from error
+    print(*lines, sep="\n", flush=True)
 
 
 def print_error(message: str) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from experiments.runner import Experiment, Study, discover, report
 from experiments.runner.jobs import INSTALL, Task, run_all
 from experiments.runner.text import entry, table
 from portanet import BackendUnavailable, get_backend
+from portanet.console import run_command
 from portanet.files import write_atomically
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -32,21 +32,20 @@ class CommandError(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m experiments`` and return its exit code."""
+    return run_command("experiments", lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
         return USAGE_ERROR
     try:
-        code = {"list": list_experiments, "run": run, "report": write_report}[options.command](options)
-        sys.stdout.flush()
-        return code
+        return {"list": list_experiments, "run": run, "report": write_report}[options.command](options)
     except CommandError as error:
         _print_error(str(error))
         return error.code
-    except BrokenPipeError:  # for instance of `list | head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except KeyboardInterrupt:
         _print_error("interrupted; finished seeds are kept, and the same command (without --force) continues")
         return INTERRUPTED
@@ -116,7 +115,7 @@ def list_experiments(options: argparse.Namespace) -> int:
     """List the experiments."""
     known = discover().values()
     if options.json:
-        print(json.dumps([experiment.record() for experiment in known], indent=2, ensure_ascii=False))
+        print(json.dumps([experiment.record() for experiment in known], indent=2))
     else:
         print("\n".join(map(entry, known)))
     return 0

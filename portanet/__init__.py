@@ -10,7 +10,14 @@ PortaNet: neural networks written once against the Array API, on NumPy or on a C
 True
 """
 
+from importlib.util import find_spec
 from typing import NoReturn
+
+if find_spec("portanet.backends") is None:  # only in a clone, where backends/ lies beside this folder
+    raise ImportError(
+        "portanet is installed, but Python found its source folder in the current directory first: "
+        "change to another directory, or install the clone with: pip install -e ."
+    )
 
 from portanet import (
     course,

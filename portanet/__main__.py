@@ -10,10 +10,15 @@ import textwrap
 import numpy as np
 
 import portanet
+from portanet.console import run_command
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run ``portanet``, or ``python -m portanet``."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``portanet``, or ``python -m portanet``, and return its exit code."""
+    return run_command("portanet", lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser("portanet", description="Neural networks on NumPy or on a CUDA GPU.")
     parser.add_argument("--version", action="version", version=f"portanet {portanet.__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
@@ -22,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.print_help(sys.stderr)
         sys.exit(2)
     print(info())
+    return 0
 
 
 def info() -> str:
@@ -82,4 +88,4 @@ def _threads() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

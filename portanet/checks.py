@@ -165,16 +165,16 @@ def _range(at_least: float | None, above: float | None, at_most: float | None, b
 
 
 @cache  # NumPy's isdtype takes 1 µs
-def is_floating(xp: Any, dtype: Any) -> bool:
+def isdtype(xp: Any, dtype: Any, kind: str) -> bool:
     """
-    Whether a dtype is one of real floating-point numbers.
+    Whether a dtype is of a kind of the Array API.
 
     Examples
     --------
-    >>> is_floating(np, np.dtype("uint8"))
+    >>> isdtype(np, np.dtype("uint8"), "real floating")
     False
     """
-    return bool(xp.isdtype(dtype, "real floating"))
+    return bool(xp.isdtype(dtype, kind))
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
@@ -187,7 +187,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
     3
     """
     try:
-        count = at_least - 1 if isinstance(value, bool) else operator.index(value)
+        count = at_least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         count = at_least - 1
     if not at_least <= count <= sys.maxsize:

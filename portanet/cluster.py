@@ -207,7 +207,7 @@ class KMeans(Estimator):
     def _initial_centres(self, data: "_Data", rng: np.random.Generator) -> Array:
         if isinstance(self.init, str):
             return _plus_plus(data, self.n_clusters, rng)
-        xp, centres = data.backend.xp, data.backend.asarray(self.init)
+        xp, centres = data.backend.xp, data.backend.asarray(self.init, name="init")
         if tuple(centres.shape) != (shape := (self.n_clusters, data.x.shape[1])):
             raise ValueError(f"init must have shape (n_clusters, D), {shape}, got {tuple(centres.shape)}")
         centres = xp.astype(centres, data.x.dtype)

@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from portanet import kernels
-from portanet.backends import Backend, backend_of, get_backend
+from portanet.backends import Backend, as_array, backend_of, get_backend, is_host_data
 from portanet.checks import Checked, optional
 from portanet.config import Configured
 from portanet.typing import Array
@@ -59,15 +59,20 @@ class Estimator(Configured):
 
     def _to_device(self, x: Any) -> tuple[Backend, Array]:
         """Move examples to the device of the fit, as float32 or float64."""
-        on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
-        backend = get_backend(self.device) if self.device or on_host else backend_of(x)
-        rows = backend.asarray(x)
+        x = as_array(x, name="x")
+        try:
+            backend = get_backend(self.device) if self.device or isinstance(x, np.ndarray) else backend_of(x)
+        except ValueError:
+            if self.device or not is_host_data(x):
+                raise
+            backend = get_backend()  # x is of a known library, but not on a device of its backend
+        rows = backend.asarray(x, name="x")
         return backend, _checked("x", backend, rows, _exact_dtype(backend.xp, rows.dtype))
 
     def _to_device_of(self, fitted: Array, x: Any, *, name: str = "x") -> tuple[Backend, Array]:
         """Move rows to the device and dtype of a fitted array, and check that its rows have the same length."""
         backend = backend_of(fitted)
-        rows = _checked(name, backend, backend.asarray(x), fitted.dtype)
+        rows = _checked(name, backend, backend.asarray(x, name=name), fitted.dtype)
         if rows.shape[1] != fitted.shape[1]:
             raise ValueError(f"{name} must have shape (N, {fitted.shape[1]}), as in the fit, got {tuple(rows.shape)}")
         return backend, rows

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -179,6 +180,16 @@ class Array(np.ndarray):
     @property
     def device(self) -> Any:
         return CuPy.current.cuda.Device(0)
+
+    @property
+    def shape(self) -> Any:
+        return super().shape
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        with warnings.catch_warnings():  # array-api-compat sets the shape of CuPy's arrays, as CuPy allows
+            warnings.simplefilter("ignore", DeprecationWarning)
+            np.ndarray.shape.__set__(self, shape)  # type: ignore[attr-defined]
 
     @property
     def data(self) -> Any:

@@ -123,7 +123,8 @@ def clusters() -> list[tuple[np.ndarray, ...]]:
     shapes = ((5, 4, 1), (40, 3, 2), (61, 35, 17), (1000, 70, 40), (333, 64, 16))
     problems = [arrays for n, d, k in shapes for arrays in normal((n, d), (k, d), (d,))]
     for _, centres, _ in problems:
-        centres[-1] = centres[0]
+        if len(centres) < 32:  # with more columns, a BLAS may round the products of equal columns differently
+            centres[-1] = centres[0]
     return problems
 
 

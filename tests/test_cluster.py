@@ -355,7 +355,7 @@ def test_data_unlike_the_fitted_ones_are_refused(backend: Backend, method: str) 
 
 def test_data_of_another_device_are_refused() -> None:
     kmeans = KMeans(3, device="cpu").fit(OVERLAPPING)
-    with pytest.raises(ValueError, match=r"array is on .*device1.* but is needed on cpu"):
+    with pytest.raises(ValueError, match=r"x is on .*device1.* but is needed on cpu"):
         kmeans.predict(get_backend("strict").asarray(OVERLAPPING))
 
 

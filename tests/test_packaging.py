@@ -98,6 +98,24 @@ def test_the_wheel_holds_both_packages_and_nothing_else(tree: Path, wheel: Path)
     assert {"portanet/py.typed", "portanet/backends/registry.py"} <= expected
 
 
+@pytest.mark.parametrize("command", [["-c", "import portanet"], ["-m", "portanet", "info"]], ids=" ".join)
+def test_an_import_in_the_clone_after_an_install_says_what_to_do(
+    command: list[str], tree: Path, wheel: Path, tmp_path: Path
+) -> None:
+    installed(wheel, tmp_path)
+    folders = [str(tmp_path), *(folder for folder in sys.path if folder and Path(folder) != ROOT)]
+    done = subprocess.run(
+        [sys.executable, "-B", "-S", *command],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("install the clone with: pip install -e .")
+
+
 @pytest.mark.slow
 def test_a_compiler_adds_the_compiled_kernels(tree: Path, wheel: Path, tmp_path: Path) -> None:
     if shutil.which("g++") is None:

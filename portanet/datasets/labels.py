@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from portanet import kernels
-from portanet.backends import backend_of
+from portanet.backends import as_array, backend_of
 from portanet.checks import check_count, check_dtype
 from portanet.typing import Array
 
@@ -41,12 +39,13 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
            [1., 0., 0.]], dtype=float32)
     """
     n_classes = check_count("n_classes", n_classes)
-    labels = labels if hasattr(labels, "device") else np.asarray(labels)
+    labels = as_array(labels, name="labels")
     backend = backend_of(labels)
     xp = backend.xp
     if not xp.isdtype(labels.dtype, "integral"):
         raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
     with backend.activate():
-        if bool(xp.any((labels < 0) | (labels >= n_classes))):
+        indices = xp.astype(labels, xp.int64, copy=False)  # n_classes may be no number of the labels' dtype
+        if bool(xp.any((indices < 0) | (indices >= n_classes))):
             raise ValueError(f"labels must be in [0, {n_classes}), but some are not")
         return kernels.one_hot(labels, n_classes, getattr(xp, check_dtype(dtype)))

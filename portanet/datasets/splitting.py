@@ -77,7 +77,7 @@ def train_test_split(
 
 
 def _array(values: Any) -> Array:
-    return values if hasattr(values, "device") else np.asarray(values)
+    return values if hasattr(type(values), "device") else np.asarray(values)  # strings and dates can be split too
 
 
 def _test_size(test_size: Any, n: int) -> tuple[int, float]:

@@ -75,7 +75,8 @@ def dropout(x: Array, bits: Array, keep: int) -> tuple[Array, Callable[[Array], 
     >>> y, pullback(np.asarray([1.0, 1.0]))
     (array([2., 0.]), array([2., 0.]))
     """
-    mask = namespace(x).astype(bits < keep, x.dtype) * (65536 / keep)
+    # Not "bits < keep": 65536 is no uint16, and NumPy before 2.2 may crash where it compares such numbers.
+    mask = namespace(x).astype(bits <= keep - 1, x.dtype) * (65536 / keep)
     return x * mask, lambda dy: dy * mask
 
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from portanet.backends import describe, host_array, namespace
-from portanet.checks import check_count, is_floating, shown
+from portanet.backends import as_array, describe, namespace
+from portanet.checks import check_count, isdtype, shown
 from portanet.config import Configured
 from portanet.files import write_network
 from portanet.kernels.slices import slices
@@ -93,9 +93,7 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        if not hasattr(x, "shape"):
-            raise TypeError(f"x must be an array, got {shown(x)}: use net.asarray(x), or net.predict(x)")
-        return Layer._infer(self, x)
+        return Layer._infer(self, as_array(x, name="x"))
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output for one input of a shape, both without the batch axis."""
@@ -107,8 +105,8 @@ class Layer(Placement, Configured):
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
         backend = self.backend
-        on_host = isinstance(x, np.ndarray) or not hasattr(x, "device")
-        inputs = host_array(x) if on_host else self.asarray(x)
+        inputs = backend.check_array(x, name="x")
+        on_host = isinstance(inputs, np.ndarray)
         if inputs.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         keep = backend.to_numpy if on_host else _unchanged
@@ -173,7 +171,7 @@ def check_layer(name: str, layer: Any) -> Layer:
 
 def check_floating(layer: Layer, x: Array) -> None:
     """Refuse integers, whose sums overflow silently."""
-    if not is_floating(namespace(x), x.dtype):
+    if not isdtype(namespace(x), x.dtype, "real floating"):
         raise ValueError(f"{layer!r} needs floats, got x of dtype {x.dtype}: give x / 255 for instance")
 
 
@@ -184,5 +182,5 @@ def check_input(x: Array, weight: Array) -> None:
             f"x is on {describe(x)} but the weights are on {describe(weight)}: use net.asarray(x) or net.to(...)"
         )
     if x.dtype != weight.dtype:
-        fix = "net.asarray(x)" if is_floating(namespace(x), x.dtype) else "net.asarray(x / 255) for pixels"
+        fix = "net.asarray(x)" if isdtype(namespace(x), x.dtype, "real floating") else "net.asarray(x / 255) for pixels"
         raise ValueError(f"x has dtype {x.dtype} but the weights have {weight.dtype}: use {fix}")

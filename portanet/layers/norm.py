@@ -276,7 +276,7 @@ class Normalize(Layer):
             If a channel varies by less than the layer's dtype resolves at its mean, as times in seconds do in float32.
         """
         backend, mean, std = self.backend, self.mean.data, self.std.data
-        x = backend.asarray(x)
+        x = backend.asarray(x, name="x")
         check_floating(self, x)
         xp, rows = backend.xp, tuple(range(x.ndim - 1))
         self.output_shape(tuple(x.shape[1:]))

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from portanet.backends import Backend, get_backend
+from portanet.backends import Backend, get_backend, host_array
 from portanet.checks import check_dtype, check_seed, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
@@ -119,12 +119,12 @@ class Placement:
             self._set_flat(self._flatten(backend, dtype, seed))
         return self
 
-    def asarray(self, values: Any) -> Any:
-        """Bring host values to this network's device and, if they are floats, to its dtype."""
+    def asarray(self, values: Any, *, name: str = "array") -> Any:
+        """Bring host values to this network's device and, if they are floats, to its dtype; messages name them."""
         if self._is_placed(values):
             return values
         backend, dtype = self._ready()
-        array = backend.asarray(values)
+        array = backend.asarray(values, name=name)
         return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
 
     def _is_placed(self, x: Any) -> bool:
@@ -175,7 +175,7 @@ class Placement:
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
-        arrays = {name: np.asarray(values) for name, values in weights.items()}
+        arrays = {name: host_array(values, name=f"weights[{name!r}]") for name, values in weights.items()}
         for name, values in arrays.items():
             data = kept[name].data
             if values.shape != (shape := tuple(data.shape)):

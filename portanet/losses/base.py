@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from portanet.backends import describe, namespace
-from portanet.checks import Checked, check_choice, is_floating
+import numpy as np
+
+from portanet.backends import PORTABLE, as_array, as_arrays, describe, namespace
+from portanet.checks import Checked, check_choice, isdtype
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
 
@@ -94,10 +96,14 @@ class Loss(Configured):
         ValueError
             If the shapes or devices do not fit.
         """
+        ready = type(prediction) is type(target) is np.ndarray and {prediction.dtype, target.dtype} <= PORTABLE
+        if not ready:  # a quick look, since a step of a small network takes 15 µs
+            prediction, target = as_arrays(prediction=prediction, target=target)
+        if sample_weight is not None:
+            sample_weight = as_array(sample_weight, name="sample_weight")
         xp = namespace(prediction)
-        if not is_floating(xp, prediction.dtype):  # integers would wrap round
-            raise ValueError(f"prediction has dtype {prediction.dtype}: give floats, for instance prediction / 255")
         self._check_shapes(prediction.shape, target.shape)
+        self._check_dtypes(xp, prediction, target)
         if type(target) is not type(prediction) or target.device != prediction.device:
             ours, theirs = describe(target), describe(prediction)
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
@@ -126,6 +132,11 @@ class Loss(Configured):
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
         """Return the value alone."""
         return self.vjp(prediction, target, sample_weight)[0]
+
+    def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
+        """Refuse integers that are no class indices: their differences would wrap round."""
+        if not isdtype(xp, prediction.dtype, "real floating"):
+            raise ValueError(f"prediction has dtype {prediction.dtype}: give floats, for instance prediction / 255")
 
     def _check_shapes(self, prediction: Shape, target: Shape) -> None:
         if target not in (fitting := self.target_shapes(prediction)):

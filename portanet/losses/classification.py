@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portanet import kernels
-from portanet.checks import Checked, check_number, shown
+from portanet.checks import Checked, check_number, isdtype, shown
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
 
@@ -90,12 +90,14 @@ class ClassificationLoss(Loss):
         super().check_target(xp, target, shape)
         if target.ndim == len(shape):
             check_range(xp, target, 1, "class probabilities must be in [0, 1]")
-        elif not xp.isdtype(target.dtype, "integral"):
-            raise ValueError(
-                f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')"
-            )
         else:
+            _check_indices(xp, target)
             check_range(xp, target, shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
+
+    def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
+        super()._check_dtypes(xp, prediction, target)
+        if target.ndim < prediction.ndim:
+            _check_indices(xp, target)
 
     def probabilities(self, xp: Any, prediction: Array, target: Array) -> Array:
         """Return the target as probabilities of classes."""
@@ -130,6 +132,11 @@ class ClassificationLoss(Loss):
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without the array on the device."""
         return {**vars(self), "_device_weight": (None, None)}
+
+
+def _check_indices(xp: Any, target: Array) -> None:
+    if not isdtype(xp, target.dtype, "integral"):
+        raise ValueError(f"class indices must be integers, got dtype {target.dtype}: convert them with astype('int64')")
 
 
 class CrossEntropyLoss(ClassificationLoss):

@@ -1,9 +1,37 @@
 """Checks and conversions of the arguments of metrics."""
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
-from portanet.backends import describe, namespace
+from portanet.backends import as_arrays, describe, namespace
 from portanet.typing import Array
+
+Metric = TypeVar("Metric", bound=Callable[..., Any])
+
+
+def takes_arrays(*names: str, may_be_empty: bool = False) -> Callable[[Metric], Metric]:
+    """
+    Return a decorator of metrics: lists, data frames and other host data become arrays.
+
+    ``names`` are those of the arguments, the first ones. Empty arrays are refused unless they are allowed.
+    """
+
+    def decorate(metric: Metric) -> Metric:
+        @wraps(metric)
+        def converted(*args: Any, **options: Any) -> Any:
+            given = dict(zip(names, args, strict=False)) | {name: options[name] for name in names if name in options}
+            arrays = dict(zip(given, as_arrays(**given), strict=True))
+            for name, array in arrays.items():
+                if 0 in array.shape and not may_be_empty:
+                    raise ValueError(f"{name} is empty, of shape {tuple(array.shape)}: give examples")
+            positional = [arrays.pop(name) for name, _ in zip(names, args, strict=False)]
+            return metric(*positional, *args[len(names) :], **{**options, **arrays})
+
+        return converted  # type: ignore[return-value]  # of the same signature
+
+    return decorate
 
 
 def class_indices(name: str, values: Array) -> Array:

@@ -5,7 +5,7 @@ import math
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count, check_number
-from portanet.metrics.arguments import as_floats, check_same_shape, class_index_pair, index_range, mean_of
+from portanet.metrics.arguments import as_floats, check_same_shape, class_index_pair, index_range, mean_of, takes_arrays
 from portanet.typing import Array
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 
+@takes_arrays("prediction", "target")
 def accuracy(prediction: Array, target: Array) -> Array:
     """
     Share of examples whose class is predicted correctly.
@@ -47,6 +48,7 @@ def accuracy(prediction: Array, target: Array) -> Array:
     return mean_of(predicted == true)
 
 
+@takes_arrays("prediction", "target")
 def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5) -> Array:
     """
     Share of elements whose yes or no is predicted correctly.
@@ -70,6 +72,7 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
     return mean_of((as_floats(prediction) > threshold) == (as_floats(target) > 0.5))
 
 
+@takes_arrays("prediction", "target")
 def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     """
     Share of examples whose class has one of the ``k`` highest scores.
@@ -105,6 +108,7 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     return mean_of(hits & known & (score[..., 0] == score[..., 0]))
 
 
+@takes_arrays("y_true", "y_pred", may_be_empty=True)
 def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = None) -> Array:
     """
     Count the examples of each true class (row) and predicted class (column).
@@ -152,6 +156,7 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
     return xp.astype(xp.matmul(xp.matrix_transpose(rows), columns), xp.int64)
 
 
+@takes_arrays("y_true", "y_pred", may_be_empty=True)
 def precision_recall_f1(*, y_true: Array, y_pred: Array, n_classes: int | None = None) -> tuple[Array, Array, Array]:
     """
     Precision, recall and F1 score of each class.

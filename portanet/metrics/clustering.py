@@ -5,7 +5,7 @@ import math
 from portanet.backends import namespace
 from portanet.checks import check_count
 from portanet.kernels.distances import distance_blocks
-from portanet.metrics.arguments import check_same_device, class_indices, index_range, mean_of
+from portanet.metrics.arguments import check_same_device, class_indices, index_range, mean_of, takes_arrays
 from portanet.metrics.classification import confusion_matrix
 from portanet.typing import Array
 
@@ -16,6 +16,7 @@ __all__ = [
 ]
 
 
+@takes_arrays("labels", "target", may_be_empty=True)
 def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
     """
     Most frequent class of each cluster; the lowest on a tie, -1 for an empty cluster.
@@ -57,6 +58,7 @@ def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
     return xp.where(xp.max(counts, axis=0) > 0, xp.argmax(counts, axis=0), -1)
 
 
+@takes_arrays("labels", "target")
 def cluster_purity(labels: Array, target: Array) -> Array:
     """
     Share of examples that have the majority class of their cluster [1]_.
@@ -97,6 +99,7 @@ def cluster_purity(labels: Array, target: Array) -> Array:
     return mean_of(xp.take(majority, labels) == class_indices("target", target))
 
 
+@takes_arrays("x", "target")
 def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     """
     Share of an example's ``k`` nearest neighbours that have its class, averaged over all examples [1]_.
@@ -129,7 +132,10 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     np.float32(0.5)
     """
     check_same_device(("x", x), ("target", target))
-    xp, n, classes = namespace(x), x.shape[0], class_indices("target", target)
+    xp, classes = namespace(x), class_indices("target", target)
+    if x.ndim != 2:
+        raise ValueError(f"x must have shape (N, D), N examples of D numbers, got {tuple(x.shape)}")
+    n = x.shape[0]
     if classes.shape != (n,):
         raise ValueError(f"target must have a class for each of the {n} examples of x, got {tuple(target.shape)}")
     if check_count("k", k) >= n:

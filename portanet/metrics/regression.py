@@ -4,7 +4,7 @@ import math
 
 from portanet.backends import namespace
 from portanet.checks import check_number
-from portanet.metrics.arguments import float64_pair
+from portanet.metrics.arguments import float64_pair, takes_arrays
 from portanet.typing import Array
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
 ]
 
 
+@takes_arrays("prediction", "target")
 def mean_squared_error(prediction: Array, target: Array) -> Array:
     """
     Mean of ``(prediction - target)²`` over all elements, computed in float64.
@@ -37,6 +38,7 @@ def mean_squared_error(prediction: Array, target: Array) -> Array:
     return namespace(p).mean((p - t) ** 2)
 
 
+@takes_arrays("prediction", "target")
 def mean_absolute_error(prediction: Array, target: Array) -> Array:
     """
     Mean of ``|prediction - target|`` over all elements, computed in float64.
@@ -60,6 +62,7 @@ def mean_absolute_error(prediction: Array, target: Array) -> Array:
     return xp.mean(xp.abs(p - t))
 
 
+@takes_arrays("prediction", "target")
 def r2_score(prediction: Array, target: Array) -> Array:
     """
     Coefficient of determination ``1 - Σ (t - p)² / Σ (t - mean(t))²``, averaged over outputs.
@@ -101,6 +104,7 @@ def r2_score(prediction: Array, target: Array) -> Array:
 r2_score.needs_all = True  # type: ignore[attr-defined]
 
 
+@takes_arrays("prediction", "target")
 def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     """
     Peak signal-to-noise ratio ``10 log10(data_range² / mean((prediction - target)²))``, in decibels.

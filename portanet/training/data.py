@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from portanet import layers
-from portanet.backends import backend_of, namespace
+from portanet.backends import Backend, as_array, backend_of, namespace
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
@@ -89,7 +89,8 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    x, y = given_x, given_y = _numbers(f"{name}x", x), _numbers(f"{name}y", y)
+    given_x, given_y = _examples(f"{name}x", x, net.backend), _examples(f"{name}y", y, net.backend)
+    x, y = given_x, given_y
     on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
     stays = on_host and keep_on_host != "never"
     if not stays or (keep_on_host == "if too large" and net.backend.fits(x.nbytes + y.nbytes)):
@@ -101,7 +102,9 @@ def prepare_data(
                 raise ValueError(f"{name}{kind} holds numbers too large for {values.dtype}: scale them")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
     if not xp.isdtype(x.dtype, "real floating"):
-        raise ValueError(f"{name}x has dtype {x.dtype}: give floats, for instance x / 255")
+        raise ValueError(
+            f"{name}x has dtype {x.dtype}: give floats, for instance x / 255 for images, else x.astype('float32')"
+        )
     if x.shape[0] == 0:
         raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
     if y.shape[0] != x.shape[0]:
@@ -124,7 +127,7 @@ def _is_finite(xp: Any, values: Array) -> bool:
 
 
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
-    weights = _numbers(name, sample_weight)
+    weights = _examples(name, sample_weight, net.backend)
     if tuple(weights.shape) != (x.shape[0],):
         raise ValueError(f"{name} must have shape ({x.shape[0]},), one weight an example, got {tuple(weights.shape)}")
     flat = net.flat
@@ -190,7 +193,8 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     if not 0 < validation_split < 1:
         raise ValueError(f"validation_split must be between 0 and 1, got {validation_split}")
     arrays: list[Any] = [
-        a if a is None else _numbers(name, a) for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
+        None if a is None and name != "x" else _examples(name, a)
+        for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
     ]
     n = arrays[0].shape[0]
     end = n - round(n * validation_split)
@@ -202,13 +206,9 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     )
 
 
-def _numbers(name: str, values: Any) -> Array:
-    if isinstance(values, np.ndarray) and not hasattr(values, "filled"):
-        values = values.view(np.ndarray)  # of a memory map, too
-    if not hasattr(values, "device"):
-        values = np.asarray(values)
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {values.dtype}: give numbers in an array without gaps")
+def _examples(name: str, values: Any, backend: Backend | None = None) -> Array:
+    """Return host data as a NumPy array, and arrays of a device, or of this one if it is given, as they are."""
+    values = as_array(values, name=name) if backend is None else backend.check_array(values, name=name)
     if values.ndim == 0:
         raise ValueError(f"{name} is a single number: give an array with one row an example")
     return values

@@ -13,7 +13,7 @@ from portanet import engine
 from portanet.backends import Backend, OutOfMemory
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, is_floating
+from portanet.checks import check_choice, check_count, check_flag, check_number, isdtype
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
@@ -393,7 +393,7 @@ class Trainer:
         odd = [
             name
             for name, array in arrays.items()
-            if is_floating(xp, array.dtype) and not bool(xp.all(xp.isfinite(array)))
+            if isdtype(xp, array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array)))
         ]
         what = find_divergence(losses, odd, len(self.history.epochs) + 1)
         if what is not None:

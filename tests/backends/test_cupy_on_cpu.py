@@ -57,7 +57,7 @@ def test_kernels_equal_the_portable_form(cuda: Backend, name: str, copy: Callabl
 def test_other_dtypes_use_the_portable_form(cuda: Backend, name: str, dtype: str) -> None:
     x = np.asarray([1, 0, 2], dtype)
     with np.errstate(all="ignore"):
-        actual, expected = cuda.kernels[name](cuda.asarray(x)), getattr(pn.kernels, name).portable(x)
+        actual, expected = cuda.kernels[name](cuda.asarray(x, dtype)), getattr(pn.kernels, name).portable(x)
     assert actual.dtype == expected.dtype
     np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-3)
 

@@ -316,6 +316,10 @@ class TestBackendOf:
     def test_an_array_of_a_backend(self, backend: Backend) -> None:
         assert backend_of(backend.asarray([1.0])).device == backend.device
 
+    @pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
+    def test_numpys_scalars(self, kind: str) -> None:
+        assert backend_of(np.asarray([1, 0], kind).max()) is get_backend("cpu")
+
     def test_an_array_on_another_device_of_the_same_library(self, registry: ModuleType) -> None:
         class Chip:
             __module__ = "chips"

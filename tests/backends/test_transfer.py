@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portanet.backends import Backend, describe, devices, get_backend
+from portanet.backends import Backend, describe, devices, get_backend, is_host_data
 
 
 class Frame:
@@ -48,15 +48,12 @@ HOST: dict[str, Any] = {
     "reversed": np.arange(4.0)[::-1],
     "foreign byte order": np.arange(3, dtype=">i4"),
     "foreign floats": np.arange(3, dtype=np.dtype("float32").newbyteorder()),
-    "complex": np.asarray([1 + 2j]),
 }
 
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 @pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in HOST.items()])
 def test_to_numpy_undoes_asarray(backend: Backend, values: Any, dtype: str | None) -> None:
-    if dtype and np.iscomplexobj(values):
-        dtype = "complex64"
     array = backend.asarray(values, dtype)
     assert isinstance(array, backend.array_type)
     assert array.device == backend.device
@@ -97,12 +94,12 @@ def test_an_array_on_the_device_is_not_copied(backend: Backend) -> None:
     assert backend.to_numpy(array).dtype == "float64"
 
 
-def test_an_array_of_another_library_is_refused(backend: Backend) -> None:
+def test_an_array_of_another_library_is_taken_from_the_cpu_and_refused_from_a_device(backend: Backend) -> None:
     others = [get_backend(device.name) for device in devices() if device.usable and device.name != backend.name]
     assert others
     for other in others:
         array = other.asarray([1.0])
-        if other.array_type is np.ndarray:  # host data is accepted
+        if is_host_data(array):
             assert backend.asarray(array).device == backend.device
             continue
         with pytest.raises(ValueError, match=r"move the network with net\.to") as error:
@@ -118,29 +115,6 @@ def test_an_array_of_another_device_of_the_library_is_refused() -> None:
     array = strict.asarray([1.0], device=strict.Device("device2"))
     with pytest.raises(ValueError, match=r"is on .*'device2'.* but is needed on .*'device1'.*: move the network"):
         get_backend("strict").asarray(array)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        ["a", "b"],
-        None,
-        [1.0, None],
-        {"x": 1},
-        np.asarray(["2026-01-01"], "datetime64[D]"),
-        np.ma.masked_array([1.0, 2.0], [False, True]),
-        np.zeros(2, [("x", "f4")]),
-    ],
-    ids=lambda values: type(values).__name__,
-)
-def test_values_that_are_not_numbers_are_refused(backend: Backend, values: Any) -> None:
-    with pytest.raises(TypeError, match=f"values must be numbers without gaps, got {type(values).__name__} of dtype"):
-        backend.asarray(values)
-
-
-def test_rows_of_unequal_length_are_refused(backend: Backend) -> None:
-    with pytest.raises(ValueError, match="inhomogeneous shape"):
-        backend.asarray([[1.0], [1.0, 2.0]])
 
 
 def test_to_numpy_keeps_the_indices_of_a_view(backend: Backend) -> None:

@@ -32,3 +32,8 @@ def test_a_list_gives_numpy() -> None:
 def test_invalid_labels_are_refused(labels: list[float], dtype: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         one_hot(labels, 3, dtype)
+
+
+def test_more_classes_than_the_dtype_of_the_labels_has_numbers() -> None:
+    labels = np.asarray([[0, 9], [255, 9]], "uint8")[:, 0]
+    assert one_hot(labels, 300).argmax(axis=1).tolist() == [0, 255]

@@ -107,7 +107,7 @@ def test_set_weights_sets_all_or_none(backend: Backend) -> None:
         net.set_weights({name: values + 1 for name, values in wrong.items()})
     with pytest.raises(ValueError, match=r"missing or unknown: 2\.bias"):
         net.set_weights({name: values for name, values in before.items() if name != "2.bias"})
-    for odd in (np.zeros(2, int), np.zeros(2, bool), np.zeros(2, complex)):
+    for odd in (np.zeros(2, int), np.zeros(2, bool)):
         with pytest.raises(ValueError, match=r"weights\['2.bias'\] must have a dtype like .*float32, got"):
             net.set_weights({**before, "2.bias": odd})
     for name, values in net.get_weights().items():

@@ -21,10 +21,10 @@ class Measured(Backend):
 
     rows: list[int] = field(default_factory=list)
 
-    def asarray(self, values: Any, dtype: str | None = None) -> Any:
+    def asarray(self, values: Any, dtype: str | None = None, *, name: str = "array") -> Any:
         if isinstance(values, np.ndarray) and values.ndim:
             self.rows.append(values.shape[0])
-        return super().asarray(values, dtype)
+        return super().asarray(values, dtype, name=name)
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_counts_must_be_whole_and_positive(setting: dict[str, Any]) -> None:
 
 
 def test_data_of_another_device_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"array is on .*device1.* but is needed on cpu"):
+    with pytest.raises(ValueError, match=r"x is on .*device1.* but is needed on cpu"):
         a_trainer("cpu").fit(get_backend("strict").asarray(X), LABELS)
 
 
