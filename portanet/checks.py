@@ -137,7 +137,7 @@ def _as_number(value: Any) -> float | None:
         return value
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
-    if not isinstance(value, (numbers.Real, Decimal)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     try:
         number = float(value)
