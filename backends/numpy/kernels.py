@@ -112,7 +112,7 @@ def matmul_into(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
 
 def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
     """Add rows of many elements at a time: NumPy's inner loop over a few channels costs more than the additions."""
-    if x.ndim <= 2:
+    if x.ndim <= 2 or x.size == 0:
         x += bias
         return
     if is_batch_last(x):
@@ -128,8 +128,8 @@ def bias_add(x: np.ndarray, bias: np.ndarray) -> None:
 
 def bias_grad(dy: np.ndarray, out: np.ndarray | None = None) -> Array:
     """Multiply by ones if there are many elements: BLAS sums rows several times faster than NumPy."""
-    if dy.ndim <= 2:
-        return _sum_rows(dy, out)
+    if dy.ndim <= 2 or dy.size == 0:
+        return _sum_rows(dy.reshape(math.prod(dy.shape[:-1]), dy.shape[-1]), out)
     if is_batch_last_slice(dy):
         dy = to_batch_last(dy)
     if is_batch_last(dy):
