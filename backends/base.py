@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portanet.backends.host import host_array, is_host_data
+from portanet.backends.host import host_array, is_host_data, refuse_gradient
 
 Batch: TypeAlias = tuple[np.ndarray, ...]
 
@@ -133,6 +133,7 @@ class Backend:
             If ``values`` does not hold numbers, or is on another device: a silent copy would hide a slow program.
         """
         if self.array_type is not np.ndarray and isinstance(values, self.array_type) and values.device == self.device:
+            refuse_gradient(name, values)
             return values
         if is_host_data(values):
             return host_array(values, name=name)

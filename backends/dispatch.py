@@ -94,7 +94,7 @@ def as_array(values: Any, *, name: str = "array") -> Any:
 
 def as_arrays(**values: Any) -> list[Any]:
     """
-    Return several arguments, by name, as :func:`as_array` does, and all as NumPy arrays if libraries differ on the CPU.
+    Apply :func:`as_array` to named arguments. If they are CPU arrays of different libraries, convert all to NumPy.
 
     Examples
     --------

@@ -73,12 +73,32 @@ class Checked(Generic[T]):
         self.name = name
 
     def __set__(self, instance: object, value: Any) -> None:
-        # It has no __get__: reading the attribute costs as little as any other.
+        # No __get__: Python then reads the instance's dict. Before the first assignment, it returns this object.
         vars(instance)[self.name] = self.check(self.name, value, **self.limits)
 
     if TYPE_CHECKING:
 
         def __get__(self, instance: object, owner: type) -> T: ...
+
+
+def check_fields(instance: object, **checks: Callable[[str, Any], object]) -> None:
+    """
+    Check fields of a frozen dataclass, and keep the values that the checks return.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Coin:
+    ...     p: float
+    ...
+    ...     def __post_init__(self):
+    ...         check_fields(self, p=check_number)
+    >>> Coin(np.float32(0.5))
+    Coin(p=0.5)
+    """
+    for name, check in checks.items():
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
 def optional(check: Callable[..., T]) -> Callable[..., T | None]:
@@ -135,13 +155,15 @@ def check_number(
 def _as_number(value: Any) -> float | None:
     if type(value) is float:
         return value
+    if hasattr(value, "mask"):  # a masked number
+        return None
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return None
     try:
         number = float(value)
-    except OverflowError:  # an integer of hundreds of digits
+    except (OverflowError, ValueError):  # an integer of hundreds of digits, a signaling NaN
         return None
     return int(value) if isinstance(value, numbers.Integral) else number
 
@@ -156,7 +178,7 @@ def _range(at_least: float | None, above: float | None, at_most: float | None, b
     ('number in [0, 1)', 'number above 0', 'finite number')
     """
     if (at_most, below) != (None, None):
-        low = f"({above}" if at_least is None else f"[{at_least}"
+        low = f"[{at_least}" if at_least is not None else f"({-math.inf if above is None else above}"
         high = f"{below})" if at_most is None else f"{at_most}]"
         return f"number in {low}, {high}"
     if above is not None:

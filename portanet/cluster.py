@@ -126,7 +126,7 @@ class KMeans(Estimator):
         Warns
         -----
         UserWarning
-            If there are fewer different examples than clusters, so that some centres are equal.
+            If some clusters hold no examples at the end, for instance because x holds fewer distinct ones.
 
         Raises
         ------
@@ -149,8 +149,8 @@ class KMeans(Estimator):
             n_found = int(backend.xp.unique_values(best.labels).shape[0])
         if n_found < self.n_clusters:
             warnings.warn(
-                f"x holds {n_found} different clusters, but n_clusters is {self.n_clusters}: the other centres are "
-                f"equal to one of these",
+                f"the number of distinct clusters, {n_found}, is smaller than n_clusters={self.n_clusters}: x may hold "
+                f"duplicates, or max_iter may be too small",
                 UserWarning,
                 stacklevel=2,
             )
@@ -233,7 +233,7 @@ class _Data(NamedTuple):
 
 
 def _weights(backend: Backend, examples: Array, sample_weight: Any) -> Array:
-    xp, weights = backend.xp, backend.asarray(sample_weight)
+    xp, weights = backend.xp, backend.asarray(sample_weight, name="sample_weight")
     if tuple(weights.shape) != (n := examples.shape[0],):
         raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
     weights = xp.astype(weights, examples.dtype)
@@ -253,7 +253,8 @@ def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
     xp, x, asarray = data.backend.xp, data.x, data.backend.asarray
 
     def costs_with(candidates: Array, costs: Array) -> Array:
-        pieces = [squares for _, squares in distance_blocks(x, candidates, data.origin)]
+        origin = xp.astype(data.origin, xp.float64)
+        pieces = [xp.astype(squares, x.dtype, copy=False) for _, squares in distance_blocks(x, candidates, origin)]
         return xp.minimum(xp.concat(pieces), xp.expand_dims(costs, axis=1))
 
     first = rng.integers(x.shape[0], size=1)
@@ -316,8 +317,13 @@ def _fill_empty(data: _Data, centres: Array, sums: Array, counts: Array, empty: 
     after, before = (
         kernels.one_hot(cluster, n_clusters, sums.dtype) for cluster in (clusters, xp.take(labels, examples))
     )
+    members, moved = counts, xp.sum(after - before, axis=0)
     if data.weights is not None:
+        # Differences of weights leave rounding where a cluster lost all its examples: count these as integers.
+        positive = xp.astype(data.weights > 0, sums.dtype)
+        members = kernels.cluster_sums(data.x, centres, data.origin, positive)[1]
         weights = xp.expand_dims(xp.take(data.weights, examples), axis=1)
         after, before = after * weights, before * weights
     rows = xp.take(data.x, examples, axis=0) - data.origin
-    return sums + xp.matmul(xp.matrix_transpose(after - before), rows), counts + xp.sum(after - before, axis=0)
+    counts = xp.where(members + moved > 0, counts + xp.sum(after - before, axis=0), 0.0)
+    return sums + xp.matmul(xp.matrix_transpose(after - before), rows), counts

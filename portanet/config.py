@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from portanet.checks import Checked
+
 
 class Configured:
     """
@@ -47,7 +49,8 @@ class Configured:
         for name, parameter in parameters_of(type(self)).items():  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_KEYWORD:
                 raise TypeError(f"{type(self).__name__} takes **{name}, which nothing keeps: name its arguments")
-            if name not in vars(self) and not hasattr(type(self), name):
+            kept = inspect.getattr_static(type(self), name, None)
+            if name not in vars(self) and (kept is None or isinstance(kept, Checked)):
                 raise TypeError(
                     f"{type(self).__name__} does not keep its argument {name!r}: set self.{name} = {name} in __init__"
                 )

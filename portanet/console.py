@@ -92,7 +92,10 @@ class _Output(io.TextIOBase):
         except (OSError, ValueError) as error:  # ValueError: the stream was closed by the program
             self.error = error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))
             with suppress(OSError, ValueError, AttributeError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # Python flushes it again at exit
+                number = self.stream.fileno()
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, number)  # Python flushes the stream again at exit
+                os.close(null)
 
 
 def to_encoding(text: str, encoding: str) -> str:

@@ -40,7 +40,6 @@ from portanet import layers, losses
 from portanet.backends import Backend, backend_of, get_backend
 from portanet.cluster import KMeans
 from portanet.config import Configured
-from portanet.kernels.special import MIN_SLOPE
 from portanet.layers import Layer
 from portanet.optimizers import SGD
 from portanet.parameters import FlatParameters
@@ -306,7 +305,8 @@ class CrossEntropy(Loss, losses.ClassificationLoss):
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> losses.base.Unreduced:
         t = self.probabilities(xp, prediction, target)
         p = xp.maximum(prediction, losses.elementwise.EPS)
-        divisor = xp.maximum(prediction, MIN_SLOPE)  # a smaller bound: softmax multiplies by the probability again
+        least = float(xp.finfo(prediction.dtype).smallest_normal)
+        divisor = xp.maximum(prediction, least)  # smaller than EPS: the softmax pullback multiplies by p again
         return -xp.sum(t * xp.log(p), axis=-1), lambda factor: -t / divisor * factor
 
 

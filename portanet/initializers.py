@@ -7,11 +7,12 @@ An initializer is called with a shape and a NumPy generator, and returns an arra
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from portanet.checks import check_choice, check_number
+from portanet.checks import check_choice, check_fields, check_number
 from portanet.config import Configured
 from portanet.typing import Shape
 
@@ -38,7 +39,7 @@ class Constant(Initializer):
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("value", self.value)
+        check_fields(self, value=check_number)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return np.full(shape, self.value)
@@ -58,7 +59,7 @@ class Normal(Initializer):
     std: float = 0.05
 
     def __post_init__(self) -> None:
-        check_number("std", self.std, at_least=0)
+        check_fields(self, std=partial(check_number, at_least=0))
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return self.std * rng.standard_normal(shape)
@@ -98,9 +99,12 @@ class VarianceScaling(Initializer):
     distribution: Literal["normal", "uniform"] = "normal"
 
     def __post_init__(self) -> None:
-        check_number("scale", self.scale, above=0)
-        check_choice("mode", self.mode, choices=("fan_in", "fan_avg"))
-        check_choice("distribution", self.distribution, choices=("normal", "uniform"))
+        check_fields(
+            self,
+            scale=partial(check_number, above=0),
+            mode=partial(check_choice, choices=("fan_in", "fan_avg")),
+            distribution=partial(check_choice, choices=("normal", "uniform")),
+        )
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         *kernel, fan_in, fan_out = (1, *shape) if len(shape) == 1 else shape

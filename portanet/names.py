@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-ELSEWHERE = {
+ALIASES = {
     "Dense": "Linear",
     "BatchNormalization": "BatchNorm",
     "BatchNorm1d": "BatchNorm",
@@ -18,16 +18,15 @@ ELSEWHERE = {
     "GlobalMaxPooling2D": "GlobalMaxPool",
     "Rescaling": "Normalize",
     "Normalization": "Normalize",
-    "CategoricalCrossentropy": "CrossEntropyLoss",
-    "SparseCategoricalCrossentropy": "CrossEntropyLoss",
+    "CategoricalCrossentropy": "CrossEntropyLoss, which takes logits,",
+    "SparseCategoricalCrossentropy": "CrossEntropyLoss, which takes logits,",
     "BinaryCrossentropy": "BCELoss",
     "MeanSquaredError": "MSELoss",
     "Huber": "HuberLoss",
     "SmoothL1Loss": "HuberLoss",
-    "ModuleList": "Sequential",
     "Module": "Layer",
 }
-"""Names of Keras and PyTorch, and ours."""
+"""PortaNet's names for names of Keras and PyTorch."""
 
 
 def our_name(name: str, ours: Iterable[str]) -> str | None:
@@ -39,4 +38,4 @@ def our_name(name: str, ours: Iterable[str]) -> str | None:
     >>> our_name("Dense", []), our_name("Conv2d", ["Conv2D"]), our_name("Frobnicate", ["Conv2D"])
     ('Linear', 'Conv2D', None)
     """
-    return ELSEWHERE.get(name) or next((other for other in ours if other.lower() == name.lower()), None)
+    return ALIASES.get(name) or next((other for other in ours if other.lower() == name.lower()), None)

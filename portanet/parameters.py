@@ -42,8 +42,10 @@ class Parameter:
     def __init__(self, shape: Shape, init: Initializer):
         if not isinstance(init, Initializer):  # a function could not be saved with the network
             raise TypeError(f"init must be an Initializer, got {shown(init)}: take one of portanet.initializers")
+        if not isinstance(shape, (tuple, list)):
+            raise ValueError(f"shape must be a tuple such as (3, 2), got {shown(shape)}")
         self.shape, self.init = tuple(check_count("shape", n, at_least=0) for n in shape), init
-        self.size = math.prod(shape)
+        self.size = math.prod(self.shape)
         self.flat: FlatParameters | None = None
         self.offset = 0
 

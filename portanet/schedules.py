@@ -6,41 +6,29 @@ depends on a metric, is a callback of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from portanet.checks import check_count, check_number, shown
+from portanet.checks import check_count, check_fields, check_number, shown
 from portanet.config import Configured
 
 
-def _check_schedule(name: str, value: Any) -> None:
+def check_schedule(name: str, value: Any) -> Any:
+    """Check that a value is a function of a step, such as a schedule."""
     if not callable(value):
         raise ValueError(
             f"{name} must be a function of a step, got {shown(value)}: write ConstantRate(0.1) for instance"
         )
+    return value
 
 
-CHECKS: Mapping[str, Callable[[str, Any], object]] = {
-    "lr": partial(check_number, at_least=0),
-    "eta_min": partial(check_number, at_least=0),
-    "factor": partial(check_number, at_least=0),
-    "pct_start": partial(check_number, at_least=0, below=1),
-    "steps": check_count,
-    "step_size": check_count,
-    "schedule": _check_schedule,
-}
-"""Checks of the settings of schedules, by name."""
+check_rate = partial(check_number, at_least=0)
+check_share = partial(check_number, at_least=0, below=1)
 
 
 class Schedule(Configured):
     """Base class of schedules."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name in CHECKS:
-                CHECKS[name](name, value)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step ``step``, counted from 0."""
@@ -59,6 +47,9 @@ class ConstantRate(Schedule):
     """
 
     lr: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, lr=check_rate)
 
     def __call__(self, step: int) -> float:
         return self.lr
@@ -79,6 +70,9 @@ class StepDecay(Schedule):
     step_size: int
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        check_fields(self, lr=check_rate, step_size=check_count, factor=check_rate)
+
     def __call__(self, step: int) -> float:
         return self.lr * self.factor ** (step // self.step_size)
 
@@ -96,6 +90,9 @@ class ExponentialDecay(Schedule):
 
     lr: float
     factor: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, lr=check_rate, factor=check_rate)
 
     def __call__(self, step: int) -> float:
         return self.lr * self.factor**step
@@ -121,7 +118,7 @@ class CosineDecay(Schedule):
     eta_min: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_fields(self, lr=check_rate, steps=check_count, eta_min=check_rate)
         if self.eta_min > self.lr:
             raise ValueError(f"eta_min must be at most lr={self.lr}, got {self.eta_min}")
 
@@ -160,6 +157,9 @@ class OneCycle(Schedule):
     steps: int
     pct_start: float = 0.3
 
+    def __post_init__(self) -> None:
+        check_fields(self, lr=check_rate, steps=check_count, pct_start=check_share)
+
     def __call__(self, step: int) -> float:
         peak, end = self.pct_start * self.steps - 1, self.steps - 1
         if step < peak:
@@ -184,6 +184,9 @@ class WarmUp(Schedule):
 
     schedule: Schedule
     steps: int
+
+    def __post_init__(self) -> None:
+        check_fields(self, schedule=check_schedule, steps=check_count)
 
     def __call__(self, step: int) -> float:
         if step < self.steps:

@@ -111,7 +111,7 @@ def test_empty_clusters_take_the_farthest_examples_as_in_scikit_learn(backend: B
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fewer_different_examples_than_clusters(backend: Backend, dtype: str) -> None:
     x = np.repeat(SEPARATE[::400], [5, 6, 7], axis=0).astype(dtype)
-    with pytest.warns(UserWarning, match="x holds 3 different clusters, but n_clusters is 5"):
+    with pytest.warns(UserWarning, match="distinct clusters, 3, is smaller than n_clusters=5"):
         kmeans = KMeans(5, device=backend).fit(x)
     assert kmeans.inertia_ == pytest.approx(0.0, abs=1e-8)
     assert kmeans.n_iter_ < 5
@@ -145,7 +145,7 @@ def test_ties_go_to_the_first_centre(backend: Backend) -> None:
     x = np.asarray([[-1.0], [0.0], [1.0]])
     assert KMeans(2, init=[[1.0], [-1.0]], max_iter=1, device=backend).fit(x).predict([[0.0]]).tolist() == [0]
     twice = np.asarray([[0.0], [2.0], [2.0]])
-    with pytest.warns(UserWarning, match="x holds 2 different clusters"):
+    with pytest.warns(UserWarning, match="distinct clusters, 2, is smaller"):
         kmeans = KMeans(3, init=twice, device=backend).fit(twice)
     assert kmeans.predict([[9.0]]).tolist() == [1]
 

@@ -32,6 +32,7 @@ def nearest_centres(x: Array, centres: Array, origin: Array) -> tuple[Array, Arr
     (array([0, 1]), array([4., 1.]))
     """
     xp = namespace(x)
+    origin = xp.astype(origin, xp.float64)  # in float32, rounding would exchange centres that are far from the origin
     labels = xp.concat([xp.argmin(distances, axis=1) for _, distances in distance_blocks(x, centres, origin)])
     squares = []
     for rows in blocks(*x.shape):
@@ -74,12 +75,14 @@ def cluster_sums(x: Array, centres: Array, origin: Array, weights: Array | None 
     sums, counts = xp.zeros_like(centres), xp.zeros_like(centres[:, 0])
     cost = xp.zeros((), dtype=x.dtype, device=x.device)
     start = 0
-    for rows, distances in distance_blocks(x, centres, origin):
-        members, nearest = one_hot(xp.argmin(distances, axis=1), n_clusters, x.dtype), xp.min(distances, axis=1)
+    for rows, distances in distance_blocks(x, centres, xp.astype(origin, xp.float64)):
+        members = one_hot(xp.argmin(distances, axis=1), n_clusters, x.dtype)
+        nearest = xp.astype(xp.min(distances, axis=1), x.dtype, copy=False)
         if weights is not None:
             block = weights[start : start + rows.shape[0]]
             members, nearest = members * xp.expand_dims(block, axis=1), nearest * block
-        sums += xp.matmul(xp.matrix_transpose(members), rows)  # deterministic, unlike an atomic scatter-add
+        differences = xp.astype(rows, x.dtype, copy=False)
+        sums += xp.matmul(xp.matrix_transpose(members), differences)  # deterministic, unlike an atomic scatter-add
         counts += xp.sum(members, axis=0)
         cost += xp.sum(nearest)
         start += rows.shape[0]

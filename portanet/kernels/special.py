@@ -1,5 +1,7 @@
 """Special functions that the Array API standard lacks."""
 
+from typing import Any
+
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
@@ -58,13 +60,19 @@ def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
     return value + constant
 
 
-MIN_SLOPE = 1e-30
-"""
-Least derivative of a sigmoid, and least divisor of a loss of probabilities.
+def min_slope(dtype: Any) -> float:
+    """
+    Return the smallest derivative of a sigmoid, and smallest divisor in the derivative of BCELoss, for a dtype.
 
-Where a probability rounds to 0 or 1, the loss's derivative is infinite and the sigmoid's 0. With one bound for both,
-their product is the gradient ``p - t`` of the logit still.
-"""
+    With the same bound in both, their product is still ``p - t`` where the probability p rounds to 0 or 1. It is an
+    eighth of the machine epsilon: an error that rounding makes, too.
+
+    Examples
+    --------
+    >>> min_slope(np.dtype("float64")) * 8 == 2.0**-52
+    True
+    """
+    return 2.0**-26 if "float32" in str(dtype) else 2.0**-55
 
 
 @kernel

@@ -5,12 +5,10 @@ Arrays are channels-last, (N, *input_shape, C), with any number of spatial axes.
 """
 
 import itertools
-import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
-
-import numpy as np
 
 from portanet.backends import namespace
 from portanet.checks import check_count, shown
@@ -65,15 +63,15 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
     sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * n_axes
     if len(sides) == n_axes:
         pairs = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
-        if all(len(pair) == 2 and all(map(_is_count, pair)) for pair in pairs):
-            return tuple((int(low), int(high)) for low, high in pairs)
+        with suppress(ValueError):
+            return tuple((_side(low), _side(high)) for low, high in pairs)
     raise ValueError(
         f"padding must be 'valid', 'same', a number, or {n_axes} numbers or pairs (before, after), got {shown(padding)}"
     )
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= int(value) <= sys.maxsize
+def _side(value: Any) -> int:
+    return check_count("padding", value, at_least=0)
 
 
 def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:

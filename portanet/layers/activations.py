@@ -10,8 +10,8 @@ from typing import Any
 from portanet import kernels
 from portanet.checks import Checked, check_flag, check_number
 from portanet.kernels.elementwise import Derivative
-from portanet.kernels.special import MIN_SLOPE
-from portanet.layers.base import Layer, input_pullback
+from portanet.kernels.special import min_slope
+from portanet.layers.base import Layer, check_floating, input_pullback
 from portanet.typing import Array, Pullback
 
 __all__ = [
@@ -215,7 +215,7 @@ class TanH(Activation):
 
 class Sigmoid(Activation):
     """
-    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``, and at least 1e-30.
+    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``, and not 0.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class Sigmoid(Activation):
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         y = kernels.sigmoid(x)
-        return y, lambda: xp.maximum(y * (1 - y), MIN_SLOPE)
+        return y, lambda: xp.maximum(y * (1 - y), min_slope(y.dtype))
 
 
 class Softmax(Layer):
@@ -242,6 +242,7 @@ class Softmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        check_floating(self, x)
         y = kernels.softmax(x)
         return y, input_pullback(lambda dy: kernels.softmax_gradient(dy, y))
 
@@ -257,5 +258,6 @@ class LogSoftmax(Layer):
     """
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        check_floating(self, x)
         y = kernels.log_softmax(x)
         return y, input_pullback(lambda dy: kernels.log_softmax_gradient(dy, y))

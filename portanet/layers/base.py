@@ -170,7 +170,7 @@ def check_layer(name: str, layer: Any) -> Layer:
 
 
 def check_floating(layer: Layer, x: Array) -> None:
-    """Refuse integers, whose sums overflow silently."""
+    """Refuse integers, whose sums and differences overflow silently."""
     if not isdtype(namespace(x), x.dtype, "real floating"):
         raise ValueError(f"{layer!r} needs floats, got x of dtype {x.dtype}: give x / 255 for instance")
 

@@ -178,6 +178,11 @@ class Conv2D(Conv):
     init : Initializer
         Initial W, of shape (*kernel_size, in_channels / groups, out_channels); b starts at zero.
 
+    Notes
+    -----
+    On a CPU, outputs near an input that is a million times as large as the others lose digits: Winograd's algorithm
+    computes several outputs together.
+
     Examples
     --------
     >>> layer = Conv2D(1, 32, 5, padding="same")

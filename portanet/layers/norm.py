@@ -96,7 +96,8 @@ class BatchNorm(_Norm):
     momentum = Checked(check_number, above=0, at_most=1)
 
     def __init__(self, num_features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True):
-        super().__init__(check_count("num_features", num_features), eps, affine)
+        num_features = check_count("num_features", num_features)
+        super().__init__(num_features, eps, affine)
         self.momentum = momentum
         self.running_mean = Buffer((num_features,), zeros)
         self.running_var = Buffer((num_features,), ones)
@@ -250,7 +251,8 @@ class Normalize(Layer):
     """
 
     def __init__(self, num_features: int):
-        self.mean = Buffer((check_count("num_features", num_features),), zeros)
+        num_features = check_count("num_features", num_features)
+        self.mean = Buffer((num_features,), zeros)
         self.std = Buffer((num_features,), ones)
 
     @property
@@ -278,19 +280,22 @@ class Normalize(Layer):
         backend, mean, std = self.backend, self.mean.data, self.std.data
         x = backend.asarray(x, name="x")
         check_floating(self, x)
-        xp, rows = backend.xp, tuple(range(x.ndim - 1))
+        xp = backend.xp
         self.output_shape(tuple(x.shape[1:]))
-        exact = xp.astype(x, xp.float64)
-        if x.shape[0] == 0 or not bool(xp.all(xp.isfinite(exact))):
+        rows = xp.reshape(x, (-1, x.shape[-1]))
+        if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        first = exact[0, ...]
-        for _ in first.shape[1:]:
-            first = first[0, ...]
-        exact = exact - first  # differences keep the digits of values far from 0
-        new_mean, new_std = first + xp.mean(exact, axis=rows), xp.std(exact, axis=rows)
-        rounding = xp.finfo(x.dtype).eps
-        constant = new_std <= 2 * rounding * xp.abs(new_mean)
-        lost = ~constant & (new_std < 4 * xp.finfo(mean.dtype).eps * xp.abs(new_mean))
+        origin = xp.astype(rows[0, ...], xp.float64)
+        differences = rows - origin  # in float64; they keep the digits of values far from 0
+        centre = xp.mean(differences, axis=0)
+        differences -= centre
+        new_mean, new_std = origin + centre, xp.sqrt(xp.mean(differences * differences, axis=0))
+        limits = xp.finfo(mean.dtype)
+        if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
+            raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them")
+        rounding = 2 * xp.finfo(x.dtype).eps * xp.abs(new_mean)
+        constant = (new_std <= rounding) | (new_std < limits.smallest_normal)
+        lost = ~constant & (new_std < 4 * limits.eps * xp.abs(new_mean))
         if bool(xp.any(lost)):
             channel = int(xp.argmax(xp.astype(lost, xp.int8)))
             centre, spread = float(new_mean[channel]), float(new_std[channel])

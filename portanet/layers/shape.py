@@ -12,9 +12,13 @@ __all__ = ["Flatten", "Reshape"]
 
 
 def _check_shape(name: str, value: Any) -> Shape:
-    if not isinstance(value, (tuple, list)) or list(value).count(-1) > 1:
-        raise ValueError(f"{name} must be whole numbers with at most one -1, got {shown(value)}")
-    return tuple(n if type(n) is int and n == -1 else check_count(name, n) for n in value)
+    try:
+        sizes = tuple(check_count(name, n, at_least=-1) for n in value)
+    except (TypeError, ValueError):
+        sizes = (0,)
+    if 0 in sizes or sizes.count(-1) > 1:
+        raise ValueError(f"{name} must be whole numbers of at least 1, and at most one -1, got {shown(value)}")
+    return sizes
 
 
 class Reshape(Layer):

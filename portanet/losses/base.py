@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from portanet.backends import PORTABLE, as_array, as_arrays, describe, namespace
+from portanet.backends import as_array, describe, host_array, is_host_data, namespace
 from portanet.checks import Checked, check_choice, isdtype
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
@@ -96,22 +96,15 @@ class Loss(Configured):
         ValueError
             If the shapes or devices do not fit.
         """
-        ready = type(prediction) is type(target) is np.ndarray and {prediction.dtype, target.dtype} <= PORTABLE
-        if not ready:  # a quick look, since a step of a small network takes 15 µs
-            prediction, target = as_arrays(prediction=prediction, target=target)
-        if sample_weight is not None:
-            sample_weight = as_array(sample_weight, name="sample_weight")
-        xp = namespace(prediction)
+        prediction = as_array(prediction, name="prediction")
+        xp, target = namespace(prediction), _beside(prediction, target, "target")
         self._check_shapes(prediction.shape, target.shape)
         self._check_dtypes(xp, prediction, target)
         if type(target) is not type(prediction) or target.device != prediction.device:
             ours, theirs = describe(target), describe(prediction)
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
-        if sample_weight is not None and tuple(sample_weight.shape) != (prediction.shape[0],):
-            raise ValueError(
-                f"sample_weight must have shape ({prediction.shape[0]},), one weight an example, "
-                f"got {tuple(sample_weight.shape)}"
-            )
+        if sample_weight is not None:
+            sample_weight = self._check_weights(xp, prediction, sample_weight)
         terms, dterms = self.unreduced(xp, prediction, target)
         weights = None
         if sample_weight is not None:
@@ -133,6 +126,16 @@ class Loss(Configured):
         """Return the value alone."""
         return self.vjp(prediction, target, sample_weight)[0]
 
+    def _check_weights(self, xp: Any, prediction: Array, sample_weight: Any) -> Array:
+        """Return the weights of the examples in the dtype of the prediction, after checks."""
+        weights = _beside(prediction, sample_weight, "sample_weight")
+        if type(weights) is not type(prediction) or weights.device != prediction.device:
+            ours, theirs = describe(weights), describe(prediction)
+            raise ValueError(f"sample_weight is on {ours} but the prediction is on {theirs}: use net.asarray(...)")
+        if tuple(weights.shape) != (n := prediction.shape[0],):
+            raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
+        return xp.astype(weights, prediction.dtype, copy=False)
+
     def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
         """Refuse integers that are no class indices: their differences would wrap round."""
         if not isdtype(xp, prediction.dtype, "real floating"):
@@ -142,6 +145,15 @@ class Loss(Configured):
         if target not in (fitting := self.target_shapes(prediction)):
             wanted = " or ".join(map(str, fitting))
             raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
+
+
+def _beside(prediction: Array, values: Any, name: str) -> Array:
+    """Return an argument as an array; host data beside a prediction on the host become an array of its library."""
+    array = as_array(values, name=name)
+    if type(array) is type(prediction) or not (is_host_data(array) and is_host_data(prediction)):
+        return array
+    host = host_array(array, name=name)
+    return host if isinstance(prediction, np.ndarray) else namespace(prediction).asarray(host)
 
 
 def check_range(xp: Any, target: Array, high: float, rule: str) -> None:

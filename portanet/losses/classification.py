@@ -37,7 +37,7 @@ def check_class_weight(
             raise ValueError(f"{name} names class {largest}, but the classes are 0 to {n_classes - 1}: leave it out")
         weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]
     try:
-        if isinstance(weight, (str, bytes)):
+        if isinstance(weight, (str, bytes, set, frozenset)) or hasattr(weight, "mask"):
             raise TypeError
         values = tuple(float(check_number(name, w, at_least=0)) for w in weight)
     except (TypeError, ValueError):

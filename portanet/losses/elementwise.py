@@ -5,7 +5,7 @@ from typing import Any
 from portanet import kernels
 from portanet.checks import Checked, check_number
 from portanet.kernels.elementwise import Derivative
-from portanet.kernels.special import MIN_SLOPE
+from portanet.kernels.special import min_slope
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
 
@@ -119,9 +119,10 @@ class BCELoss(_BinaryLoss):
     """
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, such as outputs of a sigmoid.
 
-    The derivative is ``(p - t) / (p (1 - p))``, with a divisor of at least 1e-30. After a sigmoid, the gradient of its
-    input is right even where p rounds to 0 or 1. Targets are in [0, 1]. Neither p nor 1 - p counts as less than 1e-12
-    in the logarithm, so a term is at most 27.6; :class:`BCEWithLogitsLoss` on the logits has no such bound.
+    The derivative is ``(p - t) / (p (1 - p))``, with a divisor of at least an eighth of the machine epsilon. After a
+    sigmoid, the gradient of its input is right even where p rounds to 0 or 1. Targets are in [0, 1]. Neither p nor
+    1 - p counts as less than 1e-12 in the logarithm, so a term is at most 27.6; :class:`BCEWithLogitsLoss` on the
+    logits has no such bound.
 
     Examples
     --------
@@ -133,7 +134,7 @@ class BCELoss(_BinaryLoss):
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, EPS)))
-        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), MIN_SLOPE)
+        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
 
 
 class BCEWithLogitsLoss(_BinaryLoss):

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from portanet.backends import as_arrays, describe, namespace
+import numpy as np
+
+from portanet.backends import PORTABLE, as_arrays, describe, namespace
+from portanet.checks import isdtype
 from portanet.typing import Array
 
 Metric = TypeVar("Metric", bound=Callable[..., Any])
@@ -21,6 +24,11 @@ def takes_arrays(*names: str, may_be_empty: bool = False) -> Callable[[Metric], 
     def decorate(metric: Metric) -> Metric:
         @wraps(metric)
         def converted(*args: Any, **options: Any) -> Any:
+            first = args[: len(names)]
+            if len(first) == len(names) and all(
+                [type(a) is np.ndarray and a.size and a.dtype in PORTABLE for a in first]
+            ):
+                return metric(*args, **options)  # as in a training step
             given = dict(zip(names, args, strict=False)) | {name: options[name] for name in names if name in options}
             arrays = dict(zip(given, as_arrays(**given), strict=True))
             for name, array in arrays.items():
@@ -45,7 +53,11 @@ def _argmax(name: str, scores: Array) -> Array:
             f"{name} must be class indices (N,) or scores (N, C) with C of 2 or more, got {tuple(scores.shape)}: "
             f"use binary_accuracy for single outputs"
         )
-    return namespace(scores).argmax(scores, axis=-1)
+    xp = namespace(scores)
+    largest = xp.argmax(scores, axis=-1)
+    if not isdtype(xp, scores.dtype, "real floating"):
+        return largest
+    return xp.where(xp.isnan(xp.max(scores, axis=-1)), -1, largest)  # NaN is no class
 
 
 def _indices(name: str, values: Array) -> Array:
@@ -109,6 +121,4 @@ def check_same_device(first: tuple[str, Array], second: tuple[str, Array]) -> No
 def mean_of(hits: Array) -> Array:
     """Return the share of True."""
     xp = namespace(hits)
-    if 0 in hits.shape:
-        raise ValueError("there are no examples to average over: give at least one")
     return xp.mean(xp.astype(hits, xp.float32))

@@ -56,7 +56,7 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
     Parameters
     ----------
     prediction : array, any shape
-        Yes above ``threshold``.
+        Yes above ``threshold``; NaN is a miss.
     target : array, same shape
         Yes above 0.5: labels 0 and 1, or -1 and 1.
     threshold : float
@@ -69,7 +69,8 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
     """
     threshold = check_number("threshold", threshold)
     check_same_shape(("prediction", prediction), ("target", target))
-    return mean_of((as_floats(prediction) > threshold) == (as_floats(target) > 0.5))
+    p = as_floats(prediction)
+    return mean_of(((p > threshold) == (as_floats(target) > 0.5)) & ~namespace(p).isnan(p))
 
 
 @takes_arrays("prediction", "target")

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, NamedTuple, Self, TypedDict
 
-import numpy as np
-
 from portanet import kernels
-from portanet.checks import Checked, check_count, check_number, check_text, optional, shown
+from portanet.checks import Checked, check_count, check_fields, check_number, check_text, optional, shown
 from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.topology import Topology
@@ -52,10 +51,11 @@ class ParameterGroup(Configured):
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        check_text("pattern", self.pattern)
-        optional(check_count)("max_ndim", self.max_ndim, at_least=0)
-        check_number("lr_factor", self.lr_factor, at_least=0)
-        optional(check_number)("weight_decay", self.weight_decay, at_least=0)
+        at_least_0 = partial(check_number, at_least=0)
+        max_ndim = partial(optional(check_count), at_least=0)
+        check_fields(
+            self, pattern=check_text, max_ndim=max_ndim, lr_factor=at_least_0, weight_decay=optional(at_least_0)
+        )
 
     def matches(self, names: Sequence[str], parameter: Parameter) -> bool:
         """Whether a parameter with these names belongs to the group."""
@@ -288,10 +288,6 @@ def _all_names(topology: Topology) -> dict[str, list[str]]:
         if first in names:
             names[first].append(further)
     return names
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating))
 
 
 def _check_lr(lr: Any) -> float:

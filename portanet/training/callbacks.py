@@ -6,9 +6,18 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias
 
-from portanet.checks import Checked, check_choice, check_count, check_flag, check_number, check_path, shown
+from portanet.checks import (
+    Checked,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_path,
+    shown,
+)
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
+from portanet.schedules import check_schedule
 from portanet.training.history import History
 from portanet.typing import Array
 
@@ -77,24 +86,31 @@ class Callback:
         """Run after the last epoch, also if training failed."""
 
 
+def _check_monitor(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be the name of a metric, got {shown(value)}: give patience by its name")
+    return value
+
+
 class _Monitor(Callback):
     """Base of callbacks that watch one metric and count the epochs since its best value."""
 
+    monitor = Checked(_check_monitor)
     min_delta = Checked(check_number, at_least=0)
     patience = Checked(check_count, at_least=0)
+    mode = Checked(check_choice, choices=("auto", "min", "max"))
 
     def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float, patience: int):
-        if not isinstance(monitor, str):
-            raise ValueError(f"monitor must be the name of a metric, got {shown(monitor)}: give patience by its name")
-        check_choice("mode", mode, choices=("auto", "min", "max"))
-        if mode == "auto" and monitor.endswith(DECREASING):
-            mode = "min"
-        elif mode == "auto" and monitor.endswith(INCREASING):
-            mode = "max"
-        if mode == "auto":
-            raise ValueError(f"monitor {monitor!r} may be better low or high: give mode='min' or mode='max'")
-        self.monitor, self.sign = monitor, 1.0 if mode == "min" else -1.0
-        self.min_delta, self.patience = min_delta, patience
+        self.monitor, self.mode, self.min_delta, self.patience = monitor, mode, min_delta, patience
+        self._sign()  # refuses a metric of which neither its name nor the mode tells the direction
+
+    def _sign(self) -> float:
+        """Return 1 if smaller is better, else -1."""
+        if self.mode == "min" or (self.mode == "auto" and self.monitor.endswith(DECREASING)):
+            return 1.0
+        if self.mode == "max" or self.monitor.endswith(INCREASING):
+            return -1.0
+        raise ValueError(f"monitor {self.monitor!r} may be better low or high: give mode='min' or mode='max'")
 
     def on_train_begin(self, trainer: Training) -> None:
         self.best, self.waited = math.inf, 0
@@ -107,7 +123,7 @@ class _Monitor(Callback):
     def improved(self, logs: Logs) -> bool:
         if self.monitor not in logs:
             raise ValueError(f"monitor {self.monitor!r} is not recorded: there are {', '.join(logs)}")
-        value = self.sign * logs[self.monitor]
+        value = self._sign() * logs[self.monitor]
         better = value < self.best - self.min_delta
         self.best = value if better else self.best
         self.waited = 0 if better else self.waited + 1
@@ -186,21 +202,19 @@ class LearningRateScheduler(Callback):
     [0.1, 0.05, 0.025]
     """
 
+    schedule = Checked(check_schedule)
     per = Checked(check_choice, choices=("step", "epoch"))
 
     def __init__(self, schedule: Callable[[int], float], *, per: Literal["step", "epoch"] = "step"):
-        if not callable(schedule):
-            raise ValueError(
-                f"schedule must be a function of a step, got {shown(schedule)}: write ConstantRate(0.1) for instance"
-            )
         self.schedule, self.per = schedule, per
 
     def on_train_begin(self, trainer: Training) -> None:
         self._first, self._before = trainer.steps, trainer.optimizer.lr
 
     def on_train_batch_begin(self, trainer: Training) -> None:
-        self.lr = self.schedule(len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first)
-        trainer.optimizer.lr = self.lr
+        t = len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first
+        trainer.optimizer.lr = self.schedule(t)
+        self.lr = trainer.optimizer.lr
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         logs["lr"] = self.lr
@@ -259,8 +273,8 @@ class CSVLogger(Callback):
     """
     Append each epoch to a CSV file as soon as it is done.
 
-    The cell of an entry that an epoch lacks is empty. A new entry, and the end of ``fit``, write the file anew: entries
-    of callbacks that are listed after this one are in it then.
+    The cell of an entry that an epoch lacks is empty. The file is rewritten when a new entry appears and at the end of
+    ``fit``; entries that later callbacks add are then included.
 
     Parameters
     ----------
@@ -291,6 +305,8 @@ class CSVLogger(Callback):
         if self.append:
             with self.path.open(newline="") as file:
                 self._earlier = list(csv.DictReader(file))
+            if any("epoch" not in row or None in row or None in row.values() for row in self._earlier):
+                raise ValueError(f"path {self.path} holds no log of a CSVLogger: give another path, or append=False")
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
@@ -302,7 +318,7 @@ class CSVLogger(Callback):
     def _write(self, trainer: Training, *, anew: bool) -> None:
         """Write all epochs, or append the last one."""
         self._names = list(trainer.history)
-        first = len(self._earlier) + 1
+        first = int(self._earlier[-1]["epoch"]) + 1 if self._earlier else 1
         rows: list[dict[str, Any]] = [
             *self._earlier,
             *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first)),

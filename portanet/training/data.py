@@ -190,8 +190,6 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     >>> hold_out((np.arange(5), None), 0.4)
     ((array([0, 1, 2]), None), (array([3, 4]), None))
     """
-    if not 0 < validation_split < 1:
-        raise ValueError(f"validation_split must be between 0 and 1, got {validation_split}")
     arrays: list[Any] = [
         None if a is None and name != "x" else _examples(name, a)
         for name, a in zip(("x", "y", "sample_weight"), data, strict=False)

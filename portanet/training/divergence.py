@@ -39,26 +39,26 @@ class Diverged(FloatingPointError):
         return type(self), (str(self), self.history)
 
 
-def find_divergence(losses: np.ndarray, odd: Sequence[str], epoch: int) -> str | None:
+def find_divergence(losses: np.ndarray, not_finite: Sequence[str], epoch: int) -> str | None:
     """
     Describe the first number of an epoch that is not finite, or return None.
 
     Parameters
     ----------
     losses : array of float, shape (steps,)
-    odd : sequence of str
+    not_finite : sequence of str
         Names of weights and running statistics that are not finite.
     epoch : int
         Number of the epoch, from 1.
 
     Examples
     --------
-    >>> find_divergence(np.asarray([0.5, np.inf]), odd=[], epoch=3)
+    >>> find_divergence(np.asarray([0.5, np.inf]), not_finite=[], epoch=3)
     'the loss became inf at step 2 of epoch 3'
     """
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         return f"the loss became {losses[bad[0]]} at step {bad[0] + 1} of epoch {epoch}"
-    if odd:
-        return f"{odd[0]} was no longer finite after step {len(losses)}, the last of epoch {epoch}"
+    if not_finite:
+        return f"{not_finite[0]} was no longer finite after step {len(losses)}, the last of epoch {epoch}"
     return None

@@ -15,9 +15,6 @@ from portanet.training.callbacks import Logs
 from portanet.training.data import Data
 from portanet.typing import Array
 
-TINY = 1e-30
-"""Smallest divisor of a sum of weights."""
-
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
 NAMES = {
@@ -120,10 +117,10 @@ class Scorer:
         """Return the numbers of a batch."""
         xp = namespace(prediction)
         if self.of_all:
-            self._kept.append((prediction, y))
+            self._kept.append((xp.asarray(prediction, copy=True), xp.asarray(y, copy=True)))  # buffers are used again
         numbers: list[Any] = []
         if self.weighted:
-            # Of the terms only their number counts here, up to a factor that all batches share.
+            # Only the number of terms counts here, one for each example: a constant factor cancels in the average.
             terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [metric(prediction, y) for metric in self.metrics.values()]
@@ -136,8 +133,8 @@ class Scorer:
         if self.loss.reduction == "sum":
             loss = float(np.sum(losses))
         else:
-            weights = table[:, 1] / max(float(np.sum(table[:, 1])), TINY) if self.weighted else share
-            loss = float(weights @ losses)
+            weights = table[:, 1] if self.weighted else share
+            loss = float(weights @ losses) / (float(np.sum(weights)) or 1.0)
         logs = {
             "loss": loss,
             **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True)),

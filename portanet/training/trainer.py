@@ -10,10 +10,10 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from portanet import engine
-from portanet.backends import Backend, OutOfMemory
+from portanet.backends import Backend, OutOfMemory, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, isdtype
+from portanet.checks import check_choice, check_count, check_flag, check_number, isdtype, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
@@ -27,7 +27,7 @@ from portanet.training.history import History
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
-from portanet.typing import Array, Shape
+from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
 
@@ -44,6 +44,11 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
             return method(self, *args, **kwargs)
 
     return run
+
+
+def _check_reduction(loss: Loss) -> None:
+    if loss.reduction == "none":
+        raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
 
 
 class Trainer:
@@ -93,8 +98,7 @@ class Trainer:
     ):
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
-        if loss.reduction == "none":
-            raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
+        _check_reduction(loss)
         check_layer("net", net)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
@@ -109,7 +113,7 @@ class Trainer:
         self._flat = net.flat
         self._shuffle = np.random.default_rng([2, seed])
         self._stopped = False
-        self._checked_shapes: tuple[Shape, Shape] | None = None  # of the last batch in step
+        self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
 
     @property
     def backend(self) -> Backend:
@@ -136,9 +140,15 @@ class Trainer:
             The loss before the change, on the device.
         """
         self._check_current()
-        if (shapes := (x.shape, y.shape)) != self._checked_shapes:  # batch norm must not see what the loss refuses
-            self.loss._check_shapes((x.shape[0], *self.net.output_shape(x.shape[1:])), y.shape)
-            self._checked_shapes = shapes
+        try:
+            batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
+        except AttributeError:  # no arrays
+            batch = ()
+        if (
+            not batch or batch != self._checked_batch
+        ):  # the forward pass updates running statistics: refuse a batch before it
+            self._try_loss(x, y, sample_weight)
+            self._checked_batch = batch
         with self._flat.backend.activate():
             value, _ = self._train_step(x, y, sample_weight)
         self.steps += 1
@@ -218,7 +228,7 @@ class Trainer:
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
-        check_number("validation_split", validation_split, at_least=0, below=1)
+        validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -256,7 +266,8 @@ class Trainer:
                     scores = evaluate(self.net, self.loss, self.metrics, validation)
                     logs |= {f"val_{name}": value for name, value in scores.items()}
                     if not math.isfinite(scores["loss"]):
-                        warnings.warn(f"the validation loss is {scores['loss']}", UserWarning, stacklevel=3)
+                        fix = "check validation_data for extreme values, or take a lower learning rate"
+                        warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=3)
                 history.append(logs)
                 for call in calls:
                     call.on_epoch_end(self, logs)
@@ -312,6 +323,10 @@ class Trainer:
             If there are arrays now that the snapshot lacks.
         """
         state = self._mutable_state()
+        if not isinstance(snapshot, list):
+            raise TypeError(f"snapshot must be what snapshot() returned, got {shown(snapshot)}")
+        if len(state) == len(snapshot) and [a.shape for a in state] != [a.shape for a in snapshot]:
+            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
         if len(state) != len(snapshot):
             raise RuntimeError(
                 f"the snapshot holds {len(snapshot)} arrays, but {len(state)} change now: "
@@ -323,6 +338,14 @@ class Trainer:
     def _mutable_state(self) -> list[Array]:
         buffers = [buffer.data for buffer in self.net.topology.buffers.values()]
         return [self._flat.data, *buffers, *self.optimizer.state.values()]
+
+    def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
+        """Refuse a batch that the loss refuses, without running the network."""
+        x, like = as_array(x, name="x"), self._flat.data
+        if x.ndim == 0:
+            raise ValueError("x is a single number: give an array with one row an example")
+        shape = (x.shape[0], *self.net.output_shape(tuple(x.shape[1:])))
+        self.loss(self.backend.xp.zeros(shape, dtype=like.dtype, device=like.device), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self.net) if USE_ENGINE else self.net
@@ -384,18 +407,20 @@ class Trainer:
 
     def _check_topology(self) -> None:
         self._check_current()
+        _check_reduction(self.loss)
         if self.net.topology.parameter_list != self._flat.parameters:
             raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
 
     def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
         xp = self.backend.xp
         arrays = {"a weight": self._flat.data, **{name: b.data for name, b in self.net.topology.buffers.items()}}
-        odd = [
+        arrays |= {f"the optimizer's {name}": array for name, array in self.optimizer.state.items()}
+        not_finite = [
             name
             for name, array in arrays.items()
             if isdtype(xp, array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array)))
         ]
-        what = find_divergence(losses, odd, len(self.history.epochs) + 1)
+        what = find_divergence(losses, not_finite, len(self.history.epochs) + 1)
         if what is not None:
             self.restore(before)
             fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"

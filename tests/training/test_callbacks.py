@@ -46,14 +46,14 @@ def test_early_stopping_finds_the_mode_from_the_name() -> None:
     trainer = fit(script, pn.EarlyStopping("score", patience=2))
     assert len(trainer.history.epochs) == 4
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
-    assert pn.EarlyStopping("val_loss").sign == 1
+    assert pn.EarlyStopping("val_loss")._sign() == 1
 
 
 @pytest.mark.parametrize("callback", [pn.EarlyStopping, pn.ReduceLROnPlateau])
 def test_a_name_that_tells_no_mode_needs_one(callback: Any) -> None:
     with pytest.raises(ValueError, match="monitor 'val_auc' may be better low or high: give mode='min' or mode='max'"):
         callback("val_auc")
-    assert callback("val_acc").sign == -1
+    assert callback("val_acc")._sign() == -1
 
 
 def test_an_improvement_below_min_delta_does_not_count() -> None:

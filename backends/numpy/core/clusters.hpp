@@ -59,8 +59,8 @@ template <class T> struct PackedCentres {
         }
     }
 
-    // The nearest centre of x, from the scores |c[k] - origin|² - 2 (x - origin)·(c[k] - origin). Far from the origin,
-    // rounding may exchange scores: among centres that it may have exchanged, the differences x - c[k] decide.
+    // The nearest centre of x, from the scores |c[k] - origin|² - 2 (x - origin)·(c[k] - origin). Rounding may swap
+    // scores far from the origin: centres within the rounding error are compared by |x - c[k]|² directly.
     long nearest(const T *x, T square, const T *scores) const {
         const long first = argmin(scores, width);
         const T rounding = 2 * std::numeric_limits<T>::epsilon() * (1 + std::sqrt(T(s.features)));

@@ -126,7 +126,7 @@ template <class T> class Winograd {
         });
         for (long part = 1; part < parts; part++)
             for (int i = 0; i < t.points; i++) sums[0][i].add(sums[part][i]);
-        T zero = 0; // or NaN
+        T nan_if_not_finite = 0;
         for (int k = 0; k < t.taps; k++)
             for (long tap = 0; tap < volume(rest.window); tap++)
                 for (long c = 0; c < s.channels; c++)
@@ -134,9 +134,9 @@ template <class T> class Winograd {
                         T sum = 0;
                         for (int i = 0; i < t.points; i++) sum += t.g[i][k] * sums[0][i](tap, c, o);
                         *dw++ = sum;
-                        zero += sum * T(0);
+                        nan_if_not_finite += sum * T(0);
                     }
-        return zero == 0;
+        return nan_if_not_finite == 0;
     }
 
   private:
@@ -178,7 +178,7 @@ template <class T> class Winograd {
     static INLINE bool combine(long rows, long n, int n_sources, int n_targets, const Coefficient &coefficient,
                                const Source &source, long source_step, const Target &target, long target_step,
                                const T *bias = nullptr, long channels = 1) {
-        Vec<T> zero{}; // or NaN
+        Vec<T> nan_if_not_finite{};
         for (long r = 0, channel = 0; r < rows; r++, channel = channel + 1 < channels ? channel + 1 : 0)
             for (long c = 0; c < n; c += lanes<T>) {
                 const long live = std::min(lanes<T>, n - c);
@@ -196,13 +196,13 @@ template <class T> class Winograd {
                     for (int j = 0; j < n_sources; j++)
                         if (coefficient(i, j) != 0) sum += coefficient(i, j) * values[j];
                     if (bias) sum += broadcast(bias[channel]);
-                    zero += sum * T(0);
+                    nan_if_not_finite += sum * T(0);
                     if (live == lanes<T>) store(to + r * target_step + c, sum);
                     else store_partial(to + r * target_step + c, sum, live);
                 }
             }
         T total = 0;
-        for (int lane = 0; lane < lanes<T>; lane++) total += zero[lane];
+        for (int lane = 0; lane < lanes<T>; lane++) total += nan_if_not_finite[lane];
         return total == 0;
     }
 
