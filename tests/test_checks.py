@@ -3,6 +3,8 @@
 import copy
 import inspect
 import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -116,3 +118,26 @@ def test_a_truth_value_is_no_number(value: Any) -> None:
         with pytest.raises(ValueError, match="epochs must be a"):
             check("epochs", value)
     assert check_flag("bias", np.bool_(value)) is True
+
+
+@pytest.mark.parametrize("value", [np.ma.masked, np.ma.array(0.5, mask=True)])
+def test_a_masked_number_is_no_number(value: Any) -> None:
+    with pytest.raises(ValueError, match="lr must be"):
+        pn.SGD(value)
+
+
+@pytest.mark.parametrize("weight", [{1.0, 2.0}, np.ma.array([1.0, 2.0], mask=[0, 1]), b"ab"], ids=repr)
+def test_class_weights_have_an_order_and_no_gaps(weight: Any) -> None:
+    with pytest.raises(ValueError, match="weight must be a list or dict with a number"):
+        pn.CrossEntropyLoss(weight=weight)
+
+
+@pytest.mark.parametrize("value", [Fraction(1, 2), Decimal("0.5"), np.float32(0.5), np.asarray(0.5)])
+def test_fields_of_frozen_classes_are_python_numbers(value: Any) -> None:
+    for thing in (
+        ConstantRate(value),
+        ExponentialDecay(value, value),
+        Normal(value),
+        pn.ParameterGroup(lr_factor=value),
+    ):
+        assert all(type(number) is float for number in vars(thing).values() if number not in ("*", None))

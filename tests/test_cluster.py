@@ -377,3 +377,11 @@ def test_clusters_of_usps_digits_are_pure(backend: Backend) -> None:
     data = datasets.load("usps")
     labels = KMeans(10, device=backend).fit_predict(data.x_train.reshape(-1, 256))
     assert float(cluster_purity(labels, data.y_train)) > 0.66
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(2000)], ids=["plain", "weighted"])
+def test_clusters_far_from_the_mean_are_told_apart(backend: Backend, weights: np.ndarray | None) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(centre, 0.1, (500, 8)) for centre in (0, 1, 1e6, 1e6 + 2)]).astype("float32")
+    kmeans = KMeans(4, init=x[[0, 600, 1200, 1800]], device=backend).fit(x, sample_weight=weights)
+    np.testing.assert_array_equal(kmeans.labels_, np.repeat(range(4), 500))

@@ -285,11 +285,12 @@ class Normalize(Layer):
         rows = xp.reshape(x, (-1, x.shape[-1]))
         if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        origin = xp.astype(rows[0, ...], xp.float64)
-        differences = rows - origin  # in float64; they keep the digits of values far from 0
-        centre = xp.mean(differences, axis=0)
-        differences -= centre
-        new_mean, new_std = origin + centre, xp.sqrt(xp.mean(differences * differences, axis=0))
+        with backend.activate():  # squares may overflow
+            origin = xp.astype(rows[0, ...], xp.float64)
+            differences = rows - origin  # in float64; they keep the digits of values far from 0
+            centre = xp.mean(differences, axis=0)
+            differences -= centre
+            new_mean, new_std = origin + centre, xp.sqrt(xp.mean(differences * differences, axis=0))
         limits = xp.finfo(mean.dtype)
         if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
             raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them")

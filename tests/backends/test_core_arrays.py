@@ -202,13 +202,3 @@ def test_more_threads_than_the_most_are_the_most(number: int) -> None:
         assert pn.get_num_threads() == core.MAX_THREADS
     finally:
         pn.set_num_threads(before)
-
-
-def test_clusters_far_from_the_mean_are_told_apart() -> None:
-    rng = np.random.default_rng(0)
-    x = np.concatenate([rng.normal(centre, 0.1, (500, 8)) for centre in (0, 1, 1e6, 1e6 + 2)]).astype("float32")
-    centres = x[[0, 600, 1200, 1800]]
-    labels, _ = kernels.nearest_centres(x, centres, x.mean(axis=0))
-    np.testing.assert_array_equal(labels, np.repeat(range(4), 500))
-    _, counts, _ = kernels.cluster_sums(x, centres, x.mean(axis=0))
-    np.testing.assert_array_equal(counts, [500] * 4)

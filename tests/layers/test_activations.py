@@ -32,3 +32,9 @@ def test_float32_is_within_a_few_roundings_of_float64(backend: Backend) -> None:
         exact = backend.to_numpy(layer.forward(backend.asarray(x)))
         rounded = backend.to_numpy(layer.forward(backend.asarray(x, "float32")))
         np.testing.assert_allclose(rounded, exact, rtol=1e-5, atol=2e-6, err_msg=repr(layer))
+
+
+@pytest.mark.parametrize("layer", [pn.Softmax(), pn.LogSoftmax()], ids=repr)
+def test_unsigned_integers_do_not_wrap_round(layer: pn.Layer) -> None:
+    with pytest.raises(ValueError, match="needs floats, got x of dtype uint8"):
+        layer(np.asarray([[100, 101]], "uint8"))

@@ -226,3 +226,12 @@ def test_a_spread_that_float32_does_not_resolve_is_warned_of(backend: Backend) -
     with pytest.warns(UserWarning, match=r"channel 0 varies by 30 around 1\.6e\+09, which .*float32 does not resolve"):
         layer.adapt(times)
     assert states(layer)["std"] == pytest.approx(times.std(), rel=1e-6)
+
+
+def test_adapt_takes_what_the_dtype_holds(backend: Backend) -> None:
+    layer = pn.Normalize(1).initialize(device=backend)
+    layer.adapt(np.asarray([[1e-50], [2e-50]]))
+    assert states(layer)["std"] == 1
+    with pytest.raises(ValueError, match=r"x holds numbers too large for .*float32: scale them"):
+        layer.adapt(np.asarray([[1e300], [2e300]]))
+    assert states(layer)["std"] == 1

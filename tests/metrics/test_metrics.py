@@ -341,3 +341,9 @@ def test_cluster_labels_out_of_range_are_refused(backend: Backend, labels: list[
 def test_a_class_beyond_the_scores_is_a_miss() -> None:
     scores = -np.ones((2, 2))
     assert metrics.top_k_accuracy(scores, np.asarray([0, 2]), k=2) == 0.5
+
+
+def test_nan_is_no_class() -> None:
+    scores = np.asarray([[np.nan, 0.9], [0.9, 0.1]])
+    assert metrics.accuracy(scores, np.asarray([0, 0])) == 0.5
+    assert metrics.binary_accuracy(scores[:, :1], np.asarray([[0.0], [1.0]])) == 0.5

@@ -232,3 +232,20 @@ def test_an_appended_log_keeps_the_epochs_before(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [bool(row["mse"]) for row in rows] == [False, False, True]
+
+
+def test_a_mode_that_is_changed_holds() -> None:
+    stopping = pn.EarlyStopping("score", mode="min")
+    stopping.mode = "max"
+    script = Scripted(1, 3, 2)
+    trainer = fit(script, stopping, epochs=3)
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
+
+
+@pytest.mark.parametrize("text", ["name;age\na;3\n", "epoch,loss\n1,0.5,7\n", "\ufeffepoch,loss\n1,2\n"])
+def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="holds no log of a CSVLogger"):
+        fit(pn.CSVLogger(path, append=True))
+    assert path.read_text(encoding="utf-8") == text

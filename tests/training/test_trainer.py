@@ -327,13 +327,43 @@ def test_the_step_of_an_optimizer_subclass_is_called() -> None:
     assert optimizer.steps == 4
 
 
-def test_a_step_that_is_refused_changes_nothing() -> None:
-    net = pn.Sequential(pn.Linear(2, 3), pn.BatchNorm(3), pn.Dropout(0.5), pn.Linear(3, 1)).initialize()
-    trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1))
+@pytest.mark.parametrize(
+    ("y", "weights", "message"),
+    [
+        (np.ones(3, "int64"), None, "target must have shape"),
+        (np.ones((4, 3), "float32"), None, "target must have shape"),
+        (np.ones(4, "float32"), None, "class indices must be integers"),
+        (np.ones(4, "int64"), np.ones(3, "float32"), "sample_weight must have shape"),
+        ([[1.0]] * 3, None, "target must have shape"),
+    ],
+)
+def test_a_step_that_is_refused_changes_nothing(y: Any, weights: Any, message: str) -> None:
+    net = pn.Sequential(pn.Linear(2, 3), pn.BatchNorm(3), pn.Dropout(0.5), pn.Linear(3, 2)).initialize()
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
     before = net.get_weights()
-    x = np.ones((4, 2), "float32")
-    for y in (np.ones((3, 1), "float32"), np.ones((4, 2), "float32")):
-        with pytest.raises(ValueError, match="target must have shape"):
-            trainer.step(x, y)
+    with pytest.raises(ValueError, match=message):
+        trainer.step(np.ones((4, 2), "float32"), y, weights)
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])
+
+
+def test_a_snapshot_of_another_network_is_refused() -> None:
+    one, other = (pn.Trainer(pn.Linear(n, 1), pn.MSELoss(), pn.SGD(0.1)) for n in (2, 3))
+    before = one.net.get_weights()
+    with pytest.raises(ValueError, match="the snapshot is that of another network"):
+        one.restore(other.snapshot())
+    np.testing.assert_array_equal(one.net.get_weights()["weight"], before["weight"])
+
+
+def test_a_reduction_that_was_changed_is_refused() -> None:
+    loss = pn.MSELoss()
+    trainer = pn.Trainer(pn.Linear(1, 1), loss, pn.SGD(0.1))
+    loss.reduction = "none"
+    with pytest.raises(ValueError, match="loss must reduce to one number"):
+        trainer.fit(np.ones((2, 1)), np.ones((2, 1)), progress=False)
+
+
+def test_an_optimizer_whose_state_overflows_diverged() -> None:
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.Adam(0.1))
+    with pytest.raises(pn.Diverged, match="the optimizer's square_sum was no longer finite"):
+        trainer.fit(np.full((8, 1), 1e15, "float32"), np.ones((8, 1)), progress=False)
