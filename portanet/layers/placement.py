@@ -182,6 +182,9 @@ class Placement:
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
             if not backend.xp.isdtype(data.dtype, KINDS.get(values.dtype.kind, "complex floating")):
                 raise ValueError(f"weights[{name!r}] must have a dtype like {data.dtype}, got {values.dtype}")
+            most = backend.xp.finfo(data.dtype).max if values.dtype.kind == "f" else np.inf
+            if np.any(np.isfinite(values) & (np.abs(values) > most)):
+                raise ValueError(f"weights[{name!r}] holds numbers too large for {data.dtype}: use to(dtype='float64')")
         with backend.activate():
             new = {name: backend.asarray(values) for name, values in arrays.items()}
             for name, values in new.items():

@@ -263,3 +263,11 @@ def test_data_may_be_a_memory_map(tmp_path: Path) -> None:
     np.testing.assert_array_equal(trainer.predict(x), trainer.predict(plain))
     assert trainer.evaluate(x, plain[:, :1]) == trainer.evaluate(plain, plain[:, :1])
     assert trainer.fit(x, x[:, :1], validation_data=(x, x[:, :1]), progress=False)["val_loss"]
+
+
+def test_weights_that_become_infinite_are_refused(backend: Backend) -> None:
+    net = pn.Linear(2, 1).initialize(device=backend)
+    before = net.get_weights()
+    with pytest.raises(ValueError, match=r"weights\['weight'\] holds numbers too large for .*float32"):
+        net.set_weights({"bias": np.ones(1), "weight": np.full((2, 1), 1e300)})
+    np.testing.assert_array_equal(net.get_weights()["bias"], before["bias"])
