@@ -140,6 +140,7 @@ class Trainer:
             The loss before the change, on the device.
         """
         self._check_current()
+        batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
         except AttributeError:  # no arrays
