@@ -145,12 +145,10 @@ class Trainer:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
         except AttributeError:  # no arrays
             batch = ()
-        if (
-            not batch or batch != self._checked_batch
-        ):  # the forward pass updates running statistics: refuse a batch before it
-            self._try_loss(x, y, sample_weight)
-            self._checked_batch = batch
         with self._flat.backend.activate():
+            if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
+                self._try_loss(x, y, sample_weight)
+                self._checked_batch = batch
             value, _ = self._train_step(x, y, sample_weight)
         self.steps += 1
         return value
