@@ -278,6 +278,27 @@ def check_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def check_sample_weight(xp: Any, name: str, weights: Any, n: int) -> None:
+    """
+    Check that floats are weights of n examples: finite, not negative, and not all zero. It reads values back.
+
+    Examples
+    --------
+    >>> check_sample_weight(np, "sample_weight", np.asarray([1.0, -1.0]), 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: sample_weight holds -1: give a finite number of at least 0 for each example
+    """
+    if tuple(weights.shape) != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
+    fine = xp.isfinite(weights) & (weights >= 0)
+    if not bool(xp.all(fine)):
+        first = float(weights[int(xp.argmin(xp.astype(fine, xp.int8)))])
+        raise ValueError(f"{name} holds {first:g}: give a finite number of at least 0 for each example")
+    if not bool(xp.any(weights > 0)):
+        raise ValueError(f"{name} holds zeros only, so that no example counts: give one of them a positive weight")
+
+
 def check_dtype(dtype: str) -> str:
     """
     Check that a dtype is "float32" or "float64".

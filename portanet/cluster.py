@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, namespace
-from portanet.checks import Checked, check_count, check_number, optional, shown
+from portanet.checks import Checked, check_count, check_number, check_sample_weight, optional, shown
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import distance_blocks
 from portanet.typing import Array
@@ -233,12 +233,9 @@ class _Data(NamedTuple):
 
 
 def _weights(backend: Backend, examples: Array, sample_weight: Any) -> Array:
-    xp, weights = backend.xp, backend.asarray(sample_weight, name="sample_weight")
-    if tuple(weights.shape) != (n := examples.shape[0],):
-        raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
-    weights = xp.astype(weights, examples.dtype)
-    if not bool(xp.all(xp.isfinite(weights) & (weights >= 0))) or not bool(xp.any(weights > 0)):
-        raise ValueError("sample_weight must hold finite numbers of at least 0, and not zeros only")
+    xp = backend.xp
+    weights = xp.astype(backend.asarray(sample_weight, name="sample_weight"), examples.dtype)
+    check_sample_weight(xp, "sample_weight", weights, examples.shape[0])
     return weights
 
 

@@ -36,12 +36,7 @@ def erfcx(x: Array) -> Array:
 
     Notes
     -----
-    The coefficients were fitted with 60 digits, by Lawson's algorithm for rational functions [1]_.
-
-    References
-    ----------
-    .. [1] Y. Nakatsukasa, O. Sète, L. N. Trefethen, The AAA algorithm for rational approximation, SIAM Journal on
-       Scientific Computing 40, 2018; Lawson's weights: section 10.
+    The coefficients were fitted with 60 digits, by iteratively reweighted least squares.
 
     Examples
     --------

@@ -155,12 +155,11 @@ class GELU(Activation):
         z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # no power overflows; the limits are reached long before
         if self.approximate:
             c = 2 * math.sqrt(2 / math.pi)
-            s = kernels.sigmoid(
-                c * (z + 0.044715 * z * z * z)
-            )  # (1 + tanh(u)) / 2, without the loss of its small values
+            # sigmoid(2 u) is (1 + tanh(u)) / 2, and keeps the digits of small values.
+            s = kernels.sigmoid(c * (z + 0.044715 * z * z * z))
             return x * s, lambda: s + z * s * (1 - s) * c * (1 + 3 * 0.044715 * z * z)
         e = xp.exp(-0.5 * z * z)
-        tail = 0.5 * e * kernels.erfcx(xp.abs(z) * math.sqrt(0.5))  # Φ(-|x|), exact where 1 - Φ(|x|) would cancel
+        tail = 0.5 * e * kernels.erfcx(xp.abs(z) * math.sqrt(0.5))  # Φ(-|x|), with the digits that 1 - Φ(|x|) loses
         cdf = xp.where(x < 0, tail, 1 - tail)
         return x * cdf, lambda: cdf + z * e * (1 / math.sqrt(2 * math.pi))
 

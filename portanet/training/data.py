@@ -9,6 +9,7 @@ import numpy as np
 
 from portanet import layers
 from portanet.backends import Backend, as_array, backend_of, namespace
+from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
@@ -128,20 +129,12 @@ def _is_finite(xp: Any, values: Array) -> bool:
 
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
     weights = _examples(name, sample_weight, net.backend)
-    if tuple(weights.shape) != (x.shape[0],):
-        raise ValueError(f"{name} must have shape ({x.shape[0]},), one weight an example, got {tuple(weights.shape)}")
     flat = net.flat
     if isinstance(x, np.ndarray) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
         weights = np.asarray(backend_of(weights).to_numpy(weights), dtype=flat.dtype)
     else:
         weights = flat.backend.asarray(flat.backend.asarray(weights), flat.dtype)
-    xp = namespace(weights)
-    fine = xp.isfinite(weights) & (weights >= 0)
-    if not bool(xp.all(fine)):
-        first = float(weights[int(xp.argmin(xp.astype(fine, xp.int8)))])
-        raise ValueError(f"{name} holds {first:g}: give a finite number of at least 0 for each example")
-    if not bool(xp.any(weights > 0)):
-        raise ValueError(f"{name} holds zeros only, so that no example counts: give one of them a positive weight")
+    check_sample_weight(namespace(weights), name, weights, x.shape[0])
     return weights
 
 
@@ -205,7 +198,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
 
 
 def _examples(name: str, values: Any, backend: Backend | None = None) -> Array:
-    """Return host data as a NumPy array, and arrays of a device, or of this one if it is given, as they are."""
+    """Return host data as a NumPy array and a device array unchanged; ``backend`` refuses arrays of other devices."""
     values = as_array(values, name=name) if backend is None else backend.check_array(values, name=name)
     if values.ndim == 0:
         raise ValueError(f"{name} is a single number: give an array with one row an example")

@@ -47,7 +47,7 @@ def find_divergence(losses: np.ndarray, not_finite: Sequence[str], epoch: int) -
     ----------
     losses : array of float, shape (steps,)
     not_finite : sequence of str
-        Names of weights and running statistics that are not finite.
+        Names of weights, running statistics and arrays of the optimizer that are not finite.
     epoch : int
         Number of the epoch, from 1.
 
