@@ -20,6 +20,9 @@ FIXES = {
 }
 """What to do with arrays that hold no numbers, by the kind of their dtype; other kinds are strings."""
 
+UNREADABLE = (ArithmeticError, BufferError, RuntimeError, TypeError, ValueError)
+"""Errors of ``numpy.asarray`` where it cannot read a value."""
+
 
 def is_host_data(values: Any) -> bool:
     """
@@ -90,14 +93,12 @@ def _read(name: str, values: Any) -> np.ndarray:
     refuse_gradient(name, values)
     try:
         host = np.asarray(values)
-        if host.dtype.kind not in "biuf" and (columns := list(_columns(values))):
-            host = np.stack([_read_column(name, *column) for column in columns], axis=1)
-    except (ArithmeticError, BufferError, RuntimeError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         if isinstance(values, (list, tuple)) and "inhomogeneous" in str(error):
             raise ValueError(f"{name} has rows of unequal length: pad or cut them to one length") from None
-        if str(error).startswith(f"{name} "):
-            raise
         raise ValueError(f"{name} is {_a_type(values)}, which NumPy cannot read ({error}): {FIXES['O']}") from error
+    if host.dtype.kind not in "biuf" and (columns := list(_columns(values))):
+        return np.stack([_read_column(name, *column) for column in columns], axis=1)
     return host
 
 
@@ -110,7 +111,10 @@ def _columns(values: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _read_column(name: str, label: Any, column: Any) -> np.ndarray:
-    host = np.asarray(column)
+    try:
+        host = np.asarray(column)
+    except UNREADABLE:
+        host = np.asarray(None)
     if host.dtype.kind not in "biuf":
         raise ValueError(f"{name} has a column {label!r} of {_dtype(column)}: convert it to numbers, or leave it out")
     return host
