@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from portanet.checks import (
     Checked,
+    as_number,
     check_choice,
     check_count,
     check_flag,
@@ -31,6 +32,25 @@ DECREASING = ("loss", "error", "mse", "mae")
 
 INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2", "psnr")
 """Ends of names of metrics that should increase."""
+
+
+def check_logs(logs: Logs) -> None:
+    """
+    Refuse entries that are no numbers under a name, and turn numbers of other libraries into Python numbers.
+
+    Examples
+    --------
+    >>> check_logs({"auc": "high"})
+    Traceback (most recent call last):
+    ...
+    ValueError: logs['auc'] must be a number, got 'high'
+    """
+    for name, value in logs.items():
+        number = as_number(value)
+        if number is None or not isinstance(name, str):
+            what = "a number" if isinstance(name, str) else "under a string"
+            raise ValueError(f"logs[{name!r}] must be {what}, got {shown(value)}")
+        logs[name] = number
 
 
 class Training(Protocol):
@@ -102,6 +122,9 @@ class _Monitor(Callback):
 
     def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float, patience: int):
         self.monitor, self.mode, self.min_delta, self.patience = monitor, mode, min_delta, patience
+        self._check_together()
+
+    def _check_together(self) -> None:
         self._sign()  # refuses a metric of which neither its name nor the mode tells the direction
 
     def _sign(self) -> float:

@@ -20,7 +20,7 @@ from portanet.engine.streaming import StreamingExecutor
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.callbacks import Callback, Logs
+from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
@@ -270,6 +270,7 @@ class Trainer:
                 history.append(logs)
                 for call in calls:
                     call.on_epoch_end(self, logs)
+                    check_logs(logs)
         return history
 
     @_on_device
