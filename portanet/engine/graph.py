@@ -101,6 +101,6 @@ class GraphExecutor(EagerExecutor):
             warnings.warn(
                 f"training steps run one by one: recording a step failed ({type(error).__name__}: {error})",
                 RuntimeWarning,
-                stacklevel=6,  # the call of fit
+                stacklevel=8,  # the call of fit
             )
         return self.replays.get(n)

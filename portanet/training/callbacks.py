@@ -56,12 +56,13 @@ def check_logs(logs: Logs) -> None:
 class Training(Protocol):
     """What callbacks use of a :class:`portanet.Trainer`."""
 
-    net: Layer
     optimizer: Optimizer
     history: History
     steps: int
     metric_names: tuple[str, ...]
 
+    @property
+    def net(self) -> Layer: ...
     def stop(self) -> None: ...
     def snapshot(self) -> list[Array]: ...
     def restore(self, snapshot: list[Array]) -> None: ...

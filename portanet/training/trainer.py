@@ -1,32 +1,30 @@
 """Training a network: one step, many epochs, and scores."""
 
-import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from portanet import engine
-from portanet.backends import Backend, OutOfMemory, as_array
+from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, isdtype, shown
+from portanet.checks import check_choice, check_count, check_flag, check_number
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.callbacks import Callback, Logs, check_logs
+from portanet.training.callbacks import Callback, Logs
 from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
-from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
+from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
+from portanet.training.state import TrainingState
 from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -44,6 +42,12 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
             return method(self, *args, **kwargs)
 
     return run
+
+
+def _check_optimizer(optimizer: Optimizer) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+    return optimizer
 
 
 def _check_reduction(loss: Loss) -> None:
@@ -100,25 +104,38 @@ class Trainer:
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
         _check_reduction(loss)
         check_layer("net", net)
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+        _check_optimizer(optimizer)
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self.metrics, self.float32_matmul_precision = resolve(metrics, loss), float32_matmul_precision
         net.to(device, seed=seed)
-        self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
+        self.loss = loss
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
-        self._flat = net.flat
+        self._state = TrainingState(net, optimizer.bind(net))
         self._shuffle = np.random.default_rng([2, seed])
-        self._stopped = False
+        self._loop: FitLoop | None = None  # of the call of fit that runs
         self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
+
+    @property
+    def net(self) -> Layer:
+        """The network."""
+        return self._state.net
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; another one can be set that is bound to the network."""
+        return self._state.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._state.optimizer = _check_optimizer(optimizer)
 
     @property
     def backend(self) -> Backend:
         """The array library and device of the network."""
-        return self._flat.backend
+        return self._state.backend
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """
@@ -139,13 +156,13 @@ class Trainer:
         array, shape ()
             The loss before the change, on the device.
         """
-        self._check_current()
+        self._state.check_current()
         batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
         except AttributeError:  # no arrays
             batch = ()
-        with self._flat.backend.activate():
+        with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
                 self._try_loss(x, y, sample_weight)
                 self._checked_batch = batch
@@ -232,7 +249,8 @@ class Trainer:
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
-        self._check_topology()
+        self._state.check_topology()
+        _check_reduction(self.loss)
         given = (x, y, sample_weight)
         if validation_split:
             if validation_data is not None:
@@ -245,33 +263,23 @@ class Trainer:
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
-        calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]
-        history = self.history = History()
-        self._stopped = False
-        names = ("loss", *self.metrics)
+        self.history, names = History(), ("loss", *self.metrics)
         self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
-        with ExitStack() as at_end:
-            at_end.callback(executor.retain, [])  # a recording refers to the executor, and the executor to it
-            for call in calls:
-                at_end.callback(call.on_train_end, self)
-                call.on_train_begin(self)
-            while len(history.epochs) < epochs and not self._stopped:
-                try:
-                    with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
-                        logs = self._run_epoch(executor, scorer, shuffle, calls)
-                except OutOfMemory as error:
-                    raise find_batch_size(error, batch_size, partial(self._try_step, data)) from None
-                if validation is not None:
-                    scores = evaluate(self.net, self.loss, self.metrics, validation)
-                    logs |= {f"val_{name}": value for name, value in scores.items()}
-                    if not math.isfinite(scores["loss"]):
-                        fix = "check validation_data for extreme values, or take a lower learning rate"
-                        warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=3)
-                history.append(logs)
-                for call in calls:
-                    call.on_epoch_end(self, logs)
-                    check_logs(logs)
-        return history
+        self._loop = FitLoop(
+            self,
+            self._state,
+            executor,
+            scorer,
+            shuffle=self._shuffle if shuffle else None,
+            validate=None if validation is None else partial(evaluate, self.net, self.loss, self.metrics, validation),
+            callbacks=[*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))],
+            explain=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
+        )
+        try:
+            self._loop.run(epochs)
+        finally:
+            self._loop = None  # it holds the data
+        return self.history
 
     @_on_device
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
@@ -296,7 +304,8 @@ class Trainer:
 
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
-        self._stopped = True
+        if self._loop is not None:
+            self._loop.stopped = True
 
     @_on_device
     def snapshot(self) -> list[Array]:
@@ -310,7 +319,7 @@ class Trainer:
         >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
         >>> trainer.restore(before)
         """
-        return [self.backend.xp.asarray(array, copy=True) for array in self._mutable_state()]
+        return self._state.snapshot()
 
     @_on_device
     def restore(self, snapshot: list[Array]) -> None:
@@ -322,37 +331,22 @@ class Trainer:
         RuntimeError
             If there are arrays now that the snapshot lacks.
         """
-        state = self._mutable_state()
-        if not isinstance(snapshot, list):
-            raise TypeError(f"snapshot must be what snapshot() returned, got {shown(snapshot)}")
-        if len(state) == len(snapshot) and [a.shape for a in state] != [a.shape for a in snapshot]:
-            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
-        if len(state) != len(snapshot):
-            raise RuntimeError(
-                f"the snapshot holds {len(snapshot)} arrays, but {len(state)} change now: "
-                "an optimizer must make its state in new_state(), and not in a step"
-            )
-        for array, values in zip(state, snapshot, strict=True):
-            array[...] = values
-
-    def _mutable_state(self) -> list[Array]:
-        buffers = [buffer.data for buffer in self.net.topology.buffers.values()]
-        return [self._flat.data, *buffers, *self.optimizer.state.values()]
+        self._state.restore(snapshot)
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        x, like = as_array(x, name="x"), self._flat.data
+        x, like = as_array(x, name="x"), self._state.flat.data
         if x.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         shape = (x.shape[0], *self.net.output_shape(tuple(x.shape[1:])))
         self.loss(self.backend.xp.zeros(shape, dtype=like.dtype, device=like.device), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        program = engine.compiled(self.net) if USE_ENGINE else self.net
+        program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
         if self.float32_matmul_precision is None:
-            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
         with float32_matmul_precision_as(self.float32_matmul_precision):
-            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
@@ -362,69 +356,17 @@ class Trainer:
             value, prediction = self._train_step(x, y, sample_weight)
             return scorer.row(value, prediction, y, sample_weight)
 
-        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
+        xp, like, batches = self.backend.xp, self._state.flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
 
-    def _run_epoch(self, executor: EagerExecutor, scorer: Scorer, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
-        before, n = self.snapshot(), executor.batches[-1].stop
-        before_steps = [c for c in callbacks if type(c).on_train_batch_begin is not Callback.on_train_batch_begin]
-        after_steps = [c for c in callbacks if type(c).on_train_batch_end is not Callback.on_train_batch_end]
-        optimizer = self.optimizer
-        settings = self.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
-        executor.retain([*self._mutable_state(), optimizer.lr_array], settings)
-        executor.start_epoch(self._shuffle.permutation(n) if shuffle else None)
-        while executor.remaining:
-            for call in before_steps:
-                call.on_train_batch_begin(self)
-            self._check_current()
-            self.steps += executor.run(1 if before_steps else executor.remaining)
-            for call in after_steps:
-                call.on_train_batch_end(self)
-        table = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: no step reads back
-        self._check_finite(table[:, 0], before)
-        return scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
-
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
         return prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
-
-    def _check_current(self) -> None:
-        """Refuse to train what is no longer the network; cheap enough for every step."""
-        if self.optimizer.flat is not self._flat:
-            raise RuntimeError(
-                f"{self.optimizer!r} was bound to another network since: give each Trainer one of its own"
-            )
-        if not self._flat.current:
-            raise RuntimeError(
-                "the network's weights have moved since this Trainer was made (by to, initialize, append, or another "
-                "network with the same layers): make a new Trainer"
-            )
-
-    def _check_topology(self) -> None:
-        self._check_current()
-        _check_reduction(self.loss)
-        if self.net.topology.parameter_list != self._flat.parameters:
-            raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
-
-    def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
-        xp = self.backend.xp
-        arrays = {"a weight": self._flat.data, **{name: b.data for name, b in self.net.topology.buffers.items()}}
-        arrays |= {f"the optimizer's {name}": array for name, array in self.optimizer.state.items()}
-        not_finite = [
-            name
-            for name, array in arrays.items()
-            if isdtype(xp, array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array)))
-        ]
-        what = find_divergence(losses, not_finite, len(self.history.epochs) + 1)
-        if what is not None:
-            self.restore(before)
-            fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"
-            raise Diverged(f"{what}; {fix}", self.history)
 
     def _try_step(self, data: Data, batch_size: int) -> None:
         """Run a step and undo it."""
