@@ -48,6 +48,7 @@ from portanet.backends import (
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
 from portanet.decomposition import PCA
+from portanet.files import FileFormatError
 from portanet.layers import (
     ELU,
     GELU,
@@ -163,6 +164,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ElementwiseLoss",
+    "FileFormatError",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool",
