@@ -129,6 +129,7 @@ from portanet.training import (
     EarlyStopping,
     History,
     LearningRateScheduler,
+    ModelCheckpoint,
     ReduceLROnPlateau,
     Trainer,
 )
@@ -184,6 +185,7 @@ __all__ = [
     "MSELoss",
     "MaxPool1D",
     "MaxPool2D",
+    "ModelCheckpoint",
     "NLLLoss",
     "Normalize",
     "Optimizer",

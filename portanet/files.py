@@ -23,6 +23,10 @@ except ImportError:  # Windows: what a killed process leaves stays there
     LOCKS = False
 
 
+PARTIAL = ".portanet-*.partial"
+"""Name of a file while it is written."""
+
+
 class FileFormatError(ValueError):
     """
     A file is damaged, or is not what it should be.
@@ -102,7 +106,7 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
 
 def parse_json(text: str | bytes) -> Any:
     """
-    Parse JSON, without NaN and without names that occur twice, of which readers take different ones.
+    Parse JSON; a name that occurs twice is refused, since readers would take either value.
 
     Examples
     --------
@@ -181,7 +185,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is no regular file: choose another path")
     try:
-        _delete_leftovers(path)
+        _delete_leftovers(path.parent)
         with _partial_file(path) as file:
             file.write(content)
             if path.exists():
@@ -193,15 +197,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
-def _partial_name(path: Path, token: str) -> Path:
-    """Return the name of a file to write: hidden, of a length that is always allowed, and known from ``path``."""
-    return path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{token}.partial")
-
-
 @contextmanager
 def _partial_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the name ``path`` at the end. It is locked, and so not taken for a leftover."""
-    partial = _partial_name(path, secrets.token_hex(8))
+    partial = path.with_name(PARTIAL.replace("*", secrets.token_hex(8)))
     try:
         with _create_locked(partial) as file:
             yield file
@@ -223,11 +222,11 @@ def _create_locked(partial: Path) -> BinaryIO:
         file.close()  # another process deleted it before it was locked
 
 
-def _delete_leftovers(path: Path) -> None:
-    """Delete what killed processes left; a process that lives holds the lock of its file."""
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what killed processes left in a folder; a process that lives holds the lock of its file."""
     if not LOCKS:
         return
-    for leftover in path.parent.glob(_partial_name(path, "*").name):
+    for leftover in folder.glob(PARTIAL):
         with suppress(OSError), leftover.open("rb") as file:  # OSError: it is locked
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()

@@ -36,7 +36,7 @@ def describe_network(net: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         "architecture": json.dumps(architecture),
         "dtype": net.flat.dtype,
         "shared": json.dumps(net.topology.shared),
-        "frozen": json.dumps(_frozen(net.topology.layers) + _frozen(net.topology.parameters)),
+        "frozen": json.dumps(sorted(net.topology.frozen)),
     }
     return net.get_weights(), metadata
 
@@ -84,22 +84,25 @@ def _check_arrays(net: Any, arrays: Mapping[str, np.ndarray], dtype: str) -> Non
             raise ValueError(f"{name} has dtype {values.dtype}, but the architecture gives {expected}")
 
 
-def _frozen(parts: dict[str, Any]) -> list[str]:
-    return [name for name, part in parts.items() if part.frozen]
-
-
 def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
     """Refuse to save a network that its constructor arguments do not describe."""
     for name, first in shared.items():
         _share(rebuilt, name, first)
-    ours, theirs = _parts(net), _parts(rebuilt)
-    wrong = [name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)]
-    if wrong:
-        is_now, would_be = (_describe(each, wrong[0]) for each in (net, rebuilt))
+    if found := difference(net, rebuilt):
+        name, is_now, would_be = found
         raise ValueError(
-            f"{type(net).__name__} cannot be saved: its part {wrong[0]!r} is {is_now}, but the constructor's arguments "
+            f"{type(net).__name__} cannot be saved: its part {name!r} is {is_now}, but the constructor's arguments "
             f"give {would_be}: change the arguments too, or build the network from layers such as Sequential"
         )
+
+
+def difference(net: Any, other: Any) -> tuple[str, str, str] | None:
+    """Return the name of the first part in which two networks differ, and what it is in each; None if there is none."""
+    ours, theirs = _parts(net), _parts(other)
+    for name in [*ours, *theirs]:
+        if ours.get(name) != theirs.get(name):
+            return name, _describe(net, name), _describe(other, name)
+    return None
 
 
 def _parts(net: Any) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """What training changes: weights, buffers of layers, and the state of the optimizer."""
 
+from typing import Any
+
 from portanet.backends import Backend
 from portanet.checks import isdtype, shown
+from portanet.config import from_json, to_json
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.typing import Array
@@ -87,3 +90,27 @@ class TrainingState:
         self.check_current()
         if self.net.topology.parameter_list != self.flat.parameters:
             raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and the arrays of the optimizer; the network's are with the network."""
+        return {"optimizer": to_json(self.optimizer), "arrays": dict(self.optimizer.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """
+        Take over settings and arrays that :meth:`state_dict` returned, all or none.
+
+        Raises
+        ------
+        ValueError
+            If they are those of another optimizer.
+        """
+        saved, arrays = from_json(state["optimizer"]), state["arrays"]
+        ours = {name: (array.shape, array.dtype) for name, array in self.optimizer.state.items()}
+        if type(saved) is not type(self.optimizer) or ours != {k: (a.shape, a.dtype) for k, a in arrays.items()}:
+            raise ValueError(
+                f"it holds the state of {saved!r}, but the Trainer has {self.optimizer!r}: give it the same"
+            )
+        for name, value in saved.arguments().items():
+            setattr(self.optimizer, name, value)
+        for name, array in self.optimizer.state.items():
+            array[...] = arrays[name]

@@ -2,22 +2,33 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
+from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-import numpy as np
+from numpy.random import default_rng
 
 from portanet import engine
 from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number
+from portanet.checks import check_choice, check_count, check_flag, check_number, check_path
+from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
+from portanet.files import FileFormatError, faults_of
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.callbacks import Callback, Logs
+from portanet.training.callbacks import Callback, Logs, check_logs
+from portanet.training.checkpoint import (
+    Checkpoint,
+    ModelCheckpoint,
+    pack,
+    read_checkpoint,
+    unpack,
+    write_checkpoint,
+)
 from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
@@ -42,6 +53,16 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
             return method(self, *args, **kwargs)
 
     return run
+
+
+def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
+    """Return the file to go on from, or None."""
+    if not isinstance(resume, bool):
+        return check_path("resume", resume)
+    found = [call for call in callbacks if isinstance(call, ModelCheckpoint)]
+    if resume and not found:
+        raise ValueError("resume=True needs a ModelCheckpoint among the callbacks: add one, or give resume a path")
+    return found[0].latest() if resume else None
 
 
 def _check_optimizer(optimizer: Optimizer) -> Optimizer:
@@ -114,7 +135,7 @@ class Trainer:
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
         self._state = TrainingState(net, optimizer.bind(net))
-        self._shuffle = np.random.default_rng([2, seed])
+        self._shuffle = default_rng([2, seed])
         self._loop: FitLoop | None = None  # of the call of fit that runs
         self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
 
@@ -186,6 +207,7 @@ class Trainer:
         callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
+        resume: bool | str | PathLike[str] = False,
     ) -> History:
         """
         Train for a number of epochs.
@@ -219,6 +241,12 @@ class Trainer:
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
             numbers still change, but Python numbers that a layer of one's own keeps do not.
 
+        resume : path-like or bool
+            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, within its epoch too,
+            up to ``epochs`` epochs in all. With the same data and arguments the result is the same to the last bit as
+            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks, or begins
+            anew if there is none.
+
         Returns
         -------
         History
@@ -230,6 +258,8 @@ class Trainer:
             If data or settings are unfit; the weights are as before.
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
+        FileFormatError
+            If the checkpoint is damaged, or belongs to other training; nothing is changed.
         OutOfMemory
             If a step needs more memory than a GPU has; the message names a batch size that fits, if one was found.
             NumPy raises MemoryError, the base class.
@@ -251,6 +281,9 @@ class Trainer:
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._state.check_topology()
         _check_reduction(self.loss)
+        path = _checkpoint_of(resume, callbacks)
+        saved = None if path is None else read_checkpoint(path, self.net)
+        before = None if saved is None else self._copy_state()
         given = (x, y, sample_weight)
         if validation_split:
             if validation_data is not None:
@@ -265,7 +298,7 @@ class Trainer:
         executor, scorer = self._executor(data, batch_size, record=record)
         self.history, names = History(), ("loss", *self.metrics)
         self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
-        self._loop = FitLoop(
+        loop = self._loop = FitLoop(
             self,
             self._state,
             executor,
@@ -276,7 +309,13 @@ class Trainer:
             explain=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
-            self._loop.run(epochs)
+            if saved is not None:
+                self._take_over(saved)
+            loop.run(epochs, saved)
+        except FileFormatError:
+            if before is not None and not loop.resumed:
+                self._take_over(before)
+            raise
         finally:
             self._loop = None  # it holds the data
         return self.history
@@ -301,6 +340,51 @@ class Trainer:
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
         return self.net.predict(x, batch_size=batch_size)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """
+        Write the network and all that decides how its training goes on to one safetensors file, or nothing.
+
+        Weights, running statistics, the optimizer's state and settings, random streams, history and, within ``fit``,
+        the place in the epoch and the state of the callbacks; ``fit(..., resume=path)`` or :meth:`load` goes on from
+        there. :func:`portanet.load` reads the network alone.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one is as before.
+        ValueError
+            If the network cannot be saved, see :meth:`Layer.save`.
+        """
+        write_checkpoint(path, self.net, self._state_dict())
+
+    @_on_device
+    def load(self, path: str | PathLike[str]) -> None:
+        """
+        Take over what :meth:`save` wrote, for a Trainer of the same network, loss and optimizer.
+
+        A later ``fit`` begins a new history; ``fit(..., resume=path)`` goes on with the one that was interrupted.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        FileFormatError
+            If it is damaged, or belongs to other training; nothing is changed.
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1, momentum=0.9))
+        >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
+        >>> trainer.save("run.safetensors")
+        >>> again = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1, momentum=0.9))
+        >>> again.load("run.safetensors")
+        >>> again.steps, again.history == trainer.history
+        (1, True)
+        """
+        if self._loop is not None:
+            raise RuntimeError("a Trainer cannot load a checkpoint while it trains: give it to fit(..., resume=path)")
+        self._take_over(read_checkpoint(path, self.net))
 
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
@@ -332,6 +416,43 @@ class Trainer:
             If there are arrays now that the snapshot lacks.
         """
         self._state.restore(snapshot)
+
+    def _state_dict(self) -> dict[str, Any]:
+        """Return all that decides how training goes on, but the network."""
+        loop = self._loop
+        begun = loop is not None and loop.order_state  # an epoch that goes on draws its order again
+        return {
+            "loss": to_json(self.loss),
+            "optimizer": self._state.state_dict(),
+            "steps": self.steps,
+            "shuffle": begun or self._shuffle.bit_generator.state,
+            "history": self.history.epochs,
+            "fit": None if loop is None else loop.state_dict(),
+        }
+
+    def _take_over(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
+        state = saved.state
+        with faults_of(saved.path):
+            if state["loss"] != (ours := to_json(self.loss)):
+                raise ValueError(f"it was trained with the loss {state['loss']}, but the Trainer has {ours}")
+            steps, shuffle, history = check_count("steps", state["steps"], at_least=0), default_rng(), History()
+            shuffle.bit_generator.state = state["shuffle"]
+            for logs in state["history"]:
+                check_logs(logs)
+                history.append(logs)
+            self._state.load_state_dict(state["optimizer"])
+        self.net.set_weights(saved.weights)
+        if saved.frozen != self.net.topology.frozen:
+            self.net._freeze_only(saved.frozen)
+        self._shuffle.bit_generator.state = shuffle.bit_generator.state
+        self.steps, self.history = steps, history
+
+    def _copy_state(self) -> Checkpoint:
+        """Return a checkpoint in memory."""
+        text, arrays = pack(self._state_dict(), self.backend.to_numpy)
+        state = unpack(text, arrays, self.backend.asarray)
+        return Checkpoint("memory", self.net.get_weights(), self.net.topology.frozen, state)
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
