@@ -430,6 +430,22 @@ class Trainer:
             "fit": None if loop is None else loop.state_dict(),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
+        if self._loop is not None:
+            raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
+        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_loop")}
+        state = pack(self._state_dict(), self.backend.to_numpy)
+        return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        net, (text, arrays) = state.pop("net"), state.pop("state")
+        self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
+        vars(self).update(state)
+        changed = unpack(text, arrays, self.backend.asarray)
+        with self.backend.activate():
+            self._take_over(Checkpoint("the pickle", net.get_weights(), net.topology.frozen, changed))
+
     def _take_over(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
         state = saved.state

@@ -1,6 +1,8 @@
 """A run that goes on from a checkpoint ends with the bits of one that was never interrupted."""
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,3 +368,25 @@ def test_a_trainer_does_not_load_while_it_trains(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="cannot load a checkpoint while it trains"):
         fit(a_trainer(), [Loads()])
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))], ids=["copy", "pickle"]
+)
+def test_a_copy_trains_on_as_the_original(backend: Backend, copied: Callable[[pn.Trainer], pn.Trainer]) -> None:
+    trainer = fit(a_trainer(device=backend), [], epochs=2)
+    again = copied(trainer)
+    assert again.net is not trainer.net
+    assert again.history.epochs == trainer.history.epochs
+    assert fit(again, [], epochs=2).history.epochs == fit(trainer, [], epochs=2).history.epochs
+
+
+@pytest.mark.parametrize("what", ["net", "loss", "optimizer", "history", *map(type, the_callbacks(Path()))], ids=str)
+def test_the_parts_of_a_trainer_can_be_copied_and_pickled(tmp_path: Path, what: Any) -> None:
+    callbacks = the_callbacks(tmp_path)
+    trainer = fit(a_trainer(), callbacks, epochs=2)
+    part = getattr(trainer, what) if isinstance(what, str) else next(c for c in callbacks if type(c) is what)
+    for again in (copy.deepcopy(part), pickle.loads(pickle.dumps(part))):
+        assert type(again) is type(part)
+    if isinstance(part, pn.Callback):
+        fit(a_trainer(), [again], epochs=1)
