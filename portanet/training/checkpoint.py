@@ -224,9 +224,13 @@ class ModelCheckpoint(Callback):
 
     def latest(self) -> Path | None:
         """Return the newest file of this path, or None."""
+        return max(self._found(), key=lambda file: file.stat().st_mtime_ns, default=None)
+
+    def _found(self) -> list[Path]:
+        """Return all files whose names fit the path."""
         parts = Formatter().parse(str(self.path))
         pattern = "".join(glob.escape(text) + ("" if field is None else "*") for text, field, *_ in parts)
-        return max(map(Path, glob.glob(pattern)), key=lambda file: file.stat().st_mtime_ns, default=None)
+        return [Path(file) for file in glob.glob(pattern)]
 
     def state_dict(self) -> dict[str, Any]:
         monitor = None if self._monitor is None else self._monitor.state_dict()
@@ -235,7 +239,9 @@ class ModelCheckpoint(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._monitor is not None and state["monitor"] is not None:
             self._monitor.load_state_dict(state["monitor"])
-        self.files, self._next = [Path(file) for file in state["files"]], check_count("next", state["next"])
+        found = self._found()  # a hostile checkpoint could name others, which would be deleted
+        self.files = [file for file in map(Path, state["files"]) if file in found]
+        self._next = check_count("next", state["next"])
 
     def _write(self, trainer: Training, logs: Logs) -> None:
         path = self._file(trainer, logs)

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.interrupts import Interrupted, Interrupts
 from portanet.training.scores import Scorer
+from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
 from portanet.typing import Array
 
@@ -62,6 +64,7 @@ class FitLoop:
         self.stopped = self.resumed = False
         self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
         self._interrupts = Interrupts()
+        self._times = StepTimes(state.backend.get_num_threads)
         self._n_done = 0  # steps of the next epoch that were done before, and the predictions that they gave
         self._kept: list[list[Array]] = []
         self._before_steps = _overriding("on_train_batch_begin", callbacks)
@@ -123,7 +126,11 @@ class FitLoop:
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
             state.check_current()
-            training.steps += executor.run(1 if self._before_steps else executor.remaining)
+            begin = perf_counter()
+            n_run = executor.run(1 if self._before_steps else executor.remaining)
+            if executor.remaining:  # the last batch may be shorter
+                self._times.add((perf_counter() - begin) / n_run)
+            training.steps += n_run
             for call in self._after_steps:
                 call.on_train_batch_end(training)
 
