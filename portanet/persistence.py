@@ -3,6 +3,7 @@
 from os import PathLike
 
 from portanet.backends import Backend
+from portanet.checks import check_path
 from portanet.files import read_network
 from portanet.layers.base import Layer
 
@@ -38,6 +39,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     >>> copy, bool(np.all(copy[0].weight.data == net[0].weight.data))
     (Sequential(Linear(3, 2), TanH()), True)
     """
+    path = check_path("path", path)
     try:
         net, arrays, dtype = read_network(path)
         net.initialize(device=device, dtype=dtype)
