@@ -11,7 +11,7 @@ from portanet.checks import shown
 PORTABLE = frozenset(map(np.dtype, ("bool", *np.typecodes["AllInteger"], "float32", "float64")))
 """Dtypes that every library takes."""
 
-DTYPE_NAMES = frozenset(dtype.name for dtype in PORTABLE)
+DTYPE_NAMES = frozenset(("float16", *(dtype.name for dtype in PORTABLE)))
 
 FIXES = {
     "O": "convert it to floats or integers",
@@ -75,7 +75,7 @@ def host_array(values: Any, dtype: str | None = None, *, name: str = "values") -
 
 
 def check_dtype_name(dtype: str) -> str:
-    """Return ``dtype``, or raise ValueError if it is not the name of a dtype that every library has."""
+    """Return ``dtype``, or raise ValueError if it is not the name of a dtype of real numbers."""
     if not isinstance(dtype, str) or dtype not in DTYPE_NAMES:
         raise ValueError(f"dtype must be a name such as 'float32' or 'int64', got {shown(dtype)}")
     return dtype

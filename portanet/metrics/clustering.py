@@ -149,7 +149,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     finite = xp.isfinite(x)  # to refuse other numbers would copy from the device to the host
     x = xp.where(finite, x, 0.0)
     index, start = xp.arange(n, device=x.device), 0
-    hits = xp.zeros((), dtype=xp.float64, device=x.device)
+    hits = xp.where(xp.all(finite), xp.zeros((), dtype=xp.float64, device=x.device), math.nan)
     for rows, distances in distance_blocks(x, x, xp.sum(x, axis=0, dtype=xp.float64) / n):
         remaining = distances
         nearest = own = index[start : start + rows.shape[0]]
@@ -158,4 +158,4 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
             nearest = xp.argmin(remaining, axis=1)
             hits += xp.sum(xp.astype(xp.take(classes, nearest) == xp.take(classes, own), xp.float64))
         start += rows.shape[0]
-    return xp.astype(xp.where(xp.all(finite), hits / (n * k), math.nan), xp.float32)
+    return xp.astype(hits / (n * k), xp.float32)

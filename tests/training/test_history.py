@@ -27,5 +27,5 @@ def test_is_a_mapping_of_names_to_one_number_an_epoch() -> None:
 
 
 def test_plotting_without_epochs_is_refused() -> None:
-    with pytest.raises(ValueError, match="no epochs: call fit first"):
+    with pytest.raises(ValueError, match="history is empty: give for instance the result of fit"):
         History().plot()
