@@ -39,7 +39,9 @@ def shown(value: Any) -> str:
     ("'x'", '100000000000000000...0000000000000000000', 'an array of shape (2, 3)')
     """
     shape = getattr(value, "shape", ())
-    return f"an array of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else _repr.repr(value)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {tuple(shape)}"
+    return " ".join(map(str.strip, _repr.repr(value).splitlines()))  # arrays in a list have several lines
 
 
 class Checked(Generic[T]):
@@ -209,6 +211,8 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
     >>> check_count("n_clusters", np.int64(3))
     3
     """
+    if type(value) is int and at_least <= value <= sys.maxsize:  # in every step of a schedule
+        return value
     try:
         count = at_least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:

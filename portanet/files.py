@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from portanet.checks import check_path
 from portanet.config import from_json, to_json
 
 FORMAT = "portanet 2"
@@ -29,7 +30,7 @@ def write_network(path: str | PathLike[str], net: Any) -> None:
     ValueError
         If the architecture cannot be built again from the layers' constructor arguments.
     """
-    architecture = to_json(net)
+    path, architecture = check_path("path", path), to_json(net)
     _check_rebuilt(net, from_json(architecture), net.topology.shared)
     metadata = {
         "format": FORMAT,
@@ -40,7 +41,7 @@ def write_network(path: str | PathLike[str], net: Any) -> None:
     }
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
-    write_atomically(Path(path), to_bytes(arrays, metadata))
+    write_atomically(path, to_bytes(arrays, metadata))
 
 
 def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray], str]:

@@ -40,6 +40,8 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     (Sequential(Linear(3, 2), TanH()), True)
     """
     path = check_path("path", path)
+    if path.is_dir():
+        raise ValueError(f"path {path} is a folder: give the file that net.save(...) wrote")
     try:
         net, arrays, dtype = read_network(path)
         net.initialize(device=device, dtype=dtype)

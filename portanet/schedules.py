@@ -200,9 +200,8 @@ class WarmUp(Schedule):
         check_fields(self, schedule=check_schedule, steps=check_count)
 
     def rate(self, step: int) -> float:
-        if step < self.steps:
-            return check_rate("schedule(0)", self.schedule(0)) * (step + 1) / self.steps
-        return self.schedule(step - self.steps)
+        rate = check_rate("schedule(step)", self.schedule(max(0, step - self.steps)))
+        return rate * (step + 1) / self.steps if step < self.steps else rate
 
 
 def _half_cosine(start: float, end: float, fraction: float) -> float:

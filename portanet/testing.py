@@ -36,7 +36,8 @@ def central_difference(function: Callable[[np.ndarray], float], x: Any, *, eps: 
     """
     check_callable("function", function, example="lambda x: float(np.sum(x**2))")
     x, eps = host_array(x, "float64", name="x"), check_number("eps", eps, above=0)
-    gradient, moved = np.zeros_like(x), x.copy()
+    gradient: np.ndarray = np.zeros_like(x)
+    moved = x.copy()
     for index in np.ndindex(x.shape):
         ends = []
         for side in (eps, -eps):
@@ -97,6 +98,8 @@ def check_gradients(
         needed = "an array for a loss" if target is None else "None for a layer"
         raise ValueError(f"target must be {needed}, got {shown(target)}")
     backend, x, train = get_backend(device), host_array(x, "float64", name="x"), check_flag("train", train)
+    if not x.size:
+        raise ValueError(f"x is empty, of shape {x.shape}: there is no gradient to check")
     rtol, atol = check_number("rtol", rtol, at_least=0), check_number("atol", atol, at_least=0)
     with backend.activate():
         parameters: dict[str, Parameter] = {}

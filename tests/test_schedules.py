@@ -79,9 +79,11 @@ def test_a_rate_that_is_too_large_is_named(schedule: schedules.Schedule) -> None
         schedule(10**9)
 
 
-def test_a_function_in_a_warm_up_returns_a_rate() -> None:
-    with pytest.raises(ValueError, match=r"schedule\(0\) must be a number of at least 0, got None"):
-        schedules.WarmUp(lambda step: None, steps=2)(0)  # type: ignore[arg-type]
+@pytest.mark.parametrize("rate", [None, "x", math.nan, -0.1])
+@pytest.mark.parametrize("step", [0, 5])
+def test_a_function_in_a_warm_up_returns_a_rate(step: int, rate: Any) -> None:
+    with pytest.raises(ValueError, match=rf"schedule\(step\) must be a number of at least 0, got {rate!r}"):
+        schedules.WarmUp(lambda step: rate, steps=2)(step)  # type: ignore[arg-type]
 
 
 def test_warm_up_is_continuous() -> None:

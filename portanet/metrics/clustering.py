@@ -14,7 +14,7 @@ from portanet.metrics.arguments import (
     mean_of,
     takes_arrays,
 )
-from portanet.metrics.classification import confusion_matrix
+from portanet.metrics.classification import MAX_CLASSES, confusion_matrix
 from portanet.typing import Array
 
 __all__ = [
@@ -58,7 +58,9 @@ def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
     if low < 0 or high >= n_clusters:
         raise ValueError(f"labels must be in [0, n_clusters) = [0, {n_clusters}), got {low if low < 0 else high}")
     n_classes = target.shape[-1] if target.ndim > 1 else index_range(classes)[1] + 1
-    n = max(n_clusters, n_classes)
+    if (n := max(n_clusters, n_classes)) > MAX_CLASSES:
+        found = f"got {n_clusters} clusters and {n_classes} classes"
+        raise ValueError(f"n_clusters and the number of classes must be at most {MAX_CLASSES}, {found}")
     counts = confusion_matrix(y_true=classes, y_pred=labels, n_classes=n)[:, :n_clusters]
     return xp.where(xp.max(counts, axis=0) > 0, xp.argmax(counts, axis=0), -1)
 

@@ -32,7 +32,7 @@ def check_numbers(name: str, values: Array, *shapes: tuple[int | str, ...], fini
         raise ValueError(f"{name} must have shape {wanted}, got {host.shape}")
     if not host.size:
         raise ValueError(f"{name} is empty, of shape {host.shape}: give at least one number")
-    if finite and not (np.abs(host) <= MAX_NUMBER).all():
+    if finite and not (np.abs(host) <= np.float64(MAX_NUMBER)).all():  # a Python float would become float32
         raise ValueError(f"{name} holds NaN, infinity or numbers above {MAX_NUMBER:g}: remove or scale these")
     return host
 

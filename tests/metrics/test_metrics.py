@@ -390,3 +390,9 @@ def test_complex_numbers_on_a_device_are_refused(backend: Backend, metric: Calla
 def test_a_label_that_is_no_class_index_does_not_fill_the_memory(largest: int) -> None:
     with pytest.raises(ValueError, match=f"n_classes must be at most 32768, got {largest + 1}: number the classes"):
         metrics.confusion_matrix(y_true=[0, largest], y_pred=[0, 1])
+    with pytest.raises(
+        ValueError, match=f"n_clusters and the number of classes must be at most 32768, got {largest} cl"
+    ):
+        metrics.majority_labels([0, 1], [0, 1], n_clusters=largest)
+    with pytest.raises(ValueError, match=f"n_clusters and .* got 2 clusters and {largest + 1} classes"):
+        metrics.cluster_purity([0, 1], [0, largest])

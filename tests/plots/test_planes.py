@@ -54,7 +54,7 @@ UNFIT = [
     ([[1e308, -1e308]], [1], "points .*holds NaN, infinity or numbers above 1e.300: remove or scale these"),
     ([["a", "b"]], [1], "points .*has dtype <U1: give numbers instead of strings"),
     ([[0, 1], [2]], [1], "points .*has rows of unequal length"),
-    (np.ma.array(np.eye(2), mask=np.eye(2)), [0, 1], "points .*is a masked array with 2 masked values"),
+    (np.ma.array(np.eye(2), mask=np.eye(2) > 0), [0, 1], "points .*is a masked array with 2 masked values"),
     (3, [1], r"points .*must have shape \(N, 2\), got \(\)"),
     (np.ones((2, 2)), np.ones((2, 1)), r"labels .*must have shape \(2,\), got \(2, 1\)"),
     (np.ones((2, 2)), 1, r"labels .*must have shape \(2,\), got \(\)"),
