@@ -172,7 +172,7 @@ def _refuse(name: str, values: Any, host: np.ndarray) -> NoReturn:
         fix = "convert it with list(...)" if listed and kind == "O" else "give an array or a list of numbers"
         raise ValueError(f"{name} is {_a_type(values)}: {fix}")
     fix = FIXES.get(kind, "give numbers instead of strings")
-    if not isinstance(values, np.ndarray) and hasattr(values, "dtype") and values.dtype != np.dtype("O"):
+    if not isinstance(values, np.ndarray) and hasattr(values, "dtype") and str(values.dtype) != "object":
         raise ValueError(f"{name} has {_dtype(values)}: convert it to numbers without gaps")
     if kind == "O":
         for index, value in np.ndenumerate(host):

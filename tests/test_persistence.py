@@ -132,10 +132,11 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
 def test_a_path_is_that_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"path {tmp_path} is a folder: give the file that net.save"):
         pn.load(tmp_path)
+    path: Any
     for path in (None, 3, b"net", ["net"]):
         for use in (pn.load, pn.Linear(1, 1).initialize().save):
             with pytest.raises(ValueError, match="path must be a string or Path, got"):
-                use(path)  # type: ignore[operator]
+                use(path)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
