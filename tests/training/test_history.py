@@ -29,7 +29,7 @@ def test_is_a_mapping_of_names_to_one_number_an_epoch() -> None:
 
 @pytest.mark.parametrize("logs", ["loss", None, 3, [0.5], {0: 0.5}, {}], ids=repr)
 def test_an_epoch_is_a_mapping_of_names(logs: Any) -> None:
-    with pytest.raises(ValueError, match="logs (must be a mapping with strings as keys, got|is empty)"):
+    with pytest.raises(ValueError, match=r"logs (must be a mapping with strings as keys, got|is empty)"):
         History().append(logs)
 
 
