@@ -48,6 +48,7 @@ from portanet.backends import (
 from portanet.cluster import KMeans
 from portanet.datasets import one_hot
 from portanet.decomposition import PCA
+from portanet.files import FileFormatError
 from portanet.layers import (
     ELU,
     GELU,
@@ -128,6 +129,7 @@ from portanet.training import (
     EarlyStopping,
     History,
     LearningRateScheduler,
+    ModelCheckpoint,
     ReduceLROnPlateau,
     Trainer,
 )
@@ -163,6 +165,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ElementwiseLoss",
+    "FileFormatError",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool",
@@ -182,6 +185,7 @@ __all__ = [
     "MSELoss",
     "MaxPool1D",
     "MaxPool2D",
+    "ModelCheckpoint",
     "NLLLoss",
     "Normalize",
     "Optimizer",

@@ -48,6 +48,9 @@ class Checked(Generic[T]):
     """
     An attribute that is checked whenever it is set, in the constructor or later.
 
+    Where several attributes must fit together, their class has a method ``_check_together()``, which raises ValueError.
+    The constructor calls it at its end; a later assignment calls it too, and is undone if it is refused.
+
     Parameters
     ----------
     check : callable
@@ -77,11 +80,41 @@ class Checked(Generic[T]):
 
     def __set__(self, instance: object, value: Any) -> None:
         # No __get__: Python then reads the instance's dict. Before the first assignment, it returns this object.
-        vars(instance)[self.name] = self.check(self.name, value, **self.limits)
+        attributes, value = vars(instance), self._checked(instance, value)
+        before = attributes.get(self.name, self)
+        attributes[self.name] = value
+        if before is not self and hasattr(instance, "_check_together"):
+            try:
+                instance._check_together()
+            except ValueError:
+                attributes[self.name] = before
+                raise
+
+    def _checked(self, instance: object, value: Any) -> T:
+        return self.check(self.name, value, **self.limits)
 
     if TYPE_CHECKING:
 
         def __get__(self, instance: object, owner: type) -> T: ...
+
+
+class Fixed(Checked[T]):
+    """
+    A checked attribute that stays as the constructor set it, for sizes and all that the shapes of weights follow from.
+
+    Examples
+    --------
+    >>> portanet.Conv2D(4, 4, 3, groups=2).groups = 4
+    Traceback (most recent call last):
+    ...
+    AttributeError: 'groups' of Conv2D cannot be changed: make a new Conv2D
+    """
+
+    def __set__(self, instance: object, value: Any) -> None:
+        if self.name in vars(instance):
+            kind = type(instance).__name__
+            raise AttributeError(f"{self.name!r} of {kind} cannot be changed: make a new {kind}")
+        super().__set__(instance, value)
 
 
 def check_fields(instance: object, **checks: Callable[[str, Any], object]) -> None:
@@ -142,7 +175,7 @@ def check_number(
     ...
     ValueError: eps must be a number above 0, got 0
     """
-    number = _as_number(value)
+    number = as_number(value)
     if (
         number is None
         or not math.isfinite(number)
@@ -155,7 +188,15 @@ def check_number(
     return number
 
 
-def _as_number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
+    """
+    Return a number of any library as a Python number, and None for what is no number.
+
+    Examples
+    --------
+    >>> as_number(np.float32(0.5)), as_number("0.5")
+    (0.5, None)
+    """
     if type(value) is float:
         return value
     if hasattr(value, "mask"):  # a masked number

@@ -14,6 +14,9 @@ import numpy as np
 
 from portanet.checks import Checked
 
+MOST_LAYERS = 100_000
+"""Most uses of layers in a description in which layers occur again."""
+
 
 class Configured:
     """
@@ -165,31 +168,48 @@ def from_json(config: Any) -> Any:
     >>> from_json({"type": "portanet.Linear", "in_features": 3, "out_features": 2})
     Linear(3, 2)
     """
-    return _from_json(config, [])
+    return _Builder().build(config)
 
 
-def _from_json(config: Any, built: list[Configured]) -> Any:
-    if isinstance(config, list):
-        return tuple(_from_json(item, built) for item in config)
-    if not isinstance(config, dict):
-        return config
-    if config.keys() == {"ref"}:
-        if not isinstance(config["ref"], int) or not 0 <= config["ref"] < len(built):
-            raise ValueError(f"ref {config['ref']!r} names a layer that does not come before it")
-        return built[config["ref"]]
-    arguments = {key: _from_json(item, built) for key, item in config.items() if key != "type"}
-    kind = _find(str(config.get("type")))
-    signature = inspect.signature(kind)
-    starred = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
-    items = arguments.pop(starred, ()) if starred else ()
-    try:
-        signature.bind(*items, **arguments)
-    except TypeError as error:
-        raise ValueError(f"{kind.__name__} does not take these arguments ({error}): {arguments}") from error
-    made = kind(*items, **arguments)
-    if kind._by_reference:
-        built.append(made)
-    return made
+class _Builder:
+    """Builds objects from their description, and counts the layers, each as often as it is used."""
+
+    def __init__(self) -> None:
+        self.built: list[tuple[Configured, int]] = []
+        self.n_layers = 0
+
+    def build(self, config: Any) -> Any:
+        if isinstance(config, list):
+            return tuple(self.build(item) for item in config)
+        if not isinstance(config, dict):
+            return config
+        if config.keys() == {"ref"}:
+            return self._again(config["ref"])
+        before = self.n_layers
+        arguments = {key: self.build(item) for key, item in config.items() if key != "type"}
+        kind = _find(str(config.get("type")))
+        signature = inspect.signature(kind)
+        starred = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+        items = arguments.pop(starred, ()) if starred else ()
+        try:
+            signature.bind(*items, **arguments)
+        except TypeError as error:
+            raise ValueError(f"{kind.__name__} does not take these arguments ({error}): {arguments}") from error
+        made = kind(*items, **arguments)
+        if kind._by_reference:
+            self.n_layers += 1
+            self.built.append((made, self.n_layers - before))
+        return made
+
+    def _again(self, ref: Any) -> Configured:
+        """Return a layer that occurred before."""
+        if type(ref) is not int or not 0 <= ref < len(self.built):
+            raise ValueError(f"ref {ref!r} names a layer that does not come before it")
+        made, n_layers = self.built[ref]
+        self.n_layers += n_layers
+        if self.n_layers > MOST_LAYERS:  # fifty layers, each of which holds the one before twice
+            raise ValueError(f"it describes more than {MOST_LAYERS} uses of layers")
+        return made
 
 
 def _find(name: str) -> type[Configured]:

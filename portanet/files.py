@@ -1,123 +1,182 @@
-"""
-Networks in files: one safetensors file holds the weights under readable names and the architecture as JSON.
+"""Files: written whole or not at all, and read so that a damaged or hostile one gives one clear error."""
 
-Nothing in it is code: reading a file calls the constructors of registered classes, and no others.
-"""
-
+import hashlib
 import json
 import os
 import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from portanet.checks import check_path
-from portanet.config import from_json, to_json
 
-FORMAT = "portanet 2"
+try:
+    import fcntl
+
+    LOCKS = True
+except ImportError:  # Windows: what a killed process leaves stays there
+    LOCKS = False
 
 
-def write_network(path: str | PathLike[str], net: Any) -> None:
+PARTIAL = ".portanet-*.partial"
+"""Name of a file while it is written."""
+
+
+class FileFormatError(ValueError):
     """
-    Write a network; see :meth:`portanet.Layer.save`.
+    A file is damaged, or is not what it should be.
 
-    Raises
-    ------
-    ValueError
-        If the architecture cannot be built again from the layers' constructor arguments.
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    fault : str
+        What is wrong with it.
+
+    Examples
+    --------
+    >>> import pathlib
+    >>> _ = pathlib.Path("net.safetensors").write_text("no network")
+    >>> try:
+    ...     portanet.load("net.safetensors")
+    ... except portanet.FileFormatError as error:
+    ...     print(str(error)[:57])
+    net.safetensors cannot be read: it is no safetensors file
     """
-    path, architecture = check_path("path", path), to_json(net)
-    _check_rebuilt(net, from_json(architecture), net.topology.shared)
-    metadata = {
-        "format": FORMAT,
-        "architecture": json.dumps(architecture),
-        "dtype": net.flat.dtype,
-        "shared": json.dumps(net.topology.shared),
-        "frozen": json.dumps(_frozen(net.topology.layers) + _frozen(net.topology.parameters)),
-    }
-    # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
-    arrays = {name: np.ascontiguousarray(values) for name, values in net.get_weights().items()}
-    write_atomically(path, to_bytes(arrays, metadata))
+
+    def __init__(self, path: str | PathLike[str], fault: str):
+        super().__init__(f"{os.fspath(path)} cannot be read: {fault}")
+        self.path, self.fault = path, fault
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the constructor's arguments."""
+        return type(self), (self.path, self.fault)
 
 
-def read_network(path: str | PathLike[str]) -> tuple[Any, dict[str, np.ndarray], str]:
+@contextmanager
+def faults_of(path: str | PathLike[str]) -> Iterator[None]:
     """
-    Read what :func:`write_network` wrote: a network without weights, its weights by name, and their dtype.
+    Turn every error within into a :class:`FileFormatError` of a file.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, was not written by PortaNet, or holds a layer class that is not imported.
+    Whatever a hostile file makes a parser or a constructor raise is a fault of that file: KeyError, RecursionError,
+    MemoryError and the like.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except SafetensorError as error:
-        raise ValueError(f"it is no complete safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError("it was not written by net.save, or by another version of PortaNet")
-    net = from_json(json.loads(metadata["architecture"]))
-    if not hasattr(net, "topology"):
-        raise ValueError(f"it describes {net!r}, which is no layer")
-    for name, first in json.loads(metadata["shared"]).items():
-        _share(net, name, first)
-    net._freeze_only(set(json.loads(metadata["frozen"])))
-    return net, arrays, metadata["dtype"]
+        yield
+    except FileFormatError:
+        raise
+    except RecursionError as error:
+        raise FileFormatError(path, "its parts are nested too deeply") from error
+    except Exception as error:
+        fault = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+        raise FileFormatError(path, fault) from error
 
 
-def _frozen(parts: dict[str, Any]) -> list[str]:
-    return [name for name, part in parts.items() if part.frozen]
+def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes:
+    """
+    Read a regular file as a whole, so that what is parsed cannot change meanwhile.
+
+    Parameters
+    ----------
+    path : path-like
+    most : int, optional
+        Most bytes that it may have.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    FileFormatError
+        If it is a device or a pipe, which may have no end, or is too long.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FileFormatError(path, "it is no regular file")
+        content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:
+        raise FileFormatError(path, f"it has more than the expected {most} bytes")
+    return content
 
 
-def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
-    """Refuse to save a network that its constructor arguments do not describe."""
-    for name, first in shared.items():
-        _share(rebuilt, name, first)
-    ours, theirs = _parts(net), _parts(rebuilt)
-    wrong = [name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)]
-    if wrong:
-        is_now, would_be = (_describe(each, wrong[0]) for each in (net, rebuilt))
-        raise ValueError(
-            f"{type(net).__name__} cannot be saved: its part {wrong[0]!r} is {is_now}, but the constructor's arguments "
-            f"give {would_be}: change the arguments too, or build the network from layers such as Sequential"
-        )
+def parse_json(text: str | bytes) -> Any:
+    """
+    Parse JSON; a name that occurs twice is refused, since readers would take either value.
+
+    Examples
+    --------
+    >>> parse_json('{"p": 0.5, "p": 0.6}')
+    Traceback (most recent call last):
+    ...
+    ValueError: the name 'p' occurs twice
+    """
+    return json.loads(text, object_pairs_hook=_unique)
 
 
-def _parts(net: Any) -> dict[str, Any]:
-    """Return what must be equal: arguments of layers without layers inside, and shapes of arrays, by name."""
-    topology = net.topology
-    arrays = {**topology.parameters, **topology.buffers}
-    leaves = {name: to_json(layer) for name, layer in topology.layers.items() if not any(layer.named_children())}
-    return leaves | {name: array.shape for name, array in arrays.items()}
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return found
 
 
-def _describe(net: Any, name: str) -> str:
-    """Write the layer or array of a name, for a message."""
-    topology = net.topology
-    array = {**topology.parameters, **topology.buffers}.get(name)
-    return repr(topology.layers.get(name, "nothing")) if array is None else f"an array of shape {array.shape}"
+def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write arrays and texts to a safetensors file, with a hash of all."""
+    # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
+    arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
+    write_atomically(check_path("path", path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
-def _share(net: Any, name: str, first: str) -> None:
-    """Give a parameter or buffer a further name, unless its layer is shared as a whole."""
-    topology = net.topology
-    if topology.shared.get(name) == first:
-        return
-    layer, _, attribute = name.rpartition(".")
-    if layer not in topology.layers:
-        raise ValueError(f"{name!r} is the same array as {first!r}, within a list or dict: keep it in an attribute")
-    value = {**topology.parameters, **topology.buffers}[first]
-    setattr(topology.layers[layer], attribute, value)
+def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """
+    Read what :func:`write_tensors` wrote.
+
+    No array is made before the safetensors library has compared all sizes with that of the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    FileFormatError
+        If it is damaged or changed.
+    """
+    content = read_regular(path)
+    try:
+        arrays = from_bytes(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = dict(header.get("__metadata__", {}))
+    except Exception as error:  # of another type for each fault, also outside of SafetensorError
+        raise FileFormatError(path, f"it is no safetensors file, or not complete ({error})") from error
+    digest = metadata.pop("sha256", None)
+    if digest is None:
+        raise FileFormatError(path, "it was not written by PortaNet")
+    if digest != _digest(arrays, metadata):
+        raise FileFormatError(path, "it was changed or damaged after it was written: its hash differs")
+    return arrays, metadata
+
+
+def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, values in sorted(arrays.items()):
+        digest.update(json.dumps([name, values.dtype.str, values.shape]).encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """
-    Write beside the target and rename, so that the name never stands for half a file.
+    Write a file so that its name never stands for half of it, even after a crash or a power failure.
+
+    A file beside it is written and takes its name at the end; one that a killed process left there is deleted. A file
+    that is replaced passes on its permissions.
 
     Raises
     ------
@@ -127,14 +186,59 @@ def write_atomically(path: Path, content: bytes) -> None:
     path = Path(os.path.realpath(path))  # what a link points to, not the link
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is no regular file: choose another path")
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        with partial.open("xb") as file:
+        _delete_leftovers(path.parent)
+        with _partial_file(path) as file:
             file.write(content)
+            if path.exists():
+                os.chmod(file.name, stat.S_IMODE(path.stat().st_mode))
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
+def _partial_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the name ``path`` at the end. It is locked, and so not taken for a leftover."""
+    partial = path.with_name(PARTIAL.replace("*", secrets.token_hex(8)))
+    try:
+        with _create_locked(partial) as file:
+            yield file
+            if LOCKS:
+                partial.replace(path)
+        if not LOCKS:  # Windows renames no open file
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _create_locked(partial: Path) -> BinaryIO:
+    while True:
+        file = partial.open("xb")
+        if LOCKS:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if not LOCKS or os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another process deleted it before it was locked
+
+
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what killed processes left in a folder; a process that lives holds the lock of its file."""
+    if not LOCKS:
+        return
+    for leftover in folder.glob(PARTIAL):
+        with suppress(OSError), leftover.open("rb") as file:  # OSError: it is locked
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """Make a new name in a folder durable, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

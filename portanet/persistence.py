@@ -2,15 +2,18 @@
 
 from os import PathLike
 
-from portanet.backends import Backend
+from portanet.backends import Backend, get_backend
 from portanet.checks import check_path
-from portanet.files import read_network
+from portanet.files import faults_of, read_tensors
 from portanet.layers.base import Layer
+from portanet.saving import TRAINER, build_network
 
 
 def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> Layer:
     """
-    Read a network that :meth:`portanet.Layer.save` wrote.
+    Read a network that :meth:`portanet.Layer.save` wrote, or the one in a checkpoint of a Trainer.
+
+    Nothing in the file is run as code: SECURITY.md says what loading a file can and cannot do.
 
     Parameters
     ----------
@@ -26,9 +29,9 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
+    OSError
+        If the file cannot be read: FileNotFoundError if there is none.
+    FileFormatError
         If it is damaged, was not written by PortaNet, or holds a layer class that is not imported.
 
     Examples
@@ -39,14 +42,10 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     >>> copy, bool(np.all(copy[0].weight.data == net[0].weight.data))
     (Sequential(Linear(3, 2), TanH()), True)
     """
-    path = check_path("path", path)
-    if path.is_dir():
-        raise ValueError(f"path {path} is a folder: give the file that net.save(...) wrote")
-    try:
-        net, arrays, dtype = read_network(path)
-        net.initialize(device=device, dtype=dtype)
-        net.set_weights(arrays)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
-    loaded: Layer = net
-    return loaded
+    path, backend = check_path("path", path), get_backend(device)
+    arrays, metadata = read_tensors(path)
+    arrays = {name: values for name, values in arrays.items() if not name.startswith(TRAINER)}
+    with faults_of(path):
+        net: Layer = build_network(arrays, metadata)
+        net.bind(backend, metadata["dtype"], arrays)
+    return net

@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "experiments" in item.path.parts[len(FOLDER.parts) :]:
             item.add_marker(pytest.mark.experiments)
+        if item.get_closest_marker("job") and "PORTANET_JOBS" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="it takes minutes: set PORTANET_JOBS=1"))
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
         names, params = getattr(item, "fixturenames", ()), getattr(item, "callspec", None)

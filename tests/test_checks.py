@@ -101,9 +101,48 @@ CHECKED = [
 def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> None:
     thing = copy.deepcopy(thing)
     before = getattr(thing, name)
-    with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+    with pytest.raises((ValueError, TypeError, AttributeError), match=rf"\b{name}\b"):
         setattr(thing, name, object())
     assert getattr(thing, name) is before
+
+
+@pytest.mark.parametrize(
+    ("thing", "name", "value"),
+    [
+        (pn.MaxPool2D(3, padding=1), "kernel_size", 1),
+        (pn.MaxPool1D(2), "padding", 2),
+        (pn.AvgPool2D((3, 2), padding=1), "padding", (1, 2)),
+        (pn.ConvTranspose2D(1, 1, 3, stride=2, output_padding=1), "stride", 1),
+        (pn.ConvTranspose1D(1, 1, 3, stride=2), "output_padding", 2),
+        (pn.ConvTranspose1D(1, 1, 3, stride=2, output_padding=1), "padding", "same"),
+        (pn.GroupNorm(2, 4), "num_groups", 3),
+        (pn.SGD(momentum=0.9, nesterov=True), "momentum", 0.0),
+        (pn.SGD(), "nesterov", True),
+        (pn.EarlyStopping("auc", mode="max"), "mode", "auto"),
+        (pn.ReduceLROnPlateau(), "monitor", "auc"),
+    ],
+    ids=lambda value: str(value).partition(" object at ")[0],  # an address differs between processes
+)
+def test_an_attribute_that_would_not_fit_the_others_stays(thing: Any, name: str, value: Any) -> None:
+    before = getattr(thing, name)
+    with pytest.raises(ValueError, match=f"{name}|nesterov"):
+        setattr(thing, name, value)
+    assert getattr(thing, name) is before
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (pn.Conv2D(4, 4, 3), "groups"),
+        (pn.ConvTranspose1D(4, 4, 3), "groups"),
+        (pn.LayerNorm(4), "normalized_shape"),
+        (pn.GroupNorm(2, 4), "num_channels"),
+    ],
+    ids=str,
+)
+def test_what_the_shapes_of_weights_follow_from_cannot_be_changed(layer: pn.Layer, name: str) -> None:
+    with pytest.raises(AttributeError, match=f"'{name}' of {type(layer).__name__} cannot be changed: make a new"):
+        setattr(layer, name, 2)
 
 
 @pytest.mark.parametrize("value", [1, np.int8(1), np.asarray(1), np.float32(1), 1.0])

@@ -84,8 +84,8 @@ def changed(thing: T, name: str, value: Any) -> T:
     thing = copy.deepcopy(thing)
     try:
         setattr(thing, name, value)
-    except AttributeError:
-        pytest.skip(f"{name} of {type(thing).__name__} cannot be set")
+    except (AttributeError, ValueError) as error:
+        pytest.skip(f"the argument cannot be set: {error}")
     return thing
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.runner.run import Figures, Run
 from portanet import Callback, CrossEntropyLoss, Layer, Optimizer, Trainer, accuracy, metrics, plots
@@ -44,10 +45,11 @@ def classify(
     test = data.x_test, data.y_test
     title = _with_name(run.id, name)
     print(f"{title}: {net.n_parameters:,} parameters on {run.backend.name}; val_ is the test set", file=sys.stderr)
+    settings: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "validation_data": test}
     with run.training(net, name):
-        history = trainer.fit(
-            data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, callbacks=callbacks
-        )
+        go_on = run.go_on(epochs)
+        go_on["callbacks"] = [*callbacks, *go_on.get("callbacks", ())]
+        history = trainer.fit(data.x_train, data.y_train, **settings, **go_on)
     matrix = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
     curves = plots.training_curves(history, title=title, held_out="test")
     confusion = plots.confusion_matrix(matrix, data.classes, title=f"{title}: test set")

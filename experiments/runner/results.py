@@ -6,8 +6,10 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
@@ -70,7 +72,8 @@ class Study:
         """Run one seed, then write the pictures (with ``draw``) and last the record; nothing if the run fails."""
         begin, code = perf_counter(), self.experiment.code()
         backend = get_backend(self.device)
-        run = Run(self.experiment.id, backend, seed, self.quick, draw)
+        checkpoints = self._checkpoints(seed)
+        run = Run(self.experiment.id, backend, seed, self.quick, draw, checkpoints=checkpoints)
         figures = self.experiment.function(run)
         new_record = {
             "question": self._question(),
@@ -95,6 +98,15 @@ class Study:
         if draw:
             for name in older - run.pictures.keys():
                 (self.folder / name).unlink(missing_ok=True)
+        for file in checkpoints.glob("network-*.safetensors"):
+            file.unlink()
+        with suppress(OSError):  # it was never made, or holds files of another
+            checkpoints.rmdir()
+
+    def _checkpoints(self, seed: int) -> Path:
+        """Return the folder of a seed's checkpoints, which depends on all that a record must agree with."""
+        question = json.dumps([self._question(), self.experiment.code(), portanet.__version__])
+        return self.folder / f".seed-{seed}-{sha256(question.encode()).hexdigest()[:16]}"
 
     def summarise(self) -> dict[str, Any] | None:
         """

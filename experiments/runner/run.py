@@ -5,15 +5,33 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from portanet import Layer, datasets
+from portanet import Callback, Layer, ModelCheckpoint, datasets
 from portanet.backends import Backend
 from portanet.datasets import Dataset
 
 Figures: TypeAlias = Mapping[str, float]
 """Our figures by name. Names are those of the reported figures, and do not depend on the seed."""
+
+
+class Clock(Callback):
+    """Counts the seconds since it was made, and those of the run that goes on."""
+
+    def __init__(self) -> None:
+        self.begin, self.before = perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.before + perf_counter() - self.begin
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.before = float(state["seconds"])
 
 
 @dataclass
@@ -39,6 +57,8 @@ class Run:
         PNG files by name.
     captions : dict of str to str
         Captions of the pictures by name.
+    checkpoints : Path, optional
+        Folder of the checkpoints from which a run that was killed goes on.
     """
 
     id: str
@@ -49,6 +69,7 @@ class Run:
     networks: list[dict[str, Any]] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
+    checkpoints: Path | None = None
 
     def load(self, name: str) -> Dataset:
         """Load a data set; in a quick run, only its first 2000 training and 1000 test examples."""
@@ -66,7 +87,7 @@ class Run:
     @contextmanager
     def training(self, net: Layer, name: str = "") -> Iterator[None]:
         """Time the training of a network, and record it under a name."""
-        begin = perf_counter()
+        self.clock = Clock()
         yield
         self.networks.append(
             {
@@ -74,9 +95,16 @@ class Run:
                 "layers": repr(net),
                 "parameters": net.n_parameters,
                 "dtype": net.flat.dtype,
-                "training_seconds": round(perf_counter() - begin, 2),
+                "training_seconds": round(self.clock.seconds, 2),
             }
         )
+
+    def go_on(self, epochs: int) -> dict[str, Any]:
+        """Return what makes ``fit``, within :meth:`training`, go on from the checkpoint of a run that was killed."""
+        if self.checkpoints is None:
+            return {}
+        path = self.checkpoints / f"network-{len(self.networks)}.safetensors"
+        return {"callbacks": [self.clock, ModelCheckpoint(path, every=max(1, epochs // 20))], "resume": True}
 
     def picture(self, name: str, figure: Any, caption: str = "") -> None:
         """Keep a matplotlib figure as a PNG file, with a caption for the report (default: the name)."""

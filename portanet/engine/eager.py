@@ -49,10 +49,10 @@ class EagerExecutor:
     def retain(self, arrays: Sequence[Array], settings: object = None) -> None:
         """Keep the arrays that the steps of an epoch change, and their settings; only recorded steps need it."""
 
-    def start_epoch(self, order: np.ndarray | None) -> None:
-        """Begin an epoch, with the examples in an order or as they are."""
+    def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
+        """Begin an epoch, with the examples in an order or as they are, after steps that were done before."""
         self.order = None if order is None else self.backend.asarray(order)
-        self.n_done = 0
+        self.n_done = n_done
 
     @property
     def remaining(self) -> int:

@@ -50,13 +50,13 @@ class GraphExecutor(EagerExecutor):
             self.replays.clear()
         self.retained, self.settings = arrays, settings
 
-    def start_epoch(self, order: np.ndarray | None) -> None:
+    def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the order of the examples on the device."""
-        super().start_epoch(order)
+        super().start_epoch(order, n_done)
         n = self.device_order.shape[0]
         self.device_order[...] = self._arange(n) if self.order is None else self.order
         self.order = self.device_order
-        self.batch_index[...] = 0
+        self.batch_index[...] = n_done
 
     def run(self, most: int = 1) -> int:
         """Replay the next step, or several at once; return how many."""
@@ -101,6 +101,6 @@ class GraphExecutor(EagerExecutor):
             warnings.warn(
                 f"training steps run one by one: recording a step failed ({type(error).__name__}: {error})",
                 RuntimeWarning,
-                stacklevel=6,  # the call of fit
+                stacklevel=8,  # the call of fit
             )
         return self.replays.get(n)

@@ -21,11 +21,11 @@ class StreamingExecutor(EagerExecutor):
         super().__init__(step, data, batches, metrics, backend)
         self.float_dtype = backend.to_numpy(metrics).dtype  # of the network, and of its floating-point data
 
-    def start_epoch(self, order: np.ndarray | None) -> None:
+    def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, and copy the first batch."""
-        super().start_epoch(None)
-        dtype = self.float_dtype
-        rows = self.batches if order is None else [order[batch] for batch in self.batches]
+        super().start_epoch(None, n_done)
+        dtype, batches = self.float_dtype, self.batches[n_done:]
+        rows = batches if order is None else [order[batch] for batch in batches]
         self._stream = self.backend.iter_batches(
             tuple(a[index].astype(dtype if a.dtype.kind == "f" else a.dtype, copy=False) for a in self.data)
             for index in rows

@@ -19,14 +19,14 @@ Padding: TypeAlias = Literal["valid", "same"] | int | tuple[int | tuple[int, int
 CheckedPadding: TypeAlias = Literal["valid", "same"] | Pads
 
 
-def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int = 1) -> Shape:
+def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, at_least: int = 1) -> Shape:
     """
     Expand a number to a tuple with one entry for each axis; check a tuple.
 
     Raises
     ------
     ValueError
-        If the tuple has another length, or an entry is no integer or below ``least``; the message contains ``name``.
+        If the tuple has another length, or an entry is no integer or below ``at_least``; the message contains ``name``.
 
     Examples
     --------
@@ -35,16 +35,16 @@ def per_axis(name: str, value: int | tuple[int, ...], n_axes: int, *, least: int
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
     try:
-        checked = tuple(check_count(name, v, at_least=least) for v in values)
+        checked = tuple(check_count(name, v, at_least=at_least) for v in values)
     except ValueError:
         checked = ()
     if len(checked) != n_axes:
         several = f", or {n_axes} of them" if n_axes > 1 else ""
-        raise ValueError(f"{name} must be a whole number of at least {least}{several}, got {shown(value)}")
+        raise ValueError(f"{name} must be a whole number of at least {at_least}{several}, got {shown(value)}")
     return checked
 
 
-def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
+def pads_per_axis(padding: Padding, n_axes: int) -> CheckedPadding:
     """
     Return padding as "valid", "same", or one pair (before, after) for each axis.
 
@@ -55,7 +55,7 @@ def check_padding(padding: Padding, n_axes: int) -> CheckedPadding:
 
     Examples
     --------
-    >>> check_padding(1, 2), check_padding(((0, 1), 2), 2)
+    >>> pads_per_axis(1, 2), pads_per_axis(((0, 1), 2), 2)
     (((1, 1), (1, 1)), ((0, 1), (2, 2)))
     """
     if isinstance(padding, str) and padding in ("valid", "same"):

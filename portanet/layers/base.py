@@ -9,11 +9,12 @@ import numpy as np
 from portanet.backends import as_array, describe, namespace
 from portanet.checks import check_count, isdtype, shown
 from portanet.config import Configured
-from portanet.files import write_network
+from portanet.files import write_tensors
 from portanet.kernels.slices import slices
 from portanet.layers.placement import Placement
 from portanet.layers.summary import table
 from portanet.layers.topology import members
+from portanet.saving import describe_network
 from portanet.typing import Array, Pullback, Shape
 
 
@@ -124,7 +125,7 @@ class Layer(Placement, Configured):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, complete or not at all; portanet.load reads it."""
-        write_network(path, self)
+        write_tensors(path, *describe_network(self))
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield inner layers, parameters and buffers with their names."""

@@ -8,11 +8,11 @@ from typing import ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, check_count, check_flag
+from portanet.checks import Fixed, check_count, check_flag
 from portanet.initializers import Initializer, glorot_uniform, zeros
-from portanet.kernels.windows import Padding, Window, check_padding, per_axis
+from portanet.kernels.windows import Padding, Window, pads_per_axis, per_axis
 from portanet.layers.base import Layer, batch, check_input
-from portanet.layers.windows import CheckedPerAxis, PerAxis, checked, checked_padding, compact, window_of
+from portanet.layers.windows import CheckedPerAxis, PerAxis, check_padding, check_per_axis, compact, window_of
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -40,10 +40,10 @@ class Conv(Layer):
     """
 
     n_axes: ClassVar[int]
-    stride = CheckedPerAxis(checked)
-    padding = CheckedPerAxis(checked_padding)
-    dilation = CheckedPerAxis(checked)
-    groups = Checked(check_count)
+    stride = CheckedPerAxis(check_per_axis)
+    padding = CheckedPerAxis(check_padding)
+    dilation = CheckedPerAxis(check_per_axis)
+    groups = Fixed(check_count)
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class ConvTranspose(Conv):
     The weight has shape (*kernel_size, in_channels, out_channels / groups).
     """
 
-    output_padding = CheckedPerAxis(checked, least=0)
+    output_padding = CheckedPerAxis(check_per_axis, at_least=0)
 
     def __init__(
         self,
@@ -226,11 +226,14 @@ class ConvTranspose(Conv):
     ):
         super().__init__(in_channels, out_channels, kernel_size, **options)
         self.output_padding = output_padding
-        extra = per_axis("output_padding", output_padding, self.n_axes, least=0)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        extra = per_axis("output_padding", self.output_padding, self.n_axes, at_least=0)
         if any(more >= step for more, step in zip(extra, per_axis("stride", self.stride, self.n_axes), strict=True)):
-            raise ValueError(f"output_padding must be smaller than stride={self.stride}, got {output_padding}")
+            raise ValueError(f"output_padding must be smaller than stride={self.stride}, got {self.output_padding}")
         if self.padding == "same" and any(extra):
-            raise ValueError(f"output_padding must be 0 with padding='same', got {output_padding}")
+            raise ValueError(f"output_padding must be 0 with padding='same', got {self.output_padding}")
 
     def _weight_channels(self, in_channels: int, out_channels: int) -> Shape:
         return in_channels, out_channels // self.groups
@@ -250,11 +253,11 @@ class ConvTranspose(Conv):
         n_axes = self.n_axes
         kernel = self.weight.shape[:-2]
         stride, dilation = per_axis("stride", self.stride, n_axes), per_axis("dilation", self.dilation, n_axes)
-        extra, padding = per_axis("output_padding", self.output_padding, n_axes, least=0), self.padding
+        extra, padding = per_axis("output_padding", self.output_padding, n_axes, at_least=0), self.padding
         if padding == "same":
             lengths = [n * s for n, s in zip(input_shape, stride, strict=True)]
         else:
-            pads = check_padding(padding, n_axes)
+            pads = pads_per_axis(padding, n_axes)
             pairs = ((0, 0),) * n_axes if isinstance(pads, str) else pads
             lengths = [
                 (n - 1) * s + d * (k - 1) + 1 - low - high + more

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, check_count, check_flag, check_number
+from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
 from portanet.initializers import ones, zeros
 from portanet.layers.base import Layer, batch, check_floating, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
@@ -168,7 +168,7 @@ class LayerNorm(_Norm):
            [-1.,  1.]], dtype=float32)
     """
 
-    normalized_shape = Checked(check_count)
+    normalized_shape = Fixed(check_count)
 
     def __init__(self, normalized_shape: int, *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
@@ -210,13 +210,16 @@ class GroupNorm(_Norm):
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
-    num_groups, num_channels = Checked(check_count), Checked(check_count)
+    num_groups, num_channels = Checked(check_count), Fixed(check_count)
 
     def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
-        if num_channels % num_groups:
-            raise ValueError(f"num_groups must divide num_channels={num_channels}, got {num_groups}")
+        self._check_together()
         super().__init__(num_channels, eps, affine)
+
+    def _check_together(self) -> None:
+        if self.num_channels % self.num_groups:
+            raise ValueError(f"num_groups must divide num_channels={self.num_channels}, got {self.num_groups}")
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.num_channels)

@@ -191,6 +191,14 @@ class Placement:
                 data = kept[name].data
                 data[...] = backend.xp.astype(values, data.dtype, copy=False)
 
+    def bind(self, backend: Backend, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Give a network without values those of a file, by name, which fit it."""
+        topology = self.topology
+        for name, buffer in topology.buffers.items():
+            buffer.bind(backend, arrays[name], dtype)
+        values = [arrays[name] for name in topology.parameters]
+        self._set_flat(FlatParameters(topology.parameter_list, backend, dtype=dtype, values=values))
+
     def _named_arrays(self) -> dict[str, Parameter | Buffer]:
         return {**self.topology.parameters, **self.topology.buffers}
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, TypedDict, Unpack
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, check_count, check_flag, optional
-from portanet.kernels.windows import Padding, Window, check_padding, pads_of, per_axis
+from portanet.kernels.windows import Padding, Window, pads_of, pads_per_axis, per_axis
 from portanet.layers.base import Layer, batch, check_floating, input_pullback
-from portanet.layers.windows import CheckedPerAxis, PerAxis, checked, checked_padding, window_of
+from portanet.layers.windows import CheckedPerAxis, PerAxis, check_padding, check_per_axis, window_of
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = [
@@ -38,9 +38,9 @@ class Pool(Layer):
     """
 
     n_axes: ClassVar[int]
-    kernel_size = CheckedPerAxis(checked)
-    stride = CheckedPerAxis(optional(checked))
-    padding = CheckedPerAxis(checked_padding)
+    kernel_size = CheckedPerAxis(check_per_axis)
+    stride = CheckedPerAxis(optional(check_per_axis))
+    padding = CheckedPerAxis(check_padding)
     ceil_mode = Checked(check_flag)
 
     def __init__(
@@ -52,7 +52,10 @@ class Pool(Layer):
         ceil_mode: bool = False,
     ):
         self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
-        pads, size = check_padding(padding, self.n_axes), per_axis("kernel_size", kernel_size, self.n_axes)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        pads, size = pads_per_axis(self.padding, self.n_axes), per_axis("kernel_size", self.kernel_size, self.n_axes)
         if not isinstance(pads, str) and any(max(pair) >= k for pair, k in zip(pads, size, strict=True)):
             raise ValueError(f"padding must be smaller than kernel_size {size}, got {pads}")
 
@@ -108,7 +111,7 @@ class AvgPool(Pool):
         """Return how many numbers each mean is over; those that only ``ceil_mode`` adds never count."""
         counted = window
         if self.count_include_pad:
-            padding = check_padding(self.padding, self.n_axes)
+            padding = pads_per_axis(self.padding, self.n_axes)
             pads = pads_of(padding, window.input_shape, window.size, window.stride)
             ends = tuple(low + n + high for n, (low, high) in zip(window.input_shape, pads, strict=True))
             rest = tuple((0, whole - n) for whole, n in zip(window.padded_shape, ends, strict=True))

@@ -137,6 +137,11 @@ class Topology:
                 self._watch(item)
 
     @property
+    def frozen(self) -> set[str]:
+        """Names of layers and parameters that are frozen."""
+        return {name for name, part in {**self.layers, **self.parameters}.items() if part.frozen}
+
+    @property
     def current(self) -> bool:
         """Whether nothing has changed since."""
         if self._changes != _changes:

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from portanet.checks import Checked
-from portanet.kernels.windows import Padding, Window, check_padding, per_axis
+from portanet.kernels.windows import Padding, Window, pads_per_axis, per_axis
 from portanet.typing import Shape
 
 PerAxis = int | tuple[int, ...]
@@ -14,19 +14,19 @@ PerAxis = int | tuple[int, ...]
 class CheckedPerAxis(Checked[Any]):
     """A checked attribute of a layer that says for how many axes: a number for all of them, or one for each."""
 
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = self.check(self.name, value, instance.n_axes, **self.limits)
+    def _checked(self, instance: Any, value: Any) -> Any:
+        return self.check(self.name, value, instance.n_axes, **self.limits)
 
 
-def checked(name: str, value: PerAxis, n_axes: int, *, least: int = 1) -> PerAxis:
+def check_per_axis(name: str, value: PerAxis, n_axes: int, *, at_least: int = 1) -> PerAxis:
     """Return a number for all axes, or a tuple of one for each, after a check."""
-    values = per_axis(name, value, n_axes, least=least)
+    values = per_axis(name, value, n_axes, at_least=at_least)
     return values if isinstance(value, (tuple, list)) else values[0]
 
 
-def checked_padding(name: str, padding: Padding, n_axes: int) -> Any:
+def check_padding(name: str, padding: Padding, n_axes: int) -> Any:
     """Return "valid", "same", a number, or a tuple, after a check."""
-    check_padding(padding, n_axes)
+    pads_per_axis(padding, n_axes)
     if isinstance(padding, (tuple, list)):
         return tuple(tuple(map(int, side)) if isinstance(side, (tuple, list)) else int(side) for side in padding)
     return padding if isinstance(padding, str) else int(padding)
@@ -61,6 +61,6 @@ def window_of(
         per_axis("kernel_size", kernel_size, n_axes),
         stride=per_axis("stride", stride, n_axes),
         dilation=per_axis("dilation", dilation, n_axes),
-        padding=check_padding(padding, n_axes),
+        padding=pads_per_axis(padding, n_axes),
         ceil=ceil_mode,
     )

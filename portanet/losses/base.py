@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from portanet.backends import as_array, describe, host_array, is_host_data, namespace
-from portanet.checks import Checked, check_choice, isdtype
+from portanet.checks import Checked, as_number, check_choice, isdtype, shown
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
 
@@ -115,6 +115,8 @@ class Loss(Configured):
             n = xp.where(n > 0, n, xp.ones_like(n))
 
         def pullback(dloss: float | Array = 1.0) -> Array:
+            if type(dloss) is not float:
+                self._check_gradient(dloss, terms.shape)
             factor = dloss / n
             if 0 < getattr(factor, "ndim", 0) < prediction.ndim:  # one number an example
                 factor = xp.expand_dims(factor, axis=-1)
@@ -135,6 +137,13 @@ class Loss(Configured):
         if tuple(weights.shape) != (n := prediction.shape[0],):
             raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
         return xp.astype(weights, prediction.dtype, copy=False)
+
+    def _check_gradient(self, dloss: Any, shape: Shape) -> None:
+        """Refuse what is neither a number nor, for reduction "none", an array of the terms' shape."""
+        own = getattr(dloss, "shape", None)
+        if as_number(dloss) is None and own != () and not (self.reduction == "none" and own == shape):
+            also = f" or an array of the terms' shape {tuple(shape)}" if self.reduction == "none" else ""
+            raise ValueError(f"dloss must be a number{also}, got {shown(dloss)}")
 
     def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
         """Refuse integers that are no class indices: their differences would wrap round."""

@@ -48,6 +48,9 @@ class SGD(Optimizer):
     ):
         super().__init__(lr, **options)
         self.momentum, self.nesterov = momentum, nesterov
+        self._check_together()
+
+    def _check_together(self) -> None:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum, got momentum=0: give momentum=0.9 for instance")
 

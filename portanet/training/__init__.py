@@ -1,6 +1,7 @@
 """Training: :class:`Trainer`, its history, and callbacks."""
 
 from portanet.training.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
+from portanet.training.checkpoint import ModelCheckpoint
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
 from portanet.training.trainer import Trainer
@@ -12,6 +13,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LearningRateScheduler",
+    "ModelCheckpoint",
     "ReduceLROnPlateau",
     "Trainer",
 ]

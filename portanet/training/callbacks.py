@@ -4,10 +4,11 @@ import csv
 import math
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portanet.checks import (
     Checked,
+    as_number,
     check_choice,
     check_count,
     check_flag,
@@ -26,6 +27,10 @@ __all__ = ["CSVLogger", "Callback", "EarlyStopping", "LearningRateScheduler", "R
 Logs: TypeAlias = dict[str, float]
 """Loss and metrics by name."""
 
+Mode: TypeAlias = Literal["auto", "min", "max"]
+MODES = ("auto", "min", "max")
+"""Whether a metric is better low or high; "auto" goes by the end of its name."""
+
 DECREASING = ("loss", "error", "mse", "mae")
 """Ends of names of metrics that should decrease."""
 
@@ -33,18 +38,39 @@ INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2", "ps
 """Ends of names of metrics that should increase."""
 
 
+def check_logs(logs: Logs) -> None:
+    """
+    Refuse entries that are no numbers under a name, and turn numbers of other libraries into Python numbers.
+
+    Examples
+    --------
+    >>> check_logs({"auc": "high"})
+    Traceback (most recent call last):
+    ...
+    ValueError: logs['auc'] must be a number, got 'high'
+    """
+    for name, value in logs.items():
+        number = as_number(value)
+        if number is None or not isinstance(name, str):
+            what = "a number" if isinstance(name, str) else "under a string"
+            raise ValueError(f"logs[{name!r}] must be {what}, got {shown(value)}")
+        logs[name] = number
+
+
 class Training(Protocol):
     """What callbacks use of a :class:`portanet.Trainer`."""
 
-    net: Layer
     optimizer: Optimizer
     history: History
     steps: int
     metric_names: tuple[str, ...]
 
+    @property
+    def net(self) -> Layer: ...
     def stop(self) -> None: ...
     def snapshot(self) -> list[Array]: ...
     def restore(self, snapshot: list[Array]) -> None: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
 
 
 class Callback:
@@ -66,6 +92,9 @@ class Callback:
     True
     """
 
+    runs_last: ClassVar[bool] = False
+    """Whether it runs after the other callbacks, as what writes checkpoints of them must."""
+
     def on_train_begin(self, trainer: Training) -> None:
         """Run before the first step."""
 
@@ -82,26 +111,39 @@ class Callback:
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         """Run after each epoch and its validation."""
 
+    def on_interrupt(self, trainer: Training) -> None:
+        """Run after the step under way where a signal ends training, Ctrl-C or SIGTERM; before ``on_train_end``."""
+
     def on_train_end(self, trainer: Training) -> None:
         """Run after the last epoch, also if training failed."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold: a dict of numbers, texts, arrays, and lists and dicts of them."""
+        return {}
 
-def _check_monitor(name: str, value: Any) -> str:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned; called after ``on_train_begin`` where ``fit`` resumes."""
+
+
+def check_monitor(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be the name of a metric, got {shown(value)}: give patience by its name")
     return value
 
 
-class _Monitor(Callback):
+class Monitor(Callback):
     """Base of callbacks that watch one metric and count the epochs since its best value."""
 
-    monitor = Checked(_check_monitor)
+    monitor = Checked(check_monitor)
     min_delta = Checked(check_number, at_least=0)
     patience = Checked(check_count, at_least=0)
-    mode = Checked(check_choice, choices=("auto", "min", "max"))
+    mode = Checked(check_choice, choices=MODES)
 
-    def __init__(self, monitor: str, mode: Literal["min", "max", "auto"], min_delta: float, patience: int):
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0, patience: int = 0):
         self.monitor, self.mode, self.min_delta, self.patience = monitor, mode, min_delta, patience
+        self._check_together()
+
+    def _check_together(self) -> None:
         self._sign()  # refuses a metric of which neither its name nor the mode tells the direction
 
     def _sign(self) -> float:
@@ -120,6 +162,12 @@ class _Monitor(Callback):
                 f"monitor {self.monitor!r} is not recorded: there are {names}; give fit validation_data=(x, y)"
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = float(state["best"]), check_count("waited", state["waited"], at_least=0)
+
     def improved(self, logs: Logs) -> bool:
         if self.monitor not in logs:
             raise ValueError(f"monitor {self.monitor!r} is not recorded: there are {', '.join(logs)}")
@@ -130,7 +178,7 @@ class _Monitor(Callback):
         return better
 
 
-class EarlyStopping(_Monitor):
+class EarlyStopping(Monitor):
     """
     Stop when a metric has not improved for some epochs, and go back to the weights of the best epoch.
 
@@ -162,7 +210,7 @@ class EarlyStopping(_Monitor):
         *,
         patience: int = 5,
         min_delta: float = 0.0,
-        mode: Literal["min", "max", "auto"] = "auto",
+        mode: Mode = "auto",
         restore_best_weights: bool = True,
     ):
         super().__init__(monitor, mode, min_delta, patience)
@@ -181,6 +229,13 @@ class EarlyStopping(_Monitor):
     def on_train_end(self, trainer: Training) -> None:
         if self.restore_best_weights and math.isfinite(self.best):
             trainer.restore(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._weights = state["weights"]
 
 
 class LearningRateScheduler(Callback):
@@ -210,6 +265,7 @@ class LearningRateScheduler(Callback):
 
     def on_train_begin(self, trainer: Training) -> None:
         self._first, self._before = trainer.steps, trainer.optimizer.lr
+        self.lr = self._before
 
     def on_train_batch_begin(self, trainer: Training) -> None:
         t = len(trainer.history.epochs) if self.per == "epoch" else trainer.steps - self._first
@@ -222,8 +278,15 @@ class LearningRateScheduler(Callback):
     def on_train_end(self, trainer: Training) -> None:
         trainer.optimizer.lr = self._before  # the last rate of a schedule may be 0, with which nothing more is learnt
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": self._first, "before": self._before, "lr": self.lr}
 
-class ReduceLROnPlateau(_Monitor):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._first = check_count("first", state["first"], at_least=0)
+        self._before, self.lr = (check_number(name, state[name], at_least=0) for name in ("before", "lr"))
+
+
+class ReduceLROnPlateau(Monitor):
     """
     Multiply the learning rate by a factor whenever a metric has not improved for some epochs.
 
@@ -253,7 +316,7 @@ class ReduceLROnPlateau(_Monitor):
         patience: int = 10,
         min_delta: float = 0.0,
         min_lr: float = 0.0,
-        mode: Literal["min", "max", "auto"] = "auto",
+        mode: Mode = "auto",
     ):
         super().__init__(monitor, mode, min_delta, patience)
         self.factor, self.min_lr = factor, min_lr
@@ -267,6 +330,13 @@ class ReduceLROnPlateau(_Monitor):
         if not self.improved(logs) and self.waited >= self.patience:
             self.lr, self.waited = min(self.lr, max(self.lr * self.factor, self.min_lr)), 0
             trainer.optimizer.lr = self.lr
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "lr": self.lr}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.lr = check_number("lr", state["lr"], at_least=0)
 
 
 class CSVLogger(Callback):
@@ -314,6 +384,12 @@ class CSVLogger(Callback):
     def on_train_end(self, trainer: Training) -> None:
         if trainer.history.epochs:
             self._write(trainer, anew=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"earlier": len(self._earlier)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
 
     def _write(self, trainer: Training, *, anew: bool) -> None:
         """Write all epochs, or append the last one."""

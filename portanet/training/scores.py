@@ -127,7 +127,7 @@ class Scorer:
         return [value, *[xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
-        """Average the rows since the last call: metrics by the sizes of the batches, the loss by its weights."""
+        """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""
         share = np.asarray(sizes) / sum(sizes)
         losses, metrics = table[:, 0], table[:, 1 + self.weighted :]
         if self.loss.reduction == "sum":
@@ -142,11 +142,18 @@ class Scorer:
         }
         return {name: logs[name] for name in self.names}
 
+    def state(self) -> list[list[Array]]:
+        """Return the predictions and targets that are kept of this epoch."""
+        return [list(pair) for pair in self._kept]
+
+    def restore(self, state: list[list[Array]]) -> None:
+        """Go on from what :meth:`state` returned, or from nothing, with an empty list, in a new epoch."""
+        self._kept = [(prediction, y) for prediction, y in state]
+
     def _scores_of_all(self) -> Logs:
-        kept, self._kept = self._kept, []
         if not self.of_all:
             return {}
-        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*self._kept, strict=True))
         return {name: float(metric(prediction, y)) for name, metric in self.of_all.items()}
 
 

@@ -1,32 +1,41 @@
 """Training a network: one step, many epochs, and scores."""
 
-import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial, wraps
+from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-import numpy as np
+from numpy.random import default_rng
 
 from portanet import engine
-from portanet.backends import Backend, OutOfMemory, as_array
+from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, isdtype, shown
+from portanet.checks import check_choice, check_count, check_flag, check_number, check_path
+from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
+from portanet.files import FileFormatError, faults_of
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.callbacks import Callback, Logs
+from portanet.training.callbacks import Callback, Logs, check_logs
+from portanet.training.checkpoint import (
+    Checkpoint,
+    ModelCheckpoint,
+    pack,
+    read_checkpoint,
+    unpack,
+    write_checkpoint,
+)
 from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
-from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
+from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
+from portanet.training.state import TrainingState
 from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -44,6 +53,22 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
             return method(self, *args, **kwargs)
 
     return run
+
+
+def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
+    """Return the file to go on from, or None."""
+    if not isinstance(resume, bool):
+        return check_path("resume", resume)
+    found = [call for call in callbacks if isinstance(call, ModelCheckpoint)]
+    if resume and not found:
+        raise ValueError("resume=True needs a ModelCheckpoint among the callbacks: add one, or give resume a path")
+    return found[0].latest() if resume else None
+
+
+def _check_optimizer(optimizer: Optimizer) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+    return optimizer
 
 
 def _check_reduction(loss: Loss) -> None:
@@ -100,25 +125,38 @@ class Trainer:
             raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
         _check_reduction(loss)
         check_layer("net", net)
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+        _check_optimizer(optimizer)
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self.metrics, self.float32_matmul_precision = resolve(metrics, loss), float32_matmul_precision
         net.to(device, seed=seed)
-        self.net, self.loss, self.optimizer = net, loss, optimizer.bind(net)
+        self.loss = loss
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
-        self._flat = net.flat
-        self._shuffle = np.random.default_rng([2, seed])
-        self._stopped = False
+        self._state = TrainingState(net, optimizer.bind(net))
+        self._shuffle = default_rng([2, seed])
+        self._loop: FitLoop | None = None  # of the call of fit that runs
         self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
+
+    @property
+    def net(self) -> Layer:
+        """The network."""
+        return self._state.net
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; another one can be set that is bound to the network."""
+        return self._state.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._state.optimizer = _check_optimizer(optimizer)
 
     @property
     def backend(self) -> Backend:
         """The array library and device of the network."""
-        return self._flat.backend
+        return self._state.backend
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """
@@ -139,13 +177,13 @@ class Trainer:
         array, shape ()
             The loss before the change, on the device.
         """
-        self._check_current()
+        self._state.check_current()
         batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
         except AttributeError:  # no arrays
             batch = ()
-        with self._flat.backend.activate():
+        with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
                 self._try_loss(x, y, sample_weight)
                 self._checked_batch = batch
@@ -169,6 +207,7 @@ class Trainer:
         callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
+        resume: bool | str | PathLike[str] = False,
     ) -> History:
         """
         Train for a number of epochs.
@@ -202,6 +241,12 @@ class Trainer:
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
             numbers still change, but Python numbers that a layer of one's own keeps do not.
 
+        resume : path-like or bool
+            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, within its epoch too,
+            up to ``epochs`` epochs in all. With the same data and arguments the result is the same to the last bit as
+            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks, or begins
+            anew if there is none.
+
         Returns
         -------
         History
@@ -213,6 +258,8 @@ class Trainer:
             If data or settings are unfit; the weights are as before.
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
+        FileFormatError
+            If the checkpoint is damaged, or belongs to other training; nothing is changed.
         OutOfMemory
             If a step needs more memory than a GPU has; the message names a batch size that fits, if one was found.
             NumPy raises MemoryError, the base class.
@@ -232,7 +279,11 @@ class Trainer:
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
-        self._check_topology()
+        self._state.check_topology()
+        _check_reduction(self.loss)
+        path = _checkpoint_of(resume, callbacks)
+        saved = None if path is None else read_checkpoint(path, self.net)
+        before = None if saved is None else self._copy_state()
         given = (x, y, sample_weight)
         if validation_split:
             if validation_data is not None:
@@ -245,32 +296,29 @@ class Trainer:
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
-        calls = [*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))]
-        history = self.history = History()
-        self._stopped = False
-        names = ("loss", *self.metrics)
+        self.history, names = History(), ("loss", *self.metrics)
         self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
-        with ExitStack() as at_end:
-            at_end.callback(executor.retain, [])  # a recording refers to the executor, and the executor to it
-            for call in calls:
-                at_end.callback(call.on_train_end, self)
-                call.on_train_begin(self)
-            while len(history.epochs) < epochs and not self._stopped:
-                try:
-                    with self.backend.activate():  # leaving it turns the library's error into OutOfMemory
-                        logs = self._run_epoch(executor, scorer, shuffle, calls)
-                except OutOfMemory as error:
-                    raise find_batch_size(error, batch_size, partial(self._try_step, data)) from None
-                if validation is not None:
-                    scores = evaluate(self.net, self.loss, self.metrics, validation)
-                    logs |= {f"val_{name}": value for name, value in scores.items()}
-                    if not math.isfinite(scores["loss"]):
-                        fix = "check validation_data for extreme values, or take a lower learning rate"
-                        warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=3)
-                history.append(logs)
-                for call in calls:
-                    call.on_epoch_end(self, logs)
-        return history
+        loop = self._loop = FitLoop(
+            self,
+            self._state,
+            executor,
+            scorer,
+            shuffle=self._shuffle if shuffle else None,
+            validate=None if validation is None else partial(evaluate, self.net, self.loss, self.metrics, validation),
+            callbacks=[*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))],
+            explain=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
+        )
+        try:
+            if saved is not None:
+                self._take_over(saved)
+            loop.run(epochs, saved)
+        except FileFormatError:
+            if before is not None and not loop.resumed:
+                self._take_over(before)
+            raise
+        finally:
+            self._loop = None  # it holds the data
+        return self.history
 
     @_on_device
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
@@ -293,9 +341,55 @@ class Trainer:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
         return self.net.predict(x, batch_size=batch_size)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """
+        Write the network and all that decides how its training goes on to one safetensors file, or nothing.
+
+        Weights, running statistics, the optimizer's state and settings, random streams, history and, within ``fit``,
+        the place in the epoch and the state of the callbacks; ``fit(..., resume=path)`` or :meth:`load` goes on from
+        there. :func:`portanet.load` reads the network alone.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one is as before.
+        ValueError
+            If the network cannot be saved, see :meth:`Layer.save`.
+        """
+        write_checkpoint(path, self.net, self._state_dict())
+
+    @_on_device
+    def load(self, path: str | PathLike[str]) -> None:
+        """
+        Take over what :meth:`save` wrote, for a Trainer of the same network, loss and optimizer.
+
+        A later ``fit`` begins a new history; ``fit(..., resume=path)`` goes on with the one that was interrupted.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        FileFormatError
+            If it is damaged, or belongs to other training; nothing is changed.
+
+        Examples
+        --------
+        >>> trainer = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1, momentum=0.9))
+        >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
+        >>> trainer.save("run.safetensors")
+        >>> again = Trainer(portanet.Linear(2, 1), portanet.MSELoss(), portanet.SGD(lr=0.1, momentum=0.9))
+        >>> again.load("run.safetensors")
+        >>> again.steps, again.history == trainer.history
+        (1, True)
+        """
+        if self._loop is not None:
+            raise RuntimeError("a Trainer cannot load a checkpoint while it trains: give it to fit(..., resume=path)")
+        self._take_over(read_checkpoint(path, self.net))
+
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
-        self._stopped = True
+        if self._loop is not None:
+            self._loop.stopped = True
 
     @_on_device
     def snapshot(self) -> list[Array]:
@@ -309,7 +403,7 @@ class Trainer:
         >>> _ = trainer.fit(np.ones((4, 2)), np.ones((4, 1)), progress=False)
         >>> trainer.restore(before)
         """
-        return [self.backend.xp.asarray(array, copy=True) for array in self._mutable_state()]
+        return self._state.snapshot()
 
     @_on_device
     def restore(self, snapshot: list[Array]) -> None:
@@ -321,37 +415,75 @@ class Trainer:
         RuntimeError
             If there are arrays now that the snapshot lacks.
         """
-        state = self._mutable_state()
-        if not isinstance(snapshot, list):
-            raise TypeError(f"snapshot must be what snapshot() returned, got {shown(snapshot)}")
-        if len(state) == len(snapshot) and [a.shape for a in state] != [a.shape for a in snapshot]:
-            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
-        if len(state) != len(snapshot):
-            raise RuntimeError(
-                f"the snapshot holds {len(snapshot)} arrays, but {len(state)} change now: "
-                "an optimizer must make its state in new_state(), and not in a step"
-            )
-        for array, values in zip(state, snapshot, strict=True):
-            array[...] = values
+        self._state.restore(snapshot)
 
-    def _mutable_state(self) -> list[Array]:
-        buffers = [buffer.data for buffer in self.net.topology.buffers.values()]
-        return [self._flat.data, *buffers, *self.optimizer.state.values()]
+    def _state_dict(self) -> dict[str, Any]:
+        """Return all that decides how training goes on, but the network."""
+        loop = self._loop
+        begun = loop is not None and loop.order_state  # an epoch that goes on draws its order again
+        return {
+            "loss": to_json(self.loss),
+            "optimizer": self._state.state_dict(),
+            "steps": self.steps,
+            "shuffle": begun or self._shuffle.bit_generator.state,
+            "history": self.history.epochs,
+            "fit": None if loop is None else loop.state_dict(),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
+        if self._loop is not None:
+            raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
+        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_loop")}
+        state = pack(self._state_dict(), self.backend.to_numpy)
+        return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        net, (text, arrays) = state.pop("net"), state.pop("state")
+        self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
+        vars(self).update(state)
+        changed = unpack(text, arrays, self.backend.asarray)
+        with self.backend.activate():
+            self._take_over(Checkpoint("the pickle", net.get_weights(), net.topology.frozen, changed))
+
+    def _take_over(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
+        state = saved.state
+        with faults_of(saved.path):
+            if state["loss"] != (ours := to_json(self.loss)):
+                raise ValueError(f"it was trained with the loss {state['loss']}, but the Trainer has {ours}")
+            steps, shuffle, history = check_count("steps", state["steps"], at_least=0), default_rng(), History()
+            shuffle.bit_generator.state = state["shuffle"]
+            for logs in state["history"]:
+                check_logs(logs)
+                history.append(logs)
+            self._state.load_state_dict(state["optimizer"])
+        self.net.set_weights(saved.weights)
+        if saved.frozen != self.net.topology.frozen:
+            self.net._freeze_only(saved.frozen)
+        self._shuffle.bit_generator.state = shuffle.bit_generator.state
+        self.steps, self.history = steps, history
+
+    def _copy_state(self) -> Checkpoint:
+        """Return a checkpoint in memory."""
+        text, arrays = pack(self._state_dict(), self.backend.to_numpy)
+        state = unpack(text, arrays, self.backend.asarray)
+        return Checkpoint("memory", self.net.get_weights(), self.net.topology.frozen, state)
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        x, like = as_array(x, name="x"), self._flat.data
+        x, like = as_array(x, name="x"), self._state.flat.data
         if x.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         shape = (x.shape[0], *self.net.output_shape(tuple(x.shape[1:])))
         self.loss(self.backend.xp.zeros(shape, dtype=like.dtype, device=like.device), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        program = engine.compiled(self.net) if USE_ENGINE else self.net
+        program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
         if self.float32_matmul_precision is None:
-            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
         with float32_matmul_precision_as(self.float32_matmul_precision):
-            return engine.train_step(program, self.loss, self.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
@@ -361,69 +493,17 @@ class Trainer:
             value, prediction = self._train_step(x, y, sample_weight)
             return scorer.row(value, prediction, y, sample_weight)
 
-        xp, like, batches = self.backend.xp, self._flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
+        xp, like, batches = self.backend.xp, self._state.flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
 
-    def _run_epoch(self, executor: EagerExecutor, scorer: Scorer, shuffle: bool, callbacks: Sequence[Callback]) -> Logs:
-        before, n = self.snapshot(), executor.batches[-1].stop
-        before_steps = [c for c in callbacks if type(c).on_train_batch_begin is not Callback.on_train_batch_begin]
-        after_steps = [c for c in callbacks if type(c).on_train_batch_end is not Callback.on_train_batch_end]
-        optimizer = self.optimizer
-        settings = self.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
-        executor.retain([*self._mutable_state(), optimizer.lr_array], settings)
-        executor.start_epoch(self._shuffle.permutation(n) if shuffle else None)
-        while executor.remaining:
-            for call in before_steps:
-                call.on_train_batch_begin(self)
-            self._check_current()
-            self.steps += executor.run(1 if before_steps else executor.remaining)
-            for call in after_steps:
-                call.on_train_batch_end(self)
-        table = self.backend.to_numpy(executor.metrics).astype("float64")  # after the last step: no step reads back
-        self._check_finite(table[:, 0], before)
-        return scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
-
     def _validation(self, data: tuple[Any, ...]) -> Data:
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
         return prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
-
-    def _check_current(self) -> None:
-        """Refuse to train what is no longer the network; cheap enough for every step."""
-        if self.optimizer.flat is not self._flat:
-            raise RuntimeError(
-                f"{self.optimizer!r} was bound to another network since: give each Trainer one of its own"
-            )
-        if not self._flat.current:
-            raise RuntimeError(
-                "the network's weights have moved since this Trainer was made (by to, initialize, append, or another "
-                "network with the same layers): make a new Trainer"
-            )
-
-    def _check_topology(self) -> None:
-        self._check_current()
-        _check_reduction(self.loss)
-        if self.net.topology.parameter_list != self._flat.parameters:
-            raise RuntimeError("layers were appended or popped since this Trainer was made: make a new Trainer")
-
-    def _check_finite(self, losses: np.ndarray, before: list[Array]) -> None:
-        xp = self.backend.xp
-        arrays = {"a weight": self._flat.data, **{name: b.data for name, b in self.net.topology.buffers.items()}}
-        arrays |= {f"the optimizer's {name}": array for name, array in self.optimizer.state.items()}
-        not_finite = [
-            name
-            for name, array in arrays.items()
-            if isdtype(xp, array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array)))
-        ]
-        what = find_divergence(losses, not_finite, len(self.history.epochs) + 1)
-        if what is not None:
-            self.restore(before)
-            fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"
-            raise Diverged(f"{what}; {fix}", self.history)
 
     def _try_step(self, data: Data, batch_size: int) -> None:
         """Run a step and undo it."""

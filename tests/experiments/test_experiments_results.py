@@ -293,3 +293,27 @@ def test_duplicate_ids_raise(new_file: Callable[[str], None]) -> None:
 
 def test_experiment_is_pickled_by_its_id() -> None:
     assert pickle.loads(pickle.dumps(digits)) is digits
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    steps: list[int] = []
+    on_epoch_end = portanet.ModelCheckpoint.on_epoch_end
+
+    def kill(self: portanet.ModelCheckpoint, trainer: Any, logs: dict[str, float]) -> None:
+        on_epoch_end(self, trainer, logs)
+        steps.append(trainer.steps)
+        if len(steps) == 2:
+            raise Killed
+
+    cpu = portanet.get_backend("cpu")
+    whole = run_study(digits, cpu, tmp_path / "whole", quick=True)
+    monkeypatch.setattr(portanet.ModelCheckpoint, "on_epoch_end", kill)
+    with pytest.raises(Killed):
+        run_study(digits, cpu, tmp_path / "parts", quick=True)
+    parts = run_study(digits, cpu, tmp_path / "parts", quick=True)
+    assert parts["figures"] == whole["figures"]
+    assert steps[2] > steps[1]  # it did not begin anew
+    assert not list((tmp_path / "parts").glob(".*"))

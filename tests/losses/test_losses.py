@@ -156,3 +156,11 @@ def test_a_confident_mistake_is_unlearnt_through_a_sigmoid(backend: Backend, dty
         (bias,) = [p for name, p in net.named_parameters() if name == "0.bias"]
         expected = sign / (1 + math.exp(-gap))
         assert float(bias.grad[0]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dloss", ["x", None, [1.0], np.ones(3), np.ones((1, 2))], ids=str)
+def test_a_gradient_that_has_not_the_shape_of_the_loss_is_refused(reduction: Any, dloss: Any) -> None:
+    _, pullback = pn.MSELoss(reduction=reduction).vjp(np.ones((3, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="dloss must be a number"):
+        pullback(dloss)

@@ -249,3 +249,27 @@ def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, text: str) -> 
     with pytest.raises(ValueError, match="holds no log of a CSVLogger"):
         fit(pn.CSVLogger(path, append=True))
     assert path.read_text(encoding="utf-8") == text
+
+
+class Adds(pn.Callback):
+    def __init__(self, name: Any, value: Any):
+        self.name, self.value = name, value
+
+    def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+        logs[self.name] = self.value
+
+
+@pytest.mark.parametrize("value", ["0.5", None, [0.5], np.ones(2), 1j, True], ids=str)
+def test_what_a_callback_logs_is_a_number(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"logs\['auc'\] must be a number, got "):
+        fit(Adds("auc", value))
+
+
+def test_what_a_callback_logs_has_a_name() -> None:
+    with pytest.raises(ValueError, match=r"logs\[3\] must be under a string, got 0.5"):
+        fit(Adds(3, 0.5))
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.asarray(0.5)], ids=repr)
+def test_a_logged_number_of_another_library_becomes_a_python_number(value: Any) -> None:
+    assert [type(number) for number in fit(Adds("auc", value), epochs=2).history["auc"]] == [float, float]

@@ -1,0 +1,212 @@
+"""One call of fit: epochs of steps, their averages, and the callbacks around them."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from portanet.backends import OutOfMemory
+from portanet.checks import check_count, check_flag
+from portanet.engine.eager import EagerExecutor
+from portanet.files import faults_of
+from portanet.training.callbacks import Callback, Logs, Training, check_logs
+from portanet.training.checkpoint import Checkpoint
+from portanet.training.divergence import Diverged, find_divergence
+from portanet.training.interrupts import Interrupted, Interrupts
+from portanet.training.scores import Scorer
+from portanet.training.state import TrainingState
+from portanet.typing import Array
+
+
+class FitLoop:
+    """
+    Runs the epochs of one call of :meth:`portanet.Trainer.fit`.
+
+    Parameters
+    ----------
+    training : Training
+        The trainer, as callbacks see it.
+    state : TrainingState
+        What the steps change.
+    executor : EagerExecutor
+        Runs the steps of an epoch.
+    scorer : Scorer
+        Averages their numbers.
+    shuffle : numpy.random.Generator or None
+        Draws the order of the examples for each epoch; without it they keep theirs.
+    validate : callable or None
+        Returns loss and metrics of the validation data.
+    callbacks : sequence of Callback
+    explain : callable
+        Takes the OutOfMemory error of a step, and returns the one to raise.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        state: TrainingState,
+        executor: EagerExecutor,
+        scorer: Scorer,
+        *,
+        shuffle: np.random.Generator | None,
+        validate: Callable[[], Logs] | None,
+        callbacks: Sequence[Callback],
+        explain: Callable[[OutOfMemory], OutOfMemory],
+    ):
+        self.training, self.state, self.executor, self.scorer = training, state, executor, scorer
+        self.shuffle, self.validate, self.explain = shuffle, validate, explain
+        self.callbacks = sorted(callbacks, key=lambda call: call.runs_last)  # checkpoints hold what the others changed
+        self.stopped = self.resumed = False
+        self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
+        self._interrupts = Interrupts()
+        self._n_done = 0  # steps of the next epoch that were done before, and the predictions that they gave
+        self._kept: list[list[Array]] = []
+        self._before_steps = _overriding("on_train_batch_begin", callbacks)
+        self._after_steps = _overriding("on_train_batch_end", callbacks)
+
+    def run(self, epochs: int, saved: Checkpoint | None = None) -> None:
+        """Train until the history has a number of epochs, or a callback stops it; ``saved`` is where to go on."""
+        training, history = self.training, self.training.history
+        with self._interrupts as interrupts, ExitStack() as at_end:
+            at_end.callback(self.executor.retain, [])  # a recording refers to the executor, and the executor to it
+            for call in self.callbacks:
+                at_end.callback(call.on_train_end, training)
+                call.on_train_begin(training)
+            if saved is not None and saved.state["fit"] is not None:
+                with faults_of(saved.path):
+                    self.load_state_dict(saved.state["fit"])
+            self.resumed = True
+            try:
+                while len(history.epochs) < epochs and not self.stopped:
+                    logs = self._train()
+                    if self.validate is not None:
+                        logs |= self._validate(self.validate)
+                    history.append(logs)
+                    self.order_state = None
+                    for call in self.callbacks:
+                        call.on_epoch_end(training, logs)
+                        check_logs(logs)
+                    interrupts.check()
+            except Interrupted:
+                for call in self.callbacks:
+                    call.on_interrupt(training)
+                raise
+
+    def _train(self) -> Logs:
+        """Run the steps of one epoch, and average their numbers."""
+        state, executor = self.state, self.executor
+        before = state.snapshot()
+        try:
+            with state.backend.activate():  # leaving it turns the library's error into OutOfMemory
+                self._run_steps()
+                table = state.backend.to_numpy(executor.metrics).astype("float64")  # no step reads back
+                self._check_finite(table[:, 0], before)
+                return self.scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
+        except OutOfMemory as error:
+            raise self.explain(error) from None
+
+    def _run_steps(self) -> None:
+        training, state, executor = self.training, self.state, self.executor
+        optimizer = state.optimizer
+        settings = state.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
+        executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
+        n = executor.batches[-1].stop
+        self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
+        executor.start_epoch(None if self.shuffle is None else self.shuffle.permutation(n), self._n_done)
+        self.scorer.restore(self._kept)
+        self._n_done, self._kept = 0, []
+        while executor.remaining:
+            self._interrupts.check()
+            for call in self._before_steps:
+                call.on_train_batch_begin(training)
+            state.check_current()
+            training.steps += executor.run(1 if self._before_steps else executor.remaining)
+            for call in self._after_steps:
+                call.on_train_batch_end(training)
+
+    def _check_finite(self, losses: np.ndarray, before: list[Any]) -> None:
+        """Undo an epoch after which the loss or an array is not finite, and raise."""
+        history = self.training.history
+        what = find_divergence(losses, self.state.not_finite(), len(history.epochs) + 1)
+        if what is not None:
+            self.state.restore(before)
+            fix = "this epoch was undone: take a smaller learning rate, or set clip_norm"
+            raise Diverged(f"{what}; {fix}", history)
+
+    def _validate(self, validate: Callable[[], Logs]) -> Logs:
+        with self._interrupts.at_once():
+            scores = validate()
+        if not math.isfinite(scores["loss"]):
+            fix = "check validation_data for extreme values, or take a lower learning rate"
+            warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit
+        return {f"val_{name}": value for name, value in scores.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the epoch, the numbers of its steps so far, and the states of the callbacks."""
+        executor, within = self.executor, self.order_state is not None
+        n_done = executor.n_done if within else 0
+        return {
+            "stopped": self.stopped,
+            "n_done": n_done,
+            "epoch": self._epoch(),
+            "metrics": executor.metrics[:n_done, ...],
+            "kept": self.scorer.state() if within else [],
+            "callbacks": [[type(call).__name__, state] for call in self.callbacks if (state := call.state_dict())],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """
+        Go on from what :meth:`state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If the data or the callbacks are not those of then.
+        """
+        n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
+        if n_done and (state["epoch"] != self._epoch() or state["metrics"].shape != metrics[:n_done, ...].shape):
+            n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
+            raise ValueError(
+                f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
+                f"give fit the same data, batch_size, shuffle and metrics"
+            )
+        for call, of_call in _match_states(self.callbacks, state["callbacks"]):
+            call.load_state_dict(of_call)
+        self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
+        self._kept, metrics[:n_done, ...] = state["kept"], state["metrics"]
+
+    def _epoch(self) -> dict[str, Any]:
+        """Describe what an epoch consists of."""
+        batches = self.executor.batches
+        return {"examples": batches[-1].stop, "steps": len(batches), "shuffle": self.shuffle is not None}
+
+
+def _overriding(hook: str, callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return the callbacks that override a method of Callback."""
+    return [call for call in callbacks if getattr(type(call), hook) is not getattr(Callback, hook)]
+
+
+def _match_states(
+    callbacks: Sequence[Callback], states: Sequence[tuple[str, dict[str, Any]]]
+) -> list[tuple[Callback, dict[str, Any]]]:
+    """
+    Return each state with its callback: the first of the same class that is left.
+
+    Examples
+    --------
+    >>> _match_states([portanet.Callback()], [("EarlyStopping", {"waited": 1})])
+    Traceback (most recent call last):
+    ...
+    ValueError: it holds the state of an EarlyStopping: give fit the same callbacks
+    """
+    left, pairs = list(callbacks), []
+    for name, state in states:
+        call = next((call for call in left if type(call).__name__ == name), None)
+        if call is None:
+            raise ValueError(f"it holds the state of an {name}: give fit the same callbacks")
+        left.remove(call)
+        pairs.append((call, state))
+    return pairs

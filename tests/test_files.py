@@ -1,0 +1,275 @@
+"""Files are whole or as they were before, and hostile ones give one clear error."""
+
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import pickle
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.files import parse_json, read_regular, read_tensors, write_atomically, write_tensors
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "net.safetensors"
+
+
+def saved(path: Path) -> Path:
+    pn.Sequential(pn.Linear(4, 3), pn.BatchNorm(3), pn.Dropout(0.5)).initialize().save(path)
+    return path
+
+
+def reads(path: Path, fault: str) -> None:
+    with pytest.raises(pn.FileFormatError, match=fault) as raised:
+        pn.load(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "null as a layer": ({"type": "portanet.Sequential", "layers": [None]}, "layer 0 must be a layer, got None"),
+    "a string as a number": ({"type": "portanet.Dropout", "p": "x"}, "p must be a number"),
+    "a number as an object": (
+        {"type": "portanet.Linear", "in_features": 4, "out_features": 3, "init": 3},
+        "init must be an Initializer",
+    ),
+    "a huge number": ({"type": "portanet.Linear", "in_features": 10**400, "out_features": 3}, "in_features must be"),
+    "a huge layer": ({"type": "portanet.Linear", "in_features": 10**9, "out_features": 10**9}, "bias"),
+    "a base class": (
+        {"type": "portanet.ConvTranspose", "in_channels": 1, "out_channels": 1, "kernel_size": 3},
+        "AttributeError|unknown",
+    ),
+    "a base class of initializers": (
+        {"type": "portanet.Linear", "in_features": 4, "out_features": 3, "init": {"type": "portanet.Initializer"}},
+        "differ",
+    ),
+    "a loss": ({"type": "portanet.MSELoss", "reduction": "mean"}, "is no layer"),
+    "a truth value in words": (
+        {"type": "portanet.Linear", "in_features": 4, "out_features": 3, "bias": "no"},
+        "bias must be True or False",
+    ),
+    "a missing type": ({"in_features": 4}, "type 'None' is unknown"),
+    "a forward reference": ({"type": "portanet.Sequential", "layers": [{"ref": 0}]}, "does not come before"),
+    "a reference that is true": (
+        {"type": "portanet.Sequential", "layers": [{"type": "portanet.ReLU"}, {"ref": False}]},
+        "does not come before",
+    ),
+    "a list": ([1, 2], "is no layer"),
+    "a text": ("Linear", "is no layer"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_architecture_is_refused(path: Path, name: str) -> None:
+    architecture, fault = HOSTILE[name]
+    arrays, metadata = read_tensors(saved(path))
+    write_tensors(path, arrays, {**metadata, "architecture": json.dumps(architecture)})
+    reads(path, fault)
+
+
+@pytest.mark.parametrize("depth", [300, 10_000])
+@pytest.mark.parametrize("shape", ["brackets", "layers"])
+def test_a_deeply_nested_architecture_is_refused(path: Path, shape: str, depth: int) -> None:
+    opening, closing = ("[", "]") if shape == "brackets" else ('{"type": "portanet.Sequential", "layers": [', "]}")
+    arrays, metadata = read_tensors(saved(path))
+    write_tensors(path, arrays, {**metadata, "architecture": opening * depth + closing * depth})
+    reads(path, "nested too deeply|is no layer|differ")
+
+
+def test_layers_that_occur_again_and_again_do_not_hang(path: Path) -> None:
+    net: dict[str, Any] = {"type": "portanet.Linear", "in_features": 1, "out_features": 1}
+    for level in range(60):
+        net = {"type": "portanet.Sequential", "layers": [net, {"ref": level}]}
+    arrays, metadata = read_tensors(saved(path))
+    write_tensors(path, arrays, {**metadata, "architecture": json.dumps(net)})
+    reads(path, "more than 100000 uses of layers")
+
+
+def test_a_layer_may_occur_many_times(path: Path) -> None:
+    block = pn.Sequential(pn.Linear(2, 2), pn.TanH())
+    net = pn.Sequential(*[block] * 1000).initialize()
+    net.save(path)
+    assert len(pn.load(path)) == 1000  # type: ignore[arg-type]
+
+
+def test_a_network_of_another_size_than_its_weights_is_not_drawn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = {"type": "portanet.Linear", "in_features": 10**6, "out_features": 10**6}
+    write_tensors(
+        path,
+        {"weight": np.zeros((2, 2), "float32"), "bias": np.zeros(2, "float32")},
+        {**read_tensors(saved(path))[1], "architecture": json.dumps(architecture)},
+    )
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("weights were drawn"))
+    reads(path, "(weight|bias) has shape .*, but the architecture gives .*1000000")
+
+
+def test_loading_draws_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pn.Linear(4, 3).initialize().save(path)
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("weights were drawn"))
+    assert pn.load(path).n_parameters == 15
+
+
+@pytest.mark.parametrize("key", ["shared", "frozen"])
+@pytest.mark.parametrize("text", ["3", "[[1]]", '{"a": {}}', '{"0.weight": "nowhere"}', "[null]", "{", '"x"'])
+def test_hostile_lists_of_names_are_refused(path: Path, key: str, text: str) -> None:
+    arrays, metadata = read_tensors(saved(path))
+    write_tensors(path, arrays, {**metadata, key: text})
+    reads(path, "cannot be read")
+
+
+def test_arrays_of_another_dtype_are_refused(path: Path) -> None:
+    arrays, metadata = read_tensors(saved(path))
+    for dtype in ("float64", "float16", "int64"):
+        write_tensors(path, {**arrays, "0.weight": arrays["0.weight"].astype(dtype)}, metadata)
+        reads(path, f"0.weight has dtype {dtype}, but the architecture gives float32")
+    write_tensors(path, {**arrays, "2.stream": arrays["2.stream"].astype("int32")}, metadata)
+    reads(path, "2.stream has dtype int32, but the architecture gives int64")
+
+
+def test_every_changed_byte_is_noticed(path: Path) -> None:
+    content = saved(path).read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(content), 300, replace=False):
+        changed = bytearray(content)
+        changed[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        reads(path, "cannot be read")
+
+
+def test_a_changed_weight_says_so(path: Path) -> None:
+    content = bytearray(saved(path).read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    reads(path, "it was changed or damaged after it was written")
+
+
+def test_declared_sizes_beyond_the_file_are_refused_before_any_array_is_made(path: Path) -> None:
+    huge = {"weight": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+    header = json.dumps(huge).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+    reads(path, "it is no safetensors file, or not complete")
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    reads(path, "it is no safetensors file, or not complete")
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=str(tmp_path)):
+        pn.load(tmp_path)
+    reads(Path("/dev/zero"), "it is no regular file")
+
+
+def test_a_file_longer_than_expected_is_not_read_to_its_end(path: Path) -> None:
+    path.write_bytes(bytes(100))
+    assert len(read_regular(path, most=100)) == 100
+    with pytest.raises(pn.FileFormatError, match="more than the expected 99 bytes"):
+        read_regular(path, most=99)
+
+
+def test_names_that_occur_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="the name 'a' occurs twice"):
+        parse_json('{"b": {"a": 1, "c": 2, "a": 3}}')
+
+
+def test_the_error_can_be_pickled() -> None:
+    error = pn.FileFormatError("net", "it is empty")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.fault) == (str(error), "it is empty")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_passes_on_its_permissions(path: Path, mode: int) -> None:
+    path.touch()
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_has_the_permissions_that_the_umask_leaves(path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(path, b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_name_of_the_longest_length_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_failed_write_names_the_file_and_leaves_the_old_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    path.write_bytes(b"old")
+
+    def fail(*_: Any) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=f"{os.strerror(fault)}: '{path}'") as raised:
+        write_atomically(path, b"new")
+    assert raised.value.errno == fault
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def _die_while_writing(path: Path) -> None:
+    os.fsync = lambda _: os._exit(9)  # type: ignore[assignment]
+    write_atomically(path, b"half")
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_write(path: Path) -> None:
+    write_atomically(path, b"old")
+    process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert path.read_bytes() == b"old"
+    assert len(list(path.parent.iterdir())) == 2
+    path.with_name(".another.partial").touch()  # this one is not ours
+    write_atomically(path.with_name("another"), b"new")
+    assert sorted(file.name for file in path.parent.iterdir()) == [".another.partial", "another", path.name]
+
+
+def test_a_file_that_another_process_is_writing_is_not_deleted(path: Path) -> None:
+    write_atomically(path, b"old")
+    process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
+    process.start()
+    process.join()
+    (partial,) = (file for file in path.parent.iterdir() if file != path)
+    with partial.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the process that writes it does
+        write_atomically(path, b"new")
+        assert partial.exists()
+    write_atomically(path, b"newer")
+    assert not partial.exists()
+
+
+def _write_often(path: Path, content: bytes) -> None:
+    for _ in range(50):
+        write_atomically(path, content)
+
+
+def test_two_processes_that_write_one_path_leave_one_whole_file(path: Path) -> None:
+    contents = [bytes([i]) * 100_000 for i in (1, 2)]
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_write_often, args=(path, content)) for content in contents]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert path.read_bytes() in contents
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,392 @@
+"""A run that goes on from a checkpoint ends with the bits of one that was never interrupted."""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portanet as pn
+from portanet.backends import Backend
+from portanet.files import read_tensors, write_tensors
+from portanet.training.callbacks import Training
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(45, 6)).astype("float32")
+Y = (X[:, 0] > 0).astype("int64") + (X[:, 2] > 1)
+EPOCHS, STEPS = 5, 6
+
+
+class Stop(BaseException):
+    """What ends a run here."""
+
+
+class StopAfter(pn.Callback):
+    """Ends a run as a failure of the machine would, after a number of steps."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: Training) -> None:
+        if trainer.steps == self.steps:
+            raise Stop
+
+
+def a_trainer(optimizer: pn.Optimizer | None = None, device: Any = None, metrics: Any = "accuracy") -> pn.Trainer:
+    net = pn.Sequential(pn.Linear(6, 8), pn.BatchNorm(8), pn.ReLU(), pn.Dropout(0.3), pn.Linear(8, 3))
+    return pn.Trainer(net, pn.CrossEntropyLoss(), optimizer or pn.Adam(0.01), metrics=metrics, device=device, seed=3)
+
+
+def the_callbacks(folder: Path, **checkpoint: Any) -> list[pn.Callback]:
+    """One of each, so that all have a state to go on from."""
+    checkpoint = {"path": folder / "run.safetensors", "per": "step", **checkpoint}
+    return [
+        pn.LearningRateScheduler(pn.schedules.CosineDecay(0.02, EPOCHS * STEPS)),
+        pn.EarlyStopping("val_loss", patience=2),
+        pn.CSVLogger(folder / "log.csv"),
+        pn.ModelCheckpoint(**checkpoint),
+    ]
+
+
+def fit(trainer: pn.Trainer, callbacks: list[pn.Callback], **settings: Any) -> pn.Trainer:
+    settings = {"epochs": EPOCHS, "batch_size": 8, "validation_data": (X[:9], Y[:9]), "progress": False, **settings}
+    trainer.fit(X, Y, callbacks=callbacks, **settings)
+    return trainer
+
+
+def bits(trainer: pn.Trainer, folder: Path) -> dict[str, Any]:
+    """Return all that must be equal."""
+    to_numpy = trainer.backend.to_numpy
+    arrays = {**trainer.net.get_weights(), **{k: to_numpy(a) for k, a in trainer.optimizer.state.items()}}
+    return {
+        "arrays": {name: values.tobytes() for name, values in arrays.items()},
+        "history": trainer.history.epochs,
+        "lr": trainer.optimizer.lr,
+        "steps": trainer.steps,
+        "log": (folder / "log.csv").read_text(),
+        "next order": trainer._shuffle.permutation(10).tolist(),
+    }
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    return one, other
+
+
+@pytest.mark.parametrize("after", [1, 6, 11, 17])  # in the first epoch, at the end of one, within later ones
+@pytest.mark.parametrize("per", ["step", "epoch"])
+def test_a_run_goes_on_to_the_last_bit(backend: Backend, folders: tuple[Path, Path], after: int, per: str) -> None:
+    whole, parts = folders
+    fit(whole_trainer := a_trainer(device=backend), the_callbacks(whole, per=per))
+    with pytest.raises(Stop):
+        fit(a_trainer(device=backend), [*the_callbacks(parts, per=per), StopAfter(after)])
+    fit(again := a_trainer(device=backend), the_callbacks(parts, per=per), resume=True)
+    assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"shuffle": False}, {"sample_weight": np.arange(1, 46) / 45}], ids=["order", "weights"]
+)
+@pytest.mark.parametrize("optimizer", [lambda: pn.SGD(0.1, momentum=0.9), pn.RMSprop], ids=["SGD", "RMSprop"])
+def test_other_settings_go_on_to_the_last_bit(
+    folders: tuple[Path, Path], settings: dict[str, Any], optimizer: Callable[[], pn.Optimizer]
+) -> None:
+    whole, parts = folders
+    fit(whole_trainer := a_trainer(optimizer()), the_callbacks(whole), **settings)
+    with pytest.raises(Stop):
+        fit(a_trainer(optimizer()), [*the_callbacks(parts), StopAfter(8)], **settings)
+    fit(again := a_trainer(optimizer()), the_callbacks(parts), resume=parts / "run.safetensors", **settings)
+    assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+def spread_of_scores(prediction: Any, target: Any) -> float:
+    """Return a metric that is no mean over batches."""
+    return float(np.std(prediction))
+
+
+spread_of_scores.needs_all = True  # type: ignore[attr-defined]
+
+
+def test_a_metric_of_all_predictions_goes_on(folders: tuple[Path, Path]) -> None:
+    whole, parts = folders
+    metrics = ["accuracy", spread_of_scores]
+    fit(whole_trainer := a_trainer(metrics=metrics), the_callbacks(whole))
+    with pytest.raises(Stop):
+        fit(a_trainer(metrics=metrics), [*the_callbacks(parts), StopAfter(9)])
+    fit(again := a_trainer(metrics=metrics), the_callbacks(parts), resume=True)
+    assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+def test_a_run_that_a_callback_has_stopped_is_not_prolonged(folders: tuple[Path, Path]) -> None:
+    class StopEarly(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            if len(trainer.history.epochs) == 2:
+                trainer.stop()
+
+    folder, _ = folders
+    checkpoint = pn.ModelCheckpoint(folder / "run.safetensors")
+    trainer = fit(a_trainer(), [StopEarly(), checkpoint])
+    weights = trainer.net.get_weights()
+    again = fit(a_trainer(), [StopEarly(), checkpoint], resume=True)
+    assert len(again.history.epochs) == 2
+    for name, values in again.net.get_weights().items():
+        np.testing.assert_array_equal(values, weights[name])
+
+
+def test_more_epochs_are_trained_after_the_end(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run.safetensors")
+    whole = fit(a_trainer(), [], epochs=4)
+    fit(a_trainer(), [checkpoint], epochs=2)
+    again = fit(a_trainer(), [checkpoint], epochs=4, resume=True)
+    assert again.history.epochs == whole.history.epochs
+
+
+def test_resume_begins_anew_where_there_is_no_checkpoint_yet(tmp_path: Path) -> None:
+    trainer = fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run.safetensors")], resume=True)
+    assert len(trainer.history.epochs) == EPOCHS
+
+
+def test_a_trainer_is_saved_and_loaded_outside_of_fit(backend: Backend, tmp_path: Path) -> None:
+    trainer = fit(a_trainer(device=backend), [], epochs=2)
+    trainer.save(tmp_path / "run")
+    again = a_trainer(device=backend)
+    again.load(tmp_path / "run")
+    assert (again.steps, again.history.epochs) == (trainer.steps, trainer.history.epochs)
+    histories = [fit(each, [], epochs=2).history.epochs for each in (trainer, again)]
+    assert histories[0] == histories[1]
+
+
+def test_the_network_of_a_checkpoint_is_loaded_alone(tmp_path: Path) -> None:
+    trainer = fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run")])
+    np.testing.assert_array_equal(pn.load(tmp_path / "run").predict(X), trainer.predict(X))
+
+
+def test_a_network_without_training_is_no_checkpoint(tmp_path: Path) -> None:
+    a_trainer().net.save(tmp_path / "net")
+    with pytest.raises(pn.FileFormatError, match="it holds a network without the state of its training"):
+        fit(a_trainer(), [], resume=tmp_path / "net")
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fit(a_trainer(), [], resume=tmp_path / "nowhere")
+
+
+def test_settings_of_the_optimizer_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    fit(a_trainer(pn.Adam(0.03, betas=(0.8, 0.99), weight_decay=0.1)), []).save(tmp_path / "run")
+    trainer = a_trainer(pn.Adam())
+    trainer.load(tmp_path / "run")
+    assert repr(trainer.optimizer) == "Adam(lr=0.03, betas=(0.8, 0.99), weight_decay=0.1)"
+
+
+def test_frozen_layers_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    trainer = a_trainer()
+    trainer.net[0].freeze()  # type: ignore[index]
+    trainer.save(tmp_path / "run")
+    again = a_trainer()
+    again.load(tmp_path / "run")
+    assert again.net.topology.frozen == trainer.net.topology.frozen == {"0", "0.weight", "0.bias"}
+
+
+def other(**changes: Any) -> pn.Trainer:
+    parts: dict[str, Any] = {"net": a_trainer().net, "loss": pn.CrossEntropyLoss(), "optimizer": pn.Adam(0.01)}
+    return pn.Trainer(**{**parts, **changes}, metrics="accuracy")
+
+
+UNFIT: dict[str, tuple[Callable[[], pn.Trainer], dict[str, Any], str]] = {
+    "another layer": (
+        lambda: other(net=pn.Sequential(*a_trainer().net.layers[:3], pn.Dropout(0.2), pn.Linear(8, 3))),  # type: ignore[attr-defined]
+        {},
+        r"the part '3' of its network is Dropout\(p=0.3\), but that of the Trainer's is Dropout\(p=0.2\)",
+    ),
+    "another dtype": (
+        lambda: other(net=a_trainer().net.to(dtype="float64")),
+        {},
+        "its weights are float32, but the Trainer's are float64",
+    ),
+    "another loss": (lambda: other(loss=pn.CrossEntropyLoss(label_smoothing=0.1)), {}, "it was trained with the loss"),
+    "another optimizer": (
+        lambda: other(optimizer=pn.SGD()),
+        {},
+        r"the state of Adam.*, but the Trainer has SGD",
+    ),
+    "fewer callbacks": (a_trainer, {"callbacks": []}, "it holds the state of an? [A-Z].*: give fit the same callbacks"),
+    "another batch size": (a_trainer, {"batch_size": 9}, "within an epoch of 45 examples in 6 steps, after step 2"),
+    "another order": (a_trainer, {"shuffle": False}, "give fit the same data, batch_size, shuffle and metrics"),
+    "other metrics": (lambda: a_trainer(metrics=()), {}, "give fit the same data, batch_size, shuffle and metrics"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_checkpoint_of_other_training_is_refused_and_changes_nothing(folders: tuple[Path, Path], name: str) -> None:
+    build, settings, fault = UNFIT[name]
+    folder, own = folders
+    with pytest.raises(Stop):
+        fit(a_trainer(), [*the_callbacks(folder), StopAfter(8)])
+    trainer = build()
+    trainer.fit(X, Y, progress=False)
+    weights, before = trainer.net.get_weights(), trainer._copy_state()
+    callbacks = settings.pop("callbacks", the_callbacks(own))
+    with pytest.raises(pn.FileFormatError, match=fault):
+        fit(trainer, callbacks, resume=folder / "run.safetensors", **settings)
+    after = trainer._copy_state()
+    assert repr(after.state) == repr(before.state)
+    for key, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, weights[key])
+
+
+HOSTILE: dict[str, Any] = {
+    "steps": [-1, "3", None, 1.5, 10**400],
+    "shuffle": [
+        None,
+        3,
+        {},
+        {"bit_generator": "MT19937"},
+        {"bit_generator": "PCG64", "state": {"state": -1, "inc": 0}},
+    ],
+    "history": [None, 3, [3], [{"loss": "low"}], [{"loss": None}], {"loss": 1}],
+    "optimizer": [None, {}, {"optimizer": {"type": "portanet.ReLU"}, "arrays": {}}, {"optimizer": [], "arrays": 3}],
+    "loss": [None, "MSELoss"],
+    "fit": [3, {}, [], {"n_done": -1}, {"n_done": "x"}],
+}
+
+
+@pytest.mark.parametrize(("key", "i"), [(key, i) for key, values in HOSTILE.items() for i in range(len(values))])
+def test_a_hostile_state_is_refused_and_changes_nothing(tmp_path: Path, key: str, i: int) -> None:
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Stop):
+        fit(a_trainer(), [pn.ModelCheckpoint(path, per="step"), StopAfter(8)])
+    arrays, metadata = read_tensors(path)
+    state = {**json.loads(metadata["trainer"]), key: HOSTILE[key][i]}
+    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
+    trainer = a_trainer()
+    weights, before = trainer.net.get_weights(), trainer._copy_state()
+    with pytest.raises(pn.FileFormatError, match="cannot be read"):
+        fit(trainer, [pn.ModelCheckpoint(path)], resume=path)
+    assert repr(trainer._copy_state().state) == repr(before.state)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, weights[name])
+
+
+def test_the_newest_files_are_kept(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "new" / "run-{epoch:02d}-{val_loss:.1f}", keep=2)
+    trainer = fit(a_trainer(), [checkpoint])
+    files = sorted(file.name for file in (tmp_path / "new").iterdir())
+    losses = trainer.history["val_loss"]
+    assert files == [f"run-{epoch:02d}-{losses[epoch - 1]:.1f}" for epoch in (4, 5)]
+    assert checkpoint.latest() == tmp_path / "new" / files[-1]
+
+
+def test_all_files_are_kept_if_asked_for(tmp_path: Path) -> None:
+    fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run-{step}", per="step", every=10, keep=None)])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run-10", "run-20", "run-30"]
+
+
+def test_a_resumed_run_deletes_the_files_of_the_run_before(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run-{epoch}", keep=2)
+    (tmp_path / "run-0").touch()  # not ours
+    fit(a_trainer(), [checkpoint], epochs=3)
+    fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run-{epoch}", keep=2)], epochs=4, resume=tmp_path / "run-3")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run-0", "run-3", "run-4"]
+
+
+def test_a_monitored_metric_decides(tmp_path: Path) -> None:
+    class Scores(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            logs["score"] = [0.5, 0.7, 0.6, 0.8, 0.1][len(trainer.history.epochs) - 1]
+
+    fit(a_trainer(), [Scores(), pn.ModelCheckpoint(tmp_path / "{epoch}-{score}", monitor="score", keep=None)])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1-0.5", "2-0.7", "4-0.8"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, written = tmp_path / "run", []
+
+    class Full(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            if len(trainer.history.epochs) == 3:
+                written.append(path.read_bytes())
+                monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with pytest.warns(RuntimeWarning, match="no checkpoint was written: .*No space left on device: .*run"):
+        trainer = fit(a_trainer(), [Full(), pn.ModelCheckpoint(path)])
+    assert len(trainer.history.epochs) == EPOCHS
+    assert [path.read_bytes()] == written
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"path": "run", "keep": 2}, r"keep=2 needs a path with {epoch} or {step} in it, got run"),
+        ({"path": "run-{loss}", "keep": None}, r"keep=None needs a path with {epoch} or {step}"),
+        ({"path": "run-{epoch"}, r"path must have each { closed by a }, got run-{epoch"),
+        ({"path": "run", "monitor": "val_loss", "per": "step"}, "monitor='val_loss' needs per='epoch'"),
+        ({"path": "run", "monitor": "auc"}, "monitor 'auc' may be better low or high"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        pn.ModelCheckpoint(**settings)
+
+
+def test_a_name_that_no_metric_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"path .* has a part that cannot be filled in \('auc'\): there are epoch, step"
+    ):
+        fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{auc}")])
+
+
+def test_a_network_that_cannot_be_saved_is_refused_before_training(tmp_path: Path) -> None:
+    net = pn.Linear(6, 3)
+    net.extra = pn.Linear(2, 2)
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD())
+    with pytest.raises(ValueError, match="cannot be saved"):
+        fit(trainer, [pn.ModelCheckpoint(tmp_path / "run")])
+    assert trainer.steps == 0
+
+
+def test_resume_needs_a_checkpoint_callback() -> None:
+    with pytest.raises(ValueError, match="resume=True needs a ModelCheckpoint among the callbacks"):
+        fit(a_trainer(), [], resume=True)
+    with pytest.raises(ValueError, match="resume must be a string or Path, got 3"):
+        fit(a_trainer(), [], resume=3)
+
+
+def test_a_trainer_does_not_load_while_it_trains(tmp_path: Path) -> None:
+    class Loads(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            trainer.load(tmp_path / "run")  # type: ignore[attr-defined]
+
+    with pytest.raises(RuntimeError, match="cannot load a checkpoint while it trains"):
+        fit(a_trainer(), [Loads()])
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))], ids=["copy", "pickle"]
+)
+def test_a_copy_trains_on_as_the_original(backend: Backend, copied: Callable[[pn.Trainer], pn.Trainer]) -> None:
+    trainer = fit(a_trainer(device=backend), [], epochs=2)
+    again = copied(trainer)
+    assert again.net is not trainer.net
+    assert again.history.epochs == trainer.history.epochs
+    assert fit(again, [], epochs=2).history.epochs == fit(trainer, [], epochs=2).history.epochs
+
+
+@pytest.mark.parametrize("what", ["net", "loss", "optimizer", "history", *map(type, the_callbacks(Path()))], ids=str)
+def test_the_parts_of_a_trainer_can_be_copied_and_pickled(tmp_path: Path, what: Any) -> None:
+    callbacks = the_callbacks(tmp_path)
+    trainer = fit(a_trainer(), callbacks, epochs=2)
+    part = getattr(trainer, what) if isinstance(what, str) else next(c for c in callbacks if type(c) is what)
+    for again in (copy.deepcopy(part), pickle.loads(pickle.dumps(part))):
+        assert type(again) is type(part)
+    if isinstance(part, pn.Callback):
+        fit(a_trainer(), [again], epochs=1)
