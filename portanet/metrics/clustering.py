@@ -147,9 +147,8 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
         raise ValueError(f"target must have a class for each of the {n} examples of x, got {tuple(target.shape)}")
     if check_count("k", k) >= n:
         raise ValueError(f"k must be from 1 to {n - 1}, the number of other examples, got {k}")
-    x = as_floats(x)
-    finite = xp.isfinite(x)  # to refuse other numbers would copy from the device to the host
-    x = xp.where(finite, x, 0.0)
+    finite = xp.isfinite(as_floats(x))  # to refuse other numbers would copy from the device to the host
+    x = xp.where(finite, x, xp.zeros_like(x))
     index, start = xp.arange(n, device=x.device), 0
     hits = xp.where(xp.all(finite), xp.zeros((), dtype=xp.float64, device=x.device), math.nan)
     for rows, distances in distance_blocks(x, x, xp.sum(x, axis=0, dtype=xp.float64) / n):
