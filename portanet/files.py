@@ -15,6 +15,8 @@ import numpy as np
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
+from portanet.checks import check_path
+
 try:
     import fcntl
 
@@ -130,7 +132,7 @@ def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], m
     """Write arrays and texts to a safetensors file, with a hash of all."""
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
-    write_atomically(Path(path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
+    write_atomically(check_path("path", path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
