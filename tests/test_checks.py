@@ -30,6 +30,7 @@ CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
     (pn.ReduceLROnPlateau, {}),
     (pn.LearningRateScheduler, {"schedule": ConstantRate(0.1)}),
     (pn.CSVLogger, {"path": "log.csv"}),
+    (pn.ModelCheckpoint, {"path": "run.safetensors"}),
 ]
 CONSTRUCTORS = [(type(thing), thing.arguments()) for thing in THINGS] + CALLBACKS
 NONSENSE = [
