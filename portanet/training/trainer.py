@@ -21,7 +21,15 @@ from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.training.callbacks import Callback, Logs
-from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
+from portanet.training.data import (
+    Data,
+    apply_class_weight,
+    batch_slices,
+    hold_out,
+    prepare_data,
+    warn_if_merged,
+    warn_if_unfit,
+)
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.history import History
 from portanet.training.memory import find_batch_size
@@ -242,6 +250,7 @@ class Trainer:
         data = apply_class_weight(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
+        warn_if_merged(self.net, self.loss, *given[:2])
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
