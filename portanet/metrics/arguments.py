@@ -123,7 +123,7 @@ def float64_difference(a: Array, b: Array) -> Array:
 
 def power_of_two(x: Array) -> Array:
     """
-    Return the largest power of two up to each number of at least 0, and 1 for 0; a division by it rounds nothing.
+    Return a power of two near each number of at least 0, and 1 for 0; a division by it rounds nothing.
 
     Numbers that are divided by that of the largest one have squares that neither overflow nor vanish.
 
@@ -133,7 +133,7 @@ def power_of_two(x: Array) -> Array:
     array([1.  , 0.25, 4.  ])
     """
     xp = namespace(x)
-    return xp.where(x > 0, 2.0 ** xp.floor(xp.log2(xp.where(x > 0, x, 1.0))), 1.0)
+    return 2.0 ** xp.minimum(xp.floor(xp.log2(xp.where(x > 0, x, 1.0))), 1023.0)  # rounding may give 1024
 
 
 def as_floats(values: Array) -> Array:

@@ -167,6 +167,6 @@ def _standardised(x: Array) -> Array:
     if x.dtype == xp.int64:  # float64 rounds integers above 2**53
         x = float64_difference(x, x[:1, ...])
     x = 0.5 * xp.astype(x, xp.float64)  # halves, so that no difference overflows
-    x -= x[:1, ...]
+    x = x - x[:1, ...]
     x = x / power_of_two(xp.max(xp.abs(x)))
     return x - xp.mean(x, axis=0)
