@@ -117,7 +117,8 @@ class KMeans(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least K examples. Integers of more than 16 bits become float64, other integers float32.
+            At least K examples. Integers of more than 16 bits become float64, other integers float32; those that
+            float64 rounds are refused.
         y : object
             Ignored.
         sample_weight : array_like, shape (N,), optional

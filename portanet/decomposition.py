@@ -69,7 +69,8 @@ class PCA(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least 2 different examples. Integers of more than 16 bits become float64, other integers float32.
+            At least 2 different examples. Integers of more than 16 bits become float64, other integers float32; those
+            that float64 rounds are refused.
         y : object
             Ignored.
 

@@ -59,7 +59,7 @@ class Estimator(Configured):
         return self.fit(x).transform(x)
 
     def _to_device(self, x: Any) -> tuple[Backend, Array, float]:
-        """Move examples to the device of the fit, as float32 or float64, divided by the number that is returned last."""
+        """Move examples to the device of the fit, as float32 or float64, and divide them by the last of the results."""
         x = as_array(x, name="x")
         try:
             backend = get_backend(self.device) if self.device or isinstance(x, np.ndarray) else backend_of(x)

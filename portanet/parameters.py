@@ -249,9 +249,13 @@ class FlatParameters:
         """Return values in the dtype of these arrays, on their device; numbers too large for it are refused."""
         xp, given = self.xp, self.backend.check_array(values, name=name)
         new = self.backend.asarray(given, self.dtype, name=name)
-        if not isinstance(given, np.ndarray) and given.dtype != new.dtype and isdtype(xp, given.dtype, "real floating"):
-            if bool(xp.any(xp.isfinite(given) & ~xp.isfinite(new))):
-                raise ValueError(f"{name} holds numbers too large for {self.dtype}: scale them, or use float64")
+        narrower = not isinstance(given, np.ndarray) and given.dtype != new.dtype
+        if (
+            narrower
+            and isdtype(xp, given.dtype, "real floating")
+            and bool(xp.any(xp.isfinite(given) & ~xp.isfinite(new)))
+        ):
+            raise ValueError(f"{name} holds numbers too large for {self.dtype}: scale them, or use float64")
         return new
 
     def zero_grad(self) -> None:

@@ -398,3 +398,23 @@ def test_a_group_knows_all_names_of_a_shared_layer() -> None:
     optimizer.step()
     changed = {name for name, values in net.get_weights().items() if (values != before[name]).any()}
     assert changed == {"3.weight", "3.bias"}
+
+
+def clipped(backend: Backend, gradient: float, clip_norm: float) -> np.ndarray:
+    """Four weights after one step from 0, in float32."""
+    net = pn.Linear(4, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
+    optimizer = pn.SGD(1.0, clip_norm=clip_norm).bind(net)
+    net.weight.grad = np.full((4, 1), gradient)
+    optimizer.step()
+    return net.get_weights()["weight"]
+
+
+@pytest.mark.parametrize("gradient", [0.0, 1e-30, 1.0, 1e25, 1e35])
+@pytest.mark.parametrize("clip_norm", [1e-3, 1.0, 1e300])
+def test_clipping_is_right_for_small_and_large_gradients(backend: Backend, gradient: float, clip_norm: float) -> None:
+    expected = np.float32(-min(gradient, clip_norm / 2))  # the norm of four equal numbers is twice their value
+    np.testing.assert_allclose(clipped(backend, gradient, clip_norm), expected, rtol=1e-6)
+
+
+def test_a_norm_beyond_float32_clips() -> None:
+    np.testing.assert_allclose(clipped(pn.get_backend("cpu"), 3e38, 1.0), -0.5, rtol=1e-6)

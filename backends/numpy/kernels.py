@@ -223,6 +223,9 @@ def norm(x: np.ndarray) -> np.ndarray:
     if np.finfo(x.dtype).tiny < squares < math.inf:
         root: np.ndarray = np.sqrt(squares)
         return root
+    if x.dtype == np.float32:  # the norm itself may exceed float32
+        wide: np.ndarray = np.sqrt(np.square(x, dtype=np.float64).sum())
+        return wide if wide > np.finfo(x.dtype).max else wide.astype(x.dtype)
     portable: np.ndarray = kernels.norm.portable(x)
     return portable
 

@@ -6,7 +6,7 @@ from portanet import kernels
 from portanet.checks import Checked, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.kernels.special import min_slope
-from portanet.losses.base import Loss, Reduction, Unreduced, check_range
+from portanet.losses.base import Loss, Reduction, Unreduced, check_range, in_dtype
 from portanet.typing import Array, Shape
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "ElementwiseLoss", "HuberLoss", "L1Loss", "MSELoss"]
@@ -30,7 +30,7 @@ class ElementwiseLoss(Loss):
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.dtype != prediction.dtype:
-            target = xp.astype(target, prediction.dtype)
+            target = in_dtype(xp, target, prediction.dtype, "target")
         if target.ndim < prediction.ndim:
             target = xp.expand_dims(target, axis=-1)
         return kernels.elementwise(prediction, self.pointwise, target)
@@ -133,8 +133,11 @@ class BCELoss(_BinaryLoss):
     threshold = 0.5
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
-        terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, EPS)))
-        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
+        small = xp.log1p(-xp.minimum(p, 0.5))  # log(1 - p) with the digits that 1 - p loses
+        log_q = xp.where(p < 0.5, small, xp.log(xp.maximum(1.0 - p, EPS)))
+        return -(
+            t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * log_q
+        ), lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
 
 
 class BCEWithLogitsLoss(_BinaryLoss):

@@ -162,7 +162,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
 
 
 def _standardised(x: Array) -> Array:
-    """Return rows in float64, shifted to mean 0 and divided by about the largest number: the neighbours are the same."""
+    """Return rows in float64, shifted to mean 0 and divided by about their largest number, with the same neighbours."""
     xp = namespace(x)
     if x.dtype == xp.int64:  # float64 rounds integers above 2**53
         x = float64_difference(x, x[:1, ...])
