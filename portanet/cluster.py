@@ -221,7 +221,7 @@ class KMeans(Estimator):
             raise ValueError(f"init must have shape (n_clusters, D), {shape}, got {tuple(centres.shape)}")
         centres = xp.astype(centres, data.x.dtype) / data.scale
         if not bool(xp.all(xp.isfinite(centres))):
-            raise ValueError("init holds NaN or infinity: remove or replace these")
+            raise ValueError(f"init holds NaN or infinity in {data.x.dtype}: remove, replace or scale these")
         return centres
 
 

@@ -120,9 +120,9 @@ class BCELoss(_BinaryLoss):
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, such as outputs of a sigmoid.
 
     The derivative is ``(p - t) / (p (1 - p))``, with a divisor of at least an eighth of the machine epsilon. After a
-    sigmoid, the gradient of its input is right even where p rounds to 0 or 1. Targets are in [0, 1]. Neither p nor
-    1 - p counts as less than 1e-12 in the logarithm, so a term is at most 27.6; :class:`BCEWithLogitsLoss` on the
-    logits has no such bound.
+    sigmoid, the gradient of its input is right even where p rounds to 0 or 1. Targets are in [0, 1]. In the
+    logarithm, neither p nor 1 - p counts as less than 1e-12, nor 1 - p as less than 6e-8 in float32, so a term is at
+    most 27.6; :class:`BCEWithLogitsLoss` on the logits has no such bound.
 
     Examples
     --------
@@ -133,11 +133,9 @@ class BCELoss(_BinaryLoss):
     threshold = 0.5
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
-        small = xp.log1p(-xp.minimum(p, 0.5))  # log(1 - p) with the digits that 1 - p loses
-        log_q = xp.where(p < 0.5, small, xp.log(xp.maximum(1.0 - p, EPS)))
-        return -(
-            t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * log_q
-        ), lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
+        most = 1.0 - max(EPS, 4 * min_slope(p.dtype))  # below 1 in the dtype
+        terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log1p(-xp.minimum(p, most)))
+        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
 
 
 class BCEWithLogitsLoss(_BinaryLoss):

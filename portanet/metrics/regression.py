@@ -35,8 +35,7 @@ def mean_squared_error(prediction: Array, target: Array) -> Array:
     np.float64(2.0)
     """
     p, t = float64_pair(prediction, target)
-    scale = 0.5 ** ((math.prod(p.shape).bit_length() + 1) // 2)  # the sum overflows only where the mean does
-    return namespace(p).mean((scale * p - scale * t) ** 2) / scale**2
+    return namespace(p).mean((p - t) ** 2)
 
 
 @takes_arrays("prediction", "target")
@@ -59,8 +58,8 @@ def mean_absolute_error(prediction: Array, target: Array) -> Array:
     np.float64(1.0)
     """
     p, t = float64_pair(prediction, target)
-    xp, scale = namespace(p), 0.5 ** math.prod(p.shape).bit_length()  # the sum overflows only where the mean does
-    return xp.mean(xp.abs(scale * p - scale * t)) / scale
+    xp = namespace(p)
+    return xp.mean(xp.abs(p - t))
 
 
 @takes_arrays("prediction", "target")

@@ -31,7 +31,7 @@ UNFIT = {
 FINITE_CHUNK = 2**20
 """Numbers that are checked at a time, where data stay on the host."""
 
-MERGE_ROWS, MERGE_NUMBERS = 2**12, 2**22
+MERGE_ROWS, MERGE_NUMBERS = 2**12, 2**19
 """Most examples, and most numbers, in which :func:`warn_if_merged` looks for different ones that become equal."""
 
 
