@@ -1,6 +1,5 @@
 """Special functions that the Array API standard lacks."""
 
-from functools import cache
 from typing import Any
 
 from portanet.backends import namespace
@@ -56,7 +55,6 @@ def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
     return value + constant
 
 
-@cache  # str of a dtype takes 1 µs
 def min_slope(dtype: Any) -> float:
     """
     Return the smallest derivative of a sigmoid, and smallest divisor in the derivative of BCELoss, for a dtype.

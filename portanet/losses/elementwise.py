@@ -133,9 +133,10 @@ class BCELoss(_BinaryLoss):
     threshold = 0.5
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
-        most = 1.0 - max(EPS, 4 * min_slope(p.dtype))  # below 1 in the dtype
+        slope = min_slope(p.dtype)
+        most = 1.0 - max(EPS, 4 * slope)  # below 1 in the dtype
         terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log1p(-xp.minimum(p, most)))
-        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
+        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), slope)
 
 
 class BCEWithLogitsLoss(_BinaryLoss):

@@ -368,7 +368,8 @@ class Trainer:
 
         def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
             value, prediction = self._train_step(x, y, sample_weight)
-            return scorer.row(value, prediction, y, sample_weight)
+            _, *numbers = scorer.row(value, prediction, y, sample_weight)
+            return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
         xp, like, batches = self.backend.xp, self._flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
