@@ -394,3 +394,26 @@ def test_the_parts_of_a_trainer_can_be_copied_and_pickled(tmp_path: Path, what: 
         assert type(again) is type(part)
     if isinstance(part, pn.Callback):
         fit(a_trainer(), [again], epochs=1)
+
+
+@pytest.mark.parametrize(
+    "state", [{"seen": {1, 2}}, {"by class": {0: 1.0}}, {"fn": print}, {"x": {"$array": "1"}}], ids=str
+)
+def test_a_callback_whose_state_cannot_be_saved_is_told(tmp_path: Path, state: dict[str, Any]) -> None:
+    class Odd(pn.Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return state
+
+    with pytest.raises(TypeError, match="state_dict must hold numbers, texts, arrays, lists and dicts with texts"):
+        fit(a_trainer(), [Odd(), pn.ModelCheckpoint(tmp_path / "run")])
+
+
+def test_a_callback_that_refuses_to_begin_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run")])
+    trainer = a_trainer()
+    weights = trainer.net.get_weights()
+    with pytest.raises(ValueError, match="give fit validation_data"):
+        fit(trainer, [pn.EarlyStopping("val_loss")], resume=tmp_path / "run", validation_data=None)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, weights[name])
+    assert trainer.steps == 0
