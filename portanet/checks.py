@@ -86,7 +86,7 @@ class Checked(Generic[T]):
         if before is not self and hasattr(instance, "_check_together"):
             try:
                 instance._check_together()
-            except ValueError:
+            except BaseException:
                 attributes[self.name] = before
                 raise
 
@@ -259,7 +259,8 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
     except TypeError:
         count = at_least - 1
     if not at_least <= count <= sys.maxsize:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {shown(value)}")
+        limit = f", and at most {sys.maxsize}" if count > sys.maxsize else ""
+        raise ValueError(f"{name} must be a whole number of at least {at_least}{limit}, got {shown(value)}")
     return count
 
 
@@ -392,9 +393,10 @@ def check_path(name: str, value: Any) -> Path:
     ...
     ValueError: path must be a string or Path, got 3
     """
-    if not isinstance(value, (str, PathLike)):
+    text = value if isinstance(value, str) else value.__fspath__() if isinstance(value, PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
         raise ValueError(f"{name} must be a string or Path, got {shown(value)}")
-    return Path(value)
+    return Path(text)
 
 
 def check_sample_weight(xp: Any, name: str, weights: Any, n: int) -> None:

@@ -96,7 +96,7 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     FileFormatError
         If it is a device or a pipe, which may have no end, or is too long.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
@@ -104,6 +104,11 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     if most is not None and len(content) > most:
         raise FileFormatError(path, f"it has more than the expected {most} bytes")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe does not wait for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -163,6 +168,15 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
     return arrays, metadata
 
 
+def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
+    """Return the texts of a safetensors file without its arrays; an empty dict if it is no such file."""
+    with suppress(OSError, ValueError, AttributeError, RecursionError), open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length < os.fstat(file.fileno()).st_size:
+            return dict(json.loads(file.read(length)).get("__metadata__", {}))
+    return {}
+
+
 def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, values in sorted(arrays.items()):
@@ -218,7 +232,8 @@ def _create_locked(partial: Path) -> BinaryIO:
     while True:
         file = partial.open("xb")
         if LOCKS:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # some file systems of clusters have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
         if not LOCKS or os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # another process deleted it before it was locked

@@ -66,7 +66,7 @@ class Parameter:
             self.flat.detached = True
             self.flat = None
 
-    def values(self, dtype: str, seed: list[int]) -> np.ndarray:
+    def host_values(self, dtype: str, seed: list[int]) -> np.ndarray:
         """Return the values on the host in a dtype, drawn if there are none; those too large for it are refused."""
         if self.flat is not None:
             kept = self.flat.backend.to_numpy(self.data)
@@ -91,7 +91,7 @@ class Parameter:
         if view is None:
             object.__setattr__(self, name, value)
         elif value is not view:  # as it is after "grad += ...", which has written already
-            view[...] = value if self.flat is None else self.flat.fitting(name, value)
+            view[...] = value if self.flat is None else self.flat.cast(name, value, view.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle needs: views would no longer share the network's flat arrays."""
@@ -206,7 +206,7 @@ class FlatParameters:
         self.root = self
         self.backend, self.xp, self.dtype = backend, backend.xp, dtype
         self.detached = False
-        values = values or [p.values(dtype, [0, seed, i]) for i, p in enumerate(self.parameters)]
+        values = values or [p.host_values(dtype, [0, seed, i]) for i, p in enumerate(self.parameters)]
         flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
         with backend.activate():
             self.data = backend.asarray(flat, dtype)
@@ -243,9 +243,13 @@ class FlatParameters:
         """Whether the parameters still live here, and have not moved to other flat arrays."""
         return not self.root.detached
 
-    def fitting(self, name: str, values: Any) -> Array:
-        """Return values in the dtype of these arrays, on their device; numbers too large for it are refused."""
+    def cast(self, name: str, values: Any, shape: Shape) -> Array:
+        """Return values in the dtype of these arrays, on their device; refuse other shapes and too large numbers."""
         xp, given = self.xp, self.backend.check_array(values, name=name)
+        if tuple(given.shape) != tuple(shape):
+            raise ValueError(
+                f"{name} must have shape {tuple(shape)}, got {tuple(given.shape)}: {name}[...] = 0 fills it"
+            )
         new = self.backend.asarray(given, self.dtype, name=name)
         narrower = not isinstance(given, np.ndarray) and given.dtype != new.dtype
         if (

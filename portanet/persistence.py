@@ -47,5 +47,5 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     arrays = {name: values for name, values in arrays.items() if not name.startswith(TRAINER)}
     with faults_of(path):
         net: Layer = build_network(arrays, metadata)
-        net.bind(backend, metadata["dtype"], arrays)
+    net._bind_arrays(backend, metadata["dtype"], arrays)
     return net

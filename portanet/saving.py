@@ -17,7 +17,7 @@ from portanet.files import parse_json
 FORMAT = "portanet 3"
 
 TRAINER = "trainer/"
-"""What the names of arrays begin with that are not the network's, but those of its training."""
+"""Prefix of the names of arrays that belong to the training, and not to the network."""
 
 
 def describe_network(net: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -43,7 +43,7 @@ def describe_network(net: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def build_network(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Any:
     """
-    Return a network without values that fits arrays; :meth:`portanet.layers.placement.Placement.bind` gives it them.
+    Build the network that the metadata describe, without values; the arrays fit it.
 
     Raises
     ------
@@ -128,5 +128,8 @@ def _share(net: Any, name: str, first: str) -> None:
     layer, _, attribute = name.rpartition(".")
     if layer not in topology.layers:
         raise ValueError(f"{name!r} is the same array as {first!r}, within a list or dict: keep it in an attribute")
-    value = {**topology.parameters, **topology.buffers}[first]
+    arrays = {**topology.parameters, **topology.buffers}
+    value, own = arrays[first], arrays.get(name)
+    if type(own) is not type(value) or own.shape != value.shape:
+        raise ValueError(f"{name!r} cannot be the same array as {first!r}, which is another kind of array")
     setattr(topology.layers[layer], attribute, value)

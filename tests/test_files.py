@@ -165,6 +165,8 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=str(tmp_path)):
         pn.load(tmp_path)
     reads(Path("/dev/zero"), "it is no regular file")
+    os.mkfifo(tmp_path / "pipe")
+    reads(tmp_path / "pipe", "it is no regular file")
 
 
 def test_a_file_longer_than_expected_is_not_read_to_its_end(path: Path) -> None:
@@ -273,3 +275,21 @@ def test_two_processes_that_write_one_path_leave_one_whole_file(path: Path) -> N
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert path.read_bytes() in contents
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "shared", [{"1.forward": "0.weight"}, {"0.bias": "0.weight"}, {"1.running_var": "1.weight"}], ids=str
+)
+def test_a_name_is_shared_only_by_arrays_of_one_kind_and_shape(path: Path, shared: dict[str, str]) -> None:
+    arrays, metadata = read_tensors(saved(path))
+    write_tensors(path, arrays, {**metadata, "shared": json.dumps(shared)})
+    reads(path, "cannot be the same array as")
+
+
+def test_a_file_system_without_locks_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"

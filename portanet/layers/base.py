@@ -1,8 +1,9 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,27 @@ from portanet.typing import Array, Pullback, Shape
 def _layer_by_layer(layer: "Layer", x: Array) -> Array:
     with layer.backend.activate():
         return layer.forward(x)
+
+
+Vjp: TypeAlias = Callable[..., tuple[Array, Pullback]]
+
+
+def _with_checked_pullback(vjp: Vjp) -> Vjp:
+    """Return a vjp whose pullbacks compare the shape of dy with that of y: a wrong one may broadcast silently."""
+
+    @wraps(vjp)
+    def checked_vjp(self: "Layer", x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        y, pullback = vjp(self, x, train=train)
+        shape = y.shape
+
+        def checked_pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            if getattr(dy, "shape", None) != shape:
+                raise ValueError(f"dy must be an array of the output's shape {tuple(shape)}, got {shown(dy)}")
+            return pullback(dy, need_dx=need_dx, need_grads=need_grads)
+
+        return y, checked_pullback
+
+    return checked_vjp
 
 
 class Layer(Placement, Configured):
@@ -77,12 +99,19 @@ class Layer(Placement, Configured):
     _infer: ClassVar[Callable[["Layer", Array], Array]] = staticmethod(_layer_by_layer)
     """How inference runs a network; the engine, which stands above the layers, puts its own in place."""
 
+    def __init_subclass__(cls, **kwargs: Any):
+        """Make the pullbacks of a class refuse gradients of another shape than the output's."""
+        super().__init_subclass__(**kwargs)
+        if "vjp" in vars(cls):
+            cls.vjp = _with_checked_pullback(cls.vjp)  # type: ignore[method-assign]
+
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """
         Return the output y for a batch x (N, ...), and the pullback of this call.
 
         ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
         before parameters, x or y change. ``train=False`` differentiates inference: dropout and batch norm differ.
+        ValueError if dy has not the shape of y.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a method vjp(self, x, *, train=True): see portanet.Layer"

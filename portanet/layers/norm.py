@@ -18,7 +18,7 @@ __all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Normalize"]
 class _Norm(Layer):
     """What all have in common: ``y = w z + b`` for the normalized z, one w and b for each channel."""
 
-    eps = Checked(check_number, above=0)
+    eps = Checked(check_number, at_least=1e-30)  # smaller ones may become 0 in float32
 
     def __init__(self, channels: int, eps: float, affine: bool):
         self.eps = eps

@@ -191,7 +191,7 @@ class Placement:
                 data = kept[name].data
                 data[...] = backend.xp.astype(values, data.dtype, copy=False)
 
-    def bind(self, backend: Backend, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def _bind_arrays(self, backend: Backend, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Give a network without values those of a file, by name, which fit it."""
         topology = self.topology
         for name, buffer in topology.buffers.items():

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, overload
 
-from portanet.checks import shown
 from portanet.layers.base import Layer, check_layer
 from portanet.typing import Array, Pullback, Shape
 
@@ -30,8 +29,6 @@ def vjp_of_chain(
         pullbacks.append(pullback)
 
     def pullback_all(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-        if getattr(dy, "shape", None) != x.shape:
-            raise ValueError(f"dy must be an array of the output's shape {tuple(x.shape)}, got {shown(dy)}")
         first = 0 if need_dx else trained.index(True) if True in trained else len(pullbacks)
         for i in range(len(pullbacks) - 1, first - 1, -1):
             dy = pullbacks[i](dy, need_dx=need_dx or i > first, need_grads=need_grads and trained[i])

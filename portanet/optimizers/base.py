@@ -144,7 +144,7 @@ class Optimizer(Configured):
     def bind(self, net: Layer) -> Self:
         """Take charge of a network's parameters, with a new state."""
         check_layer("net", net)
-        self._check_groups(net.topology)
+        self.check_groups(net.topology)
         flat = net.flat
         with flat.backend.activate():
             self.lr_array = flat.xp.full((), self.lr, dtype=flat.data.dtype, device=flat.data.device)
@@ -160,7 +160,7 @@ class Optimizer(Configured):
         if self.flat is not None and name != "lr" and name in parameters_of(type(self)):  # type: ignore[arg-type]
             changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
             value = vars(changed)[name]
-            changed._check_groups(self._net.topology)
+            changed.check_groups(self._net.topology)
             if changed.new_state(self.flat.xp, self.flat.data[:0]).keys() != self.state.keys():
                 raise ValueError(
                     f"{name} cannot become {value!r} while the optimizer is bound: set it before bind(net)"
@@ -230,7 +230,7 @@ class Optimizer(Configured):
         """Return the gradient with the weight decay in it."""
         return kernels.add_scaled(grad, data, weight_decay)
 
-    def _check_groups(self, topology: Topology) -> None:
+    def check_groups(self, topology: Topology) -> None:
         """Refuse a pattern that is the name of no parameter."""
         names_of_all = [name for names in _all_names(topology).values() for name in names]
         for group in self.groups:

@@ -16,6 +16,7 @@ from portanet.checks import (
     check_path,
     shown,
 )
+from portanet.config import Configured
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
@@ -67,6 +68,8 @@ class Training(Protocol):
 
     @property
     def net(self) -> Layer: ...
+    @property
+    def loss(self) -> Configured: ...
     def stop(self) -> None: ...
     def snapshot(self) -> list[Array]: ...
     def restore(self, snapshot: list[Array]) -> None: ...
@@ -92,8 +95,11 @@ class Callback:
     True
     """
 
-    runs_last: ClassVar[bool] = False
-    """Whether it runs after the other callbacks, as what writes checkpoints of them must."""
+    run_last: ClassVar[bool] = False
+    """Run after all other callbacks; what writes checkpoints of their state needs this."""
+
+    required_state: ClassVar[bool] = True
+    """Whether a run can go on from a checkpoint only with this callback. One that only writes files is not required."""
 
     def on_train_begin(self, trainer: Training) -> None:
         """Run before the first step."""
@@ -235,7 +241,10 @@ class EarlyStopping(Monitor):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._weights = state["weights"]
+        weights = state["weights"]
+        if self.restore_best_weights and [a.shape for a in weights] != [a.shape for a in self._weights]:
+            raise ValueError(f"it holds {len(weights)} arrays, but {len(self._weights)} of certain shapes are restored")
+        self._weights = weights
 
 
 class LearningRateScheduler(Callback):
@@ -364,6 +373,7 @@ class CSVLogger(Callback):
     """
 
     path, append = Checked(check_path), Checked(check_flag)
+    required_state = False
 
     def __init__(self, path: str | PathLike[str], *, append: bool = False):
         self.path, self.append = path, append

@@ -2,8 +2,11 @@
 
 import glob
 import json
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from string import Formatter
@@ -12,14 +15,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from portanet.checks import Checked, check_choice, check_count, check_path, optional, shown
-from portanet.files import FileFormatError, faults_of, parse_json, read_tensors, write_tensors
+from portanet.config import to_json
+from portanet.files import FileFormatError, faults_of, parse_json, read_metadata, read_tensors, write_tensors
 from portanet.layers.base import Layer
 from portanet.saving import TRAINER, build_network, describe_network, difference
 from portanet.training.callbacks import MODES, Callback, Logs, Mode, Monitor, Training, check_monitor
 from portanet.typing import Array
 
 ARRAY = "$array"
-"""The only key of an object in the JSON that stands for an array."""
+"""JSON key of a reference to an array."""
 
 
 class Checkpoint(NamedTuple):
@@ -43,7 +47,7 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
 
 
-def pack(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dict[str, np.ndarray]]:
+def flatten(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dict[str, np.ndarray]]:
     """
     Turn nested dicts and lists of numbers, texts and arrays into JSON and named arrays.
 
@@ -54,16 +58,16 @@ def pack(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dict[s
 
     Examples
     --------
-    >>> pack({"waited": 2, "weights": [np.zeros(3)]}, np.asarray)
+    >>> flatten({"waited": 2, "weights": [np.zeros(3)]}, np.asarray)
     ('{"waited": 2, "weights": [{"$array": "trainer/0"}]}', {'trainer/0': array([0., 0., 0.])})
     """
     arrays: dict[str, np.ndarray] = {}
 
-    def packed(value: Any) -> Any:
+    def described(value: Any) -> Any:
         if isinstance(value, Mapping) and all(isinstance(key, str) and key != ARRAY for key in value):
-            return {key: packed(item) for key, item in value.items()}
+            return {key: described(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [packed(item) for item in value]
+            return [described(item) for item in value]
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if not hasattr(value, "shape"):
@@ -74,33 +78,42 @@ def pack(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dict[s
         arrays[name] = np.array(to_numpy(value))
         return {ARRAY: name}
 
-    return json.dumps(packed(state)), arrays
+    return json.dumps(described(state)), arrays
 
 
-def unpack(text: str, arrays: Mapping[str, np.ndarray], asarray: Callable[[np.ndarray], Array]) -> Any:
+def unflatten(text: str, arrays: Mapping[str, np.ndarray], asarray: Callable[[np.ndarray], Array]) -> Any:
     """
-    Undo :func:`pack`.
+    Undo :func:`flatten`.
 
     Examples
     --------
-    >>> unpack('{"waited": 2, "weights": [{"$array": "trainer/0"}]}', {"trainer/0": np.zeros(3)}, np.asarray)
+    >>> unflatten('{"waited": 2, "weights": [{"$array": "trainer/0"}]}', {"trainer/0": np.zeros(3)}, np.asarray)
     {'waited': 2, 'weights': [array([0., 0., 0.])]}
     """
 
-    def unpacked(value: Any) -> Any:
+    def built(value: Any) -> Any:
         if isinstance(value, dict) and value.keys() == {ARRAY}:
             return asarray(arrays[value[ARRAY]])
         if isinstance(value, dict):
-            return {key: unpacked(item) for key, item in value.items()}
-        return [unpacked(item) for item in value] if isinstance(value, list) else value
+            return {key: built(item) for key, item in value.items()}
+        return [built(item) for item in value] if isinstance(value, list) else value
 
-    return unpacked(parse_json(text))
+    return built(parse_json(text))
 
 
 def write_checkpoint(path: str | PathLike[str], net: Layer, state: Mapping[str, Any]) -> None:
-    """Write a network, and the state of its training beside it; :func:`portanet.load` reads the network alone."""
+    """
+    Write a network, and the state of its training beside it; :func:`portanet.load` reads the network alone.
+
+    Raises
+    ------
+    FloatingPointError
+        If an array holds NaN or infinity: a run that diverges must not replace its last finite checkpoint.
+    """
     weights, metadata = describe_network(net)
-    text, arrays = pack(state, net.backend.to_numpy)
+    text, arrays = flatten(state, net.backend.to_numpy)
+    if not all(np.isfinite(values).all() for values in {**weights, **arrays}.values()):
+        raise FloatingPointError("weights or states of the training are no longer finite")
     write_tensors(path, {**weights, **arrays}, {**metadata, "trainer": text})
 
 
@@ -127,7 +140,7 @@ def read_checkpoint(path: str | PathLike[str], net: Layer) -> Checkpoint:
         if metadata["dtype"] != net.flat.dtype:
             raise ValueError(f"its weights are {metadata['dtype']}, but the Trainer's are {net.flat.dtype}")
         with net.backend.activate():
-            state = unpack(metadata["trainer"], arrays, net.backend.asarray)
+            state = unflatten(metadata["trainer"], arrays, net.backend.asarray)
         if not isinstance(state, dict):
             raise ValueError("the state of the training is no JSON object")
         return Checkpoint(path, weights, saved.topology.frozen, state)
@@ -140,6 +153,11 @@ def _check_template(name: str, value: Any) -> Path:
     except ValueError as error:
         raise ValueError(f"{name} must have each {{ closed by a }}, got {path} ({error})") from None
     return path
+
+
+def newest(files: Sequence[Path]) -> Path | None:
+    """Return the file that was written last, or None."""
+    return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 class ModelCheckpoint(Callback):
@@ -181,7 +199,7 @@ class ModelCheckpoint(Callback):
     every = Checked(check_count)
     per = Checked(check_choice, choices=("epoch", "step"))
     keep = Checked(optional(check_count))
-    runs_last = True
+    run_last, required_state = True, False
 
     def __init__(
         self,
@@ -200,11 +218,12 @@ class ModelCheckpoint(Callback):
 
     def _check_together(self) -> None:
         self._new_monitor()
-        fields = [field for _, field, *_ in Formatter().parse(str(self.path))]
-        if self.keep != 1 and not {"epoch", "step"} & set(fields):
+        fields = {field for _, field, *_ in Formatter().parse(str(self.path)) if field is not None}
+        if self.keep != 1 and not {"epoch", "step"} & fields:
             raise ValueError(f"keep={self.keep} needs a path with {{epoch}} or {{step}} in it, got {self.path}")
-        if self.monitor is not None and self.per == "step":
-            raise ValueError(f"monitor={self.monitor!r} needs per='epoch', since metrics are those of epochs")
+        if self.per == "step" and (self.monitor is not None or fields - {"epoch", "step"}):
+            found = f"monitor={self.monitor!r} and path={self.path}"
+            raise ValueError(f"per='step' allows no metrics, since they are those of epochs, got {found}")
 
     def _new_monitor(self) -> Monitor | None:
         return None if self.monitor is None else Monitor(self.monitor, self.mode)
@@ -213,33 +232,34 @@ class ModelCheckpoint(Callback):
         self._monitor = self._new_monitor()
         if self._monitor is not None:
             self._monitor.on_train_begin(trainer)
-        describe_network(trainer.net)  # a network that cannot be saved is refused before training
+        for part in (trainer.loss, trainer.optimizer):  # what cannot be saved is refused before training
+            to_json(part)
+        describe_network(trainer.net)
         self.files, self._next = [], trainer.steps + self.every
 
     def on_train_batch_end(self, trainer: Training) -> None:
         if self.per == "step" and trainer.steps >= self._next:
             self._next = trainer.steps + self.every
-            self._write(trainer, {})
+            self._write(trainer, self._file(trainer, {}))
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        if self._monitor is not None and not self._monitor.improved(logs):
-            return
-        if self.per == "epoch" and len(trainer.history.epochs) % self.every == 0:
-            self._write(trainer, logs)
+        due = self.per == "epoch" and len(trainer.history.epochs) % self.every == 0
+        if due and (self._monitor is None or self._monitor.improved(logs)):
+            self._write(trainer, self._file(trainer, logs))
 
     def on_interrupt(self, trainer: Training) -> None:
         if self.monitor is None:
-            self._write(trainer, trainer.history.epochs[-1] if trainer.history.epochs else {})
+            logs = trainer.history.epochs[-1] if trainer.history.epochs else {}
+            path = self._file(trainer, defaultdict(lambda: math.nan, logs))
+            if path != self.path:  # the file of the last epoch, say, stays as it is
+                path = path.with_name(f"{path.stem}-interrupted{path.suffix}")
+            self._write(trainer, path)
 
-    def latest(self) -> Path | None:
-        """Return the newest file of this path, or None."""
-        return max(self._found(), key=lambda file: file.stat().st_mtime_ns, default=None)
-
-    def _found(self) -> list[Path]:
-        """Return all files whose names fit the path."""
+    def found(self) -> list[Path]:
+        """Return the checkpoints whose names fit the path."""
         parts = Formatter().parse(str(self.path))
         pattern = "".join(glob.escape(text) + ("" if field is None else "*") for text, field, *_ in parts)
-        return [Path(file) for file in glob.glob(pattern)]
+        return [file for file in map(Path, glob.glob(pattern)) if "trainer" in read_metadata(file)]
 
     def state_dict(self) -> dict[str, Any]:
         monitor = None if self._monitor is None else self._monitor.state_dict()
@@ -248,29 +268,30 @@ class ModelCheckpoint(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._monitor is not None and state["monitor"] is not None:
             self._monitor.load_state_dict(state["monitor"])
-        found = self._found()  # a hostile checkpoint could name others, which would be deleted
+        found = self.found()  # a hostile checkpoint could name others, which would be deleted
         self.files = [file for file in map(Path, state["files"]) if file in found]
         self._next = check_count("next", state["next"])
 
-    def _write(self, trainer: Training, logs: Logs) -> None:
-        path = self._file(trainer, logs)
+    def _write(self, trainer: Training, path: Path) -> None:
         older = [file for file in self.files if file != path]
         kept = 0 if self.keep is None else max(0, len(older) + 1 - self.keep)
         before, self.files = self.files, [*older[kept:], path]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             trainer.save(path)
-        except OSError as error:
+        except (OSError, FloatingPointError) as error:
             self.files = before
             warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=6)
         else:
             for file in older[:kept]:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):
+                    file.unlink()
 
     def _file(self, trainer: Training, logs: Logs) -> Path:
-        values = {"epoch": len(trainer.history.epochs), "step": trainer.steps, **logs}
+        values = logs.copy()  # may be a defaultdict
+        values |= {"epoch": len(trainer.history.epochs), "step": trainer.steps}
         try:
-            return Path(str(self.path).format(**values))
+            return Path(str(self.path).format_map(values))
         except (KeyError, IndexError, ValueError) as error:
             names = ", ".join(values)
             raise ValueError(

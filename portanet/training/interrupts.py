@@ -1,4 +1,4 @@
-"""Signals that end a training run, put off until its state is whole."""
+"""Delay SIGINT and SIGTERM until the training step under way is complete."""
 
 import signal
 import threading
@@ -14,22 +14,23 @@ class Interrupted(KeyboardInterrupt):
     """A signal came while a network was trained; weights and callbacks are those of a whole step."""
 
 
-class Interrupts:
+class DeferredSignals:
     """
     A context in which SIGINT (Ctrl-C) and SIGTERM wait until :meth:`check` is called.
 
-    A second signal does not wait. After the context the signal is sent again, to the handlers from before it. Signals
-    that are ignored stay so, and in another thread than the main one nothing is changed: Python calls handlers there.
+    A second signal does not wait. After the context the signal is sent again, and does what it does by default. A
+    handler of the user's own stays in force, and an ignored signal stays ignored. Outside the main thread the context
+    does nothing: Python handles signals in the main thread.
 
     Examples
     --------
     >>> import signal
     >>> weights = "as before"
     >>> try:
-    ...     with Interrupts() as interrupts:
+    ...     with DeferredSignals() as signals:
     ...         signal.raise_signal(signal.SIGINT)
     ...         weights = "of a whole step"
-    ...         interrupts.check()
+    ...         signals.check()
     ... except KeyboardInterrupt:
     ...     print(weights)
     of a whole step
@@ -44,7 +45,7 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 before = signal.getsignal(number)
-                if before not in (signal.SIG_IGN, None):  # None: a handler that Python does not know
+                if before in (signal.SIG_DFL, signal.default_int_handler):
                     self._before[number] = before
                     signal.signal(number, self._receive)
         return self
@@ -53,7 +54,10 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self.pending is not None:
-            signal.raise_signal(self.pending)
+            try:
+                signal.raise_signal(self.pending)
+            except KeyboardInterrupt as error:
+                raise error from None  # without the traceback of Interrupted
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self.pending = self.pending is not None, number
@@ -68,7 +72,7 @@ class Interrupts:
             raise Interrupted
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def immediate(self) -> Iterator[None]:
         """Let a signal raise Interrupted at once, where nothing is changed that must stay whole."""
         self.check()
         self._waits = False

@@ -13,10 +13,10 @@ from portanet.backends import OutOfMemory
 from portanet.checks import check_count, check_flag
 from portanet.engine.eager import EagerExecutor
 from portanet.files import faults_of
-from portanet.training.callbacks import Callback, Logs, Training, check_logs
+from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
-from portanet.training.interrupts import Interrupted, Interrupts
+from portanet.training.interrupts import DeferredSignals, Interrupted
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
@@ -60,28 +60,35 @@ class FitLoop:
     ):
         self.training, self.state, self.executor, self.scorer = training, state, executor, scorer
         self.shuffle, self.validate, self.on_out_of_memory = shuffle, validate, on_out_of_memory
-        self.callbacks = sorted(callbacks, key=lambda call: call.runs_last)  # checkpoints hold what the others changed
-        self.stopped = self.resumed = False
+        self.callbacks = sorted(callbacks, key=lambda call: call.run_last)  # checkpoints hold what the others changed
+        self.stopped = False
         self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
-        self._interrupts = Interrupts()
+        self._signals = DeferredSignals()
         self._times = StepTimes(state.backend.get_num_threads)
         self._n_done = 0  # steps of the next epoch that were done before, and the predictions that they gave
-        self._kept: list[list[Array]] = []
-        self._before_steps = _overriding("on_train_batch_begin", callbacks)
-        self._after_steps = _overriding("on_train_batch_end", callbacks)
+        self._kept: list[tuple[Array, Array]] = []
+        self._before_steps = _overriding("on_train_batch_begin", self.callbacks)
+        self._after_steps = _overriding("on_train_batch_end", self.callbacks)
 
-    def run(self, epochs: int, saved: Checkpoint | None = None) -> None:
-        """Train until the history has a number of epochs, or a callback stops it; ``saved`` is where to go on."""
+    def begin(self, saved: Checkpoint | None = None) -> None:
+        """Prepare the callbacks, and go on from a checkpoint if one is given."""
+        rates = [call for call in self.callbacks if isinstance(call, (LearningRateScheduler, ReduceLROnPlateau))]
+        if len(rates) > 1:
+            names = " and ".join(type(call).__name__ for call in rates)
+            raise ValueError(f"callbacks must hold one that sets the learning rate, got {names}: give one of them")
+        for call in self.callbacks:
+            call.on_train_begin(self.training)
+        if saved is not None:
+            with faults_of(saved.path):
+                self.load_state_dict(saved.state["fit"])
+
+    def run(self, epochs: int) -> None:
+        """Train until the history has a number of epochs, or a callback stops it."""
         training, history = self.training, self.training.history
-        with self._interrupts as interrupts, ExitStack() as at_end:
+        with self._signals as signals, ExitStack() as at_end:
             at_end.callback(self.executor.retain, [])  # a recording refers to the executor, and the executor to it
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
-                call.on_train_begin(training)
-            if saved is not None:
-                with faults_of(saved.path):
-                    self.load_state_dict(saved.state["fit"])
-            self.resumed = True
             try:
                 while len(history.epochs) < epochs and not self.stopped:
                     logs = self._train()
@@ -92,7 +99,7 @@ class FitLoop:
                     for call in self.callbacks:
                         call.on_epoch_end(training, logs)
                         check_logs(logs)
-                    interrupts.check()
+                    signals.check()
             except Interrupted:
                 for call in self.callbacks:
                     call.on_interrupt(training)
@@ -119,10 +126,10 @@ class FitLoop:
         n = executor.batches[-1].stop
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
         executor.start_epoch(None if self.shuffle is None else self.shuffle.permutation(n), self._n_done)
-        self.scorer.restore(self._kept)
+        self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []
         while executor.remaining:
-            self._interrupts.check()
+            self._signals.check()
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
             state.check_current()
@@ -144,7 +151,7 @@ class FitLoop:
             raise Diverged(f"{what}; {fix}", history)
 
     def _validate(self, validate: Callable[[], Logs]) -> Logs:
-        with self._interrupts.at_once():
+        with self._signals.immediate():
             scores = validate()
         if not math.isfinite(scores["loss"]):
             fix = "check validation_data for extreme values, or take a lower learning rate"
@@ -160,9 +167,9 @@ class FitLoop:
             "n_done": n_done,
             "epoch": self._epoch(),
             "metrics": executor.metrics[:n_done, ...],
-            "kept": self.scorer.state() if within else [],
+            "kept": self.scorer.state_dict() if within else [],
             "callbacks": [
-                {"class": type(call).__name__, "state": state, "needed": not call.runs_last}
+                {"class": type(call).__name__, "state": state, "needed": call.required_state}
                 for call in self.callbacks
                 if (state := call.state_dict())
             ],
@@ -175,7 +182,7 @@ class FitLoop:
         Raises
         ------
         ValueError
-            If the data or the callbacks are not those of then.
+            If the data, the metrics or the callbacks differ from those of the checkpoint.
         """
         if state is None:
             return
@@ -186,15 +193,27 @@ class FitLoop:
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
                 f"give fit the same data, batch_size, shuffle and metrics"
             )
+        kept = [(prediction, y) for prediction, y in state["kept"]]
+        if len(kept) != (n_done if self.scorer.of_all else 0):
+            raise ValueError(f"it holds the predictions of {len(kept)} steps, after {n_done} steps of an epoch")
         for call, of_call in _match_states(self.callbacks, state["callbacks"]):
-            call.load_state_dict(of_call)
+            try:
+                call.load_state_dict(of_call)
+            except Exception as error:
+                fault = f"{type(error).__name__}: {error}"
+                raise ValueError(f"{type(call).__name__} refuses the state of its callback ({fault})") from error
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
-        self._kept, metrics[:n_done, ...] = state["kept"], state["metrics"]
+        self._kept, metrics[:n_done, ...] = kept, state["metrics"]
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""
         batches = self.executor.batches
-        return {"examples": batches[-1].stop, "steps": len(batches), "shuffle": self.shuffle is not None}
+        return {
+            "examples": batches[-1].stop,
+            "steps": len(batches),
+            "shuffle": self.shuffle is not None,
+            "metrics": list(self.scorer.names),
+        }
 
 
 def _overriding(hook: str, callbacks: Sequence[Callback]) -> list[Callback]:

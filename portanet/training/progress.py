@@ -41,7 +41,8 @@ class _Lines(Callback):
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         # Training goes on without a console, and where it is closed, full, or cannot write a metric's name.
         with suppress(AttributeError, OSError, ValueError):
-            print(_describe(trainer, self.epochs, logs), file=sys.stderr, flush=True)
+            if sys.stderr is not None:  # print would take stdout
+                print(_describe(trainer, self.epochs, logs), file=sys.stderr, flush=True)
 
 
 class _Bar(Callback):

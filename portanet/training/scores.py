@@ -87,7 +87,10 @@ def _accuracy(loss: Loss) -> Metric:
 
 
 def _needs_all(metric: Metric) -> bool:
-    return bool(getattr(getattr(metric, "func", metric), "needs_all", False))
+    """Whether a metric is no mean over the examples, as functions of the user's own may be."""
+    function = getattr(metric, "func", metric)
+    ours = getattr(function, "__module__", "").startswith("portanet.")
+    return bool(getattr(function, "needs_all", not ours))
 
 
 class Scorer:
@@ -142,12 +145,12 @@ class Scorer:
         }
         return {name: logs[name] for name in self.names}
 
-    def state(self) -> list[list[Array]]:
+    def state_dict(self) -> list[list[Array]]:
         """Return the predictions and targets that are kept of this epoch."""
         return [list(pair) for pair in self._kept]
 
-    def restore(self, state: list[list[Array]]) -> None:
-        """Go on from what :meth:`state` returned, or from nothing, with an empty list, in a new epoch."""
+    def load_state_dict(self, state: Sequence[Sequence[Array]]) -> None:
+        """Go on from what :meth:`state_dict` returned, or from nothing, with an empty list, in a new epoch."""
         self._kept = [(prediction, y) for prediction, y in state]
 
     def _scores_of_all(self) -> Logs:

@@ -20,42 +20,39 @@ class StepTimes:
     Parameters
     ----------
     get_num_threads : callable or None
-        Of the backend: the line names the number of threads and the setting.
+        Returns the number of threads, which the line names. None for a device that computes while Python goes on: the
+        times of its steps cannot be measured without waiting for it, and nothing is logged.
 
     Examples
     --------
     >>> times = StepTimes(lambda: 2)
     >>> for seconds in [0.001] * 10 + [0.1] * 51:
     ...     times.add(seconds)
-    >>> times.told
+    >>> times.warned
     True
     """
 
     def __init__(self, get_num_threads: Callable[[], int] | None):
         self.get_num_threads = get_num_threads
         self.fastest = math.inf
-        self.told = False
+        self.warned = False
         self._total, self._n = 0.0, 0
 
     def add(self, seconds: float) -> None:
         """Count a step."""
+        if self.get_num_threads is None:
+            return
         self.fastest = min(self.fastest, seconds)
         self._total += seconds
         self._n += 1
         if self._total > WINDOW:
             slower = self._total / self._n / self.fastest
             self._total, self._n = 0.0, 0
-            if slower > FACTOR and not self.told:
-                self.told = True
-                self._tell(slower)
-
-    def _tell(self, slower: float) -> None:
-        if self.get_num_threads is None:
-            fix = "other programs may use the device"
-        else:
-            n = self.get_num_threads()
-            fix = (
-                f"other programs may use the cores. PortaNet runs {n} thread{'s' * (n > 1)}: "
-                f"portanet.set_num_threads or PORTANET_NUM_THREADS sets their number"
-            )
-        logger.warning("training steps take %.0f times as long as the fastest one; %s", slower, fix)
+            if slower > FACTOR and not self.warned:
+                self.warned = True
+                n = self.get_num_threads()
+                logger.warning(
+                    "training steps take %.0f times as long as the fastest one: other programs may use the cores. "
+                    "PortaNet runs %d thread%s: portanet.set_num_threads or PORTANET_NUM_THREADS sets their number",
+                    *(slower, n, "s" * (n > 1)),
+                )

@@ -110,6 +110,7 @@ class TrainingState:
             raise ValueError(
                 f"it holds the state of {saved!r}, but the Trainer has {self.optimizer!r}: give it the same"
             )
+        saved.check_groups(self.net.topology)
         for name, value in saved.arguments().items():
             setattr(self.optimizer, name, value)
         for name, array in self.optimizer.state.items():

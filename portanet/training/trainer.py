@@ -1,5 +1,6 @@
 """Training a network: one step, many epochs, and scores."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from os import PathLike
@@ -11,7 +12,7 @@ from portanet import engine
 from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, check_path
+from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, shown
 from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
@@ -24,9 +25,10 @@ from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
     ModelCheckpoint,
-    pack,
+    flatten,
+    newest,
     read_checkpoint,
-    unpack,
+    unflatten,
     write_checkpoint,
 )
 from portanet.training.data import (
@@ -65,12 +67,15 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
 
 def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
     """Return the file to go on from, or None."""
+    if not isinstance(resume, (bool, str, PathLike)):
+        raise ValueError(f"resume must be True, False or a path, got {shown(resume)}")
     if not isinstance(resume, bool):
         return check_path("resume", resume)
-    found = [call for call in callbacks if isinstance(call, ModelCheckpoint)]
-    if resume and not found:
+    writers = [call for call in callbacks if isinstance(call, ModelCheckpoint)]
+    if resume and not writers:
         raise ValueError("resume=True needs a ModelCheckpoint among the callbacks: add one, or give resume a path")
-    return found[0].latest() if resume else None
+    writers = [call for call in writers if call.monitor is None] or writers  # the best epoch is not the last
+    return newest([file for call in writers for file in call.found()]) if resume else None
 
 
 def _check_optimizer(optimizer: Optimizer) -> Optimizer:
@@ -79,9 +84,12 @@ def _check_optimizer(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-def _check_reduction(loss: Loss) -> None:
+def _check_loss(loss: Loss) -> Loss:
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write MSELoss() for instance")
     if loss.reduction == "none":
         raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
+    return loss
 
 
 class Trainer:
@@ -98,7 +106,8 @@ class Trainer:
         Bound to the network here.
     metrics : sequence of str or callable, or mapping of name to these
         Names such as ``"accuracy"``, which fits the loss, or functions ``metric(prediction, target)`` that return a
-        number; reported beside the loss.
+        number; reported beside the loss. A function of your own gets all predictions of an epoch together. If it is a
+        mean over the examples, ``metric.needs_all = False`` saves this memory, and lets a GPU record the steps.
     device : str, optional
         Where to train; by default where the network is.
     seed : int
@@ -129,16 +138,14 @@ class Trainer:
         seed: int = 0,
         float32_matmul_precision: MatmulPrecision | None = None,
     ):
-        if not isinstance(loss, Loss):
-            raise TypeError(f"loss must be a Loss object, got {loss!r}: write MSELoss() for instance")
-        _check_reduction(loss)
+        _check_loss(loss)
         check_layer("net", net)
         _check_optimizer(optimizer)
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self.metrics, self.float32_matmul_precision = resolve(metrics, loss), float32_matmul_precision
         net.to(device, seed=seed)
-        self.loss = loss
+        self._loss = loss
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
@@ -153,13 +160,24 @@ class Trainer:
         return self._state.net
 
     @property
+    def loss(self) -> Loss:
+        """The loss; another one can be set."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: Loss) -> None:
+        self._loss = _check_loss(loss)
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimizer; another one can be set that is bound to the network."""
         return self._state.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        self._state.optimizer = _check_optimizer(optimizer)
+        if _check_optimizer(optimizer).flat is not self._state.flat:
+            raise ValueError(f"optimizer {optimizer!r} is not bound to the network: set optimizer.bind(trainer.net)")
+        self._state.optimizer = optimizer
 
     @property
     def backend(self) -> Backend:
@@ -284,14 +302,14 @@ class Trainer:
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
         check_choice("capture", capture, choices=("auto", "never"))
+        if self._loop is not None:
+            raise RuntimeError("fit is running already: a callback cannot call it")
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._state.check_topology()
-        _check_reduction(self.loss)
+        _check_loss(self.loss)
         path = _checkpoint_of(resume, callbacks)
-        saved = None if path is None else read_checkpoint(path, self.net)
-        before = None if saved is None else self._copy_state()
         given = (x, y, sample_weight)
         if validation_split:
             if validation_data is not None:
@@ -305,7 +323,7 @@ class Trainer:
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
-        self.history, names = History(), ("loss", *self.metrics)
+        names = ("loss", *self.metrics)
         self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
         loop = self._loop = FitLoop(
             self,
@@ -318,13 +336,12 @@ class Trainer:
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
-            if saved is not None:
-                self._take_over(saved)
-            loop.run(epochs, saved)
-        except BaseException:
-            if before is not None and not loop.resumed:
-                self._take_over(before)
-            raise
+            if path is None:
+                self.history = History()
+                loop.begin()
+            else:
+                self._resume(path, loop)
+            loop.run(epochs)
         finally:
             self._loop = None  # it holds the data
         return self.history
@@ -339,8 +356,7 @@ class Trainer:
         x, y, sample_weight : array_like
             As for :meth:`fit`.
         batch_size : int
-            How many examples at a time. It bounds the memory; only metrics such as ``r2_score``, which are no means
-            over examples, need all predictions at once.
+            How many examples at a time. It bounds the memory, but for metrics that need all predictions at once.
         """
         batch_size = check_count("batch_size", batch_size)
         data = prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
@@ -362,10 +378,16 @@ class Trainer:
         ------
         OSError
             If the file cannot be written; an older one is as before.
+        FloatingPointError
+            If weights or states hold NaN or infinity.
         ValueError
             If the network cannot be saved, see :meth:`Layer.save`.
         """
-        write_checkpoint(path, self.net, self._state_dict())
+        state, loop = {**self._state_dict(), "fit": None}, self._loop
+        if loop is not None:
+            state["fit"] = loop.state_dict()
+            state["shuffle"] = loop.order_state or state["shuffle"]  # an epoch that goes on draws its order again
+        write_checkpoint(check_path("path", path), self.net, state)
 
     @_on_device
     def load(self, path: str | PathLike[str]) -> None:
@@ -393,7 +415,9 @@ class Trainer:
         """
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot load a checkpoint while it trains: give it to fit(..., resume=path)")
-        self._take_over(read_checkpoint(path, self.net))
+        settings = self.optimizer.arguments()
+        self._load_state_dict(read_checkpoint(check_path("path", path), self.net))
+        self._warn_if_replaced(settings)
 
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
@@ -428,15 +452,12 @@ class Trainer:
 
     def _state_dict(self) -> dict[str, Any]:
         """Return all that decides how training goes on, but the network."""
-        loop = self._loop
-        begun = loop is not None and loop.order_state  # an epoch that goes on draws its order again
         return {
             "loss": to_json(self.loss),
             "optimizer": self._state.state_dict(),
             "steps": self.steps,
-            "shuffle": begun or self._shuffle.bit_generator.state,
+            "shuffle": self._shuffle.bit_generator.state,
             "history": self.history.epochs,
-            "fit": None if loop is None else loop.state_dict(),
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -444,18 +465,38 @@ class Trainer:
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
         own = {name: value for name, value in vars(self).items() if name not in ("_state", "_loop")}
-        state = pack(self._state_dict(), self.backend.to_numpy)
+        state = flatten(self._state_dict(), self.backend.to_numpy)
         return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         net, (text, arrays) = state.pop("net"), state.pop("state")
         self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
         vars(self).update(state)
-        changed = unpack(text, arrays, self.backend.asarray)
+        changed = unflatten(text, arrays, self.backend.asarray)
         with self.backend.activate():
-            self._take_over(Checkpoint("the pickle", net.get_weights(), net.topology.frozen, changed))
+            self._load_state_dict(Checkpoint("the pickle", net.get_weights(), net.topology.frozen, changed))
 
-    def _take_over(self, saved: Checkpoint) -> None:
+    def _resume(self, path: str | PathLike[str], loop: FitLoop) -> None:
+        """Begin ``fit`` where a checkpoint ends, or refuse it and change nothing."""
+        saved, before = read_checkpoint(path, self.net), self._copy_state()
+        settings = self.optimizer.arguments()
+        try:
+            self._load_state_dict(saved)
+            loop.begin(saved)
+        except BaseException:
+            self._load_state_dict(before)
+            raise
+        self._warn_if_replaced(settings)
+
+    def _warn_if_replaced(self, settings: dict[str, Any]) -> None:
+        """Warn where settings of the optimizer gave way to those of a checkpoint; a schedule may have changed lr."""
+        now = self.optimizer.arguments()
+        other = [f"{name}={value!r}" for name, value in settings.items() if name != "lr" and value != now[name]]
+        if other:
+            text = f"{', '.join(other)} of the optimizer gives way to the checkpoint's {self.optimizer!r}"
+            warnings.warn(f"{text}: set it after loading", UserWarning, stacklevel=4)
+
+    def _load_state_dict(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
         state = saved.state
         with faults_of(saved.path):
@@ -475,8 +516,8 @@ class Trainer:
 
     def _copy_state(self) -> Checkpoint:
         """Return a checkpoint in memory."""
-        text, arrays = pack(self._state_dict(), self.backend.to_numpy)
-        state = unpack(text, arrays, self.backend.asarray)
+        text, arrays = flatten(self._state_dict(), self.backend.to_numpy)
+        state = unflatten(text, arrays, self.backend.asarray)
         return Checkpoint("memory", self.net.get_weights(), self.net.topology.frozen, state)
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
@@ -490,9 +531,9 @@ class Trainer:
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
         if self.float32_matmul_precision is None:
-            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
         with float32_matmul_precision_as(self.float32_matmul_precision):
-            return engine.train_step(program, self.loss, self._state.optimizer, x, y, sample_weight=sample_weight)
+            return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""

@@ -12,7 +12,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
-from tests.cases import linear
+from tests.cases import LAYERS, linear
 
 
 def a_net() -> pn.Sequential:
@@ -271,3 +271,14 @@ def test_weights_that_become_infinite_are_refused(backend: Backend) -> None:
     with pytest.raises(ValueError, match=r"weights\['weight'\] holds numbers too large for .*float32"):
         net.set_weights({"bias": np.ones(1), "weight": np.full((2, 1), 1e300)})
     np.testing.assert_array_equal(net.get_weights()["bias"], before["bias"])
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
+def test_a_pullback_refuses_a_gradient_of_another_shape(layer: pn.Layer, x: Any) -> None:
+    layer.initialize(device="cpu", dtype="float64")
+    y, pullback = layer.vjp(x)
+    layer.zero_grad()
+    for dy in (np.ones((1, *y.shape[1:])) if len(x) > 1 else np.ones(2), np.ones((*y.shape, 2)), 1.0, None, "x"):
+        with pytest.raises(ValueError, match="dy must be an array of the output's shape"):
+            pullback(dy)
+    assert not layer.flat.grad.any()

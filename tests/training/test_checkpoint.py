@@ -181,8 +181,9 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_settings_of_the_optimizer_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     fit(a_trainer(pn.Adam(0.03, betas=(0.8, 0.99), weight_decay=0.1)), []).save(tmp_path / "run")
-    trainer = a_trainer(pn.Adam())
-    trainer.load(tmp_path / "run")
+    trainer = a_trainer(pn.Adam(weight_decay=0.1))
+    with pytest.warns(UserWarning, match=r"betas=\(0.9, 0.999\) of the optimizer gives way to the checkpoint's Adam"):
+        trainer.load(tmp_path / "run")
     assert repr(trainer.optimizer) == "Adam(lr=0.03, betas=(0.8, 0.99), weight_decay=0.1)"
 
 
@@ -222,9 +223,14 @@ UNFIT: dict[str, tuple[Callable[[], pn.Trainer], dict[str, Any], str]] = {
         {"callbacks": []},
         "the state of a callback .*: give fit the same callbacks",
     ),
-    "another batch size": (a_trainer, {"batch_size": 9}, "within an epoch of 45 examples in 6 steps, after step 2"),
+    "another batch size": (a_trainer, {"batch_size": 9}, "within an epoch of 45 examples in 6 steps, after step 1"),
     "another order": (a_trainer, {"shuffle": False}, "give fit the same data, batch_size, shuffle and metrics"),
-    "other metrics": (lambda: a_trainer(metrics=()), {}, "give fit the same data, batch_size, shuffle and metrics"),
+    "fewer metrics": (lambda: a_trainer(metrics=()), {}, "give fit the same data, batch_size, shuffle and metrics"),
+    "another metric": (
+        lambda: a_trainer(metrics={"score": pn.accuracy}),
+        {},
+        "the same data, batch_size, shuffle and metrics",
+    ),
 }
 
 
@@ -285,7 +291,7 @@ def test_the_newest_files_are_kept(tmp_path: Path) -> None:
     files = sorted(file.name for file in (tmp_path / "new").iterdir())
     losses = trainer.history["val_loss"]
     assert files == [f"run-{epoch:02d}-{losses[epoch - 1]:.1f}" for epoch in (4, 5)]
-    assert checkpoint.latest() == tmp_path / "new" / files[-1]
+    assert sorted(checkpoint.found()) == [tmp_path / "new" / file for file in files]
 
 
 def test_all_files_are_kept_if_asked_for(tmp_path: Path) -> None:
@@ -332,7 +338,8 @@ def test_a_full_disk_leaves_the_old_file_and_training_goes_on(tmp_path: Path, mo
         ({"path": "run", "keep": 2}, r"keep=2 needs a path with {epoch} or {step} in it, got run"),
         ({"path": "run-{loss}", "keep": None}, r"keep=None needs a path with {epoch} or {step}"),
         ({"path": "run-{epoch"}, r"path must have each { closed by a }, got run-{epoch"),
-        ({"path": "run", "monitor": "val_loss", "per": "step"}, "monitor='val_loss' needs per='epoch'"),
+        ({"path": "run", "monitor": "val_loss", "per": "step"}, "per='step' allows no metrics, .*monitor='val_loss'"),
+        ({"path": "{loss}-{step}", "per": "step"}, "per='step' allows no metrics, .*path={loss}-{step}"),
         ({"path": "run", "monitor": "auc"}, "monitor 'auc' may be better low or high"),
     ],
     ids=str,
@@ -344,7 +351,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
 
 def test_a_name_that_no_metric_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"path .* has a part that cannot be filled in \('auc'\): there are epoch, step"
+        ValueError, match=r"path .* has a part that cannot be filled in \('auc'\): there are loss, accuracy"
     ):
         fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{auc}")])
 
@@ -361,7 +368,7 @@ def test_a_network_that_cannot_be_saved_is_refused_before_training(tmp_path: Pat
 def test_resume_needs_a_checkpoint_callback() -> None:
     with pytest.raises(ValueError, match="resume=True needs a ModelCheckpoint among the callbacks"):
         fit(a_trainer(), [], resume=True)
-    with pytest.raises(ValueError, match="resume must be a string or Path, got 3"):
+    with pytest.raises(ValueError, match="resume must be True, False or a path, got 3"):
         fit(a_trainer(), [], resume=3)
 
 
@@ -417,3 +424,92 @@ def test_a_callback_that_refuses_to_begin_leaves_the_network_as_it_was(tmp_path:
     for name, values in trainer.net.get_weights().items():
         np.testing.assert_array_equal(values, weights[name])
     assert trainer.steps == 0
+
+
+def test_a_checkpoint_listed_first_holds_what_the_other_callbacks_did_in_the_step(tmp_path: Path) -> None:
+    class Counts(pn.Callback):
+        def on_train_begin(self, trainer: Training) -> None:
+            self.count = 0
+
+        def on_train_batch_end(self, trainer: Training) -> None:
+            self.count += 1
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"count": self.count}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.count = state["count"]
+
+    counts, path = Counts(), tmp_path / "run"
+    with pytest.raises(Stop):
+        fit(a_trainer(), [pn.ModelCheckpoint(path, per="step"), Counts(), StopAfter(8)])
+    fit(a_trainer(), [counts], resume=path)
+    assert counts.count == EPOCHS * STEPS
+
+
+def test_a_refused_checkpoint_leaves_the_log_as_it_was(folders: tuple[Path, Path]) -> None:
+    folder, own = folders
+    fit(a_trainer(), the_callbacks(folder, per="epoch"))
+    (own / "log.csv").write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(pn.FileFormatError, match="EarlyStopping"):
+        fit(a_trainer(), [pn.CSVLogger(own / "log.csv"), the_callbacks(own)[0]], resume=folder / "run.safetensors")
+    assert (own / "log.csv").read_text() == "epoch,loss\n1,0.5\n"
+
+
+def test_best_weights_that_the_checkpoint_lacks_are_not_restored(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run")
+    fit(a_trainer(), [pn.EarlyStopping(restore_best_weights=False), checkpoint], epochs=2)
+    with pytest.raises(pn.FileFormatError, match=r"EarlyStopping refuses the state .* it holds 0 arrays, but 7 of"):
+        fit(a_trainer(), [pn.EarlyStopping(), checkpoint], resume=True)
+
+
+def test_the_last_epoch_is_taken_and_not_the_best(tmp_path: Path) -> None:
+    best = pn.ModelCheckpoint(tmp_path / "best", monitor="val_loss", mode="max")
+    last = pn.ModelCheckpoint(tmp_path / "last")
+    fit(a_trainer(), [best, last], epochs=3)
+    trainer = fit(a_trainer(), [best, last], epochs=3, resume=True)
+    assert len(trainer.history.epochs) == 3
+
+
+def test_files_that_are_no_checkpoints_are_passed_over(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run-{epoch}")
+    fit(a_trainer(), [checkpoint], epochs=2)
+    a_trainer().net.save(tmp_path / "run-final")
+    (tmp_path / "run-notes").mkdir()
+    (tmp_path / "run-text").write_text("no checkpoint")
+    assert [file.name for file in checkpoint.found()] == ["run-2"]
+
+
+def test_a_run_that_diverges_does_not_replace_its_last_finite_checkpoint(tmp_path: Path) -> None:
+    class Breaks(pn.Callback):
+        def on_train_batch_end(self, trainer: Training) -> None:
+            if trainer.steps == 4:
+                trainer.net.flat.data[...] = np.inf
+
+    path = tmp_path / "run"
+    with (
+        pytest.warns(RuntimeWarning, match="no checkpoint was written: weights or states .* no longer finite"),
+        pytest.raises(pn.Diverged),
+    ):
+        fit(a_trainer(), [pn.ModelCheckpoint(path, per="step"), Breaks()])
+    trainer = a_trainer()
+    trainer.load(path)
+    assert trainer.steps == 3
+
+
+def test_a_monitor_does_not_miss_what_was_never_written(tmp_path: Path) -> None:
+    class Falls(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            logs["score"] = -len(trainer.history.epochs)
+
+    fit(a_trainer(), [Falls(), pn.ModelCheckpoint(tmp_path / "run", monitor="score", every=3)])
+    assert (tmp_path / "run").exists()
+
+
+def test_fit_within_fit_is_refused() -> None:
+    class Fits(pn.Callback):
+        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+            trainer.fit(X, Y)  # type: ignore[attr-defined]
+
+    with pytest.raises(RuntimeError, match="fit is running already"):
+        fit(a_trainer(), [Fits()])
