@@ -14,7 +14,7 @@ np.float64(3.0)
 from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe
 from portanet.backends.dispatch import as_array, as_arrays, backend_of, kernel_override, namespace
-from portanet.backends.host import PORTABLE, host_array, is_host_data
+from portanet.backends.host import PORTABLE, host_array, host_values, is_host_data
 from portanet.backends.num_threads import get_num_threads, set_num_threads
 from portanet.backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from portanet.backends.registry import default_device, get_backend, register, set_device
@@ -35,6 +35,7 @@ __all__ = [
     "get_float32_matmul_precision",
     "get_num_threads",
     "host_array",
+    "host_values",
     "is_host_data",
     "kernel_override",
     "namespace",

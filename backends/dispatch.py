@@ -35,9 +35,9 @@ def namespace(array: Any) -> Any:
     return backend.xp
 
 
-def backend_of(array: Any) -> Backend:
+def backend_of(array: Any, *, name: str = "array") -> Backend:
     """
-    Return the backend of the device that an array is on.
+    Return the backend of the device that an array is on; messages call it ``name``.
 
     Raises
     ------
@@ -57,12 +57,21 @@ def backend_of(array: Any) -> Backend:
     for sibling in devices_of(backend.name.partition(":")[0]):  # another GPU
         if (backend := get_backend(sibling.name)).device == array.device:
             return backend
-    raise ValueError(f"array is on {describe(array)}, a device of no backend: pass it as NumPy data")
+    raise ValueError(f"{name} is on {describe(array)}, a device of no backend: pass it as NumPy data")
 
 
-def as_array(values: Any, *, name: str = "array") -> Any:
+def as_array(values: Any, *, name: str = "array", read: Callable[..., np.ndarray] = host_array) -> Any:
     """
     Return an array of a device as it is, and host data as a NumPy array of numbers.
+
+    Parameters
+    ----------
+    values : array_like
+        An array, a list of numbers, a data frame ...
+    name : str
+        Name of the argument, for messages.
+    read : callable
+        ``read(values, name=name)`` reads host data; :func:`host_values` reads strings and dates too.
 
     Raises
     ------
@@ -89,7 +98,7 @@ def as_array(values: Any, *, name: str = "array") -> Any:
                 raise
         else:
             return values
-    return host_array(values, name=name)
+    return read(values, name=name)
 
 
 def as_arrays(**values: Any) -> list[Any]:

@@ -11,6 +11,8 @@ from portanet.checks import shown
 PORTABLE = frozenset(map(np.dtype, ("bool", *np.typecodes["AllInteger"], "float32", "float64")))
 """Dtypes that every library takes."""
 
+DTYPE_NAMES = frozenset(("float16", *(dtype.name for dtype in PORTABLE)))
+
 FIXES = {
     "O": "convert it to floats or integers",
     "c": "give real numbers, such as their real parts",
@@ -64,12 +66,43 @@ def host_array(values: Any, dtype: str | None = None, *, name: str = "values") -
     ...
     ValueError: x has rows of unequal length: pad or cut them to one length
     """
-    host = values if type(values) is np.ndarray else _read(name, values)
+    host = values if type(values) is np.ndarray else host_values(values, name=name)
     if host.dtype not in PORTABLE:
         if host.dtype.kind not in "biuf":
-            _refuse(name, values, host)
-        host = host.astype(_portable(host.dtype))
-    return host if dtype is None else host.astype(dtype, copy=False)
+            host = _stack_columns(name, values, host)
+        host = host.astype(_portable(host.dtype), copy=False)
+    return host if dtype is None else host.astype(check_dtype_name(dtype), copy=False)
+
+
+def check_dtype_name(dtype: str) -> str:
+    """Return ``dtype``, or raise ValueError if it is not the name of a dtype of real numbers."""
+    if not isinstance(dtype, str) or dtype not in DTYPE_NAMES:
+        raise ValueError(f"dtype must be a name such as 'float32' or 'int64', got {shown(dtype)}")
+    return dtype
+
+
+def host_values(values: Any, *, name: str = "values") -> np.ndarray:
+    """
+    Return host data as a NumPy array of any dtype, such as strings or dates.
+
+    Raises
+    ------
+    ValueError
+        If they are no array, or some are masked; the message names the argument and the fix.
+
+    Examples
+    --------
+    >>> host_values(["cat", "dog"]).shape
+    (2,)
+    >>> host_values(np.ma.array([1, 2], mask=[False, True]), name="x")
+    Traceback (most recent call last):
+    ...
+    ValueError: x is a masked array with 1 masked values: replace them with filled(...)
+    """
+    host = values if type(values) is np.ndarray else _read(name, values)
+    if host.dtype.kind == "O" and not host.ndim:
+        _refuse(name, values, host)
+    return host
 
 
 def refuse_gradient(name: str, values: Any) -> None:
@@ -86,20 +119,25 @@ def _portable(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _read(name: str, values: Any) -> np.ndarray:
     """Return what NumPy makes of values, which may be an array of objects."""
-    if hasattr(values, "filled") and (masked := np.count_nonzero(values.mask)):
-        raise ValueError(f"{name} is a masked array with {masked} masked values: replace them with filled(...)")
+    rows = values if isinstance(values, (list, tuple)) else (values,)
+    if masked := sum(np.count_nonzero(row.mask) for row in rows if hasattr(row, "filled")):
+        kind = _a_type(values) if rows is values else "a masked array"
+        raise ValueError(f"{name} is {kind} with {masked} masked values: replace them with filled(...)")
     if hasattr(values, "toarray"):
         raise ValueError(f"{name} is {_a_type(values)}, which is sparse: convert it with toarray()")
     refuse_gradient(name, values)
     try:
-        host = np.asarray(values)
+        return np.asarray(values)
     except UNREADABLE as error:
         if isinstance(values, (list, tuple)) and "inhomogeneous" in str(error):
             raise ValueError(f"{name} has rows of unequal length: pad or cut them to one length") from None
         raise ValueError(f"{name} is {_a_type(values)}, which NumPy cannot read ({error}): {FIXES['O']}") from error
-    if host.dtype.kind not in "biuf" and (columns := list(_columns(values))):
-        return np.stack([_read_column(name, *column) for column in columns], axis=1)
-    return host
+
+
+def _stack_columns(name: str, values: Any, host: np.ndarray) -> np.ndarray:
+    """Return the columns of a data frame as numbers, and refuse other values, which are no numbers."""
+    columns = [_read_column(name, *column) for column in _columns(values)]
+    return np.stack(columns, axis=1) if columns else _refuse(name, values, host)
 
 
 def _columns(values: Any) -> Iterator[tuple[Any, Any]]:
@@ -134,7 +172,7 @@ def _refuse(name: str, values: Any, host: np.ndarray) -> NoReturn:
         fix = "convert it with list(...)" if listed and kind == "O" else "give an array or a list of numbers"
         raise ValueError(f"{name} is {_a_type(values)}: {fix}")
     fix = FIXES.get(kind, "give numbers instead of strings")
-    if not isinstance(values, np.ndarray) and hasattr(values, "dtype") and values.dtype != np.dtype("O"):
+    if not isinstance(values, np.ndarray) and hasattr(values, "dtype") and str(values.dtype) != "object":
         raise ValueError(f"{name} has {_dtype(values)}: convert it to numbers without gaps")
     if kind == "O":
         for index, value in np.ndenumerate(host):

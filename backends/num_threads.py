@@ -37,6 +37,6 @@ def set_num_threads(number: int) -> None:
     1
     >>> set_num_threads(before)
     """
-    change = get_backend("cpu").set_num_threads
+    number, change = check_count("number", number), get_backend("cpu").set_num_threads
     if change is not None:
-        change(check_count("number", number))
+        change(number)

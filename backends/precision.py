@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, get_args
 
+from portanet.checks import check_choice
+
 MatmulPrecision = Literal["float32", "tf32", "bfloat16"]
 _global_precision: MatmulPrecision = "float32"
 _local_precision: ContextVar[MatmulPrecision | None] = ContextVar("local_precision", default=None)
@@ -54,6 +56,5 @@ def get_float32_matmul_precision() -> MatmulPrecision:
 
 def check_float32_matmul_precision(name: str, precision: MatmulPrecision) -> MatmulPrecision:
     """Return ``precision``, or raise ValueError with the argument's name if it is unknown."""
-    if precision not in get_args(MatmulPrecision):
-        raise ValueError(f"{name} must be 'float32', 'tf32' or 'bfloat16', got {precision!r}")
+    check_choice(name, precision, choices=get_args(MatmulPrecision))
     return precision

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable
-from portanet.checks import shown
+from portanet.checks import check_callable, check_text, shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -85,10 +85,12 @@ def register(name: str, factory: Factory, *, library: str) -> None:
     >>> get_backend("twin")
     <Backend twin: ...>
     """
-    if not name or ":" in name or name == "auto":
-        raise ValueError(f"name must be a device name without a colon and not 'auto', got {name!r}")
+    if not isinstance(name, str) or not name or ":" in name or name == "auto":
+        raise ValueError(f"name must be a device name without a colon and not 'auto', got {shown(name)}")
     if name in registered:
         raise ValueError(f"name {name!r} is taken: choose another")
+    check_callable("factory", factory, example="lambda ordinal: Backend(...)")
+    check_text("library", library)
     registered[name] = Registered(factory, library)
 
 

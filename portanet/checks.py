@@ -4,7 +4,7 @@ import math
 import numbers
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from os import PathLike
@@ -23,6 +23,7 @@ SWITCHES = {
 """Attributes that other libraries heed, and what to do instead of setting them."""
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -38,7 +39,9 @@ def shown(value: Any) -> str:
     ("'x'", '100000000000000000...0000000000000000000', 'an array of shape (2, 3)')
     """
     shape = getattr(value, "shape", ())
-    return f"an array of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else _repr.repr(value)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {tuple(shape)}"
+    return " ".join(map(str.strip, _repr.repr(value).splitlines()))  # arrays in a list have several lines
 
 
 class Checked(Generic[T]):
@@ -249,6 +252,8 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
     >>> check_count("n_clusters", np.int64(3))
     3
     """
+    if type(value) is int and at_least <= value <= sys.maxsize:  # in every step of a schedule
+        return value
     try:
         count = at_least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
@@ -301,6 +306,79 @@ def check_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a string, got {shown(value)}")
     return value
+
+
+def check_texts(name: str, value: Any) -> tuple[str, ...]:
+    """
+    Check that a value is a sequence of strings, and return it as a tuple.
+
+    Examples
+    --------
+    >>> check_texts("classes", np.asarray(["cat", "dog"]))
+    ('cat', 'dog')
+    >>> check_texts("classes", [0, 1])
+    Traceback (most recent call last):
+    ...
+    ValueError: classes must be a sequence of strings, got [0, 1]
+    """
+    # A set has no order, and a mapping from numbers to names iterates over its numbers.
+    listed = (
+        hasattr(value, "__iter__")
+        and getattr(value, "ndim", 1) == 1
+        and not isinstance(value, (Mapping, set, frozenset))
+    )
+    texts = tuple(value) if listed else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be a sequence of strings, got {shown(value)}")
+    return tuple(map(str, texts))
+
+
+def check_mapping(name: str, value: Any, *, example: str) -> Mapping[str, Any]:
+    """
+    Check that a value maps strings to something, and is not empty.
+
+    Examples
+    --------
+    >>> check_mapping("panels", {}, example="{'loss': losses}")
+    Traceback (most recent call last):
+    ...
+    ValueError: panels is empty: give for instance {'loss': losses}
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name} must be a mapping with strings as keys, got {shown(value)}: give {example}")
+    if not value:
+        raise ValueError(f"{name} is empty: give for instance {example}")
+    return value
+
+
+def check_callable(name: str, value: F, *, example: str) -> F:
+    """
+    Check that a value can be called.
+
+    Examples
+    --------
+    >>> check_callable("score", 3, example="net.predict")
+    Traceback (most recent call last):
+    ...
+    ValueError: score must be a function such as net.predict, got 3
+    """
+    if not callable(value):
+        raise ValueError(f"{name} must be a function such as {example}, got {shown(value)}")
+    return value
+
+
+def check_shape(name: str, value: Any) -> tuple[int, ...]:
+    """
+    Check that a value is the shape of an array, and return it as a tuple.
+
+    Examples
+    --------
+    >>> check_shape("shape", [3, np.int64(2)])
+    (3, 2)
+    """
+    if not isinstance(value, (tuple, list)):
+        raise ValueError(f"{name} must be a tuple such as (3, 2), got {shown(value)}")
+    return tuple(check_count(name, n, at_least=0) for n in value)
 
 
 def check_path(name: str, value: Any) -> Path:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from portanet import kernels
-from portanet.backends import Backend, namespace
+from portanet.backends import Backend, as_array, namespace
 from portanet.checks import Checked, check_count, check_number, check_sample_weight, optional, shown
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import distance_blocks
@@ -21,6 +21,8 @@ def _check_init(name: str, value: Any) -> Any:
         shape = ()
     if (len(shape) != 2 or 0 in shape) and not (isinstance(value, str) and value == "k-means++"):
         raise ValueError(f"{name} must be 'k-means++' or an array of centres (n_clusters, D), got {shown(value)}")
+    if not isinstance(value, str):
+        as_array(value, name=name)
     return value
 
 

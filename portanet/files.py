@@ -15,13 +15,14 @@ import numpy as np
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
+from portanet.checks import check_path
+
 try:
     import fcntl
 
     LOCKS = True
 except ImportError:  # Windows: what a killed process leaves stays there
     LOCKS = False
-
 
 PARTIAL = ".portanet-*.partial"
 """Name of a file while it is written."""
@@ -81,6 +82,8 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     """
     Read a regular file as a whole, so that what is parsed cannot change meanwhile.
 
+    A device or a pipe, which may have no end, is not read.
+
     Parameters
     ----------
     path : path-like
@@ -92,9 +95,12 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     OSError
         If it cannot be read.
     FileFormatError
-        If it is a device or a pipe, which may have no end, or is too long.
+        If it is no regular file, or is too long.
     """
-    with open(path, "rb") as file:
+    path = check_path("path", path)
+    if path.is_dir():
+        raise FileFormatError(path, "it is a folder: give the path of a file")
+    with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
@@ -102,6 +108,11 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     if most is not None and len(content) > most:
         raise FileFormatError(path, f"it has more than the expected {most} bytes")
     return content
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened too, instead of waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -128,9 +139,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays and texts to a safetensors file, with a hash of all."""
+    path = check_path("path", path)
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
-    write_atomically(Path(path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
+    write_atomically(path, to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

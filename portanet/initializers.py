@@ -12,17 +12,39 @@ from typing import Literal
 
 import numpy as np
 
-from portanet.checks import check_choice, check_fields, check_number
+from portanet.checks import check_choice, check_fields, check_number, check_shape, shown
 from portanet.config import Configured
 from portanet.typing import Shape
 
+__all__ = [
+    "Constant",
+    "Initializer",
+    "Normal",
+    "VarianceScaling",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "zeros",
+]
+
 
 class Initializer(Configured):
-    """Base class of initializers."""
+    """Base class of initializers: each is a distribution, ``draw``."""
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         """Return an array of float64."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(self, shape, rng)")
+        if not isinstance(rng, np.random.Generator):
+            raise ValueError(f"rng must be a NumPy generator such as numpy.random.default_rng(0), got {shown(rng)}")
+        return self.draw(check_shape("shape", shape), rng)
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        """Draw an array of float64."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method draw(self, shape, rng)")
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +63,7 @@ class Constant(Initializer):
     def __post_init__(self) -> None:
         check_fields(self, value=check_number)
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return np.full(shape, self.value)
 
 
@@ -61,7 +83,7 @@ class Normal(Initializer):
     def __post_init__(self) -> None:
         check_fields(self, std=partial(check_number, at_least=0))
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return self.std * rng.standard_normal(shape)
 
 
@@ -106,8 +128,8 @@ class VarianceScaling(Initializer):
             distribution=partial(check_choice, choices=("normal", "uniform")),
         )
 
-    def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-        *kernel, fan_in, fan_out = (1, *shape) if len(shape) == 1 else shape
+    def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        *kernel, fan_in, fan_out = (1, 1, *shape) if len(shape) < 2 else shape
         fan = math.prod(kernel) * (fan_in if self.mode == "fan_in" else (fan_in + fan_out) / 2)
         std = math.sqrt(self.scale / max(1.0, fan))
         if self.distribution == "normal":

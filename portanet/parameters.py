@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import Backend
-from portanet.checks import check_count, refuse_switch, shown
+from portanet.checks import check_shape, refuse_switch, shown
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
@@ -42,9 +42,7 @@ class Parameter:
     def __init__(self, shape: Shape, init: Initializer):
         if not isinstance(init, Initializer):  # a function could not be saved with the network
             raise TypeError(f"init must be an Initializer, got {shown(init)}: take one of portanet.initializers")
-        if not isinstance(shape, (tuple, list)):
-            raise ValueError(f"shape must be a tuple such as (3, 2), got {shown(shape)}")
-        self.shape, self.init = tuple(check_count("shape", n, at_least=0) for n in shape), init
+        self.shape, self.init = check_shape("shape", shape), init
         self.size = math.prod(self.shape)
         self.flat: FlatParameters | None = None
         self.offset = 0

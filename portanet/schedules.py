@@ -13,6 +13,8 @@ from typing import Any
 from portanet.checks import check_count, check_fields, check_number, shown
 from portanet.config import Configured
 
+__all__ = ["ConstantRate", "CosineDecay", "ExponentialDecay", "OneCycle", "Schedule", "StepDecay", "WarmUp"]
+
 
 def check_schedule(name: str, value: Any) -> Any:
     """Check that a value is a function of a step, such as a schedule."""
@@ -28,11 +30,20 @@ check_share = partial(check_number, at_least=0, below=1)
 
 
 class Schedule(Configured):
-    """Base class of schedules."""
+    """Base class of schedules: each is a formula, ``rate``."""
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate of step ``step``, counted from 0."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(self, step)")
+        """Return the learning rate of step ``step``, a whole number from 0 on."""
+        try:
+            return self.rate(check_count("step", step, at_least=0))
+        except OverflowError as error:
+            raise ValueError(
+                f"step {step} of {self!r} has a rate too large for a float: end training before"
+            ) from error
+
+    def rate(self, step: int) -> float:
+        """Compute the learning rate of a step."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method rate(self, step)")
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +62,7 @@ class ConstantRate(Schedule):
     def __post_init__(self) -> None:
         check_fields(self, lr=check_rate)
 
-    def __call__(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         return self.lr
 
 
@@ -73,8 +84,8 @@ class StepDecay(Schedule):
     def __post_init__(self) -> None:
         check_fields(self, lr=check_rate, step_size=check_count, factor=check_rate)
 
-    def __call__(self, step: int) -> float:
-        return self.lr * self.factor ** (step // self.step_size)
+    def rate(self, step: int) -> float:
+        return self.lr * math.pow(self.factor, step // self.step_size)
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,8 +105,8 @@ class ExponentialDecay(Schedule):
     def __post_init__(self) -> None:
         check_fields(self, lr=check_rate, factor=check_rate)
 
-    def __call__(self, step: int) -> float:
-        return self.lr * self.factor**step
+    def rate(self, step: int) -> float:
+        return self.lr * math.pow(self.factor, step)
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,7 +133,7 @@ class CosineDecay(Schedule):
         if self.eta_min > self.lr:
             raise ValueError(f"eta_min must be at most lr={self.lr}, got {self.eta_min}")
 
-    def __call__(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         return _half_cosine(self.lr, self.eta_min, step / self.steps)
 
 
@@ -160,7 +171,7 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         check_fields(self, lr=check_rate, steps=check_count, pct_start=check_share)
 
-    def __call__(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         peak, end = self.pct_start * self.steps - 1, self.steps - 1
         if step < peak:
             return _half_cosine(self.lr / 25, self.lr, step / peak)
@@ -188,10 +199,9 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         check_fields(self, schedule=check_schedule, steps=check_count)
 
-    def __call__(self, step: int) -> float:
-        if step < self.steps:
-            return self.schedule(0) * (step + 1) / self.steps
-        return self.schedule(step - self.steps)
+    def rate(self, step: int) -> float:
+        rate = check_rate("schedule(step)", self.schedule(max(0, step - self.steps)))
+        return rate * (step + 1) / self.steps if step < self.steps else rate
 
 
 def _half_cosine(start: float, end: float, fraction: float) -> float:

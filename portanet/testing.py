@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import Backend, get_backend
+from portanet.backends import Backend, get_backend, host_array
+from portanet.checks import check_callable, check_flag, check_number, shown
 from portanet.layers.base import Layer
 from portanet.losses import Loss
 from portanet.parameters import Parameter
 from portanet.typing import Array
 
+__all__ = ["central_difference", "check_gradients"]
 
-def central_difference(function: Callable[[np.ndarray], float], x: np.ndarray, *, eps: float = 1e-6) -> np.ndarray:
+
+def central_difference(function: Callable[[np.ndarray], float], x: Any, *, eps: float = 1e-6) -> np.ndarray:
     """
     Return the gradient of a function of an array, ``(f(x + ε) - f(x - ε)) / 2ε`` for each number.
 
@@ -21,7 +24,7 @@ def central_difference(function: Callable[[np.ndarray], float], x: np.ndarray, *
     ----------
     function : callable
         Takes an array of x's shape and returns a number.
-    x : array of float64
+    x : array_like
         Where to differentiate.
     eps : float
         ε.
@@ -31,12 +34,15 @@ def central_difference(function: Callable[[np.ndarray], float], x: np.ndarray, *
     >>> central_difference(lambda x: float(np.sum(x**2)), np.asarray([1.0, 3.0])).round(6)
     array([2., 6.])
     """
-    gradient, moved = np.zeros_like(x), x.copy()
+    check_callable("function", function, example="lambda x: float(np.sum(x**2))")
+    x, eps = host_array(x, "float64", name="x"), check_number("eps", eps, above=0)
+    gradient: np.ndarray = np.zeros_like(x)
+    moved = x.copy()
     for index in np.ndindex(x.shape):
         ends = []
         for side in (eps, -eps):
             moved[index] = x[index] + side
-            ends.append(function(moved))
+            ends.append(check_number("function(x)", function(moved)))
         moved[index] = x[index]
         gradient[index] = (ends[0] - ends[1]) / (2 * eps)
     return gradient
@@ -78,13 +84,23 @@ def check_gradients(
     ------
     AssertionError
         If a gradient is wrong; the message names it and shows the numbers.
+    ValueError
+        If an argument is unfit.
 
     Examples
     --------
     >>> check_gradients(portanet.Linear(3, 2), np.ones((4, 3)))
     >>> check_gradients(portanet.MSELoss(), np.ones((4, 3)), np.zeros((4, 3)))
     """
-    backend, x = get_backend(device), np.asarray(x, dtype="float64")
+    if not isinstance(module, (Layer, Loss)):
+        raise ValueError(f"module must be a layer or a loss, got {shown(module)}: write Linear(3, 2) for instance")
+    if (target is None) == isinstance(module, Loss):
+        needed = "an array for a loss" if target is None else "None for a layer"
+        raise ValueError(f"target must be {needed}, got {shown(target)}")
+    backend, x, train = get_backend(device), host_array(x, "float64", name="x"), check_flag("train", train)
+    if not x.size:
+        raise ValueError(f"x is empty, of shape {x.shape}: there is no gradient to check")
+    rtol, atol = check_number("rtol", rtol, at_least=0), check_number("atol", atol, at_least=0)
     with backend.activate():
         parameters: dict[str, Parameter] = {}
         if isinstance(module, Layer):
@@ -97,7 +113,7 @@ def check_gradients(
                     buffer.bind(backend, weights[name], "float64")
                 return layer.vjp(backend.asarray(values), train=train)
         else:
-            goal = backend.asarray(target)
+            goal = backend.asarray(target, name="target")
 
             def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
                 return module.vjp(backend.asarray(values), goal)

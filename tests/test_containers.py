@@ -151,6 +151,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "complex": (lambda: X.astype(complex), "has dtype complex128: give real numbers"),
     "fields": (lambda: np.zeros(4, [("a", "f4")]), "has dtype .*f4.*: copy its fields into the columns of an array"),
     "masked": (lambda: np.ma.masked_equal(X, 1.0), r"is a masked array with 4 masked values: replace them with filled"),
+    "list of masked rows": (
+        lambda: list(np.ma.masked_equal(X, 1.0)),
+        r"is a list with 4 masked values: replace them with filled",
+    ),
     "sparse": (lambda: _sparse().csr_array(X), r"is a csr_array, which is sparse: convert it with toarray\(\)"),
     "sparse matrix": (lambda: _sparse().coo_matrix(X), r"is a coo_matrix, which is sparse: convert it with toarray"),
     "PyTorch with gradients": (

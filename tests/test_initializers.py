@@ -59,3 +59,25 @@ def test_arguments_are_attributes(init: Any) -> None:
 def test_unfit_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         initializers.VarianceScaling(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rng", "message"),
+    [
+        (3, np.random.default_rng(0), r"shape must be a tuple such as \(3, 2\), got 3"),
+        ((-1, 2), np.random.default_rng(0), "shape must be a whole number of at least 0, got -1"),
+        ((1.5, 2), np.random.default_rng(0), "shape must be a whole number of at least 0, got 1.5"),
+        ((3, 2), 0, "rng must be a NumPy generator such as .*, got 0"),
+        ((3, 2), None, "rng must be a NumPy generator such as .*, got None"),
+    ],
+)
+@pytest.mark.parametrize("init", [initializers.ones, initializers.normal, initializers.glorot_uniform], ids=repr)
+def test_unfit_calls_are_refused(init: Any, shape: Any, rng: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        init(shape, rng)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), [4, 3]])
+@pytest.mark.parametrize("init", [initializers.ones, initializers.normal, initializers.glorot_uniform], ids=repr)
+def test_any_number_of_axes_will_do(init: Any, shape: Any) -> None:
+    assert np.shape(draw(init, shape)) == tuple(shape)

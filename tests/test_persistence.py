@@ -129,6 +129,16 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
         a_net().save(tmp_path / "nowhere" / "net")
 
 
+def test_a_path_is_that_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be read: it is a folder: give the path of a file"):
+        pn.load(tmp_path)
+    path: Any
+    for path in (None, 3, b"net", ["net"]):
+        for use in (pn.load, pn.Linear(1, 1).initialize().save):
+            with pytest.raises(ValueError, match="path must be a string or Path, got"):
+                use(path)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file_is_named(path: Path, keep: int) -> None:
     a_net().save(path)

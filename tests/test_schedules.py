@@ -1,6 +1,8 @@
+import math
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from portanet import schedules
@@ -54,6 +56,34 @@ def test_one_cycle_agrees_with_pytorch(steps: int, pct_start: float) -> None:
         expected = expected + scheduler.get_last_lr()
     ours = [schedules.OneCycle(0.1, steps, pct_start)(t) for t in range(steps)]
     assert ours == pytest.approx(expected, rel=1e-12, abs=1e-17)
+
+
+@pytest.mark.parametrize("schedule", CASES, ids=repr)
+@pytest.mark.parametrize("step", ["3", None, math.nan, math.inf, -1, 0.5, 2.0, True, np.arange(3), [1], 1j, 10**400])
+def test_a_step_is_a_whole_number(schedule: schedules.Schedule, step: Any) -> None:
+    with pytest.raises(ValueError, match="step must be a whole number of at least 0, got"):
+        schedule(step)
+
+
+@pytest.mark.parametrize("step", [np.int64(3), np.uint8(3), np.asarray(3)])
+@pytest.mark.parametrize("schedule", CASES, ids=repr)
+def test_integers_of_any_kind_are_steps(schedule: schedules.Schedule, step: Any) -> None:
+    assert schedule(step) == schedule(3)
+
+
+@pytest.mark.parametrize(
+    "schedule", [schedules.ExponentialDecay(1, factor=2), schedules.StepDecay(1, step_size=1, factor=10)], ids=repr
+)
+def test_a_rate_that_is_too_large_is_named(schedule: schedules.Schedule) -> None:
+    with pytest.raises(ValueError, match=rf"step 1000000000 of {type(schedule).__name__}.* has a rate too large"):
+        schedule(10**9)
+
+
+@pytest.mark.parametrize("rate", [None, "x", math.nan, -0.1])
+@pytest.mark.parametrize("step", [0, 5])
+def test_a_function_in_a_warm_up_returns_a_rate(step: int, rate: Any) -> None:
+    with pytest.raises(ValueError, match=rf"schedule\(step\) must be a number of at least 0, got {rate!r}"):
+        schedules.WarmUp(lambda step: rate, steps=2)(step)  # type: ignore[arg-type]
 
 
 def test_warm_up_is_continuous() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
-from portanet.testing import check_gradients
+from portanet.testing import central_difference, check_gradients
 from portanet.typing import Pullback
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -54,3 +54,23 @@ def test_check_gradients_leaves_the_layer_unchanged() -> None:
     assert not net.flat.grad.any()
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "target", "message"),
+    [
+        (pn.TanH, X, None, r"module must be a layer or a loss, got <class .*: write Linear\(3, 2\) for instance"),
+        (pn.TanH(), X[:0], None, r"x is empty, of shape \(0, 3\): there is no gradient to check"),
+        (pn.TanH(), X * np.nan, None, r"function\(x\) must be a finite number, got nan"),
+        (pn.TanH(), X, X, r"target must be None for a layer, got an array of shape \(4, 3\)"),
+        (pn.MSELoss(), X, None, "target must be an array for a loss, got None"),
+        (pn.MSELoss(), X, "x", "target is a str: give an array or a list of numbers"),
+    ],
+)
+def test_unfit_modules_and_data_are_refused(module: Any, x: Any, target: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_gradients(module, x, target)
+
+
+def test_the_central_difference_of_integers_is_not_rounded() -> None:
+    np.testing.assert_allclose(central_difference(lambda x: float(np.sum(x**2)) / 4, [1, 3]), [0.5, 1.5])

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from portanet.checks import check_choice, check_flag
 from portanet.datasets.catalogue import SOURCES
 from portanet.datasets.fetch import DatasetError
 from portanet.datasets.labels import one_hot
@@ -90,7 +91,7 @@ def load(name: str, *, raw: bool = False) -> Dataset:
     Raises
     ------
     ValueError
-        If no data set has this name.
+        If no data set has this name, or ``raw`` is not True or False.
     DatasetError
         If a file is not the published one, PORTANET_DATA is not a folder, or a download fails.
     ImportError
@@ -108,9 +109,7 @@ def load(name: str, *, raw: bool = False) -> Dataset:
     >>> int(load("digits", raw=True).x_train.max())
     16
     """
-    if name not in SOURCES:
-        raise ValueError(f"name must be one of {', '.join(map(repr, SOURCES))}, got {name!r}")
-    source = SOURCES[name]
+    source, raw = SOURCES[check_choice("name", name, choices=names())], check_flag("raw", raw)
     x_train, y_train, x_test, y_test = source.reader(source, raw)
     if not raw:
         x_train, x_test = x_train[..., np.newaxis], x_test[..., np.newaxis]

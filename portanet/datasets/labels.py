@@ -40,7 +40,7 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
     """
     n_classes = check_count("n_classes", n_classes)
     labels = as_array(labels, name="labels")
-    backend = backend_of(labels)
+    backend = backend_of(labels, name="labels")
     xp = backend.xp
     if not xp.isdtype(labels.dtype, "integral"):
         raise ValueError(f"labels must be integers, got dtype {labels.dtype}")

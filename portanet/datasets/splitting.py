@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import backend_of
-from portanet.checks import check_count, check_number, optional
+from portanet.backends import as_array, backend_of, host_values
+from portanet.checks import check_count, check_flag, check_number, optional, shown
 from portanet.typing import Array
 
 
@@ -22,7 +22,7 @@ def train_test_split(
     Parameters
     ----------
     *arrays : array_like, shape (N, ...)
-        Inputs, targets ..., each on the host or on a device.
+        Inputs, targets ..., each on the host or on a device. Host data may also hold strings, dates or objects.
     test_size : float or int
         A float is the fraction to hold out, in (0, 1): ``round(test_size * N)`` examples. An int is their number.
     random_state : int or None
@@ -31,7 +31,8 @@ def train_test_split(
     shuffle : bool
         Hold out random examples; False holds out the last ones.
     stratify : array_like, shape (N,) or (N, C), optional
-        Class labels or one-hot rows. The same fraction of each class is held out, to within one example.
+        Class labels, integers or strings, or one-hot rows. The same fraction of each class is held out, to within one
+        example.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def train_test_split(
     Raises
     ------
     ValueError
-        If the arrays differ in length, a part would be empty, or ``stratify`` is unfit.
+        If the arrays differ in length or have masked values, a part would be empty, or an option is unfit.
 
     Examples
     --------
@@ -56,15 +57,13 @@ def train_test_split(
     if not arrays:
         raise ValueError("arrays is empty: give at least one array to split")
     optional(check_count)("random_state", random_state, at_least=0)
-    converted = [_array(values) for values in arrays]
-    if any(values.ndim == 0 for values in converted):
-        raise ValueError("arrays must hold examples along their first axis, got a single number")
+    converted = [_array(f"arrays[{i}]", values) for i, values in enumerate(arrays)]
     lengths = [values.shape[0] for values in converted]
     if len(set(lengths)) > 1:
         raise ValueError(f"arrays must hold the same number of examples, got {', '.join(map(str, lengths))}")
     n = lengths[0]
     n_test, fraction = _test_size(test_size, n)
-    if shuffle:
+    if check_flag("shuffle", shuffle):
         order = np.random.default_rng(random_state).permutation(n)
         classes = np.zeros(n, dtype=int) if stratify is None else _classes(stratify, n)
         test = _draw(order, classes, n_test, fraction)
@@ -76,8 +75,11 @@ def train_test_split(
     return [_take(values, part) for values in converted for part in rows]
 
 
-def _array(values: Any) -> Array:
-    return values if hasattr(type(values), "device") else np.asarray(values)  # strings and dates can be split too
+def _array(name: str, values: Any) -> Array:
+    array = as_array(values, name=name, read=host_values)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must hold examples along its first axis, got {shown(values)}")
+    return array
 
 
 def _test_size(test_size: Any, n: int) -> tuple[int, float]:
@@ -103,18 +105,21 @@ def _draw(order: np.ndarray, classes: np.ndarray, n_test: int, fraction: float) 
 
 def _classes(stratify: Any, n: int) -> np.ndarray:
     """Class of each example on the host, from 0 on without gaps."""
-    labels = _array(stratify)
-    host = backend_of(labels).to_numpy(labels)
-    if host.ndim == 2 and np.all((host == 0) | (host == 1)) and np.all(np.sum(host, axis=1) == 1):
+    labels = _array("stratify", stratify)
+    host = backend_of(labels, name="stratify").to_numpy(labels)
+    if host.ndim == 2 and host.dtype.kind in "biuf" and np.isin(host, (0, 1)).all() and (host.sum(axis=1) == 1).all():
         host = np.argmax(host, axis=1)
-    if host.ndim != 1 or host.dtype.kind in "fc":
-        raise ValueError(f"stratify must be class labels or one-hot rows, got shape {host.shape} of {host.dtype}")
+    if host.dtype.kind == "O" and all(isinstance(label, str) for label in host.flat):
+        host = host.astype(str)
+    if host.ndim != 1 or host.dtype.kind not in "biuSU":
+        found = f"shape {host.shape} of dtype {host.dtype}"
+        raise ValueError(f"stratify must be class labels, integers or strings, or one-hot rows, got {found}")
     if len(host) != n:
         raise ValueError(f"stratify must hold a label for each of {n} examples, got {len(host)}")
     return np.unique(host, return_inverse=True)[1]
 
 
 def _take(values: Array, rows: np.ndarray) -> Array:
-    backend = backend_of(values)
+    backend = backend_of(values, name="one of arrays")
     with backend.activate():
         return backend.xp.take(values, backend.asarray(rows), axis=0)

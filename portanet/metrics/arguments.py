@@ -32,6 +32,8 @@ def takes_arrays(*names: str, may_be_empty: bool = False) -> Callable[[Metric], 
             given = dict(zip(names, args, strict=False)) | {name: options[name] for name in names if name in options}
             arrays = dict(zip(given, as_arrays(**given), strict=True))
             for name, array in arrays.items():
+                if isdtype(namespace(array), array.dtype, "complex floating"):
+                    raise ValueError(f"{name} has dtype {array.dtype}: give real numbers, such as their real parts")
                 if 0 in array.shape and not may_be_empty:
                     raise ValueError(f"{name} is empty, of shape {tuple(array.shape)}: give examples")
             positional = [arrays.pop(name) for name, _ in zip(names, args, strict=False)]
@@ -74,14 +76,28 @@ def class_index_pair(first: tuple[str, Array], second: tuple[str, Array]) -> tup
     hold class indices if this number is 1, else scores or one-hot rows.
     """
     check_same_device(first, second)
-    ndim = max(1, min(first[1].ndim, second[1].ndim))
-    if first[1].ndim == second[1].ndim > 1:
+    (name, a), (other, b) = first, second
+    ndim = max(1, min(a.ndim, b.ndim))
+    if a.ndim == b.ndim > 1:
         ndim -= 1
-    a, b = (_indices(name, v) if v.ndim == ndim else _argmax(name, v) for name, v in (first, second))
-    if a.shape != b.shape:
-        shapes = " and ".join(f"{name} {tuple(values.shape)}" for name, values in (first, second))
-        raise ValueError(f"the shapes of {shapes} do not fit together")
-    return a, b
+    if a.shape[:ndim] != b.shape[:ndim] or max(a.ndim, b.ndim) > ndim + 1:
+        raise ValueError(f"the shapes of {name} {tuple(a.shape)} and {other} {tuple(b.shape)} do not fit together")
+    indices, others = (_indices(name, v) if v.ndim == ndim else _argmax(name, v) for name, v in (first, second))
+    return indices, others
+
+
+def cluster_classes(labels: Array, target: Array) -> Array:
+    """Return the class of each example, after a check that labels hold its cluster."""
+    check_same_device(("labels", labels), ("target", target))
+    xp, classes = namespace(labels), class_indices("target", target)
+    if labels.ndim != 1 or labels.shape != classes.shape:
+        needed = f"a cluster for each of {classes.shape[0]} examples of target"
+        raise ValueError(f"labels must hold {needed}, got shape {tuple(labels.shape)}")
+    if not isdtype(xp, labels.dtype, "integral"):
+        raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
+    if (low := index_range(classes)[0]) < 0:
+        raise ValueError(f"target must hold classes of at least 0, got {low}: NaN is no class")
+    return classes
 
 
 def index_range(indices: Array) -> tuple[int, int]:

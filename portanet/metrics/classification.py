@@ -16,6 +16,9 @@ __all__ = [
     "top_k_accuracy",
 ]
 
+MAX_CLASSES = 2**15
+"""Largest side of a confusion matrix: its int64 and float32 numbers then take 12 GiB."""
+
 
 @takes_arrays("prediction", "target")
 def accuracy(prediction: Array, target: Array) -> Array:
@@ -124,7 +127,7 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
     y_pred : array, shape (N,) or (N, C)
         Class indices or scores. For sequences, scores (N, L, C).
     n_classes : int, optional
-        C; by default the number of columns, and for two arrays of class indices 1 + the largest.
+        C, at most 32768; by default the number of columns, and for two arrays of class indices 1 + the largest.
 
     Returns
     -------
@@ -148,6 +151,9 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
     if n_classes is None:
         columns = [values.shape[-1] for values in (y_true, y_pred) if values.ndim > true.ndim]
         n_classes = max(columns) if columns else 1 + max(high for _, high in ranges.values())
+    if n_classes > MAX_CLASSES:
+        fix = "number the classes of y_true and y_pred from 0 on"
+        raise ValueError(f"n_classes must be at most {MAX_CLASSES}, got {n_classes}: {fix}")
     for name, (low, high) in ranges.items():
         if low < 0 or high >= n_classes:
             raise ValueError(f"{name} must be in [0, n_classes) = [0, {n_classes}), got {low if low < 0 else high}")

@@ -5,8 +5,16 @@ import math
 from portanet.backends import namespace
 from portanet.checks import check_count
 from portanet.kernels.distances import distance_blocks
-from portanet.metrics.arguments import check_same_device, class_indices, index_range, mean_of, takes_arrays
-from portanet.metrics.classification import confusion_matrix
+from portanet.metrics.arguments import (
+    as_floats,
+    check_same_device,
+    class_indices,
+    cluster_classes,
+    index_range,
+    mean_of,
+    takes_arrays,
+)
+from portanet.metrics.classification import MAX_CLASSES, confusion_matrix
 from portanet.typing import Array
 
 __all__ = [
@@ -45,15 +53,14 @@ def majority_labels(labels: Array, target: Array, n_clusters: int) -> Array:
     array([ 4, -1,  0])
     """
     n_clusters = check_count("n_clusters", n_clusters)
-    check_same_device(("labels", labels), ("target", target))
-    xp, classes = namespace(labels), class_indices("target", target)
-    if (shape := tuple(labels.shape)) != classes.shape:
-        raise ValueError(f"labels must hold a cluster for each of {classes.shape[0]} examples, got shape {shape}")
+    xp, classes = namespace(labels), cluster_classes(labels, target)
     low, high = index_range(labels)
     if low < 0 or high >= n_clusters:
         raise ValueError(f"labels must be in [0, n_clusters) = [0, {n_clusters}), got {low if low < 0 else high}")
     n_classes = target.shape[-1] if target.ndim > 1 else index_range(classes)[1] + 1
-    n = max(n_clusters, n_classes)
+    if (n := max(n_clusters, n_classes)) > MAX_CLASSES:
+        found = f"got {n_clusters} clusters and {n_classes} classes"
+        raise ValueError(f"n_clusters and the number of classes must be at most {MAX_CLASSES}, {found}")
     counts = confusion_matrix(y_true=classes, y_pred=labels, n_classes=n)[:, :n_clusters]
     return xp.where(xp.max(counts, axis=0) > 0, xp.argmax(counts, axis=0), -1)
 
@@ -90,13 +97,13 @@ def cluster_purity(labels: Array, target: Array) -> Array:
     >>> cluster_purity(np.asarray([0, 0, 0, 1]), np.asarray([4, 4, 1, 0]))
     np.float32(0.75)
     """
-    check_same_device(("labels", labels), ("target", target))
-    xp, n = namespace(labels), labels.shape[0]
+    xp, classes = namespace(labels), cluster_classes(labels, target)
+    n = labels.shape[0]
     low, high = index_range(labels)
     if low < 0 or high >= n:
         raise ValueError(f"labels must be in [0, {n}) for {n} examples, got {low if low < 0 else high}")
     majority = majority_labels(labels, target, high + 1)
-    return mean_of(xp.take(majority, labels) == class_indices("target", target))
+    return mean_of(xp.take(majority, labels) == classes)
 
 
 @takes_arrays("x", "target")
@@ -118,7 +125,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     Returns
     -------
     array, shape ()
-        In [0, 1], on the device.
+        In [0, 1], on the device; NaN if x holds NaN or infinity.
 
     References
     ----------
@@ -140,8 +147,11 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
         raise ValueError(f"target must have a class for each of the {n} examples of x, got {tuple(target.shape)}")
     if check_count("k", k) >= n:
         raise ValueError(f"k must be from 1 to {n - 1}, the number of other examples, got {k}")
+    x = as_floats(x)
+    finite = xp.isfinite(x)  # to refuse other numbers would copy from the device to the host
+    x = xp.where(finite, x, 0.0)
     index, start = xp.arange(n, device=x.device), 0
-    hits = xp.zeros((), dtype=xp.float64, device=x.device)
+    hits = xp.where(xp.all(finite), xp.zeros((), dtype=xp.float64, device=x.device), math.nan)
     for rows, distances in distance_blocks(x, x, xp.sum(x, axis=0, dtype=xp.float64) / n):
         remaining = distances
         nearest = own = index[start : start + rows.shape[0]]

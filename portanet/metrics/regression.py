@@ -88,6 +88,8 @@ def r2_score(prediction: Array, target: Array) -> Array:
     np.float64(0.5)
     """
     p, t = float64_pair(prediction, target)
+    if p.ndim == 0:
+        raise ValueError("prediction must hold one row an example, shape (N,) or (N, ...), got a single number")
     xp, n = namespace(p), p.shape[0]
     if n < 2:
         return xp.full((), math.nan, dtype=p.dtype, device=p.device)

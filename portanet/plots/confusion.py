@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from portanet.checks import check_text, check_texts
+from portanet.plots.arguments import check_numbers
 from portanet.plots.figures import new_figure
 from portanet.typing import Array
 
@@ -18,7 +20,7 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
     Parameters
     ----------
     counts : array of int, shape (C, C)
-        Result of :func:`portanet.confusion_matrix`, on the host.
+        Result of :func:`portanet.confusion_matrix`.
     classes : sequence of str, optional
         C names; by default the class indices.
     title : str
@@ -31,7 +33,7 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
     Raises
     ------
     ValueError
-        If ``counts`` is not square, or ``classes`` does not have C names.
+        If ``counts`` is not square or holds no counts, or ``classes`` does not have C names.
     ImportError
         If matplotlib is missing.
 
@@ -39,11 +41,9 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
     --------
     >>> confusion_matrix([[8, 2], [0, 9]], ("cat", "dog")).savefig("confusion.png")
     """
-    counts = np.asarray(counts)
+    counts, names, title = _check_counts("counts", counts), check_texts("classes", classes), check_text("title", title)
     n = len(counts)
-    if counts.shape != (n, n):
-        raise ValueError(f"counts must have shape (C, C), got {counts.shape}")
-    names = list(classes) or [str(index) for index in range(n)]
+    names = names or tuple(map(str, range(n)))
     if len(names) != n:
         raise ValueError(f"classes must be {n} names for counts of shape {counts.shape}, got {len(names)}")
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -61,3 +61,10 @@ def confusion_matrix(counts: Array, classes: Sequence[str] = (), *, title: str =
     axes.set(title=title, xlabel="predicted", ylabel="true")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
+
+
+def _check_counts(name: str, values: Array) -> np.ndarray:
+    counts = check_numbers(name, values, ("C", "C"))
+    if (wrong := counts[(counts < 0) | (counts > 2**53) | (counts % 1 != 0)]).size:
+        raise ValueError(f"{name} must be whole numbers from 0 to 2**53, got {wrong[0]}: give counts of examples")
+    return counts.astype(np.int64)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from portanet.checks import check_count
+from portanet.checks import check_count, check_text, check_texts
+from portanet.plots.arguments import check_numbers
 from portanet.plots.figures import new_figure
 from portanet.typing import Array
 
@@ -19,9 +20,9 @@ def image_grid(
     Parameters
     ----------
     images : array of float, shape (N, H, W) or (N, H, W, 1)
-        Images on the host, row by row.
+        Images, row by row.
     columns : int
-        Images per row.
+        Maximum number of images per row.
     rows : sequence of str, optional
         A label for each row.
     captions : sequence of str, optional
@@ -36,7 +37,7 @@ def image_grid(
     Raises
     ------
     ValueError
-        If the images have another shape, or the number of labels or captions does not fit.
+        If the images have another shape or are not finite, or the number of labels or captions does not fit.
     ImportError
         If matplotlib is missing.
 
@@ -46,13 +47,12 @@ def image_grid(
     >>> figure = image_grid(np.concat([before, 1 - before]), columns=3, rows=["before", "after"])
     >>> figure.savefig("images.png")
     """
-    images, columns = np.asarray(images), check_count("columns", columns)
-    if images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 or not images.size:
-        raise ValueError(f"images must have shape (N, H, W) or (N, H, W, 1), got {images.shape}")
+    images = check_numbers("images", images, ("N", "H", "W"), ("N", "H", "W", 1))
+    images, title = images.reshape(images.shape[:3]), check_text("title", title)
     n, height, width = images.shape
+    columns = min(check_count("columns", columns), n)
     n_rows = -(-n // columns)
+    rows, captions = check_texts("rows", rows), check_texts("captions", captions)
     for name, texts, wanted in (("rows", rows, n_rows), ("captions", captions, n)):
         if len(texts) not in (0, wanted):
             raise ValueError(f"{name} must be {wanted} texts for {n} images in rows of {columns}, got {len(texts)}")

@@ -5,6 +5,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from portanet.checks import check_choice, check_mapping, check_text
+from portanet.plots.arguments import check_numbers
 from portanet.plots.figures import new_figure, row_of_axes
 from portanet.typing import Array
 
@@ -23,7 +25,8 @@ def curves(
     x : array_like, shape (N,)
         Abscissa of all curves.
     panels : mapping of str to mapping of str to array_like, shape (N,)
-        Vertical axis label of each panel, and its curves by name. A legend shows the names of two curves or more.
+        Vertical axis label of each panel, and its curves by name. A legend shows the names of two curves or more. NaN
+        and infinity leave gaps.
     xlabel, title : str
         Label of the horizontal axes; title of the figure.
     log : {"", "x", "y", "xy"}
@@ -36,7 +39,7 @@ def curves(
     Raises
     ------
     ValueError
-        If ``panels`` is empty, or ``log`` is invalid.
+        If ``panels`` or one of them is empty, a curve has another length than ``x``, or ``log`` is invalid.
     ImportError
         If matplotlib is missing.
 
@@ -46,10 +49,16 @@ def curves(
     >>> figure = curves(x, {"height": {"sin": np.sin(x), "cos": np.cos(x)}}, xlabel="x")
     >>> figure.savefig("curves.png")
     """
-    if not panels:
-        raise ValueError("panels is empty: give at least one, such as {'loss': {'training': losses}}")
-    if log not in get_args(Scale):
-        raise ValueError(f"log must be '', 'x', 'y' or 'xy', got {log!r}")
+    x = check_numbers("x", x, ("N",))
+    panels = {
+        name: {
+            label: check_numbers(f"panels[{name!r}][{label!r}]", y, (len(x),), finite=False)
+            for label, y in check_mapping(f"panels[{name!r}]", lines, example="{'training': losses}").items()
+        }
+        for name, lines in check_mapping("panels", panels, example="{'loss': {'training': losses}}").items()
+    }
+    xlabel, title = check_text("xlabel", xlabel), check_text("title", title)
+    check_choice("log", log, choices=get_args(Scale))
     figure = new_figure(4.2 * len(panels), 3.2 + 0.3 * bool(title))
     figure.suptitle(title)
     for axes, (name, lines) in zip(row_of_axes(figure, len(panels)), panels.items(), strict=True):
@@ -82,7 +91,7 @@ def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", 
     Raises
     ------
     ValueError
-        If the history is empty.
+        If the history is empty, or one of its names has another number of epochs or no numbers.
     ImportError
         If matplotlib is missing.
 
@@ -92,20 +101,20 @@ def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", 
     >>> history.append({"loss": 0.7, "val_loss": 0.8})
     >>> training_curves(history, title="first epoch").savefig("curves.png")
     """
-    if not history:
-        raise ValueError("history holds no epochs: call fit first")
-    names = [name for name in history if not (name.startswith("val_") and name.removeprefix("val_") in history)]
+    first = next(iter(check_mapping("history", history, example="the result of fit")))
+    n_epochs = len(check_numbers(f"history[{first!r}]", history[first], ("N",), finite=False))
+    values = {name: check_numbers(f"history[{name!r}]", history[name], (n_epochs,), finite=False) for name in history}
+    if check_text("held_out", held_out) == "training":
+        raise ValueError("held_out must be another label than 'training', that of the other curves")
+    names = [name for name in values if not (name.startswith("val_") and name.removeprefix("val_") in values)]
     prefixes = {"training": "", held_out: "val_"}
     panels = {
-        _axis_label(name): {
-            label: history[prefix + name] for label, prefix in prefixes.items() if prefix + name in history
-        }
+        name: {label: values[prefix + name] for label, prefix in prefixes.items() if prefix + name in values}
         for name in names
     }
-    n_epochs = len(history[names[0]])
-    epochs = np.arange(1, n_epochs + 1)
-    figure = curves(epochs, panels, xlabel="epoch", title=title)
-    for axes in figure.axes:
+    figure = curves(np.arange(1, n_epochs + 1), panels, xlabel="epoch", title=title)
+    for name, axes in zip(names, figure.axes, strict=True):
+        axes.set_ylabel(_axis_label(name))
         axes.set_xlim(0.5, n_epochs + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from portanet.checks import check_callable, check_mapping, check_number, check_text, check_texts, shown
+from portanet.plots.arguments import MAX_NUMBER, check_labels, check_numbers, check_points
 from portanet.plots.figures import new_figure, row_of_axes
 from portanet.typing import Array
 
@@ -16,7 +18,7 @@ def scatter(panels: Mapping[str, tuple[Array, Array]], classes: Sequence[str] = 
     Parameters
     ----------
     panels : mapping of str to tuple (points, labels)
-        Title, points (N, 2) and class indices (N,) of each panel, as arrays on the host.
+        Title, points (N, 2) and class indices (N,) of each panel.
     classes : sequence of str, optional
         Class names; by default the class indices.
     title : str
@@ -29,7 +31,7 @@ def scatter(panels: Mapping[str, tuple[Array, Array]], classes: Sequence[str] = 
     Raises
     ------
     ValueError
-        If ``panels`` is empty, or the shapes do not fit.
+        If ``panels`` is empty, a shape does not fit, points are not finite, or a class has no name.
     ImportError
         If matplotlib is missing.
 
@@ -39,18 +41,21 @@ def scatter(panels: Mapping[str, tuple[Array, Array]], classes: Sequence[str] = 
     >>> figure = scatter({"exclusive or": (corners, np.asarray([0, 1, 1, 0]))}, ("no", "yes"))
     >>> figure.savefig("scatter.png")
     """
-    if not panels:
-        raise ValueError("panels is empty: give at least one, such as {'test set': (points, labels)}")
-    figure = new_figure(4.8 * len(panels), 4.5 + 0.3 * bool(title))
+    names, title = check_texts("classes", classes), check_text("title", title)
+    example = "{'test set': (points, labels)}"
+    data = {
+        name: _points_and_labels(f"panels[{name!r}]", pair, n_classes=len(names) or None)
+        for name, pair in check_mapping("panels", panels, example=example).items()
+    }
+    figure = new_figure(4.8 * len(data), 4.5 + 0.3 * bool(title))
     figure.suptitle(title)
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3, foreground="white")]
-    for axes, (name, data) in zip(row_of_axes(figure, len(panels)), panels.items(), strict=True):
-        points, labels = _points_and_labels(*data)
+    for axes, (name, (points, labels)) in zip(row_of_axes(figure, len(data)), data.items(), strict=True):
         axes.scatter(*points.T, c=labels % 10, cmap="tab10", vmin=-0.5, vmax=9.5, s=400 / len(points) ** 0.5, lw=0)
         for label in np.unique(labels):
-            text = classes[label] if classes else str(label)
+            text = names[label] if names else str(label)
             median = np.median(points[labels == label], axis=0)
             axes.text(*median, text, ha="center", va="center", weight="bold", path_effects=halo)
         axes.set(title=name, xlabel="first coordinate", ylabel="second coordinate")
@@ -68,7 +73,7 @@ def decision_boundary(
     score : callable
         ``score(points)`` returns the scores, of M numbers, of points (M, 2); NumPy arrays.
     points : array, shape (N, 2)
-        Examples, on the host.
+        Examples.
     labels : array of int, shape (N,)
         Class of each point: 1 where the score should be above ``level``, else 0.
     level : float
@@ -83,7 +88,7 @@ def decision_boundary(
     Raises
     ------
     ValueError
-        If the shapes of points and labels do not fit.
+        If a shape does not fit, points or scores are not finite, or a label is not 0 or 1.
     ImportError
         If matplotlib is missing.
 
@@ -93,16 +98,22 @@ def decision_boundary(
     >>> figure = decision_boundary(lambda points: points[:, 0], points, np.asarray([0, 0, 1, 1]))
     >>> figure.savefig("boundary.png")
     """
-    points, labels = _points_and_labels(points, labels)
+    check_callable("score", score, example="lambda points: net.predict(points)[:, 0]")
+    points = check_points("points", points)
+    labels = check_labels("labels", labels, len(points), n_classes=2)
+    level, title = check_number("level", level, at_least=-MAX_NUMBER, at_most=MAX_NUMBER), check_text("title", title)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = np.where(high > low, 0.1 * (high - low), 1.0)
+    x, y = np.meshgrid(*np.linspace(low - margin, high + margin, 201).T)
+    scores = check_numbers("score(points)", score(np.stack([x.ravel(), y.ravel()], axis=1)), (x.size,), (x.size, 1))
+    scores = scores.reshape(x.shape).astype(np.float64)
+    limit = np.abs(scores - level).max()
+    limit = limit if limit > 1e-12 * abs(level) else 1.0  # of equal scores: contours need increasing levels
     figure = new_figure(5.2, 4.2)
     axes = figure.subplots()
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.1 * (high - low)
-    x, y = np.meshgrid(*np.linspace(low - margin, high + margin, 201).T)
-    scores = np.asarray(score(np.stack([x.ravel(), y.ravel()], axis=1))).reshape(x.shape)
-    limit = np.abs(scores - level).max()
     filled = axes.contourf(x, y, scores, np.linspace(level - limit, level + limit, 21), cmap="RdBu_r", alpha=0.7)
-    axes.contour(x, y, scores, [level], colors="black")
+    if scores.min() < level < scores.max():
+        axes.contour(x, y, scores, [level], colors="black")
     for label, color, marker in ((0, "tab:blue", "o"), (1, "tab:red", "s")):
         axes.scatter(*points[labels == label].T, c=color, marker=marker, s=18, edgecolors="white", lw=0.5, label=label)
     axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
@@ -111,8 +122,8 @@ def decision_boundary(
     return figure
 
 
-def _points_and_labels(points: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    points, labels = np.asarray(points), np.asarray(labels)
-    if points.shape != (len(labels), 2) or labels.ndim != 1:
-        raise ValueError(f"points must have shape (N, 2) and labels (N,), got {points.shape} and {labels.shape}")
-    return points, labels
+def _points_and_labels(name: str, pair: Any, *, n_classes: int | None) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ValueError(f"{name} must be a tuple (points, labels), got {shown(pair)}")
+    points = check_points(f"points of {name}", pair[0])
+    return points, check_labels(f"labels of {name}", pair[1], len(points), n_classes=n_classes)

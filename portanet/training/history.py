@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from portanet.checks import check_mapping
 from portanet.plots import training_curves
 
 
@@ -34,7 +35,8 @@ class History(Mapping[str, list[float]]):
 
     def append(self, logs: dict[str, float]) -> None:
         """Add an epoch."""
-        self.epochs.append(logs)
+        check_mapping("logs", logs, example="{'loss': 0.7}")
+        self.epochs.append(logs)  # no copy: callbacks add entries
 
     def __getitem__(self, name: str) -> list[float]:
         """Return the value of each epoch; NaN where an epoch lacks it."""

@@ -196,6 +196,13 @@ class TestRegister:
         with pytest.raises(ValueError, match="name must be a device name without a colon and not 'auto'"):
             register(name, absent, library="npu")
 
+    @pytest.mark.parametrize("name", ["name", "factory", "library"])
+    @pytest.mark.parametrize("value", [None, 3, b"npu", ["npu"], np.zeros(2)], ids=repr)
+    def test_unfit_arguments_are_refused(self, registry: ModuleType, name: str, value: Any) -> None:
+        arguments: dict[str, Any] = {"name": "npu", "factory": absent, "library": "npu"}
+        with pytest.raises(ValueError, match=rf"^{name} must be"):
+            register(**{**arguments, name: value})
+
     def test_a_name_is_given_once(self, registry: ModuleType) -> None:
         with pytest.raises(ValueError, match="name 'cpu' is taken: choose another"):
             register("cpu", absent, library="npu")

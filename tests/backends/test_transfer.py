@@ -51,6 +51,13 @@ HOST: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["nonsense", "complex64", 3, b"x", {}, [[]], np.zeros(2), np.float32], ids=repr)
+def test_a_dtype_is_a_name(backend: Backend, dtype: Any) -> None:
+    for values in ([1.0], backend.asarray([1.0])):
+        with pytest.raises(ValueError, match="dtype must be a name such as 'float32' or 'int64', got"):
+            backend.asarray(values, dtype)
+
+
 @pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 @pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in HOST.items()])
 def test_to_numpy_undoes_asarray(backend: Backend, values: Any, dtype: str | None) -> None:

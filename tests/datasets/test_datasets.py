@@ -157,7 +157,7 @@ def test_a_dataset_is_frozen() -> None:
 
 
 def test_an_unknown_name_raises_and_lists_the_names() -> None:
-    with pytest.raises(ValueError, match="name must be one of 'digits', 'mnist', 'fashion_mnist', 'usps', got 'cifar'"):
+    with pytest.raises(ValueError, match="name must be 'digits', 'mnist', 'fashion_mnist' or 'usps', got 'cifar'"):
         load("cifar")
 
 

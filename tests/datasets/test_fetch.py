@@ -227,6 +227,17 @@ def test_a_plain_file_with_a_gz_name_is_refused(tiny: Tiny, monkeypatch: pytest.
         load(tiny.name)
 
 
+@pytest.mark.parametrize("suffix", [".gz", ""], ids=["gzip", "plain"])
+def test_a_file_that_is_too_long_is_not_read_to_its_end(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
+    first = next(iter(tiny.contents))
+    tiny.write(tiny.data, tiny.contents | {first: bytes(10**6)}, suffix=suffix)
+    with pytest.raises(DatasetError, match=r"expected at most \d+ decompressed bytes, found more"):
+        load(tiny.name)
+
+
 def test_files_are_downloaded_once(tiny: Tiny, server: Server) -> None:
     assert tiny.loads()
     names = [f"{name}.gz" for name in tiny.contents]

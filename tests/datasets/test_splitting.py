@@ -12,6 +12,8 @@ COUNTS = [1, 2, 9, 10, 11, 95, 172]
 LABELS = rng.permutation(np.repeat(np.arange(7), COUNTS))
 X = np.arange(300.0)[:, np.newaxis] * [1.0, -1.0]
 
+MASKED = np.ma.array([1.0, 2.0], mask=[False, True])
+
 FORTY = list(map(int, "1202200220122222222022112222111112112212"))
 FROZEN = [
     (0.25, 0, True, [2, 3, 4, 10, 11, 18, 23, 24, 27, 34]),
@@ -66,6 +68,18 @@ def test_stratify_keeps_class_fractions_to_within_one_example(test_size: float, 
         x_test = train_test_split(X, test_size=test_size, random_state=seed, stratify=labels[form])[1]
         counts = np.bincount(LABELS[x_test[:, 0].astype(int)], minlength=7)
         assert np.all(np.abs(counts - fraction * np.asarray(COUNTS)) < 1)
+
+
+@pytest.mark.parametrize("labels", [list("aab"), np.asarray(list("aab"), dtype=object), [b"a", b"a", b"b"], [1, 1, 0]])
+def test_a_class_may_have_one_example(labels: Any) -> None:
+    train, test = train_test_split(np.arange(3), test_size=1, stratify=labels)
+    assert sorted([*train, *test]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("values", [list("abcd"), np.asarray([None, "a", 1, ()], dtype=object), np.ma.arange(4)])
+def test_examples_need_not_be_numbers(values: Any) -> None:
+    train, test = train_test_split(values, shuffle=False)
+    assert [*train, *test] == list(values)
 
 
 def test_every_example_of_a_class_may_be_drawn() -> None:
@@ -124,9 +138,21 @@ def test_parts_share_no_memory_with_the_arrays(shuffle: bool) -> None:
         ([X], {"test_size": 0}, "test_size must be a number above 0, got 0"),
         ([X], {"test_size": 300}, "test_size must leave examples in both parts, got 300"),
         ([X], {"stratify": LABELS[:10]}, "stratify must hold a label for each of 300 examples, got 10"),
-        ([X], {"stratify": True}, r"stratify must be class labels or one-hot rows, got shape \(\) of bool"),
-        ([X], {"stratify": rng.random(300)}, r"stratify must be .* got shape \(300,\) of float64"),
-        ([X], {"stratify": np.eye(7)[LABELS] / 2}, r"stratify must be class labels or one-hot rows"),
+        ([3.0], {}, r"arrays\[0\] must hold examples along its first axis, got 3.0"),
+        ([X, iter("ab")], {}, r"arrays\[1\] is a str_ascii_iterator: convert it with list\(...\)"),
+        ([X, [[1, 2], [3]]], {}, r"arrays\[1\] has rows of unequal length"),
+        ([MASKED], {}, r"arrays\[0\] is a masked array with 1 masked values: replace them with filled"),
+        ([[MASKED, MASKED]], {}, r"arrays\[0\] is a list with 2 masked values"),
+        ([X], {"shuffle": "x"}, "shuffle must be True or False, got 'x'"),
+        ([X], {"shuffle": None}, "shuffle must be True or False, got None"),
+        ([X], {"stratify": True}, "stratify must hold examples along its first axis, got True"),
+        ([X], {"stratify": rng.random(300)}, r"stratify must be .* got shape \(300,\) of dtype float64"),
+        ([X], {"stratify": np.full(300, np.nan)}, r"stratify must be .* got shape \(300,\) of dtype float64"),
+        ([X], {"stratify": np.full((300, 2), np.nan)}, r"stratify must be .* got shape \(300, 2\) of dtype float64"),
+        ([X], {"stratify": np.eye(7)[LABELS] / 2}, "stratify must be class labels, integers or strings, or one-hot"),
+        ([X], {"stratify": np.full((300, 1), "a")}, r"stratify must be .* got shape \(300, 1\) of dtype <U1"),
+        ([X], {"stratify": ["a", None] * 150}, r"stratify must be .* got shape \(300,\) of dtype object"),
+        ([X], {"stratify": np.ma.array(LABELS, mask=LABELS == 1)}, "stratify is a masked array with 2 masked values"),
         ([X], {"stratify": LABELS, "shuffle": False}, "stratify needs shuffle=True"),
     ],
 )

@@ -269,7 +269,9 @@ def test_unfit_shapes_are_refused() -> None:
         metrics.neighbourhood_hit(SCORES, LABELS[1:], 1)
     with pytest.raises(ValueError, match=r"target must have the shape of prediction, \(200, 5\), got \(5,\)"):
         metrics.psnr(SCORES, SCORES[0])
-    with pytest.raises(ValueError, match=r"labels must hold a cluster for each of 199 examples, got shape \(200,\)"):
+    with pytest.raises(
+        ValueError, match=r"labels must hold a cluster for each of 199 examples of target, got shape \(200,\)"
+    ):
         metrics.cluster_purity(PREDICTED, LABELS[1:])
     with pytest.raises(ValueError, match=r"shapes of y_true \(199,\) and y_pred \(200, 5\) do not fit together"):
         metrics.confusion_matrix(y_true=LABELS[1:], y_pred=SCORES)
@@ -347,3 +349,50 @@ def test_nan_is_no_class() -> None:
     scores = np.asarray([[np.nan, 0.9], [0.9, 0.1]])
     assert metrics.accuracy(scores, np.asarray([0, 0])) == 0.5
     assert metrics.binary_accuracy(scores[:, :1], np.asarray([[0.0], [1.0]])) == 0.5
+
+
+@pytest.mark.parametrize("metric", [metrics.cluster_purity, partial(metrics.majority_labels, n_clusters=3)])
+@pytest.mark.parametrize(
+    ("labels", "target", "message"),
+    [
+        ([0.0, 1.0], [0, 1], "labels must be integers, got dtype float64"),
+        ([np.nan, 1.0], [0, 1], "labels must be integers, got dtype float64"),
+        ([[0, 1]], [[0, 1]], r"labels must hold a cluster for each of 1 examples of target, got shape \(1, 2\)"),
+        (0, [0, 1], r"labels must hold a cluster for each of 2 examples of target, got shape \(\)"),
+        ([0, 1], [0, -1], "target must hold classes of at least 0, got -1"),
+        ([0, 1], [[np.nan, 0.0], [1.0, 0.0]], "target must hold classes of at least 0, got -1: NaN is no class"),
+    ],
+)
+def test_unfit_clusters_are_refused(metric: Callable[..., Any], labels: Any, target: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        metric(labels, target)
+
+
+def test_r2_needs_examples() -> None:
+    with pytest.raises(ValueError, match=r"prediction must hold one row an example, .*, got a single number"):
+        metrics.r2_score(1.0, 2.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_have_no_neighbours(backend: Backend, value: float) -> None:
+    x, target = backend.asarray(np.asarray([[0.0], [1.0], [value]])), backend.asarray(np.asarray([0, 1, 1]))
+    assert np.isnan(float(metrics.neighbourhood_hit(x, target, k=1)))
+
+
+@pytest.mark.parametrize("metric", PAIRS.values(), ids=PAIRS)
+def test_complex_numbers_on_a_device_are_refused(backend: Backend, metric: Callable[..., Any]) -> None:
+    values = backend.xp.asarray([[1j, 2.0], [3.0, 1j]], device=backend.device)
+    with pytest.raises(ValueError, match=r"has dtype .*complex.*: give real numbers"):
+        metric(values, values)
+
+
+@pytest.mark.parametrize("largest", [10**6, 2**62])
+def test_a_label_that_is_no_class_index_does_not_fill_the_memory(largest: int) -> None:
+    with pytest.raises(ValueError, match=f"n_classes must be at most 32768, got {largest + 1}: number the classes"):
+        metrics.confusion_matrix(y_true=[0, largest], y_pred=[0, 1])
+    with pytest.raises(
+        ValueError, match=f"n_clusters and the number of classes must be at most 32768, got {largest} cl"
+    ):
+        metrics.majority_labels([0, 1], [0, 1], n_clusters=largest)
+    with pytest.raises(ValueError, match=f"n_clusters and .* got 2 clusters and {largest + 1} classes"):
+        metrics.cluster_purity([0, 1], [0, largest])

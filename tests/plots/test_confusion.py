@@ -1,4 +1,5 @@
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,11 +33,33 @@ def test_counts_are_white_on_dark_cells() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2"]
 
 
-def test_unfit_counts_and_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"counts must have shape \(C, C\), got \(2, 3\)"):
-        plots.confusion_matrix(COUNTS[:2])
-    with pytest.raises(ValueError, match=r"classes must be 3 names for counts of shape \(3, 3\), got 2"):
-        plots.confusion_matrix(COUNTS, ("cat", "dog"))
+@pytest.mark.parametrize(
+    ("counts", "classes", "message"),
+    [
+        (COUNTS[:2], (), r"counts must have shape \(C, C\), got \(2, 3\)"),
+        (3, (), r"counts must have shape \(C, C\), got \(\)"),
+        (np.ones((0, 0)), (), r"counts is empty, of shape \(0, 0\)"),
+        (COUNTS * np.nan, (), "counts holds NaN, infinity or numbers above"),
+        (-COUNTS, (), "counts must be whole numbers from 0 to .*, got -8: give counts of examples"),
+        (COUNTS * 1e200, (), "counts must be whole numbers from 0 to .*, got 8e.200: give counts of examples"),
+        (COUNTS / 10, (), "counts must be whole numbers from 0 to .*, got 0.8: give counts of examples"),
+        (np.ma.array(COUNTS, mask=COUNTS > 8), (), "counts is a masked array with 1 masked values"),
+        ([["a"]], (), "counts has dtype <U1: give numbers"),
+        ([[1, 2], [3]], (), "counts has rows of unequal length"),
+        (COUNTS, ("cat", "dog"), r"classes must be 3 names for counts of shape \(3, 3\), got 2"),
+        (COUNTS, (1, 2, 3), r"classes must be a sequence of strings, got \(1, 2, 3\)"),
+        (COUNTS, {0: "cat", 1: "dog", 2: "cow"}, "classes must be a sequence of strings, got {0: 'cat'"),
+        (COUNTS, 3, "classes must be a sequence of strings, got 3"),
+    ],
+)
+def test_unfit_counts_and_names_are_refused(counts: Any, classes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.confusion_matrix(counts, classes)
+
+
+def test_counts_of_a_file_may_be_floats() -> None:
+    axes = plots.confusion_matrix(COUNTS.astype("float64")).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["8", "2", "9", "1"]
 
 
 def test_error_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,17 +44,38 @@ def test_captions_are_above_their_images() -> None:
         assert sheet[11 * row + 1, 9 * column] == 0 < sheet[11 * row + 2, 9 * column]
 
 
+def test_columns_without_images_are_left_out() -> None:
+    axes = plots.image_grid(np.ones((2, 8, 8)), columns=10**12).axes[0]
+    assert axes.images[0].get_array().shape == (9, 2 * 9)
+
+
+FOUR = np.ones((4, 8, 8))
+MASKED = np.ma.array(FOUR, mask=FOUR > 0)
+
+
 @pytest.mark.parametrize(
-    ("shape", "options", "message"),
+    ("images", "options", "message"),
     [
-        ((8, 8), {}, r"images must have shape \(N, H, W\) or \(N, H, W, 1\), got \(8, 8\)"),
-        ((2, 8, 8, 3), {}, r"got \(2, 8, 8, 3\)"),
-        ((0, 8, 8), {}, r"got \(0, 8, 8\)"),
-        ((4, 8, 8), {"columns": 0}, "columns must be a whole number of at least 1, got 0"),
-        ((4, 8, 8), {"columns": 2, "rows": ["a"]}, "rows must be 2 texts for 4 images in rows of 2, got 1"),
-        ((4, 8, 8), {"captions": ["a"]}, "captions must be 4 texts for 4 images in rows of 10, got 1"),
+        (FOUR[0], {}, r"images must have shape \(N, H, W\) or \(N, H, W, 1\), got \(8, 8\)"),
+        (np.ones((2, 8, 8, 3)), {}, r"images must have shape .*, got \(2, 8, 8, 3\)"),
+        (1.0, {}, r"images must have shape .*, got \(\)"),
+        (FOUR[:0], {}, r"images is empty, of shape \(0, 8, 8\)"),
+        (FOUR[:, :0], {}, r"images is empty, of shape \(4, 0, 8\)"),
+        (FOUR * np.nan, {}, "images holds NaN, infinity or numbers above"),
+        (MASKED, {}, "images is a masked array with 256 masked values"),
+        (list(MASKED), {}, "images is a list with 256 masked values"),
+        (FOUR.astype(str), {}, "images has dtype <U32: give numbers instead of strings"),
+        ("pixels", {}, "images is a str: give an array"),
+        (FOUR, {"columns": 0}, "columns must be a whole number of at least 1, got 0"),
+        (FOUR, {"columns": 2, "rows": ["a"]}, "rows must be 2 texts for 4 images in rows of 2, got 1"),
+        (FOUR, {"rows": [1]}, r"rows must be a sequence of strings, got \[1\]"),
+        (FOUR, {"rows": {"a"}}, "rows must be a sequence of strings, got {'a'}"),
+        (FOUR, {"rows": None}, "rows must be a sequence of strings, got None"),
+        (FOUR, {"captions": ["a"]}, "captions must be 4 texts for 4 images in rows of 4, got 1"),
+        (FOUR, {"captions": range(4)}, r"captions must be a sequence of strings, got range\(0, 4\)"),
+        (FOUR, {"title": 3}, "title must be a string, got 3"),
     ],
 )
-def test_unfit_images_and_labels_are_refused(shape: tuple[int, ...], options: dict[str, Any], message: str) -> None:
+def test_unfit_images_and_labels_are_refused(images: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        plots.image_grid(np.ones(shape), **options)
+        plots.image_grid(images, **options)

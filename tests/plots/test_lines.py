@@ -1,9 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 import portanet as pn
 from portanet import History, plots
 from tests.plots.rendering import pixels
+
+MASKED = np.ma.array([1.0, 2.0], mask=[False, True])
 
 
 def history(*rows: dict[str, float]) -> pn.History:
@@ -60,7 +64,7 @@ def test_training_curves_take_any_mapping() -> None:
 
 
 def test_an_empty_history_is_refused() -> None:
-    with pytest.raises(ValueError, match="history holds no epochs: call fit first"):
+    with pytest.raises(ValueError, match="history is empty: give for instance the result of fit"):
         plots.training_curves(History())
 
 
@@ -77,3 +81,58 @@ def test_curves_label_their_panels_and_lines() -> None:
     assert slope.get_legend() is None
     np.testing.assert_array_equal(height.lines[1].get_ydata(), np.cos(x))
     assert pixels(figure).std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("x", "panels", "message"),
+    [
+        ([0, 1], {"a": {"b": [1]}}, r"panels\['a'\]\['b'\] must have shape \(2,\), got \(1,\)"),
+        ([0, 1], {"a": {"b": 1}}, r"panels\['a'\]\['b'\] must have shape \(2,\), got \(\)"),
+        ([0, 1], {"a": {"b": "xy"}}, r"panels\['a'\]\['b'\] is a str: give an array"),
+        ([0, 1], {"a": {"b": ["x", "y"]}}, r"panels\['a'\]\['b'\] has dtype <U1: give numbers"),
+        ([0, 1], {"a": {"b": [1j, 2]}}, r"panels\['a'\]\['b'\] has dtype complex128: give real numbers"),
+        ([0, 1], {"a": {"b": MASKED}}, r"panels\['a'\]\['b'\] is a masked array with 1 masked values"),
+        ([0, 1], {"a": {}}, r"panels\['a'\] is empty: give for instance"),
+        ([0, 1], {"a": [1, 2]}, r"panels\['a'\] must be a mapping with strings as keys, got \[1, 2\]"),
+        ([0, 1], {"a": {0: [1, 2]}}, r"panels\['a'\] must be a mapping with strings as keys"),
+        ([0, 1], {0: {"b": [1, 2]}}, "panels must be a mapping with strings as keys"),
+        ([[0, 1]], {"a": {"b": [1, 2]}}, r"x must have shape \(N,\), got \(1, 2\)"),
+        ([], {"a": {"b": []}}, r"x is empty, of shape \(0,\)"),
+        ([0, np.nan], {"a": {"b": [1, 2]}}, "x holds NaN, infinity or numbers above"),
+        (["a", "b"], {"a": {"b": [1, 2]}}, "x has dtype <U1: give numbers"),
+    ],
+)
+def test_unfit_curves_are_refused(x: Any, panels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.curves(x, panels)
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ({"loss": []}, r"history\['loss'\] is empty"),
+        ({"loss": [1.0], "lr": [0.1, 0.1]}, r"history\['lr'\] must have shape \(1,\), got \(2,\)"),
+        ({"loss": ["high"]}, r"history\['loss'\] has dtype <U4: give numbers"),
+        ({"loss": 1.0}, r"history\['loss'\] must have shape \(N,\), got \(\)"),
+        ({0: [1.0]}, "history must be a mapping with strings as keys"),
+        ([1.0], r"history must be a mapping with strings as keys, got \[1.0\]: give the result of fit"),
+    ],
+)
+def test_unfit_histories_are_refused(history: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.training_curves(history)
+
+
+def test_the_label_of_validation_curves_is_another_one() -> None:
+    with pytest.raises(ValueError, match="held_out must be another label than 'training'"):
+        plots.training_curves({"loss": [1.0], "val_loss": [2.0]}, held_out="training")
+
+
+def test_names_that_differ_by_an_underscore_have_a_panel_each() -> None:
+    axes = plots.training_curves({"my_score": [1.0], "my score": [2.0]}).axes
+    assert [panel.get_ylabel() for panel in axes] == ["my score", "my score"]
+
+
+def test_a_diverged_run_can_be_drawn() -> None:
+    (axes,) = plots.training_curves({"loss": [1.0, np.inf, np.nan]}).axes
+    assert axes.lines[0].get_ydata()[0] == 1.0

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ def test_is_a_mapping_of_names_to_one_number_an_epoch() -> None:
     assert history.epochs == [{"loss": 1.0}, {"loss": 0.5, "lr": 0.1}]
 
 
+@pytest.mark.parametrize("logs", ["loss", None, 3, [0.5], {0: 0.5}, {}], ids=repr)
+def test_an_epoch_is_a_mapping_of_names(logs: Any) -> None:
+    with pytest.raises(ValueError, match=r"logs (must be a mapping with strings as keys, got|is empty)"):
+        History().append(logs)
+
+
 def test_plotting_without_epochs_is_refused() -> None:
-    with pytest.raises(ValueError, match="no epochs: call fit first"):
+    with pytest.raises(ValueError, match="history is empty: give for instance the result of fit"):
         History().plot()
