@@ -16,6 +16,7 @@ from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from portanet.checks import check_path
+from portanet.schema import Schema, first_mismatch
 
 try:
     import fcntl
@@ -26,6 +27,9 @@ except ImportError:  # Windows: what a killed process leaves stays there
 
 PARTIAL = ".portanet-*.partial"
 """Name of a file while it is written."""
+
+LONGEST_FAULT = 400
+"""Characters of a message about a file."""
 
 
 class FileFormatError(ValueError):
@@ -75,7 +79,13 @@ def faults_of(path: str | PathLike[str]) -> Iterator[None]:
         raise FileFormatError(path, "its parts are nested too deeply") from error
     except Exception as error:
         fault = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
-        raise FileFormatError(path, fault) from error
+        raise FileFormatError(path, _one_line(fault)) from error
+
+
+def _one_line(text: str) -> str:
+    """Shorten a text that may repeat parts of a hostile file, and replace what a terminal would obey."""
+    short = text if len(text) <= LONGEST_FAULT else f"{text[:LONGEST_FAULT]} ..."
+    return "".join(character if character.isprintable() else " " for character in short)
 
 
 def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes:
@@ -127,6 +137,25 @@ def parse_json(text: str | bytes) -> Any:
     ValueError: the name 'p' occurs twice
     """
     return json.loads(text, object_pairs_hook=_unique)
+
+
+def read_json(path: str | PathLike[str], schema: Schema | None = None) -> Any:
+    """
+    Read a JSON file, and compare it with a schema, see :func:`portanet.schema.first_mismatch`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    FileFormatError
+        If it is no JSON, or does not match.
+    """
+    content = read_regular(path)
+    with faults_of(path):
+        value = parse_json(content)
+        if schema is not None and (mismatch := first_mismatch(value, schema)):
+            raise ValueError(mismatch)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def build_network(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str])
         raise ValueError("it was not written by net.save, or by another version of PortaNet")
     net = from_json(parse_json(metadata["architecture"]))
     if not hasattr(net, "topology"):
-        raise ValueError(f"it describes {net!r}, which is no layer")
+        raise ValueError(f"it describes {shown(net)}, which is no layer")
     for name, first in parse_json(metadata["shared"]).items():
         _share(net, name, first)
     frozen = parse_json(metadata["frozen"])
