@@ -14,7 +14,7 @@ np.float64(3.0)
 from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe
 from portanet.backends.dispatch import as_array, as_arrays, backend_of, kernel_override, namespace
-from portanet.backends.host import PORTABLE, host_array, host_values, is_host_data
+from portanet.backends.host import PORTABLE, cast, host_array, host_values, is_host_data
 from portanet.backends.num_threads import get_num_threads, set_num_threads
 from portanet.backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from portanet.backends.registry import default_device, get_backend, register, set_device
@@ -28,6 +28,7 @@ __all__ = [
     "as_array",
     "as_arrays",
     "backend_of",
+    "cast",
     "default_device",
     "describe",
     "devices",

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portanet.backends.host import check_dtype_name, host_array, is_host_data, refuse_gradient
+from portanet.backends.host import cast, check_dtype_name, host_array, is_host_data, refuse_gradient
 
 Batch: TypeAlias = tuple[np.ndarray, ...]
 
@@ -167,7 +167,7 @@ class Backend:
         """
         array = self.check_array(values, name=name)
         if isinstance(array, np.ndarray):
-            host = array if dtype is None else array.astype(check_dtype_name(dtype), copy=False)
+            host = array if dtype is None else cast(array, check_dtype_name(dtype), name=name)
             with self.activate():
                 return self.xp.asarray(host, device=self.device)
         if dtype is None:

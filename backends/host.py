@@ -14,7 +14,7 @@ PORTABLE = frozenset(map(np.dtype, ("bool", *np.typecodes["AllInteger"], "float3
 DTYPE_NAMES = frozenset(("float16", *(dtype.name for dtype in PORTABLE)))
 
 FIXES = {
-    "O": "convert it to floats or integers",
+    "O": "convert it to floats or integers of at most 64 bits",
     "c": "give real numbers, such as their real parts",
     "M": "give numbers instead of dates, such as days since the first one",
     "m": "give numbers instead of durations, such as seconds",
@@ -70,8 +70,31 @@ def host_array(values: Any, dtype: str | None = None, *, name: str = "values") -
     if host.dtype not in PORTABLE:
         if host.dtype.kind not in "biuf":
             host = _stack_columns(name, values, host)
-        host = host.astype(_portable(host.dtype), copy=False)
-    return host if dtype is None else host.astype(check_dtype_name(dtype), copy=False)
+        host = cast(host, _portable(host.dtype), name=name)
+    return host if dtype is None else cast(host, check_dtype_name(dtype), name=name)
+
+
+def cast(host: np.ndarray, dtype: str | np.dtype[Any], *, name: str) -> np.ndarray:
+    """
+    Convert an array to a dtype, and refuse finite numbers that become infinite.
+
+    The processor reports them while it converts, so that the check takes no second look at the numbers.
+
+    Examples
+    --------
+    >>> cast(np.asarray([1.0, 1e39]), "float32", name="x")
+    Traceback (most recent call last):
+    ...
+    ValueError: x holds numbers too large for float32: scale them, or use float64
+    """
+    if host.dtype == dtype:
+        return host
+    try:
+        with np.errstate(over="raise", under="ignore"):
+            return host.astype(dtype, copy=False)
+    except FloatingPointError:
+        fix = "scale them, or use float64" if dtype == "float32" else "scale them"
+        raise ValueError(f"{name} holds numbers too large for {np.dtype(dtype)}: {fix}") from None
 
 
 def check_dtype_name(dtype: str) -> str:

@@ -416,6 +416,8 @@ def check_sample_weight(xp: Any, name: str, weights: Any, n: int) -> None:
         raise ValueError(f"{name} holds {first:g}: give a finite number of at least 0 for each example")
     if not bool(xp.any(weights > 0)):
         raise ValueError(f"{name} holds zeros only, so that no example counts: give one of them a positive weight")
+    if not bool(xp.isfinite(xp.sum(weights))):
+        raise ValueError(f"{name} has a sum too large for {weights.dtype}: divide all weights by the largest")
 
 
 def check_dtype(dtype: str) -> str:

@@ -119,7 +119,8 @@ class KMeans(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least K examples. Integers of more than 16 bits become float64, other integers float32.
+            At least K examples. Integers of more than 16 bits become float64, other integers float32; those that
+            float64 rounds are refused.
         y : object
             Ignored.
         sample_weight : array_like, shape (N,), optional
@@ -135,17 +136,17 @@ class KMeans(Estimator):
         ValueError
             If the examples or the initial centres are unfit. An earlier fit is kept then.
         """
-        backend, examples = self._to_device(x)
+        backend, examples, scale = self._to_device(x)
         if examples.shape[0] < self.n_clusters:
             raise ValueError(f"n_clusters is {self.n_clusters}, but x holds only {examples.shape[0]} examples")
-        weights = None if sample_weight is None else _weights(backend, examples, sample_weight)
+        weights, unit = (None, 1.0) if sample_weight is None else _weights(backend, examples, sample_weight)
         rng = np.random.default_rng(self.random_state)
         with backend.activate():
             origin = backend.xp.mean(examples, axis=0)
             tol = self.tol
             if tol > 0:  # the variance takes a pass over all examples
                 tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            data = _Data(backend, examples, weights, origin, tol)
+            data = _Data(backend, examples, weights, origin, tol, scale)
             runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
             n_found = int(backend.xp.unique_values(best.labels).shape[0])
@@ -156,8 +157,10 @@ class KMeans(Estimator):
                 UserWarning,
                 stacklevel=2,
             )
-        self._origin, self.cluster_centers_, self.labels_ = origin, best.centres, like_input(backend, x, best.labels)
-        self.inertia_, self.n_iter_, self.cost_history_ = best.costs[-1], len(best.costs) - 1, np.asarray(best.costs)
+        self._origin, self.cluster_centers_ = origin * scale, best.centres * scale
+        self.labels_ = like_input(backend, x, best.labels)
+        costs = [cost * scale * scale * unit for cost in best.costs]
+        self.inertia_, self.n_iter_, self.cost_history_ = costs[-1], len(costs) - 1, np.asarray(costs)
         return self
 
     def fit_predict(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -178,9 +181,9 @@ class KMeans(Estimator):
         array of int, shape (N,)
             In ``[0, K)``; NumPy for host data, else on the device.
         """
-        backend, examples = self._to_device_of(self.cluster_centers_, x)
+        backend, *arrays, _ = self._scaled(x)
         with backend.activate():
-            labels, _ = kernels.nearest_centres(examples, self.cluster_centers_, self._origin)
+            labels, _ = kernels.nearest_centres(*arrays)
             return like_input(backend, x, labels)
 
     def transform(self, x: Any) -> Any:
@@ -197,14 +200,20 @@ class KMeans(Estimator):
         array of float, shape (N, K)
             In the dtype of the fit; NumPy for host data, else on the device.
         """
-        backend, examples = self._to_device_of(self.cluster_centers_, x)
-        xp, centres = backend.xp, self.cluster_centers_
+        backend, examples, centres, origin, scale = self._scaled(x)
+        xp = backend.xp
         with backend.activate():
-            origin = xp.astype(self._origin, xp.float64)
-            pieces = [
-                xp.astype(xp.sqrt(squares), centres.dtype) for _, squares in distance_blocks(examples, centres, origin)
-            ]
+            blocks = distance_blocks(examples, centres, xp.astype(origin, xp.float64))
+            pieces = [xp.astype(xp.sqrt(squares) * scale, centres.dtype) for _, squares in blocks]
             return like_input(backend, x, xp.concat(pieces))
+
+    def _scaled(self, x: Any) -> tuple[Backend, Array, Array, Array, float]:
+        """Return examples, centres and origin, all divided by the number that is returned last."""
+        centres, origin = self.cluster_centers_, self._origin
+        backend, examples, scale = self._to_device_of(centres, x, origin=origin)
+        if scale != 1.0:
+            examples, centres, origin = (array / scale for array in (examples, centres, origin))
+        return backend, examples, centres, origin, scale
 
     def _initial_centres(self, data: "_Data", rng: np.random.Generator) -> Array:
         if isinstance(self.init, str):
@@ -212,20 +221,25 @@ class KMeans(Estimator):
         xp, centres = data.backend.xp, data.backend.asarray(self.init, name="init")
         if tuple(centres.shape) != (shape := (self.n_clusters, data.x.shape[1])):
             raise ValueError(f"init must have shape (n_clusters, D), {shape}, got {tuple(centres.shape)}")
-        centres = xp.astype(centres, data.x.dtype)
+        centres = xp.astype(centres, data.x.dtype) / data.scale
         if not bool(xp.all(xp.isfinite(centres))):
-            raise ValueError("init holds NaN or infinity: remove or replace these")
+            raise ValueError(f"init holds NaN or infinity in {data.x.dtype}: remove, replace or scale these")
         return centres
 
 
 class _Data(NamedTuple):
-    """Examples, weights, the mean, which is subtracted for precision, and the largest movement of converged centres."""
+    """
+    Examples, weights, the mean, which is subtracted for precision, and the largest movement of converged centres.
+
+    All are divided by ``scale``.
+    """
 
     backend: Backend
     x: Array
     weights: Array | None
     origin: Array
     tol: float
+    scale: float
 
     def weighted(self, costs: Array) -> Array:
         """Multiply numbers, shape (N, ...), with the weights of the examples."""
@@ -234,11 +248,15 @@ class _Data(NamedTuple):
         return costs * self.backend.xp.reshape(self.weights, (-1, *(1 for _ in costs.shape[1:])))
 
 
-def _weights(backend: Backend, examples: Array, sample_weight: Any) -> Array:
+def _weights(backend: Backend, examples: Array, sample_weight: Any) -> tuple[Array, float]:
+    """Return weights of at most 2, so that no product overflows, and the power of two by which they were divided."""
     xp = backend.xp
-    weights = xp.astype(backend.asarray(sample_weight, name="sample_weight"), examples.dtype)
-    check_sample_weight(xp, "sample_weight", weights, examples.shape[0])
-    return weights
+    dtype = "float64" if examples.dtype == xp.float64 else "float32"
+    weights = backend.asarray(sample_weight, dtype, name="sample_weight")
+    with backend.activate():
+        check_sample_weight(xp, "sample_weight", weights, examples.shape[0])
+        unit = 2.0 ** (math.frexp(float(xp.max(weights)))[1] - 1)
+        return weights / unit, unit
 
 
 class _Run(NamedTuple):

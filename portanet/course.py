@@ -369,4 +369,4 @@ class Optim(Trainer):
 
 def _floats(values: Any, flat: FlatParameters) -> Array:
     """Bring values, integers too, to the device and dtype of the parameters."""
-    return flat.backend.asarray(values, flat.dtype)
+    return flat.backend.asarray(values, flat.dtype, name="x")

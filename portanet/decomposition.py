@@ -30,7 +30,8 @@ class PCA(Estimator):
         Unit vectors in order of decreasing variance, on the device. In each, the element of largest absolute value is
         positive.
     explained_variance_ : array, shape (K,)
-        Variance of the examples along each component, with N - 1 degrees of freedom; on the device.
+        Variance of the examples along each component, with N - 1 degrees of freedom; on the device. It is infinite or
+        0 where no number of the dtype is near it, as for examples of 1e160.
     explained_variance_ratio_ : array, shape (K,)
         Fraction of the total variance of the features; on the device.
     mean_ : array, shape (D,)
@@ -68,7 +69,8 @@ class PCA(Estimator):
         Parameters
         ----------
         x : array_like, shape (N, D)
-            At least 2 different examples. Integers of more than 16 bits become float64, other integers float32.
+            At least 2 different examples. Integers of more than 16 bits become float64, other integers float32; those
+            that float64 rounds are refused.
         y : object
             Ignored.
 
@@ -77,7 +79,7 @@ class PCA(Estimator):
         ValueError
             If the examples are unfit. An earlier fit is kept then.
         """
-        backend, examples = self._to_device(x)
+        backend, examples, scale = self._to_device(x)
         xp, dtype, shape = backend.xp, examples.dtype, tuple(examples.shape)
         if self.n_components > min(shape):
             raise ValueError(f"n_components is {self.n_components}, but x of shape {shape} has at most {min(shape)}")
@@ -89,9 +91,9 @@ class PCA(Estimator):
             total = xp.sum(squares)
             axes, squares = axes[: self.n_components, ...], squares[: self.n_components]
             self.components_ = xp.astype(axes * _signs(axes), dtype)
-            self.explained_variance_ = xp.astype(squares / (shape[0] - 1), dtype)
+            self.explained_variance_ = xp.astype(squares / (shape[0] - 1) * scale * scale, dtype)
             self.explained_variance_ratio_ = xp.astype(squares / total, dtype)
-            self.mean_ = xp.astype(mean, dtype)
+            self.mean_ = xp.astype(mean * scale, dtype)
         return self
 
     def transform(self, x: Any) -> Any:
@@ -108,7 +110,7 @@ class PCA(Estimator):
         array, shape (N, K)
             NumPy for host data, else on the device.
         """
-        backend, examples = self._to_device_of(self.components_, x)
+        backend, examples, _ = self._to_device_of(self.components_, x)
         xp, axes = backend.xp, backend.xp.matrix_transpose(self.components_)
         with backend.activate():
             pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(*examples.shape)]
@@ -129,7 +131,7 @@ class PCA(Estimator):
             NumPy for host data, else on the device.
         """
         axes = self.components_
-        backend, coordinates = self._to_device_of(namespace(axes).matrix_transpose(axes), z, name="z")
+        backend, coordinates, _ = self._to_device_of(namespace(axes).matrix_transpose(axes), z, name="z")
         with backend.activate():
             examples = backend.xp.matmul(coordinates, axes)
             examples += self.mean_

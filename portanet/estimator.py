@@ -1,5 +1,6 @@
 """Base class of KMeans and PCA: devices, checks of the data, and results on the host or the device."""
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -57,8 +58,8 @@ class Estimator(Configured):
         """Fit to examples, and transform them; ``y`` is ignored."""
         return self.fit(x).transform(x)
 
-    def _to_device(self, x: Any) -> tuple[Backend, Array]:
-        """Move examples to the device of the fit, as float32 or float64."""
+    def _to_device(self, x: Any) -> tuple[Backend, Array, float]:
+        """Move examples to the device of the fit, as float32 or float64, and divide them by the last of the results."""
         x = as_array(x, name="x")
         try:
             backend = get_backend(self.device) if self.device or isinstance(x, np.ndarray) else backend_of(x)
@@ -67,15 +68,25 @@ class Estimator(Configured):
                 raise
             backend = get_backend()  # x is of a known library, but not on a device of its backend
         rows = backend.asarray(x, name="x")
-        return backend, _checked("x", backend, rows, _exact_dtype(backend.xp, rows.dtype))
+        rows = _checked("x", backend, rows, _exact_dtype(backend.xp, rows.dtype))
+        with backend.activate():
+            scale = _finite_scale("x", backend, rows[0, ...], rows)
+            return backend, rows if scale == 1.0 else rows / scale, scale
 
-    def _to_device_of(self, fitted: Array, x: Any, *, name: str = "x") -> tuple[Backend, Array]:
-        """Move rows to the device and dtype of a fitted array, and check that its rows have the same length."""
+    def _to_device_of(
+        self, fitted: Array, x: Any, *, origin: Array | float = 0.0, name: str = "x"
+    ) -> tuple[Backend, Array, float]:
+        """
+        Move rows to the device and dtype of a fitted array, and check that its rows have the same length.
+
+        The number that is returned last is one to divide all by before differences to ``origin`` are squared.
+        """
         backend = backend_of(fitted)
         rows = _checked(name, backend, backend.asarray(x, name=name), fitted.dtype)
         if rows.shape[1] != fitted.shape[1]:
             raise ValueError(f"{name} must have shape (N, {fitted.shape[1]}), as in the fit, got {tuple(rows.shape)}")
-        return backend, rows
+        with backend.activate():
+            return backend, rows, _finite_scale(name, backend, origin, rows, fitted)
 
 
 def _exact_dtype(xp: Any, dtype: Any) -> Any:
@@ -97,10 +108,32 @@ def _checked(name: str, backend: Backend, rows: Array, dtype: Any) -> Array:
     if xp.isdtype(rows.dtype, "complex floating"):
         raise ValueError(f"{name} has dtype {rows.dtype}: give real numbers")
     with backend.activate():
-        rows = xp.astype(rows, dtype, copy=False)
-        if not bool(xp.isfinite(kernels.sum_of_squares(rows))):
-            raise ValueError(f"{name} holds NaN, infinity or numbers too large to square: remove or scale these")
-    return rows
+        floats = xp.astype(rows, dtype, copy=False)
+        if xp.isdtype(rows.dtype, "integral") and xp.iinfo(rows.dtype).bits == 64 and dtype == xp.float64:
+            lost = (xp.astype(floats, rows.dtype) != rows) | (floats >= float(xp.iinfo(rows.dtype).max))
+            if bool(xp.any(lost)):
+                first = int(xp.reshape(rows, (-1,))[int(xp.argmax(xp.reshape(xp.astype(lost, xp.int8), (-1,))))])
+                raise ValueError(
+                    f"{name} holds {first}, an integer that float64 rounds: subtract a number first, such as "
+                    f"{name} - {name}[0], or give floats"
+                )
+    return floats
+
+
+def _finite_scale(name: str, backend: Backend, origin: Array | float, rows: Array, *others: Array) -> float:
+    """
+    Check that rows are finite, and return a number to divide by before differences to ``origin`` are squared.
+
+    It is 1 unless squares would overflow or vanish, else a power of two near the largest difference of rows and others.
+    """
+    xp, limits = backend.xp, backend.xp.finfo(rows.dtype)
+    total = float(kernels.sum_of_squares(rows, origin))
+    if float(limits.smallest_normal) / float(limits.eps) ** 2 < total < float(limits.max) * float(limits.eps):
+        return 1.0
+    if not bool(xp.all(xp.isfinite(rows))):
+        raise ValueError(f"{name} holds NaN, infinity or numbers too large for {rows.dtype}: remove or scale these")
+    halves = [float(xp.max(xp.abs(0.5 * a - 0.5 * origin))) for a in (rows, *others)]  # no difference overflows
+    return 2.0 ** (math.frexp(max(halves))[1] - 1) if max(halves) > 0 else 1.0
 
 
 def like_input(backend: Backend, x: Any, result: Array) -> Any:

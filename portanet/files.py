@@ -108,8 +108,6 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
         If it is no regular file, or is too long.
     """
     path = check_path("path", path)
-    if path.is_dir():
-        raise FileFormatError(path, "it is a folder: give the path of a file")
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -168,10 +166,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays and texts to a safetensors file, with a hash of all."""
-    path = check_path("path", path)
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
-    write_atomically(path, to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
+    write_atomically(check_path("path", path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -64,7 +64,7 @@ class Constant(Initializer):
         check_fields(self, value=check_number)
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-        return np.full(shape, self.value)
+        return np.full(shape, self.value, dtype="float64")
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import Backend
-from portanet.checks import check_shape, refuse_switch, shown
+from portanet.backends import Backend, cast
+from portanet.checks import check_shape, isdtype, refuse_switch, shown
 from portanet.initializers import Initializer
 from portanet.typing import Array, Shape
 
@@ -66,6 +66,18 @@ class Parameter:
             self.flat.detached = True
             self.flat = None
 
+    def values(self, dtype: str, seed: list[int]) -> np.ndarray:
+        """Return the values on the host in a dtype, drawn if there are none; those too large for it are refused."""
+        if self.flat is not None:
+            kept = self.flat.backend.to_numpy(self.data)
+            return cast(kept, dtype, name=f"a parameter of shape {self.shape}")
+        name = f"a parameter drawn by {self.init!r}"
+        with np.errstate(over="ignore"):
+            drawn = self.init(self.shape, np.random.default_rng(seed))
+        if not np.all(np.isfinite(drawn)):
+            raise ValueError(f"{name} holds NaN or infinity: draw smaller numbers")
+        return cast(drawn, dtype, name=name)
+
     def accumulate(self, grad: Array) -> None:
         """Add an array of the parameter's shape to the gradient."""
         if grad.shape != self.shape:
@@ -79,7 +91,7 @@ class Parameter:
         if view is None:
             object.__setattr__(self, name, value)
         elif value is not view:  # as it is after "grad += ...", which has written already
-            view[...] = value
+            view[...] = value if self.flat is None else self.flat.fitting(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle needs: views would no longer share the network's flat arrays."""
@@ -194,10 +206,7 @@ class FlatParameters:
         self.root = self
         self.backend, self.xp, self.dtype = backend, backend.xp, dtype
         self.detached = False
-        values = values or [
-            p.init(p.shape, np.random.default_rng([0, seed, i])) if p.flat is None else p.flat.backend.to_numpy(p.data)
-            for i, p in enumerate(self.parameters)
-        ]
+        values = values or [p.values(dtype, [0, seed, i]) for i, p in enumerate(self.parameters)]
         flat = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
         with backend.activate():
             self.data = backend.asarray(flat, dtype)
@@ -233,6 +242,19 @@ class FlatParameters:
     def current(self) -> bool:
         """Whether the parameters still live here, and have not moved to other flat arrays."""
         return not self.root.detached
+
+    def fitting(self, name: str, values: Any) -> Array:
+        """Return values in the dtype of these arrays, on their device; numbers too large for it are refused."""
+        xp, given = self.xp, self.backend.check_array(values, name=name)
+        new = self.backend.asarray(given, self.dtype, name=name)
+        narrower = not isinstance(given, np.ndarray) and given.dtype != new.dtype
+        if (
+            narrower
+            and isdtype(xp, given.dtype, "real floating")
+            and bool(xp.any(xp.isfinite(given) & ~xp.isfinite(new)))
+        ):
+            raise ValueError(f"{name} holds numbers too large for {self.dtype}: scale them, or use float64")
+        return new
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""

@@ -320,7 +320,7 @@ def test_unfit_arguments_are_refused(settings: dict[str, Any], message: str) -> 
         (np.zeros(6), r"x must have shape"),
         (np.full((9, 6), np.nan), "x holds NaN"),
         (np.full((9, 6), np.inf), "x holds NaN, infinity"),
-        (np.full((9, 6), 1e30, dtype="float32"), "x holds NaN, infinity or numbers too large to square"),
+        (2**60 + np.arange(54).reshape(9, 6), r"x holds 1152921504606846977, an integer that float64 rounds: subtract"),
         (np.zeros((9, 6), dtype="complex128"), "x has dtype .*complex128"),
         (np.zeros((2, 6)), "n_clusters is 3, but x holds only 2 examples"),
         (np.zeros((9, 5)), r"init must have shape \(n_clusters, D\), \(3, 5\), got \(3, 6\)"),
@@ -385,3 +385,42 @@ def test_clusters_far_from_the_mean_are_told_apart(backend: Backend, weights: np
     x = np.concatenate([rng.normal(centre, 0.1, (500, 8)) for centre in (0, 1, 1e6, 1e6 + 2)]).astype("float32")
     kmeans = KMeans(4, init=x[[0, 600, 1200, 1800]], device=backend).fit(x, sample_weight=weights)
     np.testing.assert_array_equal(kmeans.labels_, np.repeat(range(4), 500))
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(s, "float64") for s in (1e-310, 1e-200, 1e160, 1e300)] + [(s, "float32") for s in (1e-30, 1e30, 1e36)],
+)
+def test_clusters_do_not_depend_on_the_scale_of_the_data(backend: Backend, scale: float, dtype: str) -> None:
+    x = OVERLAPPING.astype(dtype)
+    expected = KMeans(4, init=x[:4], device=backend).fit(x)
+    found = KMeans(4, init=x[:4] * np.asarray(scale, dtype), device=backend).fit(x * np.asarray(scale, dtype))
+    rtol = 1e-9 if dtype == "float64" else 1e-4
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    np.testing.assert_array_equal(found.predict(x * np.asarray(scale, dtype)), expected.labels_)
+    for a, b in (
+        (found.transform(x[:9] * np.asarray(scale, dtype)), expected.transform(x[:9])),
+        (backend.to_numpy(found.cluster_centers_), backend.to_numpy(expected.cluster_centers_)),
+    ):
+        np.testing.assert_allclose(a.astype("float64") / scale, b, rtol=rtol, atol=rtol)
+    assert found.inertia_ == pytest.approx(expected.inertia_ * scale * scale, rel=rtol)  # infinite, or 0, in float64
+
+
+def test_examples_far_beyond_the_fitted_ones_have_distances(backend: Backend) -> None:
+    kmeans = KMeans(2, device=backend).fit([[0.0], [10.0]])
+    np.testing.assert_allclose(kmeans.transform([[1e200]]), 1e200)
+
+
+@pytest.mark.parametrize("weight", [1e-300, 1e250])
+def test_only_the_ratios_of_weights_count(backend: Backend, weight: float) -> None:
+    expected = KMeans(3, device=backend).fit(OVERLAPPING, sample_weight=np.ones(len(OVERLAPPING)))
+    found = KMeans(3, device=backend).fit(OVERLAPPING, sample_weight=np.full(len(OVERLAPPING), weight))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    assert found.inertia_ == pytest.approx(weight * expected.inertia_, rel=1e-9)
+
+
+def test_times_in_nanoseconds_are_clustered(backend: Backend) -> None:
+    """A second apart, they are multiples of 512, which float64 holds."""
+    seconds = np.asarray([[0], [1], [2], [60], [61], [62]])
+    labels = KMeans(2, device=backend).fit(10**9 * (1_600_000_000 + seconds)).labels_
+    assert labels.tolist() in ([0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0])

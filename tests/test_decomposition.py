@@ -119,6 +119,11 @@ def test_memory_is_bounded() -> None:
         (1, np.ones((1, 9)), "all examples of x are equal"),
         (1, np.ones(9), r"x must have shape \(N, D\)"),
         (1, np.full((4, 9), np.nan), "x holds NaN"),
+        (
+            1,
+            2**60 + np.arange(8).reshape(4, 2),
+            "an integer that float64 rounds: subtract a number first, such as x - x",
+        ),
     ],
 )
 def test_unfit_data_are_refused_and_keep_the_earlier_fit(
@@ -154,3 +159,22 @@ def test_repr_and_copy() -> None:
     assert repr(PCA(2)) == "PCA(2)"
     pca = PCA(2, device=get_backend("cpu")).fit(TALL)
     np.testing.assert_array_equal(copy.deepcopy(pca).transform(TALL), pca.transform(TALL))
+
+
+@pytest.mark.parametrize("x", [TALL, TALL[:7]], ids=["tall", "wide"])
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(s, "float64") for s in (1e-310, 1e-200, 1e160, 1e300)] + [(s, "float32") for s in (1e-30, 1e30)],
+)
+def test_components_do_not_depend_on_the_scale_of_the_data(backend: Backend, x: Any, scale: float, dtype: str) -> None:
+    scale_in_dtype = np.asarray(scale, dtype)
+    expected, found = PCA(3, device=backend).fit(x), PCA(3, device=backend).fit(x.astype(dtype) * scale_in_dtype)
+    tolerance = 1e-8 if dtype == "float64" else 1e-3
+    for name in ("components_", "explained_variance_ratio_"):
+        a, b = (backend.to_numpy(getattr(pca, name)) for pca in (found, expected))
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    coordinates = found.transform(x.astype(dtype) * scale_in_dtype).astype("float64") / scale
+    np.testing.assert_allclose(coordinates, expected.transform(x), rtol=tolerance, atol=tolerance)
+    with np.errstate(over="ignore", under="ignore"):
+        variance = (backend.to_numpy(expected.explained_variance_) * scale * scale).astype(dtype)
+    np.testing.assert_allclose(backend.to_numpy(found.explained_variance_), variance, rtol=tolerance)

@@ -1,9 +1,11 @@
+import re
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 
+import portanet as pn
 from portanet import initializers
 
 
@@ -81,3 +83,29 @@ def test_unfit_calls_are_refused(init: Any, shape: Any, rng: Any, message: str) 
 @pytest.mark.parametrize("init", [initializers.ones, initializers.normal, initializers.glorot_uniform], ids=repr)
 def test_any_number_of_axes_will_do(init: Any, shape: Any) -> None:
     assert np.shape(draw(init, shape)) == tuple(shape)
+
+
+@pytest.mark.parametrize(
+    "init",
+    [initializers.Constant(1e39), initializers.Constant(10**39), initializers.Normal(1e39)],
+    ids=repr,
+)
+def test_values_too_large_for_the_dtype_are_refused_by_name(init: initializers.Initializer) -> None:
+    layer = pn.Linear(3, 2, init=init)
+    name = re.escape(repr(init))
+    with pytest.raises(ValueError, match=f"a parameter drawn by {name} holds numbers too large for float32: scale"):
+        layer.initialize()
+    layer.initialize(dtype="float64")
+    with pytest.raises(ValueError, match=r"a parameter of shape \(3, 2\) holds numbers too large for float32: scale"):
+        layer.to(dtype="float32")
+    assert layer.flat.dtype == "float64"
+
+
+def test_infinite_values_are_refused_by_name() -> None:
+    layer = pn.Linear(30, 20, init=initializers.Normal(1e308))
+    with pytest.raises(ValueError, match=r"a parameter drawn by Normal\(std=1e\+308\) holds NaN or infinity"):
+        layer.initialize(dtype="float64")
+
+
+def test_a_whole_number_gives_floats() -> None:
+    assert initializers.Constant(1)((2,), np.random.default_rng(0)).dtype == np.float64

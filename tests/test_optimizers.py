@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -398,3 +399,49 @@ def test_a_group_knows_all_names_of_a_shared_layer() -> None:
     optimizer.step()
     changed = {name for name, values in net.get_weights().items() if (values != before[name]).any()}
     assert changed == {"3.weight", "3.bias"}
+
+
+def clipped(backend: Backend, gradient: float, clip_norm: float) -> np.ndarray:
+    """Four weights after one step from 0, in float32."""
+    net = pn.Linear(4, 1, bias=False, init=pn.initializers.zeros).initialize(device=backend)
+    optimizer = pn.SGD(1.0, clip_norm=clip_norm).bind(net)
+    net.weight.grad = np.full((4, 1), gradient)
+    optimizer.step()
+    return net.get_weights()["weight"]
+
+
+@pytest.mark.parametrize("gradient", [0.0, 1e-30, 1.0, 1e25, 1e35])
+@pytest.mark.parametrize("clip_norm", [1e-3, 1.0, 1e300])
+def test_clipping_is_right_for_small_and_large_gradients(backend: Backend, gradient: float, clip_norm: float) -> None:
+    expected = np.float32(-min(gradient, clip_norm / 2))  # the norm of four equal numbers is twice their value
+    np.testing.assert_allclose(clipped(backend, gradient, clip_norm), expected, rtol=1e-6)
+
+
+def test_a_norm_beyond_float32_clips() -> None:
+    np.testing.assert_allclose(clipped(pn.get_backend("cpu"), 3e38, 1.0), -0.5, rtol=1e-6)
+
+
+IN_TORCH: list[tuple[pn.Optimizer, Callable[..., Any]]] = [
+    (pn.SGD(0.01, momentum=0.9), lambda optim, w: optim.SGD(w, 0.01, momentum=0.9)),
+    (pn.RMSprop(0.01, rho=0.99, eps=1e-8), lambda optim, w: optim.RMSprop(w, 0.01)),
+    (pn.RMSprop(0.01, rho=0.99, eps=1e-8, centered=True), lambda optim, w: optim.RMSprop(w, 0.01, centered=True)),
+    (pn.Adam(0.01), lambda optim, w: optim.Adam(w, 0.01)),
+    (pn.AdamW(0.01), lambda optim, w: optim.AdamW(w, 0.01)),
+    (pn.Adagrad(0.01), lambda optim, w: optim.Adagrad(w, 0.01)),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "in_torch"), IN_TORCH, ids=[repr(optimizer) for optimizer, _ in IN_TORCH])
+@pytest.mark.parametrize("gradient", [1e-30, 1e-19, 1e18, 1e19])
+def test_steps_of_small_and_large_gradients_are_those_of_pytorch(
+    torch: ModuleType, optimizer: pn.Optimizer, in_torch: Callable[..., Any], gradient: float
+) -> None:
+    net = pn.Linear(4, 1, bias=False, init=pn.initializers.zeros).initialize()
+    optimizer.bind(net)
+    weight = torch.nn.Parameter(torch.zeros(4, 1))
+    other = in_torch(torch.optim, [weight])
+    for _ in range(3):
+        net.weight.grad, weight.grad = np.full((4, 1), gradient), torch.full((4, 1), gradient)
+        optimizer.step()
+        other.step()
+    np.testing.assert_allclose(net.get_weights()["weight"], weight.detach().numpy(), rtol=1e-5)

@@ -88,3 +88,39 @@ def test_a_gradient_of_another_shape_is_refused(backend: Backend) -> None:
         with backend.activate(), pytest.raises(ValueError, match="grad must have the parameter's shape"):
             layer.bias.accumulate(backend.asarray(np.ones(shape, "float32")))
     np.testing.assert_array_equal(backend.to_numpy(layer.bias.grad), np.zeros(3))
+
+
+LARGE = np.full((3, 2), 1e39)
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("data", lambda layer, large: setattr(layer.weight, "data", large)),
+        ("grad", lambda layer, large: setattr(layer.weight, "grad", large)),
+        ("data", lambda layer, large: setattr(layer.weight, "data", 1e39)),
+        (r"weights\['weight'\]", lambda layer, large: layer.set_weights({"weight": LARGE, "bias": np.zeros(2)})),
+        ("x", lambda layer, large: layer.predict(LARGE.T)),
+        ("rows", lambda layer, large: layer.asarray(LARGE, name="rows")),
+    ],
+    ids=["data", "grad", "number", "set_weights", "predict", "asarray"],
+)
+def test_numbers_that_would_become_infinite_are_refused_by_name(
+    backend: Backend, name: str, use: Callable[..., Any]
+) -> None:
+    layer = pn.Linear(3, 2).initialize(device=backend)
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match=f"{name} holds numbers too large for float32: scale them, or use float64"):
+        use(layer, backend.asarray(LARGE))
+    for key, values in layer.get_weights().items():
+        np.testing.assert_array_equal(values, before[key])
+
+
+def test_a_refused_move_leaves_parameters_and_buffers_where_they_are(backend: Backend) -> None:
+    net = pn.Sequential(pn.BatchNorm(1), pn.BatchNorm(1)).initialize(device=backend, dtype="float64")
+    weights = net.get_weights()
+    for name, shape in (("1.running_var", "a buffer"), ("0.weight", "a parameter")):
+        net.set_weights(weights | {name: [1e300]})
+        with pytest.raises(ValueError, match=shape + r" of shape \(1,\) holds numbers too large for float32"):
+            net.to(dtype="float32")
+        assert {b.dtype for _, b in net.named_buffers()} == {net.flat.dtype} == {"float64"}

@@ -217,14 +217,17 @@ def rmsprop(  # noqa: PLR0917
 
 
 def norm(x: np.ndarray) -> np.ndarray:
-    """Use BLAS, unless a square overflows, or all of them underflow."""
+    """Use BLAS, unless a square overflows, or all of them underflow. A norm beyond float32 is a float64."""
     with np.errstate(over="ignore"):
         squares = x.dot(x)
     if np.finfo(x.dtype).tiny < squares < math.inf:
         root: np.ndarray = np.sqrt(squares)
         return root
-    portable: np.ndarray = kernels.norm.portable(x)
-    return portable
+    with np.errstate(over="ignore"):
+        norm: np.ndarray = kernels.norm.portable(x)
+    if norm == math.inf:  # the norm itself exceeds float32
+        norm = np.sqrt(np.square(x, dtype=np.float64).sum())
+    return norm
 
 
 def _update(data: np.ndarray, root: np.ndarray, direction: np.ndarray, lr: float, eps: float) -> None:

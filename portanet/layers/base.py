@@ -115,7 +115,7 @@ class Layer(Placement, Configured):
             # One batch may be empty: it gives an empty output of the right shape.
             n = inputs.shape[0]
             batches = [inputs] if n <= batch_size else [inputs[rows, ...] for rows in slices(n, batch_size)]
-            outputs = [keep(Layer._infer(self, self.asarray(batch))) for batch in batches]
+            outputs = [keep(Layer._infer(self, self.asarray(batch, name="x"))) for batch in batches]
             # One batch is copied too: the output of Flatten, say, would share memory with x.
             return np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0)
 

@@ -288,15 +288,18 @@ class Normalize(Layer):
         rows = xp.reshape(x, (-1, x.shape[-1]))
         if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        with backend.activate():  # squares may overflow
+        with backend.activate():  # differences may overflow
             origin = xp.astype(rows[0, ...], xp.float64)
             differences = rows - origin  # in float64; they keep the digits of values far from 0
+            largest = xp.max(xp.abs(differences), axis=0)
+            scale = xp.where(largest > 0, largest, 1.0)  # so that no square overflows or vanishes
+            differences /= scale
             centre = xp.mean(differences, axis=0)
             differences -= centre
-            new_mean, new_std = origin + centre, xp.sqrt(xp.mean(differences * differences, axis=0))
+            new_mean, new_std = origin + centre * scale, xp.sqrt(xp.mean(differences * differences, axis=0)) * scale
         limits = xp.finfo(mean.dtype)
         if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
-            raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them")
+            raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them, or use float64")
         rounding = 2 * xp.finfo(x.dtype).eps * xp.abs(new_mean)
         constant = (new_std <= rounding) | (new_std < limits.smallest_normal)
         lost = ~constant & (new_std < 4 * limits.eps * xp.abs(new_mean))

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from portanet.backends import Backend, get_backend, host_array
-from portanet.checks import check_dtype, check_seed, refuse_switch, shown
+from portanet.backends import Backend, cast, get_backend, host_array, namespace
+from portanet.checks import check_dtype, check_seed, isdtype, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
 
@@ -124,8 +124,9 @@ class Placement:
         if self._is_placed(values):
             return values
         backend, dtype = self._ready()
-        array = backend.asarray(values, name=name)
-        return backend.asarray(array, dtype) if backend.xp.isdtype(array.dtype, "real floating") else array
+        array = backend.check_array(values, name=name)
+        floats = isdtype(namespace(array), array.dtype, "real floating")
+        return backend.asarray(array, dtype if floats else None, name=name)
 
     def _is_placed(self, x: Any) -> bool:
         """Whether x is an array of this network's device and dtype, as far as a quick look tells."""
@@ -171,7 +172,7 @@ class Placement:
         """Overwrite parameters and buffers by name; a wrong name, shape or dtype is refused and changes nothing."""
         if not isinstance(weights, Mapping):
             raise TypeError(f"weights must be a mapping of names to arrays, got {shown(weights)}")
-        backend, kept = self._ready()[0], self._named_arrays()
+        (backend, dtype), kept = self._ready(), self._named_arrays()
         if weights.keys() != kept.keys():
             odd = ", ".join(sorted(weights.keys() ^ kept.keys()))
             raise ValueError(f"weights must have the names {', '.join(kept)}; missing or unknown: {odd}")
@@ -182,9 +183,8 @@ class Placement:
                 raise ValueError(f"weights[{name!r}] must have shape {shape}, got {values.shape}")
             if not backend.xp.isdtype(data.dtype, KINDS.get(values.dtype.kind, "complex floating")):
                 raise ValueError(f"weights[{name!r}] must have a dtype like {data.dtype}, got {values.dtype}")
-            most = backend.xp.finfo(data.dtype).max if values.dtype.kind == "f" else np.inf
-            if np.any(np.isfinite(values) & (np.abs(values) > most)):
-                raise ValueError(f"weights[{name!r}] holds numbers too large for {data.dtype}: use to(dtype='float64')")
+            if values.dtype.kind == "f":
+                arrays[name] = cast(values, dtype, name=f"weights[{name!r}]")
         with backend.activate():
             new = {name: backend.asarray(values) for name, values in arrays.items()}
             for name, values in new.items():
@@ -235,10 +235,17 @@ class Placement:
 
     def _flatten(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
         """Give this network flat arrays of its own; parameters and buffers without values are drawn."""
+        values: dict[Buffer, np.ndarray] = {}
         for i, buffer in enumerate(self.topology.buffers.values()):
             if buffer.backend is None:
                 # A stream of its own: a layer with a buffer (dropout) does not change the weights of those after it.
-                buffer.bind(backend, buffer.init(buffer.shape, np.random.default_rng([1, seed, i])), dtype)
+                values[buffer] = buffer.init(buffer.shape, np.random.default_rng([1, seed, i]))
             elif (buffer.backend, buffer.dtype) != (backend, dtype):
-                buffer.bind(backend, buffer.backend.to_numpy(buffer.data), dtype)
-        return FlatParameters(self.topology.parameter_list, backend, seed, dtype)
+                values[buffer] = buffer.backend.to_numpy(buffer.data)
+        for buffer, array in values.items():
+            if array.dtype.kind == "f":
+                values[buffer] = cast(array, dtype, name=f"a buffer of shape {buffer.shape}")
+        flat = FlatParameters(self.topology.parameter_list, backend, seed, dtype)
+        for buffer, array in values.items():  # after all checks: a refusal leaves every array where it was
+            buffer.bind(backend, array, dtype)
+        return flat

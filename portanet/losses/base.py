@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from portanet.backends import as_array, describe, host_array, is_host_data, namespace
+from portanet.backends import as_array, cast, describe, host_array, is_host_data, namespace
 from portanet.checks import Checked, as_number, check_choice, isdtype, shown
 from portanet.config import Configured
 from portanet.typing import Array, LossPullback, Shape
@@ -136,7 +136,7 @@ class Loss(Configured):
             raise ValueError(f"sample_weight is on {ours} but the prediction is on {theirs}: use net.asarray(...)")
         if tuple(weights.shape) != (n := prediction.shape[0],):
             raise ValueError(f"sample_weight must have shape ({n},), one weight an example, got {tuple(weights.shape)}")
-        return xp.astype(weights, prediction.dtype, copy=False)
+        return in_dtype(xp, weights, prediction.dtype, "sample_weight")
 
     def _check_gradient(self, dloss: Any, shape: Shape) -> None:
         """Refuse what is neither a number nor, for reduction "none", an array of the terms' shape."""
@@ -163,6 +163,11 @@ def _beside(prediction: Array, values: Any, name: str) -> Array:
         return array
     host = host_array(array, name=name)
     return host if isinstance(prediction, np.ndarray) else namespace(prediction).asarray(host)
+
+
+def in_dtype(xp: Any, values: Array, dtype: Any, name: str) -> Array:
+    """Return an array in a dtype; numbers of the host that are too large for it are refused."""
+    return cast(values, dtype, name=name) if isinstance(values, np.ndarray) else xp.astype(values, dtype, copy=False)
 
 
 def check_range(xp: Any, target: Array, high: float, rule: str) -> None:

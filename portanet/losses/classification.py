@@ -125,7 +125,10 @@ class ClassificationLoss(Loss):
         """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""
         weight, w = self._device_weight
         if weight is not self.weight or type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
-            w = xp.concat([xp.full((1,), w, dtype=like.dtype, device=like.device) for w in self.weight or ()])
+            weight = self.weight or ()
+            if max(weight, default=0.0) > float(xp.finfo(like.dtype).max):
+                raise ValueError(f"weight holds {max(weight)}, which is too large for {like.dtype}: divide all weights")
+            w = xp.concat([xp.full((1,), w, dtype=like.dtype, device=like.device) for w in weight])
             self._device_weight = self.weight, w
         return w
 

@@ -6,7 +6,7 @@ from portanet import kernels
 from portanet.checks import Checked, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.kernels.special import min_slope
-from portanet.losses.base import Loss, Reduction, Unreduced, check_range
+from portanet.losses.base import Loss, Reduction, Unreduced, check_range, in_dtype
 from portanet.typing import Array, Shape
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "ElementwiseLoss", "HuberLoss", "L1Loss", "MSELoss"]
@@ -30,7 +30,7 @@ class ElementwiseLoss(Loss):
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.dtype != prediction.dtype:
-            target = xp.astype(target, prediction.dtype)
+            target = in_dtype(xp, target, prediction.dtype, "target")
         if target.ndim < prediction.ndim:
             target = xp.expand_dims(target, axis=-1)
         return kernels.elementwise(prediction, self.pointwise, target)
@@ -120,9 +120,9 @@ class BCELoss(_BinaryLoss):
     Binary cross-entropy ``-t log p - (1 - t) log(1 - p)`` of probabilities p, such as outputs of a sigmoid.
 
     The derivative is ``(p - t) / (p (1 - p))``, with a divisor of at least an eighth of the machine epsilon. After a
-    sigmoid, the gradient of its input is right even where p rounds to 0 or 1. Targets are in [0, 1]. Neither p nor
-    1 - p counts as less than 1e-12 in the logarithm, so a term is at most 27.6; :class:`BCEWithLogitsLoss` on the
-    logits has no such bound.
+    sigmoid, the gradient of its input is right even where p rounds to 0 or 1. Targets are in [0, 1]. In the
+    logarithm, neither p nor 1 - p counts as less than 1e-12, nor 1 - p as less than 6e-8 in float32, so a term is at
+    most 27.6; :class:`BCEWithLogitsLoss` on the logits has no such bound.
 
     Examples
     --------
@@ -133,8 +133,10 @@ class BCELoss(_BinaryLoss):
     threshold = 0.5
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
-        terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log(xp.maximum(1.0 - p, EPS)))
-        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), min_slope(p.dtype))
+        slope = min_slope(p.dtype)
+        most = 1.0 - max(EPS, 4 * slope)  # below 1 in the dtype
+        terms = -(t * xp.log(xp.maximum(p, EPS)) + (1.0 - t) * xp.log1p(-xp.minimum(p, most)))
+        return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), slope)
 
 
 class BCEWithLogitsLoss(_BinaryLoss):

@@ -107,10 +107,49 @@ def index_range(indices: Array) -> tuple[int, int]:
 
 
 def float64_pair(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """Return both as float64, after a check of shapes and devices."""
+    """
+    Return both as float64, after a check of shapes and devices.
+
+    Of two arrays of int64, the first target is subtracted, which no difference of a prediction and a target depends on:
+    float64 rounds integers above 2**53.
+    """
     check_same_shape(("prediction", prediction), ("target", target))
     xp = namespace(prediction)
+    if prediction.dtype == target.dtype == xp.int64:
+        origin = target[:1, ...] if target.ndim else target
+        return float64_difference(prediction, origin), float64_difference(target, origin)
     return xp.astype(prediction, xp.float64, copy=False), xp.astype(target, xp.float64, copy=False)
+
+
+def float64_difference(a: Array, b: Array) -> Array:
+    """
+    Return ``a - b`` in float64, rounded once, for two arrays of int64: their upper and lower 32 bits are subtracted.
+
+    Examples
+    --------
+    >>> float64_difference(np.asarray([2**63 - 1, 2**60 + 1]), np.asarray([-(2**63), 2**60]))
+    array([1.84467441e+19, 1.00000000e+00])
+    """
+    xp = namespace(a)
+    (upper, lower), (upper_b, lower_b) = (
+        (xp.astype(v >> 32, xp.float64), xp.astype(v & 0xFFFFFFFF, xp.float64)) for v in (a, b)
+    )
+    return (upper - upper_b) * 2.0**32 + (lower - lower_b)
+
+
+def power_of_two(x: Array) -> Array:
+    """
+    Return a power of two near each number of at least 0, and 1 for 0; a division by it rounds nothing.
+
+    Numbers that are divided by that of the largest one have squares that neither overflow nor vanish.
+
+    Examples
+    --------
+    >>> power_of_two(np.asarray([0.0, 0.3, 5.0]))
+    array([1.  , 0.25, 4.  ])
+    """
+    xp = namespace(x)
+    return 2.0 ** xp.minimum(xp.floor(xp.log2(xp.where(x > 0, x, 1.0))), 1023.0)  # rounding may give 1024
 
 
 def as_floats(values: Array) -> Array:

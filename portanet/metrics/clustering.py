@@ -4,14 +4,17 @@ import math
 
 from portanet.backends import namespace
 from portanet.checks import check_count
-from portanet.kernels.distances import distance_blocks
+from portanet.kernels import squared_distances
+from portanet.kernels.distances import blocks
 from portanet.metrics.arguments import (
     as_floats,
     check_same_device,
     class_indices,
     cluster_classes,
+    float64_difference,
     index_range,
     mean_of,
+    power_of_two,
     takes_arrays,
 )
 from portanet.metrics.classification import MAX_CLASSES, confusion_matrix
@@ -147,17 +150,25 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
         raise ValueError(f"target must have a class for each of the {n} examples of x, got {tuple(target.shape)}")
     if check_count("k", k) >= n:
         raise ValueError(f"k must be from 1 to {n - 1}, the number of other examples, got {k}")
-    x = as_floats(x)
-    finite = xp.isfinite(x)  # to refuse other numbers would copy from the device to the host
-    x = xp.where(finite, x, 0.0)
-    index, start = xp.arange(n, device=x.device), 0
+    finite = xp.isfinite(as_floats(x))  # to refuse other numbers would copy from the device to the host
+    index, points = xp.arange(n, device=x.device), _standardised(xp.where(finite, x, xp.zeros_like(x)))
     hits = xp.where(xp.all(finite), xp.zeros((), dtype=xp.float64, device=x.device), math.nan)
-    for rows, distances in distance_blocks(x, x, xp.sum(x, axis=0, dtype=xp.float64) / n):
-        remaining = distances
-        nearest = own = index[start : start + rows.shape[0]]
+    for rows in blocks(n, x.shape[1] + 4 * n):
+        remaining = squared_distances(points[rows, ...], points)
+        nearest = own = index[rows]
         for _ in range(k):  # a sort would take longer than a few searches
             remaining = xp.where(index == xp.expand_dims(nearest, axis=1), math.inf, remaining)
             nearest = xp.argmin(remaining, axis=1)
             hits += xp.sum(xp.astype(xp.take(classes, nearest) == xp.take(classes, own), xp.float64))
-        start += rows.shape[0]
     return xp.astype(hits / (n * k), xp.float32)
+
+
+def _standardised(x: Array) -> Array:
+    """Return rows in float64, shifted to mean 0 and divided by about their largest number, with the same neighbours."""
+    xp = namespace(x)
+    if x.dtype == xp.int64:  # float64 rounds integers above 2**53
+        x = float64_difference(x, x[:1, ...])
+    x = 0.5 * xp.astype(x, xp.float64)  # halves, so that no difference overflows
+    x = x - x[:1, ...]
+    x = x / power_of_two(xp.max(xp.abs(x)))
+    return x - xp.mean(x, axis=0)

@@ -4,7 +4,7 @@ import math
 
 from portanet.backends import namespace
 from portanet.checks import check_number
-from portanet.metrics.arguments import float64_pair, takes_arrays
+from portanet.metrics.arguments import float64_pair, power_of_two, takes_arrays
 from portanet.typing import Array
 
 __all__ = [
@@ -93,14 +93,15 @@ def r2_score(prediction: Array, target: Array) -> Array:
     xp, n = namespace(p), p.shape[0]
     if n < 2:
         return xp.full((), math.nan, dtype=p.dtype, device=p.device)
-    p, t = (xp.reshape(values, (n, -1)) for values in (p, t))
-    residual = xp.sum((t - p) ** 2, axis=0)
-    total = xp.sum((t - xp.mean(t, axis=0)) ** 2, axis=0)
-    constant = xp.max(t, axis=0) == xp.min(t, axis=0)  # rounding of the mean may give a positive total
-    scores = xp.where(
-        constant, xp.astype(residual == 0, p.dtype), 1.0 - residual / xp.where(constant, xp.ones_like(total), total)
-    )
-    return xp.mean(scores)
+    p, t = (0.5 * xp.reshape(values, (n, -1)) for values in (p, t))  # halves, so that no difference overflows
+    p, t = p - t[:1, ...], t - t[:1, ...]
+    largest = xp.max(xp.abs(t), axis=0)
+    constant = largest == 0
+    exact = constant & xp.all(p == t, axis=0)
+    p, t = (values / power_of_two(largest) for values in (p, t))
+    residual, total = xp.sum((t - p) ** 2, axis=0), xp.sum((t - xp.mean(t, axis=0)) ** 2, axis=0)
+    scores = 1.0 - residual / xp.where(constant, 1.0, total)
+    return xp.mean(xp.where(constant, xp.astype(exact, p.dtype), scores))
 
 
 r2_score.needs_all = True  # type: ignore[attr-defined]
@@ -135,8 +136,11 @@ def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     data_range = check_number("data_range", data_range, above=0)
     p, t = float64_pair(prediction, target)
     xp = namespace(p)
-    error = xp.mean(((p - t) / data_range) ** 2)
-    return xp.where(error > 0, -10.0 * xp.log10(xp.where(error > 0, error, 1.0)), math.inf)
+    errors = xp.abs(0.5 * p - 0.5 * t)  # halves, so that no difference overflows
+    equal, scale = xp.all(errors == 0), power_of_two(xp.max(errors))
+    mean_square = xp.where(equal, 1.0, xp.mean((errors / scale) ** 2))
+    decibels = 20.0 * (math.log10(data_range) - math.log10(2.0) - xp.log10(scale)) - 10.0 * xp.log10(mean_square)
+    return xp.where(equal, math.inf, decibels)
 
 
 psnr.needs_all = True  # type: ignore[attr-defined]

@@ -245,8 +245,7 @@ class Optimizer(Configured):
         xp = flat.xp
         for parameter in self._frozen:  # what a layer may have written there is not part of the norm
             parameter.grad[...] = 0.0
-        norm = kernels.norm(flat.grad)
-        return clip_norm / xp.maximum(norm, clip_norm)
+        return xp.minimum(clip_norm / kernels.norm(flat.grad), 1.0)
 
     def _divide(self, flat: FlatParameters) -> list[_Span]:
         """Divide the flat arrays into spans of equal settings, without frozen parameters."""

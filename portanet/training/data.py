@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from portanet import layers
-from portanet.backends import Backend, as_array, backend_of, namespace
+from portanet.backends import Backend, as_array, backend_of, cast, namespace
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
@@ -30,6 +30,9 @@ UNFIT = {
 
 FINITE_CHUNK = 2**20
 """Numbers that are checked at a time, where data stay on the host."""
+
+MERGE_ROWS, MERGE_NUMBERS = 2**12, 2**19
+"""Most examples, and most numbers, in which :func:`warn_if_merged` looks for different ones that become equal."""
 
 
 class Data(NamedTuple):
@@ -95,12 +98,13 @@ def prepare_data(
     on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
     stays = on_host and keep_on_host != "never"
     if not stays or (keep_on_host == "if too large" and net.backend.fits(x.nbytes + y.nbytes)):
-        x, y = net.asarray(x), net.asarray(y)
+        x, y = net.asarray(x, name=f"{name}x"), net.asarray(y, name=f"{name}y")
     xp = namespace(x)
     for kind, values, given in (("x", x, given_x), ("y", y, given_y)):
-        if xp.isdtype(values.dtype, "real floating") and not _is_finite(xp, values):
-            if isinstance(given, np.ndarray) and np.isfinite(given).all():
-                raise ValueError(f"{name}{kind} holds numbers too large for {values.dtype}: scale them")
+        if xp.isdtype(values.dtype, "real floating") and not _is_finite(xp, values, net.flat.dtype):
+            if _is_finite(namespace(given), given, "float64"):
+                fix = "scale them, or use float64"
+                raise ValueError(f"{name}{kind} holds numbers too large for {net.flat.dtype}: {fix}")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
     if not xp.isdtype(x.dtype, "real floating"):
         raise ValueError(
@@ -120,20 +124,23 @@ def prepare_data(
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
 
 
-def _is_finite(xp: Any, values: Array) -> bool:
-    """Whether all values are finite, seen in parts, so that host data need no array of their size."""
+def _is_finite(xp: Any, values: Array, dtype: str) -> bool:
+    """Whether all values are finite in a dtype, seen in parts, so that host data need no array of their size."""
     rows = max(1, FINITE_CHUNK // max(1, math.prod(values.shape[1:]))) if isinstance(values, np.ndarray) else None
-    parts = slices(values.shape[0], rows or max(1, values.shape[0]))
-    return all(bool(xp.all(xp.isfinite(values[part, ...]))) for part in parts)
+    parts, most = slices(values.shape[0], rows or max(1, values.shape[0])), float(np.finfo(dtype).max)
+    wider = values.dtype == xp.float64 and dtype == "float32"
+    return all(
+        bool(xp.all(xp.abs(values[part, ...]) <= most if wider else xp.isfinite(values[part, ...]))) for part in parts
+    )
 
 
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
     weights = _examples(name, sample_weight, net.backend)
     flat = net.flat
     if isinstance(x, np.ndarray) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
-        weights = np.asarray(backend_of(weights).to_numpy(weights), dtype=flat.dtype)
+        weights = cast(np.asarray(backend_of(weights).to_numpy(weights)), flat.dtype, name=name)
     else:
-        weights = flat.backend.asarray(flat.backend.asarray(weights), flat.dtype)
+        weights = flat.backend.asarray(weights, flat.dtype, name=name)
     check_sample_weight(namespace(weights), name, weights, x.shape[0])
     return weights
 
@@ -167,11 +174,14 @@ def apply_class_weight(
         )
     values = check_class_weight("class_weight", class_weight, n_classes)
     dtype = net.flat.dtype
-    host = np.asarray(values, dtype=dtype)[np.asarray(backend_of(y).to_numpy(y))]
+    host = cast(np.asarray(values), dtype, name="class_weight")[np.asarray(backend_of(y).to_numpy(y))]
     if not host.any():
         raise ValueError("class_weight leaves no example with a weight above 0")
     weights = host if isinstance(y, np.ndarray) else net.asarray(host)
-    return data._replace(sample_weight=weights if data.sample_weight is None else data.sample_weight * weights)
+    if data.sample_weight is not None:
+        weights = data.sample_weight * weights
+    check_sample_weight(namespace(weights), "class_weight times sample_weight", weights, weights.shape[0])
+    return data._replace(sample_weight=weights)
 
 
 def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -240,6 +250,51 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
                 UserWarning,
                 stacklevel=4,
             )
+
+
+def warn_if_merged(net: Layer, loss: Loss, x: Any, y: Any) -> None:
+    """Warn where different numbers of the first examples, such as times in seconds, become one in the net's dtype."""
+    for name, given in (("x", x), ("y", y)):
+        values, dtype = _examples(name, given, net.backend), net.flat.dtype
+        xp = namespace(values)
+        if values.dtype == getattr(xp, dtype) or (name == "y" and isinstance(loss, ClassificationLoss)):
+            continue
+        rows = values[: min(MERGE_ROWS, max(2, MERGE_NUMBERS // max(1, math.prod(values.shape[1:])))), ...]
+        pair = _merged(xp, xp.reshape(rows, (rows.shape[0], -1)), getattr(xp, dtype))
+        if pair is not None:
+            fix = "subtract an offset and scale them" + (", or use float64" if dtype == "float32" else "")
+            warnings.warn(
+                f"{name} holds different numbers that are equal in {dtype}, such as {pair[0]} and {pair[1]}: {fix}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def _merged(xp: Any, columns: Array, dtype: Any) -> tuple[float, float] | None:
+    """
+    Return two numbers of a column that become equal in a dtype, if more than 1 % of its different numbers do.
+
+    Single random numbers may do so without harm.
+
+    Examples
+    --------
+    >>> _merged(np, np.asarray([[16777216], [16777217], [16777218]]), np.float32)
+    (16777216, 16777217)
+    """
+    if 0 in columns.shape or xp.isdtype(columns.dtype, "bool"):
+        return None
+    low, high = xp.min(columns, axis=0), xp.max(columns, axis=0)
+    first, last = xp.astype(low, xp.float64), xp.astype(high, xp.float64)
+    largest = xp.maximum(xp.abs(first), xp.abs(last))
+    narrow = (last - first < 0.02 * largest) | (largest < xp.finfo(dtype).smallest_normal)
+    for i in np.flatnonzero(backend_of(narrow).to_numpy(narrow & (low != high))):
+        values = xp.sort(xp.unique_values(columns[:, int(i)]))
+        rounded = xp.astype(values, dtype)
+        equal = xp.astype(rounded[1:] == rounded[:-1], xp.int32)
+        if int(xp.sum(equal)) > 0.01 * equal.shape[0]:
+            at, number = int(xp.argmax(equal)), int if xp.isdtype(columns.dtype, "integral") else float
+            return number(values[at]), number(values[at + 1])
+    return None
 
 
 def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:

@@ -161,7 +161,11 @@ class FitLoop:
             "epoch": self._epoch(),
             "metrics": executor.metrics[:n_done, ...],
             "kept": self.scorer.state() if within else [],
-            "callbacks": [[type(call).__name__, state] for call in self.callbacks if (state := call.state_dict())],
+            "callbacks": [
+                {"class": type(call).__name__, "state": state, "needed": not call.runs_last}
+                for call in self.callbacks
+                if (state := call.state_dict())
+            ],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -197,23 +201,24 @@ def _overriding(hook: str, callbacks: Sequence[Callback]) -> list[Callback]:
 
 
 def _match_states(
-    callbacks: Sequence[Callback], states: Sequence[tuple[str, dict[str, Any]]]
+    callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]
 ) -> list[tuple[Callback, dict[str, Any]]]:
     """
     Return each state with its callback: the first of the same class that is left.
 
     Examples
     --------
-    >>> _match_states([portanet.Callback()], [("EarlyStopping", {"waited": 1})])
+    >>> _match_states([portanet.Callback()], [{"class": "EarlyStopping", "state": {"waited": 1}, "needed": True}])
     Traceback (most recent call last):
     ...
-    ValueError: it holds the state of an EarlyStopping: give fit the same callbacks
+    ValueError: it holds the state of a callback EarlyStopping: give fit the same callbacks
     """
     left, pairs = list(callbacks), []
-    for name, state in states:
-        call = next((call for call in left if type(call).__name__ == name), None)
-        if call is None:
-            raise ValueError(f"it holds the state of an {name}: give fit the same callbacks")
-        left.remove(call)
-        pairs.append((call, state))
+    for entry in states:
+        call = next((call for call in left if type(call).__name__ == entry["class"]), None)
+        if call is not None:
+            left.remove(call)
+            pairs.append((call, entry["state"]))
+        elif entry["needed"]:  # without the others, training goes on as before
+            raise ValueError(f"it holds the state of a callback {entry['class']}: give fit the same callbacks")
     return pairs

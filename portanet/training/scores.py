@@ -124,7 +124,7 @@ class Scorer:
             terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [metric(prediction, y) for metric in self.metrics.values()]
-        return [value, *[xp.astype(n, value.dtype, copy=False) if hasattr(n, "dtype") else float(n) for n in numbers]]
+        return [value, *[n if hasattr(n, "dtype") else float(n) for n in numbers]]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""

@@ -29,7 +29,15 @@ from portanet.training.checkpoint import (
     unpack,
     write_checkpoint,
 )
-from portanet.training.data import Data, apply_class_weight, batch_slices, hold_out, prepare_data, warn_if_unfit
+from portanet.training.data import (
+    Data,
+    apply_class_weight,
+    batch_slices,
+    hold_out,
+    prepare_data,
+    warn_if_merged,
+    warn_if_unfit,
+)
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
@@ -293,6 +301,7 @@ class Trainer:
         data = apply_class_weight(self.net, data, class_weight)
         validation = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
+        warn_if_merged(self.net, self.loss, *given[:2])
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
@@ -491,7 +500,8 @@ class Trainer:
 
         def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
             value, prediction = self._train_step(x, y, sample_weight)
-            return scorer.row(value, prediction, y, sample_weight)
+            _, *numbers = scorer.row(value, prediction, y, sample_weight)
+            return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
         xp, like, batches = self.backend.xp, self._state.flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)

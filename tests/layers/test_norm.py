@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import portanet as pn
+from portanet import kernels
 from portanet.backends import Backend
 
 X = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3))
@@ -235,3 +237,35 @@ def test_adapt_takes_what_the_dtype_holds(backend: Backend) -> None:
     with pytest.raises(ValueError, match=r"x holds numbers too large for .*float32: scale them"):
         layer.adapt(np.asarray([[1e300], [2e300]]))
     assert states(layer)["std"] == 1
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e160, 1e300])
+def test_normalize_learns_statistics_of_any_scale(backend: Backend, scale: float) -> None:
+    layer = pn.Normalize(3).initialize(device=backend, dtype="float64").adapt(scale * X)
+    np.testing.assert_allclose(states(layer)["mean"] / scale, X.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(states(layer)["std"] / scale, X.std((0, 1, 2)), rtol=1e-12)
+
+
+NORMALIZES: list[tuple[int, tuple[int, ...], Callable[..., Any]]] = [
+    # groups, axes, and the function of PyTorch
+    (8, (0, 1, 3), lambda f, x: f.batch_norm(x.flatten(0, 1), None, None, training=True)),
+    (1, (3,), lambda f, x: f.layer_norm(x, (8,))),
+    (2, (1, 3), lambda f, x: f.group_norm(x.mT.contiguous(), 2).mT),
+]
+
+
+@pytest.mark.parametrize("norm", NORMALIZES, ids=["batch", "layer", "group"])
+@pytest.mark.parametrize("numbers", [(0, 1e-30), (0, 1e15), (0, 1e18), (1e4, 1), (1e6, 1), (1e10, 1e7)])
+@pytest.mark.parametrize("form", ["in use", "portable"])
+def test_float32_is_as_exact_as_in_pytorch(
+    torch: ModuleType, norm: tuple[int, tuple[int, ...], Callable[..., Any]], numbers: tuple[float, float], form: str
+) -> None:
+    """Up to twice its error, and two roundings of the input."""
+    (groups, axes, reference), (mean, spread) = norm, numbers
+    x = np.random.default_rng(0).normal(mean, spread, size=(64, 49, groups, 8 // groups)).astype("float32")
+    exact = standardised(x, axes)
+    function = kernels.normalize if form == "in use" else kernels.normalize.portable
+    found = function(x, axes, None, None, 1e-5)[0]
+    theirs = reference(torch.nn.functional, torch.tensor(x.reshape(64, 49, 8))).numpy().reshape(x.shape)
+    error, other = (np.max(np.abs(a - exact)) for a in (found, theirs))
+    assert error <= 2 * other + 1e-6 * np.max(np.abs(exact)) + 2 * np.spacing(np.float32(mean)) / spread

@@ -7,8 +7,16 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
-from tests.cases import LOSSES
+from portanet.kernels import special
+from portanet.losses import elementwise
+from tests.cases import LABELS, LOSSES, SHARES, X, concrete
 
+COURSE_LOSSES: list[tuple[Any, np.ndarray, np.ndarray]] = [
+    (pn.course.MSELoss, X, X[::-1]),
+    (pn.course.BCE, SHARES, SHARES[::-1]),
+    *((pn.course.CrossEntropy, SHARES, t) for t in (LABELS, SHARES[::-1])),
+    *((pn.course.LogSoftmaxCrossEntropy, X, t) for t in (LABELS, SHARES[::-1])),
+]
 EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
 
 
@@ -164,3 +172,78 @@ def test_a_gradient_that_has_not_the_shape_of_the_loss_is_refused(reduction: Any
     _, pullback = pn.MSELoss(reduction=reduction).vjp(np.ones((3, 2)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="dloss must be a number"):
         pullback(dloss)
+
+
+UNREDUCED = [
+    *((loss, p, t) for loss, p, t in LOSSES if loss.reduction == "none"),
+    *((kind(reduction="none"), p, t) for kind, p, t in COURSE_LOSSES),
+]
+REAL = (0.0, -0.0, 0.3, 17.0, -17.0, 88.0, -104.0, 1e4, -1e4)
+UNIT = (0.0, 1.0, 0.5, 0.3, 1e-4, 1e-9, 0.999)
+LARGE = {"float32": 1e38, "float64": 1e300}
+
+
+def extremes(prediction: np.ndarray, dtype: str) -> np.ndarray:
+    """Probabilities, log-probabilities or numbers, like some predictions, but small, large, 0 and 1."""
+    large, rng = LARGE[dtype], np.random.default_rng(0)
+    small = 2 * float(np.finfo(dtype).smallest_normal)  # the compiled kernels take smaller numbers for 0
+    values = (*UNIT, small, 1 - np.finfo(dtype).eps) if prediction.min() >= 0 else (*REAL, large, -large, small)
+    drawn = rng.choice(np.asarray(values), size=(1000, *prediction.shape[1:]))
+    return (-np.abs(drawn) if prediction.max() <= 0 else drawn).astype(dtype)
+
+
+def test_every_loss_is_tried_at_extremes() -> None:
+    course = {v for v in vars(pn.course).values() if isinstance(v, type) and issubclass(v, pn.Loss)} - {pn.course.Loss}
+    assert {type(loss) for loss, *_ in UNREDUCED} == concrete(pn.Loss) | course
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="numpy.longdouble is not more precise than float64")
+@pytest.mark.parametrize("case", UNREDUCED, ids=[f"{loss!r}-{t.ndim}d" for loss, _, t in UNREDUCED])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_and_gradients_at_extremes_are_those_of_more_digits(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, case: tuple[pn.Loss, np.ndarray, np.ndarray], dtype: str
+) -> None:
+    loss, prediction, target = case
+    p = extremes(prediction, dtype)
+    if isinstance(loss, pn.course.CrossEntropy):  # its derivative -t / p is bounded there
+        p = np.maximum(p, np.finfo(dtype).smallest_normal)
+    t = np.resize(target, (len(p), *target.shape[1:]))
+    t = t.astype(dtype) if t.dtype.kind == "f" else t
+    if isinstance(loss, pn.ElementwiseLoss):
+        t = np.where(np.arange(len(p))[:, None] % 2 == 0, t, np.round(extremes(target, dtype)))  # 0 and 1 too
+    with backend.activate():
+        value, pullback = loss.vjp(backend.asarray(p), backend.asarray(t))
+        found = [np.array(backend.to_numpy(a)) for a in (value, pullback())]
+    slope = special.min_slope(dtype)
+    monkeypatch.setattr(elementwise, "min_slope", lambda dtype: slope)  # the bound of the dtype, not of longdouble
+    with np.errstate(over="ignore", under="ignore"):
+        exact, gradient = loss.unreduced(
+            np, p.astype("longdouble"), t.astype("longdouble") if t.dtype.kind == "f" else t
+        )
+        expected = [a.astype(dtype) for a in (exact, gradient(1.0))]
+    eps = float(np.finfo(dtype).eps)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=40 * eps, atol=8 * eps)
+
+
+def test_the_loss_of_a_small_probability_keeps_its_digits(backend: Backend) -> None:
+    p, t = backend.asarray(np.asarray([[1e-9]], "float32")), backend.asarray(np.asarray([[0.0]], "float32"))
+    assert float(pn.BCELoss()(p, t)) == pytest.approx(1e-9, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments", "message"),
+    [
+        (pn.MSELoss(), (np.full((2, 3), 1e39),), "target holds numbers too large for float32"),
+        (pn.MSELoss(), (np.zeros((2, 3)), np.full(2, 1e39)), "sample_weight holds numbers too large for float32"),
+        (
+            pn.NLLLoss(weight=[1e39, 1, 1]),
+            (np.asarray([0, 1]),),
+            r"weight holds 1e\+39, which is too large for float32",
+        ),
+    ],
+    ids=["target", "sample_weight", "weight"],
+)
+def test_numbers_that_would_become_infinite_are_refused_by_name(loss: pn.Loss, arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss(np.zeros((2, 3), "float32"), *arguments)

@@ -1,4 +1,6 @@
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -396,3 +398,108 @@ def test_a_label_that_is_no_class_index_does_not_fill_the_memory(largest: int) -
         metrics.majority_labels([0, 1], [0, 1], n_clusters=largest)
     with pytest.raises(ValueError, match=f"n_clusters and .* got 2 clusters and {largest + 1} classes"):
         metrics.cluster_purity([0, 1], [0, largest])
+
+
+def exact_mean(values: list[Fraction]) -> Fraction:
+    return sum(values, Fraction(0)) / len(values)
+
+
+def exact_r2(p: list[Fraction], t: list[Fraction]) -> Fraction:
+    mean = exact_mean(t)
+    residual = sum(((a - b) ** 2 for a, b in zip(p, t, strict=True)), Fraction(0))
+    return 1 - residual / sum(((b - mean) ** 2 for b in t), Fraction(0))
+
+
+def exact_psnr(p: list[Fraction], t: list[Fraction]) -> float:
+    error = exact_mean([(a - b) ** 2 for a, b in zip(p, t, strict=True)])
+    return 10 * (math.log10(error.denominator) - math.log10(error.numerator))
+
+
+def as_float(exact: Fraction | float) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+EXACT: dict[Callable[..., Any], Callable[..., Any]] = {
+    metrics.mean_squared_error: lambda p, t: exact_mean([(a - b) ** 2 for a, b in zip(p, t, strict=True)]),
+    metrics.mean_absolute_error: lambda p, t: exact_mean([abs(a - b) for a, b in zip(p, t, strict=True)]),
+    metrics.r2_score: exact_r2,
+    metrics.psnr: exact_psnr,
+}
+"""Metrics of numbers, computed from fractions without rounding."""
+
+SAME_AT_ALL_SCALES: dict[Callable[..., Any], tuple[np.ndarray, dict[str, Any]]] = {
+    metrics.accuracy: (LABELS, {}),
+    metrics.top_k_accuracy: (LABELS, {"k": 2}),
+    metrics.binary_accuracy: (np.eye(5)[LABELS], {"threshold": 0.0}),
+    metrics.neighbourhood_hit: (LABELS, {"k": 3}),
+    metrics.confusion_matrix: (LABELS, {}),
+    metrics.precision_recall_f1: (LABELS, {}),
+}
+"""Metrics of scores or points, with targets and options, that do not change when all scores are multiplied."""
+
+OF_INDICES = {metrics.cluster_purity, metrics.majority_labels}
+"""Metrics of class indices and cluster indices alone, which hold no numbers that could overflow."""
+
+
+def test_every_metric_is_tried_at_extremes() -> None:
+    assert {*EXACT, *SAME_AT_ALL_SCALES, *OF_INDICES} == {getattr(metrics, name) for name in metrics.__all__}
+
+
+@pytest.mark.parametrize("metric", EXACT, ids=lambda metric: metric.__name__)
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e-38, 1e38, 1e150, 1e160, 1e300], ids="{:g}".format)
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_metrics_of_numbers_at_extremes_are_exact(
+    backend: Backend, metric: Callable[..., Any], scale: float, offset: float
+) -> None:
+    target = scale * (offset + np.asarray([1.0, -2.0, 0.5, 0.0, -0.0, 3.0]))
+    prediction = target + scale * np.asarray([0.5, 0.25, 0.0, -1.0, 0.125, 2.0])
+    expected = as_float(EXACT[metric](*([Fraction(v) for v in values.tolist()] for values in (prediction, target))))
+    with backend.activate():
+        found = float(metric(backend.asarray(prediction), backend.asarray(target)))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", SAME_AT_ALL_SCALES, ids=lambda metric: metric.__name__)
+@pytest.mark.parametrize("scale", [2.0**-600, 2.0**-100, 2.0**100, 2.0**600, 2.0**1020], ids="{:g}".format)
+def test_metrics_of_scores_do_not_depend_on_their_scale(
+    backend: Backend, metric: Callable[..., Any], scale: float
+) -> None:
+    target, options = SAME_AT_ALL_SCALES[metric]
+
+    def values(scores: np.ndarray) -> list[Any]:
+        given = backend.asarray(scores), backend.asarray(target)
+        if metric in (metrics.confusion_matrix, metrics.precision_recall_f1):
+            result = metric(y_pred=given[0], y_true=given[1])
+        else:
+            result = metric(*given, **options)
+        return [backend.to_numpy(a) for a in (result if isinstance(result, tuple) else (result,))]
+
+    for a, b in zip(values(scale * SCORES), values(SCORES), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_differences_of_the_largest_numbers_do_not_overflow(backend: Backend) -> None:
+    most = np.finfo("float64").max
+    x = backend.asarray(np.asarray([[most], [-most], [0.9 * most], [-0.9 * most]]))
+    assert float(metrics.r2_score(x, x)) == 1
+    assert float(metrics.neighbourhood_hit(x, backend.asarray(np.asarray([0, 1, 0, 1])), 1)) == 1
+
+
+@pytest.mark.parametrize("metric", EXACT, ids=lambda metric: metric.__name__)
+def test_integers_above_2_to_the_53_are_not_rounded(backend: Backend, metric: Callable[..., Any]) -> None:
+    target = 2**60 + np.asarray([0, 1, 2, 3, 7])
+    prediction = target + np.asarray([1, 0, -1, 2, 0])
+    expected = float(EXACT[metric](*([Fraction(v) for v in values.tolist()] for values in (prediction, target))))
+    assert float(metric(backend.asarray(prediction), backend.asarray(target))) == pytest.approx(expected, rel=1e-12)
+
+
+def test_neighbours_of_large_integers_are_told_apart(backend: Backend) -> None:
+    x = 2**60 + np.asarray([[0], [1], [10], [11]])
+    assert float(metrics.neighbourhood_hit(backend.asarray(x), backend.asarray(np.asarray([0, 0, 1, 1])), 1)) == 1
+
+
+def test_psnr_of_nan_is_nan() -> None:
+    assert math.isnan(metrics.psnr(np.asarray([math.nan, 0.0]), np.zeros(2)))

@@ -217,7 +217,11 @@ UNFIT: dict[str, tuple[Callable[[], pn.Trainer], dict[str, Any], str]] = {
         {},
         r"the state of Adam.*, but the Trainer has SGD",
     ),
-    "fewer callbacks": (a_trainer, {"callbacks": []}, "it holds the state of an? [A-Z].*: give fit the same callbacks"),
+    "fewer callbacks": (
+        a_trainer,
+        {"callbacks": []},
+        "the state of a callback .*: give fit the same callbacks",
+    ),
     "another batch size": (a_trainer, {"batch_size": 9}, "within an epoch of 45 examples in 6 steps, after step 2"),
     "another order": (a_trainer, {"shuffle": False}, "give fit the same data, batch_size, shuffle and metrics"),
     "other metrics": (lambda: a_trainer(metrics=()), {}, "give fit the same data, batch_size, shuffle and metrics"),

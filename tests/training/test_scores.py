@@ -155,3 +155,10 @@ def test_a_metric_of_all_predictions_is_no_mean_over_training_batches(backend: B
     history = trainer.fit(X, Y, epochs=2, batch_size=5, progress=False)
     expected = trainer.evaluate(X, Y)[metric.__name__]
     assert history[metric.__name__] == [pytest.approx(expected, rel=1e-9)] * 2
+
+
+def test_evaluate_keeps_a_metric_beyond_float32(backend: Backend) -> None:
+    net = pn.Linear(1, 1, bias=False, init=pn.initializers.ones).initialize(device=backend)
+    trainer = pn.Trainer(net, pn.L1Loss(), pn.SGD(0.0), metrics=["mean_squared_error"])
+    scores = trainer.evaluate(np.full((2, 1), 1e25), np.zeros((2, 1)))
+    assert scores["mean_squared_error"] == pytest.approx(1e50, rel=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
 from portanet.training.data import UNFIT
 
 X = np.random.default_rng(0).normal(size=(6, 4))
@@ -103,3 +104,40 @@ def test_predictions_that_are_no_probabilities_are_told(net: Any, loss: Any, mes
 def test_integer_rows_that_do_not_sum_to_one_are_told() -> None:
     with pytest.warns(UserWarning, match="their sums differ from 1 by up to 2"):
         fit(pn.Sequential(pn.Linear(4, 3)), pn.CrossEntropyLoss(), np.ones((6, 3), dtype=int))
+
+
+TIMES = 1_600_000_000 + np.arange(64)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.ones((64, 1)), TIMES, "y holds .* equal in float32, such as 1600000000 and 1600000001: subtract an offset"),
+        (np.ones((64, 1)), TIMES.astype("float64"), "y holds different numbers that are equal in float32"),
+        (np.hstack([np.ones((64, 1)), 1.0 * TIMES])[:, 1:], np.ones((64, 1)), "x holds different numbers that are"),
+        (1e-50 * np.arange(64.0)[:, None], np.ones((64, 1)), "x holds different numbers that are equal in float32"),
+    ],
+    ids=["integers", "floats", "inputs", "small"],
+)
+def test_numbers_that_become_equal_in_float32_are_told(backend: Backend, x: Any, y: Any, message: str) -> None:
+    net = pn.Linear(1, 1).initialize(device=backend)
+    with pytest.warns(UserWarning, match=message) as caught:
+        pn.Trainer(net, pn.MSELoss(), pn.SGD(1e-25)).fit(x, y, progress=False)
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [TIMES - TIMES[0], np.random.default_rng(0).normal(size=(5000, 1)), 10**9 + 1000 * np.arange(64)[:, None]],
+    ids=["without offset", "random", "resolved"],
+)
+def test_numbers_that_float32_tells_apart_give_no_warning(values: np.ndarray) -> None:
+    x = np.ones((len(values), 1))
+    pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(1e-25)).fit(x, values, progress=False)
+
+
+def test_float64_resolves_times() -> None:
+    trainer = pn.Trainer(pn.Linear(1, 1).initialize(dtype="float64"), pn.MSELoss(), pn.SGD(1e-25))
+    trainer.fit(np.ones((64, 1)), TIMES, progress=False)
+    with pytest.warns(UserWarning, match="y holds different numbers that are equal in float64"):
+        trainer.fit(np.ones((64, 1)), 2**60 + TIMES, progress=False)

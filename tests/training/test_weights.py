@@ -234,3 +234,25 @@ def test_class_weight_refuses_soft_targets() -> None:
     trainer = pn.Trainer(pn.Linear(4, 3).initialize(seed=1), pn.CrossEntropyLoss(), pn.SGD(lr=0.1))
     with pytest.raises(ValueError, match="one class for each example"):
         trainer.fit(np.ones((2, 4)), np.full((2, 3), 1 / 3), epochs=1, class_weight=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_weight": np.full(N, 1e39)}, "sample_weight holds numbers too large for float32"),
+        ({"sample_weight": np.full(N, 1e38)}, "sample_weight has a sum too large for .*float32: divide all weights"),
+        ({"class_weight": [1e39, 1, 1]}, "class_weight holds numbers too large for float32"),
+        (
+            {"sample_weight": np.full(N, 1e25), "class_weight": [1e25, 1, 1]},
+            "class_weight times sample_weight holds inf",
+        ),
+    ],
+    ids=["weights", "sum", "class weights", "product"],
+)
+def test_weights_too_large_for_the_dtype_are_refused_by_name(
+    backend: Backend, settings: dict[str, Any], message: str
+) -> None:
+    trainer = a_trainer(pn.CrossEntropyLoss(), backend)
+    trainer = pn.Trainer(trainer.net.to(dtype="float32"), pn.CrossEntropyLoss(), pn.SGD(0.1))
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(X, np.arange(N) % 3, progress=False, **settings)

@@ -22,7 +22,7 @@ template <class T> void bias_add(const Bias &s, const T *bias, T *x) {
         for (long i = begin; i < end; i++) {
             T *p = x + i * length;
             const long m = std::min(length, n - i * length);
-#pragma GCC ivdep
+            INDEPENDENT_ITERATIONS
             for (long j = 0; j < m; j++) p[j] += b[j];
         }
     });
@@ -33,12 +33,13 @@ template <class T> void add_rows(const T *x, long step, long rows, long columns,
     long r = 0;
     for (; r + 4 <= rows; r += 4) {
         const T *a = x + r * step, *b = a + step, *c = b + step, *d = c + step;
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long j = 0; j < columns; j++) sums[j] += (a[j] + b[j]) + (c[j] + d[j]);
     }
-    for (; r < rows; r++)
-#pragma GCC ivdep
+    for (; r < rows; r++) {
+        INDEPENDENT_ITERATIONS
         for (long j = 0; j < columns; j++) sums[j] += x[r * step + j];
+    }
 }
 
 template <class T> T sum(const T *x, long n) {

@@ -16,3 +16,10 @@
 
 #include "kernels.hpp"
 #include "pool.hpp"
+
+// Before a loop: no iteration reads what another one writes.
+#if defined(__clang__)
+#define INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#endif

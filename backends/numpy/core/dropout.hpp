@@ -5,7 +5,7 @@ template <class T> void dropout(long n, const T *x, const std::uint16_t *bits, l
     const T scale = T(65536.0 / keep);
     const std::int32_t least = static_cast<std::int32_t>(keep);
     for_ranges(n, 4, [=](long begin, long end) {
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) y[i] = x[i] * (scale * T(std::int32_t(bits[i]) < least));
     });
 }

@@ -38,8 +38,8 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
             return x > T(0) ? broadcast(T(1)) : x < T(0) ? broadcast(T(-1)) : x;
         });
     // NaN passes through, as in NumPy.
-    case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x > y) | (x != x) ? x : y; });
-    case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return (x < y) | (x != x) ? x : y; });
+    case Operation::maximum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return ((x > y) | (x != x)) ? x : y; });
+    case Operation::minimum: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return ((x < y) | (x != x)) ? x : y; });
     case Operation::less: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x < y); });
     case Operation::less_equal: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x <= y); });
     case Operation::greater: return each(to, a, b, c, [](V x, V y, V) LAMBDA { return boolean<T>(x > y); });

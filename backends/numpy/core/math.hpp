@@ -166,7 +166,7 @@ template <class T> INLINE Vec<T> log(Vec<T> x) {
 // log (1 + x): the rounding error of u = 1 + x is known, and the derivative of the logarithm is 1 / u.
 template <class T> INLINE Vec<T> log1p(Vec<T> x) {
     const Vec<T> u = x + T(1), y = log<T>(u);
-    return (u > T(0)) & (u < std::numeric_limits<T>::infinity()) ? y - ((u - T(1)) - x) / u : y;
+    return ((u > T(0)) & (u < std::numeric_limits<T>::infinity())) ? y - ((u - T(1)) - x) / u : y;
 }
 
 // Σ_k (-r²)^k / (first (first + 1) ... (first + 2 k + 1)), of cos (first = 1) and sin (first = 2) without their first

@@ -182,7 +182,7 @@ template <class T> struct NormalizeGradient {
         expand(s, c.scale, c.factor);
         const long columns = s.columns();
         T *dw = dweight + part * s.columns(), *db = dbias + part * s.columns();
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = 0; i < columns; i++) {
             dw[i] += c.factor[i] * c.products[i];
             db[i] += c.sums[i];

@@ -7,7 +7,7 @@
 template <class T> void adam(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &s) {
     const T beta1 = T(s.beta1), beta2 = T(s.beta2), rate = T(s.rate), eps = T(s.eps);
     for_ranges(n, 16, [=](long begin, long end) {
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) {
             grad_sum[i] = beta1 * grad_sum[i] + grad[i];
             square_sum[i] = beta2 * square_sum[i] + grad[i] * grad[i];
@@ -22,11 +22,11 @@ template <class T> void sgd(long n, T *data, const T *grad, T *velocity, const S
     const bool nesterov = s.nesterov;
     for_ranges(n, 6, [=](long begin, long end) {
         if (!velocity) {
-#pragma GCC ivdep
+            INDEPENDENT_ITERATIONS
             for (long i = begin; i < end; i++) data[i] -= rate * grad[i];
             return;
         }
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) {
             velocity[i] = momentum * velocity[i] + grad[i];
             data[i] -= rate * (nesterov ? grad[i] + momentum * velocity[i] : velocity[i]);
@@ -38,7 +38,7 @@ template <bool centered, bool with_momentum, class T>
 void rmsprop_in_form(long n, T *data, const T *grad, T *square, T *mean, T *velocity, const RMSprop &s) {
     const T rate = T(s.rate), rest = T(1 - s.rho), momentum = T(s.momentum), eps = T(s.eps);
     for_ranges(n, 20, [=](long begin, long end) {
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) {
             T variance = square[i] += rest * (grad[i] * grad[i] - square[i]);
             if constexpr (centered) {
@@ -63,7 +63,7 @@ template <class T> void rmsprop(long n, T *data, const T *grad, T *square, T *me
 template <class T> void adagrad(long n, T *data, const T *grad, T *square, double lr, double epsilon) {
     const T rate = T(lr), eps = T(epsilon);
     for_ranges(n, 12, [=](long begin, long end) {
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) {
             square[i] += grad[i] * grad[i];
             data[i] -= rate * grad[i] / (std::sqrt(square[i]) + eps);
@@ -75,7 +75,7 @@ template <class T> void adagrad(long n, T *data, const T *grad, T *square, doubl
 template <class T> void add_scaled(long n, const T *x, const T *y, double scale, T *out) {
     const T factor = T(scale);
     for_ranges(n, 6, [=](long begin, long end) {
-#pragma GCC ivdep
+        INDEPENDENT_ITERATIONS
         for (long i = begin; i < end; i++) out[i] = x[i] + factor * y[i];
     });
 }

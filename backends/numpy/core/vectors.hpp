@@ -61,12 +61,12 @@ template <class T, class Function> INLINE void for_vectors(long length, const Fu
 // Three ways to combine two numbers.
 struct Maximum {
     // NaN is larger than all numbers.
-    template <class V> static INLINE V combine(V a, V b) { return (a >= b) | (a != a) ? a : b; }
+    template <class V> static INLINE V combine(V a, V b) { return ((a >= b) | (a != a)) ? a : b; }
 };
 
 struct Minimum {
     // NaN is smaller than all numbers.
-    template <class V> static INLINE V combine(V a, V b) { return (a <= b) | (a != a) ? a : b; }
+    template <class V> static INLINE V combine(V a, V b) { return ((a <= b) | (a != a)) ? a : b; }
 };
 
 struct Sum {
