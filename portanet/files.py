@@ -79,6 +79,7 @@ def faults_of(path: str | PathLike[str]) -> Iterator[None]:
         raise FileFormatError(path, "its parts are nested too deeply") from error
     except Exception as error:
         fault = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+        fault = f"it lacks {error}" if isinstance(error, KeyError) else fault
         raise FileFormatError(path, _one_line(fault)) from error
 
 

@@ -21,6 +21,21 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters of no text: a terminal obeys them, or no encoding has them."""
 
 
+def is_anything(value: Any) -> bool:
+    """Whether a value is one: what it must be is checked elsewhere."""
+    return True
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of any library."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which may be NaN or infinite."""
+    return type(value) in (int, float)
+
+
 def is_positive(value: Any) -> bool:
     """Whether a value is a number above 0, such as a duration."""
     return _fits(value, NUMBER) and value > 0

@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
-from types import NoneType
 from typing import Any
 
 import portanet
@@ -33,8 +32,8 @@ def _are_pictures(value: Any) -> bool:
 
 def _is_figure(value: Any) -> bool:
     """Whether a value compares our figure with a reported one; without the latter, nothing is judged."""
-    number = NUMBER | NoneType
-    schema: Schema = {"ours": NUMBER, "spread": number, "reported": number, "met": bool | NoneType}
+    number = NUMBER | None
+    schema: Schema = {"ours": NUMBER, "spread": number, "reported": number, "met": bool | None}
     return (
         not first_mismatch(value, schema)
         and value.get("better") in ("higher", "lower", None)

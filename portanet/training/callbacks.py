@@ -238,6 +238,9 @@ class EarlyStopping(Monitor):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        best, ours = ([getattr(array, "shape", None) for array in each] for each in (state["weights"], self._weights))
+        if best != ours:
+            raise ValueError(f"the best weights have shapes {shown(best)}, but must have {shown(ours)}")
         self._weights = state["weights"]
 
 

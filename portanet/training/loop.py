@@ -10,17 +10,29 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import OutOfMemory
-from portanet.checks import check_count, check_flag
+from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
-from portanet.files import faults_of
+from portanet.files import FileFormatError, faults_of
+from portanet.schema import Schema, first_mismatch, is_array
 from portanet.training.callbacks import Callback, Logs, Training, check_logs
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
+from portanet.training.history import History
 from portanet.training.interrupts import Interrupted, Interrupts
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
 from portanet.typing import Array
+
+FIT: Schema = {
+    "stopped": bool,
+    "n_done": int,
+    "epoch": {"examples": int, "steps": int, "shuffle": bool},
+    "metrics": is_array,
+    "kept": [[is_array]],
+    "callbacks": [{"class": str, "needed": bool, "state": {}}],
+}
+"""What :meth:`FitLoop.state_dict` returns."""
 
 
 class FitLoop:
@@ -79,8 +91,12 @@ class FitLoop:
                 at_end.callback(call.on_train_end, training)
                 call.on_train_begin(training)
             if saved is not None and saved.state["fit"] is not None:
-                with faults_of(saved.path):
-                    self.load_state_dict(saved.state["fit"])
+                try:
+                    with faults_of(saved.path):
+                        self.load_state_dict(saved.state["fit"])
+                except FileFormatError:
+                    training.history = History()  # so that no callback writes that of the file at the end
+                    raise
             self.resumed = True
             try:
                 while len(history.epochs) < epochs and not self.stopped:
@@ -177,8 +193,11 @@ class FitLoop:
         ValueError
             If the data or the callbacks are not those of then.
         """
+        if mismatch := first_mismatch(state, FIT):
+            raise ValueError(mismatch)
         n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
-        if n_done and (state["epoch"] != self._epoch() or state["metrics"].shape != metrics[:n_done, ...].shape):
+        shape = min(n_done, metrics.shape[0]), metrics.shape[1]
+        if n_done and (state["epoch"] != self._epoch() or n_done != shape[0] or state["metrics"].shape != shape):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
@@ -187,7 +206,18 @@ class FitLoop:
         for call, of_call in _match_states(self.callbacks, state["callbacks"]):
             call.load_state_dict(of_call)
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
-        self._kept, metrics[:n_done, ...] = state["kept"], state["metrics"]
+        self._kept, metrics[:n_done, ...] = self._check_kept(state["kept"], n_done), state["metrics"]
+
+    def _check_kept(self, kept: Any, n_done: int) -> list[list[Array]]:
+        """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
+        (x, y, *_), net = self.executor.data, self.state.net
+        sizes = [batch.stop - batch.start for batch in self.executor.batches[: n_done * bool(self.scorer.of_all)]]
+        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes]
+        found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
+        if found != shapes:
+            raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
+        checked: list[list[Array]] = kept
+        return checked
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""

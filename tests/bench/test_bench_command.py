@@ -422,7 +422,7 @@ def odd(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Return a copy with one value replaced."""
     content = deepcopy(content)
     *parts, last = path.split("/")
-    item = content
+    item: Any = content
     for part in parts:
         item = item[int(part) if isinstance(item, list) else part]
     item[last] = value
