@@ -33,10 +33,10 @@ def _are_pictures(value: Any) -> bool:
 def _is_figure(value: Any) -> bool:
     """Whether a value compares our figure with a reported one; without the latter, nothing is judged."""
     number = NUMBER | None
-    schema: Schema = {"ours": NUMBER, "spread": number, "reported": number, "met": bool | None}
+    schema: Schema = {"ours": NUMBER, "spread": number, "reported": number, "better": str | None, "met": bool | None}
     return (
         not first_mismatch(value, schema)
-        and value.get("better") in ("higher", "lower", None)
+        and value["better"] in ("higher", "lower", None)
         and (value["met"] is None or None not in (value["reported"], value["better"]))
     )
 

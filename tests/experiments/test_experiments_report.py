@@ -166,6 +166,7 @@ def test_committed_pictures_are_small_and_not_blank(committed: Committed) -> Non
         {"figures": {"share": {}}},
         {"figures": {"share": {"ours": 1.0, "spread": None, "reported": None, "better": None, "met": True}}},
         {"figures": {"share": {"ours": 1.0, "spread": None, "reported": 1.0, "better": "best", "met": None}}},
+        {"figures": {"share": {"ours": 1.0, "spread": None, "reported": 1.0, "met": None}}},
         {"id": "own"},
         {"seeds": 3},
         {"seconds": {"training": float("nan"), "all": 1}},
