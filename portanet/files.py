@@ -28,6 +28,9 @@ except ImportError:  # Windows: what a killed process leaves stays there
 PARTIAL = ".portanet-*.partial"
 """Name of a file while it is written."""
 
+MOST_JSON = 2**26
+"""Most bytes of a JSON file: parsed, it takes about ten times as many."""
+
 LONGEST_FAULT = 400
 """Characters of a message about a file."""
 
@@ -35,6 +38,9 @@ LONGEST_FAULT = 400
 class FileFormatError(ValueError):
     """
     A file is damaged, or is not what it should be.
+
+    This holds for all that PortaNet reads: networks, checkpoints, data sets, logs and records. A file that cannot be
+    opened raises OSError as usual.
 
     Parameters
     ----------
@@ -113,7 +119,10 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
-        content = file.read() if most is None else file.read(most + 1)
+        try:
+            content = file.read() if most is None else file.read(most + 1)
+        except MemoryError:
+            raise FileFormatError(path, f"it has {status.st_size} bytes, which do not fit into memory") from None
     if most is not None and len(content) > most:
         raise FileFormatError(path, f"it has more than the expected {most} bytes")
     return content
@@ -149,7 +158,7 @@ def read_json(path: str | PathLike[str], schema: Schema | None = None) -> Any:
     FileFormatError
         If it is no JSON, or does not match.
     """
-    content = read_regular(path)
+    content = read_regular(path, most=MOST_JSON)
     with faults_of(path):
         value = parse_json(content)
         if schema is not None and (mismatch := first_mismatch(value, schema)):
@@ -188,7 +197,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
     content = read_regular(path)
     try:
         arrays = from_bytes(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = dict(header.get("__metadata__", {}))
     except Exception as error:  # of another type for each fault, also outside of SafetensorError
         raise FileFormatError(path, f"it is no safetensors file, or not complete ({error})") from error

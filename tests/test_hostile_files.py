@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 import portanet as pn
 from bench import report as bench_report
 from bench.command import CommandError
-from experiments.runner import Experiment, Run, Study
+from experiments.runner import Experiment, Run, Study, results
 from experiments.runner import report as experiments_report
-from experiments.runner import results
 from portanet import files
 from portanet.datasets import fetch, idx, usps
 from portanet.files import parse_json, read_tensors, write_tensors
