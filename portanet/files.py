@@ -120,7 +120,7 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
         try:
-            content = file.read() if most is None else file.read(most + 1)
+            content = file.read() if most is None else file.read(min(most, status.st_size) + 1)
         except MemoryError:
             raise FileFormatError(path, f"it has {status.st_size} bytes, which do not fit into memory") from None
     if most is not None and len(content) > most:
