@@ -31,7 +31,7 @@ PARTIAL = ".portanet-*.partial"
 MOST_JSON = 2**26
 """Most bytes of a JSON file: parsed, it takes about ten times as many."""
 
-LONGEST_FAULT = 400
+LONGEST_FAULT = 450
 """Characters of a message about a file."""
 
 
@@ -61,8 +61,8 @@ class FileFormatError(ValueError):
     """
 
     def __init__(self, path: str | PathLike[str], fault: str):
-        super().__init__(f"{os.fspath(path)} cannot be read: {fault}")
-        self.path, self.fault = path, fault
+        self.path, self.fault = path, _one_line(fault)
+        super().__init__(f"{os.fspath(path)} cannot be read: {self.fault}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the constructor's arguments."""
@@ -86,7 +86,7 @@ def faults_of(path: str | PathLike[str]) -> Iterator[None]:
     except Exception as error:
         fault = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
         fault = f"it lacks {error}" if isinstance(error, KeyError) else fault
-        raise FileFormatError(path, _one_line(fault)) from error
+        raise FileFormatError(path, fault) from error
 
 
 def _one_line(text: str) -> str:

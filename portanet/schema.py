@@ -17,6 +17,9 @@ NUMBER = int | float
 LARGEST = 1e100
 """Largest number: sums and squares of such numbers are finite."""
 
+LONGEST_NAME = 200
+"""Characters of a name in an object."""
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters of no text: a terminal obeys them, or no encoding has them."""
 
@@ -45,7 +48,7 @@ def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     """
     Describe the first place where a value does not match a schema; "" if it matches.
 
-    Numbers are finite, and True is no number. Texts and names hold no control characters but line breaks.
+    Numbers are finite, and True is no number. Texts hold no control characters but line breaks; names fit in a line.
 
     Examples
     --------
@@ -57,7 +60,7 @@ def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     if isinstance(schema, dict) and isinstance(value, dict):
         if missing := [key for key in schema if key is not ... and key not in value]:
             return f"{path} lacks {', '.join(map(repr, missing))}"
-        if odd := [key for key in value if not _is_plain(key)]:
+        if odd := [key for key in value if not key.isprintable() or len(key) > LONGEST_NAME]:
             return f"{path} has the name {shown(odd[0])}"
         items = [(key, item, schema.get(key, schema.get(...))) for key, item in value.items()]
     elif isinstance(schema, list) and isinstance(value, list):

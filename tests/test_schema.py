@@ -29,6 +29,8 @@ from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
         ([1, None], [int]),
         ({"a": 1}, {"b": int}),
         ({"a\x1b": 1}, {...: int}),
+        ({"a\nb": "1"}, {...: int}),
+        ({"9" * 5000: "1"}, {...: int}),
         ({"a": {"b": [{"c": "1"}]}}, {"a": {...: [{"c": int}]}}),
     ],
     ids=str,
@@ -37,6 +39,7 @@ def test_another_value_is_described_in_one_line(value: Any, schema: Schema) -> N
     found = first_mismatch(value, schema)
     assert found
     assert found.isprintable()
+    assert len(found) < 300
 
 
 @pytest.mark.parametrize(
