@@ -94,7 +94,17 @@ def changed_bytes(rng: np.random.Generator, content: bytes) -> bytes:
 ODD: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 3, 0.5, -0.5, 1e308, 10**18, 2**63, 10**400, float("nan"), float("inf")),
     *("", "x", "loss", "0.weight", "../../x", "\x1b[2J", "\ud800", "a\nb", "portanet.Linear", "9" * 5000, "cuda"),
-    *([], {}, [[]], [None], {"array": "trainer/0"}, {"array": "trainer/999"}, {"array": []}, {"ref": 0}, {"ref": -1}),
+    *(
+        [],
+        {},
+        [[]],
+        [None],
+        {"$array": "trainer/0"},
+        {"$array": "trainer/999"},
+        {"$array": []},
+        {"ref": 0},
+        {"ref": -1},
+    ),
     *({"type": "portanet.ReLU"}, {"type": "portanet.Adam"}, {"type": "os.system"}, {"loss": 1.0}, list(range(50))),
 ]
 

@@ -19,7 +19,7 @@ from portanet.schema import Schema, first_mismatch, is_anything, is_array, is_nu
 from portanet.training.callbacks import MODES, Callback, Logs, Mode, Monitor, Training, check_monitor
 from portanet.typing import Array
 
-ARRAY = "array"
+ARRAY = "$array"
 """The only key of an object in the JSON that stands for an array."""
 
 STATE: Schema = {
@@ -58,20 +58,29 @@ def pack(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dict[s
     """
     Turn nested dicts and lists of numbers, texts and arrays into JSON and named arrays.
 
+    Raises
+    ------
+    TypeError
+        If there is anything else in it, as a callback of one's own may return.
+
     Examples
     --------
     >>> pack({"waited": 2, "weights": [np.zeros(3)]}, np.asarray)
-    ('{"waited": 2, "weights": [{"array": "trainer/0"}]}', {'trainer/0': array([0., 0., 0.])})
+    ('{"waited": 2, "weights": [{"$array": "trainer/0"}]}', {'trainer/0': array([0., 0., 0.])})
     """
     arrays: dict[str, np.ndarray] = {}
 
     def packed(value: Any) -> Any:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(isinstance(key, str) and key != ARRAY for key in value):
             return {key: packed(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [packed(item) for item in value]
-        if not hasattr(value, "shape"):
+        if value is None or isinstance(value, (bool, int, float, str)):
             return value
+        if not hasattr(value, "shape"):
+            raise TypeError(
+                f"state_dict must hold numbers, texts, arrays, lists and dicts with texts as keys, got {shown(value)}"
+            )
         name = f"{TRAINER}{len(arrays)}"
         arrays[name] = np.array(to_numpy(value))
         return {ARRAY: name}
@@ -85,7 +94,7 @@ def unpack(text: str, arrays: Mapping[str, np.ndarray], asarray: Callable[[np.nd
 
     Examples
     --------
-    >>> unpack('{"waited": 2, "weights": [{"array": "trainer/0"}]}', {"trainer/0": np.zeros(3)}, np.asarray)
+    >>> unpack('{"waited": 2, "weights": [{"$array": "trainer/0"}]}', {"trainer/0": np.zeros(3)}, np.asarray)
     {'waited': 2, 'weights': [array([0., 0., 0.])]}
     """
 
@@ -95,8 +104,10 @@ def unpack(text: str, arrays: Mapping[str, np.ndarray], asarray: Callable[[np.nd
         return asarray(arrays[name])
 
     def unpacked(value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {ARRAY}:
+            return array(value[ARRAY])
         if isinstance(value, dict):
-            return array(value[ARRAY]) if value.keys() == {ARRAY} else {k: unpacked(v) for k, v in value.items()}
+            return {key: unpacked(item) for key, item in value.items()}
         return [unpacked(item) for item in value] if isinstance(value, list) else value
 
     return unpacked(parse_json(text))

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came while a network was trained; its weights are those of a whole step."""
+    """A signal came while a network was trained; weights and callbacks are those of a whole step."""
 
 
 class Interrupts:
@@ -56,9 +56,11 @@ class Interrupts:
             signal.raise_signal(self.pending)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        waits, self.pending = self._waits and self.pending is None, number
-        if not waits:
+        again, self.pending = self.pending is not None, number
+        if not self._waits:
             raise Interrupted
+        if again:  # what is under way may be left half done
+            raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come."""

@@ -54,7 +54,7 @@ class FitLoop:
     validate : callable or None
         Returns loss and metrics of the validation data.
     callbacks : sequence of Callback
-    explain : callable
+    on_out_of_memory : callable
         Takes the OutOfMemory error of a step, and returns the one to raise.
     """
 
@@ -68,10 +68,10 @@ class FitLoop:
         shuffle: np.random.Generator | None,
         validate: Callable[[], Logs] | None,
         callbacks: Sequence[Callback],
-        explain: Callable[[OutOfMemory], OutOfMemory],
+        on_out_of_memory: Callable[[OutOfMemory], OutOfMemory],
     ):
         self.training, self.state, self.executor, self.scorer = training, state, executor, scorer
-        self.shuffle, self.validate, self.explain = shuffle, validate, explain
+        self.shuffle, self.validate, self.on_out_of_memory = shuffle, validate, on_out_of_memory
         self.callbacks = sorted(callbacks, key=lambda call: call.runs_last)  # checkpoints hold what the others changed
         self.stopped = self.resumed = False
         self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
@@ -90,7 +90,7 @@ class FitLoop:
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
                 call.on_train_begin(training)
-            if saved is not None and saved.state["fit"] is not None:
+            if saved is not None:
                 try:
                     with faults_of(saved.path):
                         self.load_state_dict(saved.state["fit"])
@@ -117,7 +117,7 @@ class FitLoop:
     def _train(self) -> Logs:
         """Run the steps of one epoch, and average their numbers."""
         state, executor = self.state, self.executor
-        before = state.snapshot()
+        before = state.snapshot()  # of the checkpoint, if the epoch had begun there
         try:
             with state.backend.activate():  # leaving it turns the library's error into OutOfMemory
                 self._run_steps()
@@ -125,7 +125,7 @@ class FitLoop:
                 self._check_finite(table[:, 0], before)
                 return self.scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
         except OutOfMemory as error:
-            raise self.explain(error) from None
+            raise self.on_out_of_memory(error) from None
 
     def _run_steps(self) -> None:
         training, state, executor = self.training, self.state, self.executor
@@ -184,15 +184,17 @@ class FitLoop:
             ],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """
-        Go on from what :meth:`state_dict` returned.
+        Go on from what :meth:`state_dict` returned, or from the end of a ``fit`` with None.
 
         Raises
         ------
         ValueError
             If the data or the callbacks are not those of then.
         """
+        if state is None:
+            return
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
         n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics

@@ -16,7 +16,7 @@ from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
-from portanet.files import FileFormatError, faults_of
+from portanet.files import faults_of
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
@@ -315,13 +315,13 @@ class Trainer:
             shuffle=self._shuffle if shuffle else None,
             validate=None if validation is None else partial(evaluate, self.net, self.loss, self.metrics, validation),
             callbacks=[*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))],
-            explain=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
+            on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
             if saved is not None:
                 self._take_over(saved)
             loop.run(epochs, saved)
-        except FileFormatError:
+        except BaseException:
             if before is not None and not loop.resumed:
                 self._take_over(before)
             raise

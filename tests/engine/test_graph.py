@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -361,3 +362,23 @@ def test_an_executor_is_freed_after_fit(recording: Backend, monkeypatch: pytest.
         assert steps[0]() is None
     finally:
         gc.enable()
+
+
+class Stops(pn.Callback):
+    """Ends a run as a failure of the machine would."""
+
+    def on_train_batch_end(self, trainer: Training) -> None:
+        if trainer.steps >= 8:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_recorded_steps_go_on_from_a_checkpoint(
+    recording: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run", per="step")
+    whole = run(a_trainer(recording), "auto")
+    with pytest.raises(InterruptedError):
+        run(a_trainer(recording), "auto", callbacks=[checkpoint, Stops()])
+    assert_equal(run(a_trainer(recording), "auto", callbacks=[checkpoint], resume=True), whole)

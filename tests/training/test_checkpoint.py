@@ -270,15 +270,15 @@ DEEP: list[tuple[tuple[Any, ...], Any]] = [
     (("history",), [{"loss": 10**400}]),
     (("shuffle", "has_uint32"), 10**400),
     (("shuffle", "state", "inc"), 0.5),
-    (("optimizer", "arrays", "step"), {"array": "trainer/none"}),
-    (("optimizer", "arrays", "step"), {"array": float("nan")}),
-    (("optimizer", "arrays"), [{"array": "trainer/0"}]),
+    (("optimizer", "arrays", "step"), {"$array": "trainer/none"}),
+    (("optimizer", "arrays", "step"), {"$array": float("nan")}),
+    (("optimizer", "arrays"), [{"$array": "trainer/0"}]),
     (("fit", "n_done"), 100),
     (("fit", "n_done"), 1),
-    (("fit", "metrics"), {"array": "trainer/0"}),
+    (("fit", "metrics"), {"$array": "trainer/0"}),
     (("fit", "metrics"), 3),
     (("fit", "kept"), [[1, 2]]),
-    (("fit", "kept"), [[{"array": "trainer/0"}, {"array": "trainer/0"}]]),
+    (("fit", "kept"), [[{"$array": "trainer/0"}, {"$array": "trainer/0"}]]),
     (("fit", "epoch"), None),
     (("fit", "stopped"), "no"),
     (("fit", "callbacks"), {"EarlyStopping": {}}),
@@ -341,7 +341,7 @@ def test_an_optimizer_that_counts_less_than_no_step_is_refused(tmp_path: Path) -
     trainer = fit(a_trainer(), [], epochs=1)
     trainer.save(path)
     arrays, metadata = read_tensors(path)
-    place = json.loads(metadata["trainer"])["optimizer"]["arrays"]["step"]["array"]
+    place = json.loads(metadata["trainer"])["optimizer"]["arrays"]["step"]["$array"]
     for steps in (-1, np.nan):
         write_tensors(path, {**arrays, place: np.full_like(arrays[place], steps)}, metadata)
         with pytest.raises(pn.FileFormatError, match="counts less than 0 steps"):
@@ -463,3 +463,26 @@ def test_the_parts_of_a_trainer_can_be_copied_and_pickled(tmp_path: Path, what: 
         assert type(again) is type(part)
     if isinstance(part, pn.Callback):
         fit(a_trainer(), [again], epochs=1)
+
+
+@pytest.mark.parametrize(
+    "state", [{"seen": {1, 2}}, {"by class": {0: 1.0}}, {"fn": print}, {"x": {"$array": "1"}}], ids=str
+)
+def test_a_callback_whose_state_cannot_be_saved_is_told(tmp_path: Path, state: dict[str, Any]) -> None:
+    class Odd(pn.Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return state
+
+    with pytest.raises(TypeError, match="state_dict must hold numbers, texts, arrays, lists and dicts with texts"):
+        fit(a_trainer(), [Odd(), pn.ModelCheckpoint(tmp_path / "run")])
+
+
+def test_a_callback_that_refuses_to_begin_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run")])
+    trainer = a_trainer()
+    weights = trainer.net.get_weights()
+    with pytest.raises(ValueError, match="give fit validation_data"):
+        fit(trainer, [pn.EarlyStopping("val_loss")], resume=tmp_path / "run", validation_data=None)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, weights[name])
+    assert trainer.steps == 0

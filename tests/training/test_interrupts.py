@@ -1,6 +1,7 @@
 """Whatever ends a process while it trains, the next one goes on from a whole step."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -87,6 +88,40 @@ def test_a_signal_ends_the_process_after_a_checkpoint(tmp_path: Path, undisturbe
     assert process.wait() == -number
     assert start(tmp_path).wait() == 0
     assert outcome(tmp_path) == undisturbed
+
+
+def weights_of(trainer: pn.Trainer) -> bytes:
+    return b"".join(values.tobytes() for values in trainer.net.get_weights().values())
+
+
+def interrupt_often(interrupts: int) -> None:
+    """Interrupt full-batch training at random moments: the weights are always those after a number of whole steps."""
+    net = pn.Sequential(pn.Linear(4, 32), pn.TanH(), pn.Linear(32, 3))
+    trainer, rng = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(1e-4)), np.random.default_rng(0)
+    reference = pn.Trainer(pickle.loads(pickle.dumps(net)), pn.CrossEntropyLoss(), pn.Adam(1e-4))
+    came = 0
+    while came < interrupts:
+        timer = threading.Timer(rng.uniform(0.002, 0.03), signal.raise_signal, [signal.SIGINT])
+        try:
+            timer.start()
+            trainer.fit(X, Y, epochs=10**6, batch_size=64, progress=False)
+        except KeyboardInterrupt:
+            came += 1
+        timer.join()
+        while reference.steps < trainer.steps:
+            reference.step(X, Y)
+        assert weights_of(trainer) == weights_of(reference)
+        assert len(trainer.history.epochs) <= trainer.steps
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_weights_after_an_interrupt_are_those_of_a_whole_step() -> None:
+    interrupt_often(10)
+
+
+@pytest.mark.job
+def test_two_hundred_interrupts_leave_whole_steps() -> None:
+    interrupt_often(200)
 
 
 class Sends(pn.Callback):
