@@ -9,6 +9,7 @@ import bench.peers.command
 import bench.report
 from bench.command import INTERRUPTED, USAGE_ERROR, CommandError, print_error
 from portanet.console import run_command
+from portanet.files import FileFormatError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +35,9 @@ def _main(arguments: list[str] | None) -> int:
     except CommandError as error:
         print_error(str(error))
         return error.code
+    except FileFormatError as error:
+        print_error(str(error))
+        return USAGE_ERROR
     except KeyboardInterrupt:
         print_error("interrupted; nothing was written")
         return INTERRUPTED

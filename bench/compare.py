@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from bench import files, results
 from bench.command import FAILED, CommandError, print_lines
 from bench.text import columns, duration
+from portanet.files import faults_of
 
 Case: TypeAlias = tuple[str, ...]
 """Name of a test and its parameters, except the device, as strings."""
@@ -38,7 +39,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table, and draw the picture if one was asked for."""
-    medians = gather([results.read(path, "suite") for path in options.files])
+    medians = gather(map(read, options.files))
     if not medians:
         raise CommandError(f"nothing to compare: there are no times in {', '.join(map(str, options.files))}")
     if options.picture:
@@ -47,6 +48,15 @@ def run(options: argparse.Namespace) -> None:
     if options.picture:
         draw(medians, options.picture)
         print_lines(f"picture: {options.picture}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a file of kind "suite" of which tables and pictures can be made."""
+    suite = results.read(path, "suite")
+    with faults_of(path):
+        medians = gather([suite])
+        rows(medians), network_steps(medians), crossover_lines(medians)
+    return suite
 
 
 def check_picture(medians: Medians, path: Path) -> None:
@@ -145,7 +155,10 @@ def draw(medians: Medians, path: Path) -> None:
     except ImportError as error:
         raise CommandError(f"the picture needs matplotlib ({error}): pip install -e '.[bench]'", FAILED) from error
     drawn = BytesIO()
-    picture.savefig(drawn, format=path.suffix[1:].lower(), dpi=120)
+    try:
+        picture.savefig(drawn, format=path.suffix[1:].lower(), dpi=120)
+    except ValueError as error:  # a name that matplotlib takes for a formula
+        raise CommandError(f"cannot draw {path}: {str(error).splitlines()[-1]}", FAILED) from error
     files.write(path, drawn.getvalue())
 
 

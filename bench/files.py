@@ -5,13 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from bench.command import FAILED, CommandError, os_reason
-from portanet.files import write_atomically
+from portanet.files import read_regular, write_atomically
 
 
 def read_text(path: Path) -> str:
     """Read a text file; raises CommandError if that fails."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode("utf-8")
     except OSError as error:
         raise CommandError(f"cannot read {path}: {os_reason(error)}") from error
     except UnicodeDecodeError as error:

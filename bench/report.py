@@ -1,10 +1,10 @@
 """``python -m bench report``: writes bench/RESULTS.md from the files of results."""
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench import compare, files, results
 from bench.command import CommandError, print_lines
@@ -14,6 +14,10 @@ from bench.peers.competitors import OURS
 from bench.peers.ratios import INFERENCE_MEANS, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
 from bench.peers.table import quartiles_cell
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
+from portanet.files import faults_of
+
+Chapter: TypeAlias = Callable[[Mapping[str, Any]], list[str]]
+"""Makes the parts of the page from a file."""
 
 REPORT = Path(__file__).parent / "RESULTS.md"
 NOTES, PICTURE = "notes.md", "compare.png"
@@ -54,19 +58,26 @@ def run(options: argparse.Namespace) -> None:
 
 def report(folder: Path, out: Path) -> str:
     """Return the report on a folder of results, with paths relative to the report ``out``."""
-    peers = [results.read(path, "peers") for path in sorted(folder.glob("peers-*.json"))]
-    suites = [results.read(path, "suite") for path in sorted(folder.glob("suite-*.json"))]
-    if not peers and not suites:
+    chapters: dict[str, Chapter] = {"peers": peers_parts, "busy": busy_parts, "mechanisms": mechanism_parts}
+    written = {kind: _read_chapters(folder, kind, chapter) for kind, chapter in chapters.items()}
+    suites = [compare.read(path) for path in sorted(folder.glob("suite-*.json"))]
+    if not written["peers"] and not suites:
         raise CommandError(f"there are no files of results in {folder}; run: python -m bench peers")
     notes, picture = folder / NOTES, folder / PICTURE
-    loaded = [results.read(path, "busy") for path in sorted(folder.glob("busy-*.json"))]
-    gains = [results.read(path, "mechanisms") for path in sorted(folder.glob("mechanisms-*.json"))]
     parts = [HEAD, *([files.read_text(notes).strip()] if notes.exists() else [])]
-    parts += [part for file in peers for part in peers_parts(file)]
-    parts += [part for file in loaded for part in busy_parts(file)]
-    parts += [part for file in gains for part in mechanism_parts(file)]
+    parts += [part for chapter in written.values() for part in chapter]
     parts += suite_parts(suites, relpath(picture, out.parent) if picture.exists() else "") if suites else []
     return "\n\n".join(parts) + "\n"
+
+
+def _read_chapters(folder: Path, kind: str, chapter: Chapter) -> list[str]:
+    """Return the chapters on all files of a kind; numbers of which no table can be made are a fault of their file."""
+    parts = []
+    for path in sorted(folder.glob(f"{kind}-*.json")):
+        file = results.read(path, kind)
+        with faults_of(path):
+            parts += chapter(file)
+    return parts
 
 
 def peers_parts(file: Mapping[str, Any]) -> list[str]:

@@ -4,21 +4,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from types import EllipsisType, NoneType, UnionType
-from typing import Any, TypeAlias
+from types import EllipsisType, NoneType
+from typing import Any
 
 from bench import files
-from bench.command import CommandError
+from bench.command import CommandError, os_reason
 from bench.text import about, counted
+from portanet.files import FileFormatError, read_json
+from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
 
 FOLDER = Path(__file__).parent / "results"
 DIGITS = 4
 """Significant digits of a number in a file."""
 
-Schema: TypeAlias = type | UnionType | dict[str | EllipsisType, "Schema"] | list["Schema"]
-"""A type; a schema for each key of a dictionary, where ``...`` matches all other keys; or the schema of list items."""
-
-NUMBER = int | float
 INFO: dict[str | EllipsisType, Schema] = {
     "machine": {"cpu": str, "cores": int, "memory_gib": NUMBER, "gpu": str | NoneType, "system": str},
     "threads": int,
@@ -26,25 +24,29 @@ INFO: dict[str | EllipsisType, Schema] = {
     "versions": {...: str},
     "date": str,
 }
-RATIO: dict[str | EllipsisType, Schema] = {"seconds": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}
+RATIO: dict[str | EllipsisType, Schema] = {"seconds": is_positive, "ratio": is_positive, "quartiles": [is_positive]}
 NETWORK: Schema = {
-    "tasks": {...: {"portanet": {"seconds": NUMBER}, ...: RATIO}},
+    "tasks": {...: {"portanet": {"seconds": is_positive}, ...: RATIO}},
     "memory": {...: NUMBER},
     "absent": {...: {...: str}},
 }
 MECHANISMS: Schema = {
-    "mechanisms": {...: {"on": NUMBER, "off": NUMBER, "ratio": NUMBER, "quartiles": [NUMBER]}},
+    "mechanisms": {...: {"on": is_positive, "off": is_positive, "ratio": is_positive, "quartiles": [is_positive]}},
     "absent": {...: str},
 }
 BUSY: Schema = {
     "competitors": {...: {"quiet": NUMBER, "busy": {...: {"seconds": [NUMBER], "ratios": [NUMBER]}}}},
     "absent": {...: str},
 }
+BENCHMARK: Schema = {"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}
 COSTS: Schema = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "requires": [str]}
 SCHEMAS: dict[str, Schema] = {
     "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
-    "suite": {**INFO, "benchmarks": [{"test": str, "device": str, "params": {}, "median": NUMBER}]},
+    "suite": {
+        **INFO,
+        "benchmarks": [{"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}],
+    },
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
 }
 WRITTEN_BY = {
@@ -77,42 +79,16 @@ def read(path: Path, kind: str) -> dict[str, Any]:
         If the file is not of this kind, or does not match its schema.
     """
     try:
-        results = json.loads(files.read_text(path))
-    except ValueError as error:
-        raise CommandError(f"{path} is not a JSON file: {error}") from error
+        results = read_json(path)
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {os_reason(error)}") from error
+    except FileFormatError as error:
+        raise CommandError(f"{path} is not a JSON file: {error.fault}") from error
     if not isinstance(results, dict) or results.get("kind") != kind:
         raise CommandError(f"{path} is not a file of kind {kind!r}; write one with: {WRITTEN_BY[kind]}")
     if mismatch := first_mismatch(results, SCHEMAS[kind]):
         raise CommandError(f"{path} is not a valid file of kind {kind!r}: {mismatch}")
     return results
-
-
-def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
-    """
-    Describe the first place where a value does not match a schema; "" if it matches.
-
-    Examples
-    --------
-    >>> first_mismatch({"networks": {"003-mlp": {"memory": 1}}}, {"networks": {...: {"tasks": {}, "memory": int}}})
-    "networks.003-mlp lacks 'tasks'"
-    >>> first_mismatch({"date": 5}, {"date": str, "load": float}), first_mismatch([1, "2"], [int])
-    ("the file lacks 'load'", "1 is '2'")
-    """
-    if isinstance(schema, dict) and isinstance(value, dict):
-        if missing := [key for key in schema if key is not ... and key not in value]:
-            return f"{path} lacks {', '.join(map(repr, missing))}"
-        items = [(key, item, schema.get(key, schema.get(...))) for key, item in value.items()]
-    elif isinstance(schema, list) and isinstance(value, list):
-        items = [(str(i), item, schema[0]) for i, item in enumerate(value)]
-    elif isinstance(schema, (dict, list)) or not isinstance(value, schema):
-        return f"{path} is {value!r:.40}"
-    else:
-        return ""
-    prefix = "" if path == "the file" else f"{path}."
-    for key, item, inner in items:
-        if inner is not None and (mismatch := first_mismatch(item, inner, f"{prefix}{key}")):
-            return mismatch
-    return ""
 
 
 def rounded(value: Any) -> Any:

@@ -133,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
     if occupied := [str(study.folder) for study in studies if study.occupied()]:
         raise CommandError(f"{', '.join(occupied)} has runs of another form or device; choose another --out")
     for study in studies:
+        _print_damaged(study.faults())
         if study.changed() and not options.force:
             _print_error(f"the code of {study.experiment.id} has changed since its results; --force runs it again")
     tasks = [task for study in studies for task in _tasks(study, options)]
@@ -201,7 +202,8 @@ def _show_result(study: Study) -> None:
 def write_report(options: argparse.Namespace) -> int:
     """Write RESULTS.md."""
     known = list(discover().values())
-    pairs = report.read(known, options.out)
+    pairs, faults = report.read(known, options.out)
+    _print_damaged(faults)
     if not pairs:
         fix = f"python -m experiments run all --out {options.out}"
         raise CommandError(f"{options.out} has no results of full runs: {fix}", FAILED)
@@ -210,6 +212,11 @@ def write_report(options: argparse.Namespace) -> int:
     met = [figure["met"] for *_, figure in report.judged(pairs)]
     print(f"{page}: {len(pairs)} of {len(known)} experiments; {sum(met)} of {len(met)} figures met")
     return 0
+
+
+def _print_damaged(faults: list[str]) -> None:
+    for fault in faults:
+        _print_error(f"{fault}; it does not count")
 
 
 def _print_error(message: str) -> None:

@@ -16,6 +16,7 @@ from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from portanet.checks import check_path
+from portanet.schema import Schema, first_mismatch
 
 try:
     import fcntl
@@ -24,14 +25,22 @@ try:
 except ImportError:  # Windows: what a killed process leaves stays there
     LOCKS = False
 
-
 PARTIAL = ".portanet-*.partial"
 """Name of a file while it is written."""
+
+MOST_JSON = 2**26
+"""Most bytes of a JSON file: parsed, it takes about ten times as many."""
+
+LONGEST_FAULT = 450
+"""Characters of a message about a file."""
 
 
 class FileFormatError(ValueError):
     """
     A file is damaged, or is not what it should be.
+
+    This holds for all that PortaNet reads: networks, checkpoints, data sets, logs and records. A file that cannot be
+    opened raises OSError as usual.
 
     Parameters
     ----------
@@ -52,8 +61,8 @@ class FileFormatError(ValueError):
     """
 
     def __init__(self, path: str | PathLike[str], fault: str):
-        super().__init__(f"{os.fspath(path)} cannot be read: {fault}")
-        self.path, self.fault = path, fault
+        self.path, self.fault = path, _one_line(fault)
+        super().__init__(f"{os.fspath(path)} cannot be read: {self.fault}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the constructor's arguments."""
@@ -76,12 +85,21 @@ def faults_of(path: str | PathLike[str]) -> Iterator[None]:
         raise FileFormatError(path, "its parts are nested too deeply") from error
     except Exception as error:
         fault = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+        fault = f"it lacks {error}" if isinstance(error, KeyError) else fault
         raise FileFormatError(path, fault) from error
+
+
+def _one_line(text: str) -> str:
+    """Shorten a text that may repeat parts of a hostile file, and replace what a terminal would obey."""
+    short = text if len(text) <= LONGEST_FAULT else f"{text[:LONGEST_FAULT]} ..."
+    return "".join(character if character.isprintable() else " " for character in short)
 
 
 def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes:
     """
     Read a regular file as a whole, so that what is parsed cannot change meanwhile.
+
+    A device or a pipe, which may have no end, is not read.
 
     Parameters
     ----------
@@ -94,20 +112,24 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     OSError
         If it cannot be read.
     FileFormatError
-        If it is a device or a pipe, which may have no end, or is too long.
+        If it is no regular file, or is too long.
     """
-    with open(path, "rb", opener=_open_at_once) as file:
+    path = check_path("path", path)
+    with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
-        content = file.read() if most is None else file.read(most + 1)
+        try:
+            content = file.read() if most is None else file.read(min(most, status.st_size) + 1)
+        except MemoryError:
+            raise FileFormatError(path, f"it has {status.st_size} bytes, which do not fit into memory") from None
     if most is not None and len(content) > most:
         raise FileFormatError(path, f"it has more than the expected {most} bytes")
     return content
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe does not wait for its other end."""
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened too, instead of waited for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -123,6 +145,25 @@ def parse_json(text: str | bytes) -> Any:
     ValueError: the name 'p' occurs twice
     """
     return json.loads(text, object_pairs_hook=_unique)
+
+
+def read_json(path: str | PathLike[str], schema: Schema | None = None) -> Any:
+    """
+    Read a JSON file, and compare it with a schema, see :func:`portanet.schema.first_mismatch`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    FileFormatError
+        If it is no JSON, or does not match.
+    """
+    content = read_regular(path, most=MOST_JSON)
+    with faults_of(path):
+        value = parse_json(content)
+        if schema is not None and (mismatch := first_mismatch(value, schema)):
+            raise ValueError(mismatch)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,7 +197,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
     content = read_regular(path)
     try:
         arrays = from_bytes(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = dict(header.get("__metadata__", {}))
     except Exception as error:  # of another type for each fault, also outside of SafetensorError
         raise FileFormatError(path, f"it is no safetensors file, or not complete ({error})") from error

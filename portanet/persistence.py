@@ -3,7 +3,6 @@
 from os import PathLike
 
 from portanet.backends import Backend, get_backend
-from portanet.checks import check_path
 from portanet.files import faults_of, read_tensors
 from portanet.layers.base import Layer
 from portanet.saving import TRAINER, build_network
@@ -42,7 +41,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     >>> copy, bool(np.all(copy[0].weight.data == net[0].weight.data))
     (Sequential(Linear(3, 2), TanH()), True)
     """
-    path, backend = check_path("path", path), get_backend(device)
+    backend = get_backend(device)
     arrays, metadata = read_tensors(path)
     arrays = {name: values for name, values in arrays.items() if not name.startswith(TRAINER)}
     with faults_of(path):

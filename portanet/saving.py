@@ -13,6 +13,7 @@ import numpy as np
 from portanet.checks import check_dtype, shown
 from portanet.config import from_json, to_json
 from portanet.files import parse_json
+from portanet.schema import first_mismatch
 
 FORMAT = "portanet 3"
 
@@ -54,11 +55,13 @@ def build_network(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str])
         raise ValueError("it was not written by net.save, or by another version of PortaNet")
     net = from_json(parse_json(metadata["architecture"]))
     if not hasattr(net, "topology"):
-        raise ValueError(f"it describes {net!r}, which is no layer")
-    for name, first in parse_json(metadata["shared"]).items():
+        raise ValueError(f"it describes {shown(net)}, which is no layer")
+    shared, frozen = parse_json(metadata["shared"]), parse_json(metadata["frozen"])
+    if first_mismatch(shared, {...: str}):
+        raise ValueError(f"it says that {shown(shared)} is shared, which is no mapping of names to names")
+    for name, first in shared.items():
         _share(net, name, first)
-    frozen = parse_json(metadata["frozen"])
-    if not isinstance(frozen, list) or not set(frozen) <= {*net.topology.layers, *net.topology.parameters}:
+    if first_mismatch(frozen, [str]) or not set(frozen) <= {*net.topology.layers, *net.topology.parameters}:
         raise ValueError(f"it says that {shown(frozen)} is frozen, which is no list of layers and parameters")
     net._freeze_only(set(frozen))
     _check_arrays(net, arrays, check_dtype(metadata["dtype"]))

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import json
 import multiprocessing
 import os
@@ -15,7 +16,15 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet.files import parse_json, read_regular, read_tensors, write_atomically, write_tensors
+from portanet.files import (
+    faults_of,
+    parse_json,
+    read_json,
+    read_regular,
+    read_tensors,
+    write_atomically,
+    write_tensors,
+)
 
 
 @pytest.fixture
@@ -162,10 +171,10 @@ def test_declared_sizes_beyond_the_file_are_refused_before_any_array_is_made(pat
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=str(tmp_path)):
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         pn.load(tmp_path)
     reads(Path("/dev/zero"), "it is no regular file")
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
     reads(tmp_path / "pipe", "it is no regular file")
 
 
@@ -174,6 +183,31 @@ def test_a_file_longer_than_expected_is_not_read_to_its_end(path: Path) -> None:
     assert len(read_regular(path, most=100)) == 100
     with pytest.raises(pn.FileFormatError, match="more than the expected 99 bytes"):
         read_regular(path, most=99)
+
+
+def test_a_file_that_does_not_fit_into_memory_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TooLarge(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise MemoryError
+
+    path.write_bytes(bytes(100))
+    monkeypatch.setattr("portanet.files.open", lambda path, mode, opener: TooLarge(path), raising=False)
+    reads(path, "it has 100 bytes, which do not fit into memory")
+
+
+def test_a_json_file_without_end_is_not_read_to_its_end(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**42)  # a sparse file takes no room on the disk
+    with pytest.raises(pn.FileFormatError, match="more than the expected"):
+        read_json(path)
+
+
+def test_a_message_repeats_no_more_than_a_line_of_a_file(path: Path) -> None:
+    for text in ("\x1b[2J\n" * 1000, "\ud800"):
+        with pytest.raises(pn.FileFormatError) as raised, faults_of(path):
+            raise ValueError(text)
+        assert len(raised.value.fault) < 500
+        assert raised.value.fault.isprintable()
 
 
 def test_names_that_occur_twice_are_refused() -> None:

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from experiments.runner.results import Study, cores
-from portanet import BackendUnavailable, Diverged
+from portanet import BackendUnavailable, Diverged, FileFormatError
 
 INSTALL = "pip install 'portanet[experiments]'"
 
@@ -59,7 +59,7 @@ def attempt(task: Task) -> str:
         task.study.measure(task.seed, draw=task.draw)
     except ModuleNotFoundError as error:
         return f"{error}: {INSTALL}"
-    except (ImportError, BackendUnavailable, Diverged, OSError) as error:
+    except (ImportError, BackendUnavailable, Diverged, FileFormatError, OSError) as error:
         return str(error)
     except Exception:
         return traceback.format_exc()

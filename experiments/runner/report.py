@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runner.record import Experiment
-from experiments.runner.results import read_record
+from experiments.runner.results import RESULT
 from experiments.runner.text import duration, ours, seeds
+from portanet.files import FileFormatError, read_json
 
 TITLES = {
     "000": "Source 000: a modular network from scratch",
@@ -27,11 +28,21 @@ Result = dict[str, Any]
 Pair = tuple[Experiment, Result]
 
 
-def read(experiments: Sequence[Experiment], folder: Path) -> list[Pair]:
-    """Return the experiments that have a full result in the folder, and these results."""
-    paths = [(experiment, folder / experiment.id / "result.json") for experiment in experiments]
-    results = [(experiment, read_record(path)) for experiment, path in paths if path.is_file()]
-    return [(experiment, result) for experiment, result in results if result.get("quick") is False]
+def read(experiments: Sequence[Experiment], folder: Path) -> tuple[list[Pair], list[str]]:
+    """Return the experiments that have a full result in the folder, with it, and a sentence for each damaged result."""
+    pairs, faults = [], []
+    for experiment in experiments:
+        path = folder / experiment.id / "result.json"
+        try:
+            result = read_json(path, RESULT)
+            if result["id"] != experiment.id:
+                raise FileFormatError(path, f"it holds the result of {result['id']}")
+            pairs += [] if result["quick"] else [(experiment, result)]
+        except FileNotFoundError:
+            continue
+        except (OSError, FileFormatError) as error:
+            faults.append(str(error))
+    return pairs, faults
 
 
 def judged(pairs: Sequence[Pair]) -> list[tuple[str, str, dict[str, Any]]]:

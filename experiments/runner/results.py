@@ -19,9 +19,47 @@ import portanet
 from experiments.runner.record import Experiment, Reported
 from experiments.runner.run import Run
 from portanet.backends import Backend, get_backend
-from portanet.files import write_atomically
+from portanet.files import FileFormatError, read_json, write_atomically
+from portanet.schema import NUMBER, Schema, first_mismatch
 
 LIBRARIES = ("numpy", "array_api_compat", "matplotlib", "sklearn", "skimage", "cupy", "torch", "array_api_strict")
+
+
+def _are_pictures(value: Any) -> bool:
+    """Whether a value maps plain names of PNG files, which lie in the folder itself, to captions."""
+    return not first_mismatch(value, {...: str}) and all(re.fullmatch(r"[\w.+-]+\.png", name) for name in value)
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether a value compares our figure with a reported one; without the latter, nothing is judged."""
+    number = NUMBER | None
+    schema: Schema = {"ours": NUMBER, "spread": number, "reported": number, "better": str | None, "met": bool | None}
+    return (
+        not first_mismatch(value, schema)
+        and value["better"] in ("higher", "lower", None)
+        and (value["met"] is None or None not in (value["reported"], value["better"]))
+    )
+
+
+MEASURED: dict[Any, Schema] = {
+    "device": {"name": str, "description": str, "machine": str},
+    "networks": [{"name": str, "layers": str, "parameters": int, "dtype": str, "training_seconds": NUMBER}],
+    "seconds": {"training": NUMBER, "all": NUMBER},
+    "versions": {...: str},
+    "pictures": _are_pictures,
+    "date": str,
+}
+RECORD: Schema = {"question": {"quick": bool, "device": str}, "seed": int, "figures": {...: NUMBER}, **MEASURED}
+"""What ``seed-N.json`` holds."""
+
+RESULT: Schema = {
+    **dict.fromkeys(("id", "source", "data", "what", "choices"), str),
+    "quick": bool,
+    "seeds": [int],
+    "figures": {...: _is_figure},
+    **MEASURED,
+}
+"""What ``result.json`` holds."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +69,7 @@ class Study:
 
     A seed is finished if its record, such as ``seed-0.json``, is in the folder; records are written atomically. A
     record counts as long as the experiment's ``data``, ``what`` and ``choices``, the kind of device and ``quick`` are
-    the same.
+    the same. Damaged records do not count, and links in the folder are replaced, not followed.
 
     Parameters
     ----------
@@ -65,7 +103,7 @@ class Study:
     def occupied(self) -> bool:
         """Whether the folder holds records of another form or kind of device, which a run would overwrite."""
         settings = {name: self._question()[name] for name in ("quick", "device")}
-        questions = [record["question"] for record in self._records() if "question" in record]
+        questions = [record["question"] for record in self._records()]
         return any(question.get(name) != value for question in questions for name, value in settings.items())
 
     def measure(self, seed: int, *, draw: bool = True) -> None:
@@ -73,6 +111,7 @@ class Study:
         begin, code = perf_counter(), self.experiment.code()
         backend = get_backend(self.device)
         checkpoints = self._checkpoints(seed)
+        _delete_links(checkpoints)
         run = Run(self.experiment.id, backend, seed, self.quick, draw, checkpoints=checkpoints)
         figures = self.experiment.function(run)
         new_record = {
@@ -91,13 +130,14 @@ class Study:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        older = {name for record in self._records() for name in record.get("pictures", ())}
+        older = {name for record in self._records() for name in record["pictures"]}
         for name, png in run.pictures.items():
-            write_atomically(self.folder / name, png)
+            _write_here(self.folder / name, png)
         _write(self.folder / f"seed-{seed}.json", new_record)
         if draw:
             for name in older - run.pictures.keys():
-                (self.folder / name).unlink(missing_ok=True)
+                with suppress(OSError):  # it is gone, or a folder
+                    (self.folder / name).unlink()
         for file in checkpoints.glob("network-*.safetensors"):
             file.unlink()
         with suppress(OSError):  # it was never made, or holds files of another
@@ -144,8 +184,24 @@ class Study:
         _write(self.folder / "result.json", result)
         return result
 
+    def faults(self) -> list[str]:
+        """Return a sentence for each damaged record."""
+        return self._read()[1]
+
     def _records(self) -> list[dict[str, Any]]:
-        return [read_record(path) for path in self.folder.glob("seed-*.json")]
+        return self._read()[0]
+
+    def _read(self) -> tuple[list[dict[str, Any]], list[str]]:
+        records, faults = [], []
+        for path in sorted(self.folder.glob("seed-*.json")):
+            try:
+                record = read_json(path, RECORD)
+                if path.name != f"seed-{record['seed']}.json":
+                    raise FileFormatError(path, f"it holds seed {record['seed']}, not that of its name")
+                records.append(record)
+            except (OSError, FileFormatError) as error:
+                faults.append(str(error))
+        return records, faults
 
     def _question(self) -> dict[str, Any]:
         """Return what a record must agree with to count."""
@@ -216,15 +272,22 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "portanet": portanet.__version__, **imported}
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a record; a damaged one is empty, and so does not count."""
-    try:
-        record = json.loads(path.read_bytes())
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    _write_here(path, f"{text}\n".encode())
+
+
+def _write_here(path: Path, content: bytes) -> None:
+    """Write a file into its folder, also where a link of this name points elsewhere."""
+    if path.is_symlink():
+        path.unlink()
+    write_atomically(path, content)
+
+
+def _delete_links(folder: Path) -> None:
+    """Delete a folder that is a link, or else the links in it."""
+    if folder.is_symlink():
+        folder.unlink()
+    for path in folder.glob("*"):
+        if path.is_symlink():
+            path.unlink()

@@ -93,7 +93,8 @@ def load(name: str, *, raw: bool = False) -> Dataset:
     ValueError
         If no data set has this name, or ``raw`` is not True or False.
     DatasetError
-        If a file is not the published one, PORTANET_DATA is not a folder, or a download fails.
+        If a file is not the published one (then it is a :class:`portanet.FileFormatError` too), PORTANET_DATA is not a
+        folder, or a download fails.
     ImportError
         If scikit-learn is missing for "digits", or pooch for a download.
 

@@ -2,7 +2,7 @@
 The data sets: source, licence, and sha256 of every file.
 
 IDX files have two sha256: of the decoded values, and of the published gzip file. USPS has only the first, because
-copies of its text differ in white space and gzip headers.
+copies of its text differ in white space and gzip headers; the decoded values are compared before a file gets its name.
 """
 
 from portanet.datasets.digits import read_digits
@@ -73,7 +73,7 @@ _SOURCES = (
         "fashion_mnist",
         read_idx,
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         files=_idx_files(
             decoded=(
                 "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",

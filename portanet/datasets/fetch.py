@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-import math
+import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,18 +10,26 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-MAX_BYTES_PER_NUMBER = 16
-"""Maximum length of a number in a decompressed file: in USPS it has 8 bytes, and copies differ in white space."""
+from portanet.files import FileFormatError, faults_of, read_regular
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Decoder = Callable[[bytes, tuple[int, ...], int], np.ndarray]
 
 
 class DatasetError(OSError):
-    """A file of a data set is missing, or is not the published one."""
+    """
+    A data set cannot be had: a file is damaged or missing, or a download failed.
+
+    A damaged file raises a DatasetError that is a :class:`portanet.FileFormatError` too, as for all files.
+    """
+
+
+class DatasetFormatError(FileFormatError, DatasetError):
+    """A file of a data set is not the published one."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Source:
     licence: str = ""
 
 
-def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
+def read(source: Source, file: File, decode: Decoder, max_bytes: int) -> np.ndarray:
     """
     Read and verify a file; download it if it is missing.
 
@@ -88,6 +96,8 @@ def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
         One of ``source.files``.
     decode : callable
         ``decode(content, file.shape, n_classes)`` returns the array, or raises ValueError if the content is unexpected.
+    max_bytes : int
+        Maximum size of the decompressed file; a larger one is not read to its end.
 
     Returns
     -------
@@ -97,7 +107,8 @@ def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
     Raises
     ------
     DatasetError
-        If the file is not the published one, PORTANET_DATA is not a folder, or the download fails.
+        If the file is not the published one (then it is a FileFormatError too), PORTANET_DATA is not a folder, or the
+        download fails.
     ImportError
         If the file must be downloaded and pooch is missing.
     """
@@ -105,11 +116,11 @@ def read(source: Source, file: File, decode: Decoder) -> np.ndarray:
         for path in (folder / source.name / file.name, folder / source.name / file.name.removesuffix(".gz")):
             if path.is_file():
                 try:
-                    return _verified(path, source, file, decode)
-                except ValueError as error:
+                    return _verified(path, source, file, decode, max_bytes)
+                except FileFormatError as error:
                     fix = f"delete it or replace it with {source.url}{file.name}"
-                    raise DatasetError(f"{path} is not the published file: {error}; {fix}") from error
-    return _download(source, file, decode)
+                    raise DatasetFormatError(path, f"it is not the published file: {error.fault}; {fix}") from error
+    return _download(source, file, decode, max_bytes)
 
 
 def _folders() -> Iterator[Path]:
@@ -124,23 +135,36 @@ def _folders() -> Iterator[Path]:
         yield Path(pooch.os_cache("portanet"))
 
 
-def _verified(path: Path, source: Source, file: File, decode: Decoder) -> np.ndarray:
-    limit = MAX_BYTES_PER_NUMBER * (math.prod(file.shape) + 64)  # a small gzip file may decompress to terabytes
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"expected a complete gzip file, found: {error}") from error
-    if len(content) > limit:
-        raise ValueError(f"expected at most {limit} decompressed bytes, found more")
-    array = decode(content, file.shape, len(source.classes))
-    found = hashlib.sha256(array.ravel().data).hexdigest()
-    if found != file.sha256:
-        raise ValueError(f"expected decoded content with sha256 {file.sha256}, found {found}")
+def _verified(path: Path, source: Source, file: File, decode: Decoder, max_bytes: int) -> np.ndarray:
+    """Read a file once, so that the bytes that are compared are those that are decoded."""
+    packed = path.suffix == ".gz"
+    content = read_regular(path, most=_max_packed_bytes(max_bytes) if packed else max_bytes)
+    with faults_of(path):
+        array = decode(_unpacked(content, max_bytes) if packed else content, file.shape, len(source.classes))
+        found = hashlib.sha256(array.ravel().data).hexdigest()
+        if found != file.sha256:
+            raise ValueError(f"expected decoded content with sha256 {file.sha256}, found {found}")
     return array
 
 
-def _download(source: Source, file: File, decode: Decoder) -> np.ndarray:
+def _max_packed_bytes(max_bytes: int) -> int:
+    """Return the maximum size of a gzip file; deflate adds at most 5 bytes to a block of 16 KiB that it cannot pack."""
+    return max_bytes + max_bytes // 1000 + 1024
+
+
+def _unpacked(content: bytes, max_bytes: int) -> bytes:
+    """Decompress a gzip file, up to a size: a few megabytes may decompress to terabytes."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            unpacked = stream.read(max_bytes + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"expected a complete gzip file, found: {error}") from error
+    if len(unpacked) > max_bytes:
+        raise ValueError(f"expected at most {max_bytes} decompressed bytes, found more")
+    return unpacked
+
+
+def _download(source: Source, file: File, decode: Decoder, max_bytes: int) -> np.ndarray:
     url = source.url + file.name
     *others, last = (each.name for each in source.files)
     names = f"{', '.join(others)} and {last}"
@@ -156,15 +180,35 @@ def _download(source: Source, file: File, decode: Decoder) -> np.ndarray:
         folder.mkdir(parents=True, exist_ok=True)
         # Files are moved into the cache only after they were verified.
         with TemporaryDirectory(dir=folder) as temporary:
-            progress = find_spec("tqdm") is not None
-            path = Path(pooch.retrieve(url, file.gz_sha256, file.name, temporary, progressbar=progress))
-            array = _verified(path, source, file, decode)
+            download = _limited(_max_packed_bytes(max_bytes))
+            path = Path(pooch.retrieve(url, file.gz_sha256, file.name, temporary, downloader=download))
+            array = _verified(path, source, file, decode, max_bytes)
             if source.licence:
                 (path.parent / "LICENSE").write_text(source.licence, encoding="utf-8")
             for complete in path.parent.iterdir():
                 complete.replace(folder / complete.name)
     except (OSError, ValueError) as error:
         # Messages of network errors have about 400 characters; the traceback shows them.
-        reason = str(error) if isinstance(error, ValueError) else f"({type(error).__name__})"
+        reason = f"({type(error).__name__})"
+        if isinstance(error, ValueError):
+            reason = error.fault if isinstance(error, FileFormatError) else str(error)
         raise DatasetError(f"could not download {url}: {reason}; {by_hand}") from error
     return array
+
+
+def _limited(max_bytes: int) -> Callable[[str, str, Any], None]:
+    """Return a downloader for pooch that stops a server that sends more than a number of bytes."""
+
+    class Limited(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            if self.tell() + len(data) > max_bytes:
+                raise ValueError(f"expected at most {max_bytes} bytes, the server sends more")
+            return super().write(data)
+
+    def download(url: str, output_file: str, pooch: Any) -> None:
+        from pooch import HTTPDownloader
+
+        with Limited(output_file, "w") as file:
+            HTTPDownloader(progressbar=find_spec("tqdm") is not None)(url, file, pooch)
+
+    return download

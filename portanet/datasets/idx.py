@@ -31,10 +31,14 @@ def read_idx(source: Source, raw: bool) -> Arrays:
     x_train, y_train, x_test, y_test : arrays of shapes (N, H, W), (N,), (M, H, W), (M,)
         Labels are uint8.
     """
-    x_train, y_train, x_test, y_test = (read(source, file, decode) for file in source.files)
+    x_train, y_train, x_test, y_test = (read(source, file, decode, _n_bytes(file.shape)) for file in source.files)
     if not raw:
         x_train, x_test = (np.divide(x, 255, dtype=np.float32) for x in (x_train, x_test))
     return x_train, y_train, x_test, y_test
+
+
+def _n_bytes(shape: tuple[int, ...]) -> int:
+    return 4 * (1 + len(shape)) + math.prod(shape)
 
 
 def decode(content: bytes, shape: tuple[int, ...], n_classes: int) -> np.ndarray:

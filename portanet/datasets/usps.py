@@ -4,11 +4,15 @@ The text format of USPS: one image per line, its label, then its pixels row by r
 All values are multiples of 0.001. They are decoded to integer thousandths, so that the sha256 is exact.
 """
 
+import math
+
 import numpy as np
 
-from portanet.datasets.fetch import Arrays, Source, read
+from portanet.datasets.fetch import Arrays, File, Source, read
 
 SIDE = 16
+MAX_BYTES_PER_NUMBER = 16
+"""Maximum length of a number with the white space after it: it is 8 bytes, and copies differ in white space."""
 
 
 def read_usps(source: Source, raw: bool) -> Arrays:
@@ -27,8 +31,12 @@ def read_usps(source: Source, raw: bool) -> Arrays:
     x_train, y_train, x_test, y_test : arrays of shapes (N, 16, 16), (N,), (M, 16, 16), (M,)
         Images are float32, scaled in float64; labels are uint8.
     """
-    train, test = (_images_and_labels(read(source, file, decode), raw) for file in source.files)
+    train, test = (_images_and_labels(_table(source, file), raw) for file in source.files)
     return *train, *test
+
+
+def _table(source: Source, file: File) -> np.ndarray:
+    return read(source, file, decode, MAX_BYTES_PER_NUMBER * math.prod(file.shape))
 
 
 def _images_and_labels(thousandths: np.ndarray, raw: bool) -> tuple[np.ndarray, np.ndarray]:

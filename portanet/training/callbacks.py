@@ -1,9 +1,11 @@
 """Callbacks: what happens before and after steps, and after each epoch."""
 
 import csv
+import io
 import math
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portanet.checks import (
@@ -17,6 +19,7 @@ from portanet.checks import (
     shown,
 )
 from portanet.config import Configured
+from portanet.files import faults_of, read_regular, write_atomically
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
@@ -241,10 +244,10 @@ class EarlyStopping(Monitor):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        weights = state["weights"]
-        if self.restore_best_weights and [a.shape for a in weights] != [a.shape for a in self._weights]:
-            raise ValueError(f"it holds {len(weights)} arrays, but {len(self._weights)} of certain shapes are restored")
-        self._weights = weights
+        best, ours = ([getattr(array, "shape", None) for array in each] for each in (state["weights"], self._weights))
+        if self.restore_best_weights and best != ours:
+            raise ValueError(f"the best weights have shapes {shown(best)}, but must have {shown(ours)}")
+        self._weights = state["weights"]
 
 
 class LearningRateScheduler(Callback):
@@ -360,7 +363,8 @@ class CSVLogger(Callback):
     path : path-like
         Overwritten by each ``fit``, unless ``append``.
     append : bool
-        Keep the epochs that the file holds, and number the new ones after them.
+        Keep the epochs that the file holds, and number the new ones after them. A file that is no such log raises
+        FileFormatError before training.
 
     Examples
     --------
@@ -381,12 +385,7 @@ class CSVLogger(Callback):
     def on_train_begin(self, trainer: Training) -> None:
         self.path.open("a").close()  # a path that cannot be written to fails before training
         self._names: list[str] = []
-        self._earlier: list[dict[str, str]] = []
-        if self.append:
-            with self.path.open(newline="") as file:
-                self._earlier = list(csv.DictReader(file))
-            if any("epoch" not in row or None in row or None in row.values() for row in self._earlier):
-                raise ValueError(f"path {self.path} holds no log of a CSVLogger: give another path, or append=False")
+        self._earlier = _read_log(self.path) if self.append else []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
@@ -410,8 +409,40 @@ class CSVLogger(Callback):
             *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first)),
         ]
         columns = dict.fromkeys(["epoch", *(name for row in self._earlier for name in row), *self._names])
-        with self.path.open("w" if anew else "a", newline="") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            if anew:
-                writer.writeheader()
-            writer.writerows(rows if anew else rows[-1:])
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, extrasaction="ignore")
+        if anew:
+            writer.writeheader()
+        writer.writerows(rows if anew else rows[-1:])
+        if anew and (self.path.is_file() or not self.path.exists()):
+            write_atomically(self.path, text.getvalue().encode())  # a run that is killed here loses no epoch
+        else:
+            with self.path.open("w" if anew else "a", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+
+
+def _read_log(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log that :class:`CSVLogger` wrote; none, if the file is empty."""
+    content = read_regular(path)
+    with faults_of(path):
+        names, *rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [["epoch"]]
+        fix = "it holds no log of a CSVLogger: give another path, or append=False"
+        if content and not content.endswith(b"\n"):
+            raise ValueError(f"{fix} (its last row is not complete)")
+        if "epoch" not in names or len({*names}) < len(names):
+            raise ValueError(f"{fix} (its first line must name an epoch, and each column once)")
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(names) or not all(map(_is_cell, names, row)):
+                raise ValueError(f"{fix} (row {number} must hold {len(names)} numbers, the epoch as an integer)")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _is_cell(name: str, text: str) -> bool:
+    """Whether a column may hold a text: the number of an epoch, or a number or nothing."""
+    if name == "epoch":
+        return text.isdecimal() and len(text) < 16
+    try:
+        float(text or "nan")
+    except ValueError:
+        return False
+    return True

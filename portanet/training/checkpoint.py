@@ -19,11 +19,22 @@ from portanet.config import to_json
 from portanet.files import FileFormatError, faults_of, parse_json, read_metadata, read_tensors, write_tensors
 from portanet.layers.base import Layer
 from portanet.saving import TRAINER, build_network, describe_network, difference
+from portanet.schema import Schema, first_mismatch, is_anything, is_array, is_number
 from portanet.training.callbacks import MODES, Callback, Logs, Mode, Monitor, Training, check_monitor
 from portanet.typing import Array
 
 ARRAY = "$array"
 """JSON key of a reference to an array."""
+
+STATE: Schema = {
+    "loss": is_anything,
+    "optimizer": {"optimizer": is_anything, "arrays": {...: is_array}},
+    "steps": int,
+    "shuffle": {"bit_generator": str, "state": {"state": int, "inc": int}, "has_uint32": int, "uinteger": int},
+    "history": [{...: is_number}],
+    "fit": is_anything,
+}
+"""What the state of the training holds; :class:`portanet.training.loop.FitLoop` checks that of ``fit``."""
 
 
 class Checkpoint(NamedTuple):
@@ -91,9 +102,14 @@ def unflatten(text: str, arrays: Mapping[str, np.ndarray], asarray: Callable[[np
     {'waited': 2, 'weights': [array([0., 0., 0.])]}
     """
 
+    def array(name: Any) -> Array:
+        if not isinstance(name, str) or name not in arrays:
+            raise ValueError(f"it lacks the array {shown(name)}")
+        return asarray(arrays[name])
+
     def built(value: Any) -> Any:
         if isinstance(value, dict) and value.keys() == {ARRAY}:
-            return asarray(arrays[value[ARRAY]])
+            return array(value[ARRAY])
         if isinstance(value, dict):
             return {key: built(item) for key, item in value.items()}
         return [built(item) for item in value] if isinstance(value, list) else value
@@ -141,8 +157,8 @@ def read_checkpoint(path: str | PathLike[str], net: Layer) -> Checkpoint:
             raise ValueError(f"its weights are {metadata['dtype']}, but the Trainer's are {net.flat.dtype}")
         with net.backend.activate():
             state = unflatten(metadata["trainer"], arrays, net.backend.asarray)
-        if not isinstance(state, dict):
-            raise ValueError("the state of the training is no JSON object")
+        if mismatch := first_mismatch(state, STATE):
+            raise ValueError(mismatch)
         return Checkpoint(path, weights, saved.topology.frozen, state)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import OutOfMemory
-from portanet.checks import check_count, check_flag
+from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import faults_of
+from portanet.schema import Schema, first_mismatch, is_array
 from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
@@ -21,6 +22,16 @@ from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
 from portanet.typing import Array
+
+FIT: Schema = {
+    "stopped": bool,
+    "n_done": int,
+    "epoch": {"examples": int, "steps": int, "shuffle": bool},
+    "metrics": is_array,
+    "kept": [[is_array]],
+    "callbacks": [{"class": str, "needed": bool, "state": {}}],
+}
+"""What :meth:`FitLoop.state_dict` returns."""
 
 
 class FitLoop:
@@ -186,16 +197,17 @@ class FitLoop:
         """
         if state is None:
             return
+        if mismatch := first_mismatch(state, FIT):
+            raise ValueError(mismatch)
         n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
-        if n_done and (state["epoch"] != self._epoch() or state["metrics"].shape != metrics[:n_done, ...].shape):
+        shape = min(n_done, metrics.shape[0]), metrics.shape[1]
+        if n_done and (state["epoch"] != self._epoch() or n_done != shape[0] or state["metrics"].shape != shape):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
                 f"give fit the same data, batch_size, shuffle and metrics"
             )
-        kept = [(prediction, y) for prediction, y in state["kept"]]
-        if len(kept) != (n_done if self.scorer.of_all else 0):
-            raise ValueError(f"it holds the predictions of {len(kept)} steps, after {n_done} steps of an epoch")
+        kept = self._check_kept(state["kept"], n_done)
         for call, of_call in _match_states(self.callbacks, state["callbacks"]):
             try:
                 call.load_state_dict(of_call)
@@ -204,6 +216,16 @@ class FitLoop:
                 raise ValueError(f"{type(call).__name__} refuses the state of its callback ({fault})") from error
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
         self._kept, metrics[:n_done, ...] = kept, state["metrics"]
+
+    def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
+        """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
+        (x, y, *_), net = self.executor.data, self.state.net
+        sizes = [batch.stop - batch.start for batch in self.executor.batches[: n_done * bool(self.scorer.of_all)]]
+        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes]
+        found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
+        if found != shapes:
+            raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
+        return [(prediction, y) for prediction, y in kept]
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""

@@ -111,6 +111,8 @@ class TrainingState:
                 f"it holds the state of {saved!r}, but the Trainer has {self.optimizer!r}: give it the same"
             )
         saved.check_groups(self.net.topology)
+        if any(array.ndim == 0 and not float(array) >= 0 for array in arrays.values()):
+            raise ValueError(f"the state of {saved!r} counts less than 0 steps")
         for name, value in saved.arguments().items():
             setattr(self.optimizer, name, value)
         for name, array in self.optimizer.state.items():

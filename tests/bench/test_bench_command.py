@@ -395,3 +395,67 @@ def test_suite_writes_a_small_file(tmp_path: Path) -> None:
     assert [entry["params"] for entry in entries] == [{"loss": "MSELoss", "size": size} for size in (10, 1000)]
     assert all(entry.keys() == {"test", "device", "params", "median", "iqr", "rounds"} for entry in entries)
     assert all(2 <= entry["rounds"] < 1000 for entry in entries)  # the default of 0.3 s gives about ten thousand
+
+
+DAMAGED: dict[str, bytes] = {
+    "100,000 brackets": b"[" * 100_000,
+    "no UTF-8": b'{"kind": "\xff"}',
+    "NUL bytes": bytes(100),
+    "an empty file": b"",
+    "a name twice": b'{"kind": "suite", "kind": "suite"}',
+    "an integer of 10,000 digits": b'{"kind": "suite", "date": ' + b"9" * 10_000 + b"}",
+    "NaN": b"NaN",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("name", ["suite-x.json", "peers-x.json", "busy-x.json", "mechanisms-x.json"])
+def test_a_damaged_file_is_named_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(DAMAGED[kind])
+    assert str(tmp_path / name) in error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", "RESULTS.md")
+    assert str(tmp_path / name) in error_of(capsys, 2, "compare", str(tmp_path / name))
+
+
+def odd(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy with one value replaced."""
+    content = deepcopy(content)
+    *parts, last = path.split("/")
+    item: Any = content
+    for part in parts:
+        item = item[int(part) if isinstance(item, list) else part]
+    item[last] = value
+    return content
+
+
+STEP = "networks/003-mlp/tasks/step/torch-fused"
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "value"),
+    [
+        (SUITE, "benchmarks/0/median", 0),
+        (SUITE, "benchmarks/0/median", float("inf")),
+        (SUITE, "benchmarks/0/params", {}),
+        (SUITE, "benchmarks/2/params", {"width": "wide", "batch": 1}),
+        (SUITE, "benchmarks/0/device", "\x1b[2J"),
+        (SUITE, "threads", True),
+        (PEERS, "seconds", 10**400),
+        (PEERS, f"{STEP}/ratio", -1.0),
+        (PEERS, f"{STEP}/quartiles", [1.0]),
+        (PEERS, f"{STEP}/quartiles", [1.0, float("nan")]),
+        (PEERS, "networks/003-mlp/memory/portanet", "much"),
+        (PEERS, "date", "\ud800"),
+    ],
+    ids=str,
+)
+def test_odd_values_are_named_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: dict[str, Any], path: str, value: Any
+) -> None:
+    file = tmp_path / f"{content['kind']}-x.json"
+    file.write_text(json.dumps(odd(content, path, value)), encoding="utf-8")
+    message = error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "RESULTS.md"))
+    assert str(file) in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "RESULTS.md").exists()

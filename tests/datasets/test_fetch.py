@@ -3,9 +3,12 @@
 import gc
 import gzip
 import hashlib
+import os
 import struct
 import sys
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portanet.datasets import DatasetError, load
+from portanet import FileFormatError, files
+from portanet.datasets import DatasetError, fetch, load
 from portanet.datasets.catalogue import FASHION_MNIST_LICENCE, SOURCES
 
 pooch = pytest.importorskip("pooch", reason="pooch names the cache and downloads")
@@ -103,6 +107,7 @@ FAULTS: dict[str, Answer] = {
     "sends a web page": lambda _: complete(b"<html>Sign in to the network</html>"),
     "sends another file": lambda _: complete(gzip.compress(b"another file")),
     "answers 404": lambda _: (404, b"", 0),
+    "sends far too much": lambda content: (200, content + bytes(10**6), None),
 }
 
 
@@ -186,7 +191,7 @@ def test_a_truncated_file_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
     redundant = 8 if (tiny.name, suffix) == ("usps", "") else 0  # bytes; the last digits of a text may be zeros
     for size in range(0, len(content) - redundant, 1 + len(content) // 100):
         path.write_bytes(content[:size])
-        with pytest.raises(DatasetError, match=f"{name} is not the published file: "):
+        with pytest.raises(DatasetError, match=f"{name} cannot be read: it is not the published file: "):
             load(tiny.name)
 
 
@@ -203,7 +208,7 @@ def test_a_changed_byte_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
         changed = bytearray(content)
         changed[at] ^= 0xFF  # all bits, as a deflate stream has unused bits
         path.write_bytes(changed)
-        with pytest.raises(DatasetError, match=f"{name} is not the published file: "):
+        with pytest.raises(DatasetError, match=f"{name} cannot be read: it is not the published file: "):
             load(tiny.name)
 
 
@@ -214,7 +219,7 @@ def test_error_for_a_wrong_file_names_it_and_the_fix(tiny: Tiny, monkeypatch: py
     with pytest.raises(DatasetError) as caught:
         load(tiny.name)
     path = tiny.data / tiny.name / f"{first}.gz"
-    assert str(caught.value).startswith(f"{path} is not the published file: expected ")
+    assert str(caught.value).startswith(f"{path} cannot be read: it is not the published file: expected ")
     assert str(caught.value).endswith(f"; delete it or replace it with {SOURCES[tiny.name].url}{first}.gz")
 
 
@@ -234,8 +239,72 @@ def test_a_file_that_is_too_long_is_not_read_to_its_end(
     monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
     first = next(iter(tiny.contents))
     tiny.write(tiny.data, tiny.contents | {first: bytes(10**6)}, suffix=suffix)
-    with pytest.raises(DatasetError, match=r"expected at most \d+ decompressed bytes, found more"):
+    expected = r"expected at most \d+ decompressed bytes, found more" if suffix else r"more than the expected \d+ bytes"
+    with pytest.raises(DatasetError, match=expected):
         load(tiny.name)
+
+
+def test_a_gzip_bomb_takes_no_more_memory_than_the_data(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
+    tiny.write(tiny.data)
+    zeros, packed = zlib.compressobj(wbits=31), []
+    packed += [zeros.compress(bytes(2**20)) for _ in range(512)]  # half a gigabyte in half a megabyte
+    packed.append(zeros.flush())
+    (tiny.data / tiny.name / f"{next(iter(tiny.contents))}.gz").write_bytes(b"".join(packed))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match=r"more than the expected|expected at most"):
+            load(tiny.name)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_damaged_file_is_a_file_format_error_too(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
+    tiny.write(tiny.data, dict.fromkeys(tiny.contents, b"wrong"))
+    with pytest.raises(FileFormatError) as caught:
+        load(tiny.name)
+    assert isinstance(caught.value, DatasetError)
+    assert str(caught.value.path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["a device", "a pipe", "a folder", "a link to itself", "a link to nothing"])
+def test_a_link_to_what_is_no_file_is_not_read(tiny: Tiny, server: Server, kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    first = tiny.cache / tiny.name / f"{next(iter(tiny.contents))}.gz"
+    targets = {
+        "a device": Path("/dev/zero"),
+        "a pipe": tmp_path / "pipe",
+        "a folder": tmp_path,
+        "a link to itself": first,
+        "a link to nothing": tmp_path / "nothing",
+    }
+    first.parent.mkdir(parents=True)
+    first.symlink_to(targets[kind])
+    assert tiny.loads()  # the download replaces the link, not what it points to
+    assert not first.is_symlink()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_bytes_that_are_compared_are_those_that_are_decoded(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTANET_DATA", str(tiny.data))
+    tiny.write(tiny.data)
+    reads: list[Path] = []
+
+    def read_then_replace(path: Path, **options: Any) -> bytes:
+        content = files.read_regular(path, **options)
+        reads.append(path)
+        path.write_bytes(b"replaced")
+        return content
+
+    monkeypatch.setattr(fetch, "read_regular", read_then_replace)
+    assert tiny.loads()
+    assert len(reads) == len(tiny.contents)
+
+
+def test_downloads_use_https() -> None:
+    assert all(source.url.startswith("https://") for source in SOURCES.values() if source.files)
 
 
 def test_files_are_downloaded_once(tiny: Tiny, server: Server) -> None:

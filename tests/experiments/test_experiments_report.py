@@ -1,5 +1,6 @@
 """The page of results: of made-up experiments, and the committed page."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_changed_experiments_are_listed(now: Experiment, current: bool, tmp_path
     study = Study(CLAIMS[3], "cpu", tmp_path / "own")
     study.measure(0)
     study.summarise()
-    text = report.write([now], report.read([now], tmp_path), "results")
+    text = report.write([now], report.read([now], tmp_path)[0], "results")
     assert ("Changed since they were run: own." not in text) is current
 
 
@@ -128,7 +129,8 @@ Committed = tuple[list[Experiment], list[tuple[Experiment, dict[str, Any]]]]
 @pytest.fixture
 def committed() -> Committed:
     known = list(discover().values())
-    pairs = report.read(known, COMMITTED)
+    pairs, faults = report.read(known, COMMITTED)
+    assert not faults
     if not pairs:
         pytest.skip("there are no results in experiments/results")
     return known, pairs
@@ -156,3 +158,41 @@ def test_committed_pictures_are_small_and_not_blank(committed: Committed) -> Non
         assert {path.name for path in folder.glob("*.png")} == result["pictures"].keys()
         for name in result["pictures"]:
             assert image.imread(folder / name)[..., :3].std() > 0.05, f"{name} is blank"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"figures": {"share": {}}},
+        {"figures": {"share": {"ours": 1.0, "spread": None, "reported": None, "better": None, "met": True}}},
+        {"figures": {"share": {"ours": 1.0, "spread": None, "reported": 1.0, "better": "best", "met": None}}},
+        {"figures": {"share": {"ours": 1.0, "spread": None, "reported": 1.0, "met": None}}},
+        {"id": "own"},
+        {"seeds": 3},
+        {"seconds": {"training": float("nan"), "all": 1}},
+        {"versions": None},
+        {"pictures": {"../../../mine.png": ""}},
+        {"networks": [{"parameters": "many"}]},
+        {"date": 3},
+        {"device": {"name": "cpu", "description": "\x1b[2J", "machine": ""}},
+    ],
+    ids=str,
+)
+def test_a_damaged_result_is_named_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("experiments.__main__.discover", lambda: {each.id: each for each in CLAIMS})
+    out = tmp_path / "results"
+    for each in CLAIMS[:2]:
+        study = Study(each, "cpu", out / each.id)
+        study.measure(0)
+        study.summarise()
+    damaged = out / CLAIMS[0].id / "result.json"
+    damaged.write_text(json.dumps(json.loads(damaged.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["report", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"experiments: {damaged} cannot be read: ")
+    assert captured.err.endswith("; it does not count\n")
+    assert captured.err.count("\n") == 1
+    assert "1 of 6 experiments" in captured.out

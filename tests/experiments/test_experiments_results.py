@@ -208,6 +208,103 @@ def test_damaged_record_does_not_count(tmp_path: Path) -> None:
     assert list(study.finished()) == [0]
 
 
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    """Return the record of seed 0 of a study in tmp_path."""
+    Study(share(0.5), "cpu", tmp_path).measure(0)
+    content: dict[str, Any] = json.loads((tmp_path / "seed-0.json").read_text(encoding="utf-8"))
+    return content
+
+
+DAMAGED: dict[str, Any] = {
+    "NaN as question": {"question": float("nan")},
+    "no figures": {"figures": None},
+    "a list of figures": {"figures": [1]},
+    "an infinite figure": {"figures": {"share": float("inf")}},
+    "a huge figure": {"figures": {"share": 1e300}},
+    "a huge integer": {"figures": {"share": 10**400}},
+    "a number as date": {"date": 3},
+    "a truth value as seed": {"seed": True},
+    "another seed than its name": {"seed": 0},
+    "no seconds": {"seconds": {}},
+    "networks without names": {"networks": [{}]},
+    "a version that is no text": {"versions": {"numpy": None}},
+    "codes for the terminal": {"device": {"name": "\x1b[2J", "description": "", "machine": ""}},
+    "half a character": {"figures": {"\ud800": 0.5}},
+    "pictures elsewhere": {"pictures": {"../../mine": "", "/abs/path": ""}},
+    "a picture in a folder": {"pictures": {"below/mine.png": ""}},
+    "no picture": {"pictures": {"seed-0.json": ""}},
+    "100,000 brackets": b"[" * 100_000,
+    "a list": b"[]",
+    "a text": b'"seed"',
+    "nothing": b"",
+    "NUL bytes": bytes(100),
+    "no UTF-8": b'{"seed": "\xff"}',
+    "a name twice": b'{"seed": 1, "seed": 1}',
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_record_is_named_and_does_not_count(tmp_path: Path, record: dict[str, Any], kind: str) -> None:
+    damage, path, study = DAMAGED[kind], tmp_path / "seed-1.json", Study(share(0.5), "cpu", tmp_path)
+    content = damage if isinstance(damage, bytes) else json.dumps(record | {"seed": 1} | damage).encode()
+    path.write_bytes(content)
+    (fault,) = study.faults()
+    assert fault.startswith(f"{path} cannot be read: ")
+    assert "\n" not in fault
+    assert list(study.finished()) == [0]
+    assert summary(study)["seeds"] == [0]
+    assert not study.changed()
+    assert not study.occupied()
+    study.measure(1)  # replaces it
+    assert not study.faults()
+
+
+def test_the_command_names_a_damaged_record_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "digits", "--quick", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    path = tmp_path / "digits" / "seed-7.json"
+    path.write_text('{"pictures": {"../../mine": "", "/abs/path": ""}}')
+    capsys.readouterr()
+    assert main(arguments) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if str(path) in line]
+    assert lines == [
+        f"experiments: {path} cannot be read: the file lacks 'question', 'seed', 'figures', 'device', 'networks', "
+        "'seconds', 'versions', 'date'; it does not count"
+    ]
+
+
+def test_a_run_changes_nothing_outside_of_its_folder(tmp_path: Path, record: dict[str, Any]) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("mine.png", "a-line.png", "network-0.safetensors", "seed-1.json", "result.json"):
+        (outside / name).write_text("kept")
+    folder = tmp_path / "results"
+    study = Study(claim(draw), "cpu", folder)
+    folder.mkdir()
+    pictures = {"../outside/mine.png": "", str(outside / "mine.png"): "", "..": "", "mine.png": ""}
+    (folder / "seed-7.json").write_text(json.dumps(record | {"seed": 7, "pictures": pictures}))
+    (folder / "mine.png").symlink_to(outside / "mine.png")
+    for name in ("a-line.png", "seed-1.json", "result.json"):
+        (folder / name).symlink_to(outside / name)
+    study._checkpoints(1).symlink_to(outside)
+    study.measure(1)
+    study.summarise()
+    assert {path.read_text() for path in outside.iterdir()} == {"kept"}
+    assert len(list(outside.iterdir())) == 5
+    assert not (folder / "seed-1.json").is_symlink()
+
+
+def test_a_damaged_checkpoint_of_a_run_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study(digits, "cpu", tmp_path / "digits", quick=True)
+    path = study._checkpoints(0) / "network-0.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no checkpoint")
+    assert main(["run", "digits", "--quick", "--out", str(tmp_path)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"experiments: digits, seed 0: {path} cannot be read: it is no safetensors file")
+
+
 def test_pictures_are_those_of_the_drawn_seed(tmp_path: Path) -> None:
     study = Study(claim(draw), "cpu", tmp_path)
     study.measure(0)

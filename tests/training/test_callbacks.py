@@ -242,13 +242,53 @@ def test_a_mode_that_is_changed_holds() -> None:
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
 
 
-@pytest.mark.parametrize("text", ["name;age\na;3\n", "epoch,loss\n1,0.5,7\n", "\ufeffepoch,loss\n1,2\n"])
-def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, text: str) -> None:
+NO_LOGS = {
+    "another separator": b"name;age\na;3\n",
+    "a cell too many": b"epoch,loss\n1,0.5,7\n",
+    "a cell too few": b"epoch,loss\n1\n",
+    "half a row": b"epoch,loss\n1,0.5\n2,",
+    "a byte order mark": b"\xef\xbb\xbfepoch,loss\n1,2\n",
+    "a NUL byte": b"epoch,loss\n1,0.5\0\n",
+    "NUL bytes only": bytes(100),
+    "no UTF-8": b"epoch,loss\n1,\xff\n",
+    "a field of a megabyte": b"epoch,loss\n1," + b"5" * 2**20 + b"\n",
+    "an epoch in words": b"epoch,loss\none,0.5\n",
+    "an epoch of thousands of digits": b"epoch,loss\n" + b"9" * 5000 + b",0.5\n",
+    "a fractional epoch": b"epoch,loss\n1.5,0.5\n",
+    "no epoch": b"epoch,loss\n,0.5\n",
+    "two columns of one name": b"epoch,loss,loss\n1,0.5,0.6\n",
+    "two epochs": b"epoch,epoch\n1,1\n",
+    "a value in words": b"epoch,loss\n1,low\n",
+    "an open quote": b'epoch,loss\n1,"0.5\n',
+}
+
+
+@pytest.mark.parametrize("kind", NO_LOGS)
+def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="holds no log of a CSVLogger"):
+    path.write_bytes(NO_LOGS[kind])
+    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be read: ") as raised:
         fit(pn.CSVLogger(path, append=True))
-    assert path.read_text(encoding="utf-8") == text
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    assert path.read_bytes() == NO_LOGS[kind]
+
+
+def test_a_log_that_is_rewritten_is_never_half_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.csv"
+    fit(pn.CSVLogger(path), epochs=3)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left on device"):
+        fit(pn.CSVLogger(path, append=True))
+    assert path.read_bytes() == before
+
+
+def test_a_log_names_columns_in_any_language(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for _ in range(2):
+        fit(Adds("Übung", 0.5), pn.CSVLogger(path, append=True))
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "epoch,loss,Übung"
 
 
 class Adds(pn.Callback):

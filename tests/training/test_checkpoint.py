@@ -266,6 +266,37 @@ HOSTILE: dict[str, Any] = {
     "loss": [None, "MSELoss"],
     "fit": [3, {}, [], {"n_done": -1}, {"n_done": "x"}],
 }
+MISSING = object()
+"""Stands for a key that is not there."""
+
+DEEP: list[tuple[tuple[Any, ...], Any]] = [
+    *(((key,), MISSING) for key in ("fit", "loss", "steps", "history", "optimizer", "shuffle")),
+    (("history",), [{"\ud800": 1.0}]),
+    (("history",), [{"\x1b[2J": 1.0}]),
+    (("history",), [{"loss": 10**400}]),
+    (("shuffle", "has_uint32"), 10**400),
+    (("shuffle", "state", "inc"), 0.5),
+    (("optimizer", "arrays", "step"), {"$array": "trainer/none"}),
+    (("optimizer", "arrays", "step"), {"$array": float("nan")}),
+    (("optimizer", "arrays"), [{"$array": "trainer/0"}]),
+    (("fit", "n_done"), 100),
+    (("fit", "n_done"), 2),
+    (("fit", "metrics"), {"$array": "trainer/0"}),
+    (("fit", "metrics"), 3),
+    (("fit", "kept"), [[1, 2]]),
+    (("fit", "kept"), [[{"$array": "trainer/0"}, {"$array": "trainer/0"}]]),
+    (("fit", "epoch"), None),
+    (("fit", "stopped"), "no"),
+    (("fit", "callbacks"), {"EarlyStopping": {}}),
+    (("fit", "callbacks"), [["EarlyStopping", {}]]),
+    (("fit", "callbacks", 1, "state", "weights"), None),
+    (("fit", "callbacks", 1, "state", "weights"), []),
+    (("fit", "callbacks", 1, "state", "weights", 0), 3),
+    (("fit", "callbacks", 1, "state", "best"), "high"),
+    (("fit", "callbacks", 0, "state", "before"), MISSING),
+    (("fit", "callbacks", 2, "state", "earlier"), MISSING),
+]
+"""Found by tests/test_hostile_files.py: values in the state of a Trainer, by their place in it."""
 
 
 @pytest.mark.parametrize(("key", "i"), [(key, i) for key, values in HOSTILE.items() for i in range(len(values))])
@@ -283,6 +314,44 @@ def test_a_hostile_state_is_refused_and_changes_nothing(tmp_path: Path, key: str
     assert repr(trainer._copy_state().state) == repr(before.state)
     for name, values in trainer.net.get_weights().items():
         np.testing.assert_array_equal(values, weights[name])
+
+
+@pytest.mark.parametrize("i", range(len(DEEP)))
+def test_a_state_that_was_found_by_chance_is_refused_and_changes_nothing(folders: tuple[Path, Path], i: int) -> None:
+    (*parents, last), value = DEEP[i]
+    folder, own = folders
+    with pytest.raises(Stop):
+        fit(a_trainer(), [*the_callbacks(folder), StopAfter(8)])
+    path = folder / "run.safetensors"
+    arrays, metadata = read_tensors(path)
+    state: Any = json.loads(metadata["trainer"])
+    place = state
+    for key in parents:
+        place = place[key]
+    if value is MISSING:
+        del place[last]
+    else:
+        place[last] = value
+    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
+    trainer = fit(a_trainer(), the_callbacks(own), epochs=1)
+    before = bits(trainer, own)
+    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be read: ") as raised:
+        fit(trainer, the_callbacks(own), resume=path)
+    assert "\n" not in str(raised.value)
+    after = bits(trainer, own)
+    assert after | {"next order": None} == before | {"next order": None}
+
+
+def test_an_optimizer_that_counts_less_than_no_step_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    trainer = fit(a_trainer(), [], epochs=1)
+    trainer.save(path)
+    arrays, metadata = read_tensors(path)
+    place = json.loads(metadata["trainer"])["optimizer"]["arrays"]["step"]["$array"]
+    for steps in (-1, np.nan):
+        write_tensors(path, {**arrays, place: np.full_like(arrays[place], steps)}, metadata)
+        with pytest.raises(pn.FileFormatError, match="counts less than 0 steps"):
+            a_trainer().load(path)
 
 
 def test_the_newest_files_are_kept(tmp_path: Path) -> None:
@@ -459,7 +528,7 @@ def test_a_refused_checkpoint_leaves_the_log_as_it_was(folders: tuple[Path, Path
 def test_best_weights_that_the_checkpoint_lacks_are_not_restored(tmp_path: Path) -> None:
     checkpoint = pn.ModelCheckpoint(tmp_path / "run")
     fit(a_trainer(), [pn.EarlyStopping(restore_best_weights=False), checkpoint], epochs=2)
-    with pytest.raises(pn.FileFormatError, match=r"EarlyStopping refuses the state .* it holds 0 arrays, but 7 of"):
+    with pytest.raises(pn.FileFormatError, match=r"EarlyStopping refuses the state .* the best weights have shapes"):
         fit(a_trainer(), [pn.EarlyStopping(), checkpoint], resume=True)
 
 
