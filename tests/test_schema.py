@@ -33,7 +33,6 @@ from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
         ({"9" * 5000: "1"}, {...: int}),
         ({"a": {"b": [{"c": "1"}]}}, {"a": {...: [{"c": int}]}}),
     ],
-    ids=str,
 )
 def test_another_value_is_described_in_one_line(value: Any, schema: Schema) -> None:
     found = first_mismatch(value, schema)
@@ -53,7 +52,6 @@ def test_another_value_is_described_in_one_line(value: Any, schema: Schema) -> N
         ({}, {...: int}),
         ({"a": 1, "other": None}, {"a": int}),
     ],
-    ids=str,
 )
 def test_a_fitting_value_gives_no_mismatch(value: Any, schema: Schema) -> None:
     assert first_mismatch(value, schema) == ""
