@@ -41,19 +41,33 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                before = signal.getsignal(number)
-                if before not in (signal.SIG_IGN, None):  # None: a handler that Python does not know
-                    self._before[number] = before
-                    signal.signal(number, self._receive)
+        try:
+            if threading.current_thread() is threading.main_thread():
+                for number in SIGNALS:
+                    self._put_off(number)
+        except BaseException:  # raised by the handler of another signal, such as a timer's
+            self._set_back()
+            raise
         return self
 
     def __exit__(self, *of_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        try:
+            self._set_back()
+        except BaseException:
+            self._set_back()
+            raise
         if self.pending is not None:
             signal.raise_signal(self.pending)
+
+    def _put_off(self, number: signal.Signals) -> None:
+        before = signal.getsignal(number)
+        if before not in (signal.SIG_IGN, None):  # None: a handler that Python does not know
+            self._before[number] = before
+            signal.signal(number, self._receive)
+
+    def _set_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         waits, self.pending = self._waits and self.pending is None, number
