@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,15 @@ def pca() -> Arrays:
     return {"components": found.components_, "variances": found.explained_variance_, "plane": found.transform(x)}
 
 
-NETWORKS = {"dense": dense, "convolutions": convolutions, "batch norm": batch_norm, "dropout": dropout}
+NETWORKS: dict[str, Callable[..., Arrays]] = {
+    "dense": dense,
+    "convolutions": convolutions,
+    "batch norm": batch_norm,
+    "dropout": dropout,
+}
 CASES: dict[str, Callable[[], Arrays]] = {
     **NETWORKS,
-    **{f"{name}, clipped": lambda run=run: run(clip_norm=0.5) for name, run in NETWORKS.items()},
+    **{f"{name}, clipped": partial(run, clip_norm=0.5) for name, run in NETWORKS.items()},
     "kmeans": kmeans,
     "kmeans from given centres": lambda: kmeans(init=np.random.default_rng(1).normal(size=(20, 50))),
     "pca": pca,

@@ -79,7 +79,7 @@ def assert_as_before(before: dict[str, Any]) -> None:
 
 def test_an_import_changes_nothing() -> None:
     """The functions above run in a process that has not imported portanet: their source is taken, not their module."""
-    source = "\n".join(map(inspect.getsource, (_umask, state, assert_as_before)))
+    source = "\n".join(inspect.getsource(function) for function in (_umask, state, assert_as_before))
     code = f"""
 import ctypes, faulthandler, locale, logging, multiprocessing, os, random, signal, sys, threading, warnings
 from typing import Any
@@ -168,10 +168,7 @@ def fails(error: type[BaseException], function: Callable[[], Any]) -> Callable[[
 HOOKS = ("on_train_begin", "on_train_batch_end", "on_epoch_end", "on_train_end")
 WORK: dict[str, Callable[..., Any]] = {
     "everything": everything,
-    **{
-        f"an error in {hook}": fails(OSError, lambda hook=hook: fit(callbacks=Raises(hook, OSError())))
-        for hook in HOOKS
-    },
+    **{f"an error in {hook}": fails(OSError, partial(fit, callbacks=Raises(hook, OSError()))) for hook in HOOKS},
     **{f"Ctrl-C in {hook}": fails(KeyboardInterrupt, partial(fit, callbacks=Raises(hook, SIGINT))) for hook in HOOKS},
     "divergence": fails(
         pn.Diverged,

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,6 @@ def test_threads_that_fork_processes_train_all() -> None:
         weights: dict[str, np.ndarray] = in_fork(lambda: train("dense"))
         return weights
 
-    from multiprocessing.pool import ThreadPool
-
     with ThreadPool(3) as pool:
         for weights in pool.map(fork, range(3)):
             assert_equal(weights, expected)
@@ -182,13 +181,14 @@ def test_a_trainer_goes_to_another_process_and_back(method: str) -> None:
             labels = pool.apply(pn.KMeans(3).fit(x).predict, (x,))
     else:
         joblib = pytest.importorskip("joblib", reason="scikit-learn brings joblib")
-        jobs = [
+        jobs: list[tuple[Any, ...]] = [
             *((fit, half), (fit_with, make_trainer(), make_callbacks()), (half.net.predict, x)),
             *((pn.SGD(0.25).arguments,), (pn.KMeans(3).fit(x).predict, x)),
         ]
         with joblib.parallel_config("loky"):
-            found = joblib.Parallel(n_jobs=2)(joblib.delayed(job)(*arguments) for job, *arguments in jobs)
-        sent, (sent_together, _), output, rate, labels = *found[:3], found[3]["lr"], found[4]
+            results = joblib.Parallel(n_jobs=2)(joblib.delayed(job)(*arguments) for job, *arguments in jobs)
+        sent, (sent_together, _), output, settings, labels = results
+        rate = settings["lr"]
     assert sent.steps == whole.steps
     assert_equal(sent.net.get_weights(), whole.net.get_weights())
     assert_equal(fit(sent).net.get_weights(), fit(whole).net.get_weights())

@@ -4,10 +4,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, KeysView, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_a_network_without_weights_draws_them_once_when_eight_threads_use_it_fir
     expected = NETWORKS[name]().predict(x)
     for _ in range(50):
         net = NETWORKS[name]()
-        for output in in_threads([lambda net=net: net(x)] * N_THREADS):
+        for output in in_threads([partial(net, x)] * N_THREADS):
             np.testing.assert_array_equal(output, expected)
         np.testing.assert_array_equal(net(x), expected)
         trained(net)
@@ -106,7 +107,7 @@ def test_a_backend_exists_once_when_eight_threads_ask_for_it_first() -> None:
     class Slow(dict[str, Callable[..., Any]]):
         """Kernels whose comparison gives the other threads time to load the backend too."""
 
-        def keys(self) -> KeysView[str]:
+        def keys(self) -> Any:
             time.sleep(0.01)
             return super().keys()
 
@@ -126,7 +127,7 @@ def test_a_backend_exists_once_when_eight_threads_ask_for_it_first() -> None:
 @isolated(PORTANET_NUM_THREADS="4")
 def test_networks_trained_at_the_same_time_are_those_trained_one_after_the_other(name: str) -> None:
     expected = [trained(NETWORKS[name](), seed) for seed in (0, 1, 2)]
-    found = in_threads([lambda seed=seed: trained(NETWORKS[name](), seed) for seed in (0, 1, 2)])
+    found = in_threads([partial(trained, NETWORKS[name](), seed) for seed in (0, 1, 2)])
     for weights, same in zip(found, expected, strict=True):
         assert_equal(weights, same)
 

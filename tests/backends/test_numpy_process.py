@@ -153,7 +153,7 @@ def test_an_interrupt_on_the_way_into_a_context_leaves_blas_its_threads(
     blas: Blas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_threads, raw = blas.get_num_threads(), functions(blas).get
-    calls = []
+    calls: list[int] = []
 
     def interrupted(number: int) -> None:
         before.set(number)
