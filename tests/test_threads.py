@@ -186,7 +186,7 @@ def test_a_trainer_that_trains_refuses_a_second_fit() -> None:
         first = pool.submit(trainer.fit, x, y, callbacks=[Waits()], progress=False)
         begun.wait()
         try:
-            with pytest.raises(RuntimeError, match="this Trainer trains already"):
+            with pytest.raises(RuntimeError, match="fit of this Trainer is running"):
                 trainer.fit(x, y, progress=False)
         finally:
             over.set()

@@ -273,7 +273,9 @@ class Trainer:
         True
         """
         if self._loop is not None:
-            raise RuntimeError("this Trainer trains already, in a callback's fit or another thread: make a second one")
+            raise RuntimeError(
+                "fit of this Trainer is running, in another thread or around a callback: make a second one"
+            )
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
