@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable
+from portanet.backends.lock import lock
 from portanet.checks import check_callable, check_text, shown
 
 if TYPE_CHECKING:
@@ -147,17 +148,22 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
         raise TypeError(f"device must be a string such as 'cpu' or 'cuda:0', got {shown(name)}")
     if name == "auto":
         return _auto()
-    if name not in _loaded:
+    return _loaded.get(name) or _load(name, " of PORTANET_DEVICE" if device is None else "")
+
+
+def _load(name: str, origin: str) -> Backend:
+    with lock:
+        if name in _loaded:  # another thread has loaded it meanwhile
+            return _loaded[name]
         kind, colon, ordinal = name.partition(":")
         if kind not in registered:
             read_entry_points()
         if kind not in registered:
-            origin = " of PORTANET_DEVICE" if device is None else ""
             hint = " (a GPU is 'cuda')" if kind.lower() in ("gpu", "cupy", "nvidia") else ""
             known = ", ".join([*registered, "auto"])
             raise ValueError(f"device {name!r}{origin} is unknown{hint}: choose one of {known}")
         _add(registered[kind].factory(ordinal if colon else None), name)
-    return _loaded[name]
+        return _loaded[name]
 
 
 copyreg.pickle(Backend, lambda backend: (get_backend, (backend.name,)))  # a pickle holds the name of the device

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from bench import files, results
 from bench.command import FAILED, CommandError, print_lines
 from bench.text import columns, duration
-from portanet.files import faults_of
+from portanet.files import as_file_errors
 
 Case: TypeAlias = tuple[str, ...]
 """Name of a test and its parameters, except the device, as strings."""
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Read a file of kind "suite" of which tables and pictures can be made."""
     suite = results.read(path, "suite")
-    with faults_of(path):
+    with as_file_errors(path):
         medians = gather([suite])
         rows(medians), network_steps(medians), crossover_lines(medians)
     return suite

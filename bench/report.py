@@ -14,7 +14,7 @@ from bench.peers.competitors import OURS
 from bench.peers.ratios import INFERENCE_MEANS, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
 from bench.peers.table import quartiles_cell
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
-from portanet.files import faults_of
+from portanet.files import as_file_errors
 
 Chapter: TypeAlias = Callable[[Mapping[str, Any]], list[str]]
 """Makes the parts of the page from a file."""
@@ -75,7 +75,7 @@ def _read_chapters(folder: Path, kind: str, chapter: Chapter) -> list[str]:
     parts = []
     for path in sorted(folder.glob(f"{kind}-*.json")):
         file = results.read(path, kind)
-        with faults_of(path):
+        with as_file_errors(path):
             parts += chapter(file)
     return parts
 

@@ -57,12 +57,12 @@ class FileFormatError(ValueError):
     ...     portanet.load("net.safetensors")
     ... except portanet.FileFormatError as error:
     ...     print(str(error)[:57])
-    net.safetensors cannot be read: it is no safetensors file
+    net.safetensors cannot be loaded: it is no safetensors file
     """
 
     def __init__(self, path: str | PathLike[str], fault: str):
         self.path, self.fault = path, _one_line(fault)
-        super().__init__(f"{os.fspath(path)} cannot be read: {self.fault}")
+        super().__init__(f"{os.fspath(path)} cannot be loaded: {self.fault}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the constructor's arguments."""
@@ -70,7 +70,7 @@ class FileFormatError(ValueError):
 
 
 @contextmanager
-def faults_of(path: str | PathLike[str]) -> Iterator[None]:
+def as_file_errors(path: str | PathLike[str]) -> Iterator[None]:
     """
     Turn every error within into a :class:`FileFormatError` of a file.
 
@@ -159,7 +159,7 @@ def read_json(path: str | PathLike[str], schema: Schema | None = None) -> Any:
         If it is no JSON, or does not match.
     """
     content = read_regular(path, most=MOST_JSON)
-    with faults_of(path):
+    with as_file_errors(path):
         value = parse_json(content)
         if schema is not None and (mismatch := first_mismatch(value, schema)):
             raise ValueError(mismatch)

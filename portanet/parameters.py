@@ -55,10 +55,10 @@ class Parameter:
     def bind(self, flat: "FlatParameters", offset: int) -> None:
         """Make ``data`` and ``grad`` views of flat arrays, from an offset on."""
         self.unbind()
-        self.flat, self.offset = flat, offset
         span = slice(offset, offset + self.size)
         views = {"data": flat.data, "grad": flat.grad}
         vars(self).update({k: flat.xp.reshape(a[span], self.shape, copy=False) for k, a in views.items()})
+        self.offset, self.flat = offset, flat  # at the end, since another thread takes it for the sign of values
 
     def unbind(self) -> None:
         """Leave the flat arrays, which are then detached: an optimizer must not go on with them."""
@@ -141,8 +141,8 @@ class Buffer:
 
     def bind(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
         """Put values on a backend, copied, since layers change a buffer in place."""
-        self.backend, self.dtype = backend, dtype
         self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
+        self.dtype, self.backend = dtype, backend  # at the end, since another thread takes it for the sign of values
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {"shape": self.shape, "init": self.init}

@@ -3,7 +3,7 @@
 from os import PathLike
 
 from portanet.backends import Backend, get_backend
-from portanet.files import faults_of, read_tensors
+from portanet.files import as_file_errors, read_tensors
 from portanet.layers.base import Layer
 from portanet.saving import TRAINER, build_network
 
@@ -29,7 +29,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     Raises
     ------
     OSError
-        If the file cannot be read: FileNotFoundError if there is none.
+        If the file cannot be loaded: FileNotFoundError if there is none.
     FileFormatError
         If it is damaged, was not written by PortaNet, or holds a layer class that is not imported.
 
@@ -44,7 +44,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> L
     backend = get_backend(device)
     arrays, metadata = read_tensors(path)
     arrays = {name: values for name, values in arrays.items() if not name.startswith(TRAINER)}
-    with faults_of(path):
+    with as_file_errors(path):
         net: Layer = build_network(arrays, metadata)
     net._bind_arrays(backend, metadata["dtype"], arrays)
     return net

@@ -91,7 +91,7 @@ def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
     """Refuse to save a network that its constructor arguments do not describe."""
     for name, first in shared.items():
         _share(rebuilt, name, first)
-    if found := difference(net, rebuilt):
+    if found := find_difference(net, rebuilt):
         name, is_now, would_be = found
         raise ValueError(
             f"{type(net).__name__} cannot be saved: its part {name!r} is {is_now}, but the constructor's arguments "
@@ -99,7 +99,7 @@ def _check_rebuilt(net: Any, rebuilt: Any, shared: dict[str, str]) -> None:
         )
 
 
-def difference(net: Any, other: Any) -> tuple[str, str, str] | None:
+def find_difference(net: Any, other: Any) -> tuple[str, str, str] | None:
     """Return the name of the first part in which two networks differ, and what it is in each; None if there is none."""
     ours, theirs = _parts(net), _parts(other)
     for name in [*ours, *theirs]:

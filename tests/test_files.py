@@ -17,7 +17,7 @@ import pytest
 
 import portanet as pn
 from portanet.files import (
-    faults_of,
+    as_file_errors,
     parse_json,
     read_json,
     read_regular,
@@ -132,7 +132,7 @@ def test_loading_draws_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_hostile_lists_of_names_are_refused(path: Path, key: str, text: str) -> None:
     arrays, metadata = read_tensors(saved(path))
     write_tensors(path, arrays, {**metadata, key: text})
-    reads(path, "cannot be read")
+    reads(path, "cannot be loaded")
 
 
 def test_arrays_of_another_dtype_are_refused(path: Path) -> None:
@@ -151,7 +151,7 @@ def test_every_changed_byte_is_noticed(path: Path) -> None:
         changed = bytearray(content)
         changed[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)
-        reads(path, "cannot be read")
+        reads(path, "cannot be loaded")
 
 
 def test_a_changed_weight_says_so(path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_json_file_without_end_is_not_read_to_its_end(path: Path) -> None:
 
 def test_a_message_repeats_no_more_than_a_line_of_a_file(path: Path) -> None:
     for text in ("\x1b[2J\n" * 1000, "\ud800"):
-        with pytest.raises(pn.FileFormatError) as raised, faults_of(path):
+        with pytest.raises(pn.FileFormatError) as raised, as_file_errors(path):
             raise ValueError(text)
         assert len(raised.value.fault) < 500
         assert raised.value.fault.isprintable()

@@ -95,6 +95,10 @@ def test_the_wheel_holds_both_packages_and_nothing_else(tree: Path, wheel: Path)
     expected = {f"portanet/{name}" for name in relative(tree / "portanet")}
     expected |= {f"portanet/backends/{name}" for name in relative(tree / "backends")}
     assert {name for name in contents(wheel) if ".dist-info/" not in name} == expected
+    assert {name.partition("/")[0] for name in contents(wheel)} == {
+        "portanet",
+        f"portanet-{portanet.__version__}.dist-info",
+    }
     assert {"portanet/py.typed", "portanet/backends/registry.py"} <= expected
 
 
@@ -164,6 +168,55 @@ def test_the_source_distribution_holds_all_the_tests(tree: Path, sdist: Path) ->
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"tests/{name}" for name in relative(tree / "tests")} <= names
     assert "README.md" in names
+
+
+def test_the_source_distribution_holds_nothing_that_is_not_in_the_tree(tree: Path, sdist: Path) -> None:
+    """Such as compiled files, caches, data and environments that lie beside the sources."""
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    made = {name for name in names if name in {"PKG-INFO", "setup.cfg"} or name.startswith("portanet.egg-info/")}
+    assert names - made <= relative(tree)
+
+
+TESTS = ("tests/kernels", "tests/layers", "tests/losses", "tests/test_contract.py", "tests/test_smoke.py")
+"""Tests that start no interpreter, which would import what is installed beside them."""
+
+RUN_TESTS = """
+import os, site, sys
+site.addsitedir(sys.argv[1])
+sys.path += sys.argv[2].split(os.pathsep)
+import portanet.backends, pytest
+from portanet.backends.numpy import core
+for module in (portanet, portanet.backends):
+    assert module.__file__.startswith(os.path.realpath(os.curdir)), module.__file__
+assert core.compiled, core.status
+sys.exit(pytest.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.job
+def test_the_tests_pass_in_the_unpacked_source_distribution(sdist: Path, tmp_path: Path) -> None:
+    """With the kernels compiled from it; tox's environment ``sdist`` runs all tests so."""
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+    wheel = build("build_editable", unpacked, compiler=True)
+    subprocess.run([*pip, "--target", str(site), str(wheel)], check=True)
+    libraries = os.pathsep.join(folder for folder in sys.path if Path(folder).name == "site-packages")
+    options = ["-n", "0", "-q", "-p", "no:cacheprovider", "-m", "not torch", *TESTS]
+    done = subprocess.run(
+        [sys.executable, "-B", "-I", "-S", "-c", RUN_TESTS, str(site), libraries, *options],
+        cwd=unpacked,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_editable_install_imports_the_tree(tree: Path, tmp_path: Path) -> None:

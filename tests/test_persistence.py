@@ -143,7 +143,9 @@ def test_a_path_is_that_of_a_file(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named(path: Path, keep: int) -> None:
     a_net().save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(pn.FileFormatError, match=r"net\.safetensors cannot be read: it is no safetensors file, or not"):
+    with pytest.raises(
+        pn.FileFormatError, match=r"net\.safetensors cannot be loaded: it is no safetensors file"
+    ):
         pn.load(path)
 
 
@@ -164,7 +166,7 @@ def rewritten(path: Path, **changes: str) -> None:
             "its arrays and its architecture differ: 0.bias, ",
         ),
         ({"architecture": "[1, 2]"}, "which is no layer"),
-        ({"architecture": "{"}, "cannot be read: Expecting property name"),
+        ({"architecture": "{"}, "cannot be loaded: Expecting property name"),
         ({"dtype": "int8"}, "dtype must be"),
     ],
     ids=str,

@@ -25,6 +25,9 @@ MIN_BLAS_SUM_ELEMENTS = 4096
 MAX_DOT_ELEMENTS = 2**14
 """Maximum elements of a product for ``dot``, which calls BLAS 0.4 µs sooner than ``matmul`` but writes zeros first."""
 
+MAX_NORM_ELEMENTS = 2**13
+"""Maximum elements of one ``dot`` of a norm: BLAS divides longer ones among threads, whose number changes the sum."""
+
 MAX_CACHED_ONES = 2**16
 """Maximum length of the cached vector of ones: to allocate it would take as long as a small product with it."""
 
@@ -217,9 +220,14 @@ def rmsprop(  # noqa: PLR0917
 
 
 def norm(x: np.ndarray) -> np.ndarray:
-    """Use BLAS, unless a square overflows, or all of them underflow. A norm beyond float32 is a float64."""
+    """Use BLAS piece by piece, unless a square overflows, or all underflow. A norm beyond float32 is a float64."""
     with np.errstate(over="ignore"):
-        squares = x.dot(x)
+        if len(x) <= MAX_NORM_ELEMENTS:
+            squares = x.dot(x)
+        else:
+            n = len(x) - len(x) % MAX_NORM_ELEMENTS
+            pieces, rest = x[:n].reshape(-1, MAX_NORM_ELEMENTS), x[n:]
+            squares = np.add.reduce(np.vecdot(pieces, pieces)) + rest.dot(rest)
     if np.finfo(x.dtype).tiny < squares < math.inf:
         root: np.ndarray = np.sqrt(squares)
         return root

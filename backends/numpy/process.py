@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from portanet.backends.disabled import enabled
+
 _SETTERS = {
     "scipy_openblas_set_num_threads64_": "scipy_openblas_get_num_threads64_",  # NumPy's wheels
     "scipy_openblas_set_num_threads": "scipy_openblas_get_num_threads",
@@ -32,15 +34,17 @@ def tune_malloc() -> bool:
     Make glibc keep up to 256 MiB of freed memory instead of returning it and fetching it again in every step.
 
     Fresh memory costs a page fault for each 4 KiB: for arrays of megabytes, more than the arithmetic on them. Arrays
-    above 32 MiB, the largest threshold that every glibc accepts, are still returned. If the environment sets
-    ``MALLOC_TRIM_THRESHOLD_`` or another variable of malloc, nothing is changed.
+    above 32 MiB, the largest threshold that every glibc accepts, are still returned. The settings are those of the
+    whole process, and glibc cannot tell what they were before. If the environment sets ``MALLOC_TRIM_THRESHOLD_`` or
+    another variable of malloc, or ``PORTANET_DISABLE`` names ``malloc``, nothing is changed.
 
     Returns
     -------
     bool
         Whether the settings were changed.
     """
-    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+    by_user = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    if sys.platform != "linux" or by_user or not enabled("malloc"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -111,13 +115,18 @@ class Blas:
         with self._lock:
             if self._functions is not None and not self._n_limiting:
                 self._user_threads = self._functions.get()
-                self._functions.set(1)
+                try:
+                    self._functions.set(1)
+                except BaseException:  # Ctrl-C, just after it was set
+                    self._functions.set(self._user_threads)
+                    raise
             self._n_limiting += 1
 
     def _release(self) -> None:
         """Undo one limit; a number that the user has set meanwhile stays."""
         with self._lock:
-            self._n_limiting = max(0, self._n_limiting - 1)
+            if self._n_limiting:
+                self._n_limiting -= 1
             if self._functions is not None and not self._n_limiting and self._functions.get() == 1:
                 self._functions.set(self._user_threads)
 
@@ -147,14 +156,19 @@ _inner = nullcontext()
 
 if _error_state is not None:
     # NumPy's own variable, which np.errstate sets too but in 1 µs: a tenth of the inference of one example.
-    _restore = _error_state.reset
+    _restore = _error_state.set
 
     def _silence() -> Any:
         global _silenced
         caller, silenced = _error_state.get(), _silenced
         if caller is not silenced[0]:
             _silenced = silenced = caller, _umath._make_extobj(over="ignore", invalid="ignore", divide="ignore")
-        return _error_state.set(silenced[1])
+        try:
+            _error_state.set(silenced[1])
+        except BaseException:  # Ctrl-C, just after it was set
+            _error_state.set(caller)
+            raise
+        return caller
 
     def compute_context() -> AbstractContextManager[Any]:
         """Return a :class:`ComputeContext`; within one, a context that does nothing and costs 0.3 µs, not 0.8."""

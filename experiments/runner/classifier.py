@@ -47,9 +47,9 @@ def classify(
     print(f"{title}: {net.n_parameters:,} parameters on {run.backend.name}; val_ is the test set", file=sys.stderr)
     settings: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "validation_data": test}
     with run.training(net, name):
-        go_on = run.go_on(epochs)
-        go_on["callbacks"] = [*callbacks, *go_on.get("callbacks", ())]
-        history = trainer.fit(data.x_train, data.y_train, **settings, **go_on)
+        resume = run.resume_arguments(epochs)
+        resume["callbacks"] = [*callbacks, *resume.get("callbacks", ())]
+        history = trainer.fit(data.x_train, data.y_train, **settings, **resume)
     matrix = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
     curves = plots.training_curves(history, title=title, held_out="test")
     confusion = plots.confusion_matrix(matrix, data.classes, title=f"{title}: test set")

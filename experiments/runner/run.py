@@ -99,7 +99,7 @@ class Run:
             }
         )
 
-    def go_on(self, epochs: int) -> dict[str, Any]:
+    def resume_arguments(self, epochs: int) -> dict[str, Any]:
         """Return what makes ``fit``, within :meth:`training`, go on from the checkpoint of a run that was killed."""
         if self.checkpoints is None:
             return {}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.files import FileFormatError, faults_of, read_regular
+from portanet.files import FileFormatError, as_file_errors, read_regular
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Decoder = Callable[[bytes, tuple[int, ...], int], np.ndarray]
@@ -139,7 +139,7 @@ def _verified(path: Path, source: Source, file: File, decode: Decoder, max_bytes
     """Read a file once, so that the bytes that are compared are those that are decoded."""
     packed = path.suffix == ".gz"
     content = read_regular(path, most=_max_packed_bytes(max_bytes) if packed else max_bytes)
-    with faults_of(path):
+    with as_file_errors(path):
         array = decode(_unpacked(content, max_bytes) if packed else content, file.shape, len(source.classes))
         found = hashlib.sha256(array.ravel().data).hexdigest()
         if found != file.sha256:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from portanet.backends import Backend, cast, get_backend, host_array, namespace
+from portanet.backends.lock import lock
 from portanet.checks import check_dtype, check_seed, isdtype, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
@@ -43,9 +44,13 @@ class Placement:
     def topology(self) -> Topology:
         """Layers, parameters and buffers by name; kept until layers change."""
         kept = self._topology
-        if kept is None or not kept.current:
-            kept = Topology(self)
-            object.__setattr__(self, "_topology", kept)
+        if kept is not None and kept.current:
+            return kept
+        with lock:
+            kept = self._topology
+            if kept is None or not kept.current:
+                kept = Topology(self)
+                object.__setattr__(self, "_topology", kept)
         return kept
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
@@ -82,12 +87,15 @@ class Placement:
                 held.parameters = parameters  # the next comparison is one of identity
             if self.initialized:
                 return held
-        held = (FlatParameters.view_of(parameters) if self.initialized else None) or self._flatten(*self._placement())
-        self._set_flat(held)
+        with lock:  # what another thread has drawn meanwhile is found
+            view = FlatParameters.view_of(parameters) if self.initialized else None
+            held = view or self._flatten(*self._placement())
+            self._set_flat(held)
         return held
 
     def _set_flat(self, flat: FlatParameters) -> None:
-        object.__setattr__(self, "_flat", flat)
+        with lock:
+            object.__setattr__(self, "_flat", flat)
 
     @property
     def backend(self) -> Backend:
@@ -228,9 +236,10 @@ class Placement:
     def _ready(self) -> tuple[Backend, str]:
         """Backend and dtype of the values, after drawing those that are missing."""
         if not self.topology.ready:
-            if not self.initialized:
-                self._set_flat(self.flat)
-            self.topology.ready = True
+            with lock:
+                if not self.initialized:
+                    self._set_flat(self.flat)
+                self.topology.ready = True
         return self._placement()
 
     def _flatten(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:

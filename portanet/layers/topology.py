@@ -10,14 +10,14 @@ from typing import Any
 
 from portanet.parameters import Buffer, Parameter
 
-_changes = 0
-"""Counts assignments of layers, parameters, buffers and containers to attributes of any layer."""
+_last_change = object()
+"""A new object after each assignment of a layer, parameter, buffer or container to an attribute of any layer."""
 
 
 def changed() -> None:
     """Make every network look for its layers again."""
-    global _changes
-    _changes += 1
+    global _last_change
+    _last_change = object()
 
 
 def is_layer(value: Any) -> bool:
@@ -80,7 +80,7 @@ class Topology:
     """
 
     def __init__(self, root: Any):
-        self._changes = _changes
+        self._last_change = _last_change
         self._containers: list[tuple[Any, tuple[Any, ...]]] = []
         self._first: dict[int, str] = {}
         self.layers: dict[str, Any] = {}
@@ -144,7 +144,7 @@ class Topology:
     @property
     def current(self) -> bool:
         """Whether nothing has changed since."""
-        if self._changes != _changes:
+        if self._last_change is not _last_change:
             return False
         for container, items in self._containers:
             now = _items(container) if isinstance(container, dict) else container

@@ -19,7 +19,7 @@ from portanet.checks import (
     shown,
 )
 from portanet.config import Configured
-from portanet.files import faults_of, read_regular, write_atomically
+from portanet.files import as_file_errors, read_regular, write_atomically
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
@@ -424,7 +424,7 @@ class CSVLogger(Callback):
 def _read_log(path: Path) -> list[dict[str, str]]:
     """Return the rows of a log that :class:`CSVLogger` wrote; none, if the file is empty."""
     content = read_regular(path)
-    with faults_of(path):
+    with as_file_errors(path):
         names, *rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [["epoch"]]
         fix = "it holds no log of a CSVLogger: give another path, or append=False"
         if content and not content.endswith(b"\n"):

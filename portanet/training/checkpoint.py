@@ -16,9 +16,9 @@ import numpy as np
 
 from portanet.checks import Checked, check_choice, check_count, check_path, optional, shown
 from portanet.config import to_json
-from portanet.files import FileFormatError, faults_of, parse_json, read_metadata, read_tensors, write_tensors
+from portanet.files import FileFormatError, as_file_errors, parse_json, read_metadata, read_tensors, write_tensors
 from portanet.layers.base import Layer
-from portanet.saving import TRAINER, build_network, describe_network, difference
+from portanet.saving import TRAINER, build_network, describe_network, find_difference
 from portanet.schema import Schema, first_mismatch, is_anything, is_array, is_number
 from portanet.training.callbacks import MODES, Callback, Logs, Mode, Monitor, Training, check_monitor
 from portanet.typing import Array
@@ -147,10 +147,10 @@ def read_checkpoint(path: str | PathLike[str], net: Layer) -> Checkpoint:
     arrays, metadata = read_tensors(path)
     if "trainer" not in metadata:
         raise FileFormatError(path, "it holds a network without the state of its training: take portanet.load(path)")
-    with faults_of(path):
+    with as_file_errors(path):
         weights = {name: values for name, values in arrays.items() if not name.startswith(TRAINER)}
         saved = build_network(weights, metadata)
-        if found := difference(net, saved):
+        if found := find_difference(net, saved):
             name, ours, theirs = found
             raise ValueError(f"the part {name!r} of its network is {theirs}, but that of the Trainer's is {ours}")
         if metadata["dtype"] != net.flat.dtype:

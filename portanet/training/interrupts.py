@@ -42,22 +42,36 @@ class DeferredSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                before = signal.getsignal(number)
-                if before in (signal.SIG_DFL, signal.default_int_handler):
-                    self._before[number] = before
-                    signal.signal(number, self._receive)
+        try:
+            if threading.current_thread() is threading.main_thread():
+                for number in SIGNALS:
+                    self._put_off(number)
+        except BaseException:  # raised by the handler of another signal, such as a timer's
+            self._set_back()
+            raise
         return self
 
     def __exit__(self, *of_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        try:
+            self._set_back()
+        except BaseException:
+            self._set_back()
+            raise
         if self.pending is not None:
             try:
                 signal.raise_signal(self.pending)
             except KeyboardInterrupt as error:
                 raise error from None  # without the traceback of Interrupted
+
+    def _put_off(self, number: signal.Signals) -> None:
+        before = signal.getsignal(number)
+        if before in (signal.SIG_DFL, signal.default_int_handler):
+            self._before[number] = before
+            signal.signal(number, self._receive)
+
+    def _set_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again, self.pending = self.pending is not None, number

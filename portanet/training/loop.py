@@ -12,7 +12,7 @@ import numpy as np
 from portanet.backends import OutOfMemory
 from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
-from portanet.files import faults_of
+from portanet.files import as_file_errors
 from portanet.schema import Schema, first_mismatch, is_array
 from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
 from portanet.training.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ class FitLoop:
         for call in self.callbacks:
             call.on_train_begin(self.training)
         if saved is not None:
-            with faults_of(saved.path):
+            with as_file_errors(saved.path):
                 self.load_state_dict(saved.state["fit"])
 
     def run(self, epochs: int) -> None:

@@ -17,7 +17,7 @@ from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.streaming import StreamingExecutor
-from portanet.files import faults_of
+from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
@@ -298,12 +298,14 @@ class Trainer:
         >>> history["val_loss"][-1] < history["val_loss"][0]
         True
         """
+        if self._loop is not None:
+            raise RuntimeError(
+                "fit of this Trainer is running, in another thread or around a callback: make a second one"
+            )
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
         check_choice("capture", capture, choices=("auto", "never"))
-        if self._loop is not None:
-            raise RuntimeError("fit is running already: a callback cannot call it")
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
@@ -499,7 +501,7 @@ class Trainer:
     def _load_state_dict(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
         state = saved.state
-        with faults_of(saved.path):
+        with as_file_errors(saved.path):
             if state["loss"] != (ours := to_json(self.loss)):
                 raise ValueError(f"it was trained with the loss {state['loss']}, but the Trainer has {ours}")
             steps, shuffle, history = check_count("steps", state["steps"], at_least=0), default_rng(), History()

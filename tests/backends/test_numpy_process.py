@@ -1,8 +1,11 @@
 """Settings of the process that NumPy runs in are made and undone."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from platform import libc_ver
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -117,3 +120,55 @@ def test_a_context_within_another_does_nothing() -> None:
     with process.compute_context():
         assert process.compute_context() is process.compute_context()
     assert isinstance(process.compute_context(), ComputeContext)
+
+
+@pytest.fixture
+def interrupted_after() -> Iterator[Callable[[str], None]]:
+    """Raise KeyboardInterrupt just after the next call of a C function of some name: where Python handles signals."""
+
+    def interrupt(name: str) -> None:
+        def profile(frame: FrameType, event: str, called: Any) -> None:
+            if event == "c_return" and getattr(called, "__name__", "") == name:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        sys.setprofile(profile)
+
+    yield interrupt
+    sys.setprofile(None)
+
+
+def test_an_interrupt_on_the_way_into_a_context_leaves_numpys_errors_as_they_were(
+    interrupted_after: Callable[[str], None],
+) -> None:
+    with np.errstate(over="raise", invalid="warn"):
+        before = np.geterr()
+        interrupted_after("set")
+        with pytest.raises(KeyboardInterrupt), ComputeContext():
+            pass
+        assert np.geterr() == before
+
+
+def test_an_interrupt_on_the_way_into_a_context_leaves_blas_its_threads(
+    blas: Blas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_threads, raw = blas.get_num_threads(), functions(blas).get
+    calls: list[int] = []
+
+    def interrupted(number: int) -> None:
+        before.set(number)
+        calls.append(number)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    before = functions(blas)
+    monkeypatch.setattr(blas, "_functions", process._ThreadFunctions(interrupted, before.get))
+    with pytest.raises(KeyboardInterrupt), blas.single_threaded():
+        pass
+    assert (raw(), blas.get_num_threads(), blas._n_limiting) == (user_threads, user_threads, 0)
+
+
+@pytest.mark.skipif(libc_ver()[0] != "glibc", reason="only glibc is asked")
+def test_glibc_is_left_alone_where_it_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portanet.backends.disabled.DISABLED", frozenset({"malloc"}))
+    assert not tune_malloc()

@@ -191,7 +191,7 @@ def test_a_truncated_file_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatc
     redundant = 8 if (tiny.name, suffix) == ("usps", "") else 0  # bytes; the last digits of a text may be zeros
     for size in range(0, len(content) - redundant, 1 + len(content) // 100):
         path.write_bytes(content[:size])
-        with pytest.raises(DatasetError, match=f"{name} cannot be read: it is not the published file: "):
+        with pytest.raises(DatasetError, match=f"{name} cannot be loaded: it is not the published file: "):
             load(tiny.name)
 
 
@@ -208,7 +208,7 @@ def test_a_changed_byte_is_detected(tiny: Tiny, monkeypatch: pytest.MonkeyPatch,
         changed = bytearray(content)
         changed[at] ^= 0xFF  # all bits, as a deflate stream has unused bits
         path.write_bytes(changed)
-        with pytest.raises(DatasetError, match=f"{name} cannot be read: it is not the published file: "):
+        with pytest.raises(DatasetError, match=f"{name} cannot be loaded: it is not the published file: "):
             load(tiny.name)
 
 
@@ -219,7 +219,7 @@ def test_error_for_a_wrong_file_names_it_and_the_fix(tiny: Tiny, monkeypatch: py
     with pytest.raises(DatasetError) as caught:
         load(tiny.name)
     path = tiny.data / tiny.name / f"{first}.gz"
-    assert str(caught.value).startswith(f"{path} cannot be read: it is not the published file: expected ")
+    assert str(caught.value).startswith(f"{path} cannot be loaded: it is not the published file: expected ")
     assert str(caught.value).endswith(f"; delete it or replace it with {SOURCES[tiny.name].url}{first}.gz")
 
 

@@ -192,7 +192,7 @@ def test_a_damaged_result_is_named_and_left_out(
     capsys.readouterr()
     assert main(["report", "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"experiments: {damaged} cannot be read: ")
+    assert captured.err.startswith(f"experiments: {damaged} cannot be loaded: ")
     assert captured.err.endswith("; it does not count\n")
     assert captured.err.count("\n") == 1
     assert "1 of 6 experiments" in captured.out

@@ -250,7 +250,7 @@ def test_a_damaged_record_is_named_and_does_not_count(tmp_path: Path, record: di
     content = damage if isinstance(damage, bytes) else json.dumps(record | {"seed": 1} | damage).encode()
     path.write_bytes(content)
     (fault,) = study.faults()
-    assert fault.startswith(f"{path} cannot be read: ")
+    assert fault.startswith(f"{path} cannot be loaded: ")
     assert "\n" not in fault
     assert list(study.finished()) == [0]
     assert summary(study)["seeds"] == [0]
@@ -269,7 +269,7 @@ def test_the_command_names_a_damaged_record_in_one_line(tmp_path: Path, capsys: 
     assert main(arguments) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if str(path) in line]
     assert lines == [
-        f"experiments: {path} cannot be read: the file lacks 'question', 'seed', 'figures', 'device', 'networks', "
+        f"experiments: {path} cannot be loaded: the file lacks 'question', 'seed', 'figures', 'device', 'networks', "
         "'seconds', 'versions', 'date'; it does not count"
     ]
 
@@ -302,7 +302,7 @@ def test_a_damaged_checkpoint_of_a_run_is_named_in_one_line(tmp_path: Path, caps
     path.write_bytes(b"no checkpoint")
     assert main(["run", "digits", "--quick", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"experiments: digits, seed 0: {path} cannot be read: it is no safetensors file")
+    assert last.startswith(f"experiments: digits, seed 0: {path} cannot be loaded: it is no safetensors file")
 
 
 def test_pictures_are_those_of_the_drawn_seed(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ NO_LOGS = {
 def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(NO_LOGS[kind])
-    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be read: ") as raised:
+    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be loaded: ") as raised:
         fit(pn.CSVLogger(path, append=True))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000

@@ -309,7 +309,7 @@ def test_a_hostile_state_is_refused_and_changes_nothing(tmp_path: Path, key: str
     write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
     trainer = a_trainer()
     weights, before = trainer.net.get_weights(), trainer._copy_state()
-    with pytest.raises(pn.FileFormatError, match="cannot be read"):
+    with pytest.raises(pn.FileFormatError, match="cannot be loaded"):
         fit(trainer, [pn.ModelCheckpoint(path)], resume=path)
     assert repr(trainer._copy_state().state) == repr(before.state)
     for name, values in trainer.net.get_weights().items():
@@ -335,7 +335,7 @@ def test_a_state_that_was_found_by_chance_is_refused_and_changes_nothing(folders
     write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
     trainer = fit(a_trainer(), the_callbacks(own), epochs=1)
     before = bits(trainer, own)
-    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be read: ") as raised:
+    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be loaded: ") as raised:
         fit(trainer, the_callbacks(own), resume=path)
     assert "\n" not in str(raised.value)
     after = bits(trainer, own)
@@ -580,5 +580,5 @@ def test_fit_within_fit_is_refused() -> None:
         def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
             trainer.fit(X, Y)  # type: ignore[attr-defined]
 
-    with pytest.raises(RuntimeError, match="fit is running already"):
+    with pytest.raises(RuntimeError, match="fit of this Trainer is running"):
         fit(a_trainer(), [Fits()])
