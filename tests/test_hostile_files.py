@@ -232,7 +232,6 @@ def the_callbacks(folder: Path) -> list[pn.Callback]:
     return [
         pn.LearningRateScheduler(pn.schedules.CosineDecay(0.02, 9)),
         pn.EarlyStopping("loss", patience=2),
-        pn.ReduceLROnPlateau("accuracy", patience=3),
         pn.CSVLogger(folder / "log.csv"),
     ]
 
@@ -242,7 +241,7 @@ class Stop(BaseException):
 
 
 class SavesAndStops(pn.Callback):
-    runs_last = True
+    run_last = True
 
     def __init__(self, path: Path):
         self.path = path

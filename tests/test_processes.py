@@ -162,7 +162,6 @@ def make_callbacks() -> list[pn.Callback]:
     return [
         pn.EarlyStopping("val_loss", patience=1, restore_best_weights=True),
         pn.ReduceLROnPlateau("loss", patience=1),
-        pn.LearningRateScheduler(pn.schedules.CosineDecay(0.02, 40)),
     ]
 
 

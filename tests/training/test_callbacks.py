@@ -313,3 +313,9 @@ def test_what_a_callback_logs_has_a_name() -> None:
 @pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.asarray(0.5)], ids=repr)
 def test_a_logged_number_of_another_library_becomes_a_python_number(value: Any) -> None:
     assert [type(number) for number in fit(Adds("auc", value), epochs=2).history["auc"]] == [float, float]
+
+
+def test_two_callbacks_that_set_the_learning_rate_are_refused() -> None:
+    rates = [pn.LearningRateScheduler(schedules.ConstantRate(0.1)), pn.ReduceLROnPlateau("loss")]
+    with pytest.raises(ValueError, match="got LearningRateScheduler and ReduceLROnPlateau: give one of them"):
+        fit(*rates)
