@@ -109,8 +109,11 @@ class KMeans(Estimator):
         super().__init__(device)
         self.n_clusters, self.n_init, self.max_iter, self.tol = n_clusters, n_init, max_iter, tol
         self.init, self.random_state = init, random_state
-        if not isinstance(init, str) and n_init != 1:
-            raise ValueError(f"n_init must be 1 where init gives the centres, got {n_init}: all runs would be equal")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if not isinstance(self.init, str) and self.n_init != 1:
+            raise ValueError(f"n_init must be 1 where init gives the centres, got {self.n_init}: all runs are equal")
 
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """

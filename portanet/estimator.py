@@ -59,7 +59,7 @@ class Estimator(Configured):
         return self.fit(x).transform(x)
 
     def _to_device(self, x: Any) -> tuple[Backend, Array, float]:
-        """Move examples to the device of the fit, as float32 or float64, and divide them by the last of the results."""
+        """Return (backend, rows, scale): the examples as float32 or float64 on the device, divided by ``scale``."""
         x = as_array(x, name="x")
         try:
             backend = get_backend(self.device) if self.device or isinstance(x, np.ndarray) else backend_of(x)
@@ -77,9 +77,9 @@ class Estimator(Configured):
         self, fitted: Array, x: Any, *, origin: Array | float = 0.0, name: str = "x"
     ) -> tuple[Backend, Array, float]:
         """
-        Move rows to the device and dtype of a fitted array, and check that its rows have the same length.
+        Return (backend, rows, scale): the rows on the device and in the dtype of a fitted array, after checks.
 
-        The number that is returned last is one to divide all by before differences to ``origin`` are squared.
+        Dividing all arrays by ``scale`` keeps the squares of differences to ``origin`` from overflowing or vanishing.
         """
         backend = backend_of(fitted)
         rows = _checked(name, backend, backend.asarray(x, name=name), fitted.dtype)

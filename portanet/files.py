@@ -26,7 +26,7 @@ except ImportError:  # Windows: what a killed process leaves stays there
     LOCKS = False
 
 PARTIAL = ".portanet-*.partial"
-"""Name of a file while it is written."""
+"""Pattern of the names of temporary files."""
 
 MOST_JSON = 2**26
 """Most bytes of a JSON file: parsed, it takes about ten times as many."""
@@ -230,8 +230,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     Write a file so that its name never stands for half of it, even after a crash or a power failure.
 
-    A file beside it is written and takes its name at the end; one that a killed process left there is deleted. A file
-    that is replaced passes on its permissions.
+    It writes a temporary file in the same folder and renames it at the end, and deletes those that killed processes
+    left there. The permissions of a file that is replaced are kept.
 
     Raises
     ------

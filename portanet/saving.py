@@ -23,7 +23,7 @@ TRAINER = "trainer/"
 
 def describe_network(net: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """
-    Return the arrays and the metadata of a file from which :func:`build_network` makes the network again.
+    Return the arrays and the metadata of a file, from which :func:`build_network` builds the network again.
 
     Raises
     ------
@@ -133,6 +133,6 @@ def _share(net: Any, name: str, first: str) -> None:
         raise ValueError(f"{name!r} is the same array as {first!r}, within a list or dict: keep it in an attribute")
     arrays = {**topology.parameters, **topology.buffers}
     value, own = arrays[first], arrays.get(name)
-    if type(own) is not type(value) or own.shape != value.shape:
+    if own is None or type(own) is not type(value) or own.shape != value.shape:
         raise ValueError(f"{name!r} cannot be the same array as {first!r}, which is another kind of array")
     setattr(topology.layers[layer], attribute, value)

@@ -119,6 +119,8 @@ def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> No
         (pn.GroupNorm(2, 4), "num_groups", 3),
         (pn.SGD(momentum=0.9, nesterov=True), "momentum", 0.0),
         (pn.SGD(), "nesterov", True),
+        (pn.KMeans(1, init=[[0.0]]), "n_init", 5),
+        (pn.ModelCheckpoint("run"), "keep", 3),
         (pn.EarlyStopping("auc", mode="max"), "mode", "auto"),
         (pn.ReduceLROnPlateau(), "monitor", "auc"),
     ],

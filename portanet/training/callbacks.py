@@ -136,7 +136,7 @@ class Callback:
 
 def check_monitor(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be the name of a metric, got {shown(value)}: give patience by its name")
+        raise ValueError(f"{name} must be the name of a metric, got {shown(value)}: write patience=... for a number")
     return value
 
 

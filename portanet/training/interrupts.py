@@ -1,4 +1,4 @@
-"""Delay SIGINT and SIGTERM until the training step under way is complete."""
+"""Delay SIGINT and SIGTERM until the current training step is complete."""
 
 import signal
 import threading
