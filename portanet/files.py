@@ -56,7 +56,7 @@ class FileFormatError(ValueError):
     >>> try:
     ...     portanet.load("net.safetensors")
     ... except portanet.FileFormatError as error:
-    ...     print(str(error)[:57])
+    ...     print(str(error)[:59])
     net.safetensors cannot be loaded: it is no safetensors file
     """
 

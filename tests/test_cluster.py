@@ -301,7 +301,7 @@ def test_one_copy_to_the_host_per_iteration(monkeypatch: pytest.MonkeyPatch, ini
         ({"init": "random"}, r"init must be 'k-means\+\+' or an array of centres \(n_clusters, D\), got 'random'"),
         (
             {"init": np.zeros((3, 2)), "n_init": 2},
-            "n_init must be 1 where init gives the centres, got 2: all runs would be equal",
+            "n_init must be 1 where init gives the centres, got 2: all runs are equal",
         ),
         ({"device": "abacus"}, "device 'abacus' is unknown"),
     ],

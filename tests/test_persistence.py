@@ -143,9 +143,7 @@ def test_a_path_is_that_of_a_file(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named(path: Path, keep: int) -> None:
     a_net().save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        pn.FileFormatError, match=r"net\.safetensors cannot be loaded: it is no safetensors file"
-    ):
+    with pytest.raises(pn.FileFormatError, match=r"net\.safetensors cannot be loaded: it is no safetensors file"):
         pn.load(path)
 
 

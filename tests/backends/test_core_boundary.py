@@ -106,7 +106,7 @@ def test_pooling_of_a_batch_of_none_or_one(n: int) -> None:
 
 
 @needs_core
-@pytest.mark.parametrize("dy", [2.0, np.float64(2.0), np.full((100, 100), 2.0), np.full((100, 100), 2.0, "float32").T])
+@pytest.mark.parametrize("dy", [np.full((100, 100), 2.0), np.full((100, 100), 2.0, "float32").T])
 def test_a_gradient_of_another_dtype_or_layout_is_cast(dy: Any) -> None:
     x = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
     y, pullback = pn.TanH().vjp(x)

@@ -21,6 +21,7 @@ from experiments.runner import Experiment, Reported, Run, Study, at_least, at_mo
 from experiments.runner.record import Function
 from portanet.backends import Backend
 from portanet.datasets import Dataset
+from portanet.files import write_tensors
 
 pytest.importorskip("sklearn", reason="digits comes with scikit-learn")
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
@@ -299,10 +300,10 @@ def test_a_damaged_checkpoint_of_a_run_is_named_in_one_line(tmp_path: Path, caps
     study = Study(digits, "cpu", tmp_path / "digits", quick=True)
     path = study._checkpoints(0) / "network-0.safetensors"
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"no checkpoint")
+    write_tensors(path, {}, {"trainer": "{}"})
     assert main(["run", "digits", "--quick", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"experiments: digits, seed 0: {path} cannot be loaded: it is no safetensors file")
+    assert last.startswith(f"experiments: digits, seed 0: {path} cannot be loaded: it was not written by net.save")
 
 
 def test_pictures_are_those_of_the_drawn_seed(tmp_path: Path) -> None:
