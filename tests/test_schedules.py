@@ -61,7 +61,7 @@ def test_one_cycle_agrees_with_pytorch(steps: int, pct_start: float) -> None:
 @pytest.mark.parametrize("schedule", CASES, ids=repr)
 @pytest.mark.parametrize("step", ["3", None, math.nan, math.inf, -1, 0.5, 2.0, True, np.arange(3), [1], 1j, 10**400])
 def test_a_step_is_a_whole_number(schedule: schedules.Schedule, step: Any) -> None:
-    with pytest.raises(ValueError, match="step must be a whole number of at least 0.*, got"):
+    with pytest.raises(ValueError, match=r"step must be a whole number of at least 0.*, got"):
         schedule(step)
 
 
