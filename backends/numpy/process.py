@@ -149,6 +149,8 @@ class ComputeContext:
         _restore(self._errors)
 
 
+SILENT: Any = {"over": "ignore", "under": "ignore", "invalid": "ignore", "divide": "ignore"}
+
 _umath: Any = import_module("numpy._core._multiarray_umath")
 _error_state: Any = getattr(_umath, "_extobj_contextvar", None)
 _silenced: tuple[Any, Any] = (None, None)  # the error state of the last caller, and the same with silent overflow
@@ -162,7 +164,7 @@ if _error_state is not None:
         global _silenced
         caller, silenced = _error_state.get(), _silenced
         if caller is not silenced[0]:
-            _silenced = silenced = caller, _umath._make_extobj(over="ignore", invalid="ignore", divide="ignore")
+            _silenced = silenced = caller, _umath._make_extobj(**SILENT)
         try:
             _error_state.set(silenced[1])
         except BaseException:  # Ctrl-C, just after it was set
@@ -178,7 +180,7 @@ else:
     compute_context = ComputeContext
 
     def _silence() -> Any:
-        errors = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        errors = np.errstate(**SILENT)
         errors.__enter__()
         return errors
 

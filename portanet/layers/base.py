@@ -195,7 +195,8 @@ def batch(shape: Shape) -> str:
 def check_layer(name: str, layer: Any) -> Layer:
     """Refuse what is no layer, such as a class that was not called, or a list."""
     if not isinstance(layer, Layer):
-        raise TypeError(f"{name} must be a layer, got {shown(layer)}: write Linear(3, 2) for instance")
+        fix = "write Sequential(*layers)" if isinstance(layer, (list, tuple)) else "write Linear(3, 2) for instance"
+        raise TypeError(f"{name} must be a layer, got {shown(layer)}: {fix}")
     return layer
 
 

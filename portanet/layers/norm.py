@@ -142,6 +142,11 @@ class BatchNorm(_Norm):
         return xp.reshape(y, x.shape), pullback
 
 
+def _check_normalized_shape(name: str, value: Any) -> int:
+    """Return C; a tuple of one number, as PyTorch takes it, will do."""
+    return check_count(name, value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value)
+
+
 class LayerNorm(_Norm):
     """
     ``y = w z + b``, z the vector of channels of each position with mean 0 and variance 1: x (N, ..., C) [1]_.
@@ -150,7 +155,7 @@ class LayerNorm(_Norm):
 
     Parameters
     ----------
-    normalized_shape : int
+    normalized_shape : int or tuple of one int
         C, the last axis.
     eps : float
         Added to the variance.
@@ -168,11 +173,11 @@ class LayerNorm(_Norm):
            [-1.,  1.]], dtype=float32)
     """
 
-    normalized_shape = Fixed(check_count)
+    normalized_shape = Fixed(_check_normalized_shape)
 
-    def __init__(self, normalized_shape: int, *, eps: float = 1e-5, affine: bool = True):
+    def __init__(self, normalized_shape: int | tuple[int], *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
-        super().__init__(normalized_shape, eps, affine)
+        super().__init__(self.normalized_shape, eps, affine)
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.normalized_shape)

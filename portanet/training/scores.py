@@ -8,6 +8,7 @@ import numpy as np
 
 from portanet import metrics as functions
 from portanet.backends import namespace
+from portanet.checks import shown
 from portanet.kernels.slices import slices
 from portanet.layers.base import Layer
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
@@ -193,4 +194,4 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_s
             error.add_note(f"raised by metric {name!r}")
             raise
         if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
-            raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {value!r}")
+            raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {shown(value)}")

@@ -269,3 +269,9 @@ def test_float32_is_as_exact_as_in_pytorch(
     theirs = reference(torch.nn.functional, torch.tensor(x.reshape(64, 49, 8))).numpy().reshape(x.shape)
     error, other = (np.max(np.abs(a - exact)) for a in (found, theirs))
     assert error <= 2 * other + 1e-6 * np.max(np.abs(exact)) + 2 * np.spacing(np.float32(mean)) / spread
+
+
+def test_layer_norm_takes_a_shape_of_one_axis() -> None:
+    assert repr(pn.LayerNorm((3,))) == "LayerNorm(3)"
+    with pytest.raises(ValueError, match="normalized_shape must be a whole number"):
+        pn.LayerNorm((3, 2))  # type: ignore[arg-type]

@@ -182,3 +182,8 @@ def test_a_gradient_that_has_not_the_shape_of_the_output_is_refused(net: pn.Laye
     _, pullback = net.initialize().vjp(np.ones((3, 2), dtype="float32"))
     with pytest.raises(ValueError, match=r"dy must be an array of the output's shape \(3, 2\), got "):
         pullback(dy)
+
+
+def test_a_list_of_layers_says_how_to_give_them() -> None:
+    with pytest.raises(TypeError, match=r"layer 0 must be a layer, got \[.*\]: write Sequential\(\*layers\)"):
+        pn.Sequential([pn.Linear(2, 2), pn.ReLU()])  # type: ignore[arg-type]
