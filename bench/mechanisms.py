@@ -23,7 +23,7 @@ from bench.text import columns, duration, factor
 from portanet.backends import get_backend
 
 VARIABLE = "PORTANET_DISABLE"
-ENGINE = ("rewrite", "dense", "engine", "batch_last")
+ENGINE = ("rewrite", "dense", "engine", "malloc", "batch_last")
 """Mechanisms that are not kernels."""
 KERNELS = tuple(get_backend("cpu").kernels)
 """Kernels that the NumPy backend overrides; a disabled one is replaced by its portable form."""
