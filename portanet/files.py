@@ -90,7 +90,7 @@ def as_file_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def _one_line(text: str) -> str:
-    """Shorten a text that may repeat parts of a hostile file, and replace what a terminal would obey."""
+    """Shorten a text that may repeat parts of a hostile file, and replace its control characters by spaces."""
     short = text if len(text) <= LONGEST_FAULT else f"{text[:LONGEST_FAULT]} ..."
     return "".join(character if character.isprintable() else " " for character in short)
 

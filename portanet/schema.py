@@ -1,4 +1,4 @@
-"""What a JSON file must hold: the types of its values, so that whoever uses them meets no surprise."""
+"""What a JSON file must hold: the types of its values, checked once before they are used."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def is_anything(value: Any) -> bool:
-    """Whether a value is one: what it must be is checked elsewhere."""
+    """Accept every value, for what is checked elsewhere."""
     return True
 
 

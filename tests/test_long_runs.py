@@ -66,26 +66,22 @@ def make_trainer(net: Callable[[], pn.Layer] = small_net) -> pn.Trainer:
     return pn.Trainer(net(), pn.CrossEntropyLoss(), pn.Adam(), metrics="accuracy")
 
 
-def steps(folder: Path) -> Callable[[int], None]:
-    trainer = make_trainer()
-    x, y = trainer.net.asarray(X), trainer.net.asarray(Y)
+def steps_of(trainer: pn.Trainer, inputs: np.ndarray) -> Callable[[int], None]:
+    x, y = trainer.net.asarray(inputs), trainer.net.asarray(Y)
 
     def run(n: int) -> None:
         for _ in range(n):
             trainer.step(x, y)
 
     return run
+
+
+def steps(folder: Path) -> Callable[[int], None]:
+    return steps_of(make_trainer(), X)
 
 
 def conv_steps(folder: Path) -> Callable[[int], None]:
-    trainer = make_trainer(conv_net)
-    x, y = trainer.net.asarray(IMAGES), trainer.net.asarray(Y)
-
-    def run(n: int) -> None:
-        for _ in range(n):
-            trainer.step(x, y)
-
-    return run
+    return steps_of(make_trainer(conv_net), IMAGES)
 
 
 def trainers(folder: Path) -> Callable[[int], None]:
