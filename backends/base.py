@@ -14,7 +14,7 @@ Batch: TypeAlias = tuple[np.ndarray, ...]
 
 def silent_overflow() -> AbstractContextManager[Any]:
     """Return the context that :attr:`Backend.activate` gives for libraries that compute with NumPy."""
-    return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class BackendUnavailable(RuntimeError):

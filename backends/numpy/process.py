@@ -152,7 +152,7 @@ class ComputeContext:
         _restore(self._errors)
 
 
-SILENT: Any = {"over": "ignore", "under": "ignore", "invalid": "ignore", "divide": "ignore"}
+SILENT: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 _umath: Any = import_module("numpy._core._multiarray_umath")
 _error_state: Any = getattr(_umath, "_extobj_contextvar", None)
