@@ -109,6 +109,7 @@ def _mean(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _factor(xp: Any, variance: Array, weight: Array | None, x: Array, eps: float) -> Array:
-    """Return ``weight / √(variance + eps)``."""
-    scale = 1.0 / xp.sqrt(variance + eps)
+    """Return ``weight / √(variance + eps)``; NaN where the variance overflowed, since ``1 / √∞`` would hide it."""
+    variance = variance + eps
+    scale = xp.sqrt(variance) / variance
     return scale if weight is None else scale * xp.reshape(weight, x.shape[2:])

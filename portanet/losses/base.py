@@ -125,8 +125,12 @@ class Loss(Configured):
         return terms if self.reduction == "none" else xp.sum(terms) / n, pullback
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
-        """Return the value alone."""
-        return self.vjp(prediction, target, sample_weight)[0]
+        """Return the value alone; on the host, also the values of the target are checked."""
+        value, _ = self.vjp(prediction, target, sample_weight)
+        if is_host_data(prediction := as_array(prediction, name="prediction")) and prediction.size:
+            target = _beside(prediction, target, "target")
+            self.check_target(namespace(prediction), target, prediction.shape)
+        return value
 
     def _check_weights(self, xp: Any, prediction: Array, sample_weight: Any) -> Array:
         """Return the weights of the examples in the dtype of the prediction, after checks."""

@@ -54,7 +54,8 @@ class ClassificationLoss(Loss):
     Base of losses with one term an example; the last axis of the prediction counts the classes.
 
     Targets are class indices (integers, without that axis) or probabilities (floats of the prediction's shape, one-hot
-    for instance). Indices are not checked in a step, where a check would stall a GPU; ``fit`` checks them once.
+    for instance). Indices are not checked in a step, where a check would stall a GPU: ``fit`` checks them once, and a
+    call of the loss checks those on the host.
 
     Parameters
     ----------

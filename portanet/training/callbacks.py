@@ -104,6 +104,10 @@ class Callback:
     required_state: ClassVar[bool] = True
     """Whether a run can go on from a checkpoint only with this callback. One that only writes files is not required."""
 
+    def monitored(self) -> tuple[str, ...]:
+        """Return the names of the entries of ``logs`` that it reads; ``fit`` refuses one that nothing records."""
+        return ()
+
     def on_train_begin(self, trainer: Training) -> None:
         """Run before the first step."""
 
@@ -165,11 +169,9 @@ class Monitor(Callback):
 
     def on_train_begin(self, trainer: Training) -> None:
         self.best, self.waited = math.inf, 0
-        if self.monitor not in trainer.metric_names and self.monitor.removeprefix("val_") in trainer.metric_names:
-            names = ", ".join(trainer.metric_names)
-            raise ValueError(
-                f"monitor {self.monitor!r} is not recorded: there are {names}; give fit validation_data=(x, y)"
-            )
+
+    def monitored(self) -> tuple[str, ...]:
+        return (self.monitor,)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited}

@@ -234,12 +234,20 @@ class ModelCheckpoint(Callback):
 
     def _check_together(self) -> None:
         self._new_monitor()
-        fields = {field for _, field, *_ in Formatter().parse(str(self.path)) if field is not None}
+        fields = self._fields()
         if self.keep != 1 and not {"epoch", "step"} & fields:
             raise ValueError(f"keep={self.keep} needs a path with {{epoch}} or {{step}} in it, got {self.path}")
         if self.per == "step" and (self.monitor is not None or fields - {"epoch", "step"}):
             found = f"monitor={self.monitor!r} and path={self.path}"
             raise ValueError(f"per='step' allows no metrics, since they are those of epochs, got {found}")
+
+    def _fields(self) -> set[str]:
+        """Return the names of the parts of the path that are filled in."""
+        return {field for _, field, *_ in Formatter().parse(str(self.path)) if field is not None}
+
+    def monitored(self) -> tuple[str, ...]:
+        names = self._fields() - {"epoch", "step"}
+        return (*names, *(() if self.monitor is None else (self.monitor,)))
 
     def _new_monitor(self) -> Monitor | None:
         return None if self.monitor is None else Monitor(self.monitor, self.mode)

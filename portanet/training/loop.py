@@ -87,11 +87,24 @@ class FitLoop:
         if len(rates) > 1:
             names = " and ".join(type(call).__name__ for call in rates)
             raise ValueError(f"callbacks must hold one that sets the learning rate, got {names}: give one of them")
+        self._check_monitored("lr" if rates else "loss")
         for call in self.callbacks:
             call.on_train_begin(self.training)
         if saved is not None:
             with as_file_errors(saved.path):
                 self.load_state_dict(saved.state["fit"])
+
+    def _check_monitored(self, added: str) -> None:
+        """Refuse callbacks that read what nothing records."""
+        names, of_epochs = self.training.metric_names, _overriding("on_epoch_end", self.callbacks)
+        own = any(not type(call).__module__.startswith("portanet.") for call in of_epochs)  # may record anything
+        for call in self.callbacks:
+            for name in call.monitored():
+                unvalidated = name.removeprefix("val_") in names
+                if name not in (*names, added) and (unvalidated or not own):
+                    fix = "; give fit validation_data=(x, y)" if unvalidated else ""
+                    found = f"there are {', '.join(names)}{fix}"
+                    raise ValueError(f"{type(call).__name__} needs {name!r}, which is not recorded: {found}")
 
     def run(self, epochs: int) -> None:
         """Train until the history has a number of epochs, or a callback stops it."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet import metrics as functions
 from portanet.backends import namespace
-from portanet.checks import shown
+from portanet.checks import as_number, shown
 from portanet.kernels.slices import slices
 from portanet.layers.base import Layer
 from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
@@ -127,8 +127,8 @@ class Scorer:
             # Only the number of terms counts here, one for each example: a constant factor cancels in the average.
             terms = prediction[..., 0] if prediction.ndim > 1 else prediction
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
-        numbers += [metric(prediction, y) for metric in self.metrics.values()]
-        return [value, *[n if hasattr(n, "dtype") else float(n) for n in numbers]]
+        numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
+        return [value, *numbers]
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""
@@ -158,7 +158,7 @@ class Scorer:
         if not self.of_all:
             return {}
         prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*self._kept, strict=True))
-        return {name: float(metric(prediction, y)) for name, metric in self.of_all.items()}
+        return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
 def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, batch_size: int = 1000) -> Logs:
@@ -188,10 +188,18 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_s
     x, y, *_ = data.batch(net, slice(0, min(batch_size, data.x.shape[0]))).arrays
     prediction = net.forward(x)
     for name, metric in metrics.items():
-        try:
-            value = metric(prediction, y)
-        except Exception as error:
-            error.add_note(f"raised by metric {name!r}")
-            raise
-        if not isinstance(value, (int, float)) and getattr(value, "shape", None) != ():
-            raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {shown(value)}")
+        _measure(name, metric, prediction, y)
+
+
+def _measure(name: str, metric: Metric, prediction: Array, y: Array) -> Any:
+    """Return an array of shape () or a number; an error names the metric."""
+    try:
+        value = metric(prediction, y)
+    except Exception as error:
+        error.add_note(f"raised by metric {name!r}")
+        raise
+    if getattr(value, "shape", None) == ():
+        return value
+    if (number := int(value) if isinstance(value, bool) else as_number(value)) is None:
+        raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {shown(value)}")
+    return float(number)

@@ -143,9 +143,9 @@ class Trainer:
         _check_optimizer(optimizer)
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
-        self.metrics, self.float32_matmul_precision = resolve(metrics, loss), float32_matmul_precision
+        self._loss, self._metrics = loss, resolve(metrics, loss)
+        self.float32_matmul_precision = float32_matmul_precision
         net.to(device, seed=seed)
-        self._loss = loss
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
@@ -167,6 +167,15 @@ class Trainer:
     @loss.setter
     def loss(self, loss: Loss) -> None:
         self._loss = _check_loss(loss)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics by name; others can be set, as the constructor takes them."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric]) -> None:
+        self._metrics = resolve(metrics, self._loss)
 
     @property
     def optimizer(self) -> Optimizer:

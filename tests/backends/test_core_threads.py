@@ -47,8 +47,8 @@ def test_the_number_of_threads_is_set_and_told() -> None:
     ("variables", "expected"),
     [
         ({"PORTANET_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
-        ({"OMP_NUM_THREADS": "5"}, 5),
-        ({"PORTANET_NUM_THREADS": "many", "OMP_NUM_THREADS": "0"}, None),
+        ({"OMP_NUM_THREADS": "5,2"}, 5),
+        ({"OMP_NUM_THREADS": "0"}, None),
         ({}, None),
     ],
 )
@@ -162,3 +162,10 @@ def test_a_child_process_starts_threads_of_its_own() -> None:
         os._exit(0 if np.array_equal(relu(X), EXPECTED) else 1)
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(relu(X), EXPECTED)
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5"])
+def test_a_number_of_threads_that_is_none_is_warned_of(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PORTANET_NUM_THREADS", value)
+    with pytest.warns(UserWarning, match=f"PORTANET_NUM_THREADS must be a number of threads, got '{value}'"):
+        assert core.default_num_threads() >= 1

@@ -172,6 +172,19 @@ def test_float32_is_float64_to_rounding(backend: Backend, layer: pn.Layer, axes:
 
 
 @NORMS
+def test_a_variance_that_overflows_gives_nan_and_not_zeros(
+    backend: Backend, layer: pn.Layer, axes: tuple[int, ...]
+) -> None:
+    layer.initialize(device=backend, dtype="float32")
+    x = layer.asarray(np.random.default_rng(0).normal(scale=1e25, size=(2, 3, 3, 8)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, pullback = layer.vjp(x)
+        dx = pullback(x)
+    assert np.isnan(backend.to_numpy(y)).all()
+    assert np.isnan(backend.to_numpy(dx)).all()
+
+
+@NORMS
 def test_statistics_far_from_zero_are_accurate(backend: Backend, layer: pn.Layer, axes: tuple[int, ...]) -> None:
     """Mean 10⁴ and standard deviation 1: float32 numbers there lie 0.001 apart, and a mean is good to a few of them."""
     x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 8)).astype("float32")
@@ -255,7 +268,7 @@ NORMALIZES: list[tuple[int, tuple[int, ...], Callable[..., Any]]] = [
 
 
 @pytest.mark.parametrize("norm", NORMALIZES, ids=["batch", "layer", "group"])
-@pytest.mark.parametrize("numbers", [(0, 1e-30), (0, 1e15), (0, 1e18), (1e4, 1), (1e6, 1), (1e10, 1e7)])
+@pytest.mark.parametrize("numbers", [(0, 1e-30), (0, 1e15), (0, 1e17), (1e4, 1), (1e6, 1), (1e10, 1e7)])
 @pytest.mark.parametrize("form", ["in use", "portable"])
 def test_float32_is_as_exact_as_in_pytorch(
     torch: ModuleType, norm: tuple[int, tuple[int, ...], Callable[..., Any]], numbers: tuple[float, float], form: str

@@ -247,3 +247,10 @@ def test_the_loss_of_a_small_probability_keeps_its_digits(backend: Backend) -> N
 def test_numbers_that_would_become_infinite_are_refused_by_name(loss: pn.Loss, arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loss(np.zeros((2, 3), "float32"), *arguments)
+
+
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(), pn.NLLLoss(), pn.CrossEntropyLoss(weight=[1, 2, 3])])
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 1]])
+def test_class_indices_out_of_range_are_refused_on_the_host(loss: pn.Loss, labels: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"class indices must be in \[0, 3\); the target reaches from"):
+        loss(np.zeros((2, 3)), np.asarray(labels))

@@ -64,9 +64,26 @@ def test_an_improvement_below_min_delta_does_not_count() -> None:
     assert len(trainer.history.epochs) == 3
 
 
-def test_an_unknown_monitor_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded: there are loss"):
-        fit(pn.EarlyStopping())
+@pytest.mark.parametrize(
+    "callback",
+    [
+        pn.EarlyStopping("los_acc"),
+        pn.ReduceLROnPlateau("los", mode="min"),
+        pn.ModelCheckpoint("best", monitor="los_acc"),
+        pn.ModelCheckpoint("{los:.2f}"),
+    ],
+)
+def test_a_callback_that_reads_what_nothing_records_is_refused_before_training(callback: pn.Callback) -> None:
+    trainer = pn.Trainer(pn.Linear(2, 1).initialize(), pn.MSELoss(), pn.SGD(0.1))
+    x, before = np.ones((4, 2)), trainer.snapshot()
+    with pytest.raises(ValueError, match=r"needs 'los.*', which is not recorded: there are loss"):
+        trainer.fit(x, x[:, :1], callbacks=[callback], progress=False)
+    np.testing.assert_array_equal(trainer.snapshot()[0], before[0])
+
+
+def test_a_callback_may_read_what_a_callback_of_ones_own_records() -> None:
+    assert fit(Scripted(3, 2), pn.EarlyStopping("score"), epochs=2).history["score"] == [3, 2]
+    assert fit(pn.ReduceLROnPlateau("lr", mode="min"), epochs=2).history["lr"]
 
 
 @pytest.mark.parametrize(("per", "rates"), [("step", [0.5, 0.125]), ("epoch", [1.0, 0.5])])
@@ -129,7 +146,7 @@ def test_monitoring_missing_validation_data_is_refused_before_training(callback:
     before = trainer.net.get_weights()["weight"]
     x = np.ones((4, 2))
     with pytest.raises(
-        ValueError, match="monitor 'val_loss' is not recorded: there are loss; give fit validation_data="
+        ValueError, match="needs 'val_loss', which is not recorded: there are loss; give fit validation_data="
     ):
         trainer.fit(x, x[:, :1], callbacks=[callback], progress=False)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
@@ -207,7 +224,7 @@ def test_a_log_that_cannot_be_written_fails_before_training(tmp_path: Path) -> N
 def test_a_csv_file_stays_where_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("kept")
-    with pytest.raises(ValueError, match="monitor 'val_loss' is not recorded"):
+    with pytest.raises(ValueError, match="needs 'val_loss', which is not recorded"):
         fit(pn.CSVLogger(path), pn.EarlyStopping("val_loss"))
     assert path.read_text() == "kept"
     fit(pn.CSVLogger(path))

@@ -419,10 +419,10 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
 
 
 def test_a_name_that_no_metric_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"path .* has a part that cannot be filled in \('auc'\): there are loss, accuracy"
-    ):
+    with pytest.raises(ValueError, match="needs 'auc', which is not recorded: there are loss, accuracy"):
         fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{auc}")])
+    with pytest.raises(ValueError, match=r"path .* has a part that cannot be filled in .*: there are loss, accuracy"):
+        fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{loss:d}")])
 
 
 def test_a_network_that_cannot_be_saved_is_refused_before_training(tmp_path: Path) -> None:

@@ -101,6 +101,18 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
     with pytest.raises(IndexError) as caught:
         trainer.fit(np.ones((2, 1)), np.ones((2, 1)), progress=False)
     assert caught.value.__notes__ == ["raised by metric 'first_column'"]
+    with pytest.raises(IndexError) as caught:
+        trainer.evaluate(np.ones((2, 1)), np.ones((2, 1)))
+    assert caught.value.__notes__ == ["raised by metric 'first_column'"]
+
+
+def test_metrics_set_later_are_those_that_the_constructor_takes() -> None:
+    trainer = a_trainer(pn.MSELoss(), [])
+    trainer.metrics = ["mse"]  # type: ignore[assignment]
+    assert set(trainer.evaluate(X, Y)) == {"loss", "mse"}
+    with pytest.raises(ValueError, match="metric 'f1' is unknown"):
+        trainer.metrics = "f1"  # type: ignore[assignment]
+    assert list(trainer.metrics) == ["mse"]
 
 
 def test_an_unknown_name_lists_the_known() -> None:

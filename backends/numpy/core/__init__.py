@@ -7,6 +7,7 @@ they are in use, and for which instruction set.
 """
 
 import os
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +34,8 @@ def default_num_threads() -> int:
         value = os.environ.get(variable, "").split(",")[0]  # OpenMP takes a list, one number for each level
         if value.isdecimal() and int(value) > 0:
             return int(value)
+        if value and variable == "PORTANET_NUM_THREADS":
+            warnings.warn(f"{variable} must be a number of threads, got {value!r}: it is not used", stacklevel=2)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -69,9 +69,12 @@ template <class T> INLINE void expand(const Normalization &s, const T *from, T *
             for (long c = 0; c < s.reduced; c++, to += s.width) std::memcpy(to, from, sizeof(T) * s.width);
 }
 
+// 1 / √v as √v / v: a variance that overflowed gives NaN, where 1 / √∞ = 0 would hide it.
+template <class T> INLINE T inverse_root(T v) { return std::sqrt(v) / v; }
+
 // scale = 1 / √(variance + eps)
 template <class T> INLINE void inverse_std(const T *variance, long n, T eps, T *scale) {
-    for (long i = 0; i < n; i++) scale[i] = 1 / std::sqrt(variance[i] + eps);
+    for (long i = 0; i < n; i++) scale[i] = inverse_root(variance[i] + eps);
 }
 
 // The sums of columns are their means and their squared differences from these, so that no digits cancel.
@@ -271,7 +274,7 @@ template <class T> void normalize_rows(const Normalize<T> &g, long rows, long n)
                 });
                 g.variance[r] = reduce_add<T>(squares) / T(n);
             }
-            const T m = g.mean[r], scale = 1 / std::sqrt(g.variance[r] + g.eps);
+            const T m = g.mean[r], scale = inverse_root(g.variance[r] + g.eps);
             for_vectors<T>(n, [&](auto whole, long i, long left) {
                 const Vec<T> z = (load_some<whole.value>(x + i, left) - m) * scale;
                 const Vec<T> w = load_some<whole.value>(g.weight + i, left),
@@ -286,7 +289,7 @@ template <class T> void normalize_rows(const NormalizeGradient<T> &g, long rows,
     pool::run(parts, [&](long part) {
         T *dweight = g.dweight + part * n, *dbias = g.dbias + part * n;
         for (long r = part * rows / parts; r < (part + 1) * rows / parts; r++) {
-            const T *dy = g.dy + r * n, *x = g.x + r * n, m = g.mean[r], scale = 1 / std::sqrt(g.variance[r] + g.eps);
+            const T *dy = g.dy + r * n, *x = g.x + r * n, m = g.mean[r], scale = inverse_root(g.variance[r] + g.eps);
             Vec<T> sums{}, products{};
             for_vectors<T>(n, [&](auto whole, long i, long left) {
                 const Vec<T> d = load_some<whole.value>(dy + i, left);
