@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,6 +35,8 @@ COLLECTS_CUPY = "cupy" in REQUIRED or find_spec("cupy") is not None
 def pytest_configure() -> None:
     if unknown := REQUIRED - DEVICES.keys():
         raise pytest.UsageError(f"PORTANET_REQUIRE names {', '.join(unknown)}: choose among {', '.join(DEVICES)}")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts jobs in the background so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
+from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, check_sample_weight
 from portanet.initializers import ones, zeros
 from portanet.layers.base import Layer, batch, check_floating, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
@@ -268,7 +268,7 @@ class Normalize(Layer):
         """Length of the last axis."""
         return self.mean.shape[0]
 
-    def adapt(self, x: Any) -> Self:
+    def adapt(self, x: Any, *, sample_weight: Any = None) -> Self:
         """
         Compute mean and standard deviation of data, in float64; a channel that is constant is divided by 1.
 
@@ -279,6 +279,8 @@ class Normalize(Layer):
         ----------
         x : array_like, shape (N, ..., num_features)
             The training data.
+        sample_weight : array_like, shape (N,), optional
+            Weight of each example: one of weight 2 counts as two examples.
 
         Warns
         -----
@@ -293,15 +295,16 @@ class Normalize(Layer):
         rows = xp.reshape(x, (-1, x.shape[-1]))
         if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
             raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
+        weights = None if sample_weight is None else self._shares(x, sample_weight)
         with backend.activate():  # differences may overflow
             origin = xp.astype(rows[0, ...], xp.float64)
             differences = rows - origin  # in float64; they keep the digits of values far from 0
             largest = xp.max(xp.abs(differences), axis=0)
             scale = xp.where(largest > 0, largest, 1.0)  # so that no square overflows or vanishes
             differences /= scale
-            centre = xp.mean(differences, axis=0)
+            centre = _average(differences, weights)
             differences -= centre
-            new_mean, new_std = origin + centre * scale, xp.sqrt(xp.mean(differences * differences, axis=0)) * scale
+            new_mean, new_std = origin + centre * scale, xp.sqrt(_average(differences * differences, weights)) * scale
         limits = xp.finfo(mean.dtype)
         if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
             raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them, or use float64")
@@ -321,6 +324,15 @@ class Normalize(Layer):
         std[...] = xp.where(constant, 1.0, xp.astype(new_std, std.dtype))
         return self
 
+    def _shares(self, x: Array, sample_weight: Any) -> Array:
+        """Return the share of each row of x, shape (N, ..., num_features), in their weighted mean."""
+        backend, n = self.backend, x.shape[0]
+        xp, weights = backend.xp, backend.asarray(sample_weight, "float64", name="sample_weight")
+        check_sample_weight(xp, "sample_weight", weights, n)
+        shape = (n, math.prod(x.shape[1:-1]))
+        rows = xp.broadcast_to(xp.reshape(weights / (xp.sum(weights) * shape[1]), (n, 1)), shape)
+        return xp.reshape(rows, (-1, 1))
+
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.num_features)
 
@@ -329,6 +341,12 @@ class Normalize(Layer):
         self.output_shape(tuple(x.shape[1:]))
         check_input(x, mean)
         return (x - mean) / std, input_pullback(lambda dy: dy / std)
+
+
+def _average(rows: Array, shares: Array | None) -> Array:
+    """Return the mean of rows, or the sum of their shares."""
+    xp = namespace(rows)
+    return xp.mean(rows, axis=0) if shares is None else xp.sum(rows * shares, axis=0)
 
 
 def split_channels(x: Array, num_groups: int) -> Array:
