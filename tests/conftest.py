@@ -14,6 +14,8 @@ import pytest
 
 # Threads of OpenMP that wait in a loop take the cores from the other workers; the variable is read at its first import.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# SciPy reads at its import whether scikit-learn may work on arrays of other libraries than NumPy.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
