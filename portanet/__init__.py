@@ -128,9 +128,11 @@ from portanet.training import (
     Diverged,
     EarlyStopping,
     History,
+    JSONLogger,
     LearningRateScheduler,
     ModelCheckpoint,
     ReduceLROnPlateau,
+    TensorBoard,
     Trainer,
 )
 from portanet.version import __version__
@@ -173,6 +175,7 @@ __all__ = [
     "GroupNorm",
     "History",
     "HuberLoss",
+    "JSONLogger",
     "KMeans",
     "L1Loss",
     "Layer",
@@ -208,6 +211,7 @@ __all__ = [
     "Softplus",
     "SpatialDropout",
     "TanH",
+    "TensorBoard",
     "Trainer",
     "Upsample",
     "__version__",

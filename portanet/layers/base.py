@@ -12,6 +12,7 @@ from portanet.checks import check_count, isdtype, shown
 from portanet.config import Configured
 from portanet.files import write_tensors
 from portanet.kernels.slices import slices
+from portanet.layers.html import network_html
 from portanet.layers.placement import Placement
 from portanet.layers.summary import table
 from portanet.layers.topology import members
@@ -151,6 +152,10 @@ class Layer(Placement, Configured):
     def summary(self, input_shape: Shape) -> None:
         """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""
         print(table(self, input_shape))
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        return network_html(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, complete or not at all; portanet.load reads it."""

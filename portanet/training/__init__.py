@@ -4,6 +4,7 @@ from portanet.training.callbacks import Callback, CSVLogger, EarlyStopping, Lear
 from portanet.training.checkpoint import ModelCheckpoint
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
+from portanet.training.loggers import JSONLogger, TensorBoard
 from portanet.training.trainer import Trainer
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "History",
+    "JSONLogger",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "Trainer",
 ]

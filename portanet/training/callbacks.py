@@ -73,6 +73,8 @@ class Training(Protocol):
     def net(self) -> Layer: ...
     @property
     def loss(self) -> Configured: ...
+    @property
+    def batch_logs(self) -> Logs: ...
     def stop(self) -> None: ...
     def snapshot(self) -> list[Array]: ...
     def restore(self, snapshot: list[Array]) -> None: ...
@@ -119,7 +121,23 @@ class Callback:
         """
 
     def on_train_batch_end(self, trainer: Training) -> None:
-        """Run after each step, or after several that ran at once; ``trainer.steps`` counts all."""
+        """
+        Run after each step, or after several that ran at once; ``trainer.steps`` counts all.
+
+        Examples
+        --------
+        Print the loss of every hundredth step:
+
+        >>> class Report(portanet.Callback):
+        ...     def on_train_batch_end(self, trainer):
+        ...         if trainer.steps % 100 == 0:
+        ...             print(f"step {trainer.steps}: loss {trainer.batch_logs['loss']:.3g}")
+        >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+        >>> x = np.zeros((100, 1))
+        >>> history = trainer.fit(x, x, epochs=2, batch_size=1, callbacks=[Report()], progress=False)
+        step 100: loss 0
+        step 200: loss 0
+        """
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         """Run after each epoch and its validation."""

@@ -182,6 +182,11 @@ class FitLoop:
             warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit
         return {f"val_{name}": value for name, value in scores.items()}
 
+    def batch_logs(self) -> Logs:
+        """Return loss and metrics of the last step of this epoch; it reads them back from the device."""
+        n_done = self.executor.n_done
+        return self.scorer.named(self.state.backend.to_numpy(self.executor.metrics[n_done - 1, ...])) if n_done else {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the epoch, the numbers of its steps so far, and the states of the callbacks."""
         executor, within = self.executor, self.order_state is not None

@@ -130,6 +130,10 @@ class Scorer:
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         return [value, *numbers]
 
+    def named(self, row: Sequence[float]) -> Logs:
+        """Return the loss and the metrics of a row by name."""
+        return {"loss": float(row[0]), **dict(zip(self.metrics, map(float, row[1 + self.weighted :]), strict=True))}
+
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""
         share = np.asarray(sizes) / sum(sizes)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
+from html import escape
 from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -192,6 +193,20 @@ class Trainer:
     def backend(self) -> Backend:
         """The array library and device of the network."""
         return self._state.backend
+
+    @property
+    def batch_logs(self) -> Logs:
+        """
+        Loss and metrics of the last step, for callbacks of ``fit``.
+
+        Reading them waits until the device has computed them: do it every hundred steps, say, and not after each.
+        """
+        return {} if self._loop is None else self._loop.batch_logs()
+
+    def _repr_html_(self) -> str:
+        """Return the network as a table, and what trains it, for notebooks."""
+        what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
+        return f"{self.net._repr_html_()}<p>{escape(what)}</p>"
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """
