@@ -44,10 +44,7 @@ ESTIMATOR: Schema = {"seconds": [is_positive], "scores": [NUMBER]}
 SCHEMAS: dict[str, Schema] = {
     "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
-    "suite": {
-        **INFO,
-        "benchmarks": [{"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}],
-    },
+    "suite": {**INFO, "benchmarks": [BENCHMARK]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
     "estimators": {**INFO, "datasets": {...: {"portanet": ESTIMATOR, "scikit-learn": ESTIMATOR}}},
 }
