@@ -211,7 +211,8 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
     """Return the texts of a safetensors file without its arrays; an empty dict if it is no such file."""
-    with suppress(OSError, ValueError, AttributeError, RecursionError), open(path, "rb") as file:
+    unfit = (OSError, ValueError, TypeError, AttributeError, RecursionError)  # whatever else a file may hold
+    with suppress(*unfit), open(path, "rb", opener=_open_without_waiting) as file:
         length = int.from_bytes(file.read(8), "little")
         if length < os.fstat(file.fileno()).st_size:
             return dict(json.loads(file.read(length)).get("__metadata__", {}))
