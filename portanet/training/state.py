@@ -51,16 +51,16 @@ class TrainingState:
 
     def restore(self, snapshot: list[Array]) -> None:
         """Go back to a snapshot; see :meth:`portanet.Trainer.restore`."""
-        arrays = list(self.arrays.values())
         if not isinstance(snapshot, list):
             raise TypeError(f"snapshot must be what snapshot() returned, got {shown(snapshot)}")
-        if len(arrays) == len(snapshot) and [a.shape for a in arrays] != [a.shape for a in snapshot]:
-            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
+        arrays = list(self.arrays.values())
         if len(arrays) != len(snapshot):
             raise RuntimeError(
                 f"the snapshot holds {len(snapshot)} arrays, but {len(arrays)} change now: "
                 "an optimizer must make its state in new_state(), and not in a step"
             )
+        if [a.shape for a in arrays] != [a.shape for a in snapshot]:
+            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
         for array, values in zip(arrays, snapshot, strict=True):
             array[...] = values
 
