@@ -48,7 +48,8 @@ def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     """
     Describe the first place where a value does not match a schema; "" if it matches.
 
-    Numbers are finite, and True is no number. Texts hold no control characters but line breaks; names fit in a line.
+    Numbers are finite, and True is no number. Texts hold no control characters but tabs and line breaks; names are of
+    one line.
 
     Examples
     --------
