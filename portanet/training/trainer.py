@@ -161,7 +161,7 @@ class Trainer:
 
     @property
     def loss(self) -> Loss:
-        """The loss; another one can be set."""
+        """The loss; another one can be set. Metrics stay: those that were given by name still fit the old loss."""
         return self._loss
 
     @loss.setter
