@@ -113,7 +113,11 @@ class TrainingState:
         saved.check_groups(self.net.topology)
         if any(array.ndim == 0 and not float(array) >= 0 for array in arrays.values()):
             raise ValueError(f"the state of {saved!r} counts less than 0 steps")
+        kept = vars(saved)
         for name, value in saved.arguments().items():
-            setattr(self.optimizer, name, value)
+            if name in kept:  # the constructor has checked them together; one by one, they may not fit the old ones
+                vars(self.optimizer)[name] = kept[name]
+            else:
+                setattr(self.optimizer, name, value)
         for name, array in self.optimizer.state.items():
             array[...] = arrays[name]

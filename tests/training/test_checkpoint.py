@@ -12,6 +12,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.checks import Checked, check_number
 from portanet.files import read_tensors, write_tensors
 from portanet.training.callbacks import Training
 
@@ -200,6 +201,29 @@ def test_settings_of_the_optimizer_are_those_of_the_checkpoint(tmp_path: Path) -
         a_trainer(pn.Adam(weight_decay=0.1)).fit(X, Y, progress=False, resume=tmp_path / "run")
     assert caught[0].filename == __file__
     assert repr(trainer.optimizer) == "Adam(lr=0.03, betas=(0.8, 0.99), weight_decay=0.1)"
+
+
+class Bounded(pn.Adagrad):
+    """An optimizer with two settings that must fit together."""
+
+    low, high = Checked(check_number), Checked(check_number)
+
+    def __init__(self, low: float, high: float):
+        super().__init__(0.1)
+        self.low, self.high = low, high
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high={self.high}, got {self.low}")
+
+
+@pytest.mark.filterwarnings("ignore:low=1.0, high=2.0 of the optimizer gives way")
+def test_settings_that_must_fit_together_are_taken_together(tmp_path: Path) -> None:
+    a_trainer(Bounded(3.0, 4.0)).save(tmp_path / "run")
+    trainer = a_trainer(Bounded(1.0, 2.0))
+    trainer.load(tmp_path / "run")
+    assert repr(trainer.optimizer) == "Bounded(3.0, 4.0)"
 
 
 def test_frozen_layers_are_those_of_the_checkpoint(tmp_path: Path) -> None:
