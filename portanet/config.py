@@ -14,7 +14,7 @@ import numpy as np
 
 from portanet.checks import Checked
 
-MOST_LAYERS = 100_000
+MAX_LAYER_USES = 100_000
 """Most uses of layers in a description in which layers occur again."""
 
 
@@ -207,8 +207,8 @@ class _Builder:
             raise ValueError(f"ref {ref!r} names a layer that does not come before it")
         made, n_layers = self.built[ref]
         self.n_layers += n_layers
-        if self.n_layers > MOST_LAYERS:  # fifty layers, each of which holds the one before twice
-            raise ValueError(f"it describes more than {MOST_LAYERS} uses of layers")
+        if self.n_layers > MAX_LAYER_USES:  # fifty layers, each of which holds the one before twice
+            raise ValueError(f"it describes more than {MAX_LAYER_USES} uses of layers")
         return made
 
 

@@ -180,9 +180,9 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_longer_than_expected_is_not_read_to_its_end(path: Path) -> None:
     path.write_bytes(bytes(100))
-    assert len(read_regular(path, most=100)) == 100
+    assert len(read_regular(path, max_bytes=100)) == 100
     with pytest.raises(pn.FileFormatError, match="more than the expected 99 bytes"):
-        read_regular(path, most=99)
+        read_regular(path, max_bytes=99)
 
 
 def test_a_file_that_does_not_fit_into_memory_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

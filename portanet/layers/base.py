@@ -13,7 +13,7 @@ from portanet.config import Configured
 from portanet.files import write_tensors
 from portanet.kernels.slices import slices
 from portanet.layers.html import network_html
-from portanet.layers.placement import Placement
+from portanet.layers.placement import DERIVED, Placement
 from portanet.layers.summary import table
 from portanet.layers.topology import members
 from portanet.saving import describe_network
@@ -164,7 +164,7 @@ class Layer(Placement, Configured):
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield inner layers, parameters and buffers with their names."""
         for name, value in vars(self).items():
-            if name not in ("_flat", "_topology"):
+            if name not in DERIVED:
                 yield from members(value, name)
 
     def named_children(self) -> Iterator[tuple[str, "Layer"]]:

@@ -114,7 +114,7 @@ class BatchNorm(_Norm):
         self.output_shape(x.shape[1:])
         check_input(x, self.running_mean.data)
         if not train or self.frozen:
-            return self._infer(x)
+            return self._inference_vjp(x)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
@@ -125,7 +125,7 @@ class BatchNorm(_Norm):
         running_var += self.momentum * (variance * (n / (n - 1)) - running_var)
         return y, pullback
 
-    def _infer(self, x: Array) -> tuple[Array, Pullback]:
+    def _inference_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Use the running averages: ``dx = w dy / √(variance + eps)``."""
         xp, (w, b), shape = namespace(x), self._affine(x), (1, 1, self.num_features, 1)
         mean, variance = self.running_mean.data, self.running_var.data

@@ -14,6 +14,9 @@ from portanet.parameters import Buffer, FlatParameters, Parameter
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 """Array API kinds of NumPy's kinds of numbers."""
 
+DERIVED = ("_flat", "_topology")
+"""Attributes of a layer that are computed from its others."""
+
 
 class Placement:
     """The part of :class:`portanet.Layer` that moves arrays between backends."""
@@ -211,8 +214,8 @@ class Placement:
         return {**self.topology.parameters, **self.topology.buffers}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle all attributes but what is found again; arrays go through the host."""
-        return {name: value for name, value in vars(self).items() if name not in ("_flat", "_topology")}
+        """Copy and pickle all attributes but those that are computed again; arrays go through the host."""
+        return {name: value for name, value in vars(self).items() if name not in DERIVED}
 
     def _placements(self) -> list[tuple[Backend, str]]:
         """Backends and dtypes of all values there are, in order, each once."""

@@ -97,7 +97,7 @@ class Loss(Configured):
             If the shapes or devices do not fit.
         """
         prediction = as_array(prediction, name="prediction")
-        xp, target = namespace(prediction), _beside(prediction, target, "target")
+        xp, target = namespace(prediction), _in_library_of(prediction, target, "target")
         self._check_shapes(prediction.shape, target.shape)
         self._check_dtypes(xp, prediction, target)
         if type(target) is not type(prediction) or target.device != prediction.device:
@@ -128,13 +128,13 @@ class Loss(Configured):
         """Return the value alone; on the host, also the values of the target are checked."""
         value, _ = self.vjp(prediction, target, sample_weight)
         if is_host_data(prediction := as_array(prediction, name="prediction")) and prediction.size:
-            target = _beside(prediction, target, "target")
+            target = _in_library_of(prediction, target, "target")
             self.check_target(namespace(prediction), target, prediction.shape)
         return value
 
     def _check_weights(self, xp: Any, prediction: Array, sample_weight: Any) -> Array:
         """Return the weights of the examples in the dtype of the prediction, after checks."""
-        weights = _beside(prediction, sample_weight, "sample_weight")
+        weights = _in_library_of(prediction, sample_weight, "sample_weight")
         if type(weights) is not type(prediction) or weights.device != prediction.device:
             ours, theirs = describe(weights), describe(prediction)
             raise ValueError(f"sample_weight is on {ours} but the prediction is on {theirs}: use net.asarray(...)")
@@ -160,8 +160,8 @@ class Loss(Configured):
             raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
 
 
-def _beside(prediction: Array, values: Any, name: str) -> Array:
-    """Return an argument as an array; host data beside a prediction on the host become an array of its library."""
+def _in_library_of(prediction: Array, values: Any, name: str) -> Array:
+    """Return an argument as an array; if it and the prediction are on the host, as one of the prediction's library."""
     array = as_array(values, name=name)
     if type(array) is type(prediction) or not (is_host_data(array) and is_host_data(prediction)):
         return array

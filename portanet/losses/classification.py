@@ -70,19 +70,12 @@ class ClassificationLoss(Loss):
     (1.0, 3.0)
     """
 
+    weight = Checked(check_class_weight)
+
     def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
         super().__init__(reduction=reduction)
         self.weight = weight
         self._device_weight: tuple[Any, Array] = None, None  # weight, and the same on the device of the last call
-
-    @property
-    def weight(self) -> tuple[float, ...] | None:
-        """Weight of each class."""
-        return self._weight
-
-    @weight.setter
-    def weight(self, weight: Mapping[int, float] | Sequence[float] | None) -> None:
-        self._weight = check_class_weight("weight", weight)
 
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return shape[:-1], shape

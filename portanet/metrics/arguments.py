@@ -96,7 +96,8 @@ def cluster_classes(labels: Array, target: Array) -> Array:
     if not isdtype(xp, labels.dtype, "integral"):
         raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
     if (low := index_range(classes)[0]) < 0:
-        raise ValueError(f"target must hold classes of at least 0, got {low}: NaN is no class")
+        fix = "NaN is no class" if target.ndim > 1 else "number the classes from 0 on"
+        raise ValueError(f"target must hold classes of at least 0, got {low}: {fix}")
     return classes
 
 

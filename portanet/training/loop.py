@@ -76,7 +76,8 @@ class FitLoop:
         self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
         self._signals = DeferredSignals()
         self._times = StepTimes(state.backend.get_num_threads)
-        self._n_done = 0  # steps of the next epoch that were done before, and the predictions that they gave
+        # Where fit resumes within an epoch: the steps done, and what the scorer kept of them.
+        self._n_done = 0
         self._kept: list[tuple[Array, Array]] = []
         self._before_steps = _overriding("on_train_batch_begin", self.callbacks)
         self._after_steps = _overriding("on_train_batch_end", self.callbacks)
@@ -87,21 +88,21 @@ class FitLoop:
         if len(rates) > 1:
             names = " and ".join(type(call).__name__ for call in rates)
             raise ValueError(f"callbacks must hold one that sets the learning rate, got {names}: give one of them")
-        self._check_monitored("lr" if rates else "loss")
+        self._check_monitored(("lr",) if rates else ())
         for call in self.callbacks:
             call.on_train_begin(self.training)
         if saved is not None:
             with as_file_errors(saved.path):
                 self.load_state_dict(saved.state["fit"])
 
-    def _check_monitored(self, added: str) -> None:
-        """Refuse callbacks that read what nothing records."""
+    def _check_monitored(self, extra: tuple[str, ...]) -> None:
+        """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""
         names, of_epochs = self.training.metric_names, _overriding("on_epoch_end", self.callbacks)
         own = any(not type(call).__module__.startswith("portanet.") for call in of_epochs)  # may record anything
         for call in self.callbacks:
             for name in call.monitored():
                 unvalidated = name.removeprefix("val_") in names
-                if name not in (*names, added) and (unvalidated or not own):
+                if name not in (*names, *extra) and (unvalidated or not own):
                     fix = "; give fit validation_data=(x, y)" if unvalidated else ""
                     found = f"there are {', '.join(names)}{fix}"
                     raise ValueError(f"{type(call).__name__} needs {name!r}, which is not recorded: {found}")
@@ -110,7 +111,7 @@ class FitLoop:
         """Train until the history has a number of epochs, or a callback stops it."""
         training, history = self.training, self.training.history
         with self._signals as signals, ExitStack() as at_end:
-            at_end.callback(self.executor.retain, [])  # a recording refers to the executor, and the executor to it
+            at_end.callback(self.executor.retain, [])  # drops recorded steps, which refer back to the executor
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
             try:
@@ -233,7 +234,9 @@ class FitLoop:
                 fault = f"{type(error).__name__}: {error}"
                 raise ValueError(f"{type(call).__name__} refuses the state of its callback ({fault})") from error
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
-        self._kept, metrics[:n_done, ...] = kept, state["metrics"]
+        self._kept = kept
+        if n_done:  # between epochs, other metrics may be taken
+            metrics[:n_done, ...] = state["metrics"]
 
     def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""

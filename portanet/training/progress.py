@@ -17,7 +17,7 @@ def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
         except ImportError:
             pass
         else:
-            return [_Bar(tqdm(total=epochs * steps, unit="step"), epochs)]
+            return [_Bar(tqdm, epochs, steps)]
     return [_Lines(epochs)]
 
 
@@ -46,16 +46,21 @@ class _Lines(Callback):
 
 
 class _Bar(Callback):
-    def __init__(self, bar: Any, epochs: int):
-        self.bar, self.epochs = bar, epochs
+    def __init__(self, tqdm: Any, epochs: int, steps: int):
+        self.tqdm, self.epochs, self.steps = tqdm, epochs, steps
 
     def on_train_begin(self, trainer: Training) -> None:
-        self.first = trainer.steps
+        done = len(trainer.history.epochs) * self.steps  # where fit goes on from a checkpoint
+        self.bar = self.tqdm(total=self.epochs * self.steps, initial=done, unit="step")
+        self.first = trainer.steps - done
 
     def on_train_batch_end(self, trainer: Training) -> None:
         self.bar.update(trainer.steps - self.first - self.bar.n)
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        done = len(trainer.history.epochs) * self.steps
+        self.bar.update(done - self.bar.n)  # with the steps of a resumed epoch that an earlier run has done
+        self.first = trainer.steps - done
         self.bar.write(_describe(trainer, self.epochs, logs), file=sys.stderr)
 
     def on_train_end(self, trainer: Training) -> None:

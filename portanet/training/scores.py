@@ -99,7 +99,7 @@ class Scorer:
     The numbers of each batch, in a row of a table, and their averages.
 
     A row holds the loss, the sum of the weights if batches of equal size may differ in it, and the metrics. For metrics
-    that are no means over batches (``needs_all``), predictions and targets are kept instead, until they are averaged.
+    that are no means over batches (``needs_all``), the predictions and targets of the epoch are kept instead.
 
     Parameters
     ----------

@@ -153,7 +153,7 @@ class Trainer:
         self._state = TrainingState(net, optimizer.bind(net))
         self._shuffle = default_rng([2, seed])
         self._loop: FitLoop | None = None  # of the call of fit that runs
-        self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
+        self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch that step has checked
 
     @property
     def net(self) -> Layer:
@@ -162,12 +162,13 @@ class Trainer:
 
     @property
     def loss(self) -> Loss:
-        """The loss; another one can be set."""
+        """The loss; another one can be set. Metrics stay: those that were given by name still fit the old loss."""
         return self._loss
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
         self._loss = _check_loss(loss)
+        self._checked_batch = ()
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -290,12 +291,11 @@ class Trainer:
         capture : {"auto", "never"}
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
             numbers still change, but Python numbers that a layer of one's own keeps do not.
-
         resume : path-like or bool
-            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, within its epoch too,
-            up to ``epochs`` epochs in all. With the same data and arguments the result is the same to the last bit as
-            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks, or begins
-            anew if there is none.
+            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
+            an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
+            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks; if there is
+            none, training starts from the beginning.
 
         Returns
         -------
@@ -443,7 +443,7 @@ class Trainer:
             raise RuntimeError("a Trainer cannot load a checkpoint while it trains: give it to fit(..., resume=path)")
         settings = self.optimizer.arguments()
         self._load_state_dict(read_checkpoint(check_path("path", path), self.net))
-        self._warn_if_replaced(settings)
+        self._warn_if_replaced(settings, stacklevel=4)
 
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
@@ -472,7 +472,9 @@ class Trainer:
         Raises
         ------
         RuntimeError
-            If there are arrays now that the snapshot lacks.
+            If there are more or fewer arrays than in the snapshot.
+        ValueError
+            If the arrays have other shapes, as those of another network.
         """
         self._state.restore(snapshot)
 
@@ -490,7 +492,8 @@ class Trainer:
         """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
-        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_loop")}
+        restored = ("_state", "_loop", "steps", "history")  # by __setstate__
+        own = {name: value for name, value in vars(self).items() if name not in restored}
         state = flatten(self._state_dict(), self.backend.to_numpy)
         return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
 
@@ -512,15 +515,15 @@ class Trainer:
         except BaseException:
             self._load_state_dict(before)
             raise
-        self._warn_if_replaced(settings)
+        self._warn_if_replaced(settings, stacklevel=5)
 
-    def _warn_if_replaced(self, settings: dict[str, Any]) -> None:
-        """Warn where settings of the optimizer gave way to those of a checkpoint; a schedule may have changed lr."""
+    def _warn_if_replaced(self, settings: dict[str, Any], *, stacklevel: int) -> None:
+        """Warn where a checkpoint has changed settings of the optimizer, except lr, which a schedule may have set."""
         now = self.optimizer.arguments()
         other = [f"{name}={value!r}" for name, value in settings.items() if name != "lr" and value != now[name]]
         if other:
             text = f"{', '.join(other)} of the optimizer gives way to the checkpoint's {self.optimizer!r}"
-            warnings.warn(f"{text}: set it after loading", UserWarning, stacklevel=4)
+            warnings.warn(f"{text}: set it after loading", UserWarning, stacklevel=stacklevel)
 
     def _load_state_dict(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""

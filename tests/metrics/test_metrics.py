@@ -361,7 +361,7 @@ def test_nan_is_no_class() -> None:
         ([np.nan, 1.0], [0, 1], "labels must be integers, got dtype float64"),
         ([[0, 1]], [[0, 1]], r"labels must hold a cluster for each of 1 examples of target, got shape \(1, 2\)"),
         (0, [0, 1], r"labels must hold a cluster for each of 2 examples of target, got shape \(\)"),
-        ([0, 1], [0, -1], "target must hold classes of at least 0, got -1"),
+        ([0, 1], [0, -1], "target must hold classes of at least 0, got -1: number the classes from"),
         ([0, 1], [[np.nan, 0.0], [1.0, 0.0]], "target must hold classes of at least 0, got -1: NaN is no class"),
     ],
 )

@@ -152,21 +152,43 @@ def test_monitoring_missing_validation_data_is_refused_before_training(callback:
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], before)
 
 
+class Bar:
+    """The part of tqdm that the progress bar uses."""
+
+    def __init__(self, total: int, initial: int, unit: str):
+        self.total, self.n = total, initial
+
+    def update(self, steps: int) -> None:
+        assert steps >= 0
+        self.n += steps
+
+    def write(self, text: str, file: Any) -> None:
+        pass
+
+
 def test_the_progress_bar_counts_steps_that_ran_at_once() -> None:
-    class Bar:
-        n = 0
-
-        def update(self, steps: int) -> None:
-            self.n += steps
-
-    trainer, bar = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), Bar()
+    trainer, call = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), progress._Bar(Bar, epochs=1, steps=18)
     trainer.steps = 5
-    call = progress._Bar(bar, epochs=1)
     call.on_train_begin(trainer)
     for steps in (6, 22, 23):
         trainer.steps = steps
         call.on_train_batch_end(trainer)
-        assert bar.n == steps - 5
+        assert call.bar.n == steps - 5
+
+
+def test_the_progress_bar_of_a_resumed_run_begins_at_the_checkpoint_and_reaches_its_end() -> None:
+    trainer, call = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1)), progress._Bar(Bar, epochs=3, steps=10)
+    trainer.steps = 5 + 10 + 4  # of an earlier fit, of a whole epoch, and of one that goes on
+    trainer.history.append({"loss": 1.0})
+    call.on_train_begin(trainer)
+    assert (call.bar.n, call.bar.total) == (10, 30)
+    for epoch in (2, 3):
+        while trainer.steps < 5 + 10 * epoch:
+            trainer.steps += 1
+            call.on_train_batch_end(trainer)
+        trainer.history.append({"loss": 1.0})
+        call.on_epoch_end(trainer, {"loss": 1.0})
+        assert call.bar.n == 10 * epoch
 
 
 def test_what_another_callback_records_is_monitored() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.checks import Checked, check_number
 from portanet.files import read_tensors, write_tensors
 from portanet.training.callbacks import Training
 
@@ -150,6 +151,16 @@ def test_more_epochs_are_trained_after_the_end(tmp_path: Path) -> None:
     assert again.history.epochs == whole.history.epochs
 
 
+def test_metrics_may_change_between_epochs(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run.safetensors")
+    fit(a_trainer(metrics="accuracy"), [checkpoint], epochs=1)
+    trainer = fit(a_trainer(metrics=()), [checkpoint], epochs=2, resume=True)
+    assert [sorted(logs) for logs in trainer.history.epochs] == [
+        ["accuracy", "loss", "val_accuracy", "val_loss"],
+        ["loss", "val_loss"],
+    ]
+
+
 def test_resume_begins_anew_where_there_is_no_checkpoint_yet(tmp_path: Path) -> None:
     trainer = fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run.safetensors")], resume=True)
     assert len(trainer.history.epochs) == EPOCHS
@@ -184,9 +195,37 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 def test_settings_of_the_optimizer_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     fit(a_trainer(pn.Adam(0.03, betas=(0.8, 0.99), weight_decay=0.1)), []).save(tmp_path / "run")
     trainer = a_trainer(pn.Adam(weight_decay=0.1))
-    with pytest.warns(UserWarning, match=r"betas=\(0.9, 0.999\) of the optimizer gives way to the checkpoint's Adam"):
+    replaced = r"betas=\(0.9, 0.999\) of the optimizer gives way to the checkpoint's Adam"
+    with pytest.warns(UserWarning, match=replaced) as caught:
         trainer.load(tmp_path / "run")
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=replaced) as caught:
+        a_trainer(pn.Adam(weight_decay=0.1)).fit(X, Y, progress=False, resume=tmp_path / "run")
+    assert caught[0].filename == __file__
     assert repr(trainer.optimizer) == "Adam(lr=0.03, betas=(0.8, 0.99), weight_decay=0.1)"
+
+
+class Bounded(pn.Adagrad):
+    """An optimizer with two settings that must fit together."""
+
+    low, high = Checked(check_number), Checked(check_number)
+
+    def __init__(self, low: float, high: float):
+        super().__init__(0.1)
+        self.low, self.high = low, high
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high={self.high}, got {self.low}")
+
+
+@pytest.mark.filterwarnings("ignore:low=1.0, high=2.0 of the optimizer gives way")
+def test_settings_that_must_fit_together_are_taken_together(tmp_path: Path) -> None:
+    a_trainer(Bounded(3.0, 4.0)).save(tmp_path / "run")
+    trainer = a_trainer(Bounded(1.0, 2.0))
+    trainer.load(tmp_path / "run")
+    assert repr(trainer.optimizer) == "Bounded(3.0, 4.0)"
 
 
 def test_frozen_layers_are_those_of_the_checkpoint(tmp_path: Path) -> None:
@@ -528,7 +567,17 @@ def test_files_that_are_no_checkpoints_are_passed_over(tmp_path: Path) -> None:
     a_trainer().net.save(tmp_path / "run-final")
     (tmp_path / "run-notes").mkdir()
     (tmp_path / "run-text").write_text("no checkpoint")
+    header = b'{"__metadata__": 5}'
+    (tmp_path / "run-number").write_bytes(len(header).to_bytes(8, "little") + header + b" ")
     assert [file.name for file in checkpoint.found()] == ["run-2"]
+
+
+@pytest.mark.parametrize("per", ["step", "epoch"])
+def test_a_warning_of_a_checkpoint_points_at_the_call_of_fit(tmp_path: Path, per: Any) -> None:
+    (tmp_path / "file").touch()
+    with pytest.warns(RuntimeWarning, match="no checkpoint was written") as caught:
+        a_trainer().fit(X, Y, callbacks=pn.ModelCheckpoint(tmp_path / "file" / "run", per=per), progress=False)
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_a_run_that_diverges_does_not_replace_its_last_finite_checkpoint(tmp_path: Path) -> None:

@@ -160,6 +160,15 @@ def test_a_signal_waits_for_the_step_and_the_callbacks(tmp_path: Path, hook: str
     assert len(trainer.fit(X, Y, epochs=2, progress=False).epochs) == 2
 
 
+@pytest.mark.parametrize("path", ["run", "run-{epoch}", "{epoch}-run.safetensors"])
+def test_the_checkpoint_of_an_interrupted_run_is_found(tmp_path: Path, path: str) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / path, every=5)
+    with pytest.raises(KeyboardInterrupt):
+        a_trainer().fit(X, Y, epochs=9, callbacks=[Sends("on_epoch_end"), checkpoint], progress=False)
+    assert checkpoint.found() == list(tmp_path.iterdir())
+    assert len(checkpoint.found()) == 1
+
+
 def test_a_second_signal_does_not_wait() -> None:
     trainer, sends = a_trainer(), Sends("on_train_batch_end", times=2)
     with pytest.raises(KeyboardInterrupt):

@@ -347,6 +347,18 @@ def test_a_step_that_is_refused_changes_nothing(y: Any, weights: Any, message: s
         np.testing.assert_array_equal(values, before[name])
 
 
+def test_a_step_with_another_loss_is_refused_and_changes_nothing() -> None:
+    net = pn.Sequential(pn.Linear(2, 3), pn.BatchNorm(3)).initialize()
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
+    batch = np.ones((4, 2), "float32"), np.ones(4, "int64")
+    trainer.step(*batch)
+    trainer.loss, before = pn.MSELoss(), net.get_weights()
+    with pytest.raises(ValueError, match="target must have shape"):
+        trainer.step(*batch)
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
 def test_a_snapshot_of_another_network_is_refused() -> None:
     one, other = (pn.Trainer(pn.Linear(n, 1), pn.MSELoss(), pn.SGD(0.1)) for n in (2, 3))
     before = one.net.get_weights()
