@@ -12,7 +12,17 @@ from portanet.backends import Backend, as_array, backend_of, cast, namespace
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
-from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
+from portanet.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    ClassificationLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    KLDivLoss,
+    Loss,
+    NLLLoss,
+    SoftMarginLoss,
+)
 from portanet.losses.classification import check_class_weight
 from portanet.losses.elementwise import ElementwiseLoss
 from portanet.typing import Array
@@ -24,6 +34,9 @@ UNFIT = {
     (layers.Softmax, NLLLoss): "NLLLoss takes log-probabilities: use LogSoftmax, or CrossEntropyLoss without Softmax",
     (layers.Linear, BCELoss): "BCELoss takes probabilities: end with Sigmoid, or use BCEWithLogitsLoss",
     (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
+    (layers.Softmax, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Linear, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Sigmoid, SoftMarginLoss): "SoftMarginLoss takes logits: leave out the last Sigmoid",
 }
 """Last layers that do not fit a loss, and what to do."""
 
@@ -173,6 +186,7 @@ def apply_class_weight(
             "class_weight needs one class for each example: class indices (N,), one-hot rows (N, C), or 0 and 1"
         )
     values = check_class_weight("class_weight", class_weight, n_classes)
+    y = xp.where((y >= 0) & (y < n_classes), y, 0)  # the weight of a label that the loss ignores has no influence
     dtype = net.flat.dtype
     host = cast(np.asarray(values), dtype, name="class_weight")[np.asarray(backend_of(y).to_numpy(y))]
     if not host.any():
@@ -298,16 +312,21 @@ def _merged(xp: Any, columns: Array, dtype: Any) -> tuple[float, float] | None:
 
 
 def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
-    """Say what is wrong with predictions that are no probabilities where the loss takes them."""
-    if not isinstance(loss, (BCELoss, NLLLoss)):
+    """Say what is wrong with predictions that are no probabilities or variances where the loss takes them."""
+    if not isinstance(loss, (BCELoss, NLLLoss, KLDivLoss, GaussianNLLLoss)):
         return None
     prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
     xp = namespace(prediction)
     low, high = float(xp.min(prediction)), float(xp.max(prediction))
     if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:
         return f"BCELoss takes probabilities, but predictions reach from {low:.3g} to {high:.3g}: end with Sigmoid"
-    if isinstance(loss, NLLLoss) and high > 0:
-        return f"NLLLoss takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, (NLLLoss, KLDivLoss)) and high > 0:
+        name = type(loss).__name__
+        return f"{name} takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, GaussianNLLLoss):
+        lowest = float(xp.min(prediction[..., prediction.shape[-1] // 2 :]))
+        if lowest < 0:
+            return f"GaussianNLLLoss takes variances, but those predicted reach {lowest:.3g}: let Softplus compute them"
     return None
 
 
