@@ -117,7 +117,7 @@ def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> No
         (pn.ConvTranspose1D(1, 1, 3, stride=2), "output_padding", 2),
         (pn.ConvTranspose1D(1, 1, 3, stride=2, output_padding=1), "padding", "same"),
         (pn.GroupNorm(2, 4), "num_groups", 3),
-        (pn.MaxPool1D(2, dilation=3, padding=2), "dilation", 1),
+        (pn.MaxPool1D(2, dilation=3, padding=3), "dilation", 2),
         (pn.Hardtanh(), "min_val", 1.0),
         (pn.Pad(1, value=2.0), "mode", "reflect"),
         (pn.Upsample((2, 3)), "mode", "linear"),

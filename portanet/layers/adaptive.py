@@ -1,8 +1,8 @@
 """
 Adaptive pooling, channels-last: the size of the output is given, and the windows follow from it.
 
-Along an axis of length n, output i of m covers the input positions from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
-The maximum or mean of a window is that along one axis after another.
+Along an axis of length n, output i of m covers the positions from ``floor(i n / m)`` up to ``ceil((i + 1) n / m)``, as
+in PyTorch. Axes are pooled one after another, which gives the mean or the maximum of the whole window.
 """
 
 from collections.abc import Callable

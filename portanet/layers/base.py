@@ -236,7 +236,7 @@ def check_input(x: Array, weight: Array) -> None:
 
 def check_channels(layer: Layer, shape: Shape, *channels: int) -> Shape:
     """Return the shape of an input, without the batch axis, if its last axes have these lengths."""
-    if shape[-len(channels) :] != channels:
+    if tuple(shape[-len(channels) :]) != channels:
         raise ValueError(f"{layer!r} needs x of shape (N, ..., {', '.join(map(str, channels))}), got {batch(shape)}")
     return shape
 

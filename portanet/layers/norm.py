@@ -339,8 +339,8 @@ class InstanceNorm(_Norm):
     """
     ``y = w z + b``, z with mean 0 and variance 1 over the positions of each channel of an example [1]_.
 
-    x has shape (N, ..., C), with more than one position. It computes what :class:`GroupNorm` does with a group for each
-    channel; ``affine`` is False by default, as in PyTorch.
+    x has shape (N, ..., C), with more than one position. The layer is :class:`GroupNorm` with a group for each channel,
+    and has its gradients; ``affine`` is False by default, as in PyTorch.
 
     Parameters
     ----------

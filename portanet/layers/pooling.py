@@ -42,7 +42,7 @@ class Pool(Layer):
     kernel_size = CheckedPerAxis(check_per_axis)
     stride = CheckedPerAxis(optional(check_per_axis))
     padding = CheckedPerAxis(check_padding)
-    dilation: PerAxis = 1
+    dilation: Any = 1  # an argument of MaxPool
     ceil_mode = Checked(check_flag)
 
     def __init__(

@@ -16,10 +16,10 @@ from portanet.typing import Array, Pullback, Shape
 __all__ = ["Upsample"]
 
 N_AXES = {"linear": 1, "bilinear": 2, "trilinear": 3}
-"""Number of spatial axes by mode, where only one will do."""
+"""Number of spatial axes of each mode that interpolates."""
 
 _BORDER = Pad(1, mode="replicate")
-"""What is interpolated with beyond the edge."""
+"""Gives the first and the last position a neighbour to interpolate with."""
 
 
 def _check_factor(name: str, value: Any) -> PerAxis:
@@ -28,18 +28,18 @@ def _check_factor(name: str, value: Any) -> PerAxis:
 
 class Upsample(Layer):
     """
-    Make each axis between the first and the last longer by a factor: x (N, ..., C).
+    Make each axis between the first and the last ``scale_factor`` times as long: x (N, ..., C).
 
-    With mode="nearest" each position is repeated, and dx sums the repeats. Otherwise positions are interpolated
-    linearly along each axis, with their centres at ``(i + 1/2) / scale_factor - 1/2`` in x, as PyTorch does with
-    ``align_corners=False``; beyond the first and the last position, x is constant. dx sums dy with the same weights.
+    The mode "nearest" repeats each position; dx sums the repeats. The other modes interpolate along each axis. Output i
+    has the position ``(i + 1/2) / scale_factor - 1/2`` in x, as in PyTorch with ``align_corners=False``; before the
+    first and after the last position, x is constant. dx sums dy with the weights of the interpolation.
 
     Parameters
     ----------
     scale_factor : int or tuple of int
-        How many times as long all axes become, or each.
+        One factor for all axes, or one for each.
     mode : {"nearest", "linear", "bilinear", "trilinear"}
-        The last three are the same function of signals, images and volumes.
+        The last three interpolate signals, images and volumes.
 
     Examples
     --------
@@ -59,7 +59,9 @@ class Upsample(Layer):
     def _check_together(self) -> None:
         n_axes = N_AXES.get(self.mode)
         if n_axes and isinstance(self.scale_factor, tuple) and len(self.scale_factor) != n_axes:
-            raise ValueError(f"mode={self.mode!r} has {n_axes} axes, got scale_factor={self.scale_factor}")
+            raise ValueError(
+                f"scale_factor must have a length of {n_axes} with mode={self.mode!r}, got {self.scale_factor}"
+            )
 
     def _factors(self, shape: Shape) -> Shape:
         """Return the factor of each axis, for one input of a shape without the batch axis."""
@@ -94,24 +96,23 @@ def _interpolated(axis: int, factor: int, x: Array) -> tuple[Array, Callable[[Ar
     """
     Interpolate along one axis, which has a border of one position at both ends.
 
-    Every ``factor``-th output lies at the same place between two neighbours, so each of these phases is a weighted sum
-    of two slices of x.
+    Outputs r, r + factor, r + 2 factor and so on all have the same weights, so they are a weighted sum of two slices.
     """
     xp, shape, n, before = namespace(x), x.shape, x.shape[axis] - 2, (slice(None),) * axis
-    phases = []
+    terms = []
     for r in range(factor):
-        first, rest = divmod(2 * r + 1 + factor, 2 * factor)
-        low, high = ((*before, slice(start, start + n), ...) for start in (first, first + 1))
-        phases.append((low, high, rest / (2 * factor)))
-    y = xp.stack([(1 - weight) * x[low] + weight * x[high] for low, high, weight in phases], axis=axis + 1)
+        start, rest = divmod(2 * r + 1 + factor, 2 * factor)
+        left, right = ((*before, slice(i, i + n), ...) for i in (start, start + 1))
+        terms.append((left, right, rest / (2 * factor)))
+    y = xp.stack([(1 - weight) * x[left] + weight * x[right] for left, right, weight in terms], axis=axis + 1)
 
     def dx(dy: Array) -> Array:
         gradient = xp.zeros_like(x)
-        dy = xp.reshape(dy, y.shape)
-        for r, (low, high, weight) in enumerate(phases):
-            phase = dy[(*before, slice(None), r, ...)]
-            gradient[low] += (1 - weight) * phase
-            gradient[high] += weight * phase
+        dy = xp.reshape(dy, (*shape[:axis], n, factor, *shape[axis + 1 :]))
+        for r, (left, right, weight) in enumerate(terms):
+            part = dy[(*before, slice(None), r, ...)]
+            gradient[left] += (1 - weight) * part
+            gradient[right] += weight * part
         return gradient
 
     return xp.reshape(y, (*shape[:axis], n * factor, *shape[axis + 1 :])), dx
