@@ -51,6 +51,7 @@ def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
         ((6, 7), (3, 2), (2, 2), (1, 2), ((1, 1), (1, 0)), True, 3, 17),
         ((4, 5, 6), (2, 3, 2), (2, 1, 3), (1, 1, 1), "same", False, 2, 7),
         ((3, 4, 4), (2, 2, 2), (2, 2, 2), (1, 1, 1), "valid", True, 70, 1),
+        ((3, 4), (2, 2), (1, 1), (4, 2), ((3, 3), (0, 0)), False, 2, 3),  # some windows hold padding alone
     ):
         window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding, ceil=ceil)
         for dtype in TOLERANCE:
@@ -150,7 +151,8 @@ def elementwise_fns() -> list[Any]:
     """Functions of activations, and others whose derivative depends on x, on the output, on both or on neither."""
     activations = [
         *(layers.ReLU(), layers.LeakyReLU(0.1), layers.ELU(0.7), layers.GELU(), layers.GELU(approximate=True)),
-        *(layers.SiLU(), layers.Softplus(), layers.TanH(), layers.Sigmoid()),
+        *(layers.SiLU(), layers.Softplus(), layers.TanH(), layers.Sigmoid(), layers.SELU(), layers.CELU(0.7)),
+        *(layers.ReLU6(), layers.Hardtanh(-0.5, 2.0), layers.Hardswish(), layers.Mish(), layers.LogSigmoid()),
     ]
     fns = [layer.elementwise for layer in activations]
     return [*fns, compound, value_dependent, lambda xp, x: (x, lambda: xp.ones_like(x))]

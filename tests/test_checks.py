@@ -64,7 +64,7 @@ def is_fine(name: str, value: Any) -> bool:
     if isinstance(value, str):
         return name in TEXTS
     if isinstance(value, int):
-        return name in {"value", "alpha", "margin", "ignore_index"} and value == -7
+        return name in {"value", "alpha", "margin", "ignore_index", "min_val"} and value == -7
     return (name, type(value)) in {("path", bytes), ("weight", dict), ("groups", list)}
 
 
@@ -118,6 +118,12 @@ def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> No
         (pn.ConvTranspose1D(1, 1, 3, stride=2), "output_padding", 2),
         (pn.ConvTranspose1D(1, 1, 3, stride=2, output_padding=1), "padding", "same"),
         (pn.GroupNorm(2, 4), "num_groups", 3),
+        (pn.MaxPool1D(2, dilation=3, padding=3), "dilation", 2),
+        (pn.Hardtanh(), "min_val", 1.0),
+        (pn.Pad(1, value=2.0), "mode", "reflect"),
+        (pn.Upsample((2, 3)), "mode", "linear"),
+        (pn.BatchNorm(4), "momentum", None),
+        (pn.BatchNorm(4, momentum=None), "momentum", 0.1),
         (pn.SGD(momentum=0.9, nesterov=True), "momentum", 0.0),
         (pn.SGD(), "nesterov", True),
         (pn.KMeans(1, init=[[0.0]]), "n_init", 5),
@@ -141,6 +147,8 @@ def test_an_attribute_that_would_not_fit_the_others_stays(thing: Any, name: str,
         (pn.ConvTranspose1D(4, 4, 3), "groups"),
         (pn.LayerNorm(4), "normalized_shape"),
         (pn.GroupNorm(2, 4), "num_channels"),
+        (pn.InstanceNorm(4), "num_features"),
+        (pn.RMSNorm(4), "normalized_shape"),
     ],
     ids=str,
 )

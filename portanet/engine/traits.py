@@ -38,7 +38,8 @@ _NONE = Traits()
 
 _TABLE: dict[type, Traits] = {
     **dict.fromkeys((layers.ReLU, layers.Sigmoid, layers.Softplus, layers.TanH), Traits(elementwise_monotonic=True)),
-    **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D), Traits(max_pool=True)),
+    **dict.fromkeys((layers.LogSigmoid, layers.ReLU6, layers.SELU), Traits(elementwise_monotonic=True)),
+    **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D, layers.MaxPool3D), Traits(max_pool=True)),
     layers.Linear: Traits(affine=True),
     **dict.fromkeys((layers.Sequential, layers.AutoEncoder), Traits(chain=True)),
 }

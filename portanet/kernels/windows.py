@@ -74,6 +74,18 @@ def _side(value: Any) -> int:
     return check_count("padding", value, at_least=0)
 
 
+def dilated(size: Shape, dilation: Shape) -> Shape:
+    """
+    Return the effective size of a window: the lengths that it reaches over.
+
+    Examples
+    --------
+    >>> dilated((3, 2), (1, 4))
+    (3, 5)
+    """
+    return tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+
+
 def pads_of(padding: CheckedPadding, input_shape: Shape, effective_size: Shape, stride: Shape) -> Pads:
     """
     Return the padding (before, after) of each axis.
@@ -143,7 +155,7 @@ class Window:
         ValueError
             If the window is larger than the padded input.
         """
-        effective_size = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+        effective_size = dilated(size, dilation)
         pads = pads_of(padding, input_shape, effective_size, stride)
         if ceil:
             axes = zip(input_shape, pads, effective_size, stride, strict=True)

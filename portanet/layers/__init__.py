@@ -1,24 +1,43 @@
 """Layers, one file a family."""
 
 from portanet.layers.activations import (
-    ELU,
     GELU,
+    GLU,
     Activation,
-    LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
-    ReLU,
+    Mish,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
     TanH,
 )
+from portanet.layers.adaptive import (
+    AdaptiveAvgPool1D,
+    AdaptiveAvgPool2D,
+    AdaptiveAvgPool3D,
+    AdaptiveMaxPool1D,
+    AdaptiveMaxPool2D,
+    AdaptiveMaxPool3D,
+)
 from portanet.layers.base import Layer
 from portanet.layers.combine import AutoEncoder, Parallel, Residual
-from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D
+from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from portanet.layers.linear import Linear
-from portanet.layers.norm import BatchNorm, GroupNorm, LayerNorm, Normalize
-from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, Upsample
+from portanet.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Normalize, RMSNorm
+from portanet.layers.padding import Pad
+from portanet.layers.piecewise import CELU, ELU, SELU, Hardswish, Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
+from portanet.layers.pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    AvgPool3D,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+)
 from portanet.layers.random import (
     Dropout,
     GaussianNoise,
@@ -31,41 +50,63 @@ from portanet.layers.random import (
 )
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
+from portanet.layers.upsample import Upsample
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "SELU",
     "Activation",
+    "AdaptiveAvgPool1D",
+    "AdaptiveAvgPool2D",
+    "AdaptiveAvgPool3D",
+    "AdaptiveMaxPool1D",
+    "AdaptiveMaxPool2D",
+    "AdaptiveMaxPool3D",
     "AutoEncoder",
     "AvgPool1D",
     "AvgPool2D",
+    "AvgPool3D",
     "BatchNorm",
     "Conv1D",
     "Conv2D",
     "Conv3D",
     "ConvTranspose1D",
     "ConvTranspose2D",
+    "ConvTranspose3D",
     "Dropout",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
+    "Hardswish",
+    "Hardtanh",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MaxPool1D",
     "MaxPool2D",
+    "MaxPool3D",
+    "Mish",
     "Normalize",
+    "PReLU",
+    "Pad",
     "Parallel",
+    "RMSNorm",
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",
     "RandomShift",
     "RandomZoom",
     "ReLU",
+    "ReLU6",
     "Reshape",
     "Residual",
     "Sequential",

@@ -1,5 +1,5 @@
 """
-Activations: one function applied to every number.
+Activations: one function applied to every number; softmax and GLU, functions of the last axis.
 
 Each class is the formula ``y = f(x)`` and the derivative ``f'(x)``; :class:`Activation` makes ``dx = dy f'(x)`` of it.
 """
@@ -8,19 +8,20 @@ import math
 from typing import Any
 
 from portanet import kernels
-from portanet.checks import Checked, check_flag, check_number
+from portanet.backends import namespace
+from portanet.checks import Checked, check_flag
 from portanet.kernels.elementwise import Derivative
 from portanet.kernels.special import min_slope
-from portanet.layers.base import Layer, check_floating, input_pullback
-from portanet.typing import Array, Pullback
+from portanet.layers.base import Layer, batch, check_floating, input_pullback
+from portanet.typing import Array, Pullback, Shape
 
 __all__ = [
-    "ELU",
     "GELU",
+    "GLU",
     "Activation",
-    "LeakyReLU",
+    "LogSigmoid",
     "LogSoftmax",
-    "ReLU",
+    "Mish",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -56,75 +57,6 @@ class Activation(Layer):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         y, dx = kernels.elementwise(x, self.elementwise)
         return y, input_pullback(dx)
-
-
-class ReLU(Activation):
-    """
-    ``y = max(x, 0)``; the derivative is 1 for x > 0, else 0.
-
-    Examples
-    --------
-    >>> ReLU()(np.asarray([[-1.0, 2.0]]))
-    array([[0., 2.]])
-    """
-
-    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
-        return xp.maximum(x, 0.0), lambda: xp.astype(x > 0, x.dtype)
-
-
-class LeakyReLU(Activation):
-    """
-    ``y = x`` for x > 0, else ``alpha x``; the derivative is 1 or ``alpha``.
-
-    Parameters
-    ----------
-    alpha : float
-        Derivative for negative x.
-
-    Examples
-    --------
-    >>> LeakyReLU(0.1)(np.asarray([[-1.0, 2.0]]))
-    array([[-0.1,  2. ]])
-    """
-
-    alpha = Checked(check_number)
-
-    def __init__(self, alpha: float = 0.01):
-        self.alpha = alpha
-
-    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
-        slope = xp.where(x > 0, xp.ones_like(x), self.alpha)
-        return x * slope, lambda: slope
-
-
-class ELU(Activation):
-    """
-    ``y = x`` for x > 0, else ``alpha (exp(x) - 1)`` [1]_; the derivative is 1 or ``alpha exp(x)``.
-
-    Parameters
-    ----------
-    alpha : float
-        The limit at minus infinity is ``-alpha``.
-
-    References
-    ----------
-    .. [1] D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units, ICLR 2016.
-
-    Examples
-    --------
-    >>> ELU()(np.asarray([[-100.0, 2.0]]))
-    array([[-1.,  2.]])
-    """
-
-    alpha = Checked(check_number)
-
-    def __init__(self, alpha: float = 1.0):
-        self.alpha = alpha
-
-    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
-        below = xp.minimum(x, 0.0)
-        y = xp.where(x > 0, x, self.alpha * xp.expm1(below))
-        return y, lambda: xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(below))
 
 
 class GELU(Activation):
@@ -183,6 +115,28 @@ class SiLU(Activation):
         return x * s, lambda: s * (1 + x * (1 - s))
 
 
+class Mish(Activation):
+    """
+    ``y = x t``, with ``t = tanh(log(1 + exp(x)))`` [1]_; the derivative is ``t + x (1 - t²) σ(x)``, σ the sigmoid.
+
+    References
+    ----------
+    .. [1] D. Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+
+    Examples
+    --------
+    >>> Mish()(np.asarray([[-1.0, 0.0, 100.0]])).round(4)
+    array([[ -0.3034,   0.    , 100.    ]])
+    """
+
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
+        s = kernels.sigmoid(x)
+        q = 1 - s
+        t = s * (1 + q) / (1 + q * q)  # in terms of s, small values keep their digits
+        root = 2 * q / (1 + q * q)  # √(1 - t²)
+        return x * t, lambda: t + x * s * root * root
+
+
 class Softplus(Activation):
     """
     ``y = log(1 + exp(x))``, a smooth ReLU; the derivative is ``sigmoid(x)``.
@@ -195,6 +149,20 @@ class Softplus(Activation):
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(x)
+
+
+class LogSigmoid(Activation):
+    """
+    ``y = log σ(x) = -log(1 + exp(-x))``, without overflow; the derivative is ``σ(-x)``, σ the sigmoid.
+
+    Examples
+    --------
+    >>> LogSigmoid()(np.asarray([[-100.0, 0.0, 100.0]])).round(4)
+    array([[-100.    ,   -0.6931,   -0.    ]])
+    """
+
+    def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
+        return xp.minimum(x, 0.0) - xp.log1p(xp.exp(-xp.abs(x))), lambda: kernels.sigmoid(-x)
 
 
 class TanH(Activation):
@@ -262,3 +230,36 @@ class LogSoftmax(Layer):
         check_floating(self, x)
         y = kernels.log_softmax(x)
         return y, input_pullback(lambda dy: kernels.log_softmax_gradient(dy, y))
+
+
+class GLU(Layer):
+    """
+    Gated linear unit ``y = a σ(b)``, with the halves a and b of the last axis [1]_: x (N, ..., 2 C), y (N, ..., C).
+
+    ``da = dy σ(b)``, ``db = dy y (1 - σ(b))``, σ the sigmoid.
+
+    References
+    ----------
+    .. [1] Y. N. Dauphin et al., Language modeling with gated convolutional networks, ICML 2017.
+
+    Examples
+    --------
+    >>> GLU()(np.asarray([[2.0, 3.0, 0.0, 100.0]]))
+    array([[1., 3.]])
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not shape or shape[-1] % 2:
+            raise ValueError(f"{self!r} needs x with a last axis of even length, got {batch(shape)}")
+        return (*shape[:-1], shape[-1] // 2)
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        check_floating(self, x)
+        *_, n = self.output_shape(tuple(x.shape[1:]))
+        a, gate = x[..., :n], kernels.sigmoid(x[..., n:])
+        y = a * gate
+
+        def dx(dy: Array) -> Array:
+            return namespace(x).concat([dy * gate, dy * y * (1 - gate)], axis=-1)
+
+        return y, input_pullback(dx)

@@ -1,6 +1,6 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from os import PathLike
 from typing import Any, ClassVar, TypeAlias
@@ -185,6 +185,23 @@ def input_pullback(dx: Callable[[Array], Array]) -> Pullback:
     return lambda dy, *, need_dx=True, need_grads=True: dx(dy) if need_dx else None
 
 
+def vjp_in_turn(
+    x: Array, functions: Iterable[Callable[[Array], tuple[Array, Callable[[Array], Array]]]]
+) -> tuple[Array, Pullback]:
+    """Return the output of functions one after another, and the pullback; each returns y, and what takes dy to dx."""
+    pullbacks = []
+    for function in functions:
+        x, pullback = function(x)
+        pullbacks.append(pullback)
+
+    def dx(dy: Array) -> Array:
+        for pullback in reversed(pullbacks):
+            dy = pullback(dy)
+        return dy
+
+    return x, input_pullback(dx)
+
+
 def batch(shape: Shape) -> str:
     """
     Write the shape of a batch of inputs, for messages.
@@ -220,3 +237,18 @@ def check_input(x: Array, weight: Array) -> None:
     if x.dtype != weight.dtype:
         fix = "net.asarray(x)" if isdtype(namespace(x), x.dtype, "real floating") else "net.asarray(x / 255) for pixels"
         raise ValueError(f"x has dtype {x.dtype} but the weights have {weight.dtype}: use {fix}")
+
+
+def check_channels(layer: Layer, shape: Shape, *channels: int) -> Shape:
+    """Return the shape of an input, without the batch axis, if its last axes have these lengths."""
+    if tuple(shape[-len(channels) :]) != channels:
+        raise ValueError(f"{layer!r} needs x of shape (N, ..., {', '.join(map(str, channels))}), got {batch(shape)}")
+    return shape
+
+
+def check_spatial(layer: Layer, shape: Shape) -> None:
+    """Refuse a shape, without the batch axis, that has no spatial axes, or one of length 0."""
+    if len(shape) < 2:
+        raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got {batch(shape)}")
+    if 0 in shape[:-1]:
+        raise ValueError(f"{layer!r} needs x with at least one position, got {batch(shape)}: leave empty examples out")

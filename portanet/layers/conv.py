@@ -16,7 +16,7 @@ from portanet.layers.windows import CheckedPerAxis, PerAxis, check_padding, chec
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D", "ConvTranspose1D", "ConvTranspose2D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "ConvTranspose1D", "ConvTranspose2D", "ConvTranspose3D"]
 
 AXES = ("L", "HW", "DHW")
 
@@ -334,3 +334,16 @@ class ConvTranspose2D(ConvTranspose):
     """
 
     n_axes = 2
+
+
+class ConvTranspose3D(ConvTranspose):
+    """
+    Transposed convolution of volumes, (N, D, H, W, C); see :class:`ConvTranspose2D`.
+
+    Examples
+    --------
+    >>> ConvTranspose3D(4, 1, 3, stride=2)(np.zeros((2, 4, 4, 4, 4), dtype="float32")).shape
+    (2, 9, 9, 9, 1)
+    """
+
+    n_axes = 3

@@ -4,54 +4,62 @@ import math
 import warnings
 from typing import Any, Self
 
+import numpy as np
+
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, check_sample_weight
+from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, check_sample_weight, optional
 from portanet.initializers import ones, zeros
-from portanet.layers.base import Layer, batch, check_floating, check_input, input_pullback
+from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input, input_pullback
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
-__all__ = ["BatchNorm", "GroupNorm", "LayerNorm", "Normalize"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "RMSNorm"]
+
+MIN_EPS = 1e-30
+"""Smaller ones may become 0 in float32."""
 
 
 class _Norm(Layer):
-    """What all have in common: ``y = w z + b`` for the normalized z, one w and b for each channel."""
+    """What most have in common: ``y = w z + b`` for the normalized z, with one w and b for each channel."""
 
-    eps = Checked(check_number, at_least=1e-30)  # smaller ones may become 0 in float32
+    eps = Checked(check_number, at_least=MIN_EPS)
 
-    def __init__(self, channels: int, eps: float, affine: bool):
+    def __init__(self, shape: Shape, eps: float, affine: bool):
         self.eps = eps
         trained = check_flag("affine", affine)
-        self.weight = Parameter((channels,), ones) if trained else None
-        self.bias = Parameter((channels,), zeros) if trained else None
+        self.weight = Parameter(shape, ones) if trained else None
+        self.bias = Parameter(shape, zeros) if trained else None
 
     @property
     def affine(self) -> bool:
         """Whether a scale and a shift are learned."""
         return self.weight is not None
 
-    def _normalized(self, x: Array, axes: tuple[int, ...], num_groups: int) -> tuple[Array, Pullback, Array, Array]:
+    def _normalized(
+        self, x: Array, axes: tuple[int, ...], num_groups: int, n_axes: int = 1
+    ) -> tuple[Array, Pullback, Array, Array]:
         """Return y, its pullback, the mean and the variance: those of :func:`portanet.kernels.normalize`."""
-        xp, (w, b), grouped = namespace(x), self._affine(x), split_channels(x, num_groups)
+        xp, (w, b), grouped = namespace(x), self._affine(x), split_channels(x, num_groups, n_axes)
         y, mean, variance = kernels.normalize(grouped, axes, w, b, self.eps)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            dy = split_channels(dy, num_groups)
+            dy = split_channels(dy, num_groups, n_axes)
             dx, dw, db = kernels.normalize_gradient(dy, grouped, axes, mean, variance, w, self.eps)
             if need_grads and self.weight is not None and self.bias is not None:
-                self.weight.accumulate(dw)
-                self.bias.accumulate(db)
+                self.weight.accumulate(_in_shape(dw, self.weight.shape))
+                self.bias.accumulate(_in_shape(db, self.bias.shape))
             return xp.reshape(dx, x.shape) if need_dx else None
 
         return xp.reshape(y, x.shape), pullback, mean, variance
 
     def _affine(self, x: Array) -> tuple[Array | None, Array | None]:
-        """Return the data of w and b, for an input of their dtype and device."""
+        """Return the data of w and b on one axis, for an input of their dtype and device."""
         if self.weight is None or self.bias is None:
             return None, None
         check_input(x, self.weight.data)
-        return self.weight.data, self.bias.data
+        shape = (self.weight.size,)
+        return _in_shape(self.weight.data, shape), _in_shape(self.bias.data, shape)
 
 
 class BatchNorm(_Norm):
@@ -66,9 +74,9 @@ class BatchNorm(_Norm):
     ----------
     num_features : int
         C.
-    momentum : float
+    momentum : float or None
         Weight of the batch in the running averages: ``running ← (1 - momentum) running + momentum batch``, as in
-        PyTorch; Keras' momentum is one minus this.
+        PyTorch; Keras' momentum is one minus this. With None, all batches so far have the same weight.
     eps : float
         Added to the variance.
     affine : bool
@@ -78,6 +86,8 @@ class BatchNorm(_Norm):
     ----------
     running_mean, running_var : Buffer, shape (C,)
         Statistics for inference, saved with the network; the variance is the unbiased one.
+    num_batches_tracked : Buffer, int64, shape (), or None
+        Number of batches in the running averages, saved with the network; only with ``momentum=None``.
 
     References
     ----------
@@ -93,14 +103,21 @@ class BatchNorm(_Norm):
     """
 
     min_batch = 2
-    momentum = Checked(check_number, above=0, at_most=1)
+    momentum = Checked(optional(check_number), above=0, at_most=1)
 
-    def __init__(self, num_features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True):
-        num_features = check_count("num_features", num_features)
-        super().__init__(num_features, eps, affine)
+    def __init__(self, num_features: int, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True):
+        shape = (check_count("num_features", num_features),)
+        super().__init__(shape, eps, affine)
         self.momentum = momentum
-        self.running_mean = Buffer((num_features,), zeros)
-        self.running_var = Buffer((num_features,), ones)
+        self.running_mean = Buffer(shape, zeros)
+        self.running_var = Buffer(shape, ones)
+        self.num_batches_tracked = Buffer((), _no_batches) if momentum is None else None
+
+    def _check_together(self) -> None:
+        if (self.momentum is None) == (self.num_batches_tracked is None):
+            raise ValueError(
+                f"momentum cannot change between None and a number, got {self.momentum}: make a new BatchNorm"
+            )
 
     @property
     def num_features(self) -> int:
@@ -121,9 +138,18 @@ class BatchNorm(_Norm):
         y, pullback, *statistics = self._normalized(x, (0, 1, 3), self.num_features)
         mean, variance = (namespace(x).reshape(a, (-1,)) for a in statistics)
         running_mean, running_var = self.running_mean.data, self.running_var.data
-        running_mean += self.momentum * (mean - running_mean)
-        running_var += self.momentum * (variance * (n / (n - 1)) - running_var)
+        share = self._next_share(x.dtype)
+        running_mean += share * (mean - running_mean)
+        running_var += share * (variance * (n / (n - 1)) - running_var)
         return y, pullback
+
+    def _next_share(self, dtype: Any) -> Array:
+        """Return the weight of a further batch in the running averages."""
+        if self.num_batches_tracked is None:
+            return self.momentum
+        count = self.num_batches_tracked.data
+        count += 1
+        return 1.0 / namespace(count).astype(count, dtype)
 
     def _inference_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Use the running averages: ``dx = w dy / √(variance + eps)``."""
@@ -142,9 +168,19 @@ class BatchNorm(_Norm):
         return xp.reshape(y, x.shape), pullback
 
 
-def _check_normalized_shape(name: str, value: Any) -> int:
-    """Return C; a tuple of one number, as PyTorch takes it, will do."""
-    return check_count(name, value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value)
+def _no_batches(shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros(shape, "int64")
+
+
+def _check_normalized_shape(name: str, value: Any) -> int | Shape:
+    """Return C, or a tuple of several lengths; a tuple of one number, as PyTorch takes it, is that number."""
+    if isinstance(value, (tuple, list)) and len(value) > 1:
+        return tuple(check_count(name, n) for n in value)
+    return check_count(name, value[0] if isinstance(value, (tuple, list)) and value else value)
+
+
+def _lengths(normalized_shape: int | Shape) -> Shape:
+    return normalized_shape if isinstance(normalized_shape, tuple) else (normalized_shape,)
 
 
 class LayerNorm(_Norm):
@@ -155,12 +191,12 @@ class LayerNorm(_Norm):
 
     Parameters
     ----------
-    normalized_shape : int or tuple of one int
-        C, the last axis.
+    normalized_shape : int or tuple of int
+        C, the length of the last axis, or the lengths of several last axes, which together are the channels.
     eps : float
         Added to the variance.
     affine : bool
-        Whether to learn w and b, shape (C,).
+        Whether to learn w and b, of shape normalized_shape.
 
     References
     ----------
@@ -175,17 +211,81 @@ class LayerNorm(_Norm):
 
     normalized_shape = Fixed(_check_normalized_shape)
 
-    def __init__(self, normalized_shape: int | tuple[int], *, eps: float = 1e-5, affine: bool = True):
+    def __init__(self, normalized_shape: int | Shape, *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
-        super().__init__(self.normalized_shape, eps, affine)
+        super().__init__(_lengths(self.normalized_shape), eps, affine)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, self.normalized_shape)
+        return check_channels(self, shape, *_lengths(self.normalized_shape))
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
-        y, pullback, *_ = self._normalized(x, (3,), 1)
+        y, pullback, *_ = self._normalized(x, (3,), 1, len(_lengths(self.normalized_shape)))
         return y, pullback
+
+
+class RMSNorm(Layer):
+    """
+    ``y = w z``, ``z = x / √(mean(x²) + eps)``, the mean over the channels of each position: x (N, ..., C) [1]_.
+
+    ``dw = Σ z dy``, ``dx = (w dy - z mean(z w dy)) / √(mean(x²) + eps)``.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        See :class:`LayerNorm`.
+    eps : float, optional
+        Added to the mean square; by default the machine epsilon of the dtype of x, as in PyTorch.
+    affine : bool
+        Whether to learn w, of shape normalized_shape.
+
+    References
+    ----------
+    .. [1] B. Zhang, R. Sennrich, Root mean square layer normalization, NeurIPS 2019.
+
+    Examples
+    --------
+    >>> RMSNorm(2)(np.asarray([[1.0, 7.0], [10.0, 70.0]], dtype="float32")).round(3)
+    array([[0.2, 1.4],
+           [0.2, 1.4]], dtype=float32)
+    """
+
+    normalized_shape = Fixed(_check_normalized_shape)
+    eps = Checked(optional(check_number), at_least=MIN_EPS)
+
+    def __init__(self, normalized_shape: int | Shape, *, eps: float | None = None, affine: bool = True):
+        self.normalized_shape, self.eps = normalized_shape, eps
+        self.weight = Parameter(_lengths(self.normalized_shape), ones) if check_flag("affine", affine) else None
+
+    @property
+    def affine(self) -> bool:
+        """Whether a scale is learned."""
+        return self.weight is not None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_channels(self, shape, *_lengths(self.normalized_shape))
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        self.output_shape(tuple(x.shape[1:]))
+        check_floating(self, x)
+        xp, w = namespace(x), None if self.weight is None else self.weight.data
+        if w is not None:
+            check_input(x, w)
+        axes = tuple(range(-len(_lengths(self.normalized_shape)), 0))
+        square = xp.mean(x * x, axis=axes, keepdims=True) + (xp.finfo(x.dtype).eps if self.eps is None else self.eps)
+        scale = xp.sqrt(square) / square  # NaN where the square overflowed
+        z = x * scale
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            if need_grads and self.weight is not None:
+                dw = kernels.bias_grad(xp.reshape(z * dy, (-1, self.weight.size)))
+                self.weight.accumulate(_in_shape(dw, self.weight.shape))
+            if not need_dx:
+                return None
+            dz = dy if w is None else dy * w
+            return scale * (dz - z * xp.mean(z * dz, axis=axes, keepdims=True))
+
+        return z if w is None else z * w, pullback
 
 
 class GroupNorm(_Norm):
@@ -220,7 +320,7 @@ class GroupNorm(_Norm):
     def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
         self._check_together()
-        super().__init__(num_channels, eps, affine)
+        super().__init__((self.num_channels,), eps, affine)
 
     def _check_together(self) -> None:
         if self.num_channels % self.num_groups:
@@ -232,6 +332,50 @@ class GroupNorm(_Norm):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
         y, pullback, *_ = self._normalized(x, (1, 3), self.num_groups)
+        return y, pullback
+
+
+class InstanceNorm(_Norm):
+    """
+    ``y = w z + b``, z with mean 0 and variance 1 over the positions of each channel of an example [1]_.
+
+    x has shape (N, ..., C), with more than one position. The layer is :class:`GroupNorm` with a group for each channel,
+    and has its gradients; ``affine`` is False by default, as in PyTorch.
+
+    Parameters
+    ----------
+    num_features : int
+        C, the last axis.
+    eps : float
+        Added to the variance.
+    affine : bool
+        Whether to learn w and b, shape (C,).
+
+    References
+    ----------
+    .. [1] D. Ulyanov et al., Instance normalization: the missing ingredient for fast stylization, arXiv:1607.08022.
+
+    Examples
+    --------
+    >>> InstanceNorm(2)(np.asarray([[[1.0, 10.0], [3.0, 30.0]]])).round(3)
+    array([[[-1., -1.],
+            [ 1.,  1.]]])
+    """
+
+    num_features = Fixed(check_count)
+
+    def __init__(self, num_features: int, *, eps: float = 1e-5, affine: bool = False):
+        self.num_features = num_features
+        super().__init__((self.num_features,), eps, affine)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if math.prod(shape[:-1]) < 2:
+            raise ValueError(f"{self!r} needs x of shape (N, ..., C) with more than one position, got {batch(shape)}")
+        return check_channels(self, shape, self.num_features)
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        self.output_shape(x.shape[1:])
+        y, pullback, *_ = self._normalized(x, (1, 3), self.num_features)
         return y, pullback
 
 
@@ -349,14 +493,12 @@ def _average(rows: Array, shares: Array | None) -> Array:
     return xp.mean(rows, axis=0) if shares is None else xp.sum(rows * shares, axis=0)
 
 
-def split_channels(x: Array, num_groups: int) -> Array:
-    """View of (N, ..., C) as (N, S, G, C / G): positions, groups, and the channels of a group."""
-    n, *spatial, channels = x.shape
+def split_channels(x: Array, num_groups: int, n_axes: int = 1) -> Array:
+    """View of (N, ..., C) as (N, S, G, C / G): positions, groups, and the channels of a group, the last ``n_axes``."""
+    n, *spatial = x.shape[:-n_axes]
+    channels = math.prod(x.shape[-n_axes:])
     return namespace(x).reshape(x, (n, math.prod(spatial), num_groups, channels // num_groups))
 
 
-def check_channels(layer: Layer, shape: Shape, channels: int) -> Shape:
-    """Return the shape of an input, without the batch axis, if its last axis has this length."""
-    if not shape or shape[-1] != channels:
-        raise ValueError(f"{layer!r} needs x of shape (N, ..., {channels}), got {batch(shape)}")
-    return shape
+def _in_shape(a: Array, shape: Shape) -> Array:
+    return a if a.shape == shape else namespace(a).reshape(a, shape)

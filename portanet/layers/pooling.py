@@ -1,4 +1,4 @@
-"""Pooling and up-sampling, channels-last; the classes for 1 and 2 axes set ``n_axes``."""
+"""Pooling, channels-last; the classes for 1, 2 and 3 axes set ``n_axes``."""
 
 import math
 from dataclasses import replace
@@ -6,20 +6,21 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, check_count, check_flag, optional
-from portanet.kernels.windows import Padding, Window, pads_of, pads_per_axis, per_axis
-from portanet.layers.base import Layer, batch, check_floating, input_pullback
+from portanet.checks import Checked, check_flag, optional
+from portanet.kernels.windows import Padding, Window, dilated, pads_of, pads_per_axis, per_axis
+from portanet.layers.base import Layer, batch, check_floating, check_spatial, input_pullback
 from portanet.layers.windows import CheckedPerAxis, PerAxis, check_padding, check_per_axis, window_of
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = [
     "AvgPool1D",
     "AvgPool2D",
+    "AvgPool3D",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "MaxPool1D",
     "MaxPool2D",
-    "Upsample",
+    "MaxPool3D",
 ]
 
 
@@ -34,13 +35,14 @@ class Pool(Layer):
     """
     Base of pooling layers; :class:`MaxPool2D` documents the parameters.
 
-    Padding must be smaller than the window, so that every window covers part of the input.
+    Padding must be smaller than the window, so that every window without dilation covers part of the input.
     """
 
     n_axes: ClassVar[int]
     kernel_size = CheckedPerAxis(check_per_axis)
     stride = CheckedPerAxis(optional(check_per_axis))
     padding = CheckedPerAxis(check_padding)
+    dilation: Any = 1  # an argument of MaxPool
     ceil_mode = Checked(check_flag)
 
     def __init__(
@@ -56,15 +58,20 @@ class Pool(Layer):
 
     def _check_together(self) -> None:
         pads, size = pads_per_axis(self.padding, self.n_axes), per_axis("kernel_size", self.kernel_size, self.n_axes)
-        if not isinstance(pads, str) and any(max(pair) >= k for pair, k in zip(pads, size, strict=True)):
-            raise ValueError(f"padding must be smaller than kernel_size {size}, got {pads}")
+        effective_size = dilated(size, per_axis("dilation", self.dilation, self.n_axes))
+        if not isinstance(pads, str) and any(max(pair) >= k for pair, k in zip(pads, effective_size, strict=True)):
+            limit = f"kernel_size {size}"
+            if effective_size != size:
+                limit = f"dilation (kernel_size - 1) + 1 = {effective_size}"
+            raise ValueError(f"padding must be smaller than {limit}, got {pads}")
 
     def window(self, shape: Shape) -> Window:
         """Return the window on an input of a shape, without the batch axis."""
         if len(shape) != self.n_axes + 1:
             raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got {batch(shape)}")
         stride = self.kernel_size if self.stride is None else self.stride
-        return window_of(tuple(shape[:-1]), self.kernel_size, stride, 1, self.padding, ceil_mode=self.ceil_mode)
+        arguments = self.kernel_size, stride, self.dilation, self.padding
+        return window_of(tuple(shape[:-1]), *arguments, ceil_mode=self.ceil_mode)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).output_shape, shape[-1])
@@ -72,6 +79,19 @@ class Pool(Layer):
 
 class MaxPool(Pool):
     """Maximum of each window; :class:`MaxPool2D` documents the parameters."""
+
+    dilation = CheckedPerAxis(check_per_axis)
+
+    def __init__(
+        self,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
+        *,
+        dilation: PerAxis = 1,
+        **options: Unpack[PoolOptions],
+    ):
+        self.dilation = dilation
+        super().__init__(kernel_size, stride, **options)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         check_floating(self, x)
@@ -145,7 +165,9 @@ class MaxPool2D(MaxPool):
     stride : int or tuple of int, optional
         Distance between neighbouring windows; by default kernel_size, so that windows do not overlap.
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
-        As for :class:`portanet.Conv2D`, but of -inf: padding is never the maximum. Smaller than kernel_size.
+        As for :class:`portanet.Conv2D`, but of -inf: padding is never the maximum. Smaller than the window.
+    dilation : int or tuple of int
+        Distance between neighbouring positions of the window, which reaches over ``dilation (kernel_size - 1) + 1``.
     ceil_mode : bool
         Whether to keep a last, incomplete window.
 
@@ -156,6 +178,19 @@ class MaxPool2D(MaxPool):
     """
 
     n_axes = 2
+
+
+class MaxPool3D(MaxPool):
+    """
+    Maximum of each window of a volume, (N, D, H, W, C); see :class:`MaxPool2D`.
+
+    Examples
+    --------
+    >>> MaxPool3D(2)(np.zeros((5, 8, 8, 8, 3))).shape
+    (5, 4, 4, 4, 3)
+    """
+
+    n_axes = 3
 
 
 class AvgPool1D(AvgPool):
@@ -191,11 +226,24 @@ class AvgPool2D(AvgPool):
     n_axes = 2
 
 
+class AvgPool3D(AvgPool):
+    """
+    Mean of each window of a volume, (N, D, H, W, C); see :class:`AvgPool2D`.
+
+    Examples
+    --------
+    >>> AvgPool3D(2)(np.zeros((5, 8, 8, 8, 3))).shape
+    (5, 4, 4, 4, 3)
+    """
+
+    n_axes = 3
+
+
 class _GlobalPool(Layer):
     """Base of layers that reduce all axes but the first and the last."""
 
     def output_shape(self, shape: Shape) -> Shape:
-        _check_spatial(self, shape)
+        check_spatial(self, shape)
         return shape[-1:]
 
 
@@ -239,44 +287,3 @@ class GlobalMaxPool(_GlobalPool):
             return xp.reshape(xp.astype(is_max, dy.dtype) * xp.expand_dims(dy, axis=1), x.shape)
 
         return xp.max(flat, axis=1), input_pullback(dx)
-
-
-class Upsample(Layer):
-    """
-    Repeat every position along each axis between the first and the last (nearest neighbour); dx sums the repeats.
-
-    Parameters
-    ----------
-    scale_factor : int
-        Number of repeats along each axis.
-
-    Examples
-    --------
-    >>> Upsample(2)(np.zeros((5, 7, 7, 3))).shape
-    (5, 14, 14, 3)
-    """
-
-    scale_factor = Checked(check_count)
-
-    def __init__(self, scale_factor: int = 2):
-        self.scale_factor = scale_factor
-
-    def output_shape(self, shape: Shape) -> Shape:
-        _check_spatial(self, shape)
-        return (*(n * self.scale_factor for n in shape[:-1]), shape[-1])
-
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, axes = namespace(x), range(1, x.ndim - 1)
-        _check_spatial(self, x.shape[1:])
-        y = x
-        for axis in axes:
-            y = xp.repeat(y, self.scale_factor, axis=axis)
-        window = window_of(tuple(y.shape[1:-1]), self.scale_factor, self.scale_factor, 1, "valid")
-        return y, input_pullback(lambda dy: kernels.sum_pool(dy, window))
-
-
-def _check_spatial(layer: Layer, shape: Shape) -> None:
-    if len(shape) < 2:
-        raise ValueError(f"{layer!r} needs x of shape (N, ..., C), got {batch(shape)}")
-    if 0 in shape[:-1]:
-        raise ValueError(f"{layer!r} needs x with at least one position, got {batch(shape)}: leave empty examples out")

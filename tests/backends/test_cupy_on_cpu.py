@@ -25,7 +25,8 @@ from tests.kernel_cases import CASES, compare, copy_batch_last
 
 ACTIVATIONS = [
     *(pn.ReLU(), pn.LeakyReLU(), pn.ELU(), pn.GELU(), pn.GELU(approximate=True)),
-    *(pn.SiLU(), pn.Softplus(), pn.TanH(), pn.Sigmoid()),
+    *(pn.SiLU(), pn.Softplus(), pn.TanH(), pn.Sigmoid(), pn.SELU(), pn.CELU(0.7)),
+    *(pn.ReLU6(), pn.Hardtanh(), pn.Hardswish(), pn.Mish(), pn.LogSigmoid()),
 ]
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels")
@@ -102,7 +103,7 @@ def test_a_derivative_of_the_output_does_not_save_the_input(cuda: Backend) -> No
 
     traced = {type(layer).__name__: TracedFn.trace(layer.elementwise, np.dtype("float32")) for layer in ACTIVATIONS}
     assert None not in traced.values()
-    assert {name for name, fn in traced.items() if fn and fn.from_output} == {"Sigmoid", "TanH"}
+    assert {name for name, fn in traced.items() if fn and fn.from_output} == {"Hardtanh", "ReLU6", "Sigmoid", "TanH"}
 
 
 def test_a_function_that_symbols_do_not_support_is_not_traced(cuda: Backend) -> None:

@@ -38,3 +38,33 @@ def test_float32_is_within_a_few_roundings_of_float64(backend: Backend) -> None:
 def test_unsigned_integers_do_not_wrap_round(layer: pn.Layer) -> None:
     with pytest.raises(ValueError, match="needs floats, got x of dtype uint8"):
         layer(np.asarray([[100, 101]], "uint8"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tails_keep_their_digits(backend: Backend, dtype: str) -> None:
+    """Far from 0, mish is nearly ``x exp(x)`` with slope ``(1 + x) exp(x)``, and log-sigmoid ``-exp(-x)``."""
+    x, rtol = np.asarray([[-60.0, -45.0]]), {"float32": 1e-5, "float64": 1e-14}[dtype]
+    for layer, at, y, slope in (
+        (pn.Mish(), x, x * np.exp(x), (1 + x) * np.exp(x)),
+        (pn.LogSigmoid(), -x, -np.exp(x), np.exp(x)),
+    ):
+        found, pullback = layer.vjp(backend.asarray(at, dtype))
+        np.testing.assert_allclose(backend.to_numpy(found), y, rtol=rtol)
+        np.testing.assert_allclose(
+            backend.to_numpy(pullback(backend.asarray(np.ones((1, 2)), dtype))), slope, rtol=rtol
+        )
+
+
+def test_the_gate_of_glu_takes_the_extremes(backend: Backend) -> None:
+    x = np.concatenate([np.ones_like(EXTREMES), EXTREMES], axis=1)
+    y, pullback = pn.GLU().vjp(backend.asarray(x))
+    dx = backend.to_numpy(pullback(backend.asarray(np.ones_like(EXTREMES))))
+    assert np.isfinite(dx).all()
+    np.testing.assert_array_equal(backend.to_numpy(y)[:, [0, 1, 4, 7, 8]], [[0, 0, 0.5, 1, 1]])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), ()], ids=str)
+def test_glu_needs_two_halves(shape: tuple[int, ...]) -> None:
+    for ask in (pn.GLU().output_shape, lambda shape: pn.GLU()(np.ones((5, *shape)))):
+        with pytest.raises(ValueError, match=r"GLU\(\) needs x with a last axis of even length, got \(N,"):
+            ask(shape)

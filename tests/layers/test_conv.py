@@ -11,7 +11,7 @@ import portanet as pn
 from portanet.backends import Backend
 from portanet.layers.conv import Conv
 
-KINDS = [pn.Conv1D, pn.Conv2D, pn.Conv3D, pn.ConvTranspose1D, pn.ConvTranspose2D]
+KINDS = [pn.Conv1D, pn.Conv2D, pn.Conv3D, pn.ConvTranspose1D, pn.ConvTranspose2D, pn.ConvTranspose3D]
 
 
 def normal(*shape: int) -> Any:

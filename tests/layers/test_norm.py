@@ -54,6 +54,68 @@ def test_running_statistics_are_exponential_averages(backend: Backend) -> None:
     np.testing.assert_allclose(found["running_var"], variance, rtol=1e-12)
 
 
+def test_without_momentum_all_batches_count_alike(backend: Backend, tmp_path: Path) -> None:
+    layer = stepped(pn.BatchNorm(3, momentum=None), [X, 2 * X + 1], device=backend)
+    layer.save(tmp_path / "layer")
+    for continued in (layer, pn.load(tmp_path / "layer", device=backend)):
+        continued.vjp(continued.asarray(4 * X))
+        found = states(continued)
+        assert found["num_batches_tracked"] == 3
+        batches = X, 2 * X + 1, 4 * X
+        np.testing.assert_allclose(found["running_mean"], np.mean([x.mean((0, 1, 2)) for x in batches], 0), rtol=1e-12)
+        variances = [x.var((0, 1, 2), ddof=1) for x in batches]
+        np.testing.assert_allclose(found["running_var"], np.mean(variances, 0), rtol=1e-12)
+
+
+def test_instance_norm_is_group_norm_with_a_group_for_each_channel(backend: Backend) -> None:
+    results = []
+    for layer in (pn.InstanceNorm(3, affine=True), pn.GroupNorm(3, 3)):
+        layer.initialize(device=backend, dtype="float64")
+        layer.set_weights({"weight": np.asarray([1.0, 2.0, 3.0]), "bias": np.asarray([0.0, 1.0, 2.0])})
+        y, pullback = layer.vjp(layer.asarray(X))
+        arrays = y, pullback(layer.asarray(np.cos(X))), layer.flat.grad
+        results.append([np.array(backend.to_numpy(a)) for a in arrays])
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 3), (0, 3)], ids=str)
+def test_instance_norm_needs_more_than_one_position(shape: tuple[int, ...]) -> None:
+    for ask in (pn.InstanceNorm(3).output_shape, lambda shape: pn.InstanceNorm(3)(np.ones((5, *shape)))):
+        with pytest.raises(ValueError, match=r"needs x of shape \(N, \.\.\., C\) with more than one position, got"):
+            ask(shape)
+
+
+@pytest.mark.parametrize("kind", [pn.LayerNorm, pn.RMSNorm])
+def test_several_last_axes_are_normalized_like_one(backend: Backend, kind: Any) -> None:
+    weight = np.random.default_rng(1).normal(size=(6, 3))
+    results = []
+    for shape in ((6, 3), (18,)):
+        layer = kind(shape).initialize(device=backend, dtype="float64")
+        layer.set_weights(layer.get_weights() | {"weight": weight.reshape(shape)})
+        x, dy = (layer.asarray(a.reshape(4, 5, *shape)) for a in (X, np.cos(X)))
+        y, pullback = layer.vjp(x)
+        results.append([np.array(backend.to_numpy(a)).ravel() for a in (y, pullback(dy), layer.flat.grad)])
+        with pytest.raises(ValueError, match=rf"needs x of shape \(N, \.\.\., {', '.join(map(str, shape))}\), got"):
+            layer.output_shape((5, 7, 3))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e15])
+def test_rms_norm_makes_the_mean_square_one(backend: Backend, scale: float) -> None:
+    layer = pn.RMSNorm(3, eps=1e-30).initialize(device=backend)
+    y = backend.to_numpy(layer(layer.asarray(scale * X)))
+    np.testing.assert_allclose((y.astype("float64") ** 2).mean(-1), 1, rtol=1e-6)
+
+
+def test_a_mean_square_that_overflows_gives_nan_and_not_zeros(backend: Backend) -> None:
+    layer = pn.RMSNorm(3).initialize(device=backend)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, _ = layer.vjp(layer.asarray(np.full((2, 3), 1e25)))
+    assert np.isnan(backend.to_numpy(y)).all()
+
+
 def test_inference_standardises_with_the_running_statistics(backend: Backend) -> None:
     layer = stepped(pn.BatchNorm(3, eps=0.1), [X, X + 1], device=backend)
     layer.set_weights(
@@ -104,7 +166,10 @@ def test_one_value_a_channel_has_no_variance_and_changes_nothing(shape: tuple[in
 
 @pytest.mark.parametrize(
     "layer",
-    [pn.BatchNorm(3), pn.BatchNorm(3, affine=False), pn.LayerNorm(3), pn.GroupNorm(3, 3), pn.Normalize(3)],
+    [
+        *(pn.BatchNorm(3), pn.BatchNorm(3, affine=False), pn.LayerNorm(3), pn.GroupNorm(3, 3), pn.Normalize(3)),
+        *(pn.BatchNorm(3, momentum=None), pn.RMSNorm(3)),
+    ],
     ids=str,
 )
 def test_a_wrong_input_is_named_and_changes_nothing(layer: pn.Layer) -> None:
@@ -124,6 +189,10 @@ def test_a_wrong_input_is_named_and_changes_nothing(layer: pn.Layer) -> None:
     [
         (lambda: pn.BatchNorm(0), "num_features must be a whole number of at least 1, got 0"),
         (lambda: pn.LayerNorm(-1), "normalized_shape must be a whole number of at least 1, got -1"),
+        (lambda: pn.LayerNorm(()), r"normalized_shape must be a whole number of at least 1, got \(\)"),
+        (lambda: pn.RMSNorm((2, 0)), "normalized_shape must be a whole number of at least 1, got 0"),
+        (lambda: pn.RMSNorm(2, eps=0), "eps must be a number of at least 1e-30, got 0"),
+        (lambda: pn.InstanceNorm(0), "num_features must be a whole number of at least 1, got 0"),
         (lambda: pn.Normalize(0), "num_features must be a whole number of at least 1"),
         (lambda: pn.BatchNorm(3, eps=0.0), "eps must be a number of at least 1e-30, got 0.0"),
         (lambda: pn.GroupNorm(1, 3, eps=float("nan")), "eps must be a number of at least 1e-30, got nan"),
@@ -139,7 +208,8 @@ def test_arguments_are_checked(make: Callable[..., Any], message: str) -> None:
 
 
 def test_no_examples_give_no_outputs(backend: Backend) -> None:
-    for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4)):
+    layers = pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.InstanceNorm(4), pn.RMSNorm(4), pn.Normalize(4)
+    for layer in layers:
         assert layer.initialize(device=backend).predict(np.zeros((0, 3, 4))).shape == (0, 3, 4)
 
 
@@ -150,6 +220,7 @@ NORMS = pytest.mark.parametrize(
         (pn.LayerNorm(8), (3,)),
         (pn.GroupNorm(1, 8), (1, 2, 3)),
         (pn.GroupNorm(8, 8), (1, 2)),
+        (pn.InstanceNorm(8), (1, 2)),
     ],
     ids=str,
 )

@@ -11,7 +11,7 @@ from portanet.backends import Backend
 from portanet.kernels.windows import Padding
 from portanet.layers.pooling import Pool
 
-POOLS = [pn.MaxPool1D, pn.MaxPool2D, pn.AvgPool1D, pn.AvgPool2D]
+POOLS = [pn.MaxPool1D, pn.MaxPool2D, pn.MaxPool3D, pn.AvgPool1D, pn.AvgPool2D, pn.AvgPool3D]
 inf, nan = np.inf, np.nan
 
 
@@ -47,7 +47,7 @@ def test_inputs_without_spatial_axes_are_refused(layer: pn.Layer) -> None:
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_window_stride_and_padding_are_checked(kind: Callable[..., pn.Layer]) -> None:
-    for value in (0, -1, 1.5, (1, 2, 3)):
+    for value in (0, -1, 1.5, (1, 2, 3, 4)):
         with pytest.raises(ValueError, match="kernel_size must be a whole number of at least 1"):
             kind(value)
         with pytest.raises(ValueError, match="stride must be a whole number of at least 1"):
@@ -72,16 +72,23 @@ def test_a_window_that_does_not_fit_says_where(kind: type[Pool]) -> None:
             kind(5, **how)(np.ones((1, *(2,) * kind.n_axes, 1)))
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, (1, 2)], ids=str)
-def test_a_factor_must_be_a_positive_number(value: Any) -> None:
-    with pytest.raises(ValueError, match="factor must be a whole number of at least 1"):
-        pn.Upsample(value)
+@pytest.mark.parametrize("dilation", [0, 1.5, (1, 2, 3)], ids=str)
+def test_dilation_is_checked(dilation: Any) -> None:
+    with pytest.raises(ValueError, match="dilation must be a whole number of at least 1, or 2 of them, got"):
+        pn.MaxPool2D(2, dilation=dilation)
+
+
+def test_padding_may_be_as_wide_as_dilation_spreads_the_window() -> None:
+    assert pn.MaxPool1D(2, padding=3, dilation=3).output_shape((4, 1)) == (4, 1)
+    with pytest.raises(ValueError, match=r"smaller than dilation \(kernel_size - 1\) \+ 1 = \(4,\), got \(\(4, 4\),\)"):
+        pn.MaxPool1D(2, padding=4, dilation=3)
 
 
 def test_no_examples_give_no_outputs(backend: Backend) -> None:
     for layer in (
         *(pn.MaxPool2D(2), pn.AvgPool2D(3, padding="same"), pn.AvgPool2D(3, padding=1, count_include_pad=True)),
-        *(pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2)),
+        *(pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2), pn.Upsample(2, mode="bilinear")),
+        *(pn.AdaptiveAvgPool2D(4), pn.AdaptiveMaxPool2D(4), pn.Pad(2, mode="reflect")),
     ):
         layer.initialize(device=backend)
         assert layer.predict(np.zeros((0, 6, 6, 2))).shape == (0, *layer.output_shape((6, 6, 2)))
@@ -89,7 +96,10 @@ def test_no_examples_give_no_outputs(backend: Backend) -> None:
 
 @pytest.mark.parametrize(
     "layer",
-    [pn.MaxPool2D(2), pn.MaxPool2D(3, 1), pn.MaxPool2D(3, 2, padding=1), pn.MaxPool2D((1, 3), padding="same")],
+    [
+        *(pn.MaxPool2D(2), pn.MaxPool2D(3, 1), pn.MaxPool2D(3, 2, padding=1), pn.MaxPool2D((1, 3), padding="same")),
+        pn.MaxPool2D(2, 1, padding=1, dilation=(3, 2)),
+    ],
     ids=str,
 )
 def test_of_equal_values_the_first_gets_the_gradient(backend: Backend, layer: pn.MaxPool2D) -> None:
@@ -101,9 +111,10 @@ def test_of_equal_values_the_first_gets_the_gradient(backend: Backend, layer: pn
     dy = rng.normal(size=(2, *window.output_shape, 3))
     for n, i, j, c in np.ndindex(dy.shape):
         top, left = i * window.stride[0], j * window.stride[1]
-        cells = padded[n, top : top + window.size[0], left : left + window.size[1], c]
-        right, down = np.unravel_index(np.argmax(cells.T), cells.T.shape)
-        dx[n, top + down, left + right, c] += dy[n, i, j, c]
+        (height, width), (down, right) = window.size, window.dilation
+        cells = padded[n, top : top + height * down : down, left : left + width * right : right, c]
+        column, row = np.unravel_index(np.argmax(cells.T), cells.T.shape)
+        dx[n, top + row * down, left + column * right, c] += dy[n, i, j, c]
     np.testing.assert_allclose(pull(layer, x, dy, device=backend)[1], dx[window.interior], rtol=1e-12, atol=1e-12)
 
 
@@ -174,7 +185,12 @@ def test_a_window_of_size_one_changes_nothing(backend: Backend) -> None:
         np.testing.assert_array_equal(dx, x)
 
 
-@pytest.mark.parametrize("layer", [pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.Upsample(2)], ids=str)
+VIEWED = [pn.AdaptiveMaxPool2D(3), pn.Upsample(2, mode="bilinear"), pn.Pad(2), pn.Pad(2, mode="circular")]
+
+
+@pytest.mark.parametrize(
+    "layer", [*(pn.MaxPool2D(3, 2), pn.AvgPool2D(3, 2, padding=1), pn.Upsample(2)), *VIEWED], ids=str
+)
 def test_read_only_views_are_accepted(layer: pn.Layer) -> None:
     rng = np.random.default_rng(0)
     x = np.broadcast_to(rng.normal(size=(5, 1, 2, 8)), (5, 3, 2, 8)).transpose(1, 3, 0, 2)[:, ::-1]
@@ -185,7 +201,12 @@ def test_read_only_views_are_accepted(layer: pn.Layer) -> None:
         np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("layer", [pn.AvgPool2D(3, 2, padding=1), pn.GlobalAvgPool(), pn.Upsample(3)], ids=str)
+AVERAGES = [pn.AdaptiveAvgPool2D(5), pn.Upsample(3, mode="bilinear")]
+
+
+@pytest.mark.parametrize(
+    "layer", [*(pn.AvgPool2D(3, 2, padding=1), pn.GlobalAvgPool(), pn.Upsample(3)), *AVERAGES], ids=str
+)
 def test_float32_is_float64_to_rounding(backend: Backend, layer: pn.Layer) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(1, 2, size=(3, 28, 27, 2)).astype("float32")

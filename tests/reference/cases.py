@@ -18,6 +18,7 @@ import numpy as np
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.layers.adaptive import AdaptivePool
 from portanet.layers.conv import Conv, ConvTranspose
 from portanet.layers.pooling import AvgPool, MaxPool, Pool
 from portanet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay, WarmUp
@@ -141,7 +142,8 @@ class LayerCase(Case):
     def moved(self, weight: Any) -> Any:
         """PyTorch's weights are (out, in, *kernel), those of a transposed convolution (in, out, *kernel)."""
         channels = (-2, -1) if isinstance(self.layer, ConvTranspose) else (-1, -2)
-        return weight if weight.ndim == 1 else weight.movedim(channels, (0, 1))
+        same_order = weight.ndim == 1 or isinstance(self.layer, (pn.LayerNorm, pn.RMSNorm))
+        return weight if same_order else weight.movedim(channels, (0, 1))
 
     def call(self, torch: Any, module: Callable[[Any], Any], x: Any) -> Any:
         return module(x)
@@ -213,8 +215,7 @@ class BatchNormCase(SpatialCase):
         return {
             "y": np.stack(outputs),
             "dx": batches.grad.numpy(),
-            "running_mean": module.running_mean.numpy(),
-            "running_var": module.running_var.numpy(),
+            **{name: getattr(module, name).numpy() for name, _ in self.layer.named_buffers()},
             **{f"d {name}": p.grad.numpy() for name, p in module.named_parameters()},
         }
 
@@ -372,6 +373,14 @@ def residual(nn: Any, branch: Any) -> Any:
     return module
 
 
+def upsample(nn: Any, **how: Any) -> Any:
+    return nn.Upsample(**how)
+
+
+def adaptive(kind: type[AdaptivePool], size: Any, nn: Any) -> Any:
+    return getattr(nn, kind.__name__[:-1] + "d")(size)
+
+
 def parallel(nn: Any, *branches: Any) -> Any:
     from torch import cat
 
@@ -395,6 +404,16 @@ LAYERS = [
             (pn.Softplus(), lambda nn: nn.Softplus(threshold=100)),  # it is linear from there on, by default from 20
             (pn.TanH(), lambda nn: nn.Tanh()),
             (pn.Sigmoid(), lambda nn: nn.Sigmoid()),
+            (pn.SELU(), lambda nn: nn.SELU()),
+            (pn.CELU(), lambda nn: nn.CELU()),
+            (pn.CELU(0.5), lambda nn: nn.CELU(0.5)),
+            (pn.ReLU6(), lambda nn: nn.ReLU6()),
+            (pn.Hardtanh(), lambda nn: nn.Hardtanh()),
+            (pn.Hardtanh(-0.5, 2.0), lambda nn: nn.Hardtanh(-0.5, 2.0)),
+            (pn.Hardswish(), lambda nn: nn.Hardswish()),
+            (pn.Mish(), lambda nn: nn.Mish()),
+            (pn.LogSigmoid(), lambda nn: nn.LogSigmoid()),
+            (pn.PReLU(), lambda nn: nn.PReLU()),
             (pn.Softmax(), lambda nn: nn.Softmax(dim=-1)),
             (pn.LogSoftmax(), lambda nn: nn.LogSoftmax(dim=-1)),
         )
@@ -421,6 +440,7 @@ LAYERS = [
         )
         for n in (1, 9)
     ),
+    *(LayerCase(pn.GLU(), lambda nn: nn.GLU(), shape) for shape in ((1, 6), (2, 3, 4))),
     LayerCase(pn.Flatten(), lambda nn: nn.Flatten(), (1, 3, 2)),
     LayerCase(pn.Flatten(), lambda nn: nn.Flatten(), (4, 3, 2, 2)),
     LayerCase(
@@ -443,6 +463,7 @@ SLIDING = [
     sliding(pn.ConvTranspose1D, (2, 2, 4), (1, 4, 2), stride=3, padding="same", groups=2),
     sliding(pn.ConvTranspose2D, (2, 1, (3, 2)), (2, 4, 3, 2), stride=2, padding="same", bias=False),
     sliding(pn.ConvTranspose2D, (2, 4, 3), (1, 2, 3, 2), padding=((0, 1), (1, 1)), dilation=2, groups=2),
+    sliding(pn.ConvTranspose3D, (2, 1, (2, 1, 3)), (2, 2, 3, 2, 2), stride=(2, 1, 1), padding=((0, 0), (0, 0), (1, 0))),
     *(sliding(kind, (2,), (1, 7, 2)) for kind in (pn.MaxPool1D, pn.AvgPool1D)),
     *(sliding(kind, (4, 3), (2, 7, 1), padding="same") for kind in (pn.MaxPool1D, pn.AvgPool1D)),
     *(sliding(kind, (3, 2), (1, 6, 5, 2), padding=1, ceil_mode=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
@@ -450,6 +471,9 @@ SLIDING = [
     *(sliding(kind, (5, 2), (1, 4, 4, 1), ceil_mode=True) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
     sliding(pn.AvgPool2D, (3, 2), (1, 6, 5, 2), padding=1, ceil_mode=True, count_include_pad=True),
     sliding(pn.AvgPool2D, (5, 2), (1, 4, 4, 1), ceil_mode=True, count_include_pad=True),
+    *(sliding(kind, ((2, 3, 2), 1), (1, 3, 4, 3, 2), padding="same") for kind in (pn.MaxPool3D, pn.AvgPool3D)),
+    sliding(pn.MaxPool1D, (3, 2), (1, 9, 2), padding=2, dilation=2),
+    sliding(pn.MaxPool2D, ((2, 3), 1), (2, 6, 5, 1), padding=((1, 0), (2, 1)), dilation=(3, 2)),
 ]
 
 SPATIAL = [
@@ -462,6 +486,36 @@ SPATIAL = [
             (pn.GlobalMaxPool(), lambda nn: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
             (pn.Upsample(3), lambda nn: nn.Upsample(scale_factor=3), (1, 4, 2)),
             (pn.Upsample(), lambda nn: nn.Upsample(scale_factor=2), (1, 2, 3, 2)),
+            (pn.Upsample((3, 1)), lambda nn: nn.Upsample(scale_factor=(3, 1)), (1, 2, 3, 2)),
+            *(
+                (pn.Upsample(factor, mode=mode), partial(upsample, scale_factor=factor, mode=mode), shape)
+                for factor, mode, shape in (
+                    *((3, "linear", (2, 4, 2)), (2, "bilinear", (2, 3, 1, 2)), ((5, 4), "bilinear", (1, 2, 3, 1))),
+                    ((1, 2, 3), "trilinear", (1, 2, 3, 2, 1)),
+                )
+            ),
+            *(
+                (kind(size), partial(adaptive, kind, size), (2, *lengths, 2))
+                for kinds, lengths, size in (
+                    ((pn.AdaptiveAvgPool1D, pn.AdaptiveMaxPool1D), (7,), 3),
+                    ((pn.AdaptiveAvgPool2D, pn.AdaptiveMaxPool2D), (5, 4), (3, 6)),
+                    ((pn.AdaptiveAvgPool3D, pn.AdaptiveMaxPool3D), (3, 4, 5), (2, None, 3)),
+                )
+                for kind in kinds
+            ),
+            (pn.Pad(((1, 2),), value=0.5), lambda nn: nn.ConstantPad1d((1, 2), 0.5), (2, 3, 2)),
+            (pn.Pad((1, (0, 2))), lambda nn: nn.ZeroPad2d((0, 2, 1, 1)), (2, 3, 2, 2)),
+            (pn.Pad(2, mode="reflect"), lambda nn: nn.ReflectionPad2d(2), (2, 3, 4, 2)),
+            (
+                pn.Pad(((1, 0), 2, 1), mode="reflect"),
+                lambda nn: nn.ReflectionPad3d((1, 1, 2, 2, 1, 0)),
+                (1, 2, 3, 2, 2),
+            ),
+            (pn.Pad((4, (0, 1)), mode="replicate"), lambda nn: nn.ReplicationPad2d((0, 1, 4, 4)), (2, 3, 1, 2)),
+            (pn.Pad(3, mode="circular"), lambda nn: nn.CircularPad1d(3), (2, 3, 2)),
+            (pn.PReLU(4), lambda nn: nn.PReLU(4), (2, 3, 2, 4)),
+            (pn.InstanceNorm(4), lambda nn: nn.InstanceNorm1d(4), (3, 5, 4)),
+            (pn.InstanceNorm(2, eps=0.1, affine=True), lambda nn: nn.InstanceNorm2d(2, 0.1, affine=True), (2, 3, 4, 2)),
             (pn.GroupNorm(2, 4), lambda nn: nn.GroupNorm(2, 4), (3, 4)),
             (pn.GroupNorm(2, 6), lambda nn: nn.GroupNorm(2, 6), (2, 3, 2, 6)),
             (pn.GroupNorm(4, 4, eps=0.1, affine=False), lambda nn: nn.GroupNorm(4, 4, 0.1, affine=False), (2, 5, 4)),
@@ -495,9 +549,13 @@ SPATIAL = [
         for layer, counterpart in (
             (pn.LayerNorm(4), lambda nn: nn.LayerNorm(4)),
             (pn.LayerNorm(4, eps=0.1, affine=False), lambda nn: nn.LayerNorm(4, 0.1, elementwise_affine=False)),
+            (pn.RMSNorm(4), lambda nn: nn.RMSNorm(4)),
+            (pn.RMSNorm(4, eps=0.1, affine=False), lambda nn: nn.RMSNorm(4, 0.1, elementwise_affine=False)),
         )
         for shape in ((3, 4), (2, 3, 2, 4))
     ),
+    LayerCase(pn.LayerNorm((3, 4)), lambda nn: nn.LayerNorm((3, 4)), (2, 2, 3, 4)),
+    LayerCase(pn.RMSNorm((2, 3, 4), eps=0.01), lambda nn: nn.RMSNorm((2, 3, 4), 0.01), (2, 2, 3, 4)),
     *(
         BatchNormCase(layer, counterpart, shape)
         for layer, counterpart, shape in (
@@ -505,6 +563,7 @@ SPATIAL = [
             (pn.BatchNorm(2, momentum=1.0), lambda nn: nn.BatchNorm1d(2, momentum=1.0), (1, 6, 2)),
             (pn.BatchNorm(2, momentum=0.3, eps=0.1), lambda nn: nn.BatchNorm2d(2, 0.1, momentum=0.3), (2, 3, 4, 2)),
             (pn.BatchNorm(3, affine=False), lambda nn: nn.BatchNorm3d(3, affine=False), (2, 2, 1, 2, 3)),
+            (pn.BatchNorm(2, momentum=None), lambda nn: nn.BatchNorm1d(2, momentum=None), (2, 3, 2)),
         )
     ),
 ]
@@ -526,6 +585,7 @@ GRID = [
                 (pn.Conv3D, (2, 1, 3), (2, 3, 4, 6, 4)),
                 (pn.ConvTranspose1D, 3, (2, 5, 4)),
                 (pn.ConvTranspose2D, (3, 4), (1, 4, 3, 4)),
+                (pn.ConvTranspose3D, (2, 3, 1), (1, 2, 3, 2, 4)),
             ),
             (1, 2, 3),
             (
@@ -542,12 +602,17 @@ GRID = [
             (
                 *((kind, 3, (1, 8, 2)) for kind in (pn.MaxPool1D, pn.AvgPool1D)),
                 *((kind, (3, 4), (2, 6, 7, 2)) for kind in (pn.MaxPool2D, pn.AvgPool2D)),
+                *((kind, 3, (1, 4, 3, 5, 2)) for kind in (pn.MaxPool3D, pn.AvgPool3D)),
             ),
             (None, 1, 2, 5),
-            ({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
+            (
+                *({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
+                *({"dilation": 2}, {"ceil_mode": True, "dilation": 2}),
+            ),
         )
         for padding in paddings(kind)
         if ("count_include_pad" not in how or issubclass(kind, AvgPool))
+        and ("dilation" not in how or kind in (pn.MaxPool1D, pn.MaxPool2D))
         and (
             "ceil_mode" not in how or padding in ("valid", 1)
         )  # other padding, done by hand, would be part of the axis

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import portanet as pn
+from portanet.initializers import Constant
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Counterpart:
     """PortaNet's names of arguments that are called otherwise."""
     values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """How PortaNet writes the value of an argument, by PyTorch's name."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of PortaNet that PyTorch's class lacks."""
     only: Mapping[str, Any] = field(default_factory=dict)
     """The one value that PortaNet computes, of arguments that it lacks."""
     unless: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
@@ -57,11 +60,17 @@ def conv_transpose(kind: type[pn.Layer], n_axes: int) -> Counterpart:
 
 
 def batch_norm(ndim: int) -> Counterpart:
-    unless = {
-        "momentum=None": lambda sample: sample.arguments["momentum"] is None,
-        "PortaNet refuses to train on an empty batch": lambda sample: sample.train and not len(sample.inputs[0]),
-    }
+    unless = {"PortaNet refuses to train on an empty batch": lambda sample: sample.train and not len(sample.inputs[0])}
     return Counterpart(pn.BatchNorm, unless=unless, ndim=ndim, axis=1)
+
+
+def pad(mode: str, n_axes: int) -> Counterpart:
+    """Padding. PyTorch's tuples begin with the last axis."""
+
+    def first_axis_first(padding: Any) -> Any:
+        return padding if isinstance(padding, int) else tuple(zip(padding[-2::-2], padding[::-2], strict=True))
+
+    return spatial(pn.Pad, n_axes, values={"padding": first_axis_first}, fixed={"mode": mode})
 
 
 def classes(kind: type[pn.Loss]) -> Counterpart:
@@ -82,6 +91,15 @@ MODULES = {
     "nn.Softplus": Counterpart(pn.Softplus),
     "nn.Tanh": Counterpart(pn.TanH),
     "nn.Sigmoid": Counterpart(pn.Sigmoid),
+    "nn.SELU": Counterpart(pn.SELU),
+    "nn.CELU": Counterpart(pn.CELU),
+    "nn.PReLU": Counterpart(pn.PReLU, values={"init": Constant}, ndim=2, axis=1),
+    "nn.ReLU6": Counterpart(pn.ReLU6),
+    "nn.Hardtanh": Counterpart(pn.Hardtanh),
+    "nn.Hardswish": Counterpart(pn.Hardswish),
+    "nn.Mish": Counterpart(pn.Mish),
+    "nn.LogSigmoid": Counterpart(pn.LogSigmoid),
+    "nn.GLU": Counterpart(pn.GLU, axis="dim"),
     "nn.Softmax": Counterpart(pn.Softmax, axis="dim"),
     "nn.Softmax2d": spatial(pn.Softmax, 2),
     "nn.LogSoftmax": Counterpart(pn.LogSoftmax, axis="dim"),
@@ -91,26 +109,36 @@ MODULES = {
     "nn.Conv3d": spatial(pn.Conv3D, 3),
     "nn.ConvTranspose1d": conv_transpose(pn.ConvTranspose1D, 1),
     "nn.ConvTranspose2d": conv_transpose(pn.ConvTranspose2D, 2),
+    "nn.ConvTranspose3d": conv_transpose(pn.ConvTranspose3D, 3),
     "nn.MaxPool1d": spatial(pn.MaxPool1D, 1),
     "nn.MaxPool2d": spatial(pn.MaxPool2D, 2),
+    "nn.MaxPool3d": spatial(pn.MaxPool3D, 3),
     "nn.AvgPool1d": spatial(pn.AvgPool1D, 1),
     "nn.AvgPool2d": spatial(pn.AvgPool2D, 2),
-    "nn.AdaptiveAvgPool1d": spatial(pn.GlobalAvgPool, 1, only={"output_size": 1}),
-    "nn.AdaptiveAvgPool2d": spatial(pn.GlobalAvgPool, 2, only={"output_size": 1}),
-    "nn.AdaptiveAvgPool3d": spatial(pn.GlobalAvgPool, 3, only={"output_size": 1}),
-    "nn.AdaptiveMaxPool1d": spatial(pn.GlobalMaxPool, 1, only={"output_size": 1}),
-    "nn.AdaptiveMaxPool2d": spatial(pn.GlobalMaxPool, 2, only={"output_size": 1}),
-    "nn.AdaptiveMaxPool3d": spatial(pn.GlobalMaxPool, 3, only={"output_size": 1}),
+    "nn.AvgPool3d": spatial(pn.AvgPool3D, 3),
+    "nn.AdaptiveAvgPool1d": spatial(pn.AdaptiveAvgPool1D, 1),
+    "nn.AdaptiveAvgPool2d": spatial(pn.AdaptiveAvgPool2D, 2),
+    "nn.AdaptiveAvgPool3d": spatial(pn.AdaptiveAvgPool3D, 3),
+    "nn.AdaptiveMaxPool1d": spatial(pn.AdaptiveMaxPool1D, 1),
+    "nn.AdaptiveMaxPool2d": spatial(pn.AdaptiveMaxPool2D, 2),
+    "nn.AdaptiveMaxPool3d": spatial(pn.AdaptiveMaxPool3D, 3),
+    **{
+        f"nn.{name}Pad{n_axes}d": pad(mode, n_axes)
+        for name, mode in (
+            *(("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect")),
+            *(("Replication", "replicate"), ("Circular", "circular")),
+        )
+        for n_axes in (1, 2, 3)
+    },
     "nn.BatchNorm1d": batch_norm(2),
     "nn.BatchNorm2d": batch_norm(4),
     "nn.BatchNorm3d": batch_norm(5),
     "nn.GroupNorm": Counterpart(pn.GroupNorm, ndim=2, axis=1),
-    "nn.LayerNorm": Counterpart(
-        pn.LayerNorm,
-        names={"elementwise_affine": "affine"},
-        values={"normalized_shape": lambda shape: shape[0]},
-        unless={"normalized_shape of several axes": lambda sample: len(sample.arguments["normalized_shape"]) > 1},
-    ),
+    "nn.InstanceNorm1d": spatial(pn.InstanceNorm, 1),
+    "nn.InstanceNorm2d": spatial(pn.InstanceNorm, 2),
+    "nn.InstanceNorm3d": spatial(pn.InstanceNorm, 3),
+    "nn.LayerNorm": Counterpart(pn.LayerNorm, names={"elementwise_affine": "affine"}),
+    "nn.RMSNorm": Counterpart(pn.RMSNorm, names={"elementwise_affine": "affine"}),
     "nn.MSELoss": Counterpart(pn.MSELoss),
     "nn.L1Loss": Counterpart(pn.L1Loss),
     "nn.HuberLoss": Counterpart(pn.HuberLoss),
@@ -140,6 +168,14 @@ FUNCTIONS = {
     "nn.functional.gelu": "nn.GELU",
     "nn.functional.silu": "nn.SiLU",
     "nn.functional.softplus": "nn.Softplus",
+    "nn.functional.selu": "nn.SELU",
+    "nn.functional.celu": "nn.CELU",
+    "nn.functional.relu6": "nn.ReLU6",
+    "nn.functional.hardtanh": "nn.Hardtanh",
+    "nn.functional.hardswish": "nn.Hardswish",
+    "nn.functional.mish": "nn.Mish",
+    "nn.functional.logsigmoid": "nn.LogSigmoid",
+    "nn.functional.glu": "nn.GLU",
     "tanh": "nn.Tanh",
     "sigmoid": "nn.Sigmoid",
     "softmax": "nn.Softmax",
@@ -150,10 +186,13 @@ FUNCTIONS = {
     "nn.functional.conv3d": "nn.Conv3d",
     "nn.functional.conv_transpose1d": "nn.ConvTranspose1d",
     "nn.functional.conv_transpose2d": "nn.ConvTranspose2d",
+    "nn.functional.conv_transpose3d": "nn.ConvTranspose3d",
     "nn.functional.max_pool1d": "nn.MaxPool1d",
     "nn.functional.max_pool2d": "nn.MaxPool2d",
+    "nn.functional.max_pool3d": "nn.MaxPool3d",
     "nn.functional.avg_pool1d": "nn.AvgPool1d",
     "nn.functional.avg_pool2d": "nn.AvgPool2d",
+    "nn.functional.avg_pool3d": "nn.AvgPool3d",
     "nn.functional.adaptive_avg_pool1d": "nn.AdaptiveAvgPool1d",
     "nn.functional.adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d",
     "nn.functional.adaptive_avg_pool3d": "nn.AdaptiveAvgPool3d",

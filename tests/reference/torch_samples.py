@@ -95,7 +95,7 @@ class Sample:
         for reason, holds in there.unless.items():
             if holds(self):
                 raise Skipped(reason)
-        return there.kind(**ours)
+        return there.kind(**ours, **there.fixed)
 
     def channels_last(self, a: np.ndarray) -> np.ndarray:
         """Bring an input or the output of a layer to PortaNet's layout."""
@@ -108,8 +108,7 @@ class Sample:
         kind = self.counterpart.kind
         if issubclass(kind, pn.Loss):
             return y[None] if self.is_example and self.arguments["reduction"] == "none" else y
-        y = self.channels_last(y)
-        return y.reshape(y.shape[0], y.shape[-1]) if kind in (pn.GlobalAvgPool, pn.GlobalMaxPool) else y
+        return self.channels_last(y)
 
     def target(self, t: np.ndarray) -> np.ndarray:
         """Bring the target of a loss to PortaNet's layout."""
@@ -123,8 +122,10 @@ class Sample:
 
         PyTorch's is (out, in, *kernel), that of a transposed convolution (in, out, *kernel).
         """
-        channels = (-2, -1) if issubclass(self.counterpart.kind, ConvTranspose) else (-1, -2)
-        return w if w.ndim == 1 else np.moveaxis(w, (0, 1), channels)
+        kind = self.counterpart.kind
+        channels = (-2, -1) if issubclass(kind, ConvTranspose) else (-1, -2)
+        same_order = w.ndim < 2 or issubclass(kind, (pn.LayerNorm, pn.RMSNorm))
+        return w if same_order else np.moveaxis(w, (0, 1), channels)
 
     @property
     def is_example(self) -> bool:
@@ -278,6 +279,8 @@ class TorchSamples:
         if hasattr(module, "running_mean") and module.running_mean is not None:
             weights["running_mean"] = normal(*module.running_mean.shape)
             weights["running_var"] = normal(*module.running_var.shape) ** 2 + 0.5
+            if module.momentum is None:
+                weights["num_batches_tracked"] = np.asarray(3)
         state = {name: torch.from_numpy(w) for name, w in weights.items()}
         module.load_state_dict(module.state_dict() | state)
         x, *targets = (exact(tensor.numpy(), dtype) for tensor in sample.inputs)
