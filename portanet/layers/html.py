@@ -21,7 +21,7 @@ def network_html(net: Any) -> str:
     """
     frozen = sum(parameter.size for parameter in net.parameters() if parameter.frozen)
     note = f", {frozen:,} of them frozen" if frozen else ""
-    return f"<div><p>{_kind(net)}: {net.n_parameters:,} parameters{note}</p>{_table(net, _input_shape(net))}</div>"
+    return f"<div><p>{_kind(net)}: {_size(net)} parameters{note}</p>{_table(net, _input_shape(net))}</div>"
 
 
 def _table(net: Any, shape: Shape | None) -> str:
@@ -44,11 +44,13 @@ def _row(name: str, layer: Any, shape: Shape | None) -> str:
     text = escape(repr(layer))
     if any(layer.named_children()):
         text = f"<details><summary>{_kind(layer)}</summary>{_table(layer, shape)}</details>"
-    frozen = " frozen" if layer.frozen and layer.n_parameters else ""
-    return (
-        f"<tr><td>{escape(name)}</td><td style='text-align:left'>{text}</td><td>{output}</td>"
-        f"<td>{layer.n_parameters:,}{frozen}</td></tr>"
-    )
+    size = f"{_size(layer)}{' frozen' if layer.frozen and layer.parameters() else ''}"
+    cells = f"<td>{escape(name)}</td><td style='text-align:left'>{text}</td><td>{output}</td><td>{size}</td>"
+    return f"<tr>{cells}</tr>"
+
+
+def _size(layer: Any) -> str:
+    return "not known yet" if layer.topology.unsized else f"{layer.n_parameters:,}"
 
 
 def _kind(layer: Any) -> str:
@@ -58,4 +60,4 @@ def _kind(layer: Any) -> str:
 def _input_shape(net: Any) -> Shape | None:
     """Return the shape of one input if the first layer with weights is dense, else None."""
     first = next((layer for layer in net.topology.layers.values() if not any(layer.named_children())), None)
-    return (first.in_features,) if hasattr(first, "in_features") else None
+    return (first.in_features,) if hasattr(first, "in_features") and not net.topology.unsized else None

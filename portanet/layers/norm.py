@@ -72,8 +72,8 @@ class BatchNorm(_Norm):
 
     Parameters
     ----------
-    num_features : int
-        C.
+    num_features : int, optional
+        C; by default that of the first data.
     momentum : float or None
         Weight of the batch in the running averages: ``running ← (1 - momentum) running + momentum batch``, as in
         PyTorch; Keras' momentum is one minus this. With None, all batches so far have the same weight.
@@ -105,7 +105,11 @@ class BatchNorm(_Norm):
     min_batch = 2
     momentum = Checked(optional(check_number), above=0, at_most=1)
 
-    def __init__(self, num_features: int, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True):
+    input_size = "num_features"
+
+    def __init__(
+        self, num_features: int | None = None, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True
+    ):
         shape = (check_count("num_features", num_features),)
         super().__init__(shape, eps, affine)
         self.momentum = momentum
@@ -191,8 +195,9 @@ class LayerNorm(_Norm):
 
     Parameters
     ----------
-    normalized_shape : int or tuple of int
-        C, the length of the last axis, or the lengths of several last axes, which together are the channels.
+    normalized_shape : int or tuple of int, optional
+        C, the length of the last axis, or the lengths of several last axes, which together are the channels. By default
+        the last axis of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -211,7 +216,9 @@ class LayerNorm(_Norm):
 
     normalized_shape = Fixed(_check_normalized_shape)
 
-    def __init__(self, normalized_shape: int | Shape, *, eps: float = 1e-5, affine: bool = True):
+    input_size = "normalized_shape"
+
+    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
         super().__init__(_lengths(self.normalized_shape), eps, affine)
 
@@ -232,7 +239,7 @@ class RMSNorm(Layer):
 
     Parameters
     ----------
-    normalized_shape : int or tuple of int
+    normalized_shape : int or tuple of int, optional
         See :class:`LayerNorm`.
     eps : float, optional
         Added to the mean square; by default the machine epsilon of the dtype of x, as in PyTorch.
@@ -253,7 +260,9 @@ class RMSNorm(Layer):
     normalized_shape = Fixed(_check_normalized_shape)
     eps = Checked(optional(check_number), at_least=MIN_EPS)
 
-    def __init__(self, normalized_shape: int | Shape, *, eps: float | None = None, affine: bool = True):
+    input_size = "normalized_shape"
+
+    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, affine: bool = True):
         self.normalized_shape, self.eps = normalized_shape, eps
         self.weight = Parameter(_lengths(self.normalized_shape), ones) if check_flag("affine", affine) else None
 
@@ -298,8 +307,8 @@ class GroupNorm(_Norm):
     ----------
     num_groups : int
         Number of groups; it divides num_channels.
-    num_channels : int
-        C, the last axis.
+    num_channels : int, optional
+        C, the last axis; by default that of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -317,7 +326,9 @@ class GroupNorm(_Norm):
 
     num_groups, num_channels = Checked(check_count), Fixed(check_count)
 
-    def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
+    input_size, input_size_multiple_of = "num_channels", "num_groups"
+
+    def __init__(self, num_groups: int, num_channels: int | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
         self._check_together()
         super().__init__((self.num_channels,), eps, affine)
@@ -344,8 +355,8 @@ class InstanceNorm(_Norm):
 
     Parameters
     ----------
-    num_features : int
-        C, the last axis.
+    num_features : int, optional
+        C, the last axis; by default that of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -364,7 +375,9 @@ class InstanceNorm(_Norm):
 
     num_features = Fixed(check_count)
 
-    def __init__(self, num_features: int, *, eps: float = 1e-5, affine: bool = False):
+    input_size = "num_features"
+
+    def __init__(self, num_features: int | None = None, *, eps: float = 1e-5, affine: bool = False):
         self.num_features = num_features
         super().__init__((self.num_features,), eps, affine)
 
@@ -387,8 +400,8 @@ class Normalize(Layer):
 
     Parameters
     ----------
-    num_features : int
-        Length of the last axis; each channel has its own statistics.
+    num_features : int, optional
+        Length of the last axis, by default that of the first data; each channel has its own statistics.
 
     Attributes
     ----------
@@ -402,7 +415,9 @@ class Normalize(Layer):
     array([-1.,  0.,  3.], dtype=float32)
     """
 
-    def __init__(self, num_features: int):
+    input_size = "num_features"
+
+    def __init__(self, num_features: int | None = None):
         num_features = check_count("num_features", num_features)
         self.mean = Buffer((num_features,), zeros)
         self.std = Buffer((num_features,), ones)

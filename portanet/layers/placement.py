@@ -24,6 +24,7 @@ class Placement:
     _flat: FlatParameters | None = None
     _topology: Topology | None = None
     _frozen = False
+    _unsized = False  # whether its input size is not known yet
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; where a layer or parameter changes, networks look for theirs again."""
@@ -71,6 +72,7 @@ class Placement:
     @property
     def n_parameters(self) -> int:
         """Number of values of all parameters, frozen ones too."""
+        self._check_sized()
         return sum(parameter.size for parameter in self.topology.parameter_list)
 
     @property
@@ -245,8 +247,13 @@ class Placement:
                 self.topology.ready = True
         return self._placement()
 
+    def _check_sized(self) -> None:
+        if unsized := self.topology.unsized:
+            raise RuntimeError(f"{unsized[0]!r} has no input size yet: call net.build(input_shape), or net(x) once")
+
     def _flatten(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
         """Give this network flat arrays of its own; parameters and buffers without values are drawn."""
+        self._check_sized()
         values: dict[Buffer, np.ndarray] = {}
         for i, buffer in enumerate(self.topology.buffers.values()):
             if buffer.backend is None:

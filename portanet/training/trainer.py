@@ -66,6 +66,18 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
     return run
 
 
+def _sizes_from_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
+    """Before a method that takes x, find the input sizes of the network that are not known yet."""
+
+    @wraps(method)
+    def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.net.topology.unsized and (args or "x" in kwargs):
+            self.net._build_for(as_array(args[0] if args else kwargs["x"], name="x"))
+        return method(self, *args, **kwargs)
+
+    return run
+
+
 def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
     """Return the file to go on from, or None."""
     if not isinstance(resume, (bool, str, PathLike)):
@@ -100,7 +112,8 @@ class Trainer:
     Parameters
     ----------
     net : Layer
-        The network. Weights that it does not have yet are drawn from ``seed``.
+        The network. Weights that it does not have yet are drawn from ``seed``; if its input size is not known, when
+        data are given.
     loss : Loss
         With reduction "mean" or "sum".
     optimizer : Optimizer
@@ -146,19 +159,34 @@ class Trainer:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self._loss, self._metrics = loss, resolve(metrics, loss)
         self.float32_matmul_precision = float32_matmul_precision
-        net.to(device, seed=seed)
+        self._net, self._unbound = net, (optimizer, device, seed)
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
-        self._state = TrainingState(net, optimizer.bind(net))
+        if not net.topology.unsized:
+            self._bind()
         self._shuffle = default_rng([2, seed])
         self._loop: FitLoop | None = None  # of the call of fit that runs
         self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch that step has checked
 
+    def _bind(self) -> None:
+        """Draw the weights that are missing, and give the optimizer charge of all."""
+        optimizer, device, seed = self._unbound
+        self._net.to(device, seed=seed)
+        self._state = TrainingState(self._net, optimizer.bind(self._net))
+        del self._unbound
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for _state only while the input size of the network is not known.
+        if name == "_state" and "_unbound" in vars(self):
+            self._bind()
+            return self._state
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+
     @property
     def net(self) -> Layer:
         """The network."""
-        return self._state.net
+        return self._net
 
     @property
     def loss(self) -> Loss:
@@ -242,6 +270,7 @@ class Trainer:
         self.steps += 1
         return value
 
+    @_sizes_from_data
     @_on_device
     def fit(
         self,
@@ -376,6 +405,7 @@ class Trainer:
             self._loop = None  # it holds the data
         return self.history
 
+    @_sizes_from_data
     @_on_device
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
         """
@@ -499,10 +529,10 @@ class Trainer:
         restored = ("_state", "_loop", "steps", "history")  # by __setstate__
         own = {name: value for name, value in vars(self).items() if name not in restored}
         state = flatten(self._state_dict(), self.backend.to_numpy)
-        return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
+        return {**own, "optimizer": self.optimizer, "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        net, (text, arrays) = state.pop("net"), state.pop("state")
+        net, (text, arrays) = state["_net"], state.pop("state")
         self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
         vars(self).update(state)
         changed = unflatten(text, arrays, self.backend.asarray)
