@@ -35,7 +35,7 @@ ALIASES = {
     "UpSampling3D": "Upsample",
     "GlobalAveragePooling2D": "GlobalAvgPool",
     "GlobalMaxPooling2D": "GlobalMaxPool",
-    "Rescaling": "Normalize",
+    "Rescaling": "Rescale",
     "Normalization": "Normalize",
     "CategoricalCrossentropy": "CrossEntropyLoss, which takes logits,",
     "SparseCategoricalCrossentropy": "CrossEntropyLoss, which takes logits,",

@@ -79,7 +79,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     *((layer, SMALL_IMAGES) for layer in (pn.RandomRotation(30.0), pn.RandomRotation(200.0))),
     *((layer, SMALL_IMAGES) for layer in (pn.RandomZoom((0.5, 1.0)), pn.RandomZoom((0.8, 2.5)))),
     *((layer, SMALL_IMAGES) for layer in (pn.GaussianNoise(0.1), pn.SpatialDropout(0.4))),
-    *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
+    *(
+        (layer, IMAGES)
+        for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4), pn.Rescale())
+    ),
     *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
     *((layer, IMAGES) for layer in (pn.BatchNorm(4, momentum=None), pn.LayerNorm((4, 4)), pn.RMSNorm((4, 4)))),
     *((layer, IMAGES) for layer in (pn.InstanceNorm(4), pn.InstanceNorm(4, affine=True))),

@@ -97,6 +97,9 @@ class Layer(Sizing, Configured):
     min_batch: ClassVar[int] = 1
     """Fewest examples of a batch that it can be trained on."""
 
+    takes_integers: ClassVar[bool] = False
+    """Whether it converts integers to the network's dtype; as the first layer, it lets the network take integers."""
+
     _by_reference: ClassVar[bool] = True
     _infer: ClassVar[Callable[["Layer", Array], Array]] = staticmethod(_layer_by_layer)
     """How inference runs a network; the engine, which stands above the layers, puts its own in place."""

@@ -1,20 +1,19 @@
 """Normalization: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
-import warnings
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, check_sample_weight, optional
+from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, optional
 from portanet.initializers import ones, zeros
-from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input, input_pullback
+from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "RMSNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
 
 MIN_EPS = 1e-30
 """Smaller ones may become 0 in float32."""
@@ -390,122 +389,6 @@ class InstanceNorm(_Norm):
         self.output_shape(x.shape[1:])
         y, pullback, *_ = self._normalized(x, (1, 3), self.num_features)
         return y, pullback
-
-
-class Normalize(Layer):
-    """
-    ``y = (x - mean) / std`` with the statistics of the training data, which are saved with the network.
-
-    As the first layer of a network it makes separate preparation of inputs unnecessary. ``dx = dy / std``.
-
-    Parameters
-    ----------
-    num_features : int, optional
-        Length of the last axis, by default that of the first data; each channel has its own statistics.
-
-    Attributes
-    ----------
-    mean, std : Buffer, shape (num_features,)
-        0 and 1 until :meth:`adapt` is called.
-
-    Examples
-    --------
-    >>> layer = Normalize(1).adapt(np.asarray([[1.0], [3.0]]))
-    >>> layer(np.asarray([[1.0], [2.0], [5.0]], dtype="float32")).ravel()
-    array([-1.,  0.,  3.], dtype=float32)
-    """
-
-    input_size = "num_features"
-
-    def __init__(self, num_features: int | None = None):
-        num_features = check_count("num_features", num_features)
-        self.mean = Buffer((num_features,), zeros)
-        self.std = Buffer((num_features,), ones)
-
-    @property
-    def num_features(self) -> int:
-        """Length of the last axis."""
-        return self.mean.shape[0]
-
-    def adapt(self, x: Any, *, sample_weight: Any = None) -> Self:
-        """
-        Compute mean and standard deviation of data, in float64; a channel that is constant is divided by 1.
-
-        A channel counts as constant if its values differ by rounding only. :meth:`initialize` forgets the statistics;
-        ``to`` and ``Trainer`` keep them.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, ..., num_features)
-            The training data.
-        sample_weight : array_like, shape (N,), optional
-            Weight of each example: one of weight 2 counts as two examples.
-
-        Warns
-        -----
-        UserWarning
-            If a channel varies by less than the layer's dtype resolves at its mean, as times in seconds do in float32.
-        """
-        backend, mean, std = self.backend, self.mean.data, self.std.data
-        x = backend.asarray(x, name="x")
-        check_floating(self, x)
-        xp = backend.xp
-        self.output_shape(tuple(x.shape[1:]))
-        rows = xp.reshape(x, (-1, x.shape[-1]))
-        if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
-            raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        weights = None if sample_weight is None else self._shares(x, sample_weight)
-        with backend.activate():  # differences may overflow
-            origin = xp.astype(rows[0, ...], xp.float64)
-            differences = rows - origin  # in float64; they keep the digits of values far from 0
-            largest = xp.max(xp.abs(differences), axis=0)
-            scale = xp.where(largest > 0, largest, 1.0)  # so that no square overflows or vanishes
-            differences /= scale
-            centre = _average(differences, weights)
-            differences -= centre
-            new_mean, new_std = origin + centre * scale, xp.sqrt(_average(differences * differences, weights)) * scale
-        limits = xp.finfo(mean.dtype)
-        if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
-            raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them, or use float64")
-        rounding = 2 * xp.finfo(x.dtype).eps * xp.abs(new_mean)
-        constant = (new_std <= rounding) | (new_std < limits.smallest_normal)
-        lost = ~constant & (new_std < 4 * limits.eps * xp.abs(new_mean))
-        if bool(xp.any(lost)):
-            channel = int(xp.argmax(xp.astype(lost, xp.int8)))
-            centre, spread = float(new_mean[channel]), float(new_std[channel])
-            warnings.warn(
-                f"channel {channel} varies by {spread:.3g} around {centre:.6g}, which {mean.dtype} does not resolve: "
-                f"subtract an offset from x, or use to(dtype='float64')",
-                UserWarning,
-                stacklevel=2,
-            )
-        mean[...] = xp.astype(new_mean, mean.dtype)
-        std[...] = xp.where(constant, 1.0, xp.astype(new_std, std.dtype))
-        return self
-
-    def _shares(self, x: Array, sample_weight: Any) -> Array:
-        """Return the share of each row of x, shape (N, ..., num_features), in their weighted mean."""
-        backend, n = self.backend, x.shape[0]
-        xp, weights = backend.xp, backend.asarray(sample_weight, "float64", name="sample_weight")
-        check_sample_weight(xp, "sample_weight", weights, n)
-        shape = (n, math.prod(x.shape[1:-1]))
-        rows = xp.broadcast_to(xp.reshape(weights / (xp.sum(weights) * shape[1]), (n, 1)), shape)
-        return xp.reshape(rows, (-1, 1))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, self.num_features)
-
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        mean, std = self.mean.data, self.std.data
-        self.output_shape(tuple(x.shape[1:]))
-        check_input(x, mean)
-        return (x - mean) / std, input_pullback(lambda dy: dy / std)
-
-
-def _average(rows: Array, shares: Array | None) -> Array:
-    """Return the mean of rows, or the sum of their shares."""
-    xp = namespace(rows)
-    return xp.mean(rows, axis=0) if shares is None else xp.sum(rows * shares, axis=0)
 
 
 def split_channels(x: Array, num_groups: int, n_axes: int = 1) -> Array:

@@ -119,9 +119,9 @@ def prepare_data(
                 fix = "scale them, or use float64"
                 raise ValueError(f"{name}{kind} holds numbers too large for {net.flat.dtype}: {fix}")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
-    if not xp.isdtype(x.dtype, "real floating"):
+    if not (xp.isdtype(x.dtype, "real floating") or (takes_integers(net) and xp.isdtype(x.dtype, "integral"))):
         raise ValueError(
-            f"{name}x has dtype {x.dtype}: give floats, for instance x / 255 for images, else x.astype('float32')"
+            f"{name}x has dtype {x.dtype}: begin the network with Rescale() or Normalize(), or give x.astype('float32')"
         )
     if x.shape[0] == 0:
         raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
@@ -135,6 +135,13 @@ def prepare_data(
     if isinstance(loss, ElementwiseLoss) and y.ndim == len(shape):
         y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
+
+
+def takes_integers(net: Layer) -> bool:
+    """Whether the first layer of a network converts integers."""
+    while isinstance(net, Sequential) and len(net):
+        net = net[0]
+    return net.takes_integers
 
 
 def _is_finite(xp: Any, values: Array, dtype: str) -> bool:

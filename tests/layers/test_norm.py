@@ -266,70 +266,6 @@ def test_statistics_far_from_zero_are_accurate(backend: Backend, layer: pn.Layer
         np.testing.assert_allclose(values, expected, atol=0.01)
 
 
-def test_normalize_learns_from_the_training_data(backend: Backend, tmp_path: Path) -> None:
-    layer = pn.Normalize(3).initialize(device=backend, dtype="float64")
-    assert layer.adapt(X) is layer
-    np.testing.assert_allclose(states(layer)["mean"], X.mean((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(states(layer)["std"], X.std((0, 1, 2)), rtol=1e-12)
-    y = layer.predict(X)
-    np.testing.assert_allclose(y, (X - X.mean((0, 1, 2))) / X.std((0, 1, 2)), rtol=1e-12)
-    layer.save(tmp_path / "layer")
-    np.testing.assert_array_equal(pn.load(tmp_path / "layer", device=backend).predict(X), y)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 7.7, 1e6])
-def test_a_constant_channel_is_divided_by_one(backend: Backend, value: float) -> None:
-    """Exactly, though in float32 the mean of 1000 numbers 0.1 is not 0.1, and their standard deviation not 0."""
-    x = np.stack([np.full(1000, value), np.linspace(0, 1, 1000)], axis=1)
-    layer = pn.Normalize(2).initialize(device=backend).adapt(x)
-    assert states(layer)["std"][0] == 1
-    np.testing.assert_allclose(states(layer)["mean"][0], value, rtol=1e-4)
-
-
-def test_normalize_is_accurate_far_from_zero(backend: Backend) -> None:
-    x = np.random.default_rng(0).normal(1e4, 1, size=(128, 28, 28, 3)).astype("float32")
-    layer = pn.Normalize(3).initialize(device=backend).adapt(x)
-    np.testing.assert_allclose(states(layer)["mean"], x.mean((0, 1, 2), dtype="float64"), atol=0.01)
-    np.testing.assert_allclose(states(layer)["std"], 1, atol=0.01)
-
-
-def test_adapt_refuses_data_that_are_no_input(backend: Backend) -> None:
-    layer = pn.Normalize(1).initialize(device=backend)
-    with pytest.raises(ValueError, match=r"needs floats, got x of dtype .*uint8: give x / 255"):
-        layer.adapt(np.zeros((4, 1), "uint8"))
-
-
-def test_a_channel_that_is_constant_up_to_rounding_is_divided_by_one(backend: Backend) -> None:
-    layer = pn.Normalize(1).initialize(device=backend, dtype="float64")
-    layer.adapt(np.asarray([[0.3], [0.1 + 0.2]]))
-    y = backend.to_numpy(layer(backend.asarray(np.asarray([[0.3], [0.1 + 0.2], [0.31]]))))
-    np.testing.assert_allclose(y, np.asarray([[0], [0], [0.01]]), atol=1e-15)
-
-
-def test_a_spread_that_float32_does_not_resolve_is_warned_of(backend: Backend) -> None:
-    times = 1.6e9 + np.asarray([[0.0], [1], [2], [60], [61], [62]])
-    layer = pn.Normalize(1).initialize(device=backend)
-    with pytest.warns(UserWarning, match=r"channel 0 varies by 30 around 1\.6e\+09, which .*float32 does not resolve"):
-        layer.adapt(times)
-    assert states(layer)["std"] == pytest.approx(times.std(), rel=1e-6)
-
-
-def test_adapt_takes_what_the_dtype_holds(backend: Backend) -> None:
-    layer = pn.Normalize(1).initialize(device=backend)
-    layer.adapt(np.asarray([[1e-50], [2e-50]]))
-    assert states(layer)["std"] == 1
-    with pytest.raises(ValueError, match=r"x holds numbers too large for .*float32: scale them"):
-        layer.adapt(np.asarray([[1e300], [2e300]]))
-    assert states(layer)["std"] == 1
-
-
-@pytest.mark.parametrize("scale", [1e-200, 1e160, 1e300])
-def test_normalize_learns_statistics_of_any_scale(backend: Backend, scale: float) -> None:
-    layer = pn.Normalize(3).initialize(device=backend, dtype="float64").adapt(scale * X)
-    np.testing.assert_allclose(states(layer)["mean"] / scale, X.mean((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(states(layer)["std"] / scale, X.std((0, 1, 2)), rtol=1e-12)
-
-
 NORMALIZES: list[tuple[int, tuple[int, ...], Callable[..., Any]]] = [
     # groups, axes, and the function of PyTorch
     (8, (0, 1, 3), lambda f, x: f.batch_norm(x.flatten(0, 1), None, None, training=True)),
@@ -358,4 +294,4 @@ def test_float32_is_as_exact_as_in_pytorch(
 def test_layer_norm_takes_a_shape_of_one_axis() -> None:
     assert repr(pn.LayerNorm((3,))) == "LayerNorm(3)"
     with pytest.raises(ValueError, match="normalized_shape must be a whole number"):
-        pn.LayerNorm((3, 2))  # type: ignore[arg-type]
+        pn.LayerNorm(())

@@ -126,7 +126,11 @@ def test_restore_brings_back_all_that_training_changed(backend: Backend) -> None
 BAD = {
     "too few columns": (X[:, :3], LABELS, r"Linear\(4, 16\) needs x of shape \(N, \.\.\., 4\), got \(N, 3\)"),
     "one axis": (X[:, 0], LABELS, r"needs x of shape \(N, \.\.\., 4\)"),
-    "integers": (X.astype("uint8"), LABELS, r"x has dtype .*uint8: give floats, for instance x / 255"),
+    "integers": (
+        X.astype("uint8"),
+        LABELS,
+        r"x has dtype .*uint8: begin the network with Rescale\(\)",
+    ),
     "strings": (np.full((70, 4), "a"), LABELS, "x has dtype <U1: give numbers"),
     "ragged": (np.asarray([[1.0], [1.0, 2.0]], dtype=object), LABELS, "x has dtype object"),
     "a number": (3.0, LABELS, "x is a single number"),
