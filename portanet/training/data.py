@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -59,6 +59,10 @@ class Data(NamedTuple):
     def arrays(self) -> tuple[Array, ...]:
         """All arrays there are."""
         return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+
+    def batches(self, net: Layer, batch_size: int) -> "Iterator[Data]":
+        """Yield all examples in their order, some at a time, on the network's device."""
+        return (self.batch(net, rows) for rows in slices(self.x.shape[0], batch_size))
 
     def batch(self, net: Layer, batch: slice) -> "Data":
         """Return some of the examples, on the network's device."""

@@ -126,6 +126,7 @@ class FitLoop:
         """Train until the history has a number of epochs, or a callback stops it."""
         training, history = self.training, self.training.history
         with self._signals as signals, ExitStack() as at_end:
+            at_end.callback(self.executor.close)
             at_end.callback(self.executor.retain, [])  # drops recorded steps, which refer back to the executor
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
@@ -154,7 +155,7 @@ class FitLoop:
                 self._run_steps()
                 table = state.backend.to_numpy(executor.metrics).astype("float64")  # no step reads back
                 self._check_finite(table[:, 0], before)
-                return self.scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
+                return self.scorer.averages(table, executor.sizes)
         except OutOfMemory as error:
             raise self.on_out_of_memory(error) from None
 
@@ -164,9 +165,10 @@ class FitLoop:
         options = optimizer.weight_decay, optimizer.clip_norm, optimizer.maximize, optimizer.groups
         settings = state.net.topology, *options
         executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
-        n = executor.batches[-1].stop
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
-        executor.start_epoch(None if self.shuffle is None else self.shuffle.permutation(n), self._n_done)
+        executor.start_epoch(
+            None if self.shuffle is None else self.shuffle.permutation(executor.n_examples), self._n_done
+        )
         self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []
         while executor.remaining:
@@ -234,9 +236,9 @@ class FitLoop:
             return
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
-        n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
-        shape = min(n_done, metrics.shape[0]), metrics.shape[1]
-        if n_done and (state["epoch"] != self._epoch() or n_done != shape[0] or state["metrics"].shape != shape):
+        n_done, shape = check_count("n_done", state["n_done"], at_least=0), state["metrics"].shape
+        fits = shape == (n_done, self.scorer.n_columns) and n_done <= (self.executor.n_steps or n_done)
+        if n_done and (state["epoch"] != self._epoch() or not fits):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
@@ -252,13 +254,14 @@ class FitLoop:
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
         self._kept = kept
         if n_done:  # between epochs, other metrics may be taken
-            metrics[:n_done, ...] = state["metrics"]
+            self.executor.restore(n_done, state["metrics"])
 
     def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
         (x, y, *_), net = self.executor.data, self.state.net
-        sizes = [batch.stop - batch.start for batch in self.executor.batches[: n_done * bool(self.scorer.of_all)]]
-        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes]
+        n_kept = n_done if self.scorer.of_all else 0
+        sizes = [y.shape[0] for _, y in kept] if self.executor.n_steps is None else self.executor.sizes
+        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes[:n_kept]]
         found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
         if found != shapes:
             raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
@@ -266,10 +269,9 @@ class FitLoop:
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""
-        batches = self.executor.batches
         return {
-            "examples": batches[-1].stop,
-            "steps": len(batches),
+            "examples": self.executor.n_examples or 0,
+            "steps": self.executor.n_steps or 0,
             "shuffle": self.shuffle is not None,
             "metrics": list(self.scorer.names),
         }

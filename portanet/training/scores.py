@@ -1,6 +1,6 @@
 """Loss and metrics: by name, of a batch, and averaged over batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -9,7 +9,6 @@ import numpy as np
 from portanet import metrics as functions
 from portanet.backends import namespace
 from portanet.checks import as_number, shown
-from portanet.kernels.slices import slices
 from portanet.layers.base import Layer
 from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
@@ -172,16 +171,17 @@ class Scorer:
         return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
-def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, batch_size: int = 1000) -> Logs:
+def evaluate(
+    net: Layer, loss: Loss, metrics: Mapping[str, Metric], batches: Iterable[Data], *, has_weights: bool
+) -> Logs:
     """Return loss and metrics of inference, accumulated batch by batch."""
-    scorer = Scorer(loss, metrics, has_weights=data.sample_weight is not None)
+    scorer = Scorer(loss, metrics, has_weights=has_weights)
     rows, sizes = [], []
-    for batch in slices(data.x.shape[0], batch_size):
-        x, y, sample_weight = data.batch(net, batch)
+    for x, y, sample_weight in batches:
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
-        sizes.append(batch.stop - batch.start)
+        sizes.append(x.shape[0])
     return scorer.averages(np.asarray(rows), sizes)
 
 

@@ -1,9 +1,10 @@
 """Training a network: one step, many epochs, and scores."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from html import escape
+from itertools import chain
 from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -13,15 +14,17 @@ from portanet import engine
 from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, shown
+from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, optional, shown
 from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
+from portanet.engine.iterable import IterableExecutor
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
+from portanet.training.batches import BatchStream, check_iterable
 from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
@@ -72,7 +75,13 @@ def _sizes_from_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callabl
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
         if self.net.topology.unsized and (args or "x" in kwargs):
-            self.net._build_for(as_array(args[0] if args else kwargs["x"], name="x"))
+            x: Any = args[0] if args else kwargs["x"]
+            if len(args) < 2 and kwargs.get("y") is None:  # an iterable of batches
+                first = next(iter(check_iterable(x)))
+                rest = chain([first], x) if isinstance(x, Iterator) else x
+                args, kwargs = (rest, *args[1:]), {k: v for k, v in kwargs.items() if k != "x"}  # type: ignore[assignment]
+                x = first[0]
+            self.net._build_for(as_array(x, name="x"))
         return method(self, *args, **kwargs)
 
     return run
@@ -275,12 +284,13 @@ class Trainer:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        steps_per_epoch: int | None = None,
+        validation_data: tuple[Any, ...] | Iterable[Any] | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
@@ -294,8 +304,10 @@ class Trainer:
 
         Parameters
         ----------
-        x : array_like of float, shape (N, ...)
-            Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there.
+        x : array_like, shape (N, ...), or iterable of tuple
+            Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there. Without
+            y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a generator or a data loader of
+            PyTorch, which is read one batch ahead. ``batch_size``, ``shuffle`` and the weights are then up to it.
         y : array_like
             N targets, as the loss documents.
         epochs : int
@@ -305,7 +317,10 @@ class Trainer:
             batch norm needs two examples, a single one that is left over joins the batch before.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        steps_per_epoch : int, optional
+            Steps of an epoch on an iterable; by default all of its batches. The next epoch goes on in an iterator, such
+            as a generator without end, and begins any other iterable anew.
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of such batches, optional
             Data to evaluate after each epoch, reported as ``val_...``.
         validation_split : float
             Fraction of the data, the last examples, to use as validation data instead.
@@ -358,6 +373,7 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
+        steps_per_epoch = optional(check_count)("steps_per_epoch", steps_per_epoch)
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -365,33 +381,38 @@ class Trainer:
         self._state.check_topology()
         _check_loss(self.loss)
         path = _checkpoint_of(resume, callbacks)
-        given = (x, y, sample_weight)
-        if validation_split:
-            if validation_data is not None:
-                raise ValueError("give either validation_data or validation_split")
-            given, validation_data = hold_out(given, validation_split)
-        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
-        data = apply_class_weight(self.net, data, class_weight)
-        validation = None if validation_data is None else self._validation(validation_data)
+        stream = self._stream(x) if y is None else None
+        given = {"validation_split": validation_split, "sample_weight": sample_weight, "class_weight": class_weight}
+        if stream is None:
+            data, validation_data = self._arrays(x, y, validation_data, **given)
+        elif unused := [name for name, value in given.items() if value not in (None, 0.0)]:
+            raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
+        else:
+            data, shuffle = stream.first(), False
+            if stream.once and epochs > 1 and steps_per_epoch is None:
+                fix = "give steps_per_epoch, or an iterable that begins anew, such as a list"
+                raise ValueError(f"x is an iterator, which can be read once: {fix}")
+        if stream is None and steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch needs an iterable of batches: arrays have ceil(N / batch_size) steps")
+        validate = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
-        warn_if_merged(self.net, self.loss, *given[:2])
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
-        executor, scorer = self._executor(data, batch_size, record=record)
-        if self.optimizer.full_batch and len(executor.batches) > 1:
+        executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
+        if self.optimizer.full_batch and executor.n_steps != 1:
             n = data.x.shape[0]
             text = f"{type(self.optimizer).__name__} needs all {n} examples in each step: give fit batch_size={n}"
             warnings.warn(text, UserWarning, stacklevel=3)
         names = ("loss", *self.metrics)
-        self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
+        self.metric_names = names if validate is None else (*names, *(f"val_{name}" for name in names))
         loop = self._loop = FitLoop(
             self,
             self._state,
             executor,
             scorer,
             shuffle=self._shuffle if shuffle else None,
-            validate=None if validation is None else partial(evaluate, self.net, self.loss, self.metrics, validation),
-            callbacks=[*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))],
+            validate=validate,
+            callbacks=[*callbacks, *progress_callbacks(progress, epochs, executor.n_steps)],
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
@@ -407,20 +428,21 @@ class Trainer:
 
     @_sizes_from_data
     @_on_device
-    def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
         """
         Return loss and metrics of inference, averaged over the examples.
 
         Parameters
         ----------
-        x, y, sample_weight : array_like
+        x, y, sample_weight : array_like, or x an iterable of tuple
             As for :meth:`fit`.
         batch_size : int
             How many examples at a time. It bounds the memory, but for metrics that need all predictions at once.
         """
         batch_size = check_count("batch_size", batch_size)
-        data = prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
-        return evaluate(self.net, self.loss, self.metrics, data, batch_size)
+        if y is None:
+            return self._evaluate_stream(self._stream(x))
+        return self._evaluate(prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always"), batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
@@ -598,7 +620,9 @@ class Trainer:
         with float32_matmul_precision_as(self.float32_matmul_precision):
             return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
-    def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
+    def _executor(
+        self, data: Data, batch_size: int, *, record: bool, stream: BatchStream | None, n_steps: int | None
+    ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
 
@@ -607,17 +631,61 @@ class Trainer:
             _, *numbers = scorer.row(value, prediction, y, sample_weight)
             return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
-        xp, like, batches = self.backend.xp, self._state.flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
+        xp, like = self.backend.xp, self._state.flat.data
+        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
+        if stream:
+            return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
 
-    def _validation(self, data: tuple[Any, ...]) -> Data:
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
-        return prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
+    def _arrays(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        *,
+        validation_split: float,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | Sequence[float] | None,
+    ) -> tuple[Data, Any]:
+        """Return the data to train on, and those to validate with."""
+        given = (x, y, sample_weight)
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("give either validation_data or validation_split")
+            given, validation_data = hold_out(given, validation_split)
+        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
+        data = apply_class_weight(self.net, data, class_weight)
+        warn_if_merged(self.net, self.loss, *given[:2])
+        return data, validation_data
+
+    def _validation(self, data: Any) -> Callable[[], Logs]:
+        """Return a function that evaluates the network on arrays, or on an iterable of batches."""
+        batches = not isinstance(data, (tuple, list)) or (isinstance(data, list) and isinstance(data[0], tuple))
+        if batches and hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict, Iterator)):
+            return partial(self._evaluate_stream, self._stream(data, name="validation "))
+        if batches or len(data) not in (2, 3):
+            accepted = "a tuple (x, y) or (x, y, sample_weight), or batches of these that can be read more than once"
+            raise ValueError(f"validation_data must be {accepted}, got {shown(data)}")
+        prepared = prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
+        return partial(self._evaluate, prepared, 1000)
+
+    def _stream(self, x: Any, name: str = "") -> BatchStream:
+        return BatchStream(x, partial(prepare_data, self.net, self.loss, name=name))
+
+    def _evaluate(self, data: Data, batch_size: int) -> Logs:
+        batches, weighted = data.batches(self.net, batch_size), data.sample_weight is not None
+        return evaluate(self.net, self.loss, self.metrics, batches, has_weights=weighted)
+
+    def _evaluate_stream(self, stream: BatchStream) -> Logs:
+        weighted = stream.first().sample_weight is not None
+        try:
+            return evaluate(self.net, self.loss, self.metrics, stream.epoch(), has_weights=weighted)
+        finally:
+            stream.close()
 
     def _try_step(self, data: Data, batch_size: int) -> None:
         """Run a step and undo it."""
