@@ -13,7 +13,7 @@ from portanet.backends import OutOfMemory
 from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import as_file_errors
-from portanet.schema import Schema, first_mismatch, is_array
+from portanet.schema import Schema, first_mismatch, is_array, is_number
 from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
@@ -27,7 +27,8 @@ FIT: Schema = {
     "stopped": bool,
     "n_done": int,
     "epoch": {"examples": int, "steps": int, "shuffle": bool},
-    "metrics": is_array,
+    "losses": is_array,
+    "metrics": [[is_number]],
     "kept": [[is_array]],
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
@@ -191,7 +192,9 @@ class FitLoop:
             "stopped": self.stopped,
             "n_done": n_done,
             "epoch": self._epoch(),
-            "metrics": executor.metrics[:n_done, ...],
+            "losses": executor.metrics[:n_done, 0],
+            # As numbers, which may be NaN: no checkpoint is written with an array that is not finite.
+            "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
             "callbacks": [
                 {"class": type(call).__name__, "state": state, "needed": call.required_state}
@@ -213,9 +216,8 @@ class FitLoop:
             return
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
-        n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
-        shape = min(n_done, metrics.shape[0]), metrics.shape[1]
-        if n_done and (state["epoch"] != self._epoch() or n_done != shape[0] or state["metrics"].shape != shape):
+        n_done, table = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
+        if n_done and (state["epoch"] != self._epoch() or not self._fits_table(state, n_done)):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
@@ -231,7 +233,16 @@ class FitLoop:
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
         self._kept = kept
         if n_done:  # between epochs, other metrics may be taken
-            metrics[:n_done, ...] = state["metrics"]
+            rows, backend = np.asarray(state["metrics"], dtype="float64"), self.state.backend
+            table[:n_done, 0] = state["losses"]
+            table[:n_done, 1:] = backend.asarray(rows, self.state.flat.dtype, name="metrics")
+
+    def _fits_table(self, state: dict[str, Any], n_done: int) -> bool:
+        """Whether a state has a loss, and a number for each other column of the table, for each step done."""
+        n_steps, n_columns = self.executor.metrics.shape
+        if n_done > n_steps or state["losses"].shape != (n_done,):
+            return False
+        return [len(row) for row in state["metrics"]] == [n_columns - 1] * n_done
 
     def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""

@@ -125,6 +125,23 @@ def test_a_metric_of_all_predictions_goes_on(folders: tuple[Path, Path]) -> None
     assert bits(again, parts) == bits(whole_trainer, whole)
 
 
+def undefined(prediction: Any, target: Any) -> float:
+    """Return NaN, as a metric does for a batch without examples of a class."""
+    return float("nan")
+
+
+undefined.needs_all = False  # type: ignore[attr-defined]
+
+
+def test_a_metric_that_is_not_a_number_does_not_prevent_checkpoints(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run", per="step")
+    with pytest.raises(Stop):
+        fit(a_trainer(metrics=undefined), [checkpoint, StopAfter(8)])
+    trainer = fit(a_trainer(metrics=undefined), [checkpoint], resume=True)
+    assert trainer.steps == EPOCHS * STEPS
+    assert np.isnan(trainer.history["undefined"]).all()
+
+
 def test_a_run_that_a_callback_has_stopped_is_not_prolonged(folders: tuple[Path, Path]) -> None:
     class StopEarly(pn.Callback):
         def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
@@ -320,8 +337,12 @@ DEEP: list[tuple[tuple[Any, ...], Any]] = [
     (("optimizer", "arrays"), [{"$array": "trainer/0"}]),
     (("fit", "n_done"), 100),
     (("fit", "n_done"), 2),
+    (("fit", "losses"), {"$array": "trainer/0"}),
+    (("fit", "losses"), 3),
     (("fit", "metrics"), {"$array": "trainer/0"}),
     (("fit", "metrics"), 3),
+    (("fit", "metrics"), [[0.5], [10**400]]),
+    (("fit", "metrics"), [[0.5, 0.5], [0.5]]),
     (("fit", "kept"), [[1, 2]]),
     (("fit", "kept"), [[{"$array": "trainer/0"}, {"$array": "trainer/0"}]]),
     (("fit", "epoch"), None),
