@@ -13,7 +13,7 @@ from portanet.backends import OutOfMemory
 from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import as_file_errors
-from portanet.schema import Schema, first_mismatch, is_array
+from portanet.schema import Schema, first_mismatch, is_array, is_number
 from portanet.training.callbacks import (
     Callback,
     EarlyStopping,
@@ -36,7 +36,8 @@ FIT: Schema = {
     "stopped": bool,
     "n_done": int,
     "epoch": {"examples": int, "steps": int, "shuffle": bool},
-    "metrics": is_array,
+    "losses": is_array,
+    "metrics": [[is_number]],
     "kept": [[is_array]],
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
@@ -214,7 +215,9 @@ class FitLoop:
             "stopped": self.stopped,
             "n_done": n_done,
             "epoch": self._epoch(),
-            "metrics": executor.metrics[:n_done, ...],
+            "losses": executor.metrics[:n_done, 0],
+            # As numbers, which may be NaN: no checkpoint is written with an array that is not finite.
+            "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
             "callbacks": [
                 {"class": type(call).__name__, "state": state, "needed": call.required_state}
@@ -236,9 +239,8 @@ class FitLoop:
             return
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
-        n_done, shape = check_count("n_done", state["n_done"], at_least=0), state["metrics"].shape
-        fits = shape == (n_done, self.scorer.n_columns) and n_done <= (self.executor.n_steps or n_done)
-        if n_done and (state["epoch"] != self._epoch() or not fits):
+        n_done = check_count("n_done", state["n_done"], at_least=0)
+        if n_done and (state["epoch"] != self._epoch() or not self._fits_table(state, n_done)):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
@@ -254,7 +256,16 @@ class FitLoop:
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
         self._kept = kept
         if n_done:  # between epochs, other metrics may be taken
-            self.executor.restore(n_done, state["metrics"])
+            xp, backend = self.state.flat.xp, self.state.backend
+            rows = backend.asarray(np.asarray(state["metrics"], dtype="float64"), self.state.flat.dtype, name="metrics")
+            losses = xp.expand_dims(state["losses"], axis=1)
+            self.executor.restore(n_done, xp.concat([losses, xp.reshape(rows, (n_done, -1))], axis=1))
+
+    def _fits_table(self, state: dict[str, Any], n_done: int) -> bool:
+        """Whether a state has a loss, and a number for each other column of the table, for each step done."""
+        if n_done > (self.executor.n_steps or n_done) or state["losses"].shape != (n_done,):
+            return False
+        return [len(row) for row in state["metrics"]] == [self.scorer.n_columns - 1] * n_done
 
     def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""

@@ -69,22 +69,27 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
     return run
 
 
-def _sizes_from_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
-    """Before a method that takes x, find the input sizes of the network that are not known yet."""
+def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
+    """Do the same for a method that takes x and y, from which come the input sizes that are not known yet."""
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if self.net.topology.unsized and (args or "x" in kwargs):
-            x: Any = args[0] if args else kwargs["x"]
-            if len(args) < 2 and kwargs.get("y") is None:  # an iterable of batches
-                first = next(iter(check_iterable(x)))
-                rest = chain([first], x) if isinstance(x, Iterator) else x
-                args, kwargs = (rest, *args[1:]), {k: v for k, v in kwargs.items() if k != "x"}  # type: ignore[assignment]
-                x = first[0]
-            self.net._build_for(as_array(x, name="x"))
-        return method(self, *args, **kwargs)
+        if self.net.topology.unsized:
+            args, kwargs = _with_sizes(self.net, *args, **kwargs)  # type: ignore[assignment]
+        with self.backend.activate():
+            return method(self, *args, **kwargs)
 
     return run
+
+
+def _with_sizes(net: Layer, x: Any, y: Any = None, **options: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
+    """Build a network for inputs x, or for the first batch of an iterable, and return the arguments."""
+    first = x
+    if y is None:
+        first, *_ = batch = next(iter(check_iterable(x)), [()])
+        x = chain([batch], x) if isinstance(x, Iterator) else x
+    net._build_for(as_array(first, name="x"))
+    return (x, y), options
 
 
 def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
@@ -279,8 +284,7 @@ class Trainer:
         self.steps += 1
         return value
 
-    @_sizes_from_data
-    @_on_device
+    @_on_device_of_data
     def fit(
         self,
         x: Any,
@@ -385,6 +389,7 @@ class Trainer:
         given = {"validation_split": validation_split, "sample_weight": sample_weight, "class_weight": class_weight}
         if stream is None:
             data, validation_data = self._arrays(x, y, validation_data, **given)
+            warn_if_merged(self.net, self.loss, x, y)
         elif unused := [name for name, value in given.items() if value not in (None, 0.0)]:
             raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
         else:
@@ -426,8 +431,7 @@ class Trainer:
             self._loop = None  # it holds the data
         return self.history
 
-    @_sizes_from_data
-    @_on_device
+    @_on_device_of_data
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
         """
         Return loss and metrics of inference, averaged over the examples.
@@ -658,9 +662,7 @@ class Trainer:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
         data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
-        data = apply_class_weight(self.net, data, class_weight)
-        warn_if_merged(self.net, self.loss, *given[:2])
-        return data, validation_data
+        return apply_class_weight(self.net, data, class_weight), validation_data
 
     def _validation(self, data: Any) -> Callable[[], Logs]:
         """Return a function that evaluates the network on arrays, or on an iterable of batches."""
