@@ -78,10 +78,10 @@ class KMeans(Estimator):
     >>> x = np.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]])
     >>> kmeans = KMeans(2).fit(x)
     >>> kmeans.inertia_, kmeans.cluster_centers_
-    (1.0, array([[9. , 0.5],
-           [0. , 0.5]]))
+    (1.0, array([[0. , 0.5],
+           [9. , 0.5]]))
     >>> kmeans.predict([[8.0, 3.0], [1.0, 1.0]])
-    array([0, 1])
+    array([1, 0])
     """
 
     cluster_centers_: Array

@@ -31,6 +31,8 @@ CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
     (pn.LearningRateScheduler, {"schedule": ConstantRate(0.1)}),
     (pn.WeightAveraging, {}),
     (pn.CSVLogger, {"path": "log.csv"}),
+    (pn.JSONLogger, {"path": "log.jsonl"}),
+    (pn.TensorBoard, {"log_dir": "runs"}),
     (pn.ModelCheckpoint, {"path": "run.safetensors"}),
 ]
 CONSTRUCTORS = [(type(thing), thing.arguments()) for thing in THINGS] + CALLBACKS
@@ -48,7 +50,7 @@ NONSENSE = [
     [[]],
     1j,
 ]
-TEXTS = {"path", "monitor", "pattern"}
+TEXTS = {"path", "log_dir", "monitor", "pattern"}
 """Arguments that take any string."""
 
 ARGUMENTS = [
@@ -64,8 +66,8 @@ def is_fine(name: str, value: Any) -> bool:
     if isinstance(value, str):
         return name in TEXTS
     if isinstance(value, int):
-        return name in {"value", "alpha", "margin", "ignore_index", "min_val"} and value == -7
-    return (name, type(value)) in {("path", bytes), ("weight", dict), ("groups", list)}
+        return name in {"value", "alpha", "margin", "ignore_index", "min_val", "scale", "offset"} and value == -7
+    return (name, type(value)) in {("path", bytes), ("log_dir", bytes), ("weight", dict), ("groups", list)}
 
 
 def test_no_constructor_is_left_out() -> None:

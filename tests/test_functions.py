@@ -65,6 +65,7 @@ OWN: dict[str, dict[str, Any]] = {
     "binary_accuracy": {"target": X},
     "psnr": {"target": X},
     "r2_score": {"target": X},
+    "network": {"net": pn.Linear(2, 2), "input_shape": (2,)},
     "train_test_split": {"test_size": 2},
 }
 """Arguments of a function that mean something else than elsewhere."""

@@ -196,7 +196,7 @@ def _moments(xp: Any, blocks: Callable[[], Iterable[tuple[Array, Array]]]) -> tu
     origin = largest = None
     for rows, _ in blocks():
         if not bool(xp.all(xp.isfinite(rows))):
-            raise ValueError("x must hold no NaN and no infinity: remove or replace these values")
+            raise ValueError("x holds NaN or infinity: remove or replace these values")
         origin = rows[0, ...] if origin is None else origin
         furthest = xp.max(xp.abs(rows - origin), axis=0)
         largest = furthest if largest is None else xp.maximum(largest, furthest)

@@ -7,26 +7,23 @@ from typing import Any
 
 def new_figure(width: float, height: float) -> Any:
     """Return an empty figure, size in inches. It needs neither pyplot nor a display, and a notebook shows it."""
-    return _figure_class()(figsize=(width, height), layout="constrained")
-
-
-@cache
-def _figure_class() -> type:
-    """Return the class of figures; matplotlib is imported with the first one."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install matplotlib") from error
+    return _shown_by_notebooks(Figure)(figsize=(width, height), layout="constrained")
 
-    class ShownFigure(Figure):
-        """A figure that is a picture in a notebook, where those of matplotlib are one only after ``%matplotlib``."""
 
-        def _repr_png_(self) -> bytes:
-            content = BytesIO()
-            self.savefig(content, format="png", dpi=100)
-            return content.getvalue()
+@cache
+def _shown_by_notebooks(figure: type) -> type:
+    """Return a class of figures that are pictures in a notebook; matplotlib's are only after ``%matplotlib``."""
 
-    return ShownFigure
+    def to_png(self: Any) -> bytes:
+        content = BytesIO()
+        self.savefig(content, format="png", dpi=100)
+        return content.getvalue()
+
+    return type("Figure", (figure,), {"_repr_png_": to_png})
 
 
 def row_of_axes(figure: Any, n_panels: int) -> Any:

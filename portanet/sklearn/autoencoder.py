@@ -36,7 +36,7 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
     --------
     >>> from sklearn.datasets import load_iris
     >>> x, _ = load_iris(return_X_y=True)
-    >>> AutoEncoderTransformer((16,), n_components=2, max_iter=20, random_state=0).fit_transform(x).shape
+    >>> AutoEncoderTransformer((16,), n_components=2, learning_rate_init=0.01, tol=0.01).fit_transform(x).shape
     (150, 2)
     """
 

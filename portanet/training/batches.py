@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from portanet.backends.host import has_device
 from portanet.checks import shown
@@ -95,9 +95,15 @@ class BatchStream:
         return data
 
 
+def is_iterable_of_batches(source: Any) -> bool:
+    """Whether a value may yield batches; arrays and texts do not."""
+    array = hasattr(source, "shape") or has_device(source) or isinstance(source, (str, bytes, dict))
+    return not array and hasattr(source, "__iter__")
+
+
 def check_iterable(source: Any) -> Iterable[Any]:
     """Refuse what is no iterable of batches, such as an array without targets."""
-    array = hasattr(source, "shape") or has_device(source) or isinstance(source, (str, bytes, dict))
-    if array or not hasattr(source, "__iter__"):
-        raise TypeError(f"y is missing: give fit(x, y), or an iterable of batches (x, y), got {shown(source)}")
-    return source
+    if not is_iterable_of_batches(source):
+        fix = "give an array or a list of numbers, or x as an iterable of batches (x, y)"
+        raise ValueError(f"y is None: {fix}; x is {shown(source)}")
+    return cast(Iterable[Any], source)

@@ -12,7 +12,7 @@ def progress_callbacks(wanted: bool, epochs: int, steps: int | None) -> list[Cal
     """Return the callbacks that report progress: a bar in a terminal or notebook if tqdm is installed, else lines."""
     if not wanted:
         return []
-    if _is_terminal(sys.stderr) or "ipykernel" in sys.modules:
+    if _is_terminal(sys.stderr) or _in_notebook():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # without ipywidgets, the bar of a notebook is one of text
@@ -30,6 +30,12 @@ def _is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, TypeError, OSError, ValueError):
         return False
+
+
+def _in_notebook() -> bool:
+    """Whether the process is that of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def _describe(trainer: Training, epochs: int, logs: Logs) -> str:

@@ -24,7 +24,7 @@ from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.batches import BatchStream, check_iterable
+from portanet.training.batches import BatchStream, check_iterable, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
@@ -625,7 +625,13 @@ class Trainer:
             return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(
-        self, data: Data, batch_size: int, *, record: bool, stream: BatchStream | None, n_steps: int | None
+        self,
+        data: Data,
+        batch_size: int,
+        *,
+        record: bool,
+        stream: BatchStream | None = None,
+        n_steps: int | None = None,
     ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
@@ -667,7 +673,7 @@ class Trainer:
     def _validation(self, data: Any) -> Callable[[], Logs]:
         """Return a function that evaluates the network on arrays, or on an iterable of batches."""
         batches = not isinstance(data, (tuple, list)) or (isinstance(data, list) and isinstance(data[0], tuple))
-        if batches and hasattr(data, "__iter__") and not isinstance(data, (str, bytes, dict, Iterator)):
+        if batches and is_iterable_of_batches(data) and not isinstance(data, Iterator):
             return partial(self._evaluate_stream, self._stream(data, name="validation "))
         if batches or len(data) not in (2, 3):
             accepted = "a tuple (x, y) or (x, y, sample_weight), or batches of these that can be read more than once"

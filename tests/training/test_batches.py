@@ -157,8 +157,8 @@ def test_a_run_resumes_within_an_epoch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"x": X}, TypeError, "y is missing: give fit"),
-        ({"x": 3}, TypeError, "y is missing: give fit"),
+        ({"x": X}, ValueError, "y is None: give an array"),
+        ({"x": 3}, ValueError, "y is None: give an array"),
         ({"x": []}, ValueError, "x yields no batches"),
         ({"x": [3]}, ValueError, r"batch 0 of x must be \(x, y\)"),
         ({"x": [(X, Y, WEIGHTS, Y)]}, ValueError, r"batch 0 of x must be \(x, y\)"),
