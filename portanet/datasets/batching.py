@@ -25,7 +25,7 @@ class Batches:
         self._random = np.random.default_rng(random_state)
 
     def __len__(self) -> int:
-        n, size = self.arrays[0].shape[0], self.batch_size
+        n, size = int(self.arrays[0].shape[0]), self.batch_size
         return n // size if self.drop_last else -(-n // size)
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:

@@ -62,7 +62,7 @@ class EagerExecutor:
     @property
     def n_examples(self) -> int | None:
         """Examples of an epoch, or None if they are not known before its end."""
-        return self.batches[-1].stop
+        return int(self.batches[-1].stop)
 
     @property
     def sizes(self) -> list[int]:

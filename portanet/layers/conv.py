@@ -48,8 +48,8 @@ class Conv(Layer):
 
     def __init__(
         self,
-        in_channels: int | None,
-        out_channels: PerAxis,
+        in_channels: int | None = None,
+        out_channels: PerAxis | None = None,
         kernel_size: PerAxis | None = None,
         *,
         stride: PerAxis = 1,
@@ -67,7 +67,8 @@ class Conv(Layer):
                 f"got {in_channels} and {out_channels}"
             )
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        shape = (*per_axis("kernel_size", kernel_size, self.n_axes), *self._weight_channels(*channels))
+        lengths = per_axis("kernel_size", kernel_size, self.n_axes)  # type: ignore[arg-type]  # never None: see Sizing
+        shape = (*lengths, *self._weight_channels(*channels))
         self.weight = Parameter(shape, init)
         self.bias = Parameter(channels[1:], zeros) if check_flag("bias", bias) else None
 
@@ -219,8 +220,8 @@ class ConvTranspose(Conv):
 
     def __init__(
         self,
-        in_channels: int | None,
-        out_channels: PerAxis,
+        in_channels: int | None = None,
+        out_channels: PerAxis | None = None,
         kernel_size: PerAxis | None = None,
         *,
         output_padding: PerAxis = 0,

@@ -60,4 +60,5 @@ def _kind(layer: Any) -> str:
 def _input_shape(net: Any) -> Shape | None:
     """Return the shape of one input if the first layer with weights is dense, else None."""
     first = next((layer for layer in net.topology.layers.values() if not any(layer.named_children())), None)
-    return (first.in_features,) if hasattr(first, "in_features") and not net.topology.unsized else None
+    n = getattr(first, "in_features", None)
+    return None if n is None or net.topology.unsized else (n,)

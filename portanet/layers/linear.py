@@ -39,7 +39,7 @@ class Linear(Layer):
 
     def __init__(
         self,
-        in_features: int | None,
+        in_features: int | None = None,
         out_features: int | None = None,
         *,
         bias: bool = True,

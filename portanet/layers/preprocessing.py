@@ -193,14 +193,15 @@ def _moments(xp: Any, blocks: Callable[[], Iterable[tuple[Array, Array]]]) -> tu
     >>> _moments(np, lambda: [(rows[:1], weights[:1]), (rows[1:], weights[1:])])
     (array([2.]), array([1.]))
     """
-    origin = largest = None
+    origin: Array = None
+    largest: Array = None
     for rows, _ in blocks():
         if not bool(xp.all(xp.isfinite(rows))):
             raise ValueError("x holds NaN or infinity: remove or replace these values")
         origin = rows[0, ...] if origin is None else origin
         furthest = xp.max(xp.abs(rows - origin), axis=0)
         largest = furthest if largest is None else xp.maximum(largest, furthest)
-    scale = xp.where(largest > 0, largest, 1.0)
+    scale = xp.where(largest > 0.0, largest, 1.0)
     total, mean, squares = 0.0, xp.zeros_like(scale), xp.zeros_like(scale)
     for rows, weights in blocks():
         n = float(xp.sum(weights))

@@ -6,9 +6,9 @@ anew when the size is known. Until then, no network with it has weights.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from portanet.checks import check_count, shown
 from portanet.layers.placement import Placement
@@ -24,6 +24,12 @@ class Sizing(Placement):
 
     input_size_multiple_of: ClassVar[str | None] = None
     """Another argument, of which the input size must be a multiple."""
+
+    if TYPE_CHECKING:  # what Layer has
+
+        def arguments(self) -> dict[str, Any]: ...
+        def output_shape(self, shape: Shape) -> Shape: ...
+        def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, "Sizing", Shape]]: ...
 
     def __init_subclass__(cls, **kwargs: Any):
         """Let a class that names its input size be called without it."""

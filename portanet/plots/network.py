@@ -127,7 +127,7 @@ def _box(axes: Any, part: _Part, centre: float, top: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     corner, shape = (centre - part.width / 2, top), "round,pad=0,rounding_size=0.08"
-    line = {"facecolor": part.colour, "edgecolor": "0.4", "linewidth": 0.8}
+    line: dict[str, Any] = {"facecolor": part.colour, "edgecolor": "0.4", "linewidth": 0.8}
     axes.add_patch(FancyBboxPatch(corner, part.width, part.height, shape, **line))
 
 

@@ -42,6 +42,7 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
 
     n_components: int = 2
 
+    net_: AutoEncoder = field(init=False)
     _n_features_out: int = field(init=False)
 
     def __sklearn_tags__(self) -> Any:

@@ -163,10 +163,12 @@ class NetEstimator(ArrayEstimator):
 
     def _dense(self, *sizes: int) -> list[Layer]:
         """Return dense layers from size to size, each with the normalization, activation and dropout that are set."""
-        activation, dense = self.activation, []
-        if isinstance(activation, str):
-            check_choice("activation", activation, choices=tuple(ACTIVATIONS))
-            activation = ACTIVATIONS[activation]
+        dense: list[Layer] = []
+        if isinstance(self.activation, str):
+            check_choice("activation", self.activation, choices=tuple(ACTIVATIONS))
+            activation = ACTIVATIONS[self.activation]
+        else:
+            activation = self.activation
         batch_norm = check_flag("batch_norm", self.batch_norm)
         dropout = check_number("dropout", self.dropout, at_least=0, below=1)
         for n_in, n_out in pairwise(sizes):

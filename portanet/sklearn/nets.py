@@ -118,6 +118,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     class_weight: Any = None
 
     classes_: np.ndarray = field(init=False)
+    _multilabel: bool = field(init=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -34,14 +34,15 @@ class BatchStream:
         self.source, self.prepare = check_iterable(source), prepare
         self.once = isinstance(source, Iterator)
         self.n_taken = 0
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Iterator[Any] = iter(())
+        self._begun = False
         self._fetching: Future[Any] | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def restart(self) -> None:
         """Begin an epoch."""
-        if self._iterator is None or not self.once:
-            self._iterator, self._fetching, self.n_taken = iter(self.source), None, 0
+        if not self._begun or not self.once:
+            self._iterator, self._fetching, self.n_taken, self._begun = iter(self.source), None, 0, True
 
     def first(self) -> Data:
         """Return the first batch, which is not taken yet."""
@@ -53,9 +54,7 @@ class BatchStream:
 
     def peek(self) -> Data | None:
         """Return the next batch, which is not taken yet, or None at the end."""
-        if self._fetching is None:
-            self._fetch()
-        batch = self._fetching.result()
+        batch = (self._fetching or self._fetch()).result()
         return None if batch is None else batch if isinstance(batch, Data) else self._prepared(batch)
 
     def take(self) -> Data:
@@ -79,9 +78,12 @@ class BatchStream:
             self._pool.shutdown(wait=False)
             self._pool = None
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> Future[Any]:
+        """Ask the thread for the next batch."""
+        iterator = self._iterator
         self._pool = self._pool or ThreadPoolExecutor(1, "portanet-batches")
-        self._fetching = self._pool.submit(next, self._iterator, None)  # type: ignore[call-overload]
+        self._fetching = self._pool.submit(lambda: next(iterator, None))
+        return self._fetching
 
     def _prepared(self, batch: Any) -> Data:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):

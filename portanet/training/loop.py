@@ -168,7 +168,7 @@ class FitLoop:
         executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
         executor.start_epoch(
-            None if self.shuffle is None else self.shuffle.permutation(executor.n_examples), self._n_done
+            None if self.shuffle is None else self.shuffle.permutation(executor.n_examples or 0), self._n_done
         )
         self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []

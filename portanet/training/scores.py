@@ -17,7 +17,7 @@ from portanet.typing import Array
 
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
-NAMES = {
+NAMES: dict[str, Any] = {
     "accuracy": functions.accuracy,
     "binary_accuracy": functions.binary_accuracy,
     "top_k_accuracy": functions.top_k_accuracy,
@@ -68,7 +68,7 @@ def _name(metric: Any) -> str:
     return metric if isinstance(metric, str) else str(getattr(metric, "__name__", ""))
 
 
-def _function(metric: str | Metric, loss: Loss) -> Metric:
+def _function(metric: Any, loss: Loss) -> Any:
     if isinstance(metric, str):
         if metric not in NAMES:
             raise ValueError(f"metric {metric!r} is unknown: choose one of {', '.join(NAMES)}, or give a function")
@@ -81,7 +81,7 @@ def _function(metric: str | Metric, loss: Loss) -> Metric:
     if ignored is not None and metric in (functions.accuracy, functions.top_k_accuracy):
         counted: Any = partial(metric, ignore_index=ignored)
         counted.needs_all = True  # batches of equal size may differ in the number of labels that count
-        return counted  # type: ignore[no-any-return]
+        return counted
     return metric
 
 
@@ -136,7 +136,7 @@ class Scorer:
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         return [value, *numbers]
 
-    def named(self, row: Sequence[float]) -> Logs:
+    def named(self, row: np.ndarray) -> Logs:
         """Return the loss and the metrics of a row by name."""
         return {"loss": float(row[0]), **dict(zip(self.metrics, map(float, row[1 + self.weighted :]), strict=True))}
 

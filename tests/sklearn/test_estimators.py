@@ -39,7 +39,7 @@ def regressor(**settings: Any) -> NetRegressor:
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks look at warnings themselves
-@parametrize_with_checks(
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
     [
         NetClassifier(max_iter=30),
         NetRegressor(max_iter=30),
