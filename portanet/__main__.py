@@ -67,7 +67,7 @@ def _run_table_command(command: str, options: dict[str, Any]) -> int:
     try:
         import matplotlib  # noqa: F401
 
-        from portanet.table import commands
+        from portanet.table.commands import COMMANDS
     except ImportError as error:
         say(f"{error}: pip install 'portanet[table]'")
         return USAGE_ERROR
@@ -76,9 +76,9 @@ def _run_table_command(command: str, options: dict[str, Any]) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = say
         try:
-            getattr(commands, f"{command}_command")(**options)
+            COMMANDS[command](**options)
         except (ValueError, OSError, ImportError, ArithmeticError, MemoryError, portanet.BackendUnavailable) as error:
-            say(error)
+            say(str(error) or type(error).__name__)
             return USAGE_ERROR
         except KeyboardInterrupt:
             say("interrupted; nothing was written")

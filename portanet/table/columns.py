@@ -1,7 +1,7 @@
 """The columns of a table: what their cells hold, and how the cells become inputs of a network."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -12,6 +12,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from portanet.checks import shown
 from portanet.schema import LARGEST, NUMBER, Schema, first_mismatch
+from portanet.table.wording import listed
 
 SHARE = 0.9
 """Share of numbers from which on a column holds numbers, and any other cell is a mistake. The same holds for dates."""
@@ -21,8 +22,6 @@ MAX_CATEGORIES = 100
 
 MIN_TEXTS = 10
 """A column of at most so many different texts is never left out as a column of names."""
-
-MAX_LISTED = 10
 
 MISSING = "missing"
 """The category of missing cells."""
@@ -36,7 +35,6 @@ def numbers(cells: pd.Series) -> pd.Series:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> numbers(pd.Series(["1e3", "x", np.nan])).tolist()
     [1000.0, nan, nan]
     """
@@ -49,7 +47,6 @@ def days(cells: pd.Series) -> pd.Series:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> days(pd.Series(["1970-01-02", "1970-01-01 18:00", "1.3.1970"])).tolist()
     [1.0, 0.75, nan]
     """
@@ -65,11 +62,10 @@ def texts(cells: pd.Series) -> pd.Series:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> texts(pd.Series([1.0, 2.5, np.nan])).tolist()
     ['1', '2.5', nan]
     """
-    if cells.dtype == object:
+    if cells.dtype != "float64":
         return cells
     return cells.astype(object).map(lambda x: str(int(x)) if float(x).is_integer() else str(x), na_action="ignore")
 
@@ -85,7 +81,6 @@ def read_cells(cells: pd.Series, parse: Callable[[pd.Series], pd.Series], kind: 
 
     Examples
     --------
-    >>> import pandas as pd
     >>> cells = pd.Series(["1", "x"], name="age", index=pd.Index([2, 3], name="line"))
     >>> read_cells(cells, numbers, "number")
     Traceback (most recent call last):
@@ -100,19 +95,6 @@ def read_cells(cells: pd.Series, parse: Callable[[pd.Series], pd.Series], kind: 
         where = f"{cells.index.name} {place}, column {shown(cells.name)}"
         raise ValueError(f"{where} holds {shown(cells[place])}, which is {fault}: correct the cell, or leave it empty")
     return values
-
-
-def listed(values: Sequence[object]) -> str:
-    """
-    Return the first values as one text, and the number of the others.
-
-    Examples
-    --------
-    >>> listed(range(12))
-    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more'
-    """
-    more = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
-    return ", ".join(" ".join(str(value).split()) for value in values[:MAX_LISTED]) + more
 
 
 def is_set_of_texts(value: Any) -> bool:
@@ -236,7 +218,6 @@ def fit_column(cells: pd.Series) -> Column:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> fit_column(pd.Series(["3", "1", np.nan], name="age"))
     Number(name='age', fill=2.0, indicator=True)
     >>> fit_column(pd.Series(["b", "a", "b"], name="port"))

@@ -2,8 +2,10 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from portanet.checks import check_path, shown
 from portanet.files import write_atomically
@@ -17,38 +19,19 @@ from portanet.table.report import report
 from portanet.table.training import train
 
 
-def train_command(
-    data: str, target: str, *, out: str, model: str, task: str, epochs: int, seed: int, device: str
-) -> None:
+def train_command(data: str, target: str, *, out: str, **options: Any) -> None:
     """Train a network on a table, and write it with its report to a folder."""
     folder, table = check_folder(out), read_table(data)
-    trained = train(
-        table,
-        target,
-        data=CONTROL.sub("?", Path(data).name),
-        model=model,
-        task=task,
-        epochs=epochs,
-        seed=seed,
-        device=device,
-    )
-    net = trained.model
+    trained = train(table, target, data=CONTROL.sub("?", Path(data).name), **options)
+    net = trained.net
     images = {
         "curves.png": pictures.curves(trained.history),
-        net.target.picture: net.target.draw(trained.y_true, trained.predicted),
+        net.target.picture: net.target.draw(trained.y_true, trained.y_pred),
     }
-    facts = json.dumps(
-        {"format": FORMAT, **net.description(), "network": repr(net.net)}, indent=2, ensure_ascii=False, allow_nan=False
-    )
-    write_folder(
-        folder,
-        {
-            FACTS: f"{facts}\n".encode(),
-            **images,
-            "report.html": report(net, images),
-            "net.safetensors": net.to_bytes(),
-        },
-    )
+    facts = {"format": FORMAT, **net.description(), "network": repr(net.net)}
+    text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
+    page, content = report(net, images), net.to_bytes()
+    write_folder(folder, {FACTS: f"{text}\n".encode(), **images, "report.html": page, "net.safetensors": content})
     print(net.origin())
     for column in net.columns:
         if isinstance(column, LeftOut):
@@ -89,6 +72,13 @@ def show_command(net: str) -> None:
     for column in model.columns:
         print(f"  {shown(column.name)}: {column.describe()}")
     print(f"\n{model.summary()}\n\n{_scores(model)}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train_command,
+    "predict": predict_command,
+    "show": show_command,
+}
 
 
 def _scores(model: TableNet) -> str:

@@ -16,7 +16,6 @@ class Encoder:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> from portanet.table.columns import Number
     >>> encoder = Encoder([Number("age", fill=30.0, indicator=True), Category("port", ["Lima", "Oslo"], 0)])
     >>> encoder.transform(pd.DataFrame({"port": ["Oslo", "Rome"], "age": [41.0, np.nan]}))

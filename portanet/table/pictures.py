@@ -9,9 +9,10 @@ import numpy as np
 
 from portanet.plots import confusion_matrix, training_curves
 from portanet.plots.figures import new_figure
+from portanet.table.wording import shorten
 
-LONGEST_NAME = 20
-"""Characters of a name in a picture."""
+MAX_LABEL = 20
+"""Most characters of a name in a picture."""
 
 DPI = 120
 
@@ -39,8 +40,7 @@ def residuals(y_true: np.ndarray, y_pred: np.ndarray, name: str) -> bytes:
 
 def _label(name: str) -> str:
     """Shorten a name from the data; a dollar sign would begin a formula."""
-    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
-    return " ".join(short.split()).replace("$", r"\$")
+    return shorten(name, MAX_LABEL).replace("$", r"\$")
 
 
 def _png(figure: Any) -> bytes:

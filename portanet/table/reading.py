@@ -82,7 +82,7 @@ def _read_csv(content: bytes) -> pd.DataFrame:
     text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
     if odd := CONTROL.search(text):
         raise ValueError(f"line {text.count(chr(10), 0, odd.start()) + 1} holds {odd[0]!r}, which is no text")
-    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader(StringIO(text), delimiter=s), ())))
+    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader(StringIO(text.lstrip("\n")), delimiter=s), ())))
     lines, rows = _rows(text, separator)
     if not rows:
         raise ValueError("it is empty")

@@ -11,7 +11,8 @@ from portanet.checks import check_choice, shown
 from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
 from portanet.sklearn import NetClassifier, NetRegressor
 from portanet.table import pictures
-from portanet.table.columns import SHARE, listed, numbers, read_cells, texts
+from portanet.table.columns import SHARE, numbers, read_cells, texts
+from portanet.table.wording import listed
 
 MAX_CLASSES = 100
 MAX_WHOLE_CLASSES = 20
@@ -68,20 +69,20 @@ class ClassTarget:
         most_frequent = np.bincount(y, minlength=self.n_outputs).argmax()
         return np.tile(np.eye(self.n_outputs)[most_frequent], (n, 1))
 
-    def score(self, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    def score(self, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
         """Return the share of right classes, and the F1 score as a mean over the classes."""
-        *_, f1 = metrics.precision_recall_f1(y_true=y, y_pred=predicted, n_classes=self.n_outputs)
-        return {"accuracy": float(metrics.accuracy(predicted, y)), "f1": float(f1.mean())}
+        *_, f1 = metrics.precision_recall_f1(y_true=y_true, y_pred=y_pred, n_classes=self.n_outputs)
+        return {"accuracy": float(metrics.accuracy(y_pred, y_true)), "f1": float(f1.mean())}
 
-    def draw(self, y: np.ndarray, predicted: np.ndarray) -> bytes:
+    def draw(self, y_true: np.ndarray, y_pred: np.ndarray) -> bytes:
         """Draw the confusion matrix."""
-        counts = metrics.confusion_matrix(y_true=y, y_pred=predicted, n_classes=self.n_outputs)
+        counts = metrics.confusion_matrix(y_true=y_true, y_pred=y_pred, n_classes=self.n_outputs)
         return pictures.confusion(counts, [*map(str, self.classes)])
 
-    def frame(self, predicted: np.ndarray) -> pd.DataFrame:
+    def frame(self, y_pred: np.ndarray) -> pd.DataFrame:
         """Return the predicted class of each row, and the probability of each class."""
-        classes = np.asarray(self.classes)[predicted.argmax(axis=1)]
-        probabilities = {f"probability of {name}": predicted[:, i] for i, name in enumerate(self.classes)}
+        classes = np.asarray(self.classes)[y_pred.argmax(axis=1)]
+        probabilities = {f"probability of {name}": y_pred[:, i] for i, name in enumerate(self.classes)}
         return pd.DataFrame({"prediction": classes, **probabilities})
 
     def describe(self) -> str:
@@ -129,21 +130,21 @@ class NumberTarget:
         """Return the mean of y for n rows."""
         return np.full(n, y.mean())
 
-    def score(self, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    def score(self, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
         """Return the coefficient of determination and the mean errors."""
         return {
-            "r2": float(metrics.r2_score(predicted, y)),
-            "mean_absolute_error": float(metrics.mean_absolute_error(predicted, y)),
-            "root_mean_squared_error": float(metrics.mean_squared_error(predicted, y)) ** 0.5,
+            "r2": float(metrics.r2_score(y_pred, y_true)),
+            "mean_absolute_error": float(metrics.mean_absolute_error(y_pred, y_true)),
+            "root_mean_squared_error": float(metrics.mean_squared_error(y_pred, y_true)) ** 0.5,
         }
 
-    def draw(self, y: np.ndarray, predicted: np.ndarray) -> bytes:
+    def draw(self, y_true: np.ndarray, y_pred: np.ndarray) -> bytes:
         """Draw the residuals over the predictions."""
-        return pictures.residuals(y, predicted, self.name)
+        return pictures.residuals(y_true, y_pred, self.name)
 
-    def frame(self, predicted: np.ndarray) -> pd.DataFrame:
+    def frame(self, y_pred: np.ndarray) -> pd.DataFrame:
         """Return the predicted number of each row."""
-        return pd.DataFrame({"prediction": predicted})
+        return pd.DataFrame({"prediction": y_pred})
 
     def describe(self) -> str:
         """Say what is predicted."""
@@ -162,7 +163,6 @@ def fit_target(cells: pd.Series, task: str) -> Target:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> fit_target(pd.Series(["no", "yes", "no"], name="survived"), "auto")
     ClassTarget(name='survived', classes=['no', 'yes'])
     >>> fit_target(pd.Series(["1.5", "2", "3"], name="height"), "auto")

@@ -14,7 +14,6 @@ import pandas as pd
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
-import portanet
 from portanet.backends import Backend
 from portanet.checks import check_count, check_seed, shown
 from portanet.config import from_json
@@ -29,6 +28,7 @@ from portanet.table.model import TableNet, check_fit
 from portanet.table.targets import Target, fit_target
 from portanet.training import History
 from portanet.typing import Shape
+from portanet.version import __version__
 
 MIN_ROWS = 10
 HELD_OUT, VALIDATION = 0.2, 0.15
@@ -41,15 +41,15 @@ BATCH_SIZE, PATIENCE = 32, 20
 class Trained:
     """A network for a table, the history of its training, and targets and predictions of the held-out rows."""
 
-    model: TableNet
+    net: TableNet
     history: History
     y_true: np.ndarray
-    predicted: np.ndarray
+    y_pred: np.ndarray
 
 
 def train(
     table: pd.DataFrame,
-    target: str,
+    target_name: str,
     *,
     data: str,
     model: str = "128-64",
@@ -65,8 +65,8 @@ def train(
     ----------
     table : pandas.DataFrame
         What :func:`portanet.table.reading.read_table` returns.
-    target : str
-        The column.
+    target_name : str
+        The column to predict.
     data : str
         What to call the table in the report.
     model : str
@@ -78,6 +78,7 @@ def train(
     seed : int
         Decides the split, the initial weights and the order of the rows.
     device : str
+        Where to train.
 
     Raises
     ------
@@ -86,28 +87,28 @@ def train(
     """
     check_count("epochs", epochs), check_seed(seed)
     settings = _read_model(model)
-    if target not in table:
-        raise ValueError(f"the table has no column {shown(target)}: give one of {shown([*table.columns])}")
-    rows = table[table[target].notna()]
+    if target_name not in table:
+        raise ValueError(f"the table has no column {shown(target_name)}: give one of {shown([*table.columns])}")
+    rows = table[table[target_name].notna()]
     if len(rows) < MIN_ROWS:
         raise ValueError(f"the table has {len(rows)} rows with a target: training needs at least {MIN_ROWS}")
-    kind = fit_target(rows[target], task)
-    y = kind.read(rows[target])
-    fitted, held_out = _split(y, kind, seed)
-    columns = [fit_column(rows[name].iloc[fitted]) for name in rows.columns if name != target]
+    target = fit_target(rows[target_name], task)
+    y = target.read(rows[target_name])
+    fitted, held_out = _split(y, target, seed)
+    columns = [fit_column(rows[name].iloc[fitted]) for name in rows.columns if name != target_name]
     if all(isinstance(column, LeftOut) for column in columns):
-        reasons = "; ".join(f"{shown(column.name)} is {column.describe()}" for column in columns[:5])
-        raise ValueError(f"the table has no column to predict {shown(target)} from{f': {reasons}' if reasons else ''}")
+        reasons = "; ".join(f"{shown(column.name)} is {column.describe()}" for column in columns[:5]) or "it is alone"
+        raise ValueError(f"the table has no column to predict {shown(target_name)} from: {reasons}")
     encoder = Encoder(columns)
     x = encoder.transform(rows)
-    estimator = kind.estimator(
-        **settings(encoder.n_inputs, kind.n_outputs),
+    estimator = target.estimator(
+        **settings(encoder.n_inputs, target.n_outputs),
         batch_size=BATCH_SIZE,
         max_iter=epochs,
         early_stopping=True,
         validation_fraction=VALIDATION,
         n_iter_no_change=PATIENCE,
-        tol=0.0,
+        tol=0.0,  # so that the best epoch is that of the lowest loss
         random_state=seed,
         device=device,
         verbose=True,
@@ -115,9 +116,8 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says how many epochs there were
         estimator.fit(x[fitted], y[fitted])
-    history = estimator.trainer_.history
-    n_validation = math.ceil(VALIDATION * len(fitted))
-    facts = {
+    history, n_validation = estimator.trainer_.history, math.ceil(VALIDATION * len(fitted))
+    training: dict[str, Any] = {
         "data": data,
         "rows": {
             "training": len(fitted) - n_validation,
@@ -130,11 +130,11 @@ def train(
         "seed": seed,
         "versions": _versions(),
     }
-    trained = TableNet(estimator.net_, columns, kind.fitted(estimator), facts)
-    predicted, y_true = trained.predict(rows.iloc[held_out]), y[held_out]
-    simplest = kind.simplest(y[fitted], len(held_out))
-    facts |= {"scores": kind.score(y_true, predicted), "baseline": kind.score(y_true, simplest)}
-    return Trained(trained, history, y_true, predicted)
+    net = TableNet(estimator.net_, columns, target.fitted(estimator), training)
+    y_true, y_pred = y[held_out], net.predict(rows.iloc[held_out])
+    training["scores"] = target.score(y_true, y_pred)
+    training["baseline"] = target.score(y_true, target.simplest(y[fitted], len(held_out)))
+    return Trained(net, history, y_true, y_pred)
 
 
 def _split(y: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,5 +169,5 @@ def _read_model(model: str) -> Callable[[int, int], dict[str, Any]]:
 
 
 def _versions() -> dict[str, str]:
-    libraries = {library.__name__: library.__version__ for library in (portanet, np, pd, sklearn)}
-    return {"python": platform.python_version(), **libraries}
+    libraries = {library.__name__: library.__version__ for library in (np, pd, sklearn)}
+    return {"portanet": __version__, "python": platform.python_version(), **libraries}
