@@ -176,9 +176,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays and texts to a safetensors file, with a hash of all."""
+    write_atomically(check_path("path", path), pack_tensors(arrays, metadata))
+
+
+def pack_tensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of the file that :func:`write_tensors` writes."""
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
-    write_atomically(check_path("path", path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
+    return bytes(to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

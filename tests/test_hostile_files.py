@@ -10,6 +10,7 @@ import json
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from itertools import count
 from pathlib import Path
@@ -185,8 +186,8 @@ def safetensors(rng: np.random.Generator, content: bytes, folder: Path) -> bytes
         arrays = changed_arrays(rng, arrays)
     else:
         key = list(metadata)[int(rng.integers(len(metadata)))] if rng.random() < 0.5 else "architecture"
-        if "trainer" in metadata and rng.random() < 0.7:
-            key = "trainer"
+        if (own := {"trainer", "table"} & metadata.keys()) and rng.random() < 0.7:
+            (key,) = own
         if rng.random() < 0.03:
             metadata[key] = ["[" * 3000, '{"a":' * 3000, "", "null", "[" * 3000 + "]" * 3000][int(rng.integers(5))]
         elif key in ("format", "dtype"):
@@ -275,6 +276,41 @@ def network(folder: Path) -> Case:
         pn.load(path)
 
     return lambda rng: safetensors(rng, content, folder), load
+
+
+def table_network(folder: Path) -> Case:
+    pd = pytest.importorskip("pandas", reason="pandas makes the table")
+    pytest.importorskip("sklearn", reason="scikit-learn encodes the table")
+    from portanet.table.columns import fit_column
+    from portanet.table.model import TableNet
+    from portanet.table.targets import ClassTarget
+
+    table = pd.DataFrame({"age": ["1", None, "3"], "port": ["a", "b", "c"], "day": ["2024-01-01"] * 2 + ["2024-01-03"]})
+    columns = [fit_column(table[name]) for name in table]
+    scores = {"accuracy": 0.5, "f1": 0.5}
+    training = {
+        **{"data": "x.csv", "epochs": 3, "best_epoch": 2, "seed": 0, "versions": {"portanet": "1"}},
+        **{"rows": dict.fromkeys(["training", "validation", "held_out", "without_target"], 3)},
+        **{"scores": scores, "baseline": scores},
+    }
+    net = pn.Linear(6, 3).initialize()
+    content = TableNet(net, columns, ClassTarget("y", ["u", "v", 3]), training).to_bytes()
+
+    def read(path: Path) -> None:
+        model = TableNet.load(path)
+        lines = [
+            model.summary(),
+            model.origin(),
+            model.verdict(),
+            *map(str, model.score_rows()),
+            model.target.describe(),
+        ]
+        "".join([*lines, *(column.describe() for column in model.columns)]).encode()
+        if {column.name for column in model.encoder.columns} <= {*table}:
+            with suppress(ValueError):  # the cells may not fit columns of other kinds
+                model.target.frame(model.predict(table))
+
+    return lambda rng: safetensors(rng, content, folder), read
 
 
 def checkpoint(folder: Path, resumes: bool) -> Case:
@@ -431,6 +467,7 @@ def json_file(content: dict[str, Any]) -> Callable[[np.random.Generator], bytes]
 
 KINDS: dict[str, tuple[Callable[[Path], Case], int, int]] = {
     "network": (network, 300, 15_000),
+    "table": (table_network, 300, 10_000),
     "checkpoint loaded": (lambda folder: checkpoint(folder, False), 120, 10_000),
     "checkpoint resumed": (lambda folder: checkpoint(folder, True), 120, 10_000),
     "idx": (idx_file, 1000, 15_000),

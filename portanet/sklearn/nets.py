@@ -243,6 +243,8 @@ device, verbose
     ----------
     net_ : Layer
         Trained network, whose outputs are standardized targets.
+    target_mean_, target_scale_ : list of float
+        Mean and standard deviation of each output: a prediction is ``output * target_scale_ + target_mean_``.
     trainer_ : Trainer
         What trained it.
     n_iter_ : int
@@ -257,6 +259,9 @@ device, verbose
     >>> NetRegressor((16,), learning_rate_init=0.05, tol=1e-3, random_state=0).fit(x, y).score(x, y) > 0.5
     True
     """
+
+    target_mean_: list[float] = field(init=False)
+    target_scale_: list[float] = field(init=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -287,7 +292,9 @@ device, verbose
         """Return the prediction for each example, in the shape of the targets."""
         X, backend, outputs = self._outputs(X, "predict")
         with backend.activate():
-            scale, mean = (backend.asarray(values, dtype_name(outputs)) for values in (self._scale, self._mean))
+            scale, mean = (
+                backend.asarray(values, dtype_name(outputs)) for values in (self.target_scale_, self.target_mean_)
+            )
             outputs = outputs * scale + mean
             return like(X, outputs if self._two_dimensional else outputs[:, 0], backend)
 
@@ -300,11 +307,11 @@ device, verbose
                 check_sample_weight(np, "sample_weight", weights, len(y))
             mean = np.average(targets, axis=0, weights=weights)
             scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
-            self._mean, self._scale = mean.tolist(), np.where(scale > 0, scale, 1.0).tolist()
+            self.target_mean_, self.target_scale_ = mean.tolist(), np.where(scale > 0, scale, 1.0).tolist()
             self._two_dimensional = y.ndim == 2
         self._train(
             X,
-            (targets - self._mean) / self._scale,
+            (targets - self.target_mean_) / self.target_scale_,
             sample_weight,
             lambda shape: (self._build(shape, targets.shape[1]), self.loss or MSELoss()),
             go_on=go_on,
