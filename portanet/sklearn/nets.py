@@ -301,20 +301,28 @@ device, verbose
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, epochs: int | None = None) -> Self:
         y = to_numpy(y)
         targets = y.reshape(len(y), -1).astype("float64")
-        if not go_on:
-            weights = None if sample_weight is None else to_numpy(sample_weight)
-            if weights is not None:
-                check_sample_weight(np, "sample_weight", weights, len(y))
-            mean = np.average(targets, axis=0, weights=weights)
-            scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
-            self.target_mean_, self.target_scale_ = mean.tolist(), np.where(scale > 0, scale, 1.0).tolist()
-            self._two_dimensional = y.ndim == 2
+        if go_on:
+            mean, scale = np.asarray(self.target_mean_), np.asarray(self.target_scale_)
+        else:
+            mean, scale = _mean_and_scale(targets, sample_weight)
         self._train(
             X,
-            (targets - self.target_mean_) / self.target_scale_,
+            (targets - mean) / scale,
             sample_weight,
             lambda shape: (self._build(shape, targets.shape[1]), self.loss or MSELoss()),
             go_on=go_on,
             epochs=epochs,
         )
+        self.target_mean_, self.target_scale_ = mean.tolist(), scale.tolist()
+        self._two_dimensional = y.ndim == 2
         return self
+
+
+def _mean_and_scale(targets: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weighted mean of each column and its standard deviation, or 1 where that is 0."""
+    weights = None if sample_weight is None else to_numpy(sample_weight)
+    if weights is not None:
+        check_sample_weight(np, "sample_weight", weights, len(targets))
+    mean = np.average(targets, axis=0, weights=weights)
+    scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
+    return mean, np.where(scale > 0, scale, 1.0)

@@ -11,7 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from portanet.checks import shown
-from portanet.schema import LARGEST, NUMBER, Schema, first_mismatch
+from portanet.schema import MAX_NUMBER, NUMBER, Schema, first_mismatch
 from portanet.table.wording import listed
 
 SHARE = 0.9
@@ -88,7 +88,7 @@ def read_cells(cells: pd.Series, parse: Callable[[pd.Series], pd.Series], kind: 
     ValueError: line 3, column 'age' holds 'x', which is no number: correct the cell, or leave it empty
     """
     values = parse(cells)
-    wrong = cells.notna() & ~(values.abs() < LARGEST)
+    wrong = cells.notna() & ~(values.abs() < MAX_NUMBER)
     if wrong.any():
         place = wrong.idxmax()
         fault = f"no {kind}" if np.isnan(values[place]) else "too large"

@@ -259,7 +259,7 @@ def test_a_fit_that_fails_keeps_the_last_network() -> None:
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
-        model.set_params(callbacks=Failing()).fit(X, WIDTH)
+        model.set_params(callbacks=Failing()).fit(X, 1e3 * WIDTH)
     np.testing.assert_array_equal(model.predict(X), before)
 
 
