@@ -167,7 +167,7 @@ def test_a_delta_of_another_shape_is_refused_and_changes_nothing() -> None:
 
 def test_an_error_names_its_argument() -> None:
     net, loss, x = course.Sequential(course.Linear(4, 1)), course.MSELoss(), np.ones((5, 4))
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "input": lambda: net.backward_delta("text", np.ones((5, 1))),
         "delta": lambda: net.backward_delta(x, "text"),
         "y": lambda: loss.forward(net.forward(x), "text"),
