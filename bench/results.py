@@ -43,10 +43,7 @@ COSTS: Schema = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "r
 SCHEMAS: dict[str, Schema] = {
     "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
-    "suite": {
-        **INFO,
-        "benchmarks": [{"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}],
-    },
+    "suite": {**INFO, "benchmarks": [BENCHMARK]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
 }
 WRITTEN_BY = {
