@@ -23,7 +23,6 @@ FOLDER = Path(__file__).parent
 SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_packaging.py")
 REASONS = {  # of skips whose text names a layer, an argument, a kernel or a data set
     "uses the whole batch": "the layer uses the whole batch, or draws random numbers",
-    "cannot be set": "the argument cannot be set",
     "no usable backend overrides": "no usable backend overrides the kernel",
     "PORTANET_DATA": "PORTANET_DATA lacks the data set",
     "import cupy failed": "CuPy is not installed",

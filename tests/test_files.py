@@ -266,31 +266,32 @@ def _die_while_writing(path: Path) -> None:
     write_atomically(path, b"half")
 
 
-def test_what_a_killed_process_left_is_deleted_by_the_next_write(path: Path) -> None:
+@pytest.fixture
+def leftover(path: Path) -> Path:
+    """Return the temporary file of a process that was killed while it replaced ``path``."""
     write_atomically(path, b"old")
     process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
     process.start()
     process.join()
     assert process.exitcode == 9
+    (partial,) = (file for file in path.parent.iterdir() if file != path)
+    return partial
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_write(path: Path, leftover: Path) -> None:
     assert path.read_bytes() == b"old"
-    assert len(list(path.parent.iterdir())) == 2
     path.with_name(".another.partial").touch()  # this one is not ours
     write_atomically(path.with_name("another"), b"new")
     assert sorted(file.name for file in path.parent.iterdir()) == [".another.partial", "another", path.name]
 
 
-def test_a_file_that_another_process_is_writing_is_not_deleted(path: Path) -> None:
-    write_atomically(path, b"old")
-    process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
-    process.start()
-    process.join()
-    (partial,) = (file for file in path.parent.iterdir() if file != path)
-    with partial.open("rb") as file:
+def test_a_file_that_another_process_is_writing_is_not_deleted(path: Path, leftover: Path) -> None:
+    with leftover.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as the process that writes it does
         write_atomically(path, b"new")
-        assert partial.exists()
+        assert leftover.exists()
     write_atomically(path, b"newer")
-    assert not partial.exists()
+    assert not leftover.exists()
 
 
 def _write_often(path: Path, content: bytes) -> None:

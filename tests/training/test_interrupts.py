@@ -137,6 +137,7 @@ class Sends(pn.Callback):
             signal.raise_signal(self.number)
         self.reached += 1
 
+    # fit calls the hooks of steps only if the class overrides them.
     def on_train_batch_begin(self, trainer: Training) -> None: ...
     def on_train_batch_end(self, trainer: Training) -> None: ...
 
