@@ -279,16 +279,15 @@ def network(folder: Path) -> Case:
 
 def checkpoint(folder: Path, resumes: bool) -> Case:
     path = folder / "run"
+    calls = [*the_callbacks(folder), SavesAndStops(path)]
     with pytest.raises(Stop):
-        a_trainer().fit(X, Y, epochs=3, batch_size=4, callbacks=[*the_callbacks(folder), SavesAndStops(path)],
-                        progress=False)  # fmt: skip
-    content, trainers, logged = path.read_bytes(), [a_trainer()], b"epoch,loss\r\n1,0.5\r\n"
-    before = bits(trainers[0])
+        a_trainer().fit(X, Y, epochs=3, batch_size=4, callbacks=calls, progress=False)
+    content, trainer, logged = path.read_bytes(), a_trainer(), b"epoch,loss\r\n1,0.5\r\n"
+    before = bits(trainer)
 
     def read(path: Path) -> None:
-        trainer = trainers[0]
-        trainers[0] = None  # type: ignore[call-overload]
-        accepted = True
+        nonlocal trainer
+        unchanged = False
         (folder / "log.csv").write_bytes(logged)
         try:
             if resumes:
@@ -299,12 +298,12 @@ def checkpoint(folder: Path, resumes: bool) -> Case:
         except pn.Diverged:  # by settings that the file is free to choose
             pass
         except pn.FileFormatError:
-            accepted = False
             assert bits(trainer) == before
             assert (folder / "log.csv").read_bytes() == logged
+            unchanged = True
             raise
         finally:
-            trainers[0] = a_trainer() if accepted else trainer
+            trainer = trainer if unchanged else a_trainer()
 
     return lambda rng: safetensors(rng, content, folder), read
 
