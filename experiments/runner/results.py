@@ -113,7 +113,12 @@ class Study:
         checkpoints = self._checkpoints(seed)
         _delete_links(checkpoints)
         run = Run(self.experiment.id, backend, seed, self.quick, draw, checkpoints=checkpoints)
-        figures = self.experiment.function(run)
+        try:
+            figures = self.experiment.function(run)
+        except FileFormatError as error:
+            if Path(error.path).parent != checkpoints:
+                raise
+            raise FileFormatError(error.path, f"{error.fault}; delete it to begin anew") from error
         new_record = {
             "question": self._question(),
             "code": code,
@@ -280,7 +285,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write_here(path: Path, content: bytes) -> None:
-    """Write a file into its folder, also where a link of this name points elsewhere."""
+    """Write a file; a link of its name is replaced, not followed."""
     if path.is_symlink():
         path.unlink()
     write_atomically(path, content)

@@ -299,6 +299,7 @@ def test_a_damaged_checkpoint_of_a_run_is_named_in_one_line(tmp_path: Path, caps
     assert main(["run", "digits", "--quick", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"experiments: digits, seed 0: {path} cannot be loaded: it was not written by net.save")
+    assert last.endswith("; delete it to begin anew")
 
 
 def test_pictures_are_those_of_the_drawn_seed(tmp_path: Path) -> None:

@@ -287,7 +287,8 @@ class TorchSamples:
     def _weights_after_steps(self, sample: Sample, start: np.ndarray, gradients: np.ndarray) -> Results:
         weights = self.torch.from_numpy(np.array(start))
         optimizer, path = sample.kind([weights], **sample.kwargs), []
-        for weights.grad in self.torch.from_numpy(gradients):
+        for gradient in self.torch.from_numpy(gradients):
+            weights.grad = gradient
             optimizer.step()
             path.append(np.array(weights.numpy()))
         return {"weights": np.stack(path)}
