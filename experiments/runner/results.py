@@ -128,7 +128,7 @@ class Study:
             "networks": run.networks,
             "seconds": {
                 "training": round(sum(network["training_seconds"] for network in run.networks), 2),
-                "all": round(perf_counter() - begin, 2),
+                "all": round(perf_counter() - begin + run.earlier_seconds, 2),
             },
             "versions": _versions(),
             "pictures": run.captions,

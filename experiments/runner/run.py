@@ -61,6 +61,8 @@ class Run:
         Folder of the checkpoints from which a run that was killed goes on.
     clock : Clock
         Clock of the latest :meth:`training`.
+    earlier_seconds : float
+        Seconds of training in earlier runs, which were killed.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Run:
     captions: dict[str, str] = field(default_factory=dict)
     checkpoints: Path | None = None
     clock: Clock = field(default_factory=Clock, init=False)
+    earlier_seconds: float = field(default=0.0, init=False)
 
     def load(self, name: str) -> Dataset:
         """Load a data set; in a quick run, only its first 2000 training and 1000 test examples."""
@@ -92,6 +95,7 @@ class Run:
         """Time the training of a network, and record it under a name."""
         self.clock = Clock()
         yield
+        self.earlier_seconds += self.clock.earlier_seconds
         self.networks.append(
             {
                 "name": name,

@@ -389,6 +389,16 @@ def test_experiment_is_pickled_by_its_id() -> None:
     assert pickle.loads(pickle.dumps(digits)) is digits
 
 
+def test_seconds_of_a_resumed_run_include_those_before_it_was_killed(tmp_path: Path) -> None:
+    def resumed(run: Run) -> dict[str, float]:
+        with run.training(portanet.Linear(1, 1).initialize()):
+            run.clock.load_state_dict({"seconds": 100.0})
+        return {"share": 0.5}
+
+    seconds = run_study(claim(resumed), portanet.get_backend("cpu"), tmp_path)["seconds"]
+    assert 100 <= seconds["training"] <= seconds["all"] < 200
+
+
 def test_checkpoints_of_older_code_are_deleted(tmp_path: Path) -> None:
     for seed in (0, 1):
         (tmp_path / f".seed-{seed}-older").mkdir()
