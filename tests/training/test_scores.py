@@ -108,10 +108,10 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 
 def test_metrics_set_later_are_those_that_the_constructor_takes() -> None:
     trainer = a_trainer(pn.MSELoss(), [])
-    trainer.metrics = ["mse"]  # type: ignore[assignment]
+    trainer.metrics = ["mse"]
     assert set(trainer.evaluate(X, Y)) == {"loss", "mse"}
     with pytest.raises(ValueError, match="metric 'f1' is unknown"):
-        trainer.metrics = "f1"  # type: ignore[assignment]
+        trainer.metrics = "f1"
     assert list(trainer.metrics) == ["mse"]
 
 
