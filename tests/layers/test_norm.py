@@ -291,7 +291,6 @@ def test_float32_is_as_exact_as_in_pytorch(
     assert error <= 2 * other + 1e-6 * np.max(np.abs(exact)) + 2 * np.spacing(np.float32(mean)) / spread
 
 
-def test_layer_norm_takes_a_shape_of_one_axis() -> None:
-    assert repr(pn.LayerNorm((3,))) == "LayerNorm(3)"
-    with pytest.raises(ValueError, match="normalized_shape must be a whole number"):
-        pn.LayerNorm(())
+@pytest.mark.parametrize("kind", [pn.LayerNorm, pn.RMSNorm])
+def test_a_shape_of_one_axis_is_its_length(kind: Any) -> None:
+    assert repr(kind((3,))) == repr(kind(3)) == f"{kind.__name__}(3)"

@@ -80,13 +80,15 @@ def test_prelu_takes_the_extremes(backend: Backend) -> None:
 
 def test_prelu_refuses_another_number_of_channels() -> None:
     for ask in (pn.PReLU(3).output_shape, lambda shape: pn.PReLU(3)(np.ones((2, *shape), "float32"))):
-        with pytest.raises(ValueError, match=r"PReLU\(3\) needs x of shape \(N, \.\.\., 3\), got \(N, 4\)"):
+        with pytest.raises(
+            ValueError, match=r"PReLU\(num_parameters=3\) needs x of shape \(N, \.\.\., 3\), got \(N, 4\)"
+        ):
             ask((4,))
 
 
 def test_the_slopes_of_prelu_are_saved(tmp_path: Path) -> None:
     layer = pn.PReLU(2, init=pn.initializers.Constant(0.5))
-    assert repr(layer) == "PReLU(2, init=Constant(value=0.5))"
+    assert repr(layer) == "PReLU(num_parameters=2, init=Constant(value=0.5))"
     layer.initialize().set_weights({"weight": np.asarray([0.1, -2.0], "float32")})
     layer.save(tmp_path / "layer")
     np.testing.assert_array_equal(pn.load(tmp_path / "layer").get_weights()["weight"], layer.get_weights()["weight"])

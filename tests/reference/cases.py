@@ -472,7 +472,7 @@ SLIDING = [
     sliding(pn.AvgPool2D, (3, 2), (1, 6, 5, 2), padding=1, ceil_mode=True, count_include_pad=True),
     sliding(pn.AvgPool2D, (5, 2), (1, 4, 4, 1), ceil_mode=True, count_include_pad=True),
     *(sliding(kind, ((2, 3, 2), 1), (1, 3, 4, 3, 2), padding="same") for kind in (pn.MaxPool3D, pn.AvgPool3D)),
-    sliding(pn.MaxPool1D, (3, 2), (1, 9, 2), padding=2, dilation=2),
+    sliding(pn.MaxPool1D, (3, 2), (1, 9, 2), padding=1, dilation=2),
     sliding(pn.MaxPool2D, ((2, 3), 1), (2, 6, 5, 1), padding=((1, 0), (2, 1)), dilation=(3, 2)),
 ]
 
@@ -585,7 +585,7 @@ GRID = [
                 (pn.Conv3D, (2, 1, 3), (2, 3, 4, 6, 4)),
                 (pn.ConvTranspose1D, 3, (2, 5, 4)),
                 (pn.ConvTranspose2D, (3, 4), (1, 4, 3, 4)),
-                (pn.ConvTranspose3D, (2, 3, 1), (1, 2, 3, 2, 4)),
+                (pn.ConvTranspose3D, 3, (1, 3, 2, 3, 4)),
             ),
             (1, 2, 3),
             (

@@ -64,6 +64,25 @@ def batch_norm(ndim: int) -> Counterpart:
     return Counterpart(pn.BatchNorm, unless=unless, ndim=ndim, axis=1)
 
 
+def instance_norm(n_axes: int) -> Counterpart:
+    """Instance normalization. The samples have a momentum of 0.3, which only running statistics use."""
+    return spatial(pn.InstanceNorm, n_axes, only={"momentum": 0.3})
+
+
+def prelu() -> Counterpart:
+    unless = {"x is a single number, without channels": lambda sample: not sample.inputs[0].ndim}
+    return Counterpart(pn.PReLU, values={"init": Constant}, unless=unless, ndim=2, axis=1)
+
+
+def has_one_axis(sample: Any) -> bool:
+    return bool(sample.inputs[0].ndim == 1)
+
+
+def has_no_range(sample: Any) -> bool:
+    """Whether the limits of Hardtanh are in the wrong order."""
+    return bool(sample.arguments["min_val"] >= sample.arguments["max_val"])
+
+
 def pad(mode: str, n_axes: int) -> Counterpart:
     """Padding. PyTorch's tuples begin with the last axis."""
 
@@ -93,13 +112,13 @@ MODULES = {
     "nn.Sigmoid": Counterpart(pn.Sigmoid),
     "nn.SELU": Counterpart(pn.SELU),
     "nn.CELU": Counterpart(pn.CELU),
-    "nn.PReLU": Counterpart(pn.PReLU, values={"init": Constant}, ndim=2, axis=1),
+    "nn.PReLU": prelu(),
     "nn.ReLU6": Counterpart(pn.ReLU6),
-    "nn.Hardtanh": Counterpart(pn.Hardtanh),
+    "nn.Hardtanh": Counterpart(pn.Hardtanh, unless={"both libraries refuse it": has_no_range}),
     "nn.Hardswish": Counterpart(pn.Hardswish),
     "nn.Mish": Counterpart(pn.Mish),
     "nn.LogSigmoid": Counterpart(pn.LogSigmoid),
-    "nn.GLU": Counterpart(pn.GLU, axis="dim"),
+    "nn.GLU": Counterpart(pn.GLU, unless={"x has one axis, that of the batch": has_one_axis}, axis="dim"),
     "nn.Softmax": Counterpart(pn.Softmax, axis="dim"),
     "nn.Softmax2d": spatial(pn.Softmax, 2),
     "nn.LogSoftmax": Counterpart(pn.LogSoftmax, axis="dim"),
@@ -134,9 +153,9 @@ MODULES = {
     "nn.BatchNorm2d": batch_norm(4),
     "nn.BatchNorm3d": batch_norm(5),
     "nn.GroupNorm": Counterpart(pn.GroupNorm, ndim=2, axis=1),
-    "nn.InstanceNorm1d": spatial(pn.InstanceNorm, 1),
-    "nn.InstanceNorm2d": spatial(pn.InstanceNorm, 2),
-    "nn.InstanceNorm3d": spatial(pn.InstanceNorm, 3),
+    "nn.InstanceNorm1d": instance_norm(1),
+    "nn.InstanceNorm2d": instance_norm(2),
+    "nn.InstanceNorm3d": instance_norm(3),
     "nn.LayerNorm": Counterpart(pn.LayerNorm, names={"elementwise_affine": "affine"}),
     "nn.RMSNorm": Counterpart(pn.RMSNorm, names={"elementwise_affine": "affine"}),
     "nn.MSELoss": Counterpart(pn.MSELoss),
