@@ -331,7 +331,7 @@ def test_a_network_may_come_from_a_file(folder: Path, tmp_path: Path) -> None:
     ("model", "fault"),
     [
         (lambda folder: "128-", "model must be sizes of hidden layers such as 128-64, or a JSON file, got '128-'"),
-        (lambda folder: "128-0", "model must be an integer of at least 1"),
+        (lambda folder: "128-0", "model must be a whole number of at least 1"),
         (lambda folder: str(folder / "absent.json"), "[Errno 2] No such file or directory"),
         (
             lambda folder: describe(pn.Linear(9, 2), folder),
@@ -357,8 +357,8 @@ def test_an_unfit_network_is_refused_by_one_line(
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
-        (["--seed", "-1"], "seed must be an integer of at least 0, got -1"),
+        (["--epochs", "0"], "epochs must be a whole number of at least 1, got 0"),
+        (["--seed", "-1"], "seed must be a whole number of at least 0, got -1"),
         (["--device", "abacus"], "device 'abacus'"),
         (["--task", "regression"], "line 2, column 'survived' holds"),
     ],
