@@ -112,7 +112,11 @@ class Number:
 
     kind: ClassVar[str] = "number"
     schema: ClassVar[dict[Any, Schema]] = {"name": str, "fill": NUMBER, "indicator": bool}
-    parse: ClassVar[Callable[[pd.Series], pd.Series]] = staticmethod(numbers)
+
+    @staticmethod
+    def parse(cells: pd.Series) -> pd.Series:
+        """Return the cells as float64, and NaN for those of another kind."""
+        return numbers(cells)
 
     @classmethod
     def fit(cls, cells: pd.Series) -> Self:
@@ -145,7 +149,10 @@ class Date(Number):
     """Dates, as days since 1970."""
 
     kind: ClassVar[str] = "date"
-    parse: ClassVar[Callable[[pd.Series], pd.Series]] = staticmethod(days)
+
+    @staticmethod
+    def parse(cells: pd.Series) -> pd.Series:
+        return days(cells)
 
 
 @dataclass(frozen=True)
@@ -225,19 +232,20 @@ def fit_column(cells: pd.Series) -> Column:
     >>> fit_column(pd.Series(["a", "a", "a"], name="port")).describe()
     "left out: every cell is 'a'"
     """
-    name, filled = str(cells.name), cells.dropna()
-    n_different = filled.nunique()
+    name, counts = str(cells.name), cells.value_counts()
+    n_filled = int(counts.sum())
     if name.startswith("Unnamed: "):
         return LeftOut(name, "it has no name")
-    if filled.empty:
+    if counts.empty:
         return LeftOut(name, "it is empty")
-    if n_different == 1 and len(filled) == len(cells):
-        return LeftOut(name, f"every cell is {shown(filled.iloc[0])}")
+    if counts.iloc[0] == len(cells):
+        return LeftOut(name, f"every cell is {shown(counts.index[0])}")
     for kind in (Number, Date):
-        if kind.parse(filled).notna().mean() >= SHARE:
+        fits = kind.parse(counts.index.to_series()).notna()
+        if counts[fits.to_numpy()].sum() >= SHARE * n_filled:
             return kind.fit(cells)
-    if n_different > max(MIN_TEXTS, len(filled) / 2):
-        return LeftOut(name, f"{n_different:,} of its {len(filled):,} texts are different")
+    if len(counts) > max(MIN_TEXTS, n_filled / 2):
+        return LeftOut(name, f"{len(counts):,} of its {n_filled:,} texts are different")
     return Category.fit(cells)
 
 

@@ -120,9 +120,9 @@ class TableNet:
 
     def verdict(self) -> str:
         """Compare the network with the simplest prediction."""
-        name = self.target.scores[0]
-        better = self.training["scores"][name] > self.training["baseline"][name]
-        return f"The network is {'better' if better else 'not better'} than the {self.target.baseline} for every row."
+        name, *_ = self.target.scores
+        above = "above" if self.training["scores"][name] > self.training["baseline"][name] else "not above"
+        return f"The {name} of the network is {above} that of the simplest prediction, the {self.target.baseline}."
 
 
 def check_fit(net: Layer, n_inputs: int, n_outputs: int) -> None:

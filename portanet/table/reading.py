@@ -19,6 +19,9 @@ MISSING = dict.fromkeys(["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "nu
 """Texts that stand for a missing cell."""
 
 SEPARATORS = ",;\t"
+MAX_HEADER = 2**20
+"""Most characters in which the separator is looked for."""
+
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 
 
@@ -82,7 +85,8 @@ def _read_csv(content: bytes) -> pd.DataFrame:
     text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
     if odd := CONTROL.search(text):
         raise ValueError(f"line {text.count(chr(10), 0, odd.start()) + 1} holds {odd[0]!r}, which is no text")
-    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader(StringIO(text.lstrip("\n")), delimiter=s), ())))
+    begin = text.lstrip("\n")[:MAX_HEADER]
+    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader(StringIO(begin), delimiter=s), ())))
     lines, rows = _rows(text, separator)
     if not rows:
         raise ValueError("it is empty")

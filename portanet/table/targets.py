@@ -58,7 +58,7 @@ class ClassTarget:
 
     def read(self, cells: pd.Series) -> np.ndarray:
         """Return the index of the class of each cell, shape (N,)."""
-        return pd.Index(self.classes).get_indexer(_labels(cells))
+        return np.asarray(pd.Index(self.classes).get_indexer(_labels(cells)))
 
     def predict(self, outputs: np.ndarray) -> np.ndarray:
         """Return the probability of each class from outputs of the network, shape (N, C)."""
@@ -120,7 +120,7 @@ class NumberTarget:
 
     def read(self, cells: pd.Series) -> np.ndarray:
         """Return the cells as numbers, shape (N,)."""
-        return read_cells(cells, numbers, "number").to_numpy()
+        return np.asarray(read_cells(cells, numbers, "number"))
 
     def predict(self, outputs: np.ndarray) -> np.ndarray:
         """Return numbers from outputs of the network, shape (N,)."""
@@ -163,7 +163,7 @@ def fit_target(cells: pd.Series, task: str) -> Target:
 
     Examples
     --------
-    >>> fit_target(pd.Series(["no", "yes", "no"], name="survived"), "auto")
+    >>> fit_target(pd.Series(["no", "yes", "no", "no"], name="survived"), "auto")
     ClassTarget(name='survived', classes=['no', 'yes'])
     >>> fit_target(pd.Series(["1.5", "2", "3"], name="height"), "auto")
     NumberTarget(name='height', mean=0.0, scale=1.0)
