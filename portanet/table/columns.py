@@ -21,7 +21,7 @@ MAX_CATEGORIES = 100
 """Most categories of a column. Rarer texts count as none of them."""
 
 MIN_TEXTS = 10
-"""A column of at most so many different texts is never left out as a column of names."""
+"""Columns with no more different texts than this are kept, even if nearly every text is another one."""
 
 MISSING = "missing"
 """The category of missing cells."""
