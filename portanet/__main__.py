@@ -81,7 +81,7 @@ def _run_table_command(command: str, options: dict[str, Any]) -> int:
             say(str(error) or type(error).__name__)
             return USAGE_ERROR
         except KeyboardInterrupt:
-            say("interrupted; nothing was written")
+            say("interrupted")
             return INTERRUPTED
     return 0
 

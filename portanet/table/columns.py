@@ -21,7 +21,7 @@ MAX_CATEGORIES = 100
 """Most categories of a column. Rarer texts count as none of them."""
 
 MIN_TEXTS = 10
-"""A column of at most so many different texts is never left out as a column of names."""
+"""Columns with no more different texts than this are kept, even if nearly every text is another one."""
 
 MISSING = "missing"
 """The category of missing cells."""
@@ -65,9 +65,10 @@ def texts(cells: pd.Series) -> pd.Series:
     >>> texts(pd.Series([1.0, 2.5, np.nan])).tolist()
     ['1', '2.5', nan]
     """
-    if cells.dtype != "float64":
-        return cells
-    return cells.astype(object).map(lambda x: str(int(x)) if float(x).is_integer() else str(x), na_action="ignore")
+    plain = cells.astype(object)
+    if cells.dtype == "float64":
+        plain = plain.map(lambda x: str(int(x)) if float(x).is_integer() else str(x), na_action="ignore")
+    return plain.astype(object)  # map returns floats where all cells are missing
 
 
 def read_cells(cells: pd.Series, parse: Callable[[pd.Series], pd.Series], kind: str) -> pd.Series:
@@ -174,7 +175,7 @@ class Category:
 
     def read(self, cells: pd.Series) -> pd.Series:
         """Return the cells as the transformer takes them."""
-        return texts(cells).fillna(MISSING).astype(object)
+        return texts(cells).fillna(MISSING)
 
     def unknown(self, cells: pd.Series) -> list[str]:
         """Return the texts that are no category, each once."""

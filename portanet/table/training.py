@@ -85,7 +85,8 @@ def train(
     ValueError
         If the table, the target or an argument is unfit.
     """
-    check_count("epochs", epochs), check_seed(seed)
+    check_count("epochs", epochs)
+    check_seed(seed)
     settings = _read_model(model)
     if target_name not in table:
         raise ValueError(f"the table has no column {shown(target_name)}: give one of {shown([*table.columns])}")

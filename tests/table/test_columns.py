@@ -110,6 +110,11 @@ def test_categories_may_come_as_numbers() -> None:
     np.testing.assert_array_equal(encoder.transform(pd.DataFrame({"code": [4.5, 3.0]})), [[0, 1, 0], [1, 0, 0]])
 
 
+def test_a_column_of_categories_may_be_empty_later() -> None:
+    encoder = Encoder([Category("code", ["a", "missing"], 0)])
+    np.testing.assert_array_equal(encoder.transform(pd.DataFrame({"code": [NAN, NAN]})), [[0, 1], [0, 1]])
+
+
 def test_absent_columns_are_named() -> None:
     encoder = Encoder([Number("age", 4.0, False), Number("size", 4.0, False), Category("port", ["a"], 0)])
     with pytest.raises(ValueError, match=r"lacks columns that the network was trained on: \['age', 'port'\]"):
