@@ -70,7 +70,7 @@ class IterableExecutor(EagerExecutor):
 
     @property
     def remaining(self) -> int:
-        """1 if there is another step in the epoch, else 0."""
+        """1 if there is another step in the epoch, else 0; waits for the next batch."""
         return int(self.n_done != self.limit and self.stream.peek() is not None)
 
     def run(self, most: int = 1) -> int:

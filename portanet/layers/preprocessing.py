@@ -121,9 +121,12 @@ class Normalize(Layer):
             rows = xp.astype(xp.reshape(part, (-1, x.shape[-1])), xp.float64)
             if weights is None:
                 yield rows, xp.ones_like(rows[:, :1])
-            else:
-                of_rows = xp.broadcast_to(xp.expand_dims(weights[block], axis=1), (part.shape[0], n_positions))
-                yield rows, xp.reshape(of_rows, (-1, 1))
+                continue
+            of_rows = xp.broadcast_to(xp.expand_dims(weights[block], axis=1), (part.shape[0], n_positions))
+            of_rows = xp.reshape(of_rows, (-1,))
+            counted = of_rows > 0  # an outlier of weight 0 must not be the origin or the scale of the others
+            if bool(xp.any(counted)):
+                yield rows[counted], xp.expand_dims(of_rows[counted], axis=1)
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, self.num_features)
@@ -177,7 +180,7 @@ def _floats(x: Array, like: Array) -> Array:
 
 def _moments(xp: Any, blocks: Callable[[], Iterable[tuple[Array, Array]]]) -> tuple[Array, Array]:
     """
-    Return the weighted mean and standard deviation of each column of blocks of rows.
+    Return the mean and standard deviation of each column of blocks of rows with weights above 0.
 
     Columns are shifted to their first row, which keeps the digits of values far from 0, and divided by their largest
     difference to it, so that no square overflows or vanishes. Blocks are merged as in [1]_.
@@ -189,7 +192,7 @@ def _moments(xp: Any, blocks: Callable[[], Iterable[tuple[Array, Array]]]) -> tu
 
     Examples
     --------
-    >>> rows, weights = np.asarray([[1.0], [3.0], [9.0]]), np.asarray([[1.0], [1.0], [0.0]])
+    >>> rows, weights = np.asarray([[1.0], [3.0]]), np.asarray([[1.0], [1.0]])
     >>> _moments(np, lambda: [(rows[:1], weights[:1]), (rows[1:], weights[1:])])
     (array([2.]), array([1.]))
     """
@@ -205,8 +208,6 @@ def _moments(xp: Any, blocks: Callable[[], Iterable[tuple[Array, Array]]]) -> tu
     total, mean, squares = 0.0, xp.zeros_like(scale), xp.zeros_like(scale)
     for rows, weights in blocks():
         n = float(xp.sum(weights))
-        if n == 0:
-            continue
         differences = (rows - origin) / scale
         own = xp.sum(differences * weights, axis=0) / n
         differences -= own

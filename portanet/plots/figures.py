@@ -1,6 +1,6 @@
 """Empty figures, which notebooks show."""
 
-from functools import cache
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -11,19 +11,15 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install matplotlib") from error
-    return _shown_by_notebooks(Figure)(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure._repr_png_ = partial(_to_png, figure)  # else a notebook shows it only after ``%matplotlib``
+    return figure
 
 
-@cache
-def _shown_by_notebooks(figure: type) -> type:
-    """Return a class of figures that are pictures in a notebook; matplotlib's are only after ``%matplotlib``."""
-
-    def to_png(self: Any) -> bytes:
-        content = BytesIO()
-        self.savefig(content, format="png", dpi=100)
-        return content.getvalue()
-
-    return type("Figure", (figure,), {"_repr_png_": to_png})
+def _to_png(figure: Any) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    return content.getvalue()
 
 
 def row_of_axes(figure: Any, n_panels: int) -> Any:

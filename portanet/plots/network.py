@@ -30,6 +30,7 @@ def network(net: Any, input_shape: Shape, *, title: str = "") -> Any:
     Draw the layers of a network from top to bottom, with the shape of one output between them.
 
     Layers with parameters are blue. A frame stands around the layers of a nested network. Branches are side by side.
+    Layers without an input size get theirs, as by ``net.build(input_shape)``.
 
     Parameters
     ----------
@@ -61,6 +62,7 @@ def network(net: Any, input_shape: Shape, *, title: str = "") -> Any:
     if not hasattr(net, "output_shape"):
         raise TypeError(f"net must be a layer or network, got {shown(net)}")
     shape, title = tuple(check_count("input_shape", n) for n in input_shape), check_text("title", title)
+    net.build(shape)
     whole = _part(net, shape)
     height = whole.height + 2 * GAP
     figure = new_figure(whole.width + 1.4, height + 0.4 * bool(title))
@@ -83,7 +85,8 @@ def _part(layer: Any, shape: Shape) -> _Part:
         return _Part(repr(layer), WITH_PARAMETERS if layer.n_parameters else WITHOUT, WIDTH, HEIGHT, output)
     inner = tuple(_part(child, inner_shape) for _, child, inner_shape in children)
     chain = hasattr(layer, "layers")  # a Sequential: no frame
-    side_by_side = len(inner) > 1 and not chain and all(inner_shape == shape for *_, inner_shape in children)
+    branches = not chain and not hasattr(layer, "decoder")  # an AutoEncoder is a chain in a frame
+    side_by_side = branches and len(inner) > 1 and all(inner_shape == shape for *_, inner_shape in children)
     if side_by_side:
         width = sum(part.width for part in inner) + GAP * (len(inner) - 1)
         height = max(part.height for part in inner) + 2 * GAP

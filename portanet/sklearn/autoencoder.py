@@ -55,10 +55,10 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
         X, go_on = self._checked(X), self._goes_on()
         backend = backend_for(X, self.device)
         x = to_backend(X, backend)
-        if not go_on:
-            self._standard = Normalize(x.shape[1]).to(backend, dtype=dtype_name(x)).adapt(x)
-        self._n_features_out = check_count("n_components", self.n_components)
-        self._train(self._standard.predict(x), None, None, self._build, go_on=go_on)
+        n_components = check_count("n_components", self.n_components)
+        standard = self._standard if go_on else Normalize(x.shape[1]).to(backend, dtype=dtype_name(x)).adapt(x)
+        self._train(standard.predict(x), None, None, self._build, go_on=go_on)
+        self._standard, self._n_features_out = standard, n_components
         return self
 
     def transform(self, X: Any) -> Any:

@@ -16,11 +16,13 @@ from sklearn.utils import check_random_state
 from portanet import layers, optimizers
 from portanet.backends import Backend, backend_of
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_sample_weight, shown
-from portanet.layers import BatchNorm, Dropout, Layer, Linear, Normalize, Sequential
+from portanet.layers import BatchNorm, Dropout, Layer, Linear, Normalize
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
+from portanet.schedules import check_schedule
 from portanet.sklearn.arrays import ArrayEstimator, backend_for, dtype_name, to_backend, to_numpy
 from portanet.training import Callback, EarlyStopping, LearningRateScheduler, Trainer
+from portanet.training.data import first_layer
 from portanet.typing import Array, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Layer] | None] = {
@@ -114,7 +116,8 @@ class NetEstimator(ArrayEstimator):
             check_sample_weight(np, "sample_weight", data.sample_weight, x.shape[0])
             if not np.all(counted := data.sample_weight > 0):
                 data = data.take(np.flatnonzero(counted))
-        callbacks, validation, watched = [*self._callbacks()], None, None
+        first_step = self.trainer_.steps if go_on and epochs is not None else 0  # partial_fit goes on in the schedule
+        callbacks, validation, watched = [*self._callbacks(first_step)], None, None
         if epochs is None:
             if check_flag("early_stopping", self.early_stopping):
                 data, validation = (data.take(rows) for rows in self._split(data, stratify, seed))
@@ -136,7 +139,8 @@ class NetEstimator(ArrayEstimator):
             self.trainer_, self.net_, self.loss_curve_ = trainer, trainer.net, []
         self.loss_curve_ += history["loss"]
         self.n_iter_ = len(self.loss_curve_)
-        if watched is not None and watched.waited < watched.patience:
+        ended = len(history.epochs) == self.max_iter  # and was not stopped by a callback
+        if ended and watched is not None and watched.waited < watched.patience:
             warnings.warn(
                 f"training ended after max_iter={self.max_iter} epochs, while the loss still fell: raise max_iter",
                 ConvergenceWarning,
@@ -145,7 +149,7 @@ class NetEstimator(ArrayEstimator):
 
     def _new_trainer(self, data: "Examples", build: Callable[[Shape], tuple[Layer, Loss]], seed: int) -> Trainer:
         net, loss = build(tuple(data.x.shape[1:]))
-        net.to(backend_of(data.x), dtype=dtype_name(data.x), seed=seed)
+        net.build(tuple(data.x.shape[1:])).to(backend_of(data.x), dtype=dtype_name(data.x), seed=seed)
         if isinstance(first := first_layer(net), Normalize):
             first.adapt(data.x, sample_weight=data.sample_weight)
         return Trainer(net, loss, self._new_optimizer(), seed=seed)
@@ -183,10 +187,14 @@ class NetEstimator(ArrayEstimator):
         lr = check_number("learning_rate_init", self.learning_rate_init, at_least=0)
         return OPTIMIZERS[self.optimizer](lr, weight_decay=check_number("alpha", self.alpha, at_least=0))
 
-    def _callbacks(self) -> Iterator[Callback]:
-        yield from [self.callbacks] if isinstance(self.callbacks, Callback) else self.callbacks
-        if self.schedule is not None:
-            yield LearningRateScheduler(self.schedule)
+    def _callbacks(self, first_step: int) -> Iterator[Callback]:
+        given, schedule = self.callbacks, self.schedule
+        if not isinstance(given, (Callback, Sequence)):
+            raise TypeError(f"callbacks must be a list of Callback objects, got {shown(given)}")
+        yield from [given] if isinstance(given, Callback) else given
+        if schedule is not None:
+            check_schedule("schedule", schedule)
+            yield LearningRateScheduler(lambda step: schedule(first_step + step))
 
     def _early_stopping(self, *, validated: bool) -> EarlyStopping:
         """Return what ends the training when the loss no longer falls."""
@@ -219,20 +227,6 @@ class NetEstimator(ArrayEstimator):
         net = net or self.net_
         backend = net.backend
         return X, backend, net.predict(to_backend(X, backend))
-
-
-def first_layer(net: Layer) -> Layer:
-    """
-    Return the layer that takes the input.
-
-    Examples
-    --------
-    >>> first_layer(portanet.Sequential(portanet.Sequential(portanet.Normalize(4)), portanet.ReLU()))
-    Normalize(4)
-    """
-    while isinstance(net, Sequential):
-        net = net[0]
-    return net
 
 
 class Examples(NamedTuple):

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from portanet import kernels
 from portanet.checks import check_sample_weight
 from portanet.layers import Layer, Linear, Normalize, Sequential
+from portanet.layers.base import check_layer
 from portanet.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from portanet.sklearn.arrays import dtype_name, like, to_numpy
 from portanet.sklearn.base import NetEstimator
@@ -30,7 +31,7 @@ class SupervisedNet(NetEstimator):
 
     def _build(self, shape: tuple[int, ...], n_outputs: int) -> Layer:
         if self.net is not None:
-            return self.net(shape, n_outputs)
+            return check_layer("net(input_shape, n_outputs)", self.net(shape, n_outputs))
         sizes = (shape[0], *self._hidden_sizes())
         return Sequential(Normalize(shape[0]), *self._dense(*sizes), Linear(sizes[-1], n_outputs))
 
@@ -66,7 +67,8 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     learning_rate_init : float
         Learning rate.
     schedule : callable, optional
-        ``schedule(step)`` returns the learning rate of a step: see :mod:`portanet.schedules`.
+        ``schedule(step)`` returns the learning rate of a step: see :mod:`portanet.schedules`. Each ``fit`` begins with
+        step 0; ``partial_fit`` goes on where the last call ended.
     alpha : float
         Weight decay.
     batch_size : int or "auto"
@@ -86,7 +88,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     callbacks : Callback or sequence of Callback
         What else to do in training, see :class:`portanet.Callback`.
     warm_start : bool
-        Whether ``fit`` goes on with the network of the last ``fit``.
+        Whether ``fit`` goes on with the network, the loss and the optimizer of the last ``fit``, with their settings.
     random_state : int, RandomState instance or None
         Decides the initial weights, the order of examples, and which are held out.
     device : str, optional
@@ -158,9 +160,9 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     def predict(self, X: Any) -> Any:
         """Return the most probable label of each example; rows of 0 and 1 if an example may have several."""
         X, backend, logits = self._outputs(X, "predict")
-        if self._multilabel:
-            return like(X, backend.to_numpy(logits > 0).astype("int64"))
-        return like(X, self.classes_[backend.to_numpy(backend.xp.argmax(logits, axis=-1))])
+        with backend.activate():
+            index = backend.to_numpy(logits > 0 if self._multilabel else backend.xp.argmax(logits, axis=-1))
+            return like(X, index.astype("int64") if self._multilabel else self.classes_[index])
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each label, shape (N, C)."""
@@ -183,9 +185,10 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     def decision_function(self, X: Any) -> Any:
         """Return the logit of each label, shape (N, C); of two classes the difference, shape (N,)."""
         X, backend, logits = self._outputs(X, "decision_function")
-        if len(self.classes_) == 2 and not self._multilabel:
-            logits = logits[:, 1] - logits[:, 0]
-        return like(X, logits, backend)
+        with backend.activate():
+            if len(self.classes_) == 2 and not self._multilabel:
+                logits = logits[:, 1] - logits[:, 0]
+            return like(X, logits, backend)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any = None, epochs: int | None = None
@@ -199,14 +202,22 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         y = y if multilabel else column_or_1d(y, warn=True)
         labels = np.arange(y.shape[1]) if multilabel else np.unique(y if classes is None else to_numpy(classes))
         if go_on and (multilabel != self._multilabel or not set(labels) <= set(self.classes_)):
-            raise ValueError(f"y has the labels {labels}, but the network was trained for {self.classes_}")
+            fix = "fit a new classifier, or name all labels in the first partial_fit(classes=...)"
+            raise ValueError(f"y has the labels {labels}, but the network was trained for {self.classes_}: {fix}")
         labels = self.classes_ if go_on else labels
         index = y if multilabel else np.searchsorted(labels, y)
         if not multilabel and not np.array_equal(labels[np.minimum(index, len(labels) - 1)], y):
-            raise ValueError(f"y has labels that are not in classes={labels}: {sorted({*y} - {*labels})}")
+            raise ValueError(f"classes={labels} lacks labels of y: add {np.setdiff1d(y, labels)}")
         if self.class_weight is not None:
+            if epochs is not None and isinstance(self.class_weight, str):
+                fix = "partial_fit has only some: give a dict of label to weight"
+                raise ValueError(f"class_weight={self.class_weight!r} needs the labels of all examples, but {fix}")
             weight = compute_sample_weight(self.class_weight, y)
-            sample_weight = weight if sample_weight is None else weight * to_numpy(sample_weight)
+            if sample_weight is not None:
+                sample_weight = to_numpy(sample_weight)
+                check_sample_weight(np, "sample_weight", sample_weight, len(y))
+                weight = weight * sample_weight
+            sample_weight = weight
         loss = self.loss or (BCEWithLogitsLoss() if multilabel else CrossEntropyLoss())
         self._train(
             X,
@@ -302,9 +313,10 @@ device, verbose
         y = to_numpy(y)
         targets = y.reshape(len(y), -1).astype("float64")
         if go_on:
-            mean, scale = np.asarray(self.target_mean_), np.asarray(self.target_scale_)
+            mean, scale, two_dimensional = self.target_mean_, self.target_scale_, self._two_dimensional
         else:
             mean, scale = _mean_and_scale(targets, sample_weight)
+            two_dimensional = y.ndim == 2
         self._train(
             X,
             (targets - mean) / scale,
@@ -313,16 +325,19 @@ device, verbose
             go_on=go_on,
             epochs=epochs,
         )
-        self.target_mean_, self.target_scale_ = mean.tolist(), scale.tolist()
-        self._two_dimensional = y.ndim == 2
+        self.target_mean_, self.target_scale_, self._two_dimensional = mean, scale, two_dimensional
         return self
 
 
-def _mean_and_scale(targets: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weighted mean of each column and its standard deviation, or 1 where that is 0."""
+def _mean_and_scale(targets: np.ndarray, sample_weight: Any) -> tuple[list[float], list[float]]:
+    """
+    Return the weighted mean of each column and its standard deviation, or 1 where that is 0.
+
+    They are lists, since scikit-learn's checks refuse arrays of another library than that of X.
+    """
     weights = None if sample_weight is None else to_numpy(sample_weight)
     if weights is not None:
         check_sample_weight(np, "sample_weight", weights, len(targets))
     mean = np.average(targets, axis=0, weights=weights)
     scale = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
-    return mean, np.where(scale > 0, scale, 1.0)
+    return mean.tolist(), np.where(scale > 0, scale, 1.0).tolist()

@@ -1,12 +1,18 @@
 """Batches from an iterable: generators, data loaders of PyTorch, data sets that are read again for each epoch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import Any, cast
 
 from portanet.backends.host import has_device
 from portanet.checks import shown
 from portanet.training.data import Data
+
+END = object()
+"""What a source gives after its last batch; None would be a batch that is refused."""
+
+NO_BATCHES = "yields no batches: give tuples (x, y) or (x, y, sample_weight)"
 
 
 class BatchStream:
@@ -20,6 +26,8 @@ class BatchStream:
         from its beginning.
     prepare : callable
         Takes the parts of a batch, checks them, and brings them to the device.
+    name : str
+        What messages call the source.
 
     Examples
     --------
@@ -30,8 +38,8 @@ class BatchStream:
     >>> stream.close()
     """
 
-    def __init__(self, source: Iterable[Any], prepare: Callable[..., Data]):
-        self.source, self.prepare = check_iterable(source), prepare
+    def __init__(self, source: Iterable[Any], prepare: Callable[..., Data], name: str = "x"):
+        self.source, self.prepare, self.name = check_iterable(source), prepare, name
         self.once = isinstance(source, Iterator)
         self.n_taken = 0
         self._iterator: Iterator[Any] = iter(())
@@ -40,8 +48,8 @@ class BatchStream:
         self._pool: ThreadPoolExecutor | None = None
 
     def restart(self) -> None:
-        """Begin an epoch."""
-        if not self._begun or not self.once:
+        """Begin an epoch; an epoch of which no batch was taken yet goes on, so that no batch is read twice."""
+        if not self._begun or (self.n_taken and not self.once):
             self._iterator, self._fetching, self.n_taken, self._begun = iter(self.source), None, 0, True
 
     def first(self) -> Data:
@@ -49,19 +57,19 @@ class BatchStream:
         self.restart()
         batch = self.peek()
         if batch is None:
-            raise ValueError("x yields no batches: give tuples (x, y) or (x, y, sample_weight)")
+            raise ValueError(f"{self.name} {NO_BATCHES}")
         return batch
 
     def peek(self) -> Data | None:
         """Return the next batch, which is not taken yet, or None at the end."""
         batch = (self._fetching or self._fetch()).result()
-        return None if batch is None else batch if isinstance(batch, Data) else self._prepared(batch)
+        return None if batch is END else batch if isinstance(batch, Data) else self._prepared(batch)
 
     def take(self) -> Data:
         """Return the next batch, and fetch the one after it."""
         batch = self.peek()
         if batch is None:
-            raise StopIteration
+            raise ValueError(f"{self.name} yields only {self.n_taken} batches: give one that yields more")
         self.n_taken += 1
         self._fetch()
         return batch
@@ -73,28 +81,42 @@ class BatchStream:
             yield self.take()
 
     def close(self) -> None:
-        """End the thread; a batch that was fetched is kept."""
+        """End the thread, after the batch that it fetches, which is kept: the source is then free for others."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False)
+            self._pool.shutdown()
             self._pool = None
 
     def _fetch(self) -> Future[Any]:
         """Ask the thread for the next batch."""
         iterator = self._iterator
         self._pool = self._pool or ThreadPoolExecutor(1, "portanet-batches")
-        self._fetching = self._pool.submit(lambda: next(iterator, None))
+        self._fetching = self._pool.submit(lambda: next(iterator, END))
         return self._fetching
 
     def _prepared(self, batch: Any) -> Data:
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise ValueError(f"batch {self.n_taken} of x must be (x, y) or (x, y, sample_weight), got {shown(batch)}")
+        name = f"batch {self.n_taken} of {self.name}"
+        parts = _check_batch(name, batch)
         try:
-            data = self.prepare(*batch)
+            data = self.prepare(*parts)
         except ValueError as error:
-            raise ValueError(f"batch {self.n_taken} of x: {error}") from None
+            raise ValueError(f"{name}: {error}") from None
         self._fetching = Future()
         self._fetching.set_result(data)
         return data
+
+
+def first_batch(source: Iterable[Any]) -> tuple[Sequence[Any], Iterable[Any]]:
+    """Return the first batch, not converted, and an iterable that still yields it."""
+    batch = next(iter(check_iterable(source)), END)
+    if batch is END:
+        raise ValueError(f"x {NO_BATCHES}")
+    return _check_batch("batch 0 of x", batch), chain([batch], source) if isinstance(source, Iterator) else source
+
+
+def _check_batch(name: str, batch: Any) -> Sequence[Any]:
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise ValueError(f"{name} must be (x, y) or (x, y, sample_weight), got {shown(batch)}")
+    return batch
 
 
 def is_iterable_of_batches(source: Any) -> bool:

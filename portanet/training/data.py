@@ -143,9 +143,21 @@ def prepare_data(
 
 def takes_integers(net: Layer) -> bool:
     """Whether the first layer of a network converts integers."""
+    return first_layer(net).takes_integers
+
+
+def first_layer(net: Layer) -> Layer:
+    """
+    Return the layer that takes the input.
+
+    Examples
+    --------
+    >>> first_layer(portanet.Sequential(portanet.Sequential(portanet.Normalize(4)), portanet.ReLU()))
+    Normalize(4)
+    """
     while isinstance(net, Sequential) and len(net):
         net = net[0]
-    return net.takes_integers
+    return net
 
 
 def _is_finite(xp: Any, values: Array, dtype: str) -> bool:

@@ -271,7 +271,7 @@ class FitLoop:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
         (x, y, *_), net = self.executor.data, self.state.net
         n_kept = n_done if self.scorer.of_all else 0
-        sizes = [y.shape[0] for _, y in kept] if self.executor.n_steps is None else self.executor.sizes
+        sizes = [y.shape[0] for _, y in kept] if self.executor.n_examples is None else self.executor.sizes
         shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes[:n_kept]]
         found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
         if found != shapes:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from html import escape
-from itertools import chain
 from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -24,7 +23,7 @@ from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.batches import BatchStream, check_iterable, is_iterable_of_batches
+from portanet.training.batches import BatchStream, first_batch, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
@@ -86,8 +85,8 @@ def _with_sizes(net: Layer, x: Any, y: Any = None, **options: Any) -> tuple[tupl
     """Build a network for inputs x, or for the first batch of an iterable, and return the arguments."""
     first = x
     if y is None:
-        first, *_ = batch = next(iter(check_iterable(x)), [()])
-        x = chain([batch], x) if isinstance(x, Iterator) else x
+        batch, x = first_batch(x)
+        first = batch[0]
     net._build_for(as_array(first, name="x"))
     return (x, y), options
 
@@ -248,7 +247,10 @@ class Trainer:
 
     def _repr_html_(self) -> str:
         """Return the network as a table, and what trains it, for notebooks."""
-        what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
+        if "_unbound" in vars(self) and self.net.topology.unsized:
+            what = f"{self.loss!r}, {self._unbound[0]!r}"
+        else:
+            what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
         return f"{self.net._repr_html_()}<p>{escape(what)}</p>"
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
@@ -353,7 +355,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If data or settings are unfit; the weights are as before.
+            If data or settings are unfit; the weights are as before. If a later batch of an iterable is unfit, they are
+            those after the batch before it.
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         FileFormatError
@@ -386,17 +389,21 @@ class Trainer:
         _check_loss(self.loss)
         path = _checkpoint_of(resume, callbacks)
         stream = self._stream(x) if y is None else None
-        given = {"validation_split": validation_split, "sample_weight": sample_weight, "class_weight": class_weight}
+        given = {
+            "validation_split": validation_split or None,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+        }
         if stream is None:
             data, validation_data = self._arrays(x, y, validation_data, **given)
             warn_if_merged(self.net, self.loss, x, y)
-        elif unused := [name for name, value in given.items() if value not in (None, 0.0)]:
+        elif unused := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
         else:
-            data, shuffle = stream.first(), False
             if stream.once and epochs > 1 and steps_per_epoch is None:
                 fix = "give steps_per_epoch, or an iterable that begins anew, such as a list"
                 raise ValueError(f"x is an iterator, which can be read once: {fix}")
+            data, shuffle = stream.first(), False
         if stream is None and steps_per_epoch is not None:
             raise ValueError("steps_per_epoch needs an iterable of batches: arrays have ceil(N / batch_size) steps")
         validate = None if validation_data is None else self._validation(validation_data)
@@ -445,6 +452,10 @@ class Trainer:
         """
         batch_size = check_count("batch_size", batch_size)
         if y is None:
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight needs arrays, but x is an iterable of batches: let it yield (x, y, sample_weight)"
+                )
             return self._evaluate_stream(self._stream(x))
         return self._evaluate(prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always"), batch_size)
 
@@ -657,7 +668,7 @@ class Trainer:
         y: Any,
         validation_data: Any,
         *,
-        validation_split: float,
+        validation_split: float | None,
         sample_weight: Any,
         class_weight: Mapping[int, float] | Sequence[float] | None,
     ) -> tuple[Data, Any]:
@@ -672,17 +683,18 @@ class Trainer:
 
     def _validation(self, data: Any) -> Callable[[], Logs]:
         """Return a function that evaluates the network on arrays, or on an iterable of batches."""
-        batches = not isinstance(data, (tuple, list)) or (isinstance(data, list) and isinstance(data[0], tuple))
+        of_batches = isinstance(data, list) and all(isinstance(part, tuple) for part in data)
+        batches = of_batches or not isinstance(data, (tuple, list))
         if batches and is_iterable_of_batches(data) and not isinstance(data, Iterator):
-            return partial(self._evaluate_stream, self._stream(data, name="validation "))
+            return partial(self._evaluate_stream, self._stream(data, name="validation_data"))
         if batches or len(data) not in (2, 3):
             accepted = "a tuple (x, y) or (x, y, sample_weight), or batches of these that can be read more than once"
             raise ValueError(f"validation_data must be {accepted}, got {shown(data)}")
         prepared = prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
         return partial(self._evaluate, prepared, 1000)
 
-    def _stream(self, x: Any, name: str = "") -> BatchStream:
-        return BatchStream(x, partial(prepare_data, self.net, self.loss, name=name))
+    def _stream(self, x: Any, *, name: str = "x") -> BatchStream:
+        return BatchStream(x, partial(prepare_data, self.net, self.loss), name)
 
     def _evaluate(self, data: Data, batch_size: int) -> Logs:
         batches, weighted = data.batches(self.net, batch_size), data.sample_weight is not None

@@ -100,6 +100,12 @@ def test_statistics_do_not_depend_on_the_size_of_the_blocks(backend: Backend, mo
         np.testing.assert_allclose(states(layer)["std"], X.std((0, 1, 2)), rtol=1e-12)
 
 
+def test_outliers_of_weight_0_have_no_influence(backend: Backend) -> None:
+    layer = pn.Normalize(1).initialize(device=backend, dtype="float64")
+    layer.adapt(np.asarray([[1e200], [1.0], [3.0], [-1e200]]), sample_weight=np.asarray([0.0, 1.0, 1.0, 0.0]))
+    assert (states(layer)["mean"], states(layer)["std"]) == (2, 1)
+
+
 def test_large_data_are_not_converted_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preprocessing, "MAX_NUMBERS", 2**18)
     x = np.memmap(tmp_path / "x", dtype="uint8", mode="w+", shape=(20_000, 32, 32, 1))

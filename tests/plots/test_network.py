@@ -1,5 +1,7 @@
 """Drawings of networks."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -36,7 +38,19 @@ def test_branches_lie_side_by_side_in_a_frame() -> None:
 
 def test_a_picture_is_what_a_notebook_shows() -> None:
     figure = plots.network(pn.Linear(2, 1), (2,))
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    for again in (figure, copy.deepcopy(figure), pickle.loads(pickle.dumps(figure))):
+        assert again._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_decoder_follows_its_encoder() -> None:
+    net = pn.AutoEncoder(pn.Linear(8, 8), pn.Linear(8, 8, bias=False))  # codes have the shape of the inputs
+    boxes = {text.get_text(): text.get_position() for text in plots.network(net, (8,)).axes[0].texts}
+    assert boxes["Linear(8, 8)"][1] < boxes["Linear(8, 8, bias=False)"][1]
+
+
+def test_input_sizes_that_are_left_out_come_from_the_shape() -> None:
+    figure = plots.network(pn.Sequential(pn.Linear(32), pn.Linear(10)), (64,))
+    assert texts(figure) == ["(64,)", "Linear(64, 32)", "(32,)", "Linear(32, 10)", "(10,)"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The estimators for scikit-learn: its own checks, and what its users do with them."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -158,6 +159,10 @@ def test_parts_of_the_data_may_lack_classes() -> None:
     assert model.score(X, NAMES) > 0.8
     with pytest.raises(ValueError, match="rose"):
         model.partial_fit(X[:2], ["rose", "setosa"])
+    with pytest.raises(ValueError, match=r"lacks labels of y: add \[2\]"):
+        classifier().partial_fit(X, LABELS, classes=[0, 1])
+    with pytest.raises(ValueError, match="class_weight='balanced' needs the labels of all examples"):
+        classifier(class_weight="balanced").partial_fit(X, LABELS)
 
 
 def test_equal_seeds_give_equal_bits_and_copies_are_as_good() -> None:
@@ -181,8 +186,10 @@ def test_a_function_may_return_the_network() -> None:
     model = NetClassifier(net=convolutions, max_iter=15, batch_size=64, random_state=0).fit(x / 16, y)
     assert model.score(x / 16, y) > 0.9
     images = (x / 16).reshape(-1, 8, 8, 1)
-    of_images = NetClassifier(net=lambda shape, n: pn.Sequential(pn.Flatten(), pn.Linear(64, n)), max_iter=5)
+    of_images = NetClassifier(net=lambda shape, n: pn.Sequential(pn.Flatten(), pn.Linear(n)), max_iter=5)
     assert of_images.fit(images, y).predict(images).shape == y.shape
+    with pytest.raises(TypeError, match=r"net\(input_shape, n_outputs\) must be a layer, got None"):
+        of_images.set_params(net=lambda shape, n: None).fit(images, y)
 
 
 def test_the_optimizer_and_its_schedule_can_be_given() -> None:
@@ -232,6 +239,7 @@ def test_clusters_and_components_are_those_of_portanet() -> None:
         ({"optimizer": "lbfgs"}, "optimizer must be 'adam'"),
         ({"learning_rate_init": -1}, "learning_rate_init must be"),
         ({"max_iter": 0}, "max_iter must be"),
+        ({"schedule": 0.1}, "schedule must be a function of a step"),
         ({"tol": "small"}, "tol must be"),
         ({"early_stopping": True, "validation_fraction": 0.999}, "leaves none to train on"),
     ],
@@ -250,17 +258,46 @@ def test_bad_labels_are_refused_by_name() -> None:
         classifier().predict(X)
 
 
-def test_a_fit_that_fails_keeps_the_last_network() -> None:
-    model = regressor(max_iter=5, tol=1.0, n_iter_no_change=1).fit(X, WIDTH)
-    before = model.predict(X)
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [(regressor(), "predict"), (classifier(), "predict_proba"), (AutoEncoderTransformer(4), "transform")],
+    ids=["regressor", "classifier", "transformer"],
+)
+def test_a_fit_that_fails_keeps_the_last_network(model: Any, method: str) -> None:
+    model = clone(model).set_params(max_iter=5).fit(X, LABELS)
+    before = getattr(model, method)(X)
 
     class Failing(pn.Callback):
         def on_epoch_end(self, trainer: Any, logs: Any) -> None:
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
-        model.set_params(callbacks=Failing()).fit(X, 1e3 * WIDTH)
-    np.testing.assert_array_equal(model.predict(X), before)
+        model.set_params(callbacks=Failing()).fit(10 * X + 3, 10 * LABELS + 3)
+    np.testing.assert_array_equal(getattr(model, method)(X), before)
+
+
+def test_training_that_a_callback_ends_is_not_said_to_need_more_epochs() -> None:
+    class Stop(pn.Callback):
+        def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+            trainer.stop()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert classifier(callbacks=Stop()).fit(X, NAMES).n_iter_ == 1
+
+
+def test_partial_fit_goes_on_in_the_schedule() -> None:
+    steps: list[int] = []
+
+    def schedule(step: int) -> float:
+        steps.append(step)
+        return 0.01
+
+    model = classifier(schedule=schedule, batch_size=75)
+    model.partial_fit(X, NAMES).partial_fit(X, NAMES)
+    assert steps == [0, 1, 2, 3]
+    model.set_params(max_iter=1).fit(X, NAMES)
+    assert steps[4:] == [0, 1]
 
 
 def test_examples_of_weight_0_are_neither_trained_on_nor_held_out() -> None:
@@ -270,5 +307,6 @@ def test_examples_of_weight_0_are_neither_trained_on_nor_held_out() -> None:
     weighted.fit(X, NAMES, sample_weight=weights)
     without.fit(X[weights > 0], NAMES[weights > 0], sample_weight=weights[weights > 0])
     np.testing.assert_array_equal(weighted.predict_proba(X), without.predict_proba(X))
-    with pytest.raises(ValueError, match=r"sample_weight must have shape \(150,\)"):
-        classifier(early_stopping=True).fit(X, NAMES, sample_weight=weights[:149])
+    for class_weight in (None, "balanced"):
+        with pytest.raises(ValueError, match=r"sample_weight must have shape \(150,\)"):
+            classifier(class_weight=class_weight).fit(X, NAMES, sample_weight=weights[:149])

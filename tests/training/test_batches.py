@@ -135,7 +135,8 @@ def test_no_thread_is_left(backend: Backend) -> None:
     assert threading.active_count() <= before
 
 
-def test_a_run_resumes_within_an_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [None, 4])
+def test_a_run_resumes_within_an_epoch(tmp_path: Path, steps: int | None) -> None:
     class Stop(Exception):
         pass
 
@@ -147,11 +148,15 @@ def test_a_run_resumes_within_an_epoch(tmp_path: Path) -> None:
 
     metrics = {"a": "accuracy", "b": lambda p, t: 0.5}
     whole, again = a_trainer(metrics), a_trainer(metrics)
-    whole.fit(Again(lambda: parts(X, Y)), epochs=3, progress=False)
+    source = Again(lambda: parts(X, Y))
+    options: dict[str, Any] = {"epochs": 3, "steps_per_epoch": steps, "progress": False}
+    whole.fit(source, **options)
     with pytest.raises(Stop):
-        a_trainer(metrics).fit(Again(lambda: parts(X, Y)), epochs=3, callbacks=[StopAt()], progress=False)
-    again.fit(Again(lambda: parts(X, Y)), epochs=3, resume=tmp_path / "run", progress=False)
+        a_trainer(metrics).fit(source, callbacks=[StopAt()], **options)
+    again.fit(source, resume=tmp_path / "run", **options)
     assert_same(whole, again)
+    with pytest.raises(ValueError, match="x yields only 1 batches"):
+        a_trainer(metrics).fit([(X, Y)], resume=tmp_path / "run", **options)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +172,10 @@ def test_a_run_resumes_within_an_epoch(tmp_path: Path) -> None:
         ({"x": [(X, Y), (X, Y + 7)]}, ValueError, "batch 1 of x: data do not fit: class indices must be in"),
         ({"x": [(X, Y)], "validation_split": 0.5}, ValueError, "validation_split needs arrays"),
         ({"x": [(X, Y)], "class_weight": {0: 2.0}}, ValueError, "class_weight needs arrays"),
+        ({"x": [(X, Y)], "sample_weight": WEIGHTS}, ValueError, "sample_weight needs arrays"),
+        ({"x": [(X, Y), None, (X, Y)]}, ValueError, r"batch 1 of x must be \(x, y\).*got None"),
+        ({"x": [(X, Y)], "validation_data": []}, ValueError, "validation_data yields no batches"),
+        ({"x": [(X, Y)], "validation_data": [(X, Y[:3])]}, ValueError, "batch 0 of validation_data: y holds 3"),
         ({"x": [(X, Y)], "steps_per_epoch": 0}, ValueError, "steps_per_epoch must be"),
         ({"x": X, "y": Y, "steps_per_epoch": 2}, ValueError, "steps_per_epoch needs an iterable"),
         ({"x": iter([(X, Y)]), "epochs": 2}, ValueError, "can be read once: give steps_per_epoch"),
@@ -180,6 +189,49 @@ def test_what_is_no_iterable_of_batches_is_refused(
     trainer = a_trainer()
     with pytest.raises(error, match=message):
         trainer.fit(**arguments, progress=False)
+
+
+def test_evaluate_refuses_weights_beside_batches() -> None:
+    with pytest.raises(ValueError, match="sample_weight needs arrays"):
+        a_trainer().evaluate([(X, Y)], sample_weight=WEIGHTS)
+
+
+def test_an_iterator_that_is_refused_is_not_read() -> None:
+    source = parts(X, Y)
+    with pytest.raises(ValueError, match="can be read once"):
+        a_trainer().fit(source, epochs=2, progress=False)
+    assert len(list(source)) == 4
+
+
+def test_a_generator_can_be_trained_on_again_at_once() -> None:
+    def slow() -> Iterator[Any]:
+        while True:
+            time.sleep(0.02)
+            yield X, Y
+
+    source, trainer = slow(), a_trainer()
+    for _ in range(2):
+        trainer.fit(source, steps_per_epoch=2, progress=False)
+    next(source)
+    assert trainer.steps == 4
+
+
+def test_each_epoch_reads_an_iterable_once() -> None:
+    begun = []
+
+    def source(name: str) -> Again:
+        return Again(lambda: begun.append(name) or parts(X, Y))  # type: ignore[func-returns-value]
+
+    a_trainer().fit(source("train"), epochs=3, validation_data=source("validation"), progress=False)
+    assert begun == ["train", "validation"] * 3
+
+
+@pytest.mark.parametrize("x", [[], [3], [(X,)], [X]])
+def test_batches_that_tell_no_input_size_are_refused(x: Any) -> None:
+    net = pn.Sequential(pn.Linear(8), pn.TanH(), pn.Linear(3))
+    with pytest.raises(ValueError, match=r"x yields no batches|batch 0 of x must be \(x, y\)"):
+        pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD()).fit(x, progress=False)
+    assert repr(net) == "Sequential(Linear(8), TanH(), Linear(3))"
 
 
 def test_an_error_of_the_iterable_is_its_own() -> None:
