@@ -273,6 +273,7 @@ device, verbose
 
     target_mean_: list[float] = field(init=False)
     target_scale_: list[float] = field(init=False)
+    _two_dimensional: bool = field(init=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -478,7 +478,7 @@ SLIDING = [
 
 SPATIAL = [
     *(
-        SpatialCase(layer, counterpart, shape)
+        SpatialCase(layer, counterpart, shape)  # type: ignore[arg-type]  # mypy joins functions and partials to object
         for layer, counterpart, shape in (
             (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), (2, 5, 3)),
             (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
@@ -573,6 +573,14 @@ def paddings(kind: type[Conv | Pool]) -> tuple[Literal["valid"], Literal["same"]
     return "valid", "same", 1, ((0, 2), (1, 0), (2, 1))[: kind.n_axes]
 
 
+CONVOLVED: list[dict[str, Any]] = [
+    *({}, {"dilation": 2}, {"groups": 2, "bias": False}, {"groups": 4, "dilation": 2}, {"output_padding": 1})
+]
+POOLED: list[dict[str, Any]] = [
+    *({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
+    *({"dilation": 2}, {"ceil_mode": True, "dilation": 2}),
+]
+
 GRID = [
     *(
         sliding(kind, (4, 8, kernel), shape, stride=stride, padding=padding, **how)
@@ -588,10 +596,7 @@ GRID = [
                 (pn.ConvTranspose3D, 3, (1, 3, 2, 3, 4)),
             ),
             (1, 2, 3),
-            (
-                *({}, {"dilation": 2}, {"groups": 2, "bias": False}, {"groups": 4, "dilation": 2}),
-                {"output_padding": 1},
-            ),
+            CONVOLVED,
         )
         for padding in paddings(kind)
         if "output_padding" not in how or (issubclass(kind, ConvTranspose) and stride > 1 and padding != "same")
@@ -605,10 +610,7 @@ GRID = [
                 *((kind, 3, (1, 4, 3, 5, 2)) for kind in (pn.MaxPool3D, pn.AvgPool3D)),
             ),
             (None, 1, 2, 5),
-            (
-                *({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
-                *({"dilation": 2}, {"ceil_mode": True, "dilation": 2}),
-            ),
+            POOLED,
         )
         for padding in paddings(kind)
         if ("count_include_pad" not in how or issubclass(kind, AvgPool))
