@@ -44,6 +44,7 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
 
     net_: AutoEncoder = field(init=False)
     _n_features_out: int = field(init=False)
+    _standard: Normalize = field(init=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

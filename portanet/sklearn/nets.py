@@ -269,6 +269,10 @@ device, verbose
     True
     """
 
+    _mean: list[float] = field(init=False)
+    _scale: list[float] = field(init=False)
+    _two_dimensional: bool = field(init=False)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
