@@ -206,16 +206,14 @@ class KMeans(Estimator):
         backend, examples, centres, origin, scale = self._scaled(x)
         xp = backend.xp
         with backend.activate():
-            pieces, index, origin = (
-                [],
-                xp.arange(centres.shape[0], device=centres.device),
-                xp.astype(origin, xp.float64),
-            )
+            origin, pieces = xp.astype(origin, xp.float64), []
+            offsets, index = centres - origin, xp.arange(centres.shape[0], device=centres.device)
             for rows, squares in distance_blocks(examples, centres, origin):
-                nearest = xp.argmin(squares, axis=1)  # squares lose their digits near 0: take the sum of differences
-                offsets = rows - xp.take(centres - origin, nearest, axis=0)
-                own, least = (xp.expand_dims(v, axis=1) for v in (nearest, xp.sum(offsets * offsets, axis=1)))
-                distances = xp.sqrt(xp.where(index == own, least, squares))
+                # |x|² - 2 x·y + |y|² loses its digits near 0: take the sum of squared differences for the nearest.
+                nearest = xp.argmin(squares, axis=1)
+                differences = rows - xp.take(offsets, nearest, axis=0)
+                exact = xp.expand_dims(xp.vecdot(differences, differences), axis=1)
+                distances = xp.sqrt(xp.where(index == xp.expand_dims(nearest, axis=1), exact, squares))
                 pieces.append(xp.astype(distances * scale, centres.dtype))
             return like_input(backend, x, xp.concat(pieces))
 

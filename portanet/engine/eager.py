@@ -73,8 +73,8 @@ class EagerExecutor:
         """Take over the numbers of steps that were done before."""
         self.metrics[:n_done, ...] = metrics
 
-    def close(self) -> None:
-        """End what runs beside the steps."""
+    def close(self, *, wait: bool = True) -> None:
+        """End what runs beside the steps, and wait for it."""
 
     @property
     def remaining(self) -> int:

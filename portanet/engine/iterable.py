@@ -82,9 +82,9 @@ class IterableExecutor(EagerExecutor):
         self.n_done += 1
         return 1
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """End the thread that fetches batches."""
-        self.stream.close()
+        self.stream.close(wait=wait)
 
     def _next(self) -> tuple[Array, ...]:
         batch = self.stream.take()

@@ -21,7 +21,8 @@ def network_html(net: Any) -> str:
     """
     frozen = sum(parameter.size for parameter in net.parameters() if parameter.frozen)
     note = f", {frozen:,} of them frozen" if frozen else ""
-    return f"<div><p>{_kind(net)}: {_size(net)} parameters{note}</p>{_table(net, _input_shape(net))}</div>"
+    size = "parameters not known yet" if net.topology.unsized else f"{_size(net)} parameters{note}"
+    return f"<div><p>{_kind(net)}: {size}</p>{_table(net, _input_shape(net))}</div>"
 
 
 def _table(net: Any, shape: Shape | None) -> str:

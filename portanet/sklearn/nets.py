@@ -144,7 +144,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """
-        Go on training for one epoch of some data.
+        Train for one more epoch, on any part of the data.
 
         Parameters
         ----------
@@ -295,7 +295,7 @@ device, verbose
         return self._fit(X, y, sample_weight, go_on=self._goes_on())
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Go on training for one epoch of some data; the targets of the first call are those that count as standard."""
+        """Train for one more epoch; targets are standardized with the mean and the scale of the first call."""
         go_on = hasattr(self, "net_")
         X, y = self._checked(X, method="partial_fit" if go_on else "fit", y=y, multi_output=True, y_numeric=True)
         return self._fit(X, y, sample_weight, go_on=go_on, epochs=1)

@@ -80,10 +80,10 @@ class BatchStream:
         while self.peek() is not None:
             yield self.take()
 
-    def close(self) -> None:
-        """End the thread, after the batch that it fetches, which is kept: the source is then free for others."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the thread after the batch that it fetches, which is kept; to wait for it frees the source."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=wait)
             self._pool = None
 
     def _fetch(self) -> Future[Any]:

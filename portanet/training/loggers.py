@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError("TensorBoard needs tensorboardX: pip install tensorboardX") from error
-        self._new_writer, self._writers = SummaryWriter, dict[str, Any]()
+        # A run that resumes writes the epochs after its checkpoint again: TensorBoard then drops the old ones.
+        self._new_writer = partial(SummaryWriter, purge_step=len(trainer.history.epochs) + 1)
+        self._writers: dict[str, Any] = {}
         self._writer("train")
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:

@@ -127,7 +127,7 @@ class FitLoop:
         """Train until the history has a number of epochs, or a callback stops it."""
         training, history = self.training, self.training.history
         with self._signals as signals, ExitStack() as at_end:
-            at_end.callback(self.executor.close)
+            at_end.push(self._close)
             at_end.callback(self.executor.retain, [])  # drops recorded steps, which refer back to the executor
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
@@ -146,6 +146,10 @@ class FitLoop:
                 for call in self.callbacks:
                     call.on_interrupt(training)
                 raise
+
+    def _close(self, kind: type[BaseException] | None, *of_error: object) -> None:
+        """End what runs beside the steps; after an interrupt, do not wait for a batch that may never come."""
+        self.executor.close(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
 
     def _train(self) -> Logs:
         """Run the steps of one epoch, and average their numbers."""
@@ -172,18 +176,26 @@ class FitLoop:
         )
         self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []
-        while executor.remaining:
+        while self._remaining():
             self._signals.check()
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
             state.check_current()
             begin = perf_counter()
             n_run = executor.run(1 if self._before_steps else executor.remaining)
-            if executor.remaining:  # the last batch may be shorter
-                self._times.add((perf_counter() - begin) / n_run)
+            seconds = (perf_counter() - begin) / n_run
             training.steps += n_run
             for call in self._after_steps:
                 call.on_train_batch_end(training)
+            if self._remaining():  # the last batch may be shorter
+                self._times.add(seconds)
+
+    def _remaining(self) -> int:
+        """Return how many steps are left in the epoch; a signal does not wait for the next batch of an iterable."""
+        if self.executor.n_examples is not None:
+            return self.executor.remaining
+        with self._signals.immediate():
+            return self.executor.remaining
 
     def _check_finite(self, losses: np.ndarray, before: list[Any]) -> None:
         """Undo an epoch after which the loss or an array is not finite, and raise."""

@@ -344,7 +344,8 @@ class Trainer:
         resume : path-like or bool
             Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
             an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
-            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks; if there is
+            without an interruption. An iterable must yield the batches of the interrupted epoch once more: as many as
+            were done are left out. True takes the newest file of the ModelCheckpoint among the callbacks; if there is
             none, training starts from the beginning.
 
         Returns
@@ -563,7 +564,7 @@ class Trainer:
         """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
-        restored = ("_state", "_loop", "steps", "history")  # by __setstate__
+        restored = ("_state", "_unbound", "_loop", "steps", "history")  # by __setstate__
         own = {name: value for name, value in vars(self).items() if name not in restored}
         state = flatten(self._state_dict(), self.backend.to_numpy)
         return {**own, "optimizer": self.optimizer, "state": state}
@@ -704,6 +705,9 @@ class Trainer:
         weighted = stream.first().sample_weight is not None
         try:
             return evaluate(self.net, self.loss, self.metrics, stream.epoch(), has_weights=weighted)
+        except KeyboardInterrupt:  # the next batch may never come
+            stream.close(wait=False)
+            raise
         finally:
             stream.close()
 

@@ -1,5 +1,6 @@
 """Training on iterables of batches: generators, data loaders, data sets that are read again for each epoch."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -239,8 +240,40 @@ def test_an_error_of_the_iterable_is_its_own() -> None:
         yield X, Y
         raise KeyError("row 51")
 
+    trainer, first = a_trainer(), a_trainer()
     with pytest.raises(KeyError, match="row 51"):
-        a_trainer().fit(source(), progress=False)
+        trainer.fit(source(), progress=False)
+    first.fit([(X, Y)], progress=False)
+    assert trainer.steps == first.steps == 1  # and the weights are those after this step
+    for name, values in first.net.get_weights().items():
+        np.testing.assert_array_equal(trainer.net.get_weights()[name], values)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system cannot send a signal to a thread")
+def test_an_interrupt_does_not_wait_for_the_next_batch() -> None:
+    waits, comes = threading.Event(), threading.Event()
+
+    def source() -> Iterator[Any]:
+        yield X, Y
+        waits.set()
+        comes.wait(timeout=30)
+
+    def interrupt() -> None:
+        waits.wait(timeout=30)
+        time.sleep(0.05)  # fit waits too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    trainer, sender = a_trainer(), threading.Thread(target=interrupt)
+    sender.start()
+    try:
+        begin = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(source(), progress=False)
+        assert time.perf_counter() - begin < 20
+        assert trainer.steps == 1
+    finally:
+        comes.set()
+        sender.join()
 
 
 def test_batches_of_datasets_are_taken() -> None:

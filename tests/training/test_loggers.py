@@ -79,8 +79,8 @@ def test_what_is_no_log_is_not_appended_to(tmp_path: Path, content: str) -> None
     assert path.read_text(encoding="latin-1") == content
 
 
-def events(folder: Path) -> list[tuple[int, str, float]]:
-    """Read the scalars of the event files of a folder: step, tag and value."""
+def events(folder: Path) -> list[Any]:
+    """Read the event files of a folder."""
     from tensorboardX.proto.event_pb2 import Event
 
     found = []
@@ -88,19 +88,33 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
         content, position = file.read_bytes(), 0
         while position < len(content):
             (length,) = struct.unpack("<Q", content[position : position + 8])
-            event = Event.FromString(content[position + 12 : position + 12 + length])
-            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+            found.append(Event.FromString(content[position + 12 : position + 12 + length]))
             position += 16 + length
     return found
+
+
+def scalars(folder: Path) -> list[tuple[int, str, float]]:
+    """Read the scalars of a folder: step, tag and value."""
+    return [(event.step, value.tag, value.simple_value) for event in events(folder) for value in event.summary.value]
 
 
 def test_tensorboard_gets_training_and_validation_in_two_folders(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     history = fit(pn.TensorBoard(tmp_path), epochs=2, validation_data=(X, X)).history
     for folder, name in (("train", "loss"), ("validation", "val_loss")):
-        found = events(tmp_path / folder)
+        found = scalars(tmp_path / folder)
         assert [(step, tag) for step, tag, _ in found] == [(1, "loss"), (2, "loss")]
         np.testing.assert_allclose([value for *_, value in found], history[name], rtol=1e-6)
+
+
+def test_a_resumed_run_replaces_the_epochs_after_its_checkpoint_in_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    checkpoint, log = tmp_path / "run", tmp_path / "log"
+    fit(pn.ModelCheckpoint(checkpoint), epochs=2, validation_data=(X, X))
+    fit(pn.TensorBoard(log), epochs=4, validation_data=(X, X), resume=checkpoint)
+    for folder in ("train", "validation"):
+        starts = [event.step for event in events(log / folder) if event.HasField("session_log")]
+        assert starts == [3]  # TensorBoard drops what other files of the folder hold from this step on
 
 
 def test_the_numbers_of_the_last_step_can_be_read_in_between() -> None:
