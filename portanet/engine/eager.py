@@ -76,6 +76,9 @@ class EagerExecutor:
     def close(self, *, wait: bool = True) -> None:
         """End what runs beside the steps, and wait for it."""
 
+    def skip_epochs(self, n_epochs: int) -> None:
+        """Leave out epochs that were done before; each begins anew here."""
+
     @property
     def remaining(self) -> int:
         """Number of steps left in the epoch."""

@@ -58,6 +58,11 @@ class IterableExecutor(EagerExecutor):
             self._grow()
         self.table[:n_done, ...] = metrics
 
+    def skip_epochs(self, n_epochs: int) -> None:
+        """Leave out the batches of epochs that were done before, where the next epoch does not begin anew."""
+        for _ in range(n_epochs * (self.limit or 0) if self.stream.once else 0):
+            self.stream.take()
+
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch; batches of steps that were done before are left out."""
         self.stream.restart()
@@ -65,7 +70,7 @@ class IterableExecutor(EagerExecutor):
         for _ in range(n_done):
             self._next()
             self.n_done += 1
-        if self.stream.peek() is None:
+        if n_done == 0 and self.stream.peek() is None:
             raise ValueError("x yields no more batches: lower epochs or steps_per_epoch")
 
     @property

@@ -62,15 +62,14 @@ class Sizing(Placement):
         if not isinstance(input_shape, (tuple, list)):
             raise ValueError(f"input_shape must be a tuple such as (28, 28, 1), got {shown(input_shape)}")
         shape = tuple(check_count("input_shape", n) for n in input_shape)
-        before = [(layer, dict(vars(layer))) for layer in self.topology.unsized]
+        before = Sizes(self)
         try:
             self._take_sizes(shape)
             self.output_shape(shape)
             if left := self.topology.unsized:
                 raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
         except BaseException:
-            for layer, attributes in before:
-                _reset(layer, attributes)
+            before.restore()
             raise
         return self
 
@@ -83,6 +82,33 @@ class Sizing(Placement):
             type(self).__init__(self, **arguments)
         for _, child, inner_shape in self._children_with_shapes(shape):
             child._take_sizes(inner_shape)
+
+
+class Sizes:
+    """
+    The layers of a network whose input size is not known, to go back to if the network is refused what would tell it.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(2))
+    >>> before = Sizes(net)
+    >>> net.build((3,))
+    Sequential(Linear(3, 2))
+    >>> before.restore()
+    >>> net
+    Sequential(Linear(2))
+    """
+
+    def __init__(self, net: Sizing):
+        self.net = net
+        self.unsized = [(layer, dict(vars(layer))) for layer in net.topology.unsized]
+
+    def restore(self) -> None:
+        """Take the sizes away again, and the weights of the layers that have got them."""
+        for layer, attributes in self.unsized:
+            _reset(layer, attributes)
+        if self.unsized:
+            object.__setattr__(self.net, "_flat", None)
 
 
 def _reset(layer: Sizing, attributes: dict[str, Any]) -> None:

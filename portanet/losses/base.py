@@ -148,7 +148,8 @@ class Loss(Configured):
         """
         (kept, array), numbers = self._device_numbers, getattr(self, name)
         if len(numbers) != n:
-            raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes")
+            fix = "give one for each; a dict must name the last class"
+            raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes: {fix}")
         beside = type(array) is type(like) and (array.device, array.dtype) == (like.device, like.dtype)
         if kept is not numbers or not beside:
             if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):

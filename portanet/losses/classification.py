@@ -11,6 +11,10 @@ from portanet.typing import Array, Shape
 __all__ = ["ClassificationLoss", "CrossEntropyLoss", "NLLLoss"]
 
 
+MAX_CLASSES = 2**20
+"""Most classes that a dict of weights may name: each of them gets a number."""
+
+
 def check_class_weight(
     name: str, weight: Mapping[int, float] | Sequence[float] | None, n_classes: int | None = None
 ) -> tuple[float, ...] | None:
@@ -33,6 +37,8 @@ def check_class_weight(
                 raise ValueError
         except (TypeError, ValueError):
             raise ValueError(f"{name} must have class indices for keys, got {shown(weight)}") from None
+        if largest >= MAX_CLASSES:
+            raise ValueError(f"{name} names class {largest}: there are at most {MAX_CLASSES} classes")
         if n_classes is not None and largest >= n_classes:
             raise ValueError(f"{name} names class {largest}, but the classes are 0 to {n_classes - 1}: leave it out")
         weight = [weight.get(i, 1.0) for i in range(n_classes or largest + 1)]

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -43,6 +43,13 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": optimizers.RMSprop,
 }
 """Optimizers by name."""
+
+
+def check_factory(name: str, value: Any, *, example: str) -> Callable[..., Layer]:
+    """Refuse what is not a function that returns a layer; a layer can be called, but is none."""
+    if isinstance(value, Layer) or not callable(value):
+        raise ValueError(f"{name} must be a function that returns a layer, such as {example}, got {shown(value)}")
+    return cast(Callable[..., Layer], value)
 
 
 @dataclass(eq=False, repr=False)
@@ -172,7 +179,7 @@ class NetEstimator(ArrayEstimator):
             check_choice("activation", self.activation, choices=tuple(ACTIVATIONS))
             activation = ACTIVATIONS[self.activation]
         else:
-            activation = self.activation
+            activation = check_factory("activation", self.activation, example="portanet.ReLU")
         batch_norm = check_flag("batch_norm", self.batch_norm)
         dropout = check_number("dropout", self.dropout, at_least=0, below=1)
         for n_in, n_out in pairwise(sizes):

@@ -15,7 +15,7 @@ from portanet.layers import Layer, Linear, Normalize, Sequential
 from portanet.layers.base import check_layer
 from portanet.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from portanet.sklearn.arrays import dtype_name, like, to_numpy
-from portanet.sklearn.base import NetEstimator
+from portanet.sklearn.base import NetEstimator, check_factory
 
 
 @dataclass(eq=False, repr=False)
@@ -31,7 +31,8 @@ class SupervisedNet(NetEstimator):
 
     def _build(self, shape: tuple[int, ...], n_outputs: int) -> Layer:
         if self.net is not None:
-            return check_layer("net(input_shape, n_outputs)", self.net(shape, n_outputs))
+            make = check_factory("net", self.net, example="lambda shape, n: Sequential(Flatten(), Linear(n))")
+            return check_layer("net(input_shape, n_outputs)", make(shape, n_outputs))
         sizes = (shape[0], *self._hidden_sizes())
         return Sequential(Normalize(shape[0]), *self._dense(*sizes), Linear(sizes[-1], n_outputs))
 

@@ -324,7 +324,10 @@ class LearningRateScheduler(Callback):
         return {"first": self._first, "before": self._before, "lr": self.lr}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._first = check_count("first", state["first"], at_least=0)
+        first = check_count("first", state["first"], at_least=0)
+        if first > self._first:
+            raise ValueError(f"it began at step {first}, after the {self._first} steps of the checkpoint")
+        self._first = first
         self._before, self.lr = (check_number(name, state[name], at_least=0) for name in ("before", "lr"))
 
 

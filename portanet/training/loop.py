@@ -110,6 +110,7 @@ class FitLoop:
         if saved is not None:
             with as_file_errors(saved.path):
                 self.load_state_dict(saved.state["fit"])
+            self.executor.skip_epochs(len(self.training.history.epochs))
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:
         """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""

@@ -21,6 +21,7 @@ from portanet.engine.iterable import IterableExecutor
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.sizes import Sizes
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.training.batches import BatchStream, first_batch, is_iterable_of_batches
@@ -73,10 +74,20 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if self.net.topology.unsized:
-            args, kwargs = _with_sizes(self.net, *args, **kwargs)  # type: ignore[assignment]
-        with self.backend.activate():
-            return method(self, *args, **kwargs)
+        if not self.net.topology.unsized:
+            with self.backend.activate():
+                return method(self, *args, **kwargs)
+        before, unbound, steps = Sizes(self.net), self._unbound, self.steps
+        args, kwargs = _with_sizes(self.net, *args, **kwargs)  # type: ignore[assignment]
+        try:
+            with self.backend.activate():
+                return method(self, *args, **kwargs)
+        except BaseException:
+            if self.steps == steps:  # what is refused leaves the network as it was
+                before.restore()
+                vars(self).pop("_state", None)
+                self._unbound = unbound
+            raise
 
     return run
 
@@ -412,7 +423,7 @@ class Trainer:
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
-        if self.optimizer.full_batch and executor.n_steps != 1:
+        if self.optimizer.full_batch and stream is None and executor.n_steps != 1:
             n = data.x.shape[0]
             text = f"{type(self.optimizer).__name__} needs all {n} examples in each step: give fit batch_size={n}"
             warnings.warn(text, UserWarning, stacklevel=3)

@@ -194,3 +194,24 @@ def test_layers_of_ones_own_may_leave_out_their_input_size() -> None:
 
     with pytest.raises(ValueError, match="does not say the shape of its input: give its size"):
         Hidden().build((3,))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"x": X, "y": LABELS + 7}, {"x": X, "y": LABELS, "batch_size": 0}, {"x": [(X, LABELS[:2])]}]
+)
+def test_a_call_that_is_refused_leaves_the_sizes_open(arguments: dict[str, Any]) -> None:
+    net = unsized()
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
+    with pytest.raises(ValueError, match=r"class indices|batch_size|batch 0"):
+        trainer.fit(**arguments, progress=False)
+    assert repr(net) == repr(unsized())
+    assert net(X[:, :7, :7]).shape == (6, 3)
+    other = pn.Trainer(unsized(), pn.CrossEntropyLoss(), pn.Adam())
+    with pytest.raises(ValueError, match=r"class indices|batch_size|batch 0"):
+        other.fit(**arguments, progress=False)
+    other.fit(X, LABELS, progress=False)
+    assert repr(other.net) == repr(sized())
+
+
+def test_adapt_tells_the_size() -> None:
+    assert repr(pn.Normalize().adapt(X)) == "Normalize(3)"

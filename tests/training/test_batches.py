@@ -1,5 +1,6 @@
 """Training on iterables of batches: generators, data loaders, data sets that are read again for each epoch."""
 
+import itertools
 import signal
 import threading
 import time
@@ -280,3 +281,38 @@ def test_batches_of_datasets_are_taken() -> None:
     trainer = a_trainer()
     trainer.fit(batches(X, Y, batch_size=16), epochs=20, progress=False)
     assert trainer.history["loss"][-1] < trainer.history["loss"][0]
+
+
+def test_a_run_on_an_iterator_resumes_after_the_batches_that_it_has_read(tmp_path: Path) -> None:
+    def forever() -> Iterator[Any]:
+        for seed in itertools.count():
+            x = np.random.default_rng(seed).normal(size=(10, 4)).astype("float32")
+            yield x, Y[:10]
+
+    class Stop(Exception):
+        pass
+
+    class StopAt(pn.Callback):
+        def on_train_batch_end(self, trainer: Any) -> None:
+            if trainer.steps == at:
+                raise Stop
+
+    options: dict[str, Any] = {"epochs": 3, "steps_per_epoch": 4, "progress": False}
+    whole = a_trainer()
+    whole.fit(forever(), **options)
+    for per, at in (("epoch", 5), ("step", 4), ("step", 6), ("step", 8)):
+        checkpoint = pn.ModelCheckpoint(tmp_path / f"{per}-{at}", per=per)  # type: ignore[arg-type]
+        with pytest.raises(Stop):
+            a_trainer().fit(forever(), callbacks=[checkpoint, StopAt()], **options)
+        again = a_trainer()
+        again.fit(forever(), resume=tmp_path / f"{per}-{at}", **options)
+        assert_same(whole, again)
+
+
+def test_a_checkpoint_after_the_last_batch_of_an_epoch_resumes(tmp_path: Path) -> None:
+    data = list(parts(X, Y))
+    whole, again = a_trainer(), a_trainer()
+    whole.fit(data, epochs=3, progress=False)
+    a_trainer().fit(data, epochs=2, callbacks=[pn.ModelCheckpoint(tmp_path / "run", per="step")], progress=False)
+    again.fit(data, epochs=3, resume=tmp_path / "run", progress=False)
+    assert_same(whole, again)

@@ -667,3 +667,15 @@ def test_fit_within_fit_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="fit of this Trainer is running"):
         fit(a_trainer(), [Fits()])
+
+
+def test_settings_that_ask_for_other_arrays_are_refused(tmp_path: Path) -> None:
+    net = pn.Linear(6, 3)
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
+    trainer.save(tmp_path / "run")
+    arrays, metadata = read_tensors(tmp_path / "run")
+    changed = {**metadata, "trainer": metadata["trainer"].replace('"amsgrad": false', '"amsgrad": true')}
+    assert changed != metadata
+    write_tensors(tmp_path / "run", arrays, {k: v for k, v in changed.items() if k != "sha256"})
+    with pytest.raises(pn.FileFormatError, match="are not the state of Adam"):
+        trainer.load(tmp_path / "run")
