@@ -11,7 +11,7 @@ from portanet.backends import Backend
 from portanet.kernels.windows import Padding
 from portanet.layers.pooling import Pool
 
-POOLS = [pn.MaxPool1D, pn.MaxPool2D, pn.MaxPool3D, pn.AvgPool1D, pn.AvgPool2D, pn.AvgPool3D]
+POOLS: list[type[Pool]] = [pn.MaxPool1D, pn.MaxPool2D, pn.MaxPool3D, pn.AvgPool1D, pn.AvgPool2D, pn.AvgPool3D]
 inf, nan = np.inf, np.nan
 
 
