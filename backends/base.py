@@ -12,9 +12,13 @@ from portanet.backends.host import cast, check_dtype_name, host_array, is_host_d
 Batch: TypeAlias = tuple[np.ndarray, ...]
 
 
+SILENT: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
+"""NumPy's error state while networks compute: that of a GPU, which reports no overflow."""
+
+
 def silent_overflow() -> AbstractContextManager[Any]:
     """Return the context that :attr:`Backend.activate` gives for libraries that compute with NumPy."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    return np.errstate(**SILENT)
 
 
 class BackendUnavailable(RuntimeError):

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 import bench.compare
+import bench.estimators
 import bench.mechanisms
 import bench.peers.command
 import bench.report
@@ -24,7 +25,7 @@ def _main(arguments: list[str] | None) -> int:
         epilog="Start with: python -m bench peers --step --networks 003-mlp",
     )
     commands = parser.add_subparsers(title="commands", metavar="command")
-    for module in (bench.peers.command, bench.mechanisms, bench.compare, bench.report):
+    for module in (bench.peers.command, bench.mechanisms, bench.estimators, bench.compare, bench.report):
         module.add_to(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:

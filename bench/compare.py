@@ -53,9 +53,10 @@ def run(options: argparse.Namespace) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Read a file of kind "suite" of which tables and pictures can be made."""
     suite = results.read(path, "suite")
-    with as_file_errors(path):
-        medians = gather([suite])
-        rows(medians), network_steps(medians), crossover_lines(medians)
+    medians = gather([suite])
+    with as_file_errors(path):  # a case without a width, for instance, shows only here
+        for part in (rows, network_steps, crossover_lines):
+            part(medians)
     return suite
 
 

@@ -6,7 +6,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench import compare, files, results
+from bench import compare, estimators, files, results
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
@@ -58,7 +58,12 @@ def run(options: argparse.Namespace) -> None:
 
 def report(folder: Path, out: Path) -> str:
     """Return the report on a folder of results, with paths relative to the report ``out``."""
-    chapters: dict[str, Chapter] = {"peers": peers_parts, "busy": busy_parts, "mechanisms": mechanism_parts}
+    chapters: dict[str, Chapter] = {
+        "peers": peers_parts,
+        "busy": busy_parts,
+        "mechanisms": mechanism_parts,
+        "estimators": estimator_parts,
+    }
     written = {kind: _read_chapters(folder, kind, chapter) for kind, chapter in chapters.items()}
     suites = [compare.read(path) for path in sorted(folder.glob("suite-*.json"))]
     if not written["peers"] and not suites:
@@ -270,6 +275,19 @@ def mechanism_parts(file: Mapping[str, Any]) -> list[str]:
         "Above 1, the mechanism makes the step faster. The clearest gain has the largest lower quartile; where that is "
         "below 1, no gain was seen. `engine` stands for rewriting, threads, first writes and graphs together.",
         markdown(header, rows),
+    ]
+
+
+def estimator_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "estimators"."""
+    return [
+        f"## Networks for scikit-learn: {file['machine']['cpu']}",
+        machine_line(file),
+        f"`NetClassifier` and `NetRegressor` beside scikit-learn's `MLPClassifier` and `MLPRegressor`, all at their "
+        f"defaults: the mean score of {estimators.FOLDS} folds (accuracy; R² for diabetes), the median time of a fit, "
+        "and the median ratio of the times. Two scores are equal if their means differ by at most one standard error "
+        "of the differences. The table `mixed` is drawn at random: `python -m bench estimators`.",
+        markdown(estimators.HEADER, estimators.table_rows(file["datasets"])),
     ]
 
 

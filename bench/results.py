@@ -40,20 +40,20 @@ BUSY: Schema = {
 }
 BENCHMARK: Schema = {"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}
 COSTS: Schema = {"import": NUMBER, "first_step": NUMBER, "installed": NUMBER, "requires": [str]}
+ESTIMATOR: Schema = {"seconds": [is_positive], "scores": [NUMBER]}
 SCHEMAS: dict[str, Schema] = {
     "peers": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: NETWORK}, "costs": {...: COSTS}},
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
-    "suite": {
-        **INFO,
-        "benchmarks": [{"test": str, "device": str, "params": {...: int | float | str}, "median": is_positive}],
-    },
+    "suite": {**INFO, "benchmarks": [BENCHMARK]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
+    "estimators": {**INFO, "datasets": {...: {"portanet": ESTIMATOR, "scikit-learn": ESTIMATOR}}},
 }
 WRITTEN_BY = {
     "peers": "python -m bench peers --out FILE",
     "busy": "python -m bench peers --busy --out FILE",
     "suite": "python -m pytest bench --benchmark-json FILE",
     "mechanisms": "python -m bench mechanisms --out FILE",
+    "estimators": "python -m bench estimators --out FILE",
 }
 
 
@@ -71,7 +71,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     path : Path
         The file.
     kind : str
-        "peers", "busy", "suite" or "mechanisms".
+        "peers", "busy", "suite", "mechanisms" or "estimators".
 
     Raises
     ------

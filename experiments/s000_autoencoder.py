@@ -56,7 +56,7 @@ def own_net() -> AutoEncoder:
     ),
     choices=f"{CHOICES} We train under MSE and under BCE, which the source compares.",
     remark=(
-        "The source finds MSE better than BCE. With a correct gradient, BCE is as good to within a tenth of a decibel, "
+        "The source finds MSE better than BCE. With a correct gradient, BCE is as good to within 0.2 dB of PSNR, "
         "although the comparison uses the squared error, which MSE minimises and BCE does not."
     ),
     reported={},

@@ -1,4 +1,4 @@
-"""The command line: ``portanet info``."""
+"""The command line: ``portanet info``, and ``train``, ``predict`` and ``show`` for tables."""
 
 import argparse
 import importlib
@@ -6,11 +6,15 @@ import os
 import platform
 import sys
 import textwrap
+import warnings
+from typing import Any
 
 import numpy as np
 
 import portanet
 from portanet.console import run_command
+
+USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,10 +27,62 @@ def _main(arguments: list[str] | None) -> int:
     parser.add_argument("--version", action="version", version=f"portanet {portanet.__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="command")
     commands.add_parser("info", help="print versions, devices and threads")
-    if parser.parse_args(arguments).command is None:
+    _add_table_commands(commands)
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
+    if command is None:
         parser.print_help(sys.stderr)
-        sys.exit(2)
+        sys.exit(USAGE_ERROR)
+    if command != "info":
+        return _run_table_command(command, options)
     print(info())
+    return 0
+
+
+def _add_table_commands(commands: Any) -> None:
+    table = "a table: CSV, Parquet or npz"
+    train = commands.add_parser("train", help="train a network on a table", description="Train a network on a table.")
+    train.add_argument("data", metavar="DATA", help=table)
+    train.add_argument("--target", metavar="COLUMN", required=True, help="the column to predict")
+    train.add_argument("--out", metavar="DIR", required=True, help="folder for the network and its report")
+    train.add_argument("--model", default="128-64", help="sizes of the hidden layers, or a JSON file (%(default)s)")
+    train.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
+    train.add_argument("--epochs", metavar="N", type=int, default=200, help="most epochs (%(default)s)")
+    train.add_argument("--seed", metavar="N", type=int, default=0, help="of the split and the weights (%(default)s)")
+    train.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
+    predict = commands.add_parser("predict", help="predict with a network that train wrote")
+    predict.add_argument("net", metavar="NET", help="net.safetensors of train")
+    predict.add_argument("data", metavar="DATA", help=table)
+    predict.add_argument("--out", metavar="FILE", required=True, help="CSV or Parquet file for the predictions")
+    show = commands.add_parser("show", help="describe a network that train wrote")
+    show.add_argument("net", metavar="NET", help="net.safetensors of train")
+
+
+def _run_table_command(command: str, options: dict[str, Any]) -> int:
+    """Run a command, and print its warnings, or the error that ends it, as a line each on stderr."""
+
+    def say(message: object, *_: object, **__: object) -> None:
+        print(f"portanet {command}: {' '.join(str(message).split())}", file=sys.stderr)
+
+    try:
+        import matplotlib  # noqa: F401
+
+        from portanet.table.commands import COMMANDS
+    except ImportError as error:
+        say(f"{error}: pip install 'portanet[table]'")
+        return USAGE_ERROR
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = say
+        try:
+            COMMANDS[command](**options)
+        except (ValueError, OSError, ImportError, ArithmeticError, MemoryError, portanet.BackendUnavailable) as error:
+            say(str(error) or type(error).__name__)
+            return USAGE_ERROR
+        except KeyboardInterrupt:
+            say("interrupted")
+            return INTERRUPTED
     return 0
 
 

@@ -10,7 +10,7 @@ from portanet import kernels
 from portanet.backends import Backend, as_array, namespace
 from portanet.checks import Checked, check_count, check_number, check_sample_weight, optional, shown
 from portanet.estimator import Estimator, like_input
-from portanet.kernels.distances import distance_blocks
+from portanet.kernels.distances import blocks, distance_blocks
 from portanet.typing import Array
 
 
@@ -78,10 +78,10 @@ class KMeans(Estimator):
     >>> x = np.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]])
     >>> kmeans = KMeans(2).fit(x)
     >>> kmeans.inertia_, kmeans.cluster_centers_
-    (1.0, array([[9. , 0.5],
-           [0. , 0.5]]))
+    (1.0, array([[0. , 0.5],
+           [9. , 0.5]]))
     >>> kmeans.predict([[8.0, 3.0], [1.0, 1.0]])
-    array([0, 1])
+    array([1, 0])
     """
 
     cluster_centers_: Array
@@ -206,8 +206,15 @@ class KMeans(Estimator):
         backend, examples, centres, origin, scale = self._scaled(x)
         xp = backend.xp
         with backend.activate():
-            blocks = distance_blocks(examples, centres, xp.astype(origin, xp.float64))
-            pieces = [xp.astype(xp.sqrt(squares) * scale, centres.dtype) for _, squares in blocks]
+            origin, pieces = xp.astype(origin, xp.float64), []
+            offsets, index = centres - origin, xp.arange(centres.shape[0], device=centres.device)
+            for rows, squares in distance_blocks(examples, centres, origin):
+                # |x|² - 2 x·y + |y|² loses its digits near 0: take the sum of squared differences for the nearest.
+                nearest = xp.argmin(squares, axis=1)
+                differences = rows - xp.take(offsets, nearest, axis=0)
+                exact = xp.expand_dims(xp.vecdot(differences, differences), axis=1)
+                distances = xp.sqrt(xp.where(index == xp.expand_dims(nearest, axis=1), exact, squares))
+                pieces.append(xp.astype(distances * scale, centres.dtype))
             return like_input(backend, x, xp.concat(pieces))
 
     def _scaled(self, x: Any) -> tuple[Backend, Array, Array, Array, float]:
@@ -269,26 +276,32 @@ class _Run(NamedTuple):
 
 
 def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
-    """Greedy k-means++: draw a few examples in proportion to their cost; keep the one of lowest remaining cost."""
+    """
+    Greedy k-means++: draw a few examples in proportion to their cost; keep the one of lowest remaining cost.
+
+    Examples are drawn in their order along a random direction, so that neither their own order nor a division of one
+    into two of half its weight changes the draws.
+    """
     xp, x, asarray = data.backend.xp, data.x, data.backend.asarray
+    direction = asarray(rng.normal(size=x.shape[1]), "float64")
+    places = [xp.matmul(xp.astype(x[rows, ...], xp.float64), direction) for rows in blocks(*x.shape)]
+    order = xp.argsort(xp.concat(places))
 
     def costs_with(candidates: Array, costs: Array) -> Array:
         origin = xp.astype(data.origin, xp.float64)
         pieces = [xp.astype(squares, x.dtype, copy=False) for _, squares in distance_blocks(x, candidates, origin)]
         return xp.minimum(xp.concat(pieces), xp.expand_dims(costs, axis=1))
 
-    first = rng.integers(x.shape[0], size=1)
-    if data.weights is not None:
-        shares = data.backend.to_numpy(data.weights).astype("float64")
-        first = rng.choice(x.shape[0], size=1, p=shares / shares.sum())
-    centres = [xp.take(x, asarray(first), axis=0)]
+    def draw(costs: Array, n: int) -> Array:
+        # In float32, the rounding of a long sum differs between devices, and so would the drawn examples.
+        cumulative = xp.cumulative_sum(xp.take(data.weighted(costs), order), dtype=xp.float64)
+        drawn = xp.searchsorted(cumulative, cumulative[-1] * asarray(rng.random(n)), side="right")
+        return xp.take(x, xp.take(order, xp.minimum(drawn, x.shape[0] - 1)), axis=0)
+
+    centres = [draw(xp.ones_like(x[:, 0]), 1)]
     costs = costs_with(centres[0], xp.full_like(x[:, 0], math.inf))[:, 0]
     while len(centres) < n_clusters:
-        # In float32, the rounding of a long sum differs between devices, and so would the drawn examples.
-        cumulative = xp.cumulative_sum(data.weighted(costs), dtype=xp.float64)
-        drawn = cumulative[-1] * asarray(rng.random(2 + int(math.log(n_clusters))))
-        indices = xp.minimum(xp.searchsorted(cumulative, drawn, side="right"), x.shape[0] - 1)
-        candidates = xp.take(x, indices, axis=0)
+        candidates = draw(costs, 2 + int(math.log(n_clusters)))
         costs_after = costs_with(candidates, costs)
         best = xp.reshape(xp.argmin(xp.sum(data.weighted(costs_after), axis=0)), (1,))
         costs = xp.take(costs_after, best, axis=1)[:, 0]

@@ -14,7 +14,7 @@ import numpy as np
 
 from portanet.checks import Checked
 
-MOST_LAYERS = 100_000
+MAX_LAYER_USES = 100_000
 """Most uses of layers in a description in which layers occur again."""
 
 
@@ -76,11 +76,19 @@ class Configured:
             parameter = parameters_of(type(self))[name]  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 shown += map(_shown, value)
-            elif parameter.default is parameter.empty:
+            elif value is None and name == getattr(type(self), "input_size", None):
+                continue  # a layer whose input size is not known yet
+            elif parameter.default is parameter.empty or _is_size(type(self), parameter):
                 shown.append(_shown(value))
             elif value is not parameter.default and _shown(value) != repr(parameter.default):
                 shown.append(f"{name}={_shown(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _is_size(kind: type, parameter: inspect.Parameter) -> bool:
+    """Whether an argument is one of the sizes of a layer, which are given by position."""
+    sized = getattr(kind, "input_size", None) is not None
+    return sized and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is None
 
 
 def _shown(value: Any) -> str:
@@ -207,8 +215,8 @@ class _Builder:
             raise ValueError(f"ref {ref!r} names a layer that does not come before it")
         made, n_layers = self.built[ref]
         self.n_layers += n_layers
-        if self.n_layers > MOST_LAYERS:  # fifty layers, each of which holds the one before twice
-            raise ValueError(f"it describes more than {MOST_LAYERS} uses of layers")
+        if self.n_layers > MAX_LAYER_USES:  # fifty layers, each of which holds the one before twice
+            raise ValueError(f"it describes more than {MAX_LAYER_USES} uses of layers")
         return made
 
 

@@ -108,7 +108,7 @@ class Module(_Course, Layer):
         """Return the output for a batch, as an array on the module's device."""
         flat = self.flat
         with flat.backend.activate():
-            return self.vjp(_floats(x, flat), train=False)[0]
+            return self.vjp(_floats("x", x, flat), train=False)[0]
 
     def backward_update_gradient(self, input: Any, delta: Any) -> None:
         """
@@ -140,9 +140,9 @@ class Module(_Course, Layer):
 
     def _pull(self, input: Any, delta: Any, **wanted: bool) -> Array:
         flat = self.flat
-        delta = _floats(delta, flat)
+        delta = _floats("delta", delta, flat)
         with flat.backend.activate():
-            y, pullback = self.vjp(_floats(input, flat), train=False)
+            y, pullback = self.vjp(_floats("input", input, flat), train=False)
             if delta.shape != y.shape:
                 raise ValueError(f"delta must have the output's shape {tuple(y.shape)}, got {tuple(delta.shape)}")
             return pullback(delta, **wanted)
@@ -278,8 +278,8 @@ class Loss(_Course, losses.Loss):
             return self.vjp(yhat, y)[1]()
 
     def _to_device(self, yhat: Array, y: Any) -> tuple[Backend, Array, Array]:
-        backend = backend_of(yhat)
-        return backend, backend.asarray(yhat, "float64"), backend.asarray(y)
+        backend = backend_of(yhat, name="yhat")
+        return backend, backend.asarray(yhat, "float64", name="yhat"), backend.asarray(y, name="y")
 
 
 class MSELoss(Loss, losses.MSELoss):
@@ -344,7 +344,8 @@ class Optim(Trainer):
 
     def step(self, batch_x: Any, batch_y: Any) -> Array:  # type: ignore[override]
         """Change the weights once, for one batch; return the cost before."""
-        return super().step(_floats(batch_x, self.net.flat), self.backend.asarray(batch_y))
+        x, y = _floats("batch_x", batch_x, self.net.flat), self.backend.asarray(batch_y, name="batch_y")
+        return super().step(x, y)
 
     def sgd(self, x: Any, y: Any, batch_size: int, n_iter: int) -> list[float]:
         """
@@ -364,9 +365,10 @@ class Optim(Trainer):
         list of float
             Cost of all examples in each epoch, as they were trained on.
         """
-        return self.fit(_floats(x, self.net.flat), y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
+        x = _floats("x", x, self.net.flat)
+        return self.fit(x, y, batch_size=batch_size, epochs=n_iter, progress=False)["loss"]
 
 
-def _floats(values: Any, flat: FlatParameters) -> Array:
-    """Bring values, integers too, to the device and dtype of the parameters."""
-    return flat.backend.asarray(values, flat.dtype, name="x")
+def _floats(name: str, values: Any, flat: FlatParameters) -> Array:
+    """Bring an argument, which may hold integers, to the device and dtype of the parameters."""
+    return flat.backend.asarray(values, flat.dtype, name=name)

@@ -40,6 +40,11 @@ class Estimator(Configured):
         why = ": it is not fitted, call fit(x) first" if fitted else ""
         raise AttributeError(f"{type(self).__name__} has no attribute {name}{why}", name=name, obj=self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickle; joblib may have left the arrays in a file, which it maps into memory."""
+        mapped = {name: np.asarray(value) for name, value in state.items() if isinstance(value, np.memmap)}
+        vars(self).update({**state, **mapped})
+
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's default tags, which its pipelines need for ``predict``."""
         from sklearn.base import BaseEstimator

@@ -28,11 +28,11 @@ except ImportError:  # Windows: what a killed process leaves stays there
 PARTIAL = ".portanet-*.partial"
 """Pattern of the names of temporary files."""
 
-MOST_JSON = 2**26
+MAX_JSON_BYTES = 2**26
 """Most bytes of a JSON file: parsed, it takes about ten times as many."""
 
-LONGEST_FAULT = 450
-"""Characters of a message about a file."""
+MAX_FAULT_LENGTH = 450
+"""Most characters of a message about a file."""
 
 
 class FileFormatError(ValueError):
@@ -91,11 +91,11 @@ def as_file_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 def _one_line(text: str) -> str:
     """Shorten a text that may repeat parts of a hostile file, and replace its control characters by spaces."""
-    short = text if len(text) <= LONGEST_FAULT else f"{text[:LONGEST_FAULT]} ..."
+    short = text if len(text) <= MAX_FAULT_LENGTH else f"{text[:MAX_FAULT_LENGTH]} ..."
     return "".join(character if character.isprintable() else " " for character in short)
 
 
-def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes:
+def read_regular(path: str | PathLike[str], *, max_bytes: int | None = None) -> bytes:
     """
     Read a regular file as a whole, so that what is parsed cannot change meanwhile.
 
@@ -104,7 +104,7 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
     Parameters
     ----------
     path : path-like
-    most : int, optional
+    max_bytes : int, optional
         Most bytes that it may have.
 
     Raises
@@ -120,11 +120,11 @@ def read_regular(path: str | PathLike[str], *, most: int | None = None) -> bytes
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError(path, "it is no regular file")
         try:
-            content = file.read() if most is None else file.read(min(most, status.st_size) + 1)
+            content = file.read() if max_bytes is None else file.read(min(max_bytes, status.st_size) + 1)
         except MemoryError:
             raise FileFormatError(path, f"it has {status.st_size} bytes, which do not fit into memory") from None
-    if most is not None and len(content) > most:
-        raise FileFormatError(path, f"it has more than the expected {most} bytes")
+    if max_bytes is not None and len(content) > max_bytes:
+        raise FileFormatError(path, f"it has more than the expected {max_bytes} bytes")
     return content
 
 
@@ -158,7 +158,7 @@ def read_json(path: str | PathLike[str], schema: Schema | None = None) -> Any:
     FileFormatError
         If it is no JSON, or does not match.
     """
-    content = read_regular(path, most=MOST_JSON)
+    content = read_regular(path, max_bytes=MAX_JSON_BYTES)
     with as_file_errors(path):
         value = parse_json(content)
         if schema is not None and (mismatch := first_mismatch(value, schema)):
@@ -176,9 +176,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_tensors(path: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays and texts to a safetensors file, with a hash of all."""
+    write_atomically(check_path("path", path), pack_tensors(arrays, metadata))
+
+
+def pack_tensors(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of the file that :func:`write_tensors` writes."""
     # safetensors 0.8.0 silently corrupts arrays that are not C-contiguous (its issue 825).
     arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in arrays.items()}
-    write_atomically(check_path("path", path), to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
+    return bytes(to_bytes(arrays, {**metadata, "sha256": _digest(arrays, metadata)}))
 
 
 def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -211,7 +216,8 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
     """Return the texts of a safetensors file without its arrays; an empty dict if it is no such file."""
-    with suppress(OSError, ValueError, AttributeError, RecursionError), open(path, "rb") as file:
+    unfit = (OSError, ValueError, TypeError, AttributeError, RecursionError)  # whatever else a file may hold
+    with suppress(*unfit), open(path, "rb", opener=_open_without_waiting) as file:
         length = int.from_bytes(file.read(8), "little")
         if length < os.fstat(file.fileno()).st_size:
             return dict(json.loads(file.read(length)).get("__metadata__", {}))

@@ -58,7 +58,7 @@ class Parameter:
         span = slice(offset, offset + self.size)
         views = {"data": flat.data, "grad": flat.grad}
         vars(self).update({k: flat.xp.reshape(a[span], self.shape, copy=False) for k, a in views.items()})
-        self.offset, self.flat = offset, flat  # at the end, since another thread takes it for the sign of values
+        self.offset, self.flat = offset, flat  # set last: other threads take it to mean that there are values
 
     def unbind(self) -> None:
         """Leave the flat arrays, which are then detached: an optimizer must not go on with them."""
@@ -142,7 +142,7 @@ class Buffer:
     def bind(self, backend: Backend, values: np.ndarray, dtype: str) -> None:
         """Put values on a backend, copied, since layers change a buffer in place."""
         self.data = backend.asarray(values.copy(), dtype if values.dtype.kind == "f" else None)
-        self.dtype, self.backend = dtype, backend  # at the end, since another thread takes it for the sign of values
+        self.dtype, self.backend = dtype, backend  # set last: other threads take it to mean that there are values
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {"shape": self.shape, "init": self.init}

@@ -52,7 +52,7 @@ def build_network(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str])
         Of any type, if the metadata are not those of a network, or the arrays do not fit it.
     """
     if metadata.get("format") != FORMAT:
-        raise ValueError("it was not written by net.save, or by another version of PortaNet")
+        raise ValueError("it was not written by net.save, or was written by another version of PortaNet")
     net = from_json(parse_json(metadata["architecture"]))
     if not hasattr(net, "topology"):
         raise ValueError(f"it describes {shown(net)}, which is no layer")

@@ -14,11 +14,11 @@ the schema of the items of a list.
 """
 
 NUMBER = int | float
-LARGEST = 1e100
-"""Largest number: sums and squares of such numbers are finite."""
+MAX_NUMBER = 1e100
+"""Numbers are smaller than this, so that their sums and squares are finite."""
 
-LONGEST_NAME = 200
-"""Characters of a name in an object."""
+MAX_NAME_LENGTH = 200
+"""Most characters of a name in an object."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters of no text: a terminal obeys them, or no encoding has them."""
@@ -48,7 +48,8 @@ def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     """
     Describe the first place where a value does not match a schema; "" if it matches.
 
-    Numbers are finite, and True is no number. Texts hold no control characters but line breaks; names fit in a line.
+    Numbers are finite, and True is no number. Texts hold no control characters but tabs and line breaks; names are of
+    one line.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def first_mismatch(value: Any, schema: Schema, path: str = "the file") -> str:
     if isinstance(schema, dict) and isinstance(value, dict):
         if missing := [key for key in schema if key is not ... and key not in value]:
             return f"{path} lacks {', '.join(map(repr, missing))}"
-        if odd := [key for key in value if not key.isprintable() or len(key) > LONGEST_NAME]:
+        if odd := [key for key in value if not key.isprintable() or len(key) > MAX_NAME_LENGTH]:
             return f"{path} has the name {shown(odd[0])}"
         items = [(key, item, schema.get(key, schema.get(...))) for key, item in value.items()]
     elif isinstance(schema, list) and isinstance(value, list):
@@ -85,4 +86,4 @@ def _fits(value: Any, schema: Schema) -> bool:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return CONTROL.search(value) is None
-    return not isinstance(value, NUMBER) or abs(value) < LARGEST
+    return not isinstance(value, NUMBER) or abs(value) < MAX_NUMBER

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,8 @@ import pytest
 
 # Threads of OpenMP that wait in a loop take the cores from the other workers; the variable is read at its first import.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# SciPy reads at its import whether scikit-learn may work on arrays of other libraries than NumPy.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from portanet.backends import Backend, BackendUnavailable, get_backend
 
@@ -23,7 +26,6 @@ FOLDER = Path(__file__).parent
 SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_packaging.py")
 REASONS = {  # of skips whose text names a layer, an argument, a kernel or a data set
     "uses the whole batch": "the layer uses the whole batch, or draws random numbers",
-    "cannot be set": "the argument cannot be set",
     "no usable backend overrides": "no usable backend overrides the kernel",
     "PORTANET_DATA": "PORTANET_DATA lacks the data set",
     "import cupy failed": "CuPy is not installed",
@@ -34,6 +36,8 @@ COLLECTS_CUPY = "cupy" in REQUIRED or find_spec("cupy") is not None
 def pytest_configure() -> None:
     if unknown := REQUIRED - DEVICES.keys():
         raise pytest.UsageError(f"PORTANET_REQUIRE names {', '.join(unknown)}: choose among {', '.join(DEVICES)}")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts jobs in the background so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

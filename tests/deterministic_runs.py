@@ -1,4 +1,4 @@
-"""What one seed gives, as one hash a case: ``python -m tests.deterministic_runs [NAME ...]`` prints them as JSON."""
+"""Results of one seed, one hash for each case: ``python -m tests.deterministic_runs [NAME ...]`` prints JSON."""
 
 import hashlib
 import json

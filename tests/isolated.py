@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 90.0
-"""After which a test counts as hanging: on an idle machine, they take one to five."""
+"""A test that takes longer counts as hanging. On an idle machine, tests take one to five seconds."""
 
 
 def isolated(*, seconds: float = SECONDS, **environment: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -29,7 +29,10 @@ CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
     (pn.EarlyStopping, {}),
     (pn.ReduceLROnPlateau, {}),
     (pn.LearningRateScheduler, {"schedule": ConstantRate(0.1)}),
+    (pn.WeightAveraging, {}),
     (pn.CSVLogger, {"path": "log.csv"}),
+    (pn.JSONLogger, {"path": "log.jsonl"}),
+    (pn.TensorBoard, {"log_dir": "runs"}),
     (pn.ModelCheckpoint, {"path": "run.safetensors"}),
 ]
 CONSTRUCTORS = [(type(thing), thing.arguments()) for thing in THINGS] + CALLBACKS
@@ -47,7 +50,7 @@ NONSENSE = [
     [[]],
     1j,
 ]
-TEXTS = {"path", "monitor", "pattern"}
+TEXTS = {"path", "log_dir", "monitor", "pattern"}
 """Arguments that take any string."""
 
 ARGUMENTS = [
@@ -63,8 +66,8 @@ def is_fine(name: str, value: Any) -> bool:
     if isinstance(value, str):
         return name in TEXTS
     if isinstance(value, int):
-        return name in {"value", "alpha", "min_val"} and value == -7
-    return (name, type(value)) in {("path", bytes), ("weight", dict), ("groups", list)}
+        return name in {"value", "alpha", "margin", "ignore_index", "min_val", "scale", "offset"} and value == -7
+    return (name, type(value)) in {("path", bytes), ("log_dir", bytes), ("weight", dict), ("groups", list)}
 
 
 def test_no_constructor_is_left_out() -> None:
@@ -127,8 +130,8 @@ def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> No
         (pn.SGD(), "nesterov", True),
         (pn.KMeans(1, init=[[0.0]]), "n_init", 5),
         (pn.ModelCheckpoint("run"), "keep", 3),
-        (pn.EarlyStopping("auc", mode="max"), "mode", "auto"),
-        (pn.ReduceLROnPlateau(), "monitor", "auc"),
+        (pn.EarlyStopping("gain", mode="max"), "mode", "auto"),
+        (pn.ReduceLROnPlateau(), "monitor", "gain"),
     ],
     ids=lambda value: str(value).partition(" object at ")[0],  # an address differs between processes
 )

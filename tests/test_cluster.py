@@ -424,3 +424,31 @@ def test_times_in_nanoseconds_are_clustered(backend: Backend) -> None:
     seconds = np.asarray([[0], [1], [2], [60], [61], [62]])
     labels = KMeans(2, device=backend).fit(10**9 * (1_600_000_000 + seconds)).labels_
     assert labels.tolist() in ([0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0])
+
+
+def test_neither_order_nor_a_division_of_weights_changes_the_clusters(backend: Backend) -> None:
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(40, 5)), rng.integers(0, 4, size=40)
+    order = rng.permutation(40)
+    fits = [
+        KMeans(6, device=backend).fit(np.repeat(x, weights, axis=0)),
+        KMeans(6, device=backend).fit(x, sample_weight=weights),
+        KMeans(6, device=backend).fit(x[order], sample_weight=weights[order]),
+    ]
+    centres = [backend.to_numpy(fit.cluster_centers_) for fit in fits]
+    np.testing.assert_allclose(centres[1], centres[0], rtol=1e-12)
+    np.testing.assert_allclose(centres[2], centres[0], rtol=1e-12)
+
+
+def test_the_distance_to_a_centre_on_an_example_is_0(backend: Backend) -> None:
+    x = np.asarray([[1e3 + 0.1, 0.3], [1e3 + 0.7, 0.9], [0.5, 1e3]])
+    distances = backend.to_numpy(KMeans(3, init=x, device=backend).fit(x).transform(backend.asarray(x)))
+    np.testing.assert_allclose(np.diagonal(distances), 0.0, atol=1e-12)
+
+
+def test_a_model_that_joblib_maps_into_memory_predicts(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    model = KMeans(2).fit(x)
+    joblib.dump(model, tmp_path / "model")
+    np.testing.assert_array_equal(joblib.load(tmp_path / "model", mmap_mode="r").predict(x), model.labels_)

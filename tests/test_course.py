@@ -165,6 +165,19 @@ def test_a_delta_of_another_shape_is_refused_and_changes_nothing() -> None:
     assert not gradients(module)["weight"].any()
 
 
+def test_an_error_names_its_argument() -> None:
+    net, loss, x = course.Sequential(course.Linear(4, 1)), course.MSELoss(), np.ones((5, 4))
+    calls: dict[str, Callable[[], Any]] = {
+        "input": lambda: net.backward_delta("text", np.ones((5, 1))),
+        "delta": lambda: net.backward_delta(x, "text"),
+        "y": lambda: loss.forward(net.forward(x), "text"),
+        "batch_y": lambda: course.Optim(net, loss, eps=0.1).step(x, "text"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=f"^{name} is a str: give an array"):
+            call()
+
+
 def test_a_training_loop_of_module_calls_reaches_the_targets() -> None:
     """Layer by layer, as before there is a Sequential."""
     first, second, tanh, loss = course.Linear(4, 4), course.Linear(4, 1), course.TanH(), course.MSELoss()

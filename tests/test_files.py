@@ -180,9 +180,9 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_longer_than_expected_is_not_read_to_its_end(path: Path) -> None:
     path.write_bytes(bytes(100))
-    assert len(read_regular(path, most=100)) == 100
+    assert len(read_regular(path, max_bytes=100)) == 100
     with pytest.raises(pn.FileFormatError, match="more than the expected 99 bytes"):
-        read_regular(path, most=99)
+        read_regular(path, max_bytes=99)
 
 
 def test_a_file_that_does_not_fit_into_memory_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,31 +266,32 @@ def _die_while_writing(path: Path) -> None:
     write_atomically(path, b"half")
 
 
-def test_what_a_killed_process_left_is_deleted_by_the_next_write(path: Path) -> None:
+@pytest.fixture
+def leftover(path: Path) -> Path:
+    """Return the temporary file of a process that was killed while it replaced ``path``."""
     write_atomically(path, b"old")
     process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
     process.start()
     process.join()
     assert process.exitcode == 9
+    (partial,) = (file for file in path.parent.iterdir() if file != path)
+    return partial
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_write(path: Path, leftover: Path) -> None:
     assert path.read_bytes() == b"old"
-    assert len(list(path.parent.iterdir())) == 2
     path.with_name(".another.partial").touch()  # this one is not ours
     write_atomically(path.with_name("another"), b"new")
     assert sorted(file.name for file in path.parent.iterdir()) == [".another.partial", "another", path.name]
 
 
-def test_a_file_that_another_process_is_writing_is_not_deleted(path: Path) -> None:
-    write_atomically(path, b"old")
-    process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
-    process.start()
-    process.join()
-    (partial,) = (file for file in path.parent.iterdir() if file != path)
-    with partial.open("rb") as file:
+def test_a_file_that_another_process_is_writing_is_not_deleted(path: Path, leftover: Path) -> None:
+    with leftover.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as the process that writes it does
         write_atomically(path, b"new")
-        assert partial.exists()
+        assert leftover.exists()
     write_atomically(path, b"newer")
-    assert not partial.exists()
+    assert not leftover.exists()
 
 
 def _write_often(path: Path, content: bytes) -> None:

@@ -10,7 +10,9 @@ import json
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
+from itertools import count
 from pathlib import Path
 from time import process_time
 from typing import Any, TypeAlias
@@ -184,8 +186,8 @@ def safetensors(rng: np.random.Generator, content: bytes, folder: Path) -> bytes
         arrays = changed_arrays(rng, arrays)
     else:
         key = list(metadata)[int(rng.integers(len(metadata)))] if rng.random() < 0.5 else "architecture"
-        if "trainer" in metadata and rng.random() < 0.7:
-            key = "trainer"
+        if (own := {"trainer", "table"} & metadata.keys()) and rng.random() < 0.7:
+            (key,) = own
         if rng.random() < 0.03:
             metadata[key] = ["[" * 3000, '{"a":' * 3000, "", "null", "[" * 3000 + "]" * 3000][int(rng.integers(5))]
         elif key in ("format", "dtype"):
@@ -276,18 +278,52 @@ def network(folder: Path) -> Case:
     return lambda rng: safetensors(rng, content, folder), load
 
 
-def checkpoint(folder: Path, resumes: bool) -> Case:
-    path = folder / "run"
-    with pytest.raises(Stop):
-        a_trainer().fit(X, Y, epochs=3, batch_size=4, callbacks=[*the_callbacks(folder), SavesAndStops(path)],
-                        progress=False)  # fmt: skip
-    content, trainers, logged = path.read_bytes(), [a_trainer()], b"epoch,loss\r\n1,0.5\r\n"
-    before = bits(trainers[0])
+def table_network(folder: Path) -> Case:
+    pd = pytest.importorskip("pandas", reason="pandas makes the table")
+    pytest.importorskip("sklearn", reason="scikit-learn encodes the table")
+    from portanet.table.columns import fit_column
+    from portanet.table.model import TableNet
+    from portanet.table.targets import ClassTarget
+
+    table = pd.DataFrame({"age": ["1", None, "3"], "port": ["a", "b", "c"], "day": ["2024-01-01"] * 2 + ["2024-01-03"]})
+    columns = [fit_column(table[name]) for name in table]
+    scores = {"accuracy": 0.5, "f1": 0.5}
+    training = {
+        **{"data": "x.csv", "epochs": 3, "best_epoch": 2, "seed": 0, "versions": {"portanet": "1"}},
+        **{"rows": dict.fromkeys(["training", "validation", "held_out", "without_target"], 3)},
+        **{"scores": scores, "baseline": scores},
+    }
+    net = pn.Linear(6, 3).initialize()
+    content = TableNet(net, columns, ClassTarget("y", ["u", "v", 3]), training).to_bytes()
 
     def read(path: Path) -> None:
-        trainer = trainers[0]
-        trainers[0] = None  # type: ignore[call-overload]
-        accepted = True
+        model = TableNet.load(path)
+        lines = [
+            model.summary(),
+            model.origin(),
+            model.verdict(),
+            *map(str, model.score_rows()),
+            model.target.describe(),
+        ]
+        "".join([*lines, *(column.describe() for column in model.columns)]).encode()
+        if {column.name for column in model.encoder.columns} <= {*table}:
+            with suppress(ValueError):  # the cells may not fit columns of other kinds
+                model.target.frame(model.predict(table))
+
+    return lambda rng: safetensors(rng, content, folder), read
+
+
+def checkpoint(folder: Path, resumes: bool) -> Case:
+    path = folder / "run"
+    calls = [*the_callbacks(folder), SavesAndStops(path)]
+    with pytest.raises(Stop):
+        a_trainer().fit(X, Y, epochs=3, batch_size=4, callbacks=calls, progress=False)
+    content, trainer, logged = path.read_bytes(), a_trainer(), b"epoch,loss\r\n1,0.5\r\n"
+    before = bits(trainer)
+
+    def read(path: Path) -> None:
+        nonlocal trainer
+        unchanged = False
         (folder / "log.csv").write_bytes(logged)
         try:
             if resumes:
@@ -298,12 +334,12 @@ def checkpoint(folder: Path, resumes: bool) -> Case:
         except pn.Diverged:  # by settings that the file is free to choose
             pass
         except pn.FileFormatError:
-            accepted = False
             assert bits(trainer) == before
             assert (folder / "log.csv").read_bytes() == logged
+            unchanged = True
             raise
         finally:
-            trainers[0] = a_trainer() if accepted else trainer
+            trainer = trainer if unchanged else a_trainer()
 
     return lambda rng: safetensors(rng, content, folder), read
 
@@ -351,10 +387,10 @@ def dataset(content: bytes, values: np.ndarray, decode: fetch.Decoder, max_bytes
 def log(folder: Path) -> Case:
     content = b"epoch,loss,accuracy,lr\r\n1,0.5,0.25,0.1\r\n2,0.4,,0.1\r\n3,nan,1e-3,\r\n"
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
-    one = np.ones((1, 1), "float32")
+    one, accepted = np.ones((1, 1), "float32"), count()
 
     def read(path: Path) -> None:
-        if _read_log(path) and path.stat().st_ino % 8 == 0:  # what is read can be written
+        if _read_log(path) and next(accepted) % 8 == 0:  # what is read can be written
             trainer.fit(one, one, callbacks=pn.CSVLogger(path, append=True), progress=False)
 
     return lambda rng: changed_bytes(rng, content), read
@@ -375,7 +411,7 @@ STUDIED = Studied("claim", "nobody", "nothing", "what", "none", {}, figures)
 def record(folder: Path) -> Case:
     study = Study(STUDIED, "cpu", folder / "claim")
     study.measure(0)
-    content = (folder / "claim" / "seed-0.json").read_bytes()
+    content = json.loads((folder / "claim" / "seed-0.json").read_bytes())
 
     def read(path: Path) -> None:
         path.replace(study.folder / "seed-1.json")
@@ -384,14 +420,14 @@ def record(folder: Path) -> Case:
         if faults:
             raise pn.FileFormatError(path, faults[0])
 
-    return json_file(content, {"seed": 1}), read
+    return json_file(content | {"seed": 1}), read
 
 
 def result(folder: Path) -> Case:
     study = Study(STUDIED, "cpu", folder / "claim")
     study.measure(0)
     study.summarise()
-    content = (folder / "claim" / "result.json").read_bytes()
+    content = json.loads((folder / "claim" / "result.json").read_bytes())
 
     def read(path: Path) -> None:
         path.replace(folder / "claim" / "result.json")
@@ -415,24 +451,23 @@ def bench_file(content: dict[str, Any]) -> Callable[[Path], Case]:
             except pn.FileFormatError as error:
                 raise pn.FileFormatError(path, error.fault) from error
 
-        return json_file(json.dumps(content).encode()), read
+        return json_file(content), read
 
     return case
 
 
-def json_file(content: bytes, changes: dict[str, Any] | None = None) -> Callable[[np.random.Generator], bytes]:
-    value = json.loads(content) | (changes or {})
-
+def json_file(content: dict[str, Any]) -> Callable[[np.random.Generator], bytes]:
     def make(rng: np.random.Generator) -> bytes:
         if rng.random() < 0.3:
-            return changed_bytes(rng, content)
-        return json.dumps(changed_json(rng, value)).encode()
+            return changed_bytes(rng, json.dumps(content).encode())
+        return json.dumps(changed_json(rng, content)).encode()
 
     return make
 
 
 KINDS: dict[str, tuple[Callable[[Path], Case], int, int]] = {
     "network": (network, 300, 15_000),
+    "table": (table_network, 300, 10_000),
     "checkpoint loaded": (lambda folder: checkpoint(folder, False), 120, 10_000),
     "checkpoint resumed": (lambda folder: checkpoint(folder, True), 120, 10_000),
     "idx": (idx_file, 1000, 15_000),

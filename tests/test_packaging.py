@@ -163,11 +163,11 @@ def test_the_source_distribution_builds_the_same_wheel(sdist: Path, wheel: Path,
     assert contents(build("build_wheel", unpacked)) == contents(wheel)
 
 
-def test_the_source_distribution_holds_all_the_tests(tree: Path, sdist: Path) -> None:
+def test_the_source_distribution_holds_all_the_tests_and_documents(tree: Path, sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"tests/{name}" for name in relative(tree / "tests")} <= names
-    assert "README.md" in names
+    assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "tox.ini"} <= names
 
 
 def test_the_source_distribution_holds_nothing_that_is_not_in_the_tree(tree: Path, sdist: Path) -> None:

@@ -98,7 +98,7 @@ LARGE = np.full((3, 2), 1e39)
     [
         ("data", lambda layer, large: setattr(layer.weight, "data", large)),
         ("grad", lambda layer, large: setattr(layer.weight, "grad", large)),
-        (r"weights\['weight'\]", lambda layer, large: layer.set_weights({"weight": LARGE, "bias": np.zeros(2)})),
+        (r"weights\['weight'\]", lambda layer, large: layer.set_weights({"bias": np.ones(2), "weight": LARGE})),
         ("x", lambda layer, large: layer.predict(LARGE.T)),
         ("rows", lambda layer, large: layer.asarray(LARGE, name="rows")),
     ],

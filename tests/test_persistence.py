@@ -156,9 +156,9 @@ def rewritten(path: Path, **changes: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"format": "portanet 99"}, "it was not written by net.save, or by another version"),
+        ({"format": "portanet 99"}, "it was not written by net.save, or was written by another version"),
         ({"architecture": '{"type": "Unknown"}'}, "type 'Unknown' is unknown: import the module"),
-        ({"architecture": '{"type": "portanet.Linear", "in_features": 3}'}, "Linear does not take these arguments"),
+        ({"architecture": '{"type": "portanet.Linear", "size": 3}'}, "Linear does not take these arguments"),
         (
             {"architecture": '{"type": "portanet.Linear", "in_features": 3, "out_features": 2}'},
             "its arrays and its architecture differ: 0.bias, ",

@@ -16,7 +16,7 @@ import pytest
 import portanet as pn
 from portanet.training.callbacks import Training
 from tests.isolated import isolated
-from tests.test_threads import NETWORKS, assert_equal, convolutional, dense, examples, trained
+from tests.test_threads import NETWORKS, assert_equal, dense, examples, trained
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
@@ -218,4 +218,3 @@ def test_a_process_that_was_spawned_computes_with_the_threads_of_its_environment
         assert pool.apply(pn.get_num_threads) == 2
     if hasattr(os, "fork"):
         assert in_fork(pn.get_num_threads) == 5
-    assert convolutional().initialize().n_parameters == in_fork(lambda: convolutional().initialize().n_parameters)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from portanet.backends.base import SILENT
 from portanet.backends.disabled import enabled
 
 _SETTERS = {
@@ -136,6 +137,9 @@ class Blas:
 
 blas = Blas()
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=blas.after_fork)
+
 
 class ComputeContext:
     """The context in which networks compute with NumPy: overflow is silent, as on a GPU."""
@@ -151,8 +155,6 @@ class ComputeContext:
     ) -> None:
         _restore(self._errors)
 
-
-SILENT: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
 _umath: Any = import_module("numpy._core._multiarray_umath")
 _error_state: Any = getattr(_umath, "_extobj_contextvar", None)
@@ -194,7 +196,3 @@ else:
 def overflow_is_silent() -> bool:
     """Whether a compute context is in force; False if only a slow look could tell."""
     return _error_state is not None and _error_state.get() is _silenced[1]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=blas.after_fork)

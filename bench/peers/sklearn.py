@@ -48,9 +48,11 @@ def _fitted_model(recipe: Recipe) -> tuple[Any, Any, Any]:
 
 def _model(recipe: Recipe) -> Any:
     kinds = [config["type"] for config in recipe.layers]
+    if "Linear" not in kinds or not set(kinds) <= {"Linear", "Dropout", *ACTIVATIONS}:
+        raise Unsupported("scikit-learn has no such layers")
     *hidden, last = (i for i, kind in enumerate(kinds) if kind == "Linear")
     output_activations = {"TanH", "Sigmoid"} if recipe.target != "labels" else set()
-    if not set(kinds) <= {"Linear", "Dropout", *ACTIVATIONS} or not set(kinds[last + 1 :]) <= output_activations:
+    if not set(kinds[last + 1 :]) <= output_activations:
         raise Unsupported("scikit-learn has no such layers")
     activations = {kinds[i + 1] for i in hidden}
     if len(activations) > 1 or not activations <= ACTIVATIONS.keys() | {"Linear"}:

@@ -61,7 +61,7 @@ def training_step() -> Any:
     figure = Figure(figsize=(7.6, 6.0), layout="constrained")
     axes = figure.subplots()
     middle = 6.0
-    box(axes, (middle, 9), "Trainer.fit: epochs, callbacks\ntraining/trainer.py", BLUE)
+    box(axes, (middle, 9), "Trainer.fit: epochs, callbacks\ntraining/trainer.py, loop.py", BLUE)
     box(axes, (middle, 8), "prepare_data: once per fit\ntraining/data.py", BLUE)
     arrow(axes, (middle, 8.66), (middle, 8.34))
     executors = {

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from experiments.runner.run import Figures, Run
 from portanet import Callback, CrossEntropyLoss, Layer, Optimizer, Trainer, accuracy, metrics, plots
@@ -45,11 +44,11 @@ def classify(
     test = data.x_test, data.y_test
     title = _with_name(run.id, name)
     print(f"{title}: {net.n_parameters:,} parameters on {run.backend.name}; val_ is the test set", file=sys.stderr)
-    settings: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "validation_data": test}
     with run.training(net, name):
-        resume = run.resume_arguments(epochs)
-        resume["callbacks"] = [*callbacks, *resume.get("callbacks", ())]
-        history = trainer.fit(data.x_train, data.y_train, **settings, **resume)
+        resume = run.resume_arguments(epochs, callbacks)
+        history = trainer.fit(
+            data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, **resume
+        )
     matrix = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
     curves = plots.training_curves(history, title=title, held_out="test")
     confusion = plots.confusion_matrix(matrix, data.classes, title=f"{title}: test set")

@@ -29,7 +29,7 @@ Pair = tuple[Experiment, Result]
 
 
 def read(experiments: Sequence[Experiment], folder: Path) -> tuple[list[Pair], list[str]]:
-    """Return the experiments that have a full result in the folder, with it, and a sentence for each damaged result."""
+    """Return the experiments that have a full result in the folder, with the result; and a sentence for each fault."""
     pairs, faults = [], []
     for experiment in experiments:
         path = folder / experiment.id / "result.json"

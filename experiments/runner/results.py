@@ -90,7 +90,7 @@ class Study:
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """Return the records that count, by seed; records with other figures than the newest do not count."""
-        records = [record for record in self._records() if record.get("question") == self._question()]
+        records = [record for record in self._records() if record["question"] == self._question()]
         newest = max(records, key=lambda record: record["date"], default=None)
         counting = {r["seed"]: r for r in records if newest and r["figures"].keys() == newest["figures"].keys()}
         return dict(sorted(counting.items()))
@@ -104,7 +104,7 @@ class Study:
         """Whether the folder holds records of another form or kind of device, which a run would overwrite."""
         settings = {name: self._question()[name] for name in ("quick", "device")}
         questions = [record["question"] for record in self._records()]
-        return any(question.get(name) != value for question in questions for name, value in settings.items())
+        return any(question[name] != value for question in questions for name, value in settings.items())
 
     def measure(self, seed: int, *, draw: bool = True) -> None:
         """Run one seed, then write the pictures (with ``draw``) and last the record; nothing if the run fails."""
@@ -113,7 +113,12 @@ class Study:
         checkpoints = self._checkpoints(seed)
         _delete_links(checkpoints)
         run = Run(self.experiment.id, backend, seed, self.quick, draw, checkpoints=checkpoints)
-        figures = self.experiment.function(run)
+        try:
+            figures = self.experiment.function(run)
+        except FileFormatError as error:
+            if Path(error.path).parent != checkpoints:
+                raise
+            raise FileFormatError(error.path, f"{error.fault}; delete it to begin anew") from error
         new_record = {
             "question": self._question(),
             "code": code,
@@ -123,7 +128,7 @@ class Study:
             "networks": run.networks,
             "seconds": {
                 "training": round(sum(network["training_seconds"] for network in run.networks), 2),
-                "all": round(perf_counter() - begin, 2),
+                "all": round(perf_counter() - begin + run.earlier_seconds, 2),
             },
             "versions": _versions(),
             "pictures": run.captions,
@@ -138,13 +143,15 @@ class Study:
             for name in older - run.pictures.keys():
                 with suppress(OSError):  # it is gone, or a folder
                     (self.folder / name).unlink()
-        for file in checkpoints.glob("network-*.safetensors"):
-            file.unlink()
-        with suppress(OSError):  # it was never made, or holds files of another
-            checkpoints.rmdir()
+        for folder in self.folder.glob(f".seed-{seed}-*"):  # also those of older code
+            _delete_links(folder)
+            for file in folder.glob("network-*.safetensors"):
+                file.unlink()
+            with suppress(OSError):  # it was a link, or holds files of another
+                folder.rmdir()
 
     def _checkpoints(self, seed: int) -> Path:
-        """Return the folder of a seed's checkpoints, which depends on all that a record must agree with."""
+        """Return the folder of a seed's checkpoints: another one if the question, the code or the version differs."""
         question = json.dumps([self._question(), self.experiment.code(), portanet.__version__])
         return self.folder / f".seed-{seed}-{sha256(question.encode()).hexdigest()[:16]}"
 
@@ -278,7 +285,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write_here(path: Path, content: bytes) -> None:
-    """Write a file into its folder, also where a link of this name points elsewhere."""
+    """Write a file; a link of its name is replaced, not followed."""
     if path.is_symlink():
         path.unlink()
     write_atomically(path, content)

@@ -1,7 +1,7 @@
 """One run of an experiment."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -18,20 +18,20 @@ Figures: TypeAlias = Mapping[str, float]
 
 
 class Clock(Callback):
-    """Counts the seconds since it was made, and those of the run that goes on."""
+    """Counts the seconds of a training run; a resumed one adds those up to its checkpoint."""
 
     def __init__(self) -> None:
-        self.begin, self.before = perf_counter(), 0.0
+        self.begin, self.earlier_seconds = perf_counter(), 0.0
 
     @property
     def seconds(self) -> float:
-        return self.before + perf_counter() - self.begin
+        return self.earlier_seconds + perf_counter() - self.begin
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.before = float(state["seconds"])
+        self.earlier_seconds = float(state["seconds"])
 
 
 @dataclass
@@ -59,6 +59,10 @@ class Run:
         Captions of the pictures by name.
     checkpoints : Path, optional
         Folder of the checkpoints from which a run that was killed goes on.
+    clock : Clock
+        Clock of the latest :meth:`training`.
+    earlier_seconds : float
+        Seconds of training in earlier runs, which were killed.
     """
 
     id: str
@@ -70,6 +74,8 @@ class Run:
     pictures: dict[str, bytes] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
     checkpoints: Path | None = None
+    clock: Clock = field(default_factory=Clock, init=False)
+    earlier_seconds: float = field(default=0.0, init=False)
 
     def load(self, name: str) -> Dataset:
         """Load a data set; in a quick run, only its first 2000 training and 1000 test examples."""
@@ -89,6 +95,7 @@ class Run:
         """Time the training of a network, and record it under a name."""
         self.clock = Clock()
         yield
+        self.earlier_seconds += self.clock.earlier_seconds
         self.networks.append(
             {
                 "name": name,
@@ -99,12 +106,13 @@ class Run:
             }
         )
 
-    def resume_arguments(self, epochs: int) -> dict[str, Any]:
+    def resume_arguments(self, epochs: int, callbacks: Sequence[Callback]) -> dict[str, Any]:
         """Return what makes ``fit``, within :meth:`training`, go on from the checkpoint of a run that was killed."""
         if self.checkpoints is None:
-            return {}
+            return {"callbacks": callbacks}
         path = self.checkpoints / f"network-{len(self.networks)}.safetensors"
-        return {"callbacks": [self.clock, ModelCheckpoint(path, every=max(1, epochs // 20))], "resume": True}
+        checkpoint = ModelCheckpoint(path, every=max(1, epochs // 20))
+        return {"callbacks": [*callbacks, self.clock, checkpoint], "resume": True}
 
     def picture(self, name: str, figure: Any, caption: str = "") -> None:
         """Keep a matplotlib figure as a PNG file, with a caption for the report (default: the name)."""

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from portanet.checks import check_choice, check_flag
+from portanet.datasets.batching import batches
 from portanet.datasets.catalogue import SOURCES
 from portanet.datasets.fetch import DatasetError
 from portanet.datasets.labels import one_hot
 from portanet.datasets.splitting import train_test_split
 
-__all__ = ["Dataset", "DatasetError", "load", "names", "one_hot", "train_test_split"]
+__all__ = ["Dataset", "DatasetError", "batches", "load", "names", "one_hot", "train_test_split"]
 
 
 @dataclass(frozen=True, eq=False)

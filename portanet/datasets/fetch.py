@@ -138,7 +138,7 @@ def _folders() -> Iterator[Path]:
 def _verified(path: Path, source: Source, file: File, decode: Decoder, max_bytes: int) -> np.ndarray:
     """Read a file once, so that the bytes that are compared are those that are decoded."""
     packed = path.suffix == ".gz"
-    content = read_regular(path, most=_max_packed_bytes(max_bytes) if packed else max_bytes)
+    content = read_regular(path, max_bytes=_max_packed_bytes(max_bytes) if packed else max_bytes)
     with as_file_errors(path):
         array = decode(_unpacked(content, max_bytes) if packed else content, file.shape, len(source.classes))
         found = hashlib.sha256(array.ravel().data).hexdigest()

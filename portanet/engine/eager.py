@@ -55,6 +55,28 @@ class EagerExecutor:
         self.n_done = n_done
 
     @property
+    def n_steps(self) -> int | None:
+        """Steps of an epoch, or None if they are not known before its end."""
+        return len(self.batches)
+
+    @property
+    def n_examples(self) -> int | None:
+        """Examples of an epoch, or None if they are not known before its end."""
+        return int(self.batches[-1].stop)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Examples of each batch."""
+        return [batch.stop - batch.start for batch in self.batches]
+
+    def restore(self, n_done: int, metrics: Array) -> None:
+        """Take over the numbers of steps that were done before."""
+        self.metrics[:n_done, ...] = metrics
+
+    def close(self, *, wait: bool = True) -> None:
+        """End what runs beside the steps, and wait for it."""
+
+    @property
     def remaining(self) -> int:
         """Number of steps left in the epoch."""
         return len(self.batches) - self.n_done

@@ -13,6 +13,7 @@ from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -21,12 +22,29 @@ from portanet.kernels.softmax import (
     sparse_softmax_cross_entropy,
 )
 from portanet.kernels.special import erfcx, sigmoid
-from portanet.kernels.updates import adagrad, adam, add_scaled, norm, rmsprop, sgd
+from portanet.kernels.updates import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    add_scaled,
+    amsgrad,
+    lbfgs,
+    lion,
+    nadam,
+    norm,
+    radam,
+    rmsprop,
+    sgd,
+)
 
 __all__ = [
+    "adadelta",
     "adagrad",
     "adam",
+    "adamax",
     "add_scaled",
+    "amsgrad",
     "bias_add",
     "bias_grad",
     "cluster_sums",
@@ -40,18 +58,22 @@ __all__ = [
     "erfcx",
     "gather_batch",
     "kernel",
+    "lbfgs",
     "linear",
+    "lion",
     "log_softmax",
     "log_softmax_gradient",
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
+    "nadam",
     "nearest_centres",
     "norm",
     "normal",
     "normalize",
     "normalize_gradient",
     "one_hot",
+    "radam",
     "random_bits",
     "rmsprop",
     "sgd",
@@ -63,5 +85,7 @@ __all__ = [
     "sum_of_squares",
     "sum_pool",
     "sum_pool_gradient",
+    "warp",
+    "warp_gradient",
     "write_metrics",
 ]

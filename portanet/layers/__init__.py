@@ -25,7 +25,7 @@ from portanet.layers.base import Layer
 from portanet.layers.combine import AutoEncoder, Parallel, Residual
 from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from portanet.layers.linear import Linear
-from portanet.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Normalize, RMSNorm
+from portanet.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from portanet.layers.padding import Pad
 from portanet.layers.piecewise import CELU, ELU, SELU, Hardswish, Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
 from portanet.layers.pooling import (
@@ -38,7 +38,17 @@ from portanet.layers.pooling import (
     MaxPool2D,
     MaxPool3D,
 )
-from portanet.layers.random import Dropout, GaussianNoise, RandomCrop, RandomFlip, RandomShift, SpatialDropout
+from portanet.layers.preprocessing import Normalize, Rescale
+from portanet.layers.random import (
+    Dropout,
+    GaussianNoise,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
+    RandomZoom,
+    SpatialDropout,
+)
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 from portanet.layers.upsample import Upsample
@@ -93,9 +103,12 @@ __all__ = [
     "RMSNorm",
     "RandomCrop",
     "RandomFlip",
+    "RandomRotation",
     "RandomShift",
+    "RandomZoom",
     "ReLU",
     "ReLU6",
+    "Rescale",
     "Reshape",
     "Residual",
     "Sequential",

@@ -182,7 +182,9 @@ class TanH(Activation):
 
 class Sigmoid(Activation):
     """
-    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``, and not 0.
+    Logistic function ``y = 1 / (1 + exp(-x))``; the derivative is ``y (1 - y)``.
+
+    The derivative is at least an eighth of the machine epsilon, so that units which saturate still learn.
 
     Examples
     --------

@@ -12,7 +12,9 @@ from portanet.checks import check_count, isdtype, shown
 from portanet.config import Configured
 from portanet.files import write_tensors
 from portanet.kernels.slices import slices
-from portanet.layers.placement import Placement
+from portanet.layers.html import network_html
+from portanet.layers.placement import DERIVED
+from portanet.layers.sizes import Sizing
 from portanet.layers.summary import table
 from portanet.layers.topology import members
 from portanet.saving import describe_network
@@ -45,7 +47,7 @@ def _with_checked_pullback(vjp: Vjp) -> Vjp:
     return checked_vjp
 
 
-class Layer(Placement, Configured):
+class Layer(Sizing, Configured):
     """
     Base of layers and networks.
 
@@ -95,6 +97,9 @@ class Layer(Placement, Configured):
     min_batch: ClassVar[int] = 1
     """Fewest examples of a batch that it can be trained on."""
 
+    takes_integers: ClassVar[bool] = False
+    """Whether it converts integers to the network's dtype; as the first layer, it lets the network take integers."""
+
     _by_reference: ClassVar[bool] = True
     _infer: ClassVar[Callable[["Layer", Array], Array]] = staticmethod(_layer_by_layer)
     """How inference runs a network; the engine, which stands above the layers, puts its own in place."""
@@ -104,6 +109,11 @@ class Layer(Placement, Configured):
         super().__init_subclass__(**kwargs)
         if "vjp" in vars(cls):
             cls.vjp = _with_checked_pullback(cls.vjp)  # type: ignore[method-assign]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments, by name, as they are now; an input size that is not known is None."""
+        found = super().arguments()
+        return {**found, str(self.input_size): None} if self._unsized else found
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """
@@ -123,7 +133,10 @@ class Layer(Placement, Configured):
 
     def __call__(self, x: Array) -> Array:
         """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        return Layer._infer(self, as_array(x, name="x"))
+        x = as_array(x, name="x")
+        if self._flat is None:
+            self._build_for(x)
+        return Layer._infer(self, x)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output for one input of a shape, both without the batch axis."""
@@ -134,6 +147,8 @@ class Layer(Placement, Configured):
         batch_size = check_count("batch_size", batch_size)
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
+        if self._flat is None:
+            self._build_for(as_array(x, name="x"))
         backend = self.backend
         inputs = backend.check_array(x, name="x")
         on_host = isinstance(inputs, np.ndarray)
@@ -150,7 +165,17 @@ class Layer(Placement, Configured):
 
     def summary(self, input_shape: Shape) -> None:
         """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""
+        self.build(input_shape)
         print(table(self, input_shape))
+
+    def _build_for(self, x: Array) -> None:
+        """Find the input sizes that are not known yet, for a batch."""
+        if self.topology.unsized and x.ndim:
+            self.build(tuple(x.shape[1:]))
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, for notebooks."""
+        return network_html(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write architecture and weights to one safetensors file, complete or not at all; portanet.load reads it."""
@@ -159,7 +184,7 @@ class Layer(Placement, Configured):
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield inner layers, parameters and buffers with their names."""
         for name, value in vars(self).items():
-            if name not in ("_flat", "_topology"):
+            if name not in DERIVED:
                 yield from members(value, name)
 
     def named_children(self) -> Iterator[tuple[str, "Layer"]]:

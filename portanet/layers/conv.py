@@ -44,12 +44,13 @@ class Conv(Layer):
     padding = CheckedPerAxis(check_padding)
     dilation = CheckedPerAxis(check_per_axis)
     groups = Fixed(check_count)
+    input_size, input_size_multiple_of = "in_channels", "groups"
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: PerAxis,
+        in_channels: int | None = None,
+        out_channels: PerAxis | None = None,
+        kernel_size: PerAxis | None = None,
         *,
         stride: PerAxis = 1,
         padding: Padding = "valid",
@@ -66,7 +67,8 @@ class Conv(Layer):
                 f"got {in_channels} and {out_channels}"
             )
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        shape = (*per_axis("kernel_size", kernel_size, self.n_axes), *self._weight_channels(*channels))
+        lengths = per_axis("kernel_size", kernel_size, self.n_axes)  # type: ignore[arg-type]  # never None: see Sizing
+        shape = (*lengths, *self._weight_channels(*channels))
         self.weight = Parameter(shape, init)
         self.bias = Parameter(channels[1:], zeros) if check_flag("bias", bias) else None
 
@@ -161,7 +163,8 @@ class Conv2D(Conv):
     Parameters
     ----------
     in_channels, out_channels : int
-        Lengths of the last axis of x and of y.
+        Lengths of the last axis of x and of y. ``Conv2D(out_channels, kernel_size)`` takes in_channels from the first
+        data.
     kernel_size : int or tuple of int
         Length of the kernel along each axis.
     stride : int or tuple of int
@@ -217,9 +220,9 @@ class ConvTranspose(Conv):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: PerAxis,
+        in_channels: int | None = None,
+        out_channels: PerAxis | None = None,
+        kernel_size: PerAxis | None = None,
         *,
         output_padding: PerAxis = 0,
         **options: Unpack[ConvOptions],

@@ -22,7 +22,7 @@ class Linear(Layer):
     Parameters
     ----------
     in_features, out_features : int
-        Lengths of the last axis of x and of y.
+        Lengths of the last axis of x and of y. ``Linear(out_features)`` takes in_features from the first data.
     bias : bool
         Whether to add b.
     init : Initializer
@@ -35,8 +35,15 @@ class Linear(Layer):
     (5, 2)
     """
 
+    input_size = "in_features"
+
     def __init__(
-        self, in_features: int, out_features: int, *, bias: bool = True, init: Initializer = glorot_uniform
+        self,
+        in_features: int | None = None,
+        out_features: int | None = None,
+        *,
+        bias: bool = True,
+        init: Initializer = glorot_uniform,
     ) -> None:
         shape = check_count("in_features", in_features), check_count("out_features", out_features)
         self.weight = Parameter(shape, init)

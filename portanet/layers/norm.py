@@ -1,8 +1,7 @@
 """Normalization: subtract a mean, divide by a standard deviation, then scale and shift by learned numbers."""
 
 import math
-import warnings
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +9,11 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, optional
 from portanet.initializers import ones, zeros
-from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input, input_pullback
+from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "Normalize", "RMSNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
 
 MIN_EPS = 1e-30
 """Smaller ones may become 0 in float32."""
@@ -71,8 +70,8 @@ class BatchNorm(_Norm):
 
     Parameters
     ----------
-    num_features : int
-        C.
+    num_features : int, optional
+        C; by default that of the first data.
     momentum : float or None
         Weight of the batch in the running averages: ``running ← (1 - momentum) running + momentum batch``, as in
         PyTorch; Keras' momentum is one minus this. With None, all batches so far have the same weight.
@@ -104,7 +103,11 @@ class BatchNorm(_Norm):
     min_batch = 2
     momentum = Checked(optional(check_number), above=0, at_most=1)
 
-    def __init__(self, num_features: int, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True):
+    input_size = "num_features"
+
+    def __init__(
+        self, num_features: int | None = None, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True
+    ):
         shape = (check_count("num_features", num_features),)
         super().__init__(shape, eps, affine)
         self.momentum = momentum
@@ -130,7 +133,7 @@ class BatchNorm(_Norm):
         self.output_shape(x.shape[1:])
         check_input(x, self.running_mean.data)
         if not train or self.frozen:
-            return self._infer(x)
+            return self._inference_vjp(x)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
@@ -150,7 +153,7 @@ class BatchNorm(_Norm):
         count += 1
         return 1.0 / namespace(count).astype(count, dtype)
 
-    def _infer(self, x: Array) -> tuple[Array, Pullback]:
+    def _inference_vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Use the running averages: ``dx = w dy / √(variance + eps)``."""
         xp, (w, b), shape = namespace(x), self._affine(x), (1, 1, self.num_features, 1)
         mean, variance = self.running_mean.data, self.running_var.data
@@ -190,8 +193,9 @@ class LayerNorm(_Norm):
 
     Parameters
     ----------
-    normalized_shape : int or tuple of int
-        C, the length of the last axis, or the lengths of several last axes, which together are the channels.
+    normalized_shape : int or tuple of int, optional
+        C, the length of the last axis, or the lengths of several last axes, which together are the channels. By default
+        the last axis of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -210,7 +214,9 @@ class LayerNorm(_Norm):
 
     normalized_shape = Fixed(_check_normalized_shape)
 
-    def __init__(self, normalized_shape: int | Shape, *, eps: float = 1e-5, affine: bool = True):
+    input_size = "normalized_shape"
+
+    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
         self._lengths = _lengths(self.normalized_shape)
         super().__init__(self._lengths, eps, affine)
@@ -232,7 +238,7 @@ class RMSNorm(Layer):
 
     Parameters
     ----------
-    normalized_shape : int or tuple of int
+    normalized_shape : int or tuple of int, optional
         See :class:`LayerNorm`.
     eps : float, optional
         Added to the mean square; by default the machine epsilon of the dtype of x, as in PyTorch.
@@ -253,7 +259,9 @@ class RMSNorm(Layer):
     normalized_shape = Fixed(_check_normalized_shape)
     eps = Checked(optional(check_number), at_least=MIN_EPS)
 
-    def __init__(self, normalized_shape: int | Shape, *, eps: float | None = None, affine: bool = True):
+    input_size = "normalized_shape"
+
+    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, affine: bool = True):
         self.normalized_shape, self.eps = normalized_shape, eps
         self._lengths = _lengths(self.normalized_shape)
         self.weight = Parameter(self._lengths, ones) if check_flag("affine", affine) else None
@@ -299,8 +307,8 @@ class GroupNorm(_Norm):
     ----------
     num_groups : int
         Number of groups; it divides num_channels.
-    num_channels : int
-        C, the last axis.
+    num_channels : int, optional
+        C, the last axis; by default that of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -318,7 +326,9 @@ class GroupNorm(_Norm):
 
     num_groups, num_channels = Checked(check_count), Fixed(check_count)
 
-    def __init__(self, num_groups: int, num_channels: int, *, eps: float = 1e-5, affine: bool = True):
+    input_size, input_size_multiple_of = "num_channels", "num_groups"
+
+    def __init__(self, num_groups: int, num_channels: int | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
         self._check_together()
         super().__init__((self.num_channels,), eps, affine)
@@ -345,8 +355,8 @@ class InstanceNorm(_Norm):
 
     Parameters
     ----------
-    num_features : int
-        C, the last axis.
+    num_features : int, optional
+        C, the last axis; by default that of the first data.
     eps : float
         Added to the variance.
     affine : bool
@@ -365,7 +375,9 @@ class InstanceNorm(_Norm):
 
     num_features = Fixed(check_count)
 
-    def __init__(self, num_features: int, *, eps: float = 1e-5, affine: bool = False):
+    input_size = "num_features"
+
+    def __init__(self, num_features: int | None = None, *, eps: float = 1e-5, affine: bool = False):
         self.num_features = num_features
         super().__init__((self.num_features,), eps, affine)
 
@@ -378,102 +390,6 @@ class InstanceNorm(_Norm):
         self.output_shape(x.shape[1:])
         y, pullback, *_ = self._normalized(x, (1, 3), self.num_features)
         return y, pullback
-
-
-class Normalize(Layer):
-    """
-    ``y = (x - mean) / std`` with the statistics of the training data, which are saved with the network.
-
-    As the first layer of a network it makes separate preparation of inputs unnecessary. ``dx = dy / std``.
-
-    Parameters
-    ----------
-    num_features : int
-        Length of the last axis; each channel has its own statistics.
-
-    Attributes
-    ----------
-    mean, std : Buffer, shape (num_features,)
-        0 and 1 until :meth:`adapt` is called.
-
-    Examples
-    --------
-    >>> layer = Normalize(1).adapt(np.asarray([[1.0], [3.0]]))
-    >>> layer(np.asarray([[1.0], [2.0], [5.0]], dtype="float32")).ravel()
-    array([-1.,  0.,  3.], dtype=float32)
-    """
-
-    def __init__(self, num_features: int):
-        num_features = check_count("num_features", num_features)
-        self.mean = Buffer((num_features,), zeros)
-        self.std = Buffer((num_features,), ones)
-
-    @property
-    def num_features(self) -> int:
-        """Length of the last axis."""
-        return self.mean.shape[0]
-
-    def adapt(self, x: Any) -> Self:
-        """
-        Compute mean and standard deviation of data, in float64; a channel that is constant is divided by 1.
-
-        A channel counts as constant if its values differ by rounding only. :meth:`initialize` forgets the statistics;
-        ``to`` and ``Trainer`` keep them.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, ..., num_features)
-            The training data.
-
-        Warns
-        -----
-        UserWarning
-            If a channel varies by less than the layer's dtype resolves at its mean, as times in seconds do in float32.
-        """
-        backend, mean, std = self.backend, self.mean.data, self.std.data
-        x = backend.asarray(x, name="x")
-        check_floating(self, x)
-        xp = backend.xp
-        self.output_shape(tuple(x.shape[1:]))
-        rows = xp.reshape(x, (-1, x.shape[-1]))
-        if rows.shape[0] == 0 or not bool(xp.all(xp.isfinite(rows))):
-            raise ValueError("x must hold examples without NaN or infinity: remove or replace these values")
-        with backend.activate():  # differences may overflow
-            origin = xp.astype(rows[0, ...], xp.float64)
-            differences = rows - origin  # in float64; they keep the digits of values far from 0
-            largest = xp.max(xp.abs(differences), axis=0)
-            scale = xp.where(largest > 0, largest, 1.0)  # so that no square overflows or vanishes
-            differences /= scale
-            centre = xp.mean(differences, axis=0)
-            differences -= centre
-            new_mean, new_std = origin + centre * scale, xp.sqrt(xp.mean(differences * differences, axis=0)) * scale
-        limits = xp.finfo(mean.dtype)
-        if not bool(xp.all((xp.abs(new_mean) <= limits.max) & (new_std <= limits.max))):
-            raise ValueError(f"x holds numbers too large for {mean.dtype}: scale them, or use float64")
-        rounding = 2 * xp.finfo(x.dtype).eps * xp.abs(new_mean)
-        constant = (new_std <= rounding) | (new_std < limits.smallest_normal)
-        lost = ~constant & (new_std < 4 * limits.eps * xp.abs(new_mean))
-        if bool(xp.any(lost)):
-            channel = int(xp.argmax(xp.astype(lost, xp.int8)))
-            centre, spread = float(new_mean[channel]), float(new_std[channel])
-            warnings.warn(
-                f"channel {channel} varies by {spread:.3g} around {centre:.6g}, which {mean.dtype} does not resolve: "
-                f"subtract an offset from x, or use to(dtype='float64')",
-                UserWarning,
-                stacklevel=2,
-            )
-        mean[...] = xp.astype(new_mean, mean.dtype)
-        std[...] = xp.where(constant, 1.0, xp.astype(new_std, std.dtype))
-        return self
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, self.num_features)
-
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        mean, std = self.mean.data, self.std.data
-        self.output_shape(tuple(x.shape[1:]))
-        check_input(x, mean)
-        return (x - mean) / std, input_pullback(lambda dy: dy / std)
 
 
 def split_channels(x: Array, num_groups: int, n_axes: int = 1) -> Array:

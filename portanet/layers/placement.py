@@ -14,6 +14,9 @@ from portanet.parameters import Buffer, FlatParameters, Parameter
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 """Array API kinds of NumPy's kinds of numbers."""
 
+DERIVED = ("_flat", "_topology")
+"""Attributes of a layer that are computed from its others."""
+
 
 class Placement:
     """The part of :class:`portanet.Layer` that moves arrays between backends."""
@@ -21,6 +24,7 @@ class Placement:
     _flat: FlatParameters | None = None
     _topology: Topology | None = None
     _frozen = False
+    _unsized = False  # whether its input size is not known yet
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; where a layer or parameter changes, networks look for theirs again."""
@@ -68,6 +72,7 @@ class Placement:
     @property
     def n_parameters(self) -> int:
         """Number of values of all parameters, frozen ones too."""
+        self._check_sized()
         return sum(parameter.size for parameter in self.topology.parameter_list)
 
     @property
@@ -211,8 +216,8 @@ class Placement:
         return {**self.topology.parameters, **self.topology.buffers}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle all attributes but what is found again; arrays go through the host."""
-        return {name: value for name, value in vars(self).items() if name not in ("_flat", "_topology")}
+        """Copy and pickle all attributes but those that are computed again; arrays go through the host."""
+        return {name: value for name, value in vars(self).items() if name not in DERIVED}
 
     def _placements(self) -> list[tuple[Backend, str]]:
         """Backends and dtypes of all values there are, in order, each once."""
@@ -242,8 +247,13 @@ class Placement:
                 self.topology.ready = True
         return self._placement()
 
+    def _check_sized(self) -> None:
+        if unsized := self.topology.unsized:
+            raise RuntimeError(f"{unsized[0]!r} has no input size yet: call net.build(input_shape), or net(x) once")
+
     def _flatten(self, backend: Backend, dtype: str, seed: int = 0) -> FlatParameters:
         """Give this network flat arrays of its own; parameters and buffers without values are drawn."""
+        self._check_sized()
         values: dict[Buffer, np.ndarray] = {}
         for i, buffer in enumerate(self.topology.buffers.values()):
             if buffer.backend is None:

@@ -75,6 +75,8 @@ class Topology:
         Under names such as ``"0.weight"``; what is used twice appears once.
     shared : dict of str to str
         For each further name of a parameter or buffer, its first name.
+    unsized : list of Layer
+        Layers whose input size is not known yet.
     trainable : bool
         Whether any parameter is not frozen.
     """
@@ -91,6 +93,7 @@ class Topology:
         self.parameter_list = list(self.parameters.values())
         self.program: Any = None  # of the engine, so that it dies with the network
         self.ready = False  # whether all parameters and buffers are known to have values
+        self.unsized = [layer for layer in self.layers.values() if layer._unsized]
         self.trainable = any(not parameter.frozen for parameter in self.parameter_list)
 
     def _add(self, layer: Any, name: str) -> None:

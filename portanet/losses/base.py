@@ -40,6 +40,8 @@ class Loss(Configured):
     threshold: ClassVar[float | None] = None
     """For losses of yes-or-no outputs, the prediction above which the answer is yes."""
 
+    _device_numbers: tuple[Any, Array] = None, None  # numbers, and the same on the device of the last call
+
     reduction = Checked(check_choice, choices=("mean", "sum", "none"))
 
     def __init__(self, *, reduction: Reduction = "mean"):
@@ -56,12 +58,17 @@ class Loss(Configured):
             f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
         )
 
+    @property
+    def weighs_terms(self) -> bool:
+        """Whether the loss gives its terms weights, so that batches of equal size may differ in the sum of weights."""
+        return False
+
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """Return the shapes that a target may have for a prediction of a shape."""
         return (shape,)
 
     def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
-        """Return what the sum of the terms is divided by for reduction "mean": their number, or sum of weights."""
+        """Return what the sum of the terms is divided by for a mean: their number, or sum of weights."""
         n = max(1, math.prod(terms.shape))
         return n if sample_weight is None else xp.sum(sample_weight) * (n / max(1, terms.shape[0]))
 
@@ -97,7 +104,7 @@ class Loss(Configured):
             If the shapes or devices do not fit.
         """
         prediction = as_array(prediction, name="prediction")
-        xp, target = namespace(prediction), _beside(prediction, target, "target")
+        xp, target = namespace(prediction), _in_library_of(prediction, target, "target")
         self._check_shapes(prediction.shape, target.shape)
         self._check_dtypes(xp, prediction, target)
         if type(target) is not type(prediction) or target.device != prediction.device:
@@ -110,7 +117,8 @@ class Loss(Configured):
         if sample_weight is not None:
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
-        n: Any = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+        mean = self.reduction not in ("sum", "none")
+        n: Any = self.normalizer(xp, terms, target, sample_weight) if mean else 1.0
         if type(n) not in (int, float):  # a batch whose weights are all 0 has the loss 0
             n = xp.where(n > 0, n, xp.ones_like(n))
 
@@ -128,13 +136,34 @@ class Loss(Configured):
         """Return the value alone; on the host, also the values of the target are checked."""
         value, _ = self.vjp(prediction, target, sample_weight)
         if is_host_data(prediction := as_array(prediction, name="prediction")) and prediction.size:
-            target = _beside(prediction, target, "target")
+            target = _in_library_of(prediction, target, "target")
             self.check_target(namespace(prediction), target, prediction.shape)
         return value
 
+    def device_numbers(self, xp: Any, name: str, like: Array, n: int) -> Array:
+        """
+        Return the n numbers of an attribute as an array beside another one.
+
+        The array of the last call is kept, so that no step copies numbers to the device.
+        """
+        (kept, array), numbers = self._device_numbers, getattr(self, name)
+        if len(numbers) != n:
+            raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes")
+        beside = type(array) is type(like) and (array.device, array.dtype) == (like.device, like.dtype)
+        if kept is not numbers or not beside:
+            if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
+                raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
+            array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
+            self._device_numbers = numbers, array
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without the array on the device."""
+        return {name: value for name, value in vars(self).items() if name != "_device_numbers"}
+
     def _check_weights(self, xp: Any, prediction: Array, sample_weight: Any) -> Array:
         """Return the weights of the examples in the dtype of the prediction, after checks."""
-        weights = _beside(prediction, sample_weight, "sample_weight")
+        weights = _in_library_of(prediction, sample_weight, "sample_weight")
         if type(weights) is not type(prediction) or weights.device != prediction.device:
             ours, theirs = describe(weights), describe(prediction)
             raise ValueError(f"sample_weight is on {ours} but the prediction is on {theirs}: use net.asarray(...)")
@@ -160,8 +189,8 @@ class Loss(Configured):
             raise ValueError(f"target must have shape {wanted} to match the prediction {prediction}, got {target}")
 
 
-def _beside(prediction: Array, values: Any, name: str) -> Array:
-    """Return an argument as an array; host data beside a prediction on the host become an array of its library."""
+def _in_library_of(prediction: Array, values: Any, name: str) -> Array:
+    """Return an argument as an array; if it and the prediction are on the host, as one of the prediction's library."""
     array = as_array(values, name=name)
     if type(array) is type(prediction) or not (is_host_data(array) and is_host_data(prediction)):
         return array
@@ -174,10 +203,10 @@ def in_dtype(xp: Any, values: Array, dtype: Any, name: str) -> Array:
     return cast(values, dtype, name=name) if isinstance(values, np.ndarray) else xp.astype(values, dtype, copy=False)
 
 
-def check_range(xp: Any, target: Array, high: float, rule: str) -> None:
-    """Refuse a target with values outside of [0, high]."""
+def check_range(xp: Any, target: Array, high: float, rule: str, *, low: float = 0.0) -> None:
+    """Refuse a target with values outside of [low, high]."""
     if xp.isdtype(target.dtype, "bool"):
         return
     smallest, largest = float(xp.min(target)), float(xp.max(target))
-    if smallest < 0 or largest > high:
+    if smallest < low or largest > high:
         raise ValueError(f"{rule}; the target reaches from {smallest:g} to {largest:g}")

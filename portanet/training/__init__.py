@@ -1,9 +1,17 @@
 """Training: :class:`Trainer`, its history, and callbacks."""
 
-from portanet.training.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
+from portanet.training.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+    WeightAveraging,
+)
 from portanet.training.checkpoint import ModelCheckpoint
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
+from portanet.training.loggers import JSONLogger, TensorBoard
 from portanet.training.trainer import Trainer
 
 __all__ = [
@@ -12,8 +20,11 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "History",
+    "JSONLogger",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "Trainer",
+    "WeightAveraging",
 ]

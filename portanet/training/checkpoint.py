@@ -86,7 +86,7 @@ def flatten(state: Any, to_numpy: Callable[[Any], np.ndarray]) -> tuple[str, dic
                 f"state_dict must hold numbers, texts, arrays, lists and dicts with texts as keys, got {shown(value)}"
             )
         name = f"{TRAINER}{len(arrays)}"
-        arrays[name] = np.array(to_numpy(value))
+        arrays[name] = np.array(to_numpy(value))  # a copy: training changes the original in place
         return {ARRAY: name}
 
     return json.dumps(described(state)), arrays
@@ -169,6 +169,11 @@ def _check_template(name: str, value: Any) -> Path:
     except ValueError as error:
         raise ValueError(f"{name} must have each {{ closed by a }}, got {path} ({error})") from None
     return path
+
+
+def _interrupted(path: Path) -> Path:
+    """Return the name of the checkpoint of an interrupted run."""
+    return path.with_name(f"{path.stem}-interrupted{path.suffix}")
 
 
 def newest(files: Sequence[Path]) -> Path | None:
@@ -264,26 +269,26 @@ class ModelCheckpoint(Callback):
     def on_train_batch_end(self, trainer: Training) -> None:
         if self.per == "step" and trainer.steps >= self._next:
             self._next = trainer.steps + self.every
-            self._write(trainer, self._file(trainer, {}))
+            self._write(trainer, self._file(trainer, {}), stacklevel=8)
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
         due = self.per == "epoch" and len(trainer.history.epochs) % self.every == 0
         if due and (self._monitor is None or self._monitor.improved(logs)):
-            self._write(trainer, self._file(trainer, logs))
+            self._write(trainer, self._file(trainer, logs), stacklevel=6)
 
     def on_interrupt(self, trainer: Training) -> None:
         if self.monitor is None:
             logs = trainer.history.epochs[-1] if trainer.history.epochs else {}
             path = self._file(trainer, defaultdict(lambda: math.nan, logs))
-            if path != self.path:  # the file of the last epoch, say, stays as it is
-                path = path.with_name(f"{path.stem}-interrupted{path.suffix}")
-            self._write(trainer, path)
+            # With {epoch} or {step} in the path, each checkpoint has a file of its own: do not overwrite the last one.
+            self._write(trainer, _interrupted(path) if self._fields() else path, stacklevel=6)
 
     def found(self) -> list[Path]:
-        """Return the checkpoints whose names fit the path."""
+        """Return the checkpoints whose names fit the path, also those of interrupted runs."""
         parts = Formatter().parse(str(self.path))
         pattern = "".join(glob.escape(text) + ("" if field is None else "*") for text, field, *_ in parts)
-        return [file for file in map(Path, glob.glob(pattern)) if "trainer" in read_metadata(file)]
+        files = {*glob.glob(pattern), *(glob.glob(str(_interrupted(Path(pattern)))) if self._fields() else ())}
+        return [file for file in map(Path, sorted(files)) if "trainer" in read_metadata(file)]
 
     def state_dict(self) -> dict[str, Any]:
         monitor = None if self._monitor is None else self._monitor.state_dict()
@@ -296,18 +301,19 @@ class ModelCheckpoint(Callback):
         self.files = [file for file in map(Path, state["files"]) if file in found]
         self._next = check_count("next", state["next"])
 
-    def _write(self, trainer: Training, path: Path) -> None:
+    def _write(self, trainer: Training, path: Path, *, stacklevel: int) -> None:
+        """Write a checkpoint, and delete older ones; ``stacklevel`` is that of a warning at the call of fit."""
         older = [file for file in self.files if file != path]
-        kept = 0 if self.keep is None else max(0, len(older) + 1 - self.keep)
-        before, self.files = self.files, [*older[kept:], path]
+        n_deleted = 0 if self.keep is None else max(0, len(older) + 1 - self.keep)
+        before, self.files = self.files, [*older[n_deleted:], path]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             trainer.save(path)
         except (OSError, FloatingPointError) as error:
             self.files = before
-            warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=6)
+            warnings.warn(f"no checkpoint was written: {error}", RuntimeWarning, stacklevel=stacklevel)
         else:
-            for file in older[:kept]:
+            for file in older[:n_deleted]:
                 with suppress(OSError):
                     file.unlink()
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,17 @@ from portanet.backends import Backend, as_array, backend_of, cast, namespace
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
-from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
+from portanet.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    ClassificationLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    KLDivLoss,
+    Loss,
+    NLLLoss,
+    SoftMarginLoss,
+)
 from portanet.losses.classification import check_class_weight
 from portanet.losses.elementwise import ElementwiseLoss
 from portanet.typing import Array
@@ -24,6 +34,9 @@ UNFIT = {
     (layers.Softmax, NLLLoss): "NLLLoss takes log-probabilities: use LogSoftmax, or CrossEntropyLoss without Softmax",
     (layers.Linear, BCELoss): "BCELoss takes probabilities: end with Sigmoid, or use BCEWithLogitsLoss",
     (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
+    (layers.Softmax, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Linear, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Sigmoid, SoftMarginLoss): "SoftMarginLoss takes logits: leave out the last Sigmoid",
 }
 """Last layers that do not fit a loss, and what to do."""
 
@@ -46,6 +59,10 @@ class Data(NamedTuple):
     def arrays(self) -> tuple[Array, ...]:
         """All arrays there are."""
         return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+
+    def batches(self, net: Layer, batch_size: int) -> "Iterator[Data]":
+        """Yield all examples in their order, some at a time, on the network's device."""
+        return (self.batch(net, rows) for rows in slices(self.x.shape[0], batch_size))
 
     def batch(self, net: Layer, batch: slice) -> "Data":
         """Return some of the examples, on the network's device."""
@@ -106,9 +123,9 @@ def prepare_data(
                 fix = "scale them, or use float64"
                 raise ValueError(f"{name}{kind} holds numbers too large for {net.flat.dtype}: {fix}")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
-    if not xp.isdtype(x.dtype, "real floating"):
+    if not (xp.isdtype(x.dtype, "real floating") or (takes_integers(net) and xp.isdtype(x.dtype, "integral"))):
         raise ValueError(
-            f"{name}x has dtype {x.dtype}: give floats, for instance x / 255 for images, else x.astype('float32')"
+            f"{name}x has dtype {x.dtype}: begin the network with Rescale() or Normalize(), or give x.astype('float32')"
         )
     if x.shape[0] == 0:
         raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
@@ -122,6 +139,25 @@ def prepare_data(
     if isinstance(loss, ElementwiseLoss) and y.ndim == len(shape):
         y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
+
+
+def takes_integers(net: Layer) -> bool:
+    """Whether the first layer of a network converts integers."""
+    return first_layer(net).takes_integers
+
+
+def first_layer(net: Layer) -> Layer:
+    """
+    Return the layer that takes the input.
+
+    Examples
+    --------
+    >>> first_layer(portanet.Sequential(portanet.Sequential(portanet.Normalize(4)), portanet.ReLU()))
+    Normalize(4)
+    """
+    while isinstance(net, Sequential) and len(net):
+        net = net[0]
+    return net
 
 
 def _is_finite(xp: Any, values: Array, dtype: str) -> bool:
@@ -173,6 +209,7 @@ def apply_class_weight(
             "class_weight needs one class for each example: class indices (N,), one-hot rows (N, C), or 0 and 1"
         )
     values = check_class_weight("class_weight", class_weight, n_classes)
+    y = xp.where((y >= 0) & (y < n_classes), y, 0)  # the weight of a label that the loss ignores has no influence
     dtype = net.flat.dtype
     host = cast(np.asarray(values), dtype, name="class_weight")[np.asarray(backend_of(y).to_numpy(y))]
     if not host.any():
@@ -298,16 +335,21 @@ def _merged(xp: Any, columns: Array, dtype: Any) -> tuple[float, float] | None:
 
 
 def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
-    """Say what is wrong with predictions that are no probabilities where the loss takes them."""
-    if not isinstance(loss, (BCELoss, NLLLoss)):
+    """Say what is wrong with predictions that are no probabilities or variances where the loss takes them."""
+    if not isinstance(loss, (BCELoss, NLLLoss, KLDivLoss, GaussianNLLLoss)):
         return None
     prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
     xp = namespace(prediction)
     low, high = float(xp.min(prediction)), float(xp.max(prediction))
     if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:
         return f"BCELoss takes probabilities, but predictions reach from {low:.3g} to {high:.3g}: end with Sigmoid"
-    if isinstance(loss, NLLLoss) and high > 0:
-        return f"NLLLoss takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, (NLLLoss, KLDivLoss)) and high > 0:
+        name = type(loss).__name__
+        return f"{name} takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, GaussianNLLLoss):
+        lowest = float(xp.min(prediction[..., prediction.shape[-1] // 2 :]))
+        if lowest < 0:
+            return f"GaussianNLLLoss takes variances, but those predicted reach {lowest:.3g}: let Softplus compute them"
     return None
 
 

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any
 
 from portanet.checks import check_mapping
 from portanet.plots import training_curves
+
+MAX_ROWS = 10
+"""Epochs that a notebook shows."""
 
 
 class History(Mapping[str, list[float]]):
@@ -56,6 +60,16 @@ class History(Mapping[str, list[float]]):
         last = ", ".join(f"{name} {value:.4g}" for name, value in (self.epochs[-1] if self.epochs else {}).items())
         return f"History({len(self.epochs)} epochs{': ' + last if last else ''})"
 
+    def _repr_html_(self) -> str:
+        """Return a table of the last epochs, for notebooks."""
+        names, first = list(self), max(0, len(self.epochs) - MAX_ROWS)
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("epoch", *names))
+        rows = [
+            f"<td>{i}</td>" + "".join(f"<td>{logs.get(name, math.nan):.4g}</td>" for name in names)
+            for i, logs in enumerate(self.epochs[first:], first + 1)
+        ]
+        return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
     def plot(self) -> Any:
         """
         Draw the curves with matplotlib, one picture a quantity, training and validation together.
@@ -63,6 +77,6 @@ class History(Mapping[str, list[float]]):
         Returns
         -------
         matplotlib.figure.Figure
-            ``figure.savefig("curves.png")`` keeps it.
+            A notebook shows it; ``figure.savefig("curves.png")`` keeps it.
         """
         return training_curves(self)

@@ -45,17 +45,17 @@ class DeferredSignals:
         try:
             if threading.current_thread() is threading.main_thread():
                 for number in SIGNALS:
-                    self._put_off(number)
+                    self._defer(number)
         except BaseException:  # raised by the handler of another signal, such as a timer's
-            self._set_back()
+            self._restore_handlers()
             raise
         return self
 
     def __exit__(self, *of_error: object) -> None:
         try:
-            self._set_back()
-        except BaseException:
-            self._set_back()
+            self._restore_handlers()
+        except BaseException:  # raised by a handler that was restored first, before the others were
+            self._restore_handlers()
             raise
         if self.pending is not None:
             try:
@@ -63,13 +63,13 @@ class DeferredSignals:
             except KeyboardInterrupt as error:
                 raise error from None  # without the traceback of Interrupted
 
-    def _put_off(self, number: signal.Signals) -> None:
+    def _defer(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)
         if before in (signal.SIG_DFL, signal.default_int_handler):
             self._before[number] = before
             signal.signal(number, self._receive)
 
-    def _set_back(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

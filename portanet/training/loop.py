@@ -13,8 +13,17 @@ from portanet.backends import OutOfMemory
 from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import as_file_errors
-from portanet.schema import Schema, first_mismatch, is_array
-from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
+from portanet.schema import Schema, first_mismatch, is_array, is_number
+from portanet.training.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateScheduler,
+    Logs,
+    ReduceLROnPlateau,
+    Training,
+    WeightAveraging,
+    check_logs,
+)
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.interrupts import DeferredSignals, Interrupted
@@ -27,7 +36,8 @@ FIT: Schema = {
     "stopped": bool,
     "n_done": int,
     "epoch": {"examples": int, "steps": int, "shuffle": bool},
-    "metrics": is_array,
+    "losses": is_array,
+    "metrics": [[is_number]],
     "kept": [[is_array]],
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
@@ -76,7 +86,8 @@ class FitLoop:
         self.order_state: dict[str, Any] | None = None  # of shuffle at the beginning of the epoch that runs
         self._signals = DeferredSignals()
         self._times = StepTimes(state.backend.get_num_threads)
-        self._n_done = 0  # steps of the next epoch that were done before, and the predictions that they gave
+        # Where fit resumes within an epoch: the steps done, and what the scorer kept of them.
+        self._n_done = 0
         self._kept: list[tuple[Array, Array]] = []
         self._before_steps = _overriding("on_train_batch_begin", self.callbacks)
         self._after_steps = _overriding("on_train_batch_end", self.callbacks)
@@ -87,21 +98,27 @@ class FitLoop:
         if len(rates) > 1:
             names = " and ".join(type(call).__name__ for call in rates)
             raise ValueError(f"callbacks must hold one that sets the learning rate, got {names}: give one of them")
-        self._check_monitored("lr" if rates else "loss")
+        averaging = [call for call in self.callbacks if isinstance(call, WeightAveraging)]
+        restoring = [call for call in self.callbacks if isinstance(call, EarlyStopping) and call.restore_best_weights]
+        if averaging and len(averaging + restoring) > 1:
+            names = " and ".join(type(call).__name__ for call in averaging + restoring)
+            fix = "give one of them, or EarlyStopping(restore_best_weights=False)"
+            raise ValueError(f"callbacks must hold one that sets the weights at the end, got {names}: {fix}")
+        self._check_monitored(("lr",) if rates else ())
         for call in self.callbacks:
             call.on_train_begin(self.training)
         if saved is not None:
             with as_file_errors(saved.path):
                 self.load_state_dict(saved.state["fit"])
 
-    def _check_monitored(self, added: str) -> None:
-        """Refuse callbacks that read what nothing records."""
+    def _check_monitored(self, extra: tuple[str, ...]) -> None:
+        """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""
         names, of_epochs = self.training.metric_names, _overriding("on_epoch_end", self.callbacks)
         own = any(not type(call).__module__.startswith("portanet.") for call in of_epochs)  # may record anything
         for call in self.callbacks:
             for name in call.monitored():
                 unvalidated = name.removeprefix("val_") in names
-                if name not in (*names, added) and (unvalidated or not own):
+                if name not in (*names, *extra) and (unvalidated or not own):
                     fix = "; give fit validation_data=(x, y)" if unvalidated else ""
                     found = f"there are {', '.join(names)}{fix}"
                     raise ValueError(f"{type(call).__name__} needs {name!r}, which is not recorded: {found}")
@@ -110,7 +127,8 @@ class FitLoop:
         """Train until the history has a number of epochs, or a callback stops it."""
         training, history = self.training, self.training.history
         with self._signals as signals, ExitStack() as at_end:
-            at_end.callback(self.executor.retain, [])  # a recording refers to the executor, and the executor to it
+            at_end.push(self._close)
+            at_end.callback(self.executor.retain, [])  # drops recorded steps, which refer back to the executor
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
             try:
@@ -129,6 +147,10 @@ class FitLoop:
                     call.on_interrupt(training)
                 raise
 
+    def _close(self, kind: type[BaseException] | None, *of_error: object) -> None:
+        """End what runs beside the steps; after an interrupt, do not wait for a batch that may never come."""
+        self.executor.close(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
+
     def _train(self) -> Logs:
         """Run the steps of one epoch, and average their numbers."""
         state, executor = self.state, self.executor
@@ -138,32 +160,42 @@ class FitLoop:
                 self._run_steps()
                 table = state.backend.to_numpy(executor.metrics).astype("float64")  # no step reads back
                 self._check_finite(table[:, 0], before)
-                return self.scorer.averages(table, [batch.stop - batch.start for batch in executor.batches])
+                return self.scorer.averages(table, executor.sizes)
         except OutOfMemory as error:
             raise self.on_out_of_memory(error) from None
 
     def _run_steps(self) -> None:
         training, state, executor = self.training, self.state, self.executor
         optimizer = state.optimizer
-        settings = state.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
+        options = optimizer.weight_decay, optimizer.clip_norm, optimizer.maximize, optimizer.groups
+        settings = state.net.topology, *options
         executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
-        n = executor.batches[-1].stop
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
-        executor.start_epoch(None if self.shuffle is None else self.shuffle.permutation(n), self._n_done)
+        executor.start_epoch(
+            None if self.shuffle is None else self.shuffle.permutation(executor.n_examples or 0), self._n_done
+        )
         self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []
-        while executor.remaining:
+        while self._remaining():
             self._signals.check()
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
             state.check_current()
             begin = perf_counter()
             n_run = executor.run(1 if self._before_steps else executor.remaining)
-            if executor.remaining:  # the last batch may be shorter
-                self._times.add((perf_counter() - begin) / n_run)
+            seconds = (perf_counter() - begin) / n_run
             training.steps += n_run
             for call in self._after_steps:
                 call.on_train_batch_end(training)
+            if self._remaining():  # the last batch may be shorter
+                self._times.add(seconds)
+
+    def _remaining(self) -> int:
+        """Return how many steps are left in the epoch; a signal does not wait for the next batch of an iterable."""
+        if self.executor.n_examples is not None:
+            return self.executor.remaining
+        with self._signals.immediate():
+            return self.executor.remaining
 
     def _check_finite(self, losses: np.ndarray, before: list[Any]) -> None:
         """Undo an epoch after which the loss or an array is not finite, and raise."""
@@ -182,6 +214,11 @@ class FitLoop:
             warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit
         return {f"val_{name}": value for name, value in scores.items()}
 
+    def batch_logs(self) -> Logs:
+        """Return loss and metrics of the last step of this epoch; it reads them back from the device."""
+        n_done = self.executor.n_done
+        return self.scorer.named(self.state.backend.to_numpy(self.executor.metrics[n_done - 1, ...])) if n_done else {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the epoch, the numbers of its steps so far, and the states of the callbacks."""
         executor, within = self.executor, self.order_state is not None
@@ -190,7 +227,9 @@ class FitLoop:
             "stopped": self.stopped,
             "n_done": n_done,
             "epoch": self._epoch(),
-            "metrics": executor.metrics[:n_done, ...],
+            "losses": executor.metrics[:n_done, 0],
+            # As numbers, which may be NaN: no checkpoint is written with an array that is not finite.
+            "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
             "callbacks": [
                 {"class": type(call).__name__, "state": state, "needed": call.required_state}
@@ -212,9 +251,8 @@ class FitLoop:
             return
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
-        n_done, metrics = check_count("n_done", state["n_done"], at_least=0), self.executor.metrics
-        shape = min(n_done, metrics.shape[0]), metrics.shape[1]
-        if n_done and (state["epoch"] != self._epoch() or n_done != shape[0] or state["metrics"].shape != shape):
+        n_done = check_count("n_done", state["n_done"], at_least=0)
+        if n_done and (state["epoch"] != self._epoch() or not self._fits_table(state, n_done)):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
@@ -228,13 +266,25 @@ class FitLoop:
                 fault = f"{type(error).__name__}: {error}"
                 raise ValueError(f"{type(call).__name__} refuses the state of its callback ({fault})") from error
         self.stopped, self._n_done = check_flag("stopped", state["stopped"]), n_done
-        self._kept, metrics[:n_done, ...] = kept, state["metrics"]
+        self._kept = kept
+        if n_done:  # between epochs, other metrics may be taken
+            xp, backend = self.state.flat.xp, self.state.backend
+            rows = backend.asarray(np.asarray(state["metrics"], dtype="float64"), self.state.flat.dtype, name="metrics")
+            losses = xp.expand_dims(state["losses"], axis=1)
+            self.executor.restore(n_done, xp.concat([losses, xp.reshape(rows, (n_done, -1))], axis=1))
+
+    def _fits_table(self, state: dict[str, Any], n_done: int) -> bool:
+        """Whether a state has a loss, and a number for each other column of the table, for each step done."""
+        if n_done > (self.executor.n_steps or n_done) or state["losses"].shape != (n_done,):
+            return False
+        return [len(row) for row in state["metrics"]] == [self.scorer.n_columns - 1] * n_done
 
     def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
         (x, y, *_), net = self.executor.data, self.state.net
-        sizes = [batch.stop - batch.start for batch in self.executor.batches[: n_done * bool(self.scorer.of_all)]]
-        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes]
+        n_kept = n_done if self.scorer.of_all else 0
+        sizes = [y.shape[0] for _, y in kept] if self.executor.n_examples is None else self.executor.sizes
+        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes[:n_kept]]
         found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
         if found != shapes:
             raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
@@ -242,10 +292,9 @@ class FitLoop:
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""
-        batches = self.executor.batches
         return {
-            "examples": batches[-1].stop,
-            "steps": len(batches),
+            "examples": self.executor.n_examples or 0,
+            "steps": self.executor.n_steps or 0,
             "shuffle": self.shuffle is not None,
             "metrics": list(self.scorer.names),
         }

@@ -1,23 +1,26 @@
 """Progress of ``fit`` on stderr."""
 
 import sys
+import warnings
 from contextlib import suppress
 from typing import Any
 
 from portanet.training.callbacks import Callback, Logs, Training
 
 
-def progress_callbacks(wanted: bool, epochs: int, steps: int) -> list[Callback]:
-    """Return the callbacks that report progress: a bar on a terminal where tqdm is installed, else lines."""
+def progress_callbacks(wanted: bool, epochs: int, steps: int | None) -> list[Callback]:
+    """Return the callbacks that report progress: a bar in a terminal or notebook if tqdm is installed, else lines."""
     if not wanted:
         return []
-    if _is_terminal(sys.stderr):
+    if _is_terminal(sys.stderr) or _in_notebook():
         try:
-            from tqdm import tqdm
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without ipywidgets, the bar of a notebook is one of text
+                from tqdm.auto import tqdm
         except ImportError:
             pass
         else:
-            return [_Bar(tqdm(total=epochs * steps, unit="step"), epochs)]
+            return [_Bar(tqdm, epochs, steps)]
     return [_Lines(epochs)]
 
 
@@ -27,6 +30,12 @@ def _is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, TypeError, OSError, ValueError):
         return False
+
+
+def _in_notebook() -> bool:
+    """Whether the process is that of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def _describe(trainer: Training, epochs: int, logs: Logs) -> str:
@@ -46,16 +55,22 @@ class _Lines(Callback):
 
 
 class _Bar(Callback):
-    def __init__(self, bar: Any, epochs: int):
-        self.bar, self.epochs = bar, epochs
+    def __init__(self, tqdm: Any, epochs: int, steps: int | None):
+        self.tqdm, self.epochs, self.steps = tqdm, epochs, steps
 
     def on_train_begin(self, trainer: Training) -> None:
-        self.first = trainer.steps
+        done = len(trainer.history.epochs) * (self.steps or 0)  # where fit goes on from a checkpoint
+        self.bar = self.tqdm(total=self.epochs * self.steps if self.steps else None, initial=done, unit="step")
+        self.first = trainer.steps - done
 
     def on_train_batch_end(self, trainer: Training) -> None:
         self.bar.update(trainer.steps - self.first - self.bar.n)
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        if self.steps is not None:
+            done = len(trainer.history.epochs) * self.steps
+            self.bar.update(done - self.bar.n)  # with the steps of a resumed epoch that an earlier run has done
+            self.first = trainer.steps - done
         self.bar.write(_describe(trainer, self.epochs, logs), file=sys.stderr)
 
     def on_train_end(self, trainer: Training) -> None:

@@ -1,6 +1,6 @@
 """Loss and metrics: by name, of a batch, and averaged over batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -9,16 +9,15 @@ import numpy as np
 from portanet import metrics as functions
 from portanet.backends import namespace
 from portanet.checks import as_number, shown
-from portanet.kernels.slices import slices
 from portanet.layers.base import Layer
-from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
+from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
 from portanet.typing import Array
 
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
-NAMES = {
+NAMES: dict[str, Any] = {
     "accuracy": functions.accuracy,
     "binary_accuracy": functions.binary_accuracy,
     "top_k_accuracy": functions.top_k_accuracy,
@@ -29,6 +28,8 @@ NAMES = {
     "r2_score": functions.r2_score,
     "r2": functions.r2_score,
     "psnr": functions.psnr,
+    "roc_auc_score": functions.roc_auc_score,
+    "roc_auc": functions.roc_auc_score,
 }
 """Metrics that can be given by name; "accuracy" is the one that fits the loss."""
 
@@ -40,7 +41,7 @@ def resolve(
     Return metrics by name; each name differs from all others and from "loss".
 
     Under a loss of yes-or-no outputs, accuracy and binary accuracy use the loss's threshold: 0 for logits, 0.5 for
-    probabilities.
+    probabilities. Under a loss with an ``ignore_index``, accuracy and top-k accuracy leave out these labels.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def _name(metric: Any) -> str:
     return metric if isinstance(metric, str) else str(getattr(metric, "__name__", ""))
 
 
-def _function(metric: str | Metric, loss: Loss) -> Metric:
+def _function(metric: Any, loss: Loss) -> Any:
     if isinstance(metric, str):
         if metric not in NAMES:
             raise ValueError(f"metric {metric!r} is unknown: choose one of {', '.join(NAMES)}, or give a function")
@@ -76,11 +77,16 @@ def _function(metric: str | Metric, loss: Loss) -> Metric:
         raise TypeError(f"metric must be a name or a function, got {metric!r}")
     if metric is functions.binary_accuracy and loss.threshold is not None:
         return partial(functions.binary_accuracy, threshold=loss.threshold)
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is not None and metric in (functions.accuracy, functions.top_k_accuracy):
+        counted: Any = partial(metric, ignore_index=ignored)
+        counted.needs_all = True  # batches of equal size may differ in the number of labels that count
+        return counted
     return metric
 
 
 def _accuracy(loss: Loss) -> Metric:
-    if isinstance(loss, (BCELoss, BCEWithLogitsLoss)):
+    if loss.threshold is not None:
         return functions.binary_accuracy
     if isinstance(loss, ClassificationLoss):
         return functions.accuracy
@@ -91,7 +97,7 @@ def _needs_all(metric: Metric) -> bool:
     """Whether a metric is no mean over the examples, as functions of the user's own may be."""
     function = getattr(metric, "func", metric)
     ours = getattr(function, "__module__", "").startswith("portanet.")
-    return bool(getattr(function, "needs_all", not ours))
+    return bool(getattr(metric, "needs_all", getattr(function, "needs_all", not ours)))
 
 
 class Scorer:
@@ -99,7 +105,7 @@ class Scorer:
     The numbers of each batch, in a row of a table, and their averages.
 
     A row holds the loss, the sum of the weights if batches of equal size may differ in it, and the metrics. For metrics
-    that are no means over batches (``needs_all``), predictions and targets are kept instead, until they are averaged.
+    that are no means over batches (``needs_all``), the predictions and targets of the epoch are kept instead.
 
     Parameters
     ----------
@@ -114,7 +120,7 @@ class Scorer:
         self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
         self._kept: list[tuple[Array, Array]] = []
-        self.weighted = loss.reduction == "mean" and (has_weights or getattr(loss, "weight", None) is not None)
+        self.weighted = loss.reduction != "sum" and (has_weights or loss.weighs_terms)
         self.n_columns = 1 + self.weighted + len(self.metrics)
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
@@ -129,6 +135,10 @@ class Scorer:
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         return [value, *numbers]
+
+    def named(self, row: np.ndarray) -> Logs:
+        """Return the loss and the metrics of a row by name."""
+        return {"loss": float(row[0]), **dict(zip(self.metrics, map(float, row[1 + self.weighted :]), strict=True))}
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""
@@ -161,16 +171,17 @@ class Scorer:
         return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
-def evaluate(net: Layer, loss: Loss, metrics: Mapping[str, Metric], data: Data, batch_size: int = 1000) -> Logs:
+def evaluate(
+    net: Layer, loss: Loss, metrics: Mapping[str, Metric], batches: Iterable[Data], *, has_weights: bool
+) -> Logs:
     """Return loss and metrics of inference, accumulated batch by batch."""
-    scorer = Scorer(loss, metrics, has_weights=data.sample_weight is not None)
+    scorer = Scorer(loss, metrics, has_weights=has_weights)
     rows, sizes = [], []
-    for batch in slices(data.x.shape[0], batch_size):
-        x, y, sample_weight = data.batch(net, batch)
+    for x, y, sample_weight in batches:
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
-        sizes.append(batch.stop - batch.start)
+        sizes.append(x.shape[0])
     return scorer.averages(np.asarray(rows), sizes)
 
 

@@ -51,16 +51,16 @@ class TrainingState:
 
     def restore(self, snapshot: list[Array]) -> None:
         """Go back to a snapshot; see :meth:`portanet.Trainer.restore`."""
-        arrays = list(self.arrays.values())
         if not isinstance(snapshot, list):
             raise TypeError(f"snapshot must be what snapshot() returned, got {shown(snapshot)}")
-        if len(arrays) == len(snapshot) and [a.shape for a in arrays] != [a.shape for a in snapshot]:
-            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
+        arrays = list(self.arrays.values())
         if len(arrays) != len(snapshot):
             raise RuntimeError(
                 f"the snapshot holds {len(snapshot)} arrays, but {len(arrays)} change now: "
                 "an optimizer must make its state in new_state(), and not in a step"
             )
+        if [a.shape for a in arrays] != [a.shape for a in snapshot]:
+            raise ValueError("the snapshot is that of another network: its arrays have other shapes")
         for array, values in zip(arrays, snapshot, strict=True):
             array[...] = values
 
@@ -113,7 +113,11 @@ class TrainingState:
         saved.check_groups(self.net.topology)
         if any(array.ndim == 0 and not float(array) >= 0 for array in arrays.values()):
             raise ValueError(f"the state of {saved!r} counts less than 0 steps")
+        kept = vars(saved)
         for name, value in saved.arguments().items():
-            setattr(self.optimizer, name, value)
+            if name in kept:  # the constructor has checked them together; one by one, they may not fit the old ones
+                vars(self.optimizer)[name] = kept[name]
+            else:
+                setattr(self.optimizer, name, value)
         for name, array in self.optimizer.state.items():
             array[...] = arrays[name]

@@ -1,8 +1,9 @@
 """Training a network: one step, many epochs, and scores."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
+from html import escape
 from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -12,15 +13,17 @@ from portanet import engine
 from portanet.backends import Backend, as_array
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
-from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, shown
+from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, optional, shown
 from portanet.config import to_json
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
+from portanet.engine.iterable import IterableExecutor
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
+from portanet.training.batches import BatchStream, first_batch, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
@@ -65,6 +68,29 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
     return run
 
 
+def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
+    """Do the same for a method that takes x and y, from which come the input sizes that are not known yet."""
+
+    @wraps(method)
+    def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.net.topology.unsized:
+            args, kwargs = _with_sizes(self.net, *args, **kwargs)  # type: ignore[assignment]
+        with self.backend.activate():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+def _with_sizes(net: Layer, x: Any, y: Any = None, **options: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
+    """Build a network for inputs x, or for the first batch of an iterable, and return the arguments."""
+    first = x
+    if y is None:
+        batch, x = first_batch(x)
+        first = batch[0]
+    net._build_for(as_array(first, name="x"))
+    return (x, y), options
+
+
 def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
     """Return the file to go on from, or None."""
     if not isinstance(resume, (bool, str, PathLike)):
@@ -99,7 +125,8 @@ class Trainer:
     Parameters
     ----------
     net : Layer
-        The network. Weights that it does not have yet are drawn from ``seed``.
+        The network. Weights that it does not have yet are drawn from ``seed``; if its input size is not known, when
+        data are given.
     loss : Loss
         With reduction "mean" or "sum".
     optimizer : Optimizer
@@ -145,28 +172,44 @@ class Trainer:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self._loss, self._metrics = loss, resolve(metrics, loss)
         self.float32_matmul_precision = float32_matmul_precision
-        net.to(device, seed=seed)
+        self._net, self._unbound = net, (optimizer, device, seed)
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
-        self._state = TrainingState(net, optimizer.bind(net))
+        if not net.topology.unsized:
+            self._bind()
         self._shuffle = default_rng([2, seed])
         self._loop: FitLoop | None = None  # of the call of fit that runs
-        self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch in step
+        self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch that step has checked
+
+    def _bind(self) -> None:
+        """Draw the weights that are missing, and give the optimizer charge of all."""
+        optimizer, device, seed = self._unbound
+        self._net.to(device, seed=seed)
+        self._state = TrainingState(self._net, optimizer.bind(self._net))
+        del self._unbound
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for _state only while the input size of the network is not known.
+        if name == "_state" and "_unbound" in vars(self):
+            self._bind()
+            return self._state
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     @property
     def net(self) -> Layer:
         """The network."""
-        return self._state.net
+        return self._net
 
     @property
     def loss(self) -> Loss:
-        """The loss; another one can be set."""
+        """The loss; another one can be set. Metrics stay: those that were given by name still fit the old loss."""
         return self._loss
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
         self._loss = _check_loss(loss)
+        self._checked_batch = ()
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -192,6 +235,23 @@ class Trainer:
     def backend(self) -> Backend:
         """The array library and device of the network."""
         return self._state.backend
+
+    @property
+    def batch_logs(self) -> Logs:
+        """
+        Loss and metrics of the last step, for callbacks of ``fit``.
+
+        Reading them waits until the device has computed them: do it every hundred steps, say, and not after each.
+        """
+        return {} if self._loop is None else self._loop.batch_logs()
+
+    def _repr_html_(self) -> str:
+        """Return the network as a table, and what trains it, for notebooks."""
+        if "_unbound" in vars(self) and self.net.topology.unsized:
+            what = f"{self.loss!r}, {self._unbound[0]!r}"
+        else:
+            what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
+        return f"{self.net._repr_html_()}<p>{escape(what)}</p>"
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
         """
@@ -226,16 +286,17 @@ class Trainer:
         self.steps += 1
         return value
 
-    @_on_device
+    @_on_device_of_data
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        steps_per_epoch: int | None = None,
+        validation_data: tuple[Any, ...] | Iterable[Any] | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
@@ -249,8 +310,10 @@ class Trainer:
 
         Parameters
         ----------
-        x : array_like of float, shape (N, ...)
-            Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there.
+        x : array_like, shape (N, ...), or iterable of tuple
+            Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there. Without
+            y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a generator or a data loader of
+            PyTorch, which is read one batch ahead. ``batch_size``, ``shuffle`` and the weights are then up to it.
         y : array_like
             N targets, as the loss documents.
         epochs : int
@@ -260,7 +323,10 @@ class Trainer:
             batch norm needs two examples, a single one that is left over joins the batch before.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        steps_per_epoch : int, optional
+            Steps of an epoch on an iterable; by default all of its batches. The next epoch goes on in an iterator, such
+            as a generator without end, and begins any other iterable anew.
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of such batches, optional
             Data to evaluate after each epoch, reported as ``val_...``.
         validation_split : float
             Fraction of the data, the last examples, to use as validation data instead.
@@ -275,12 +341,12 @@ class Trainer:
         capture : {"auto", "never"}
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
             numbers still change, but Python numbers that a layer of one's own keeps do not.
-
         resume : path-like or bool
-            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, within its epoch too,
-            up to ``epochs`` epochs in all. With the same data and arguments the result is the same to the last bit as
-            without an interruption. True takes the newest file of the ModelCheckpoint among the callbacks, or begins
-            anew if there is none.
+            Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
+            an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
+            without an interruption. An iterable must yield the batches of the interrupted epoch once more: as many as
+            were done are left out. True takes the newest file of the ModelCheckpoint among the callbacks; if there is
+            none, training starts from the beginning.
 
         Returns
         -------
@@ -290,7 +356,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If data or settings are unfit; the weights are as before.
+            If data or settings are unfit; the weights are as before. If a later batch of an iterable is unfit, they are
+            those after the batch before it.
         Diverged
             If the loss or a weight became NaN or infinite; the weights are those of the last finite epoch.
         FileFormatError
@@ -314,6 +381,7 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
+        steps_per_epoch = optional(check_count)("steps_per_epoch", steps_per_epoch)
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -321,29 +389,43 @@ class Trainer:
         self._state.check_topology()
         _check_loss(self.loss)
         path = _checkpoint_of(resume, callbacks)
-        given = (x, y, sample_weight)
-        if validation_split:
-            if validation_data is not None:
-                raise ValueError("give either validation_data or validation_split")
-            given, validation_data = hold_out(given, validation_split)
-        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
-        data = apply_class_weight(self.net, data, class_weight)
-        validation = None if validation_data is None else self._validation(validation_data)
+        stream = self._stream(x) if y is None else None
+        given = {
+            "validation_split": validation_split or None,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+        }
+        if stream is None:
+            data, validation_data = self._arrays(x, y, validation_data, **given)
+            warn_if_merged(self.net, self.loss, x, y)
+        elif unused := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
+        else:
+            if stream.once and epochs > 1 and steps_per_epoch is None:
+                fix = "give steps_per_epoch, or an iterable that begins anew, such as a list"
+                raise ValueError(f"x is an iterator, which can be read once: {fix}")
+            data, shuffle = stream.first(), False
+        if stream is None and steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch needs an iterable of batches: arrays have ceil(N / batch_size) steps")
+        validate = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
-        warn_if_merged(self.net, self.loss, *given[:2])
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
-        executor, scorer = self._executor(data, batch_size, record=record)
+        executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
+        if self.optimizer.full_batch and executor.n_steps != 1:
+            n = data.x.shape[0]
+            text = f"{type(self.optimizer).__name__} needs all {n} examples in each step: give fit batch_size={n}"
+            warnings.warn(text, UserWarning, stacklevel=3)
         names = ("loss", *self.metrics)
-        self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
+        self.metric_names = names if validate is None else (*names, *(f"val_{name}" for name in names))
         loop = self._loop = FitLoop(
             self,
             self._state,
             executor,
             scorer,
             shuffle=self._shuffle if shuffle else None,
-            validate=None if validation is None else partial(evaluate, self.net, self.loss, self.metrics, validation),
-            callbacks=[*callbacks, *progress_callbacks(progress, epochs, len(executor.batches))],
+            validate=validate,
+            callbacks=[*callbacks, *progress_callbacks(progress, epochs, executor.n_steps)],
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
@@ -357,21 +439,26 @@ class Trainer:
             self._loop = None  # it holds the data
         return self.history
 
-    @_on_device
-    def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
+    @_on_device_of_data
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 1000) -> Logs:
         """
         Return loss and metrics of inference, averaged over the examples.
 
         Parameters
         ----------
-        x, y, sample_weight : array_like
+        x, y, sample_weight : array_like, or x an iterable of tuple
             As for :meth:`fit`.
         batch_size : int
             How many examples at a time. It bounds the memory, but for metrics that need all predictions at once.
         """
         batch_size = check_count("batch_size", batch_size)
-        data = prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
-        return evaluate(self.net, self.loss, self.metrics, data, batch_size)
+        if y is None:
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight needs arrays, but x is an iterable of batches: let it yield (x, y, sample_weight)"
+                )
+            return self._evaluate_stream(self._stream(x))
+        return self._evaluate(prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always"), batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
@@ -428,7 +515,7 @@ class Trainer:
             raise RuntimeError("a Trainer cannot load a checkpoint while it trains: give it to fit(..., resume=path)")
         settings = self.optimizer.arguments()
         self._load_state_dict(read_checkpoint(check_path("path", path), self.net))
-        self._warn_if_replaced(settings)
+        self._warn_if_replaced(settings, stacklevel=4)
 
     def stop(self) -> None:
         """End ``fit`` after this epoch; for callbacks."""
@@ -457,7 +544,9 @@ class Trainer:
         Raises
         ------
         RuntimeError
-            If there are arrays now that the snapshot lacks.
+            If there are more or fewer arrays than in the snapshot.
+        ValueError
+            If the arrays have other shapes, as those of another network.
         """
         self._state.restore(snapshot)
 
@@ -475,12 +564,13 @@ class Trainer:
         """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
-        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_loop")}
+        restored = ("_state", "_unbound", "_loop", "steps", "history")  # by __setstate__
+        own = {name: value for name, value in vars(self).items() if name not in restored}
         state = flatten(self._state_dict(), self.backend.to_numpy)
-        return {**own, "net": self.net, "optimizer": self.optimizer, "state": state}
+        return {**own, "optimizer": self.optimizer, "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        net, (text, arrays) = state.pop("net"), state.pop("state")
+        net, (text, arrays) = state["_net"], state.pop("state")
         self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
         vars(self).update(state)
         changed = unflatten(text, arrays, self.backend.asarray)
@@ -497,15 +587,15 @@ class Trainer:
         except BaseException:
             self._load_state_dict(before)
             raise
-        self._warn_if_replaced(settings)
+        self._warn_if_replaced(settings, stacklevel=5)
 
-    def _warn_if_replaced(self, settings: dict[str, Any]) -> None:
-        """Warn where settings of the optimizer gave way to those of a checkpoint; a schedule may have changed lr."""
+    def _warn_if_replaced(self, settings: dict[str, Any], *, stacklevel: int) -> None:
+        """Warn where a checkpoint has changed settings of the optimizer, except lr, which a schedule may have set."""
         now = self.optimizer.arguments()
         other = [f"{name}={value!r}" for name, value in settings.items() if name != "lr" and value != now[name]]
         if other:
             text = f"{', '.join(other)} of the optimizer gives way to the checkpoint's {self.optimizer!r}"
-            warnings.warn(f"{text}: set it after loading", UserWarning, stacklevel=4)
+            warnings.warn(f"{text}: set it after loading", UserWarning, stacklevel=stacklevel)
 
     def _load_state_dict(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of a network like ours, or refuse it and change nothing."""
@@ -546,7 +636,15 @@ class Trainer:
         with float32_matmul_precision_as(self.float32_matmul_precision):
             return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
-    def _executor(self, data: Data, batch_size: int, *, record: bool) -> tuple[EagerExecutor, Scorer]:
+    def _executor(
+        self,
+        data: Data,
+        batch_size: int,
+        *,
+        record: bool,
+        stream: BatchStream | None = None,
+        n_steps: int | None = None,
+    ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
 
@@ -555,17 +653,63 @@ class Trainer:
             _, *numbers = scorer.row(value, prediction, y, sample_weight)
             return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
-        xp, like, batches = self.backend.xp, self._state.flat.data, batch_slices(self.net, data.x.shape[0], batch_size)
+        xp, like = self.backend.xp, self._state.flat.data
+        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
+        if stream:
+            return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
 
-    def _validation(self, data: tuple[Any, ...]) -> Data:
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
-        return prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
+    def _arrays(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        *,
+        validation_split: float | None,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | Sequence[float] | None,
+    ) -> tuple[Data, Any]:
+        """Return the data to train on, and those to validate with."""
+        given = (x, y, sample_weight)
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("give either validation_data or validation_split")
+            given, validation_data = hold_out(given, validation_split)
+        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
+        return apply_class_weight(self.net, data, class_weight), validation_data
+
+    def _validation(self, data: Any) -> Callable[[], Logs]:
+        """Return a function that evaluates the network on arrays, or on an iterable of batches."""
+        of_batches = isinstance(data, list) and all(isinstance(part, tuple) for part in data)
+        batches = of_batches or not isinstance(data, (tuple, list))
+        if batches and is_iterable_of_batches(data) and not isinstance(data, Iterator):
+            return partial(self._evaluate_stream, self._stream(data, name="validation_data"))
+        if batches or len(data) not in (2, 3):
+            accepted = "a tuple (x, y) or (x, y, sample_weight), or batches of these that can be read more than once"
+            raise ValueError(f"validation_data must be {accepted}, got {shown(data)}")
+        prepared = prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
+        return partial(self._evaluate, prepared, 1000)
+
+    def _stream(self, x: Any, *, name: str = "x") -> BatchStream:
+        return BatchStream(x, partial(prepare_data, self.net, self.loss), name)
+
+    def _evaluate(self, data: Data, batch_size: int) -> Logs:
+        batches, weighted = data.batches(self.net, batch_size), data.sample_weight is not None
+        return evaluate(self.net, self.loss, self.metrics, batches, has_weights=weighted)
+
+    def _evaluate_stream(self, stream: BatchStream) -> Logs:
+        weighted = stream.first().sample_weight is not None
+        try:
+            return evaluate(self.net, self.loss, self.metrics, stream.epoch(), has_weights=weighted)
+        except KeyboardInterrupt:  # the next batch may never come
+            stream.close(wait=False)
+            raise
+        finally:
+            stream.close()
 
     def _try_step(self, data: Data, batch_size: int) -> None:
         """Run a step and undo it."""

@@ -165,7 +165,7 @@ def test_a_child_process_starts_threads_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5"])
-def test_a_number_of_threads_that_is_none_is_warned_of(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_number_of_threads_gives_a_warning(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("PORTANET_NUM_THREADS", value)
     with pytest.warns(UserWarning, match=f"PORTANET_NUM_THREADS must be a number of threads, got '{value}'"):
         assert core.default_num_threads() >= 1

@@ -117,6 +117,7 @@ def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(
     assert calls_of(trainer) == WARM_UP_STEPS + 1 + 2
 
 
+@pytest.mark.filterwarnings("ignore:LBFGS needs all 45 examples")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_every_optimizer_can_be_recorded(recording: Backend, optimizer: pn.Optimizer) -> None:
     assert_equal(*(run(a_trainer(recording, optimizer), how) for how in CAPTURES))
@@ -158,7 +159,8 @@ def test_every_loss_can_be_recorded(recording: Backend, loss: pn.Loss, predictio
     def weights(how: Capture) -> np.ndarray:
         n = prediction.shape[-1]
         logits = isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss)
-        end = () if logits else (pn.LogSoftmax(),) if isinstance(loss, pn.NLLLoss) else (pn.Softmax(),)
+        log_probabilities = isinstance(loss, pn.NLLLoss | pn.KLDivLoss)
+        end = () if logits else (pn.LogSoftmax(),) if log_probabilities else (pn.Softmax(),)
         net = pn.Sequential(pn.Linear(n, n), *end) if prediction.ndim == 2 else pn.LayerNorm(n)
         trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
         trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)

@@ -201,14 +201,6 @@ def test_record_with_other_figures_than_the_newest_does_not_count(tmp_path: Path
     assert summary(study)["figures"].keys() == {"another"}
 
 
-def test_damaged_record_does_not_count(tmp_path: Path) -> None:
-    study = Study(share(0.5), "cpu", tmp_path)
-    study.measure(0)
-    (tmp_path / "seed-1.json").write_bytes((tmp_path / "seed-0.json").read_bytes()[:-20])
-    (tmp_path / "seed-2.json").write_text("null")
-    assert list(study.finished()) == [0]
-
-
 @pytest.fixture
 def record(tmp_path: Path) -> dict[str, Any]:
     """Return the record of seed 0 of a study in tmp_path."""
@@ -235,6 +227,8 @@ DAMAGED: dict[str, Any] = {
     "pictures elsewhere": {"pictures": {"../../mine": "", "/abs/path": ""}},
     "a picture in a folder": {"pictures": {"below/mine.png": ""}},
     "no picture": {"pictures": {"seed-0.json": ""}},
+    "half an object": b'{"seed": 1',
+    "null": b"null",
     "100,000 brackets": b"[" * 100_000,
     "a list": b"[]",
     "a text": b'"seed"',
@@ -288,7 +282,8 @@ def test_a_run_changes_nothing_outside_of_its_folder(tmp_path: Path, record: dic
     (folder / "mine.png").symlink_to(outside / "mine.png")
     for name in ("a-line.png", "seed-1.json", "result.json"):
         (folder / name).symlink_to(outside / name)
-    study._checkpoints(1).symlink_to(outside)
+    for link in (study._checkpoints(1), folder / ".seed-1-older"):
+        link.symlink_to(outside)
     study.measure(1)
     study.summarise()
     assert {path.read_text() for path in outside.iterdir()} == {"kept"}
@@ -304,6 +299,7 @@ def test_a_damaged_checkpoint_of_a_run_is_named_in_one_line(tmp_path: Path, caps
     assert main(["run", "digits", "--quick", "--out", str(tmp_path)]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"experiments: digits, seed 0: {path} cannot be loaded: it was not written by net.save")
+    assert last.endswith("; delete it to begin anew")
 
 
 def test_pictures_are_those_of_the_drawn_seed(tmp_path: Path) -> None:
@@ -391,6 +387,24 @@ def test_duplicate_ids_raise(new_file: Callable[[str], None]) -> None:
 
 def test_experiment_is_pickled_by_its_id() -> None:
     assert pickle.loads(pickle.dumps(digits)) is digits
+
+
+def test_seconds_of_a_resumed_run_include_those_before_it_was_killed(tmp_path: Path) -> None:
+    def resumed(run: Run) -> dict[str, float]:
+        with run.training(portanet.Linear(1, 1).initialize()):
+            run.clock.load_state_dict({"seconds": 100.0})
+        return {"share": 0.5}
+
+    seconds = run_study(claim(resumed), portanet.get_backend("cpu"), tmp_path)["seconds"]
+    assert 100 <= seconds["training"] <= seconds["all"] < 200
+
+
+def test_checkpoints_of_older_code_are_deleted(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        (tmp_path / f".seed-{seed}-older").mkdir()
+        (tmp_path / f".seed-{seed}-older" / "network-0.safetensors").touch()
+    Study(share(0.5), "cpu", tmp_path).measure(0)
+    assert {path.name for path in tmp_path.iterdir()} == {"seed-0.json", ".seed-1-older"}
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,20 +265,13 @@ def test_data_may_be_a_memory_map(tmp_path: Path) -> None:
     assert trainer.fit(x, x[:, :1], validation_data=(x, x[:, :1]), progress=False)["val_loss"]
 
 
-def test_weights_that_become_infinite_are_refused(backend: Backend) -> None:
-    net = pn.Linear(2, 1).initialize(device=backend)
-    before = net.get_weights()
-    with pytest.raises(ValueError, match=r"weights\['weight'\] holds numbers too large for .*float32"):
-        net.set_weights({"bias": np.ones(1), "weight": np.full((2, 1), 1e300)})
-    np.testing.assert_array_equal(net.get_weights()["bias"], before["bias"])
-
-
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
 def test_a_pullback_refuses_a_gradient_of_another_shape(layer: pn.Layer, x: Any) -> None:
     layer.initialize(device="cpu", dtype="float64")
     y, pullback = layer.vjp(x)
     layer.zero_grad()
-    for dy in (np.ones((1, *y.shape[1:])) if len(x) > 1 else np.ones(2), np.ones((*y.shape, 2)), 1.0, None, "x"):
+    broadcast = np.ones((1, *y.shape[1:])) if len(x) > 1 else np.ones(2)
+    for dy in (broadcast, np.ones((*y.shape, 2)), y.tolist(), 1.0, None, "x"):
         with pytest.raises(ValueError, match="dy must be an array of the output's shape"):
             pullback(dy)
     assert not layer.flat.grad.any()

@@ -8,7 +8,8 @@ with PyTorch. ``CASES`` are kept in a file and hold on every backend; ``GRID`` i
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -60,6 +61,30 @@ def one_hot(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
 
 def distributions(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
     return rng.dirichlet(np.ones(shape[-1]), size=shape[:-1])
+
+
+def logarithms(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return np.log(distributions(rng, shape))
+
+
+def padded(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """Class indices; every second one is -100, but not the first."""
+    labels = indices(rng, shape)
+    labels.reshape(-1)[1::2] = -100
+    return labels
+
+
+def counts(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.poisson(2.0, size=shape).astype("float64")
+
+
+def signs(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return np.sign(rng.normal(size=shape))
+
+
+def halves(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """As many numbers on the last axis as there are pairs."""
+    return rng.normal(size=(*shape[:-1], shape[-1] // 2))
 
 
 @dataclass(frozen=True)
@@ -226,6 +251,17 @@ class LossCase(Case):
         return {"value": value.detach().numpy(), "gradient": prediction.grad.numpy()}
 
 
+@contextmanager
+def float64_scalars(torch: Any) -> Iterator[None]:
+    """PyTorch keeps scalars of an optimizer's state, such as the product of NAdam's momenta, in its default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @dataclass(frozen=True)
 class OptimizerCase(Case):
     """Weights after each step of a sequence of gradients."""
@@ -258,9 +294,10 @@ class OptimizerCase(Case):
             norms = torch.linalg.norm(gradients, dim=1, keepdim=True)
             gradients *= torch.clamp(self.optimizer.clip_norm / norms, max=1.0)
         optimizer, path = self.counterpart(torch.optim, [weights]), []
-        for weights.grad in gradients:
-            optimizer.step()
-            path.append(np.array(weights.numpy()))
+        with float64_scalars(torch):
+            for weights.grad in gradients:
+                optimizer.step()
+                path.append(np.array(weights.numpy()))
         return {"weights": np.stack(path)}
 
 
@@ -541,7 +578,10 @@ def paddings(kind: type[Conv | Pool]) -> tuple[Literal["valid"], Literal["same"]
     return "valid", "same", 1, ((0, 2), (1, 0), (2, 1))[: kind.n_axes]
 
 
-POOL_OPTIONS: list[dict[str, Any]] = [
+CONVOLVED: list[dict[str, Any]] = [
+    *({}, {"dilation": 2}, {"groups": 2, "bias": False}, {"groups": 4, "dilation": 2}, {"output_padding": 1})
+]
+POOLED: list[dict[str, Any]] = [
     *({}, {"ceil_mode": True}, {"count_include_pad": True}, {"ceil_mode": True, "count_include_pad": True}),
     *({"dilation": 2}, {"ceil_mode": True, "dilation": 2}),
 ]
@@ -561,10 +601,7 @@ GRID = [
                 (pn.ConvTranspose3D, 3, (1, 3, 2, 3, 4)),
             ),
             (1, 2, 3),
-            (
-                *({}, {"dilation": 2}, {"groups": 2, "bias": False}, {"groups": 4, "dilation": 2}),
-                {"output_padding": 1},
-            ),
+            CONVOLVED,
         )
         for padding in paddings(kind)
         if "output_padding" not in how or (issubclass(kind, ConvTranspose) and stride > 1 and padding != "same")
@@ -578,7 +615,7 @@ GRID = [
                 *((kind, 3, (1, 4, 3, 5, 2)) for kind in (pn.MaxPool3D, pn.AvgPool3D)),
             ),
             (None, 1, 2, 5),
-            POOL_OPTIONS,
+            POOLED,
         )
         for padding in paddings(kind)
         if ("count_include_pad" not in how or issubclass(kind, AvgPool))
@@ -613,6 +650,55 @@ def softmax_cross_entropy(F: Any, *, weight: tuple[float, ...] | None = None, **
     return loss
 
 
+def ignoring(F: Any, *, ignore_index: int, **how: Any) -> Callable[..., Any]:
+    """Negative log-likelihood of log-probabilities, which PyTorch has on axis 1."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        return F.nll_loss(*classes_second(prediction, target), ignore_index=ignore_index, **how, **options)
+
+    return loss
+
+
+def kl_div(F: Any, **how: bool) -> Callable[..., Any]:
+    """Reduced by hand, because PyTorch warns that its "mean" will change."""
+
+    def loss(prediction: Any, target: Any, *, reduction: str) -> Any:
+        terms = F.kl_div(prediction, target, reduction="none", **how)
+        return terms if reduction == "none" else getattr(terms, reduction)()
+
+    return loss
+
+
+def multi_margin(F: Any, *, weight: tuple[float, ...] | None = None, **how: float) -> Callable[..., Any]:
+    """PyTorch has this loss for rows of scores alone."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        w = None if weight is None else prediction.new_tensor(weight)
+        rows = prediction.reshape(-1, prediction.shape[-1])
+        value = F.multi_margin_loss(rows, target.reshape(-1), weight=w, **how, **options)
+        return value.reshape(target.shape) if value.ndim else value
+
+    return loss
+
+
+def gaussian(F: Any, **how: Any) -> Callable[..., Any]:
+    """The prediction holds means, then variances."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        mean, variance = prediction.chunk(2, dim=-1)
+        return F.gaussian_nll_loss(mean, target, variance, **how, **options)
+
+    return loss
+
+
+def positive_weight(F: Any, weight: float | tuple[float, ...]) -> Callable[..., Any]:
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        w = prediction.new_tensor(weight)
+        return F.binary_cross_entropy_with_logits(prediction, target, pos_weight=w, **options)
+
+    return loss
+
+
 WEIGHTS = (0.5, 1.0, 2.0, 0.25)
 
 LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any]], Draw, Draw]] = [
@@ -620,10 +706,37 @@ LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any
     (pn.L1Loss, lambda F: F.l1_loss, numbers, numbers),
     (pn.HuberLoss, lambda F: F.huber_loss, numbers, numbers),
     (partial(pn.HuberLoss, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
+    (pn.SmoothL1Loss, lambda F: F.smooth_l1_loss, numbers, numbers),
+    (partial(pn.SmoothL1Loss, 3.0), lambda F: partial(F.smooth_l1_loss, beta=3.0), numbers, numbers),
+    (pn.KLDivLoss, kl_div, logarithms, distributions),
+    (pn.KLDivLoss, kl_div, logarithms, one_hot),
+    (partial(pn.KLDivLoss, log_target=True), partial(kl_div, log_target=True), logarithms, logarithms),
+    *(
+        (partial(pn.PoissonNLLLoss, **how), lambda F, how=how: partial(F.poisson_nll_loss, **how), draw, counts)
+        for how, draw in (
+            ({}, normal),
+            ({"full": True}, normal),
+            ({"log_input": False}, shares),
+            ({"log_input": False, "full": True, "eps": 0.01}, shares),
+        )
+    ),
+    (pn.GaussianNLLLoss, gaussian, shares, halves),
+    (partial(pn.GaussianNLLLoss, full=True, eps=0.5), partial(gaussian, full=True, eps=0.5), shares, halves),
+    (pn.SoftMarginLoss, lambda F: F.soft_margin_loss, numbers, signs),
+    (pn.HingeEmbeddingLoss, lambda F: F.hinge_embedding_loss, numbers, signs),
+    (partial(pn.HingeEmbeddingLoss, 0.5), lambda F: partial(F.hinge_embedding_loss, margin=0.5), numbers, signs),
+    *(
+        (partial(pn.MultiMarginLoss, **how), partial(multi_margin, **how), numbers, indices)
+        for how in ({}, {"p": 2, "margin": 0.5}, {"weight": WEIGHTS})
+    ),
     (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, shares),
     (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
     (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
     (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
+    *(
+        (partial(pn.BCEWithLogitsLoss, pos_weight=weight), partial(positive_weight, weight=weight), numbers, shares)
+        for weight in (3.0, WEIGHTS)
+    ),
     (pn.course.CrossEntropy, cross_entropy, distributions, indices),
     (pn.course.CrossEntropy, cross_entropy, distributions, one_hot),
     *(
@@ -635,6 +748,18 @@ LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any
             {"label_smoothing": 0.3, "weight": WEIGHTS},
         )
         for target in (indices, distributions)
+    ),
+    *(
+        (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
+        for target, ignored in ((padded, -100), (indices, 1))
+        for how in (
+            {"ignore_index": ignored},
+            {"ignore_index": ignored, "label_smoothing": 0.3, "weight": WEIGHTS},
+        )
+    ),
+    *(
+        (partial(pn.NLLLoss, ignore_index=ignored), partial(ignoring, ignore_index=ignored), logarithms, target)
+        for target, ignored in ((padded, -100), (indices, 2))
     ),
 ]
 
@@ -676,6 +801,45 @@ OPTIMIZERS = [
         (pn.AdamW(), lambda optim, w: optim.AdamW(w, 1e-3, weight_decay=0.01)),
         (pn.AdamW(0.1, weight_decay=0.2), lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2)),
         (pn.AdamW(0.1, weight_decay=0.2, clip_norm=10.0), lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2)),
+        (pn.Adam(0.1, amsgrad=True), lambda optim, w: optim.Adam(w, 0.1, amsgrad=True)),
+        (
+            pn.AdamW(0.1, weight_decay=0.2, amsgrad=True, maximize=True),
+            lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2, amsgrad=True, maximize=True),
+        ),
+        (pn.NAdam(), lambda optim, w: optim.NAdam(w)),
+        (
+            pn.NAdam(0.1, betas=(0.8, 0.95), eps=0.01, momentum_decay=0.1, weight_decay=0.2),
+            lambda optim, w: optim.NAdam(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2, momentum_decay=0.1),
+        ),
+        (
+            pn.NAdam(0.1, weight_decay=0.2, decoupled_weight_decay=True),
+            lambda optim, w: optim.NAdam(w, 0.1, weight_decay=0.2, decoupled_weight_decay=True),
+        ),
+        (pn.RAdam(), lambda optim, w: optim.RAdam(w)),
+        (
+            pn.RAdam(0.1, betas=(0.8, 0.95), eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.RAdam(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2),
+        ),
+        (
+            pn.RAdam(0.1, weight_decay=0.2, decoupled_weight_decay=True),
+            lambda optim, w: optim.RAdam(w, 0.1, weight_decay=0.2, decoupled_weight_decay=True),
+        ),
+        (pn.RAdam(0.1, betas=(0.9, 0.5)), lambda optim, w: optim.RAdam(w, 0.1, (0.9, 0.5))),  # never rectified
+        (pn.Adamax(), lambda optim, w: optim.Adamax(w)),
+        (
+            pn.Adamax(0.1, betas=(0.8, 0.95), eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.Adamax(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2),
+        ),
+        (pn.Adadelta(), lambda optim, w: optim.Adadelta(w)),
+        (
+            pn.Adadelta(0.5, rho=0.7, eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.Adadelta(w, 0.5, 0.7, 0.01, weight_decay=0.2),
+        ),
+        (pn.SGD(0.1, momentum=0.9, maximize=True), lambda optim, w: optim.SGD(w, 0.1, momentum=0.9, maximize=True)),
+        (
+            pn.RMSprop(0.1, weight_decay=0.2, clip_norm=10.0, maximize=True),
+            lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, weight_decay=0.2, maximize=True),
+        ),
         (pn.Adagrad(), lambda optim, w: optim.Adagrad(w, 0.01)),
         (
             pn.Adagrad(0.1, eps=0.01, weight_decay=0.2),

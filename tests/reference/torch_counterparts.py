@@ -40,6 +40,8 @@ class Counterpart:
     """Fewest axes of a batch. PyTorch also takes a single example, which has fewer and becomes a batch of one."""
     axis: int | str = -1
     """The axis of a batch that PortaNet has last, or PyTorch's argument that says which."""
+    joined: bool = False
+    """Whether PortaNet's prediction is PyTorch's first and third input, one after the other on the last axis."""
 
 
 def spatial(kind: type[pn.Layer], n_axes: int, **how: Any) -> Counterpart:
@@ -95,8 +97,26 @@ def classes(kind: type[pn.Loss]) -> Counterpart:
     A loss of classes, which PyTorch has on axis 1.
 
     Some samples have negative class weights, which PortaNet refuses: both libraries are given their absolute values.
+    The mean over labels that are all ignored is NaN in PyTorch.
     """
-    return Counterpart(kind, changes={"weight": abs}, ndim=2, axis=1)
+
+    def counts_nothing(sample: Any) -> bool:
+        labels, ignored = sample.inputs[1], sample.arguments["ignore_index"]
+        return bool(sample.arguments["reduction"] == "mean" and (labels == ignored).all())
+
+    unless = {"the mean over no labels, which is 0": counts_nothing}
+    return Counterpart(kind, changes={"weight": abs}, unless=unless, ndim=2, axis=1)
+
+
+def kl_div() -> Counterpart:
+    def is_negative(sample: Any) -> bool:
+        return not sample.arguments["log_target"] and bool((sample.inputs[1] < 0).any())
+
+    return Counterpart(pn.KLDivLoss, unless={"negative probabilities": is_negative})
+
+
+def no_signs(sample: Any) -> bool:
+    return bool((sample.inputs[1].abs() != 1).any())
 
 
 MODULES = {
@@ -159,9 +179,20 @@ MODULES = {
     "nn.MSELoss": Counterpart(pn.MSELoss),
     "nn.L1Loss": Counterpart(pn.L1Loss),
     "nn.HuberLoss": Counterpart(pn.HuberLoss),
-    "nn.SmoothL1Loss": Counterpart(pn.HuberLoss, only={"beta": 1.0}),
+    "nn.SmoothL1Loss": Counterpart(pn.SmoothL1Loss, unless={"beta of 0": lambda sample: sample.arguments["beta"] == 0}),
     "nn.BCELoss": Counterpart(pn.BCELoss),
-    "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss),
+    "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss, changes={"pos_weight": abs}),
+    "nn.KLDivLoss": kl_div(),
+    "nn.PoissonNLLLoss": Counterpart(pn.PoissonNLLLoss),
+    "nn.GaussianNLLLoss": Counterpart(pn.GaussianNLLLoss, joined=True),
+    "nn.SoftMarginLoss": Counterpart(pn.SoftMarginLoss),
+    "nn.HingeEmbeddingLoss": Counterpart(pn.HingeEmbeddingLoss, unless={"targets other than -1 and 1": no_signs}),
+    "nn.MultiMarginLoss": Counterpart(
+        pn.MultiMarginLoss,
+        changes={"weight": lambda weight: None if weight is None else abs(weight)},
+        unless={"an example without the axis of a batch": lambda sample: sample.inputs[0].ndim < 2},
+        ndim=2,
+    ),
     "nn.CrossEntropyLoss": classes(pn.CrossEntropyLoss),
     "nn.NLLLoss": classes(pn.NLLLoss),
 }
@@ -211,6 +242,12 @@ FUNCTIONS = {
     "nn.functional.smooth_l1_loss": "nn.SmoothL1Loss",
     "nn.functional.binary_cross_entropy": "nn.BCELoss",
     "nn.functional.binary_cross_entropy_with_logits": "nn.BCEWithLogitsLoss",
+    "nn.functional.kl_div": "nn.KLDivLoss",
+    "nn.functional.poisson_nll_loss": "nn.PoissonNLLLoss",
+    "nn.functional.gaussian_nll_loss": "nn.GaussianNLLLoss",
+    "nn.functional.soft_margin_loss": "nn.SoftMarginLoss",
+    "nn.functional.hinge_embedding_loss": "nn.HingeEmbeddingLoss",
+    "nn.functional.multi_margin_loss": "nn.MultiMarginLoss",
     "nn.functional.cross_entropy": "nn.CrossEntropyLoss",
     "nn.functional.nll_loss": "nn.NLLLoss",
 }
@@ -220,7 +257,14 @@ OPTIMIZERS = {
     "optim.RMSprop": Counterpart(pn.RMSprop, names={"alpha": "rho"}),
     "optim.Adam": Counterpart(pn.Adam),
     "optim.AdamW": Counterpart(pn.AdamW),
+    "optim.NAdam": Counterpart(pn.NAdam),
+    "optim.RAdam": Counterpart(pn.RAdam),
+    "optim.Adamax": Counterpart(pn.Adamax),
     "optim.Adagrad": Counterpart(pn.Adagrad),
+    "optim.Adadelta": Counterpart(pn.Adadelta),
+    "optim.LBFGS": Counterpart(
+        pn.LBFGS, unless={"several evaluations of the loss in a step": lambda sample: sample.arguments["max_iter"] > 1}
+    ),
 }
 
 COUNTERPARTS = {**MODULES, **{name: MODULES[module] for name, module in FUNCTIONS.items()}, **OPTIMIZERS}

@@ -12,6 +12,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
+from portanet.checks import Checked, check_number
 from portanet.files import read_tensors, write_tensors
 from portanet.training.callbacks import Training
 
@@ -58,12 +59,16 @@ def fit(trainer: pn.Trainer, callbacks: list[pn.Callback], **settings: Any) -> p
     return trainer
 
 
+def weights_of(trainer: pn.Trainer) -> dict[str, bytes]:
+    return {name: values.tobytes() for name, values in trainer.net.get_weights().items()}
+
+
 def bits(trainer: pn.Trainer, folder: Path) -> dict[str, Any]:
     """Return all that must be equal."""
     to_numpy = trainer.backend.to_numpy
-    arrays = {**trainer.net.get_weights(), **{k: to_numpy(a) for k, a in trainer.optimizer.state.items()}}
     return {
-        "arrays": {name: values.tobytes() for name, values in arrays.items()},
+        "weights": weights_of(trainer),
+        "optimizer": {name: to_numpy(values).tobytes() for name, values in trainer.optimizer.state.items()},
         "history": trainer.history.epochs,
         "lr": trainer.optimizer.lr,
         "steps": trainer.steps,
@@ -84,10 +89,10 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("per", ["step", "epoch"])
 def test_a_run_goes_on_to_the_last_bit(backend: Backend, folders: tuple[Path, Path], after: int, per: str) -> None:
     whole, parts = folders
-    fit(whole_trainer := a_trainer(device=backend), the_callbacks(whole, per=per))
+    whole_trainer = fit(a_trainer(device=backend), the_callbacks(whole, per=per))
     with pytest.raises(Stop):
         fit(a_trainer(device=backend), [*the_callbacks(parts, per=per), StopAfter(after)])
-    fit(again := a_trainer(device=backend), the_callbacks(parts, per=per), resume=True)
+    again = fit(a_trainer(device=backend), the_callbacks(parts, per=per), resume=True)
     assert bits(again, parts) == bits(whole_trainer, whole)
 
 
@@ -99,11 +104,44 @@ def test_other_settings_go_on_to_the_last_bit(
     folders: tuple[Path, Path], settings: dict[str, Any], optimizer: Callable[[], pn.Optimizer]
 ) -> None:
     whole, parts = folders
-    fit(whole_trainer := a_trainer(optimizer()), the_callbacks(whole), **settings)
+    whole_trainer = fit(a_trainer(optimizer()), the_callbacks(whole), **settings)
     with pytest.raises(Stop):
         fit(a_trainer(optimizer()), [*the_callbacks(parts), StopAfter(8)], **settings)
-    fit(again := a_trainer(optimizer()), the_callbacks(parts), resume=parts / "run.safetensors", **settings)
+    again = fit(a_trainer(optimizer()), the_callbacks(parts), resume=parts / "run.safetensors", **settings)
     assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+@pytest.mark.parametrize("after", [1, 6, 11, 17])
+@pytest.mark.parametrize("per", ["step", "epoch"])
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_averages_of_weights_go_on_to_the_last_bit(
+    backend: Backend, folders: tuple[Path, Path], after: int, per: str, decay: float | None
+) -> None:
+    whole, parts = folders
+
+    def callbacks(folder: Path) -> list[pn.Callback]:
+        scheduler, _, *others = the_callbacks(folder, per=per)
+        return [scheduler, pn.WeightAveraging(decay, start_epoch=1), *others]
+
+    fit(whole_trainer := a_trainer(device=backend), callbacks(whole))
+    with pytest.raises(Stop):
+        fit(a_trainer(device=backend), [*callbacks(parts), StopAfter(after)])
+    fit(again := a_trainer(device=backend), callbacks(parts), resume=True)
+    assert bits(again, parts) == bits(whole_trainer, whole)
+    fit(ended := a_trainer(device=backend), callbacks(parts), resume=True)  # the run has ended before
+    assert weights_of(ended) == weights_of(whole_trainer)
+
+
+def test_averages_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    fit(a_trainer(), [pn.WeightAveraging(), pn.ModelCheckpoint(path)], epochs=1)
+    arrays, metadata = read_tensors(path)
+    state = json.loads(metadata["trainer"])
+    (own,) = [call["state"] for call in state["fit"]["callbacks"] if call["class"] == "WeightAveraging"]
+    own["averages"].pop()
+    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
+    with pytest.raises(pn.FileFormatError, match=r"WeightAveraging refuses the state .* the averages have shapes"):
+        fit(a_trainer(), [pn.WeightAveraging(), pn.ModelCheckpoint(path)], resume=True)
 
 
 def spread_of_scores(prediction: Any, target: Any) -> float:
@@ -117,11 +155,28 @@ spread_of_scores.needs_all = True  # type: ignore[attr-defined]
 def test_a_metric_of_all_predictions_goes_on(folders: tuple[Path, Path]) -> None:
     whole, parts = folders
     metrics = ["accuracy", spread_of_scores]
-    fit(whole_trainer := a_trainer(metrics=metrics), the_callbacks(whole))
+    whole_trainer = fit(a_trainer(metrics=metrics), the_callbacks(whole))
     with pytest.raises(Stop):
         fit(a_trainer(metrics=metrics), [*the_callbacks(parts), StopAfter(9)])
-    fit(again := a_trainer(metrics=metrics), the_callbacks(parts), resume=True)
+    again = fit(a_trainer(metrics=metrics), the_callbacks(parts), resume=True)
     assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+def undefined(prediction: Any, target: Any) -> float:
+    """Return NaN, as a metric does for a batch without examples of a class."""
+    return float("nan")
+
+
+undefined.needs_all = False  # type: ignore[attr-defined]
+
+
+def test_a_metric_that_is_not_a_number_does_not_prevent_checkpoints(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run", per="step")
+    with pytest.raises(Stop):
+        fit(a_trainer(metrics=undefined), [checkpoint, StopAfter(8)])
+    trainer = fit(a_trainer(metrics=undefined), [checkpoint], resume=True)
+    assert trainer.steps == EPOCHS * STEPS
+    assert np.isnan(trainer.history["undefined"]).all()
 
 
 def test_a_run_that_a_callback_has_stopped_is_not_prolonged(folders: tuple[Path, Path]) -> None:
@@ -133,11 +188,9 @@ def test_a_run_that_a_callback_has_stopped_is_not_prolonged(folders: tuple[Path,
     folder, _ = folders
     checkpoint = pn.ModelCheckpoint(folder / "run.safetensors")
     trainer = fit(a_trainer(), [StopEarly(), checkpoint])
-    weights = trainer.net.get_weights()
     again = fit(a_trainer(), [StopEarly(), checkpoint], resume=True)
     assert len(again.history.epochs) == 2
-    for name, values in again.net.get_weights().items():
-        np.testing.assert_array_equal(values, weights[name])
+    assert weights_of(again) == weights_of(trainer)
 
 
 def test_more_epochs_are_trained_after_the_end(tmp_path: Path) -> None:
@@ -146,6 +199,16 @@ def test_more_epochs_are_trained_after_the_end(tmp_path: Path) -> None:
     fit(a_trainer(), [checkpoint], epochs=2)
     again = fit(a_trainer(), [checkpoint], epochs=4, resume=True)
     assert again.history.epochs == whole.history.epochs
+
+
+def test_metrics_may_change_between_epochs(tmp_path: Path) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / "run.safetensors")
+    fit(a_trainer(metrics="accuracy"), [checkpoint], epochs=1)
+    trainer = fit(a_trainer(metrics=()), [checkpoint], epochs=2, resume=True)
+    assert [sorted(logs) for logs in trainer.history.epochs] == [
+        ["accuracy", "loss", "val_accuracy", "val_loss"],
+        ["loss", "val_loss"],
+    ]
 
 
 def test_resume_begins_anew_where_there_is_no_checkpoint_yet(tmp_path: Path) -> None:
@@ -182,9 +245,37 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 def test_settings_of_the_optimizer_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     fit(a_trainer(pn.Adam(0.03, betas=(0.8, 0.99), weight_decay=0.1)), []).save(tmp_path / "run")
     trainer = a_trainer(pn.Adam(weight_decay=0.1))
-    with pytest.warns(UserWarning, match=r"betas=\(0.9, 0.999\) of the optimizer gives way to the checkpoint's Adam"):
+    replaced = r"betas=\(0.9, 0.999\) of the optimizer gives way to the checkpoint's Adam"
+    with pytest.warns(UserWarning, match=replaced) as caught:
         trainer.load(tmp_path / "run")
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=replaced) as caught:
+        a_trainer(pn.Adam(weight_decay=0.1)).fit(X, Y, progress=False, resume=tmp_path / "run")
+    assert caught[0].filename == __file__
     assert repr(trainer.optimizer) == "Adam(lr=0.03, betas=(0.8, 0.99), weight_decay=0.1)"
+
+
+class Bounded(pn.Adagrad):
+    """An optimizer with two settings that must fit together."""
+
+    low, high = Checked(check_number), Checked(check_number)
+
+    def __init__(self, low: float, high: float):
+        super().__init__(0.1)
+        self.low, self.high = low, high
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high={self.high}, got {self.low}")
+
+
+@pytest.mark.filterwarnings("ignore:low=1.0, high=2.0 of the optimizer gives way")
+def test_settings_that_must_fit_together_are_taken_together(tmp_path: Path) -> None:
+    a_trainer(Bounded(3.0, 4.0)).save(tmp_path / "run")
+    trainer = a_trainer(Bounded(1.0, 2.0))
+    trainer.load(tmp_path / "run")
+    assert repr(trainer.optimizer) == "Bounded(3.0, 4.0)"
 
 
 def test_frozen_layers_are_those_of_the_checkpoint(tmp_path: Path) -> None:
@@ -242,17 +333,16 @@ def test_a_checkpoint_of_other_training_is_refused_and_changes_nothing(folders: 
         fit(a_trainer(), [*the_callbacks(folder), StopAfter(8)])
     trainer = build()
     trainer.fit(X, Y, progress=False)
-    weights, before = trainer.net.get_weights(), trainer._copy_state()
-    callbacks = settings.pop("callbacks", the_callbacks(own))
+    weights, before = weights_of(trainer), trainer._copy_state()
+    settings = {"callbacks": the_callbacks(own), **settings}
     with pytest.raises(pn.FileFormatError, match=fault):
-        fit(trainer, callbacks, resume=folder / "run.safetensors", **settings)
+        fit(trainer, resume=folder / "run.safetensors", **settings)
     after = trainer._copy_state()
     assert repr(after.state) == repr(before.state)
-    for key, values in trainer.net.get_weights().items():
-        np.testing.assert_array_equal(values, weights[key])
+    assert weights_of(trainer) == weights
 
 
-HOSTILE: dict[str, Any] = {
+OF_ONE_KEY: dict[str, Any] = {
     "steps": [-1, "3", None, 1.5, 10**400],
     "shuffle": [
         None,
@@ -269,7 +359,8 @@ HOSTILE: dict[str, Any] = {
 MISSING = object()
 """Stands for a key that is not there."""
 
-DEEP: list[tuple[tuple[Any, ...], Any]] = [
+HOSTILE: list[tuple[tuple[Any, ...], Any]] = [
+    *(((key,), value) for key, values in OF_ONE_KEY.items() for value in values),
     *(((key,), MISSING) for key in ("fit", "loss", "steps", "history", "optimizer", "shuffle")),
     (("history",), [{"\ud800": 1.0}]),
     (("history",), [{"\x1b[2J": 1.0}]),
@@ -281,8 +372,12 @@ DEEP: list[tuple[tuple[Any, ...], Any]] = [
     (("optimizer", "arrays"), [{"$array": "trainer/0"}]),
     (("fit", "n_done"), 100),
     (("fit", "n_done"), 2),
+    (("fit", "losses"), {"$array": "trainer/0"}),
+    (("fit", "losses"), 3),
     (("fit", "metrics"), {"$array": "trainer/0"}),
     (("fit", "metrics"), 3),
+    (("fit", "metrics"), [[0.5], [10**400]]),
+    (("fit", "metrics"), [[0.5, 0.5], [0.5]]),
     (("fit", "kept"), [[1, 2]]),
     (("fit", "kept"), [[{"$array": "trainer/0"}, {"$array": "trainer/0"}]]),
     (("fit", "epoch"), None),
@@ -296,29 +391,12 @@ DEEP: list[tuple[tuple[Any, ...], Any]] = [
     (("fit", "callbacks", 0, "state", "before"), MISSING),
     (("fit", "callbacks", 2, "state", "earlier"), MISSING),
 ]
-"""Found by tests/test_hostile_files.py: values in the state of a Trainer, by their place in it."""
+"""Values in the state of a Trainer, by their place in it; most were found by tests/test_hostile_files.py."""
 
 
-@pytest.mark.parametrize(("key", "i"), [(key, i) for key, values in HOSTILE.items() for i in range(len(values))])
-def test_a_hostile_state_is_refused_and_changes_nothing(tmp_path: Path, key: str, i: int) -> None:
-    path = tmp_path / "run.safetensors"
-    with pytest.raises(Stop):
-        fit(a_trainer(), [pn.ModelCheckpoint(path, per="step"), StopAfter(8)])
-    arrays, metadata = read_tensors(path)
-    state = {**json.loads(metadata["trainer"]), key: HOSTILE[key][i]}
-    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
-    trainer = a_trainer()
-    weights, before = trainer.net.get_weights(), trainer._copy_state()
-    with pytest.raises(pn.FileFormatError, match="cannot be loaded"):
-        fit(trainer, [pn.ModelCheckpoint(path)], resume=path)
-    assert repr(trainer._copy_state().state) == repr(before.state)
-    for name, values in trainer.net.get_weights().items():
-        np.testing.assert_array_equal(values, weights[name])
-
-
-@pytest.mark.parametrize("i", range(len(DEEP)))
-def test_a_state_that_was_found_by_chance_is_refused_and_changes_nothing(folders: tuple[Path, Path], i: int) -> None:
-    (*parents, last), value = DEEP[i]
+@pytest.mark.parametrize("i", range(len(HOSTILE)))
+def test_a_hostile_state_is_refused_and_changes_nothing(folders: tuple[Path, Path], i: int) -> None:
+    (*parents, last), value = HOSTILE[i]
     folder, own = folders
     with pytest.raises(Stop):
         fit(a_trainer(), [*the_callbacks(folder), StopAfter(8)])
@@ -409,7 +487,7 @@ def test_a_full_disk_leaves_the_old_file_and_training_goes_on(tmp_path: Path, mo
         ({"path": "run-{epoch"}, r"path must have each { closed by a }, got run-{epoch"),
         ({"path": "run", "monitor": "val_loss", "per": "step"}, "per='step' allows no metrics, .*monitor='val_loss'"),
         ({"path": "{loss}-{step}", "per": "step"}, "per='step' allows no metrics, .*path={loss}-{step}"),
-        ({"path": "run", "monitor": "auc"}, "monitor 'auc' may be better low or high"),
+        ({"path": "run", "monitor": "gain"}, "monitor 'gain' may be better low or high"),
     ],
     ids=str,
 )
@@ -418,9 +496,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any],
         pn.ModelCheckpoint(**settings)
 
 
-def test_a_name_that_no_metric_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs 'auc', which is not recorded: there are loss, accuracy"):
-        fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{auc}")])
+def test_a_part_of_the_path_that_cannot_be_filled_in_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path .* has a part that cannot be filled in .*: there are loss, accuracy"):
         fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "{loss:d}")])
 
@@ -487,11 +563,10 @@ def test_a_callback_whose_state_cannot_be_saved_is_told(tmp_path: Path, state: d
 def test_a_callback_that_refuses_to_begin_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     fit(a_trainer(), [pn.ModelCheckpoint(tmp_path / "run")])
     trainer = a_trainer()
-    weights = trainer.net.get_weights()
+    weights = weights_of(trainer)
     with pytest.raises(ValueError, match="give fit validation_data"):
         fit(trainer, [pn.EarlyStopping("val_loss")], resume=tmp_path / "run", validation_data=None)
-    for name, values in trainer.net.get_weights().items():
-        np.testing.assert_array_equal(values, weights[name])
+    assert weights_of(trainer) == weights
     assert trainer.steps == 0
 
 
@@ -546,7 +621,17 @@ def test_files_that_are_no_checkpoints_are_passed_over(tmp_path: Path) -> None:
     a_trainer().net.save(tmp_path / "run-final")
     (tmp_path / "run-notes").mkdir()
     (tmp_path / "run-text").write_text("no checkpoint")
+    header = b'{"__metadata__": 5}'
+    (tmp_path / "run-number").write_bytes(len(header).to_bytes(8, "little") + header + b" ")
     assert [file.name for file in checkpoint.found()] == ["run-2"]
+
+
+@pytest.mark.parametrize("per", ["step", "epoch"])
+def test_a_warning_of_a_checkpoint_points_at_the_call_of_fit(tmp_path: Path, per: Any) -> None:
+    (tmp_path / "file").touch()
+    with pytest.warns(RuntimeWarning, match="no checkpoint was written") as caught:
+        a_trainer().fit(X, Y, callbacks=pn.ModelCheckpoint(tmp_path / "file" / "run", per=per), progress=False)
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_a_run_that_diverges_does_not_replace_its_last_finite_checkpoint(tmp_path: Path) -> None:

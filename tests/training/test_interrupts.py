@@ -137,6 +137,7 @@ class Sends(pn.Callback):
             signal.raise_signal(self.number)
         self.reached += 1
 
+    # fit calls the hooks of steps only if the class overrides them.
     def on_train_batch_begin(self, trainer: Training) -> None: ...
     def on_train_batch_end(self, trainer: Training) -> None: ...
 
@@ -157,6 +158,15 @@ def test_a_signal_waits_for_the_step_and_the_callbacks(tmp_path: Path, hook: str
     assert again.steps == trainer.steps
     np.testing.assert_array_equal(again.predict(X), trainer.predict(X))
     assert len(trainer.fit(X, Y, epochs=2, progress=False).epochs) == 2
+
+
+@pytest.mark.parametrize("path", ["run", "run-{epoch}", "{epoch}-run.safetensors"])
+def test_the_checkpoint_of_an_interrupted_run_is_found(tmp_path: Path, path: str) -> None:
+    checkpoint = pn.ModelCheckpoint(tmp_path / path, every=5)
+    with pytest.raises(KeyboardInterrupt):
+        a_trainer().fit(X, Y, epochs=9, callbacks=[Sends("on_epoch_end"), checkpoint], progress=False)
+    assert checkpoint.found() == list(tmp_path.iterdir())
+    assert len(checkpoint.found()) == 1
 
 
 def test_a_second_signal_does_not_wait() -> None:

@@ -62,19 +62,45 @@ def test_accuracy_under_cross_entropy_compares_classes(backend: Backend) -> None
     "metric", ["accuracy", "binary_accuracy", pn.binary_accuracy], ids=["accuracy", "binary_accuracy", "function"]
 )
 @pytest.mark.parametrize(
-    ("loss", "threshold", "scale"), [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5)], ids=str
+    ("loss", "threshold", "scale"),
+    [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5), (pn.SoftMarginLoss(), 0.0, 1.0)],
+    ids=str,
 )
 def test_binary_accuracy_thresholds_where_the_loss_does(
     backend: Backend, loss: pn.ElementwiseLoss, threshold: float, scale: float, metric: Callable[..., Any] | str
 ) -> None:
     net = pn.Sequential(pn.Linear(4, 2), *([pn.Sigmoid()] if isinstance(loss, pn.BCELoss) else []))
     trainer = pn.Trainer(net.initialize(device=backend, dtype="float64"), loss, pn.SGD(0.01), metrics=[metric])
-    target, prediction = (Y > 0).astype(float), trainer.predict(X)
+    target, prediction = np.where(Y > 0, 1.0, -1.0 if isinstance(loss, pn.SoftMarginLoss) else 0.0), trainer.predict(X)
     expected = np.mean((prediction > threshold) == (target == 1))
     assert expected != np.mean((prediction > 0.5 - threshold) == (target == 1))
     scores = trainer.evaluate(X, target, batch_size=5)
     assert list(scores.values())[1] == pytest.approx(expected)
     assert list(scores)[1] == getattr(metric, "__name__", metric)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "roc_auc_score"])
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(), pn.BCEWithLogitsLoss()], ids=repr)
+def test_the_area_under_the_roc_curve_is_that_of_all_predictions(backend: Backend, name: str, loss: pn.Loss) -> None:
+    trainer = a_trainer(loss, [name], backend)
+    target = (Y[:, 0] > 0).astype("int64") if isinstance(loss, pn.CrossEntropyLoss) else (Y > 0).astype(float)
+    expected = float(pn.roc_auc_score(trainer.predict(X), target))
+    assert trainer.evaluate(X, target, batch_size=5)[name] == pytest.approx(expected)
+    settings: dict[str, Any] = {"batch_size": 5, "validation_data": (X, target), "progress": False}
+    stop = pn.EarlyStopping(f"val_{name}", patience=3)
+    assert 0 <= trainer.fit(X, target, epochs=2, callbacks=[stop], **settings)[name][0] <= 1
+
+
+@pytest.mark.parametrize("metric", ["accuracy", pn.accuracy], ids=["name", "function"])
+@pytest.mark.parametrize("batch_size", [5, 23])
+def test_accuracy_leaves_out_the_labels_that_the_loss_ignores(backend: Backend, metric: Any, batch_size: int) -> None:
+    labels = np.where(np.arange(23) % 3 == 0, -100, Y[:, 0] > 0)
+    trainer = a_trainer(pn.CrossEntropyLoss(ignore_index=-100), {"share": metric}, backend)
+    counted = labels != -100
+    expected = np.mean(trainer.predict(X).argmax(axis=1)[counted] == labels[counted])
+    assert trainer.evaluate(X, labels, batch_size=batch_size)["share"] == pytest.approx(expected)
+    history = trainer.fit(X, labels, batch_size=batch_size, validation_data=(X, labels), progress=False)
+    assert history["val_share"][0] == pytest.approx(trainer.evaluate(X, labels)["share"])
 
 
 def test_accuracy_by_name_is_refused_under_a_loss_without_classes() -> None:
@@ -108,10 +134,10 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 
 def test_metrics_set_later_are_those_that_the_constructor_takes() -> None:
     trainer = a_trainer(pn.MSELoss(), [])
-    trainer.metrics = ["mse"]  # type: ignore[assignment]
+    trainer.metrics = ["mse"]
     assert set(trainer.evaluate(X, Y)) == {"loss", "mse"}
     with pytest.raises(ValueError, match="metric 'f1' is unknown"):
-        trainer.metrics = "f1"  # type: ignore[assignment]
+        trainer.metrics = "f1"
     assert list(trainer.metrics) == ["mse"]
 
 

@@ -126,7 +126,11 @@ def test_restore_brings_back_all_that_training_changed(backend: Backend) -> None
 BAD = {
     "too few columns": (X[:, :3], LABELS, r"Linear\(4, 16\) needs x of shape \(N, \.\.\., 4\), got \(N, 3\)"),
     "one axis": (X[:, 0], LABELS, r"needs x of shape \(N, \.\.\., 4\)"),
-    "integers": (X.astype("uint8"), LABELS, r"x has dtype .*uint8: give floats, for instance x / 255"),
+    "integers": (
+        X.astype("uint8"),
+        LABELS,
+        r"x has dtype .*uint8: begin the network with Rescale\(\)",
+    ),
     "strings": (np.full((70, 4), "a"), LABELS, "x has dtype <U1: give numbers"),
     "ragged": (np.asarray([[1.0], [1.0, 2.0]], dtype=object), LABELS, "x has dtype object"),
     "a number": (3.0, LABELS, "x is a single number"),
@@ -343,6 +347,18 @@ def test_a_step_that_is_refused_changes_nothing(y: Any, weights: Any, message: s
     before = net.get_weights()
     with pytest.raises(ValueError, match=message):
         trainer.step(np.ones((4, 2), "float32"), y, weights)
+    for name, values in net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_a_step_with_another_loss_is_refused_and_changes_nothing() -> None:
+    net = pn.Sequential(pn.Linear(2, 3), pn.BatchNorm(3)).initialize()
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
+    batch = np.ones((4, 2), "float32"), np.ones(4, "int64")
+    trainer.step(*batch)
+    trainer.loss, before = pn.MSELoss(), net.get_weights()
+    with pytest.raises(ValueError, match="target must have shape"):
+        trainer.step(*batch)
     for name, values in net.get_weights().items():
         np.testing.assert_array_equal(values, before[name])
 

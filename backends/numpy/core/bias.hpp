@@ -49,8 +49,8 @@ template <class T> T sum(const T *x, long n) {
     return reduce_add<T>(i < n ? sums + load_partial(x + i, n - i) : sums);
 }
 
-// Each part sums some blocks, the last one the rows that make no block; then the sums of parts, rows and images are
-// added. The number of parts does not depend on that of threads: neither do the sums.
+// Each part sums some blocks, and one more array takes the rows that are left over; then the sums of parts, rows and
+// images are added. The number of parts does not depend on that of threads: neither do the sums.
 template <class T> void bias_grad(const Bias &s, const T *x, T *sums) {
     const long columns = s.channels * s.images, rows = rows_of_block(s), length = rows * columns,
                blocks = s.rows / rows;

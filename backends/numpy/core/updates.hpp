@@ -1,8 +1,8 @@
 // Optimizer steps on flat arrays, in place: portanet/kernels/updates.py has the formulas.
 //
 // Each is one pass over the arrays; NumPy takes one for every operation, ten for adam, and temporary arrays. The
-// compiler vectorizes these loops: `ivdep` tells it that the arrays do not overlap, which the module has checked. All
-// of them let NaN and infinity through.
+// compiler vectorizes these loops: INDEPENDENT_ITERATIONS tells it that the arrays do not overlap, which the module has
+// checked. All of them let NaN and infinity through.
 
 template <class T> void adam(long n, T *data, const T *grad, T *grad_sum, T *square_sum, const Adam &s) {
     const T beta1 = T(s.beta1), beta2 = T(s.beta2), rate = T(s.rate), eps = T(s.eps);

@@ -1,0 +1,109 @@
+"""Batches of arrays, for training loops of one's own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from portanet.backends import as_array, backend_of
+from portanet.checks import check_count, check_flag, optional
+from portanet.kernels.slices import slices
+from portanet.typing import Array
+
+
+class Batches:
+    """
+    The batches of arrays, in a new order for each epoch; :func:`batches` makes it.
+
+    ``len(batches)`` is their number. Iterating begins an epoch.
+    """
+
+    def __init__(
+        self, arrays: tuple[Array, ...], *, batch_size: int, shuffle: bool, random_state: int | None, drop_last: bool
+    ):
+        self.arrays, self.batch_size, self.shuffle, self.drop_last = arrays, batch_size, shuffle, drop_last
+        self._random = np.random.default_rng(random_state)
+
+    def __len__(self) -> int:
+        n, size = int(self.arrays[0].shape[0]), self.batch_size
+        return n // size if self.drop_last else -(-n // size)
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        """Yield the batches of one epoch."""
+        n = self.arrays[0].shape[0]
+        order = self._random.permutation(n) if self.shuffle else None
+        for _, rows in zip(range(len(self)), slices(n, self.batch_size), strict=False):
+            yield tuple(_rows(array, rows if order is None else order[rows]) for array in self.arrays)
+
+
+def batches(
+    *arrays: Any,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    random_state: int | None = 0,
+    drop_last: bool = False,
+) -> Batches:
+    """
+    Return an iterable of the batches of arrays, for a loop of one's own.
+
+    Parameters
+    ----------
+    *arrays : array_like, shape (N, ...)
+        Inputs, targets ..., each on the host or on a device.
+    batch_size : int
+        Examples of a batch.
+    shuffle : bool
+        Whether each epoch has a new order.
+    random_state : int or None
+        Seed of the orders; None draws differently at each call.
+    drop_last : bool
+        Whether to leave out a last batch that is shorter.
+
+    Returns
+    -------
+    Batches
+        Iterating over it, once for each epoch, yields tuples with a part of each array.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length or hold nothing.
+
+    Examples
+    --------
+    >>> x, y = np.arange(5.0), np.arange(5)
+    >>> [len(part) for part, _ in batches(x, y, batch_size=2)]
+    [2, 2, 1]
+
+    A training loop of one's own:
+
+    >>> net, loss = portanet.Linear(1, 1).initialize(), portanet.MSELoss()
+    >>> optimizer = portanet.SGD(lr=0.1).bind(net)
+    >>> data = batches(net.asarray(x[:, None]), net.asarray(2 * x[:, None]), batch_size=2)
+    >>> for epoch in range(20):
+    ...     for part, target in data:
+    ...         value, _ = portanet.engine.train_step(net, loss, optimizer, part, target)
+    """
+    converted = tuple(as_array(array, name=f"arrays[{i}]") for i, array in enumerate(arrays))
+    if not converted:
+        raise ValueError("arrays is empty: give at least one array")
+    lengths = [array.shape[0] if array.ndim else 0 for array in converted]
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(f"arrays must hold equally many examples, at least one, got {lengths}")
+    return Batches(
+        converted,
+        batch_size=check_count("batch_size", batch_size),
+        shuffle=check_flag("shuffle", shuffle),
+        random_state=optional(check_count)("random_state", random_state, at_least=0),
+        drop_last=check_flag("drop_last", drop_last),
+    )
+
+
+def _rows(array: Array, rows: Any) -> Array:
+    """Return some examples: a slice, or those of a NumPy array of indices."""
+    if isinstance(rows, slice):
+        return array[rows, ...]
+    if isinstance(array, np.ndarray):
+        return array[rows]
+    backend = backend_of(array)
+    return backend.xp.take(array, backend.asarray(rows), axis=0)

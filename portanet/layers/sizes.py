@@ -1,0 +1,119 @@
+"""
+Layers whose input size is left out, such as ``Linear(100)``: it is that of the first data, or of ``net.build(shape)``.
+
+A layer without it is made with the smallest size that its other arguments allow, so that they are checked, and is made
+anew when the size is known. Until then, no network with it has weights.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from portanet.checks import check_count, shown
+from portanet.layers.placement import Placement
+from portanet.layers.topology import changed
+from portanet.typing import Shape
+
+
+class Sizing(Placement):
+    """The part of :class:`portanet.Layer` that finds input sizes."""
+
+    input_size: ClassVar[str | None] = None
+    """The argument of the constructor that is the length of the last axis of the input, for layers that have one."""
+
+    input_size_multiple_of: ClassVar[str | None] = None
+    """Another argument, of which the input size must be a multiple."""
+
+    if TYPE_CHECKING:  # what Layer has
+
+        def arguments(self) -> dict[str, Any]: ...
+        def output_shape(self, shape: Shape) -> Shape: ...
+        def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, "Sizing", Shape]]: ...
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Let a class that names its input size be called without it."""
+        super().__init_subclass__(**kwargs)
+        if cls.input_size is not None and "__init__" in vars(cls):
+            cls.__init__ = _optional_size(cls.__init__, cls.input_size)  # type: ignore[method-assign]
+
+    def build(self, input_shape: Shape) -> Self:
+        """
+        Give the layers that were made without an input size theirs.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one input, without the batch axis.
+
+        Raises
+        ------
+        ValueError
+            If the layers do not fit inputs of this shape; the network is as before.
+
+        Examples
+        --------
+        >>> net = portanet.Sequential(portanet.Conv2D(8, 3), portanet.Flatten(), portanet.Linear(10))
+        >>> net
+        Sequential(Conv2D(8, 3), Flatten(), Linear(10))
+        >>> net.build((28, 28, 1))
+        Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
+        """
+        if not isinstance(input_shape, (tuple, list)):
+            raise ValueError(f"input_shape must be a tuple such as (28, 28, 1), got {shown(input_shape)}")
+        shape = tuple(check_count("input_shape", n) for n in input_shape)
+        before = [(layer, dict(vars(layer))) for layer in self.topology.unsized]
+        try:
+            self._take_sizes(shape)
+            self.output_shape(shape)
+            if left := self.topology.unsized:
+                raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
+        except BaseException:
+            for layer, attributes in before:
+                _reset(layer, attributes)
+            raise
+        return self
+
+    def _take_sizes(self, shape: Shape) -> None:
+        if self._unsized:
+            if not shape:
+                raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
+            arguments = self.arguments() | {str(self.input_size): shape[-1]}
+            _reset(self, {"_frozen": self._frozen})
+            type(self).__init__(self, **arguments)
+        for _, child, inner_shape in self._children_with_shapes(shape):
+            child._take_sizes(inner_shape)
+
+
+def _reset(layer: Sizing, attributes: dict[str, Any]) -> None:
+    """Replace all attributes of a layer."""
+    vars(layer).clear()
+    vars(layer).update(attributes)
+    changed()
+
+
+def _optional_size(init: Callable[..., None], size: str) -> Callable[..., None]:
+    """Return a constructor that may be called without one of its positional arguments, the input size."""
+    _, *parameters = inspect.signature(init).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    others = [name for name in names if name != size]
+    if size not in names:  # a subclass with other arguments
+        return init
+
+    @wraps(init)
+    def optional(self: Sizing, *args: Any, **kwargs: Any) -> None:
+        left_out = size not in kwargs and len(args) + len(kwargs.keys() & set(names)) == len(others)
+        given = dict(zip(others if left_out else names, args, strict=False))
+        if len(given) < len(args) or given.keys() & kwargs.keys():
+            init(self, *args, **kwargs)  # Python says what is wrong
+        arguments = {**given, **kwargs}
+        if not left_out and arguments.get(size, 0) is not None:
+            init(self, **arguments)
+            return
+        if size not in inspect.signature(type(self)).parameters:
+            raise TypeError(f"{type(self).__name__} must pass on {size}: its own arguments do not name it")
+        least = arguments.get(str(self.input_size_multiple_of), 1)
+        init(self, **{**arguments, size: least if isinstance(least, int) and least > 0 else 1})
+        self._unsized = True
+
+    return optional

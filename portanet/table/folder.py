@@ -1,0 +1,50 @@
+"""The folder of results: complete files only, and no file of anybody else."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from portanet.checks import check_path, shown
+from portanet.files import FileFormatError, read_json, write_atomically
+
+FORMAT = "portanet table 1"
+FACTS = "metrics.json"
+NAMES = ("net.safetensors", FACTS, "curves.png", "confusion.png", "residuals.png", "report.html")
+"""All files that ``portanet train`` writes."""
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """
+    Check that results can be written to a folder, before the training that takes long.
+
+    Raises
+    ------
+    ValueError
+        If it holds a file that would be replaced, but was not written by ``portanet train``.
+    OSError
+        If it is no folder, or cannot be written to.
+    """
+    folder = check_path("out", path)
+    foreign = [] if _is_ours(folder) else [name for name in NAMES if os.path.lexists(folder / name)]
+    if foreign:
+        raise ValueError(f"{folder} holds {shown(foreign[0])}, which portanet train did not write: give another folder")
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OSError(f"{existing} is no folder that can be written to: give another one")
+    return folder
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files, each complete or not at all, and delete those of an earlier training that are not among them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in set(NAMES) - files.keys():
+        (folder / name).unlink(missing_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    with suppress(OSError, FileFormatError):
+        return bool(read_json(folder / FACTS, {"format": str})["format"] == FORMAT)
+    return False

@@ -1,0 +1,136 @@
+"""Callbacks that write what each epoch gave: JSON lines, and the files of TensorBoard."""
+
+import json
+import math
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from portanet.checks import Checked, check_count, check_flag, check_path
+from portanet.files import as_file_errors, parse_json, read_regular, write_atomically
+from portanet.training.callbacks import Callback, Logs, Training
+
+__all__ = ["JSONLogger", "TensorBoard"]
+
+
+class JSONLogger(Callback):
+    """
+    Append each epoch to a file of JSON lines as soon as it is done, such as ``{"epoch": 1, "loss": 0.7}``.
+
+    NaN and infinity, which JSON lacks, become null.
+
+    Parameters
+    ----------
+    path : path-like
+        Overwritten by each ``fit``, unless ``append``.
+    append : bool
+        Keep the lines that the file holds, and number the new epochs after them. A file that is no such log raises
+        FileFormatError before training.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.zeros((8, 1))
+    >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.JSONLogger("log.jsonl")], progress=False)
+    >>> import pathlib
+    >>> print(pathlib.Path("log.jsonl").read_text())
+    {"epoch": 1, "loss": 0.0}
+    {"epoch": 2, "loss": 0.0}
+    <BLANKLINE>
+    """
+
+    path, append = Checked(check_path), Checked(check_flag)
+    run_last, required_state = True, False
+
+    def __init__(self, path: str | PathLike[str], *, append: bool = False):
+        self.path, self.append = path, append
+
+    def on_train_begin(self, trainer: Training) -> None:
+        self.path.open("a").close()  # a path that cannot be written to fails before training
+        self._earlier = _read_lines(self.path) if self.append else []
+        self._written = 0
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        epochs, first = trainer.history.epochs, len(self._earlier) + 1
+        lines = [json.dumps({"epoch": i, **_finite(row)}) for i, row in enumerate(epochs, first)]
+        if self._written and self._written == len(lines) - 1:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{lines[-1]}\n")
+        else:  # the file holds another run, or epochs after the checkpoint from which this one goes on
+            write_atomically(self.path, "".join(f"{line}\n" for line in [*self._earlier, *lines]).encode())
+        self._written = len(lines)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"earlier": len(self._earlier)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
+
+
+def _finite(logs: Logs) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in logs.items()}
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a log that :class:`JSONLogger` wrote."""
+    content = read_regular(path)
+    with as_file_errors(path):
+        lines = content.decode().splitlines()
+        for number, line in enumerate(lines, 1):
+            row = parse_json(line)
+            if not isinstance(row, dict) or row.get("epoch") != number:
+                raise ValueError(f"line {number} is not that of epoch {number}: give another path, or append=False")
+        return lines
+
+
+class TensorBoard(Callback):
+    """
+    Write the numbers of each epoch for TensorBoard, with the package tensorboardX.
+
+    Those of training go to the folder ``train`` and those of validation to ``validation``, so that TensorBoard draws
+    both in one picture: ``tensorboard --logdir log_dir``.
+
+    Parameters
+    ----------
+    log_dir : path-like
+        Folder of the run; a run of its own each.
+
+    Examples
+    --------
+    >>> TensorBoard("runs/first").log_dir.name
+    'first'
+    """
+
+    log_dir = Checked(check_path)
+    run_last, required_state = True, False
+
+    def __init__(self, log_dir: str | PathLike[str]):
+        self.log_dir = log_dir
+
+    def on_train_begin(self, trainer: Training) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ImportError("TensorBoard needs tensorboardX: pip install tensorboardX") from error
+        # A run that resumes writes the epochs after its checkpoint again: TensorBoard then drops the old ones.
+        self._new_writer = partial(SummaryWriter, purge_step=len(trainer.history.epochs) + 1)
+        self._writers: dict[str, Any] = {}
+        self._writer("train")
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        for name, value in logs.items():
+            writer = self._writer("validation" if name.startswith("val_") else "train")
+            writer.add_scalar(name.removeprefix("val_"), value, len(trainer.history.epochs))
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, trainer: Training) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, folder: str) -> Any:
+        """Return what writes to a folder; it exists from the first time on."""
+        if folder not in self._writers:
+            self._writers[folder] = self._new_writer(str(self.log_dir / folder))
+        return self._writers[folder]
