@@ -28,7 +28,7 @@ def normalize(  # noqa: PLR0917 (positional, like the overrides)
     axes : tuple of int
         Axes of the mean and the variance: (0, 1, 3) for BatchNorm, where each channel is a group, (1, 3) for GroupNorm,
         (3,) for LayerNorm, where all channels are one group. Backends may compute others more slowly.
-    weight, bias : array, shape (G C,), optional
+    weight, bias : array of G C numbers in any shape, optional
         One number for each channel.
     eps : float
         Added to the variance.

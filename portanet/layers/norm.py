@@ -53,12 +53,11 @@ class _Norm(Layer):
         return xp.reshape(y, x.shape), pullback, mean, variance
 
     def _affine(self, x: Array) -> tuple[Array | None, Array | None]:
-        """Return the data of w and b on one axis, for an input of their dtype and device."""
+        """Return the data of w and b, for an input of their dtype and device."""
         if self.weight is None or self.bias is None:
             return None, None
         check_input(x, self.weight.data)
-        shape = (self.weight.size,)
-        return _in_shape(self.weight.data, shape), _in_shape(self.bias.data, shape)
+        return self.weight.data, self.bias.data
 
 
 class BatchNorm(_Norm):
@@ -219,14 +218,15 @@ class LayerNorm(_Norm):
 
     def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.normalized_shape = normalized_shape
-        super().__init__(_lengths(self.normalized_shape), eps, affine)
+        self._lengths = _lengths(self.normalized_shape)
+        super().__init__(self._lengths, eps, affine)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, *_lengths(self.normalized_shape))
+        return check_channels(self, shape, *self._lengths)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
-        y, pullback, *_ = self._normalized(x, (3,), 1, len(_lengths(self.normalized_shape)))
+        y, pullback, *_ = self._normalized(x, (3,), 1, len(self._lengths))
         return y, pullback
 
 
@@ -263,7 +263,8 @@ class RMSNorm(Layer):
 
     def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, affine: bool = True):
         self.normalized_shape, self.eps = normalized_shape, eps
-        self.weight = Parameter(_lengths(self.normalized_shape), ones) if check_flag("affine", affine) else None
+        self._lengths = _lengths(self.normalized_shape)
+        self.weight = Parameter(self._lengths, ones) if check_flag("affine", affine) else None
 
     @property
     def affine(self) -> bool:
@@ -271,7 +272,7 @@ class RMSNorm(Layer):
         return self.weight is not None
 
     def output_shape(self, shape: Shape) -> Shape:
-        return check_channels(self, shape, *_lengths(self.normalized_shape))
+        return check_channels(self, shape, *self._lengths)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(tuple(x.shape[1:]))
@@ -279,7 +280,7 @@ class RMSNorm(Layer):
         xp, w = namespace(x), None if self.weight is None else self.weight.data
         if w is not None:
             check_input(x, w)
-        axes = tuple(range(-len(_lengths(self.normalized_shape)), 0))
+        axes = tuple(range(-len(self._lengths), 0))
         square = xp.mean(x * x, axis=axes, keepdims=True) + (xp.finfo(x.dtype).eps if self.eps is None else self.eps)
         scale = xp.sqrt(square) / square  # NaN where the square overflowed
         z = x * scale
@@ -393,9 +394,9 @@ class InstanceNorm(_Norm):
 
 def split_channels(x: Array, num_groups: int, n_axes: int = 1) -> Array:
     """View of (N, ..., C) as (N, S, G, C / G): positions, groups, and the channels of a group, the last ``n_axes``."""
-    n, *spatial = x.shape[:-n_axes]
-    channels = math.prod(x.shape[-n_axes:])
-    return namespace(x).reshape(x, (n, math.prod(spatial), num_groups, channels // num_groups))
+    n, *lengths = x.shape
+    positions, channels = math.prod(lengths[:-n_axes]), math.prod(lengths[-n_axes:])
+    return namespace(x).reshape(x, (n, positions, num_groups, channels // num_groups))
 
 
 def _in_shape(a: Array, shape: Shape) -> Array:

@@ -70,8 +70,8 @@ class Pool(Layer):
         if len(shape) != self.n_axes + 1:
             raise ValueError(f"{self!r} needs x of {self.n_axes + 2} axes, (N, ..., C), got {batch(shape)}")
         stride = self.kernel_size if self.stride is None else self.stride
-        arguments = self.kernel_size, stride, self.dilation, self.padding
-        return window_of(tuple(shape[:-1]), *arguments, ceil_mode=self.ceil_mode)
+        size, spread = self.kernel_size, self.dilation
+        return window_of(tuple(shape[:-1]), size, stride, spread, self.padding, ceil_mode=self.ceil_mode)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self.window(shape).output_shape, shape[-1])

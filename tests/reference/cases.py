@@ -18,7 +18,7 @@ import numpy as np
 
 import portanet as pn
 from portanet.backends import Backend
-from portanet.layers.adaptive import AdaptivePool
+from portanet.layers.adaptive import AdaptivePool, OutputSize
 from portanet.layers.conv import Conv, ConvTranspose
 from portanet.layers.pooling import AvgPool, MaxPool, Pool
 from portanet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay, WarmUp
@@ -377,7 +377,7 @@ def upsample(nn: Any, **how: Any) -> Any:
     return nn.Upsample(**how)
 
 
-def adaptive(kind: type[AdaptivePool], size: Any, nn: Any) -> Any:
+def adaptive(kind: type[AdaptivePool], size: OutputSize, nn: Any) -> Any:
     return getattr(nn, kind.__name__[:-1] + "d")(size)
 
 
@@ -476,9 +476,22 @@ SLIDING = [
     sliding(pn.MaxPool2D, ((2, 3), 1), (2, 6, 5, 1), padding=((1, 0), (2, 1)), dilation=(3, 2)),
 ]
 
+UPSAMPLINGS: list[tuple[int | tuple[int, ...], str, tuple[int, ...]]] = [
+    (3, "linear", (2, 4, 2)),
+    (2, "bilinear", (2, 3, 1, 2)),
+    ((5, 4), "bilinear", (1, 2, 3, 1)),
+    ((1, 2, 3), "trilinear", (1, 2, 3, 2, 1)),
+]
+
+ADAPTIVE_POOLINGS: list[tuple[type[AdaptivePool], OutputSize, tuple[int, ...]]] = [
+    *((kind, 3, (7,)) for kind in (pn.AdaptiveAvgPool1D, pn.AdaptiveMaxPool1D)),
+    *((kind, (3, 6), (5, 4)) for kind in (pn.AdaptiveAvgPool2D, pn.AdaptiveMaxPool2D)),
+    *((kind, (2, None, 3), (3, 4, 5)) for kind in (pn.AdaptiveAvgPool3D, pn.AdaptiveMaxPool3D)),
+]
+
 SPATIAL = [
     *(
-        SpatialCase(layer, counterpart, shape)  # type: ignore[arg-type]  # mypy joins functions and partials to object
+        SpatialCase(layer, counterpart, shape)
         for layer, counterpart, shape in (
             (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), (2, 5, 3)),
             (pn.GlobalAvgPool(), lambda nn: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 3, 4, 2)),
@@ -487,22 +500,6 @@ SPATIAL = [
             (pn.Upsample(3), lambda nn: nn.Upsample(scale_factor=3), (1, 4, 2)),
             (pn.Upsample(), lambda nn: nn.Upsample(scale_factor=2), (1, 2, 3, 2)),
             (pn.Upsample((3, 1)), lambda nn: nn.Upsample(scale_factor=(3, 1)), (1, 2, 3, 2)),
-            *(
-                (pn.Upsample(factor, mode=mode), partial(upsample, scale_factor=factor, mode=mode), shape)
-                for factor, mode, shape in (
-                    *((3, "linear", (2, 4, 2)), (2, "bilinear", (2, 3, 1, 2)), ((5, 4), "bilinear", (1, 2, 3, 1))),
-                    ((1, 2, 3), "trilinear", (1, 2, 3, 2, 1)),
-                )
-            ),
-            *(
-                (kind(size), partial(adaptive, kind, size), (2, *lengths, 2))
-                for kinds, lengths, size in (
-                    ((pn.AdaptiveAvgPool1D, pn.AdaptiveMaxPool1D), (7,), 3),
-                    ((pn.AdaptiveAvgPool2D, pn.AdaptiveMaxPool2D), (5, 4), (3, 6)),
-                    ((pn.AdaptiveAvgPool3D, pn.AdaptiveMaxPool3D), (3, 4, 5), (2, None, 3)),
-                )
-                for kind in kinds
-            ),
             (pn.Pad(((1, 2),), value=0.5), lambda nn: nn.ConstantPad1d((1, 2), 0.5), (2, 3, 2)),
             (pn.Pad((1, (0, 2))), lambda nn: nn.ZeroPad2d((0, 2, 1, 1)), (2, 3, 2, 2)),
             (pn.Pad(2, mode="reflect"), lambda nn: nn.ReflectionPad2d(2), (2, 3, 4, 2)),
@@ -543,6 +540,14 @@ SPATIAL = [
                 (2, 4, 3, 2),
             ),
         )
+    ),
+    *(
+        SpatialCase(pn.Upsample(factor, mode=mode), partial(upsample, scale_factor=factor, mode=mode), shape)
+        for factor, mode, shape in UPSAMPLINGS
+    ),
+    *(
+        SpatialCase(kind(size), partial(adaptive, kind, size), (2, *lengths, 2))
+        for kind, size, lengths in ADAPTIVE_POOLINGS
     ),
     *(
         LayerCase(layer, counterpart, shape)
