@@ -23,7 +23,9 @@ ALIASES = {
     "BinaryCrossentropy": "BCELoss",
     "MeanSquaredError": "MSELoss",
     "Huber": "HuberLoss",
-    "SmoothL1Loss": "HuberLoss",
+    "KLDivergence": "KLDivLoss",
+    "Poisson": "PoissonNLLLoss",
+    "CategoricalHinge": "MultiMarginLoss",
     "Module": "Layer",
 }
 """PortaNet's names for names of Keras and PyTorch."""

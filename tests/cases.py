@@ -1,5 +1,7 @@
 """Every layer, loss and optimizer that the contract holds for; a test fails where one is missing here."""
 
+from typing import Literal
+
 import numpy as np
 
 import portanet as pn
@@ -20,8 +22,10 @@ def rows(values: np.ndarray) -> np.ndarray:
 X = away_from_zero(4, 6)
 SIGNALS, IMAGES, SMALL_IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4), away_from_zero(2, 4, 3, 2)
 GROUPED_IMAGES = away_from_zero(2, 3, 3, 4)
-LABELS = np.asarray([0, 5, 2, 2])
+LABELS, PADDED = np.asarray([0, 5, 2, 2]), np.asarray([0, -100, 2, -100])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
+SIGNS, COUNTS = np.sign(X[::-1]), np.asarray([[0.0, 1, 2, 3, 5, 8]] * 4)
+REDUCTIONS: tuple[Literal["mean"], Literal["sum"], Literal["none"]] = "mean", "sum", "none"
 
 LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.Linear(6, 3), X),
@@ -70,22 +74,43 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
 LOSSES: list[tuple[pn.Loss, np.ndarray, np.ndarray]] = [
     *(
         (kind(reduction=reduction), X, away_from_zero(4, 6))
-        for kind in (pn.MSELoss, pn.L1Loss, pn.HuberLoss)
-        for reduction in ("mean", "sum", "none")
+        for kind in (pn.MSELoss, pn.L1Loss, pn.HuberLoss, pn.SmoothL1Loss)
+        for reduction in REDUCTIONS
     ),
-    (pn.HuberLoss(0.3), X, away_from_zero(4, 6)),
-    *((pn.BCELoss(reduction=reduction), SHARES, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
-    *((pn.BCEWithLogitsLoss(reduction=reduction), X, rows(np.abs(X))) for reduction in ("mean", "sum", "none")),
+    *((loss, X, away_from_zero(4, 6)) for loss in (pn.HuberLoss(0.3), pn.SmoothL1Loss(0.3))),
+    *((pn.BCELoss(reduction=reduction), SHARES, rows(np.abs(X))) for reduction in REDUCTIONS),
     *(
-        (kind(reduction=reduction), p, target)
+        (pn.BCEWithLogitsLoss(pos_weight=weight, reduction=reduction), X, rows(np.abs(X)))
+        for weight in (None, 3.0, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))
+        for reduction in REDUCTIONS
+    ),
+    *((pn.KLDivLoss(reduction=reduction), np.log(SHARES), rows(np.abs(X))) for reduction in (*REDUCTIONS, "batchmean")),
+    *((pn.KLDivLoss(log_target=True, reduction=r), np.log(SHARES), np.log(SHARES[::-1])) for r in REDUCTIONS),
+    *((pn.PoissonNLLLoss(full=full, reduction=r), X, COUNTS) for full in (False, True) for r in REDUCTIONS),
+    *((pn.PoissonNLLLoss(log_input=False, reduction=r), SHARES, COUNTS) for r in REDUCTIONS),
+    *((pn.GaussianNLLLoss(full=full, reduction=r), np.abs(X), X[:, :3]) for full in (False, True) for r in REDUCTIONS),
+    *((kind(reduction=r), X, SIGNS) for kind in (pn.SoftMarginLoss, pn.HingeEmbeddingLoss) for r in REDUCTIONS),
+    *(
+        (pn.MultiMarginLoss(p=p, margin=margin, weight=weight, reduction=reduction), X, LABELS)
+        for p, margin, weight in ((1, 1.0, None), (2, 0.5, (1, 2, 3, 4, 5, 6)))
+        for reduction in REDUCTIONS
+    ),
+    *(
+        (kind(ignore_index=ignored, reduction=reduction), p, target)
         for kind, p in ((pn.NLLLoss, np.log(SHARES)), (pn.CrossEntropyLoss, X))
-        for reduction in ("mean", "sum", "none")
-        for target in (LABELS, rows(np.abs(X)))
+        for reduction in REDUCTIONS
+        for ignored, target in ((None, LABELS), (2, LABELS), (-100, PADDED), (None, rows(np.abs(X))))
     ),
     *(
-        (pn.CrossEntropyLoss(label_smoothing=0.2, weight=(1, 2, 3, 4, 5, 6), reduction=reduction), X, target)
-        for reduction in ("mean", "sum", "none")
-        for target in (LABELS, rows(np.abs(X)))
+        (
+            pn.CrossEntropyLoss(
+                label_smoothing=0.2, weight=(1, 2, 3, 4, 5, 6), ignore_index=ignored, reduction=reduction
+            ),
+            X,
+            target,
+        )
+        for reduction in REDUCTIONS
+        for ignored, target in ((None, LABELS), (-100, PADDED), (None, rows(np.abs(X))))
     ),
 ]
 

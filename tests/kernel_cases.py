@@ -158,7 +158,11 @@ def elementwise_fns() -> list[Any]:
 
 def loss_fns() -> list[Any]:
     """Functions of a prediction and a target."""
-    elementwise = losses.MSELoss(), losses.L1Loss(), losses.HuberLoss(0.5), losses.BCEWithLogitsLoss()
+    elementwise = [
+        *(losses.MSELoss(), losses.L1Loss(), losses.HuberLoss(0.5), losses.SmoothL1Loss(0.5)),
+        *(losses.BCEWithLogitsLoss(), losses.BCEWithLogitsLoss(pos_weight=3.0), losses.KLDivLoss(log_target=True)),
+        *(losses.SoftMarginLoss(), losses.HingeEmbeddingLoss(), losses.PoissonNLLLoss(full=True)),
+    ]
     return [
         *(loss.pointwise for loss in elementwise),
         lambda xp, p, t: losses.BCELoss().pointwise(xp, 0.5 + 0.1 * xp.tanh(p), t),

@@ -63,7 +63,7 @@ def is_fine(name: str, value: Any) -> bool:
     if isinstance(value, str):
         return name in TEXTS
     if isinstance(value, int):
-        return name in {"value", "alpha"} and value == -7
+        return name in {"value", "alpha", "margin", "ignore_index"} and value == -7
     return (name, type(value)) in {("path", bytes), ("weight", dict), ("groups", list)}
 
 

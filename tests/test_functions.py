@@ -172,7 +172,7 @@ def is_fine(function: Callable[..., Any], name: str, value: Any) -> bool:
     if isinstance(value, (np.ndarray, list)) and np.ndim(value):
         return name in ("arrays", "images") or (name == "x" and function.__module__ == "portanet.testing")
     minus_7 = isinstance(value, int) and value == -7
-    return minus_7 and (name in ("level", "threshold") or function.__name__ == "central_difference")
+    return minus_7 and (name in ("level", "threshold", "ignore_index") or function.__name__ == "central_difference")
 
 
 @pytest.mark.parametrize(("function", "name"), ARGUMENTS)

@@ -8,7 +8,18 @@ where there is a logarithm, else in squares or units of the prediction.
 
 from portanet.losses.base import Loss
 from portanet.losses.classification import ClassificationLoss, CrossEntropyLoss, NLLLoss
-from portanet.losses.elementwise import BCELoss, BCEWithLogitsLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from portanet.losses.elementwise import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    ElementwiseLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    SmoothL1Loss,
+)
+from portanet.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss
+from portanet.losses.margin import HingeEmbeddingLoss, MultiMarginLoss, SoftMarginLoss
 
 __all__ = [
     "BCELoss",
@@ -16,9 +27,16 @@ __all__ = [
     "ClassificationLoss",
     "CrossEntropyLoss",
     "ElementwiseLoss",
+    "GaussianNLLLoss",
+    "HingeEmbeddingLoss",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
     "Loss",
     "MSELoss",
+    "MultiMarginLoss",
     "NLLLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
 ]

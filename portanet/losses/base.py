@@ -40,6 +40,8 @@ class Loss(Configured):
     threshold: ClassVar[float | None] = None
     """For losses of yes-or-no outputs, the prediction above which the answer is yes."""
 
+    _device_numbers: tuple[Any, Array] = None, None  # numbers, and the same on the device of the last call
+
     reduction = Checked(check_choice, choices=("mean", "sum", "none"))
 
     def __init__(self, *, reduction: Reduction = "mean"):
@@ -56,12 +58,17 @@ class Loss(Configured):
             f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
         )
 
+    @property
+    def weighs_terms(self) -> bool:
+        """Whether the loss gives its terms weights, so that batches of equal size may differ in the sum of weights."""
+        return False
+
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """Return the shapes that a target may have for a prediction of a shape."""
         return (shape,)
 
     def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
-        """Return what the sum of the terms is divided by for reduction "mean": their number, or sum of weights."""
+        """Return what the sum of the terms is divided by for a mean: their number, or sum of weights."""
         n = max(1, math.prod(terms.shape))
         return n if sample_weight is None else xp.sum(sample_weight) * (n / max(1, terms.shape[0]))
 
@@ -110,7 +117,8 @@ class Loss(Configured):
         if sample_weight is not None:
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
-        n: Any = self.normalizer(xp, terms, target, sample_weight) if self.reduction == "mean" else 1.0
+        mean = self.reduction not in ("sum", "none")
+        n: Any = self.normalizer(xp, terms, target, sample_weight) if mean else 1.0
         if type(n) not in (int, float):  # a batch whose weights are all 0 has the loss 0
             n = xp.where(n > 0, n, xp.ones_like(n))
 
@@ -131,6 +139,27 @@ class Loss(Configured):
             target = _beside(prediction, target, "target")
             self.check_target(namespace(prediction), target, prediction.shape)
         return value
+
+    def device_numbers(self, xp: Any, name: str, like: Array, n: int) -> Array:
+        """
+        Return the n numbers of an attribute as an array beside another one.
+
+        The array of the last call is kept, so that no step copies numbers to the device.
+        """
+        (kept, array), numbers = self._device_numbers, getattr(self, name)
+        if len(numbers) != n:
+            raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes")
+        beside = type(array) is type(like) and (array.device, array.dtype) == (like.device, like.dtype)
+        if kept is not numbers or not beside:
+            if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
+                raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
+            array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
+            self._device_numbers = numbers, array
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without the array on the device."""
+        return {name: value for name, value in vars(self).items() if name != "_device_numbers"}
 
     def _check_weights(self, xp: Any, prediction: Array, sample_weight: Any) -> Array:
         """Return the weights of the examples in the dtype of the prediction, after checks."""
@@ -174,10 +203,10 @@ def in_dtype(xp: Any, values: Array, dtype: Any, name: str) -> Array:
     return cast(values, dtype, name=name) if isinstance(values, np.ndarray) else xp.astype(values, dtype, copy=False)
 
 
-def check_range(xp: Any, target: Array, high: float, rule: str) -> None:
-    """Refuse a target with values outside of [0, high]."""
+def check_range(xp: Any, target: Array, high: float, rule: str, *, low: float = 0.0) -> None:
+    """Refuse a target with values outside of [low, high]."""
     if xp.isdtype(target.dtype, "bool"):
         return
     smallest, largest = float(xp.min(target)), float(xp.max(target))
-    if smallest < 0 or largest > high:
+    if smallest < low or largest > high:
         raise ValueError(f"{rule}; the target reaches from {smallest:g} to {largest:g}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portanet import kernels
-from portanet.checks import Checked, check_number, isdtype, shown
+from portanet.checks import Checked, check_count, check_number, isdtype, optional, shown
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range
 from portanet.typing import Array, Shape
 
@@ -61,6 +61,9 @@ class ClassificationLoss(Loss):
     ----------
     weight : sequence of float, or dict of int to float, optional
         Weight of each class. For class indices, the mean divides by the sum of the examples' weights.
+    ignore_index : int, optional
+        Class index that has no loss and no gradient, and does not count in the mean, such as -100 for padding. It may
+        lie outside of ``[0, C)``. By default there is none, unlike in PyTorch.
     reduction : {"mean", "sum", "none"}
         See :class:`Loss`.
 
@@ -70,10 +73,21 @@ class ClassificationLoss(Loss):
     (1.0, 3.0)
     """
 
-    def __init__(self, *, weight: Mapping[int, float] | Sequence[float] | None = None, reduction: Reduction = "mean"):
+    ignore_index = Checked(optional(check_count), at_least=-(2**31))
+
+    def __init__(
+        self,
+        *,
+        weight: Mapping[int, float] | Sequence[float] | None = None,
+        ignore_index: int | None = None,
+        reduction: Reduction = "mean",
+    ):
         super().__init__(reduction=reduction)
-        self.weight = weight
-        self._device_weight: tuple[Any, Array] = None, None  # weight, and the same on the device of the last call
+        self.weight, self.ignore_index = weight, ignore_index
+
+    @property
+    def weighs_terms(self) -> bool:
+        return self.weight is not None or self.ignore_index is not None
 
     @property
     def weight(self) -> tuple[float, ...] | None:
@@ -93,49 +107,43 @@ class ClassificationLoss(Loss):
             check_range(xp, target, 1, "class probabilities must be in [0, 1]")
         else:
             _check_indices(xp, target)
-            check_range(xp, target, shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
+            check_range(xp, self.labels(xp, target, 0), shape[-1] - 1, f"class indices must be in [0, {shape[-1]})")
 
     def _check_dtypes(self, xp: Any, prediction: Array, target: Array) -> None:
         super()._check_dtypes(xp, prediction, target)
         if target.ndim < prediction.ndim:
             _check_indices(xp, target)
 
+    def labels(self, xp: Any, target: Array, ignored: int = -1) -> Array:
+        """Return class indices, with ``ignored`` in place of those to ignore; -1 is no class."""
+        if self.ignore_index is None:
+            return target
+        target = xp.astype(target, xp.int64, copy=False)  # -1 is no uint8
+        return xp.where(target == self.ignore_index, ignored, target)
+
     def probabilities(self, xp: Any, prediction: Array, target: Array) -> Array:
-        """Return the target as probabilities of classes."""
+        """Return the target as probabilities of classes; those of a label to ignore are 0."""
         if target.ndim == prediction.ndim:
             return xp.astype(target, prediction.dtype, copy=False)
-        return kernels.one_hot(target, prediction.shape[-1], prediction.dtype)
+        return kernels.one_hot(self.labels(xp, target), prediction.shape[-1], prediction.dtype)
 
     def weighted(self, xp: Any, t: Array) -> Array:
         """Multiply probabilities of classes, shape (..., C), with the weights of the classes."""
-        if self.weight is None:
-            return t
-        if len(self.weight) != t.shape[-1]:
-            raise ValueError(f"weight has {len(self.weight)} numbers, the prediction {t.shape[-1]} classes")
-        return t * self._weights(xp, t)
+        return t if self.weight is None else t * self.device_numbers(xp, "weight", t, t.shape[-1])
 
     def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
-        if self.weight is None or target.ndim > terms.ndim:
+        if not self.weighs_terms or target.ndim > terms.ndim:
             return super().normalizer(xp, terms, target, sample_weight)
-        weights = kernels.one_hot(target, len(self.weight), terms.dtype) * self._weights(xp, terms)
+        labels = self.labels(xp, target)
+        if self.weight is None:
+            weights = xp.expand_dims(xp.astype(labels != -1, terms.dtype), axis=-1)
+        else:
+            n_classes = len(self.weight)
+            one_hot = kernels.one_hot(labels, n_classes, terms.dtype)
+            weights = one_hot * self.device_numbers(xp, "weight", terms, n_classes)
         if sample_weight is not None:
             weights = weights * xp.reshape(sample_weight, (-1, *(1 for _ in weights.shape[1:])))
         return xp.sum(weights)
-
-    def _weights(self, xp: Any, like: Array) -> Array:
-        """Return the weights beside an array; those of the last call are kept, so that no step uploads them."""
-        weight, w = self._device_weight
-        if weight is not self.weight or type(w) is not type(like) or w.device != like.device or w.dtype != like.dtype:
-            weight = self.weight or ()
-            if max(weight, default=0.0) > float(xp.finfo(like.dtype).max):
-                raise ValueError(f"weight holds {max(weight)}, which is too large for {like.dtype}: divide all weights")
-            w = xp.concat([xp.full((1,), w, dtype=like.dtype, device=like.device) for w in weight])
-            self._device_weight = self.weight, w
-        return w
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle without the array on the device."""
-        return {**vars(self), "_device_weight": (None, None)}
 
 
 def _check_indices(xp: Any, target: Array) -> None:
@@ -153,7 +161,7 @@ class CrossEntropyLoss(ClassificationLoss):
     ----------
     label_smoothing : float
         Share of the target that is spread evenly over the classes, in [0, 1) [2]_.
-    weight, reduction
+    weight, ignore_index, reduction
         See :class:`ClassificationLoss`.
 
     References
@@ -165,6 +173,11 @@ class CrossEntropyLoss(ClassificationLoss):
     --------
     >>> CrossEntropyLoss()(np.zeros((2, 4)), np.asarray([0, 3])).round(4)  # log 4: a guess among four classes
     np.float64(1.3863)
+
+    Padding does not count:
+
+    >>> CrossEntropyLoss(ignore_index=-100)(np.zeros((2, 4)), np.asarray([0, -100])).round(4)
+    np.float64(1.3863)
     """
 
     label_smoothing = Checked(check_number, at_least=0, below=1)
@@ -174,19 +187,23 @@ class CrossEntropyLoss(ClassificationLoss):
         *,
         label_smoothing: float = 0.0,
         weight: Mapping[int, float] | Sequence[float] | None = None,
+        ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ):
-        super().__init__(weight=weight, reduction=reduction)
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = label_smoothing
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:
-            terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, target)
+            terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, self.labels(xp, target))
             return terms, lambda factor: gradient * factor
         log_p = kernels.log_softmax(prediction)
         t = self.probabilities(xp, prediction, target)
         if self.label_smoothing:
-            t = (1.0 - self.label_smoothing) * t + self.label_smoothing / prediction.shape[-1]
+            spread: float | Array = self.label_smoothing / prediction.shape[-1]
+            if self.ignore_index is not None and target.ndim < prediction.ndim:
+                spread = spread * xp.sum(t, axis=-1, keepdims=True)  # 0 for a label to ignore
+            t = (1.0 - self.label_smoothing) * t + spread
         t = self.weighted(xp, t)
         terms = -xp.sum(t * xp.where(t > 0, log_p, 0.0), axis=-1)  # a logit of -inf with target 0 adds nothing
         return terms, lambda factor: (xp.exp(log_p) * xp.sum(t, axis=-1, keepdims=True) - t) * factor
@@ -200,7 +217,7 @@ class NLLLoss(ClassificationLoss):
 
     Parameters
     ----------
-    weight, reduction
+    weight, ignore_index, reduction
         See :class:`ClassificationLoss`.
 
     Examples

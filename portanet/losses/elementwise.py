@@ -1,15 +1,27 @@
 """Losses with one term for each number."""
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 from portanet import kernels
-from portanet.checks import Checked, check_number
+from portanet.checks import Checked, as_number, check_choice, check_flag, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.kernels.special import min_slope
 from portanet.losses.base import Loss, Reduction, Unreduced, check_range, in_dtype
+from portanet.losses.classification import check_class_weight
 from portanet.typing import Array, Shape
 
-__all__ = ["BCELoss", "BCEWithLogitsLoss", "ElementwiseLoss", "HuberLoss", "L1Loss", "MSELoss"]
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "ElementwiseLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "SmoothL1Loss",
+]
 
 EPS = 1e-12
 """Smallest probability in a logarithm."""
@@ -107,6 +119,91 @@ class HuberLoss(ElementwiseLoss):
         return clipped * (r - 0.5 * clipped), lambda: clipped
 
 
+class SmoothL1Loss(ElementwiseLoss):
+    """
+    ``r² / (2 beta)`` for an error ``r = p - t`` of at most ``beta``, else ``|r| - beta / 2`` [1]_.
+
+    The derivative is ``r / beta``, clipped to [-1, 1]: that of :class:`HuberLoss` with ``delta=beta``, over ``beta``.
+
+    Parameters
+    ----------
+    beta : float
+        Error from which the loss is linear.
+
+    References
+    ----------
+    .. [1] R. Girshick, Fast R-CNN, ICCV 2015, eq. 3.
+
+    Examples
+    --------
+    >>> SmoothL1Loss(2.0, reduction="none")(np.asarray([[1.0, 10.0]]), np.asarray([[0.0, 0.0]]))
+    array([[0.25, 9.  ]])
+    """
+
+    beta = Checked(check_number, above=0)
+
+    def __init__(self, beta: float = 1.0, *, reduction: Reduction = "mean"):
+        super().__init__(reduction=reduction)
+        self.beta = beta
+
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
+        r = p - t
+        clipped = xp.minimum(xp.maximum(r, -self.beta), self.beta)
+        slope = clipped / self.beta
+        return slope * (r - 0.5 * clipped), lambda: slope
+
+
+class KLDivLoss(ElementwiseLoss):
+    """
+    Terms ``t (log t - p)`` of the Kullback-Leibler divergence of log-probabilities p from probabilities t [1]_.
+
+    The derivative is ``-t``. A term with t = 0 is 0. Predictions are log-probabilities, such as outputs of
+    :class:`portanet.LogSoftmax`.
+
+    Parameters
+    ----------
+    log_target : bool
+        Whether the target holds logarithms too: the terms are ``exp(t) (t - p)``, and the derivative is ``-exp(t)``.
+    reduction : {"mean", "batchmean", "sum", "none"}
+        "batchmean" is the divergence: the sum of the terms over the number of examples, or over the sum of their
+        weights. "mean" divides by the number of terms.
+
+    References
+    ----------
+    .. [1] S. Kullback, R. A. Leibler, On information and sufficiency, Annals of Mathematical Statistics 22, 1951.
+
+    Examples
+    --------
+    >>> p, t = np.asarray([[0.5, 0.5], [0.5, 0.5]]), np.asarray([[0.5, 0.5], [1.0, 0.0]])
+    >>> KLDivLoss(reduction="batchmean")(np.log(p), t).round(4)  # log 2 / 2
+    np.float64(0.3466)
+    """
+
+    log_target = Checked(check_flag)
+    reduction = Checked(check_choice, choices=("mean", "batchmean", "sum", "none"))
+
+    def __init__(self, *, log_target: bool = False, reduction: Reduction | Literal["batchmean"] = "mean"):
+        super().__init__()
+        self.log_target, self.reduction = log_target, reduction
+
+    def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
+        super().check_target(xp, target, shape)
+        if self.log_target:
+            check_range(xp, target, 0, "targets must be log-probabilities, with log_target=True", low=-math.inf)
+        else:
+            check_range(xp, target, 1, "targets must be in [0, 1]: set log_target=True for logarithms")
+
+    def normalizer(self, xp: Any, terms: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
+        n = super().normalizer(xp, terms, target, sample_weight)
+        return n if self.reduction == "mean" else n / max(1, math.prod(terms.shape[1:]))
+
+    def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
+        if self.log_target:
+            q = xp.exp(t)
+            return q * (t - p), lambda: -q
+        return t * (xp.log(xp.where(t == 0, 1.0, t)) - p), lambda: -t
+
+
 class _BinaryLoss(ElementwiseLoss):
     """Base of losses whose targets are probabilities."""
 
@@ -139,20 +236,51 @@ class BCELoss(_BinaryLoss):
         return terms, lambda: (p - t) / xp.maximum(p * (1.0 - p), slope)
 
 
+PosWeight: TypeAlias = float | Mapping[int, float] | Sequence[float]
+
+
+def _check_pos_weight(name: str, value: Any) -> float | tuple[float, ...] | None:
+    """Return None, a number, or a tuple with a number for each output."""
+    if as_number(value) is not None:
+        return check_number(name, value, at_least=0)
+    return check_class_weight(name, value)
+
+
 class BCEWithLogitsLoss(_BinaryLoss):
     """
     Binary cross-entropy of logits z, ``BCELoss(sigmoid(z), t)``, exact where the sigmoid saturates.
 
-    The derivative is ``sigmoid(z) - t``. Targets are in [0, 1].
+    The derivative is ``sigmoid(z) - t``. Targets are in [0, 1]. With a weight w of the positive answers, a term is
+    ``-w t log sigmoid(z) - (1 - t) log sigmoid(-z)``, and the derivative ``(1 - t) sigmoid(z) - w t sigmoid(-z)``.
+
+    Parameters
+    ----------
+    pos_weight : float, or sequence of float, optional
+        Weight of positive answers: one number, or one for each position on the last axis. The number of negative
+        examples over that of positive ones gives both the same influence.
 
     Examples
     --------
     >>> BCEWithLogitsLoss()(np.asarray([[-1000.0, 1000.0]]), np.asarray([[0.0, 0.0]]))
     np.float64(500.0)
+    >>> BCEWithLogitsLoss(pos_weight=3.0, reduction="none")(np.zeros((1, 2)), np.asarray([[0.0, 1.0]])).round(4)
+    array([[0.6931, 2.0794]])
     """
 
     threshold = 0.0
+    pos_weight = Checked(_check_pos_weight)
+
+    def __init__(self, *, pos_weight: PosWeight | None = None, reduction: Reduction = "mean"):
+        super().__init__(reduction=reduction)
+        self.pos_weight = pos_weight
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
-        terms = xp.maximum(p, 0.0) - p * t + xp.log1p(xp.exp(-xp.abs(p)))
-        return terms, lambda: kernels.sigmoid(p) - t
+        log_term = xp.log1p(xp.exp(-xp.abs(p)))
+        if self.pos_weight is None:
+            return xp.maximum(p, 0.0) - p * t + log_term, lambda: kernels.sigmoid(p) - t
+        w: Any = self.pos_weight
+        if isinstance(w, tuple):
+            w = self.device_numbers(xp, "pos_weight", p, p.shape[-1])
+        positive, negative = w * t, 1.0 - t
+        terms = positive * (xp.maximum(-p, 0.0) + log_term) + negative * (xp.maximum(p, 0.0) + log_term)
+        return terms, lambda: negative * kernels.sigmoid(p) - positive * kernels.sigmoid(-p)

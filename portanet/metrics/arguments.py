@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from portanet.backends import PORTABLE, as_arrays, describe, namespace
-from portanet.checks import isdtype
+from portanet.checks import check_count, isdtype, optional
 from portanet.typing import Array
 
 Metric = TypeVar("Metric", bound=Callable[..., Any])
@@ -173,7 +173,17 @@ def check_same_device(first: tuple[str, Array], second: tuple[str, Array]) -> No
         raise ValueError(f"{other} is on {describe(b)} but {name} is on {describe(a)}: move one of them")
 
 
-def mean_of(hits: Array) -> Array:
-    """Return the share of True."""
+def mean_of(hits: Array, counted: Array | None = None) -> Array:
+    """Return the share of True, among those that are counted if that is given; 0 where none is."""
     xp = namespace(hits)
-    return xp.mean(xp.astype(hits, xp.float32))
+    if counted is None:
+        return xp.mean(xp.astype(hits, xp.float32))
+    n = xp.sum(xp.astype(counted, xp.int64))
+    return xp.astype(xp.sum(xp.astype(hits & counted, xp.int64)), xp.float32) / xp.astype(xp.maximum(n, 1), xp.float32)
+
+
+def labels_that_count(labels: Array, ignore_index: int | None) -> Array | None:
+    """Return which class indices are not ``ignore_index``, or None without it."""
+    ignored = optional(check_count)("ignore_index", ignore_index, at_least=-(2**31))
+    xp = namespace(labels)
+    return None if ignored is None else xp.astype(labels, xp.int64) != ignored  # -100 is no uint8

@@ -5,7 +5,15 @@ import math
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count, check_number
-from portanet.metrics.arguments import as_floats, check_same_shape, class_index_pair, index_range, mean_of, takes_arrays
+from portanet.metrics.arguments import (
+    as_floats,
+    check_same_shape,
+    class_index_pair,
+    index_range,
+    labels_that_count,
+    mean_of,
+    takes_arrays,
+)
 from portanet.typing import Array
 
 __all__ = [
@@ -21,7 +29,7 @@ MAX_CLASSES = 2**15
 
 
 @takes_arrays("prediction", "target")
-def accuracy(prediction: Array, target: Array) -> Array:
+def accuracy(prediction: Array, target: Array, *, ignore_index: int | None = None) -> Array:
     """
     Share of examples whose class is predicted correctly.
 
@@ -31,11 +39,14 @@ def accuracy(prediction: Array, target: Array) -> Array:
         Scores or class indices. For sequences, scores (N, L, C).
     target : array, shape (N,) or (N, C)
         Class indices or one-hot rows. For sequences, class indices (N, L).
+    ignore_index : int, optional
+        Label of examples that do not count, as in :class:`portanet.CrossEntropyLoss`; without it, such a label is a
+        class, or a miss if there is no such class. A Trainer passes on that of its loss.
 
     Returns
     -------
     array, shape ()
-        In [0, 1], on the device.
+        In [0, 1], on the device; 0 if no example counts.
 
     Raises
     ------
@@ -48,7 +59,7 @@ def accuracy(prediction: Array, target: Array) -> Array:
     np.float32(0.5)
     """
     predicted, true = class_index_pair(("prediction", prediction), ("target", target))
-    return mean_of(predicted == true)
+    return mean_of(predicted == true, labels_that_count(true, ignore_index))
 
 
 @takes_arrays("prediction", "target")
@@ -77,7 +88,7 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
 
 
 @takes_arrays("prediction", "target")
-def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
+def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index: int | None = None) -> Array:
     """
     Share of examples whose class has one of the ``k`` highest scores.
 
@@ -90,6 +101,8 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
         Class indices or one-hot rows. For sequences, class indices (N, L).
     k : int
         From 1 to C.
+    ignore_index : int, optional
+        See :func:`accuracy`.
 
     Examples
     --------
@@ -109,7 +122,7 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5) -> Array:
     ahead = (scores > score) | ((scores == score) & before)
     hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
     known = (true >= 0) & (true < n_classes)
-    return mean_of(hits & known & (score[..., 0] == score[..., 0]))
+    return mean_of(hits & known & (score[..., 0] == score[..., 0]), labels_that_count(true, ignore_index))
 
 
 @takes_arrays("y_true", "y_pred", may_be_empty=True)
@@ -123,7 +136,8 @@ def confusion_matrix(*, y_true: Array, y_pred: Array, n_classes: int | None = No
     Parameters
     ----------
     y_true : array, shape (N,) or (N, C)
-        Class indices or one-hot rows. For sequences, class indices (N, L).
+        Class indices or one-hot rows. For sequences, class indices (N, L). Leave out labels that do not count, such as
+        the ``ignore_index`` of a loss: -100 is refused, and a label in ``[0, C)`` is counted.
     y_pred : array, shape (N,) or (N, C)
         Class indices or scores. For sequences, scores (N, L, C).
     n_classes : int, optional

@@ -12,7 +12,17 @@ from portanet.backends import Backend, as_array, backend_of, cast, namespace
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
-from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, CrossEntropyLoss, Loss, NLLLoss
+from portanet.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    ClassificationLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    KLDivLoss,
+    Loss,
+    NLLLoss,
+    SoftMarginLoss,
+)
 from portanet.losses.classification import check_class_weight
 from portanet.losses.elementwise import ElementwiseLoss
 from portanet.typing import Array
@@ -24,6 +34,10 @@ UNFIT = {
     (layers.Softmax, NLLLoss): "NLLLoss takes log-probabilities: use LogSoftmax, or CrossEntropyLoss without Softmax",
     (layers.Linear, BCELoss): "BCELoss takes probabilities: end with Sigmoid, or use BCEWithLogitsLoss",
     (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
+    (layers.Softmax, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Linear, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
+    (layers.Sigmoid, SoftMarginLoss): "SoftMarginLoss takes logits: leave out the last Sigmoid",
+    (layers.Linear, GaussianNLLLoss): "GaussianNLLLoss takes variances: compute that half of the outputs by Softplus",
 }
 """Last layers that do not fit a loss, and what to do."""
 
@@ -173,6 +187,7 @@ def apply_class_weight(
             "class_weight needs one class for each example: class indices (N,), one-hot rows (N, C), or 0 and 1"
         )
     values = check_class_weight("class_weight", class_weight, n_classes)
+    y = xp.where((y >= 0) & (y < n_classes), y, 0)  # the weight of a label that the loss ignores has no influence
     dtype = net.flat.dtype
     host = cast(np.asarray(values), dtype, name="class_weight")[np.asarray(backend_of(y).to_numpy(y))]
     if not host.any():

@@ -11,7 +11,7 @@ from portanet.backends import namespace
 from portanet.checks import as_number, shown
 from portanet.kernels.slices import slices
 from portanet.layers.base import Layer
-from portanet.losses import BCELoss, BCEWithLogitsLoss, ClassificationLoss, Loss
+from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
 from portanet.typing import Array
@@ -40,7 +40,7 @@ def resolve(
     Return metrics by name; each name differs from all others and from "loss".
 
     Under a loss of yes-or-no outputs, accuracy and binary accuracy use the loss's threshold: 0 for logits, 0.5 for
-    probabilities.
+    probabilities. Under a loss with an ``ignore_index``, accuracy and top-k accuracy leave out these labels.
 
     Raises
     ------
@@ -76,11 +76,16 @@ def _function(metric: str | Metric, loss: Loss) -> Metric:
         raise TypeError(f"metric must be a name or a function, got {metric!r}")
     if metric is functions.binary_accuracy and loss.threshold is not None:
         return partial(functions.binary_accuracy, threshold=loss.threshold)
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is not None and metric in (functions.accuracy, functions.top_k_accuracy):
+        counted: Any = partial(metric, ignore_index=ignored)
+        counted.needs_all = True  # batches of equal size may differ in the number of labels that count
+        return counted  # type: ignore[no-any-return]
     return metric
 
 
 def _accuracy(loss: Loss) -> Metric:
-    if isinstance(loss, (BCELoss, BCEWithLogitsLoss)):
+    if loss.threshold is not None:
         return functions.binary_accuracy
     if isinstance(loss, ClassificationLoss):
         return functions.accuracy
@@ -91,7 +96,7 @@ def _needs_all(metric: Metric) -> bool:
     """Whether a metric is no mean over the examples, as functions of the user's own may be."""
     function = getattr(metric, "func", metric)
     ours = getattr(function, "__module__", "").startswith("portanet.")
-    return bool(getattr(function, "needs_all", not ours))
+    return bool(getattr(metric, "needs_all", getattr(function, "needs_all", not ours)))
 
 
 class Scorer:
@@ -114,7 +119,7 @@ class Scorer:
         self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
         self._kept: list[tuple[Array, Array]] = []
-        self.weighted = loss.reduction == "mean" and (has_weights or getattr(loss, "weight", None) is not None)
+        self.weighted = loss.reduction != "sum" and (has_weights or loss.weighs_terms)
         self.n_columns = 1 + self.weighted + len(self.metrics)
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:

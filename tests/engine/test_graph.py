@@ -158,7 +158,8 @@ def test_every_loss_can_be_recorded(recording: Backend, loss: pn.Loss, predictio
     def weights(how: Capture) -> np.ndarray:
         n = prediction.shape[-1]
         logits = isinstance(loss, pn.CrossEntropyLoss | pn.BCEWithLogitsLoss)
-        end = () if logits else (pn.LogSoftmax(),) if isinstance(loss, pn.NLLLoss) else (pn.Softmax(),)
+        log_probabilities = isinstance(loss, pn.NLLLoss | pn.KLDivLoss)
+        end = () if logits else (pn.LogSoftmax(),) if log_probabilities else (pn.Softmax(),)
         net = pn.Sequential(pn.Linear(n, n), *end) if prediction.ndim == 2 else pn.LayerNorm(n)
         trainer = pn.Trainer(net.initialize(1, device=recording), loss, pn.SGD(0.01))
         trainer.fit(x, wanted, batch_size=len(x) // 5, progress=False, capture=how)

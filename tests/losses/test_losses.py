@@ -20,10 +20,18 @@ COURSE_LOSSES: list[tuple[Any, np.ndarray, np.ndarray]] = [
 EXTREMES = np.asarray([[-1e4, 1e4, 0.0], [88.0, -88.0, 1e-30]])
 
 
-@pytest.mark.parametrize("loss", [pn.BCEWithLogitsLoss(), pn.CrossEntropyLoss(), pn.HuberLoss(), pn.L1Loss()], ids=repr)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(pn.BCEWithLogitsLoss(), pn.BCEWithLogitsLoss(pos_weight=9.0), pn.CrossEntropyLoss(), pn.MultiMarginLoss()),
+        *(pn.HuberLoss(), pn.SmoothL1Loss(), pn.L1Loss()),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_extreme_predictions_give_finite_values_and_gradients(backend: Backend, loss: pn.Loss, dtype: str) -> None:
-    value, pullback = loss.vjp(backend.asarray(EXTREMES, dtype), backend.asarray(np.eye(3)[:2], dtype))
+    target = np.arange(2) if isinstance(loss, pn.MultiMarginLoss) else np.eye(3)[:2].astype(dtype)
+    value, pullback = loss.vjp(backend.asarray(EXTREMES, dtype), backend.asarray(target))
     assert np.isfinite(float(value))
     assert np.isfinite(backend.to_numpy(pullback())).all()
 
@@ -87,6 +95,12 @@ def test_a_target_on_another_device_is_refused() -> None:
         lambda: pn.MSELoss(reduction="average"),  # type: ignore[arg-type]
         lambda: pn.HuberLoss(0.0),
         lambda: pn.CrossEntropyLoss(label_smoothing=1.0),
+        lambda: pn.SmoothL1Loss(0.0),
+        lambda: pn.MultiMarginLoss(p=3),
+        lambda: pn.GaussianNLLLoss(eps=0.0),
+        lambda: pn.BCEWithLogitsLoss(pos_weight=-1.0),
+        lambda: pn.CrossEntropyLoss(ignore_index=0.5),  # type: ignore[arg-type]
+        lambda: pn.MSELoss(reduction="batchmean"),  # type: ignore[arg-type]
     ],
 )
 def test_settings_are_checked(build: Callable[..., Any]) -> None:
@@ -145,10 +159,13 @@ def test_class_weights_that_are_set_later_are_checked_and_used() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "bool"])
-@pytest.mark.parametrize("loss", {type(loss): loss for loss, *_ in LOSSES}.values(), ids=repr)
-def test_integers_which_would_wrap_round_are_refused(loss: pn.Loss, dtype: str) -> None:
+@pytest.mark.parametrize(
+    "case", {type(loss): (loss, p, t) for loss, p, t in LOSSES}.values(), ids=lambda case: repr(case[0])
+)
+def test_integers_which_would_wrap_round_are_refused(case: tuple[pn.Loss, np.ndarray, np.ndarray], dtype: str) -> None:
+    loss, prediction, target = case
     with pytest.raises(ValueError, match=f"prediction has dtype {dtype}: give floats"):
-        loss(np.ones((2, 3), dtype), np.ones((2, 3), dtype))
+        loss(np.ones(prediction.shape, dtype), np.ones(target.shape, dtype))
 
 
 @pytest.mark.parametrize("gap", [5.0, 17.0, 30.0, 60.0, 120.0])
@@ -254,3 +271,118 @@ def test_numbers_that_would_become_infinite_are_refused_by_name(loss: pn.Loss, a
 def test_class_indices_out_of_range_are_refused_on_the_host(loss: pn.Loss, labels: list[int]) -> None:
     with pytest.raises(ValueError, match=r"class indices must be in \[0, 3\); the target reaches from"):
         loss(np.zeros((2, 3)), np.asarray(labels))
+
+
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss, pn.NLLLoss])
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_ignored_labels_are_as_if_they_were_left_out(backend: Backend, loss: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    p, weights = np.log(rng.dirichlet(np.ones(3), size=(2, 4))), rng.uniform(size=2)
+    labels, ignored = np.asarray([[0, 1, 2, 0], [1, 1, 2, 2]], dtype), 255 if dtype == "uint8" else -100
+    padded = np.where([[True, True, False, True], [False, True, False, True]], labels, np.asarray(ignored, dtype))
+    for how in ({}, {"weight": (1.0, 2.0, 3.0)}, *({"label_smoothing": 0.1},) * (loss is pn.CrossEntropyLoss)):
+        value, pullback = loss(ignore_index=ignored, **how).vjp(*map(backend.asarray, (p, padded, weights)))
+        kept = padded != ignored
+        rows = np.broadcast_to(weights[:, None], (2, 4))[kept]
+        alone, pullback_alone = loss(**how).vjp(*map(backend.asarray, (p[kept], labels[kept], rows)))
+        assert float(value) == pytest.approx(float(alone), rel=1e-14)
+        gradient = backend.to_numpy(pullback())
+        np.testing.assert_allclose(gradient[kept], backend.to_numpy(pullback_alone()), rtol=1e-13)
+        assert not gradient[~kept].any()
+
+
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(ignore_index=-100), pn.NLLLoss(ignore_index=-100)])
+def test_a_batch_of_ignored_labels_has_the_loss_0(backend: Backend, loss: pn.Loss) -> None:
+    value, pullback = loss.vjp(backend.asarray(np.log(SHARES)), backend.asarray(np.full(4, -100)))
+    assert float(value) == 0
+    assert not backend.to_numpy(pullback()).any()
+
+
+def test_labels_out_of_range_are_refused_beside_ignored_ones() -> None:
+    loss = pn.CrossEntropyLoss(ignore_index=-100)
+    loss(np.zeros((2, 3)), np.asarray([2, -100]))
+    with pytest.raises(ValueError, match=r"class indices must be in \[0, 3\); the target reaches from -1 to 0"):
+        loss(np.zeros((2, 3)), np.asarray([-1, -100]))
+
+
+def test_the_divergence_of_a_distribution_from_itself_is_0(backend: Backend) -> None:
+    for loss, target in ((pn.KLDivLoss(), SHARES), (pn.KLDivLoss(log_target=True), np.log(SHARES))):
+        value = loss(backend.asarray(np.log(SHARES)), backend.asarray(target))
+        assert float(value) == pytest.approx(0, abs=1e-15)
+
+
+def test_batchmean_is_the_divergence_an_example(backend: Backend) -> None:
+    p, t, weights = np.log(SHARES), SHARES[::-1].copy(), np.asarray([1.0, 0.0, 2.0, 3.0])
+    divergences = np.sum(t * (np.log(t) - p), axis=1)
+    loss = pn.KLDivLoss(reduction="batchmean")
+    arrays = list(map(backend.asarray, (p, t, weights)))
+    assert float(loss(*arrays[:2])) == pytest.approx(divergences.mean())
+    assert float(loss(*arrays)) == pytest.approx(weights @ divergences / weights.sum())
+
+
+def test_a_target_of_0_has_no_divergence(backend: Backend) -> None:
+    p, t = np.log([[0.5, 0.5]]), np.asarray([[1.0, 0.0]])
+    value, pullback = pn.KLDivLoss(reduction="sum").vjp(backend.asarray(p), backend.asarray(t))
+    assert float(value) == pytest.approx(math.log(2))
+    np.testing.assert_array_equal(backend.to_numpy(pullback()), -t)
+
+
+def test_a_positive_weight_of_1_changes_nothing(backend: Backend) -> None:
+    for weight in (1.0, (1.0,) * 6):
+        results = [
+            loss.vjp(backend.asarray(X), backend.asarray(SHARES))
+            for loss in (pn.BCEWithLogitsLoss(pos_weight=weight), pn.BCEWithLogitsLoss())
+        ]
+        (value, pullback), (expected, pullback_expected) = results
+        assert float(value) == pytest.approx(float(expected), rel=1e-14)
+        np.testing.assert_allclose(*(backend.to_numpy(pull()) for pull in (pullback, pullback_expected)), rtol=1e-12)
+
+
+def test_a_weight_is_needed_for_each_output() -> None:
+    with pytest.raises(ValueError, match="pos_weight has 2 numbers, the prediction 6 classes"):
+        pn.BCEWithLogitsLoss(pos_weight=(1.0, 2.0))(X, SHARES)
+
+
+def test_soft_margin_is_binary_cross_entropy_of_signs(backend: Backend) -> None:
+    p, t = backend.asarray(X), backend.asarray(np.sign(X[::-1]))
+    (value, pullback), (expected, pullback_expected) = (
+        pn.SoftMarginLoss().vjp(p, t),
+        pn.BCEWithLogitsLoss().vjp(p, (t + 1) / 2),
+    )
+    assert float(value) == pytest.approx(float(expected), rel=1e-14)
+    np.testing.assert_allclose(*(backend.to_numpy(pull()) for pull in (pullback, pullback_expected)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [pn.SoftMarginLoss(), pn.HingeEmbeddingLoss()], ids=repr)
+@pytest.mark.parametrize("target", [[[0, 1]], [[True, False]], [[0.5, -1.0]]], ids=str)
+def test_targets_that_are_no_signs_are_refused(loss: pn.Loss, target: Any) -> None:
+    with pytest.raises(ValueError, match="targets must be -1 or 1: give 2"):
+        loss(np.zeros((1, 2)), np.asarray(target))
+    loss(np.zeros((1, 2)), np.ones((1, 2), "uint8"))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,)])
+def test_a_variance_for_each_mean_is_on_the_last_axis(backend: Backend, shape: tuple[int, ...]) -> None:
+    mean, variance, target = (np.random.default_rng(i).uniform(0.5, 2.0, size=(4, 1)) for i in range(3))
+    expected = np.log(np.sqrt(2 * np.pi * variance)) + (mean - target) ** 2 / (2 * variance)
+    prediction, target = np.concatenate([mean, variance], axis=1), target.reshape(shape)
+    value = pn.GaussianNLLLoss(full=True)(backend.asarray(prediction), backend.asarray(target))
+    assert float(value) == pytest.approx(expected.mean())
+
+
+def test_a_variance_below_eps_may_grow_again(backend: Backend) -> None:
+    loss = pn.GaussianNLLLoss(eps=0.01, reduction="sum")
+    prediction = backend.asarray(np.asarray([[0.0, -1.0]]))
+    value, pullback = loss.vjp(prediction, backend.asarray(np.asarray([[1.0]])))
+    assert float(value) == pytest.approx((math.log(0.01) + 100) / 2)
+    assert backend.to_numpy(pullback())[0].tolist() == pytest.approx([-100, (100 - 1e4) / 2])
+
+
+def test_means_without_variances_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"prediction must hold means, then as many variances .* got shape \(4, 3\)"):
+        pn.GaussianNLLLoss()(np.ones((4, 3)), np.ones((4, 3)))
+
+
+def test_negative_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="targets must be counts of at least 0; the target reaches from -1 to 2"):
+        pn.PoissonNLLLoss()(np.zeros((1, 2)), np.asarray([[-1, 2]]))

@@ -36,6 +36,23 @@ def test_top_k_accuracy(backend: Backend, target: Any, k: int) -> None:
     assert float(metrics.top_k_accuracy(backend.asarray(SCORES), target, k=k)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_labels_to_ignore_do_not_count(backend: Backend, dtype: str) -> None:
+    ignored = 255 if dtype == "uint8" else -100
+    counted = np.arange(200) % 3 > 0
+    labels = backend.asarray(np.where(counted, LABELS, ignored).astype(dtype))
+    scores = backend.asarray(SCORES)
+    for metric, options in ((metrics.accuracy, {}), (metrics.top_k_accuracy, {"k": 2})):
+        expected = float(metric(backend.asarray(SCORES[counted]), backend.asarray(LABELS[counted]), **options))
+        assert float(metric(scores, labels, ignore_index=ignored, **options)) == pytest.approx(expected)
+        assert float(metric(scores, backend.asarray(LABELS), ignore_index=ignored, **options)) == pytest.approx(
+            float(metric(scores, backend.asarray(LABELS), **options))
+        )
+        assert (
+            float(metric(scores, backend.asarray(np.full(200, ignored, dtype)), ignore_index=ignored, **options)) == 0
+        )
+
+
 def test_confusion_matrix(backend: Backend, target: Any) -> None:
     expected = sklearn_metrics.confusion_matrix(LABELS, PREDICTED)
     for prediction in (SCORES, PREDICTED):

@@ -61,6 +61,30 @@ def distributions(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndar
     return rng.dirichlet(np.ones(shape[-1]), size=shape[:-1])
 
 
+def logarithms(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return np.log(distributions(rng, shape))
+
+
+def padded(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """Class indices; every second one is -100, but not the first."""
+    labels = indices(rng, shape)
+    labels.reshape(-1)[1::2] = -100
+    return labels
+
+
+def counts(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.poisson(2.0, size=shape).astype("float64")
+
+
+def signs(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return np.sign(rng.normal(size=shape))
+
+
+def halves(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """As many numbers on the last axis as there are pairs."""
+    return rng.normal(size=(*shape[:-1], shape[-1] // 2))
+
+
 @dataclass(frozen=True)
 class Case:
     """What all have: how much results may differ beside a relative 1e-10."""
@@ -541,6 +565,55 @@ def softmax_cross_entropy(F: Any, *, weight: tuple[float, ...] | None = None, **
     return loss
 
 
+def ignoring(F: Any, *, ignore_index: int, **how: Any) -> Callable[..., Any]:
+    """Negative log-likelihood of log-probabilities, which PyTorch has on axis 1."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        return F.nll_loss(*classes_second(prediction, target), ignore_index=ignore_index, **how, **options)
+
+    return loss
+
+
+def kl_div(F: Any, **how: bool) -> Callable[..., Any]:
+    """Reduced by hand, because PyTorch warns that its "mean" will change."""
+
+    def loss(prediction: Any, target: Any, *, reduction: str) -> Any:
+        terms = F.kl_div(prediction, target, reduction="none", **how)
+        return terms if reduction == "none" else getattr(terms, reduction)()
+
+    return loss
+
+
+def multi_margin(F: Any, *, weight: tuple[float, ...] | None = None, **how: float) -> Callable[..., Any]:
+    """PyTorch has this loss for rows of scores alone."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        w = None if weight is None else prediction.new_tensor(weight)
+        rows = prediction.reshape(-1, prediction.shape[-1])
+        value = F.multi_margin_loss(rows, target.reshape(-1), weight=w, **how, **options)
+        return value.reshape(target.shape) if value.ndim else value
+
+    return loss
+
+
+def gaussian(F: Any, **how: Any) -> Callable[..., Any]:
+    """The prediction holds means, then variances."""
+
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        mean, variance = prediction.chunk(2, dim=-1)
+        return F.gaussian_nll_loss(mean, target, variance, **how, **options)
+
+    return loss
+
+
+def positive_weight(F: Any, weight: float | tuple[float, ...]) -> Callable[..., Any]:
+    def loss(prediction: Any, target: Any, **options: str) -> Any:
+        w = prediction.new_tensor(weight)
+        return F.binary_cross_entropy_with_logits(prediction, target, pos_weight=w, **options)
+
+    return loss
+
+
 WEIGHTS = (0.5, 1.0, 2.0, 0.25)
 
 LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any]], Draw, Draw]] = [
@@ -548,10 +621,37 @@ LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any
     (pn.L1Loss, lambda F: F.l1_loss, numbers, numbers),
     (pn.HuberLoss, lambda F: F.huber_loss, numbers, numbers),
     (partial(pn.HuberLoss, 0.5), lambda F: partial(F.huber_loss, delta=0.5), numbers, numbers),
+    (pn.SmoothL1Loss, lambda F: F.smooth_l1_loss, numbers, numbers),
+    (partial(pn.SmoothL1Loss, 3.0), lambda F: partial(F.smooth_l1_loss, beta=3.0), numbers, numbers),
+    (pn.KLDivLoss, kl_div, logarithms, distributions),
+    (pn.KLDivLoss, kl_div, logarithms, one_hot),
+    (partial(pn.KLDivLoss, log_target=True), partial(kl_div, log_target=True), logarithms, logarithms),
+    *(
+        (partial(pn.PoissonNLLLoss, **how), lambda F, how=how: partial(F.poisson_nll_loss, **how), draw, counts)
+        for how, draw in (
+            ({}, normal),
+            ({"full": True}, normal),
+            ({"log_input": False}, shares),
+            ({"log_input": False, "full": True, "eps": 0.01}, shares),
+        )
+    ),
+    (pn.GaussianNLLLoss, gaussian, shares, halves),
+    (partial(pn.GaussianNLLLoss, full=True, eps=0.5), partial(gaussian, full=True, eps=0.5), shares, halves),
+    (pn.SoftMarginLoss, lambda F: F.soft_margin_loss, numbers, signs),
+    (pn.HingeEmbeddingLoss, lambda F: F.hinge_embedding_loss, numbers, signs),
+    (partial(pn.HingeEmbeddingLoss, 0.5), lambda F: partial(F.hinge_embedding_loss, margin=0.5), numbers, signs),
+    *(
+        (partial(pn.MultiMarginLoss, **how), partial(multi_margin, **how), numbers, indices)
+        for how in ({}, {"p": 2, "margin": 0.5}, {"weight": WEIGHTS})
+    ),
     (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, shares),
     (pn.BCELoss, lambda F: F.binary_cross_entropy, shares, one_hot),
     (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, shares),
     (pn.BCEWithLogitsLoss, lambda F: F.binary_cross_entropy_with_logits, numbers, one_hot),
+    *(
+        (partial(pn.BCEWithLogitsLoss, pos_weight=weight), partial(positive_weight, weight=weight), numbers, shares)
+        for weight in (3.0, WEIGHTS)
+    ),
     (pn.course.CrossEntropy, cross_entropy, distributions, indices),
     (pn.course.CrossEntropy, cross_entropy, distributions, one_hot),
     *(
@@ -563,6 +663,18 @@ LOSS_KINDS: list[tuple[Callable[..., pn.Loss], Callable[[Any], Callable[..., Any
             {"label_smoothing": 0.3, "weight": WEIGHTS},
         )
         for target in (indices, distributions)
+    ),
+    *(
+        (partial(pn.CrossEntropyLoss, **how), partial(softmax_cross_entropy, **how), numbers, target)
+        for target, ignored in ((padded, -100), (indices, 1))
+        for how in (
+            {"ignore_index": ignored},
+            {"ignore_index": ignored, "label_smoothing": 0.3, "weight": WEIGHTS},
+        )
+    ),
+    *(
+        (partial(pn.NLLLoss, ignore_index=ignored), partial(ignoring, ignore_index=ignored), logarithms, target)
+        for target, ignored in ((padded, -100), (indices, 2))
     ),
 ]
 

@@ -37,6 +37,8 @@ class Counterpart:
     """Fewest axes of a batch. PyTorch also takes a single example, which has fewer and becomes a batch of one."""
     axis: int | str = -1
     """The axis of a batch that PortaNet has last, or PyTorch's argument that says which."""
+    joined: bool = False
+    """Whether PortaNet's prediction is PyTorch's first and third input, one after the other on the last axis."""
 
 
 def spatial(kind: type[pn.Layer], n_axes: int, **how: Any) -> Counterpart:
@@ -112,9 +114,20 @@ MODULES = {
     "nn.MSELoss": Counterpart(pn.MSELoss),
     "nn.L1Loss": Counterpart(pn.L1Loss),
     "nn.HuberLoss": Counterpart(pn.HuberLoss),
-    "nn.SmoothL1Loss": Counterpart(pn.HuberLoss, only={"beta": 1.0}),
+    "nn.SmoothL1Loss": Counterpart(pn.SmoothL1Loss, unless={"beta of 0": lambda sample: sample.arguments["beta"] == 0}),
     "nn.BCELoss": Counterpart(pn.BCELoss),
-    "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss),
+    "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss, changes={"pos_weight": abs}),
+    "nn.KLDivLoss": Counterpart(pn.KLDivLoss),
+    "nn.PoissonNLLLoss": Counterpart(pn.PoissonNLLLoss),
+    "nn.GaussianNLLLoss": Counterpart(pn.GaussianNLLLoss, joined=True),
+    "nn.SoftMarginLoss": Counterpart(pn.SoftMarginLoss),
+    "nn.HingeEmbeddingLoss": Counterpart(pn.HingeEmbeddingLoss),
+    "nn.MultiMarginLoss": Counterpart(
+        pn.MultiMarginLoss,
+        changes={"weight": lambda weight: None if weight is None else abs(weight)},
+        unless={"an example without the axis of a batch": lambda sample: sample.inputs[0].ndim < 2},
+        ndim=2,
+    ),
     "nn.CrossEntropyLoss": classes(pn.CrossEntropyLoss),
     "nn.NLLLoss": classes(pn.NLLLoss),
 }
@@ -153,6 +166,12 @@ FUNCTIONS = {
     "nn.functional.smooth_l1_loss": "nn.SmoothL1Loss",
     "nn.functional.binary_cross_entropy": "nn.BCELoss",
     "nn.functional.binary_cross_entropy_with_logits": "nn.BCEWithLogitsLoss",
+    "nn.functional.kl_div": "nn.KLDivLoss",
+    "nn.functional.poisson_nll_loss": "nn.PoissonNLLLoss",
+    "nn.functional.gaussian_nll_loss": "nn.GaussianNLLLoss",
+    "nn.functional.soft_margin_loss": "nn.SoftMarginLoss",
+    "nn.functional.hinge_embedding_loss": "nn.HingeEmbeddingLoss",
+    "nn.functional.multi_margin_loss": "nn.MultiMarginLoss",
     "nn.functional.cross_entropy": "nn.CrossEntropyLoss",
     "nn.functional.nll_loss": "nn.NLLLoss",
 }

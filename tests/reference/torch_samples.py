@@ -210,7 +210,7 @@ class TorchSamples:
             for given in info.module_inputs_func(info, **how):
                 constructor, call = given.constructor_input, given.forward_input
                 inputs = (*call.args, *call.kwargs.values()) if call else ()
-                kwargs = changed(name, constructor.kwargs)
+                kwargs, inputs = changed(name, constructor.kwargs), self._joined(name, inputs)
                 yield Sample(name, given.desc, info.module_cls, constructor.args, kwargs, inputs, train=train)
 
     def _of_function(self, name: str, info: Any) -> Iterator[Sample]:
@@ -221,8 +221,17 @@ class TorchSamples:
             if "Conv" in module or "Linear" in module:
                 args, kwargs, weights = sizes_and_weights(module, *args, **kwargs)
             elif "Loss" in module:
-                targets, args = args[:1], args[1:]
-            yield Sample(name, "", kind, args, kwargs, (given.input, *targets), weights)
+                n_targets = 1 + COUNTERPARTS[name].joined
+                targets, args = args[:n_targets], args[n_targets:]
+            yield Sample(name, "", kind, args, kwargs, self._joined(name, (given.input, *targets)), weights)
+
+    def _joined(self, name: str, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Join the first and the third input if PortaNet's prediction is both; all broadcast to the first one."""
+        if name not in COUNTERPARTS or not COUNTERPARTS[name].joined:
+            return inputs
+        first, target, third = inputs
+        third = third[..., None] if third.ndim < first.ndim else third
+        return self.torch.cat([first, third.expand_as(first)], dim=-1), target.expand_as(first)
 
     def _of_optimizer(self, name: str, info: Any) -> Iterator[Sample]:
         for given in info.optim_inputs_func("cpu"):
@@ -272,7 +281,12 @@ class TorchSamples:
         module.load_state_dict(module.state_dict() | state)
         x, *targets = (exact(tensor.numpy(), dtype) for tensor in sample.inputs)
         x_there = torch.from_numpy(x).requires_grad_()
-        y = module(x_there, *map(torch.from_numpy, targets))
+        there = map(torch.from_numpy, targets)
+        if sample.counterpart.joined:
+            first, third = x_there.chunk(2, dim=-1)
+            y = module(first, *there, third)
+        else:
+            y = module(x_there, *there)
         dy = normal(*y.shape)
         y.backward(torch.from_numpy(dy))
         given = {name: sample.weight(w) for name, w in weights.items()}

@@ -62,7 +62,9 @@ def test_accuracy_under_cross_entropy_compares_classes(backend: Backend) -> None
     "metric", ["accuracy", "binary_accuracy", pn.binary_accuracy], ids=["accuracy", "binary_accuracy", "function"]
 )
 @pytest.mark.parametrize(
-    ("loss", "threshold", "scale"), [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5)], ids=str
+    ("loss", "threshold", "scale"),
+    [(pn.BCEWithLogitsLoss(), 0.0, 1.0), (pn.BCELoss(), 0.5, 0.5), (pn.SoftMarginLoss(), 0.0, 1.0)],
+    ids=str,
 )
 def test_binary_accuracy_thresholds_where_the_loss_does(
     backend: Backend, loss: pn.ElementwiseLoss, threshold: float, scale: float, metric: Callable[..., Any] | str
@@ -75,6 +77,18 @@ def test_binary_accuracy_thresholds_where_the_loss_does(
     scores = trainer.evaluate(X, target, batch_size=5)
     assert list(scores.values())[1] == pytest.approx(expected)
     assert list(scores)[1] == getattr(metric, "__name__", metric)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", pn.accuracy], ids=["name", "function"])
+@pytest.mark.parametrize("batch_size", [5, 23])
+def test_accuracy_leaves_out_the_labels_that_the_loss_ignores(backend: Backend, metric: Any, batch_size: int) -> None:
+    labels = np.where(np.arange(23) % 3 == 0, -100, Y[:, 0] > 0)
+    trainer = a_trainer(pn.CrossEntropyLoss(ignore_index=-100), {"share": metric}, backend)
+    counted = labels != -100
+    expected = np.mean(trainer.predict(X).argmax(axis=1)[counted] == labels[counted])
+    assert trainer.evaluate(X, labels, batch_size=batch_size)["share"] == pytest.approx(expected)
+    history = trainer.fit(X, labels, batch_size=batch_size, validation_data=(X, labels), progress=False)
+    assert history["val_share"][0] == pytest.approx(trainer.evaluate(X, labels)["share"])
 
 
 def test_accuracy_by_name_is_refused_under_a_loss_without_classes() -> None:

@@ -13,6 +13,7 @@ rng = np.random.default_rng(0)
 N = 12
 X = rng.normal(size=(N, 4))
 LABELS = np.arange(N) % 3
+PADDED = np.where(np.arange(N) % 5 == 1, -100, LABELS)
 VALUES = rng.normal(size=(N, 3))
 CLASS_WEIGHT = {0: 2.0, 2: 0.5}  # class 1 weighs 1
 SEQUENCE = (2.0, 1.0, 0.5)
@@ -23,7 +24,12 @@ CASES = {
     "smoothed": (pn.CrossEntropyLoss(label_smoothing=0.1), LABELS),
     "weighted classes": (pn.CrossEntropyLoss(weight=SEQUENCE), LABELS),
     "squares": (pn.MSELoss(), VALUES),
+    "ignored labels": (pn.CrossEntropyLoss(ignore_index=-100), PADDED),
+    "ignored and weighted": (pn.CrossEntropyLoss(ignore_index=-100, weight=SEQUENCE, label_smoothing=0.1), PADDED),
+    "ignored class": (pn.CrossEntropyLoss(ignore_index=1), LABELS),
+    "margins": (pn.MultiMarginLoss(weight=SEQUENCE), LABELS),
     "logits": (pn.BCEWithLogitsLoss(), np.eye(3)[LABELS]),
+    "weighted answers": (pn.BCEWithLogitsLoss(pos_weight=SEQUENCE), np.eye(3)[LABELS]),
     "Huber": (pn.HuberLoss(), VALUES),
 }
 cases = pytest.mark.parametrize(("loss", "y"), CASES.values(), ids=CASES)
@@ -121,6 +127,15 @@ def test_class_weights_multiply_the_weights_of_examples(backend: Backend, class_
     assert_close(
         trained(loss, X, y, backend, class_weight=class_weight),
         trained(loss, X, y, backend, sample_weight=np.asarray(SEQUENCE)[LABELS]),
+    )
+
+
+def test_class_weights_leave_labels_alone_that_the_loss_ignores(backend: Backend) -> None:
+    loss = pn.CrossEntropyLoss(ignore_index=-100)
+    weights = np.where(PADDED == -100, 5.0, np.asarray(SEQUENCE)[LABELS])
+    assert_close(
+        trained(loss, X, PADDED, backend, class_weight=SEQUENCE),
+        trained(loss, X, PADDED, backend, sample_weight=weights),
     )
 
 
