@@ -126,7 +126,20 @@ from portanet.metrics import (
     top_k_accuracy,
 )
 from portanet.names import our_name
-from portanet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, ParameterGroup, RMSprop
+from portanet.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    ParameterGroup,
+    RAdam,
+    RMSprop,
+)
 from portanet.parameters import Buffer, Parameter
 from portanet.persistence import load
 from portanet.training import (
@@ -148,9 +161,11 @@ __all__ = [
     "PCA",
     "SGD",
     "Activation",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "AutoEncoder",
     "AvgPool1D",
     "AvgPool2D",
@@ -190,6 +205,7 @@ __all__ = [
     "LeakyReLU",
     "LearningRateScheduler",
     "Linear",
+    "Lion",
     "LogSoftmax",
     "Loss",
     "MSELoss",
@@ -197,6 +213,7 @@ __all__ = [
     "MaxPool2D",
     "ModelCheckpoint",
     "MultiMarginLoss",
+    "NAdam",
     "NLLLoss",
     "Normalize",
     "Optimizer",
@@ -205,6 +222,7 @@ __all__ = [
     "Parameter",
     "ParameterGroup",
     "PoissonNLLLoss",
+    "RAdam",
     "RMSprop",
     "RandomCrop",
     "RandomFlip",

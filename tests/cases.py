@@ -122,8 +122,17 @@ OPTIMIZERS: list[pn.Optimizer] = [
     pn.RMSprop(0.01, momentum=0.5, centered=True),
     pn.Adam(0.01),
     pn.Adam(0.01, weight_decay=0.01),
+    pn.Adam(0.01, amsgrad=True),
     pn.AdamW(0.01),
+    pn.NAdam(0.01),
+    pn.NAdam(0.01, momentum_decay=0.1, weight_decay=0.01, decoupled_weight_decay=True),
+    pn.RAdam(0.01),
+    pn.RAdam(0.01, weight_decay=0.01, decoupled_weight_decay=True),
+    pn.Adamax(0.01),
     pn.Adagrad(0.1),
+    pn.Adadelta(eps=1e-3),
+    pn.Lion(0.01),
+    pn.Lion(0.01, weight_decay=0.1),
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend
 from tests.cases import OPTIMIZERS, linear
+from tests.reference.cases import float64_scalars
 
 
 def after_one_step(optimizer: pn.Optimizer, backend: Backend, gradient: list[float]) -> np.ndarray:
@@ -32,6 +33,13 @@ def test_first_steps_are_those_of_the_formulas(backend: Backend) -> None:
     )  # g / sqrt(0.25 g²)
     np.testing.assert_allclose(after_one_step(pn.SGD(0.1, weight_decay=0.5), backend, g), [-0.1, 0.15])
     np.testing.assert_allclose(after_one_step(pn.AdamW(0.1, weight_decay=0.5), backend, g), [-0.15, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(after_one_step(pn.Adam(0.1, amsgrad=True), backend, g), [-0.1, 0.1], rtol=1e-7)
+    np.testing.assert_allclose(after_one_step(pn.RAdam(0.1), backend, g), [-0.05, 0.2])
+    np.testing.assert_allclose(after_one_step(pn.Adamax(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
+    np.testing.assert_allclose(after_one_step(pn.Adadelta(rho=0.75, eps=1e-20), backend, g), [-2e-10, 2e-10])
+    np.testing.assert_allclose(after_one_step(pn.Lion(0.1), backend, g), [-0.1, 0.1])
+    np.testing.assert_allclose(after_one_step(pn.Lion(0.1, weight_decay=0.5), backend, g), [-0.15, 0.05])
+    np.testing.assert_allclose(after_one_step(pn.SGD(0.1, weight_decay=0.5, maximize=True), backend, g), [0.0, -0.25])
 
 
 def test_the_gradient_is_clipped_to_its_norm_and_no_further(backend: Backend) -> None:
@@ -71,6 +79,10 @@ def test_binding_resets_the_state(backend: Backend) -> None:
         (lambda: pn.Adam(eps=-1.0), "eps must be a number of at least 0, got -1.0"),
         (lambda: pn.RMSprop(eps=-1.0), "eps must be a number of at least 0, got -1.0"),
         (lambda: pn.Adam(weight_decay=-1), "weight_decay must be a number of at least 0, got -1"),
+        (lambda: pn.Lion(betas=(0.9,)), r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+        (lambda: pn.NAdam(momentum_decay=-1), "momentum_decay must be a number of at least 0, got -1"),
+        (lambda: pn.Adadelta(eps=0), "eps must be a number above 0, got 0"),
+        (lambda: pn.SGD(maximize="yes"), "maximize must be True or False, got 'yes'"),
     ],
 )
 def test_settings_are_checked(build: Callable[..., Any], message: str) -> None:
@@ -292,6 +304,7 @@ def test_settings_may_change_once_bound(name: str, value: Any) -> None:
         (pn.SGD(momentum=0.9), "momentum", 0.0),
         (pn.RMSprop(), "momentum", 0.9),
         (pn.RMSprop(), "centered", True),
+        (pn.Adam(), "amsgrad", True),
     ],
     ids=repr,
 )
@@ -428,6 +441,11 @@ IN_TORCH: list[tuple[pn.Optimizer, Callable[..., Any]]] = [
     (pn.Adam(0.01), lambda optim, w: optim.Adam(w, 0.01)),
     (pn.AdamW(0.01), lambda optim, w: optim.AdamW(w, 0.01)),
     (pn.Adagrad(0.01), lambda optim, w: optim.Adagrad(w, 0.01)),
+    (pn.Adam(0.01, amsgrad=True), lambda optim, w: optim.Adam(w, 0.01, amsgrad=True)),
+    (pn.NAdam(0.01), lambda optim, w: optim.NAdam(w, 0.01)),
+    (pn.RAdam(0.01), lambda optim, w: optim.RAdam(w, 0.01)),
+    (pn.Adamax(0.01), lambda optim, w: optim.Adamax(w, 0.01)),
+    (pn.Adadelta(), lambda optim, w: optim.Adadelta(w)),
 ]
 
 
@@ -445,3 +463,59 @@ def test_steps_of_small_and_large_gradients_are_those_of_pytorch(
         optimizer.step()
         other.step()
     np.testing.assert_allclose(net.get_weights()["weight"], weight.detach().numpy(), rtol=1e-5)
+
+
+LONG_RUNS: list[tuple[pn.Optimizer, Callable[..., Any]]] = [
+    *IN_TORCH,
+    (pn.AdamW(0.01, amsgrad=True, maximize=True), lambda optim, w: optim.AdamW(w, 0.01, amsgrad=True, maximize=True)),
+    (
+        pn.NAdam(0.01, weight_decay=0.1, decoupled_weight_decay=True),
+        lambda optim, w: optim.NAdam(w, 0.01, weight_decay=0.1, decoupled_weight_decay=True),
+    ),
+    (
+        pn.RAdam(0.01, betas=(0.8, 0.9), weight_decay=0.1),
+        lambda optim, w: optim.RAdam(w, 0.01, (0.8, 0.9), weight_decay=0.1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "in_torch"), LONG_RUNS, ids=[repr(optimizer) for optimizer, _ in LONG_RUNS])
+def test_each_of_20_steps_is_that_of_pytorch(
+    torch: ModuleType, backend: Backend, optimizer: pn.Optimizer, in_torch: Callable[..., Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(6, 1)), rng.normal(size=(20, 6, 1))
+    net = pn.Linear(6, 1, bias=False).initialize(device=backend, dtype="float64")
+    net.set_weights({"weight": start})
+    optimizer.bind(net)
+    weight = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    other = in_torch(torch.optim, [weight])
+    for gradient in gradients:
+        net.weight.grad, weight.grad = gradient, torch.from_numpy(gradient)
+        optimizer.step()
+        with float64_scalars(torch):
+            other.step()
+        np.testing.assert_allclose(net.get_weights()["weight"], weight.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_each_of_20_steps_of_lion_is_that_of_the_paper(backend: Backend) -> None:
+    gradients = np.random.default_rng(0).normal(size=(20, 14))
+    net = two_layers(backend)
+    w, m = backend.to_numpy(net.flat.data).copy(), np.zeros(14)
+    optimizer = pn.Lion(0.1, betas=(0.8, 0.95), weight_decay=0.2).bind(net)
+    for g in gradients:
+        net.flat.grad[...] = net.asarray(g)
+        optimizer.step()
+        update = np.sign(0.8 * m + 0.2 * g)
+        m = 0.95 * m + 0.05 * g
+        w = w - 0.1 * (update + 0.2 * w)
+        np.testing.assert_allclose(backend.to_numpy(net.flat.data), w, rtol=1e-12)
+
+
+@optimizers
+def test_maximizing_follows_the_opposite_gradient(backend: Backend, optimizer: pn.Optimizer) -> None:
+    gradients = np.random.default_rng(0).normal(size=(4, 14))
+    up = follow(two_layers(backend), like(optimizer, maximize=True), gradients)
+    down = follow(two_layers(backend), like(optimizer), -gradients)
+    for name, values in up.items():
+        np.testing.assert_allclose(values, down[name], rtol=1e-14, err_msg=name)

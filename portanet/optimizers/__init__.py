@@ -6,10 +6,24 @@ operations on whole arrays. Everything that changes stays on the device: the lea
 step counters, so that a recorded step sees new values.
 """
 
-from portanet.optimizers.adagrad import Adagrad
-from portanet.optimizers.adam import Adam, AdamW
+from portanet.optimizers.adagrad import Adadelta, Adagrad
+from portanet.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from portanet.optimizers.base import Optimizer, ParameterGroup
+from portanet.optimizers.lion import Lion
 from portanet.optimizers.rmsprop import RMSprop
 from portanet.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "ParameterGroup", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "ParameterGroup",
+    "RAdam",
+    "RMSprop",
+]

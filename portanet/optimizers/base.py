@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple, Self, TypedDict
 
 from portanet import kernels
-from portanet.checks import Checked, check_count, check_fields, check_number, check_text, optional, shown
+from portanet.checks import Checked, check_count, check_fields, check_flag, check_number, check_text, optional, shown
 from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.topology import Topology
@@ -86,6 +86,7 @@ class OptimizerOptions(TypedDict, total=False):
 
     weight_decay: float
     clip_norm: float | None
+    maximize: bool
     groups: Sequence[ParameterGroup]
 
 
@@ -101,6 +102,8 @@ class Optimizer(Configured):
         Adds ``weight_decay w`` to the gradient.
     clip_norm : float, optional
         Scale the gradient of all parameters down to this Euclidean norm where it is longer [1]_.
+    maximize : bool
+        Change the parameters so that the loss grows: the gradient is negated before anything else.
     groups : sequence of ParameterGroup
         Settings of single parameters; the first group that matches applies.
 
@@ -125,8 +128,12 @@ class Optimizer(Configured):
     lr_array: Array
     """The learning rate on the device, of shape (), once the optimizer is bound."""
 
+    decoupled_weight_decay: bool = False
+    """Whether weight decay shrinks the weights, ``w ← w - lr weight_decay w``, and leaves the gradient alone."""
+
     weight_decay = Checked(check_number, at_least=0)
     clip_norm = Checked(optional(check_number), above=0)
+    maximize = Checked(check_flag)
     groups = Checked(_check_groups)
 
     def __init__(
@@ -135,10 +142,11 @@ class Optimizer(Configured):
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        maximize: bool = False,
         groups: Sequence[ParameterGroup] = (),
     ):
         self._lr, self.weight_decay, self.clip_norm = _check_lr(lr), weight_decay, clip_norm
-        self.groups = groups
+        self.maximize, self.groups = maximize, groups
         self.state: dict[str, Array] = {}
 
     def bind(self, net: Layer) -> Self:
@@ -214,6 +222,8 @@ class Optimizer(Configured):
             if divided != self._divided:
                 self._spans, self._divided = self._divide(flat), divided
             xp, scale = flat.xp, None if self.clip_norm is None else self._clipping(flat, self.clip_norm)
+            if self.maximize:
+                scale = -1.0 if scale is None else -scale
             for span in self._spans:
                 data, grad, state, lr = span.data, span.grad, span.state, self.lr_array
                 if scale is not None:
@@ -227,7 +237,10 @@ class Optimizer(Configured):
                 self.update(xp, data, grad, state, lr)
 
     def decay(self, data: Array, grad: Array, lr: Array, weight_decay: float) -> Array:
-        """Return the gradient with the weight decay in it."""
+        """Return the gradient with the weight decay in it, or shrink the weights if it is decoupled."""
+        if self.decoupled_weight_decay:
+            kernels.add_scaled(data, data, -lr * weight_decay, data)
+            return grad
         return kernels.add_scaled(grad, data, weight_decay)
 
     def check_groups(self, topology: Topology) -> None:

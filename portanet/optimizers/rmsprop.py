@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
         Divide by the standard deviation instead: subtract the squared running mean of the gradient [2]_.
     eps : float
         Added to the root, as in PyTorch.
-    weight_decay, clip_norm, groups
+    weight_decay, clip_norm, maximize, groups
         See :class:`Optimizer`.
 
     References

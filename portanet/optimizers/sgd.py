@@ -22,7 +22,7 @@ class SGD(Optimizer):
         Fraction of the velocity that is kept.
     nesterov : bool
         Look ahead along the momentum: ``w ← w - lr (g + momentum v)`` [1]_.
-    weight_decay, clip_norm, groups
+    weight_decay, clip_norm, maximize, groups
         See :class:`Optimizer`.
 
     References

@@ -145,7 +145,8 @@ class FitLoop:
     def _run_steps(self) -> None:
         training, state, executor = self.training, self.state, self.executor
         optimizer = state.optimizer
-        settings = state.net.topology, optimizer.weight_decay, optimizer.clip_norm, optimizer.groups
+        options = optimizer.weight_decay, optimizer.clip_norm, optimizer.maximize, optimizer.groups
+        settings = state.net.topology, *options
         executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
         n = executor.batches[-1].stop
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)

@@ -8,7 +8,8 @@ with PyTorch. ``CASES`` are kept in a file and hold on every backend; ``GRID`` i
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -249,6 +250,17 @@ class LossCase(Case):
         return {"value": value.detach().numpy(), "gradient": prediction.grad.numpy()}
 
 
+@contextmanager
+def float64_scalars(torch: Any) -> Iterator[None]:
+    """PyTorch keeps scalars of an optimizer's state, such as the product of NAdam's momenta, in its default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @dataclass(frozen=True)
 class OptimizerCase(Case):
     """Weights after each step of a sequence of gradients."""
@@ -281,9 +293,10 @@ class OptimizerCase(Case):
             norms = torch.linalg.norm(gradients, dim=1, keepdim=True)
             gradients *= torch.clamp(self.optimizer.clip_norm / norms, max=1.0)
         optimizer, path = self.counterpart(torch.optim, [weights]), []
-        for weights.grad in gradients:
-            optimizer.step()
-            path.append(np.array(weights.numpy()))
+        with float64_scalars(torch):
+            for weights.grad in gradients:
+                optimizer.step()
+                path.append(np.array(weights.numpy()))
         return {"weights": np.stack(path)}
 
 
@@ -716,6 +729,45 @@ OPTIMIZERS = [
         (pn.AdamW(), lambda optim, w: optim.AdamW(w, 1e-3, weight_decay=0.01)),
         (pn.AdamW(0.1, weight_decay=0.2), lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2)),
         (pn.AdamW(0.1, weight_decay=0.2, clip_norm=10.0), lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2)),
+        (pn.Adam(0.1, amsgrad=True), lambda optim, w: optim.Adam(w, 0.1, amsgrad=True)),
+        (
+            pn.AdamW(0.1, weight_decay=0.2, amsgrad=True, maximize=True),
+            lambda optim, w: optim.AdamW(w, 0.1, weight_decay=0.2, amsgrad=True, maximize=True),
+        ),
+        (pn.NAdam(), lambda optim, w: optim.NAdam(w)),
+        (
+            pn.NAdam(0.1, betas=(0.8, 0.95), eps=0.01, momentum_decay=0.1, weight_decay=0.2),
+            lambda optim, w: optim.NAdam(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2, momentum_decay=0.1),
+        ),
+        (
+            pn.NAdam(0.1, weight_decay=0.2, decoupled_weight_decay=True),
+            lambda optim, w: optim.NAdam(w, 0.1, weight_decay=0.2, decoupled_weight_decay=True),
+        ),
+        (pn.RAdam(), lambda optim, w: optim.RAdam(w)),
+        (
+            pn.RAdam(0.1, betas=(0.8, 0.95), eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.RAdam(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2),
+        ),
+        (
+            pn.RAdam(0.1, weight_decay=0.2, decoupled_weight_decay=True),
+            lambda optim, w: optim.RAdam(w, 0.1, weight_decay=0.2, decoupled_weight_decay=True),
+        ),
+        (pn.RAdam(0.1, betas=(0.9, 0.5)), lambda optim, w: optim.RAdam(w, 0.1, (0.9, 0.5))),  # never rectified
+        (pn.Adamax(), lambda optim, w: optim.Adamax(w)),
+        (
+            pn.Adamax(0.1, betas=(0.8, 0.95), eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.Adamax(w, 0.1, (0.8, 0.95), 0.01, weight_decay=0.2),
+        ),
+        (pn.Adadelta(), lambda optim, w: optim.Adadelta(w)),
+        (
+            pn.Adadelta(0.5, rho=0.7, eps=0.01, weight_decay=0.2),
+            lambda optim, w: optim.Adadelta(w, 0.5, 0.7, 0.01, weight_decay=0.2),
+        ),
+        (pn.SGD(0.1, momentum=0.9, maximize=True), lambda optim, w: optim.SGD(w, 0.1, momentum=0.9, maximize=True)),
+        (
+            pn.RMSprop(0.1, weight_decay=0.2, clip_norm=10.0, maximize=True),
+            lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, weight_decay=0.2, maximize=True),
+        ),
         (pn.Adagrad(), lambda optim, w: optim.Adagrad(w, 0.01)),
         (
             pn.Adagrad(0.1, eps=0.01, weight_decay=0.2),

@@ -181,7 +181,11 @@ OPTIMIZERS = {
     "optim.RMSprop": Counterpart(pn.RMSprop, names={"alpha": "rho"}),
     "optim.Adam": Counterpart(pn.Adam),
     "optim.AdamW": Counterpart(pn.AdamW),
+    "optim.NAdam": Counterpart(pn.NAdam),
+    "optim.RAdam": Counterpart(pn.RAdam),
+    "optim.Adamax": Counterpart(pn.Adamax),
     "optim.Adagrad": Counterpart(pn.Adagrad),
+    "optim.Adadelta": Counterpart(pn.Adadelta),
 }
 
 COUNTERPARTS = {**MODULES, **{name: MODULES[module] for name, module in FUNCTIONS.items()}, **OPTIMIZERS}

@@ -30,6 +30,7 @@ import portanet as pn
 from portanet.backends import Backend
 from portanet.engine import compiled
 from portanet.layers.conv import ConvTranspose
+from tests.reference.cases import float64_scalars
 from tests.reference.torch_counterparts import COUNTERPARTS, FUNCTIONS, Counterpart
 
 Results = dict[str, np.ndarray]
@@ -301,9 +302,10 @@ class TorchSamples:
     def _weights_after_steps(self, sample: Sample, start: np.ndarray, gradients: np.ndarray) -> Results:
         weights = self.torch.from_numpy(np.array(start))
         optimizer, path = sample.kind([weights], **sample.kwargs), []
-        for weights.grad in self.torch.from_numpy(gradients):
-            optimizer.step()
-            path.append(np.array(weights.numpy()))
+        with float64_scalars(self.torch):
+            for weights.grad in self.torch.from_numpy(gradients):
+                optimizer.step()
+                path.append(np.array(weights.numpy()))
         return {"weights": np.stack(path)}
 
 
