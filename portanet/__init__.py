@@ -123,6 +123,7 @@ from portanet.metrics import (
     precision_recall_f1,
     psnr,
     r2_score,
+    roc_auc_score,
     top_k_accuracy,
 )
 from portanet.names import our_name
@@ -152,6 +153,7 @@ from portanet.training import (
     ModelCheckpoint,
     ReduceLROnPlateau,
     Trainer,
+    WeightAveraging,
 )
 from portanet.version import __version__
 
@@ -242,6 +244,7 @@ __all__ = [
     "TanH",
     "Trainer",
     "Upsample",
+    "WeightAveraging",
     "__version__",
     "accuracy",
     "binary_accuracy",
@@ -270,6 +273,7 @@ __all__ = [
     "precision_recall_f1",
     "psnr",
     "r2_score",
+    "roc_auc_score",
     "schedules",
     "set_device",
     "set_float32_matmul_precision",

@@ -99,8 +99,8 @@ class VarianceScaling(Initializer):
     ----------
     scale : float
         1 for linear layers, 2 for layers that are followed by ReLU.
-    mode : {"fan_in", "fan_avg"}
-        The fan: fan in, or the mean of fan in and fan out.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        The fan: fan in, fan out, or their mean. Fan out keeps the variance of gradients instead of that of outputs.
     distribution : {"normal", "uniform"}
         Shape of the distribution.
 
@@ -117,20 +117,21 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: Literal["fan_in", "fan_avg"] = "fan_in"
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
     distribution: Literal["normal", "uniform"] = "normal"
 
     def __post_init__(self) -> None:
         check_fields(
             self,
             scale=partial(check_number, above=0),
-            mode=partial(check_choice, choices=("fan_in", "fan_avg")),
+            mode=partial(check_choice, choices=("fan_in", "fan_out", "fan_avg")),
             distribution=partial(check_choice, choices=("normal", "uniform")),
         )
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         *kernel, fan_in, fan_out = (1, 1, *shape) if len(shape) < 2 else shape
-        fan = math.prod(kernel) * (fan_in if self.mode == "fan_in" else (fan_in + fan_out) / 2)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        fan = math.prod(kernel) * fans[self.mode]
         std = math.sqrt(self.scale / max(1.0, fan))
         if self.distribution == "normal":
             return std * rng.standard_normal(shape)

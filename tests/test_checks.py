@@ -29,6 +29,7 @@ CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
     (pn.EarlyStopping, {}),
     (pn.ReduceLROnPlateau, {}),
     (pn.LearningRateScheduler, {"schedule": ConstantRate(0.1)}),
+    (pn.WeightAveraging, {}),
     (pn.CSVLogger, {"path": "log.csv"}),
     (pn.ModelCheckpoint, {"path": "run.safetensors"}),
 ]
@@ -121,8 +122,8 @@ def test_an_attribute_that_is_set_to_nonsense_stays(thing: Any, name: str) -> No
         (pn.SGD(), "nesterov", True),
         (pn.KMeans(1, init=[[0.0]]), "n_init", 5),
         (pn.ModelCheckpoint("run"), "keep", 3),
-        (pn.EarlyStopping("auc", mode="max"), "mode", "auto"),
-        (pn.ReduceLROnPlateau(), "monitor", "auc"),
+        (pn.EarlyStopping("gain", mode="max"), "mode", "auto"),
+        (pn.ReduceLROnPlateau(), "monitor", "gain"),
     ],
     ids=lambda value: str(value).partition(" object at ")[0],  # an address differs between processes
 )

@@ -22,6 +22,7 @@ def draw(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
         (initializers.he_normal, 2 / 300),
         (initializers.lecun_uniform, 1 / 300),
         (initializers.lecun_normal, 1 / 300),
+        (initializers.VarianceScaling(2.0, "fan_out", "uniform"), 2 / 700),
         (initializers.Normal(0.2), 0.04),
     ],
     ids=repr,
@@ -39,6 +40,11 @@ def test_fan_in_counts_the_kernel() -> None:
     assert draw(initializers.lecun_normal, (5, 5, 30, 60)).var() == pytest.approx(1 / (25 * 30), rel=0.05)
 
 
+def test_fan_out_counts_the_kernel() -> None:
+    init = initializers.VarianceScaling(mode="fan_out")
+    assert draw(init, (5, 5, 30, 60)).var() == pytest.approx(1 / (25 * 60), rel=0.05)
+
+
 def test_constants() -> None:
     assert (draw(initializers.zeros, (2, 3)) == 0).all()
     assert (draw(initializers.ones, (2, 3)) == 1).all()
@@ -54,7 +60,7 @@ def test_arguments_are_attributes(init: Any) -> None:
     ("arguments", "message"),
     [
         ({"scale": 0.0}, "scale must be a number above 0, got 0.0"),
-        ({"mode": "in"}, "mode must be 'fan_in' or 'fan_avg', got 'in'"),
+        ({"mode": "in"}, "mode must be 'fan_in', 'fan_out' or 'fan_avg', got 'in'"),
         ({"distribution": "cauchy"}, "distribution must be 'normal' or 'uniform', got 'cauchy'"),
     ],
 )

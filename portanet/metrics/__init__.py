@@ -11,6 +11,7 @@ from portanet.metrics.classification import (
     binary_accuracy,
     confusion_matrix,
     precision_recall_f1,
+    roc_auc_score,
     top_k_accuracy,
 )
 from portanet.metrics.clustering import cluster_purity, majority_labels, neighbourhood_hit
@@ -28,5 +29,6 @@ __all__ = [
     "precision_recall_f1",
     "psnr",
     "r2_score",
+    "roc_auc_score",
     "top_k_accuracy",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "binary_accuracy",
     "confusion_matrix",
     "precision_recall_f1",
+    "roc_auc_score",
     "top_k_accuracy",
 ]
 
@@ -123,6 +124,74 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index
     hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
     known = (true >= 0) & (true < n_classes)
     return mean_of(hits & known & (score[..., 0] == score[..., 0]), labels_that_count(true, ignore_index))
+
+
+@takes_arrays("prediction", "target")
+def roc_auc_score(prediction: Array, target: Array) -> Array:
+    """
+    Area under the ROC curve: how often a positive example scores higher than a negative one [1]_.
+
+    Equal scores count half, so the area is exact. Of several outputs, the mean of their areas is taken, each class
+    against the rest; one that has no positive or no negative example is left out.
+
+    Parameters
+    ----------
+    prediction : array, shape (N,) or (N, C)
+        Scores, logits or probabilities; only their order counts. It comes first, unlike in scikit-learn. For sequences,
+        (N, L, C).
+    target : array, shape (N,) or (N, C)
+        Yes above 0.5: labels 0 and 1, -1 and 1, or one-hot rows. For two or more columns also class indices (N,); one
+        that is no class is a negative example of all.
+
+    Returns
+    -------
+    array of float64, shape ()
+        In [0, 1], on the device; NaN if a score is NaN, or if all examples are positive or all negative.
+
+    Notes
+    -----
+    It needs all predictions (``needs_all``): its mean over batches is another number.
+
+    References
+    ----------
+    .. [1] J. A. Hanley, B. J. McNeil, The meaning and use of the area under a receiver operating characteristic curve,
+       Radiology 143, 1982.
+
+    Examples
+    --------
+    >>> roc_auc_score(np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0, 0, 1, 1]))
+    np.float64(0.75)
+    """
+    xp, shape = namespace(prediction), prediction.shape
+    if prediction.ndim == target.ndim + 1 and shape[-1] > 1:
+        _, labels = class_index_pair(("prediction", prediction), ("target", target))
+        positive = kernels.one_hot(labels, shape[-1], xp.bool)
+    else:
+        target = xp.expand_dims(target, axis=-1) if prediction.ndim == target.ndim + 1 else target
+        check_same_shape(("prediction", prediction), ("target", target))
+        positive = as_floats(target) > 0.5
+    n_outputs = shape[-1] if prediction.ndim > 1 else 1
+    scores, positive = (xp.reshape(values, (-1, n_outputs)) for values in (as_floats(prediction), positive))
+    areas = xp.stack([_area(xp.asarray(scores[:, i], copy=True), positive[:, i]) for i in range(n_outputs)])
+    defined = xp.isfinite(areas) | xp.any(xp.isnan(scores), axis=0)
+    n_defined = xp.sum(xp.astype(defined, xp.float64))
+    area = xp.sum(xp.where(defined, areas, 0.0)) / xp.maximum(n_defined, 1.0)
+    return xp.where(n_defined > 0, area, math.nan)
+
+
+def _area(scores: Array, positive: Array) -> Array:
+    """Area of one output, from the ranks of the positive examples; NaN if it is not defined."""
+    xp, order = namespace(scores), namespace(scores).sort(scores)
+    below, up_to = (xp.searchsorted(order, scores, side=side) for side in ("left", "right"))
+    p = xp.astype(positive, xp.float64)
+    ranks = xp.sum(p * xp.astype(below + up_to + 1, xp.float64)) / 2.0  # of equal scores the mean, exact in float64
+    n = xp.sum(p)
+    pairs = n * (scores.shape[0] - n)
+    area = (ranks - n * (n + 1.0) / 2.0) / xp.maximum(pairs, 1.0)
+    return xp.where((pairs > 0) & ~xp.any(xp.isnan(scores)), area, math.nan)
+
+
+roc_auc_score.needs_all = True  # type: ignore[attr-defined]
 
 
 @takes_arrays("y_true", "y_pred", may_be_empty=True)

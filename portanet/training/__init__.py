@@ -1,6 +1,13 @@
 """Training: :class:`Trainer`, its history, and callbacks."""
 
-from portanet.training.callbacks import Callback, CSVLogger, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
+from portanet.training.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+    WeightAveraging,
+)
 from portanet.training.checkpoint import ModelCheckpoint
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
@@ -16,4 +23,5 @@ __all__ = [
     "ModelCheckpoint",
     "ReduceLROnPlateau",
     "Trainer",
+    "WeightAveraging",
 ]

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+from portanet.backends import namespace
 from portanet.checks import (
     Checked,
     as_number,
@@ -16,6 +17,8 @@ from portanet.checks import (
     check_flag,
     check_number,
     check_path,
+    isdtype,
+    optional,
     shown,
 )
 from portanet.config import Configured
@@ -26,7 +29,14 @@ from portanet.schedules import check_schedule
 from portanet.training.history import History
 from portanet.typing import Array
 
-__all__ = ["CSVLogger", "Callback", "EarlyStopping", "LearningRateScheduler", "ReduceLROnPlateau"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LearningRateScheduler",
+    "ReduceLROnPlateau",
+    "WeightAveraging",
+]
 
 Logs: TypeAlias = dict[str, float]
 """Loss and metrics by name."""
@@ -38,7 +48,7 @@ MODES = ("auto", "min", "max")
 DECREASING = ("loss", "error", "mse", "mae")
 """Ends of names of metrics that should decrease."""
 
-INCREASING = ("accuracy", "acc", "score", "f1", "precision", "recall", "r2", "psnr")
+INCREASING = ("accuracy", "acc", "score", "auc", "f1", "precision", "recall", "r2", "psnr")
 """Ends of names of metrics that should increase."""
 
 
@@ -203,7 +213,7 @@ class EarlyStopping(Monitor):
         Smallest change that counts as an improvement.
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; by default names that end in "loss", "error", "mse" or "mae" should
-        decrease, those in "accuracy", "acc", "score", "f1", "precision", "recall", "r2" or "psnr" increase.
+        decrease, those in "accuracy", "acc", "score", "auc", "f1", "precision", "recall", "r2" or "psnr" increase.
     restore_best_weights : bool
         Whether to go back to the best epoch at the end; on by default, unlike in Keras.
 
@@ -351,6 +361,92 @@ class ReduceLROnPlateau(Monitor):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.lr = check_number("lr", state["lr"], at_least=0)
+
+
+class WeightAveraging(Callback):
+    """
+    Average the weights while training, and put their average in place at the end of ``fit``.
+
+    With ``decay``, it is the exponential moving average ``a ← decay a + (1 - decay) w`` after each step [1]_; without,
+    the mean of the weights at the ends of epochs [2]_. Either begins at the first weights that count. Floating-point
+    buffers, such as the running statistics of :class:`portanet.BatchNorm`, are averaged too.
+
+    Metrics and checkpoints during ``fit`` are those of the weights that are trained; a checkpoint also holds the
+    average. Where ``fit`` ends within an epoch, by an interrupt for instance, the weights stay as they are.
+
+    Parameters
+    ----------
+    decay : float, optional
+        In [0, 1), such as 0.999: the average then goes back about 1000 steps.
+    start_epoch : int
+        How many epochs pass before the first one that counts: of 100 epochs, 75 averages the last 25.
+
+    References
+    ----------
+    .. [1] B. T. Polyak, A. B. Juditsky, Acceleration of stochastic approximation by averaging, SIAM Journal on Control
+       and Optimization 30, 1992.
+    .. [2] P. Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI 2018.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x, averaging = np.ones((8, 1)), portanet.WeightAveraging(start_epoch=2)
+    >>> _ = trainer.fit(x, x, epochs=5, callbacks=[averaging], progress=False)
+    >>> averaging.n_averaged
+    3
+    """
+
+    decay = Checked(optional(check_number), at_least=0, below=1)
+    start_epoch = Checked(check_count, at_least=0)
+
+    def __init__(self, decay: float | None = None, *, start_epoch: int = 0):
+        self.decay, self.start_epoch = decay, start_epoch
+
+    def on_train_begin(self, trainer: Training) -> None:
+        self.n_averaged, self._within_epoch = 0, False
+        self._averages = [namespace(array).asarray(array, copy=True) for array in _floating_arrays(trainer.net)]
+
+    def on_train_batch_begin(self, trainer: Training) -> None:
+        """Have steps run one by one, since each counts."""
+
+    def on_train_batch_end(self, trainer: Training) -> None:
+        self._within_epoch = True
+        if self.decay is not None and len(trainer.history.epochs) >= self.start_epoch:
+            self._add(trainer.net, 1.0 - self.decay)
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        self._within_epoch = False
+        if self.decay is None and len(trainer.history.epochs) > self.start_epoch:
+            self._add(trainer.net, 1.0 / (self.n_averaged + 1))
+
+    def on_train_end(self, trainer: Training) -> None:
+        if self.n_averaged and not self._within_epoch:
+            for array, average in zip(_floating_arrays(trainer.net), self._averages, strict=True):
+                array[...] = average
+        self._averages = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_averaged": self.n_averaged, "within_epoch": self._within_epoch, "averages": self._averages}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        found, ours = ([getattr(a, "shape", None) for a in each] for each in (state["averages"], self._averages))
+        if found != ours:
+            raise ValueError(f"the averages have shapes {shown(found)}, but must have {shown(ours)}")
+        self.n_averaged = check_count("n_averaged", state["n_averaged"], at_least=0)
+        self._within_epoch = check_flag("within_epoch", state["within_epoch"])
+        for average, values in zip(self._averages, state["averages"], strict=True):
+            average[...] = values
+
+    def _add(self, net: Layer, share: float) -> None:
+        for average, array in zip(self._averages, _floating_arrays(net), strict=True):
+            average[...] = average + share * (array - average) if self.n_averaged else array
+        self.n_averaged += 1
+
+
+def _floating_arrays(net: Layer) -> list[Array]:
+    """Return the weights of a network, and its buffers but those of integers, such as random streams."""
+    buffers = [buffer.data for buffer in net.topology.buffers.values()]
+    return [net.flat.data, *(a for a in buffers if isdtype(namespace(a), a.dtype, "real floating"))]
 
 
 class CSVLogger(Callback):

@@ -14,7 +14,16 @@ from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import as_file_errors
 from portanet.schema import Schema, first_mismatch, is_array
-from portanet.training.callbacks import Callback, LearningRateScheduler, Logs, ReduceLROnPlateau, Training, check_logs
+from portanet.training.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateScheduler,
+    Logs,
+    ReduceLROnPlateau,
+    Training,
+    WeightAveraging,
+    check_logs,
+)
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.interrupts import DeferredSignals, Interrupted
@@ -87,6 +96,12 @@ class FitLoop:
         if len(rates) > 1:
             names = " and ".join(type(call).__name__ for call in rates)
             raise ValueError(f"callbacks must hold one that sets the learning rate, got {names}: give one of them")
+        averaging = [call for call in self.callbacks if isinstance(call, WeightAveraging)]
+        restoring = [call for call in self.callbacks if isinstance(call, EarlyStopping) and call.restore_best_weights]
+        if averaging and len(averaging + restoring) > 1:
+            names = " and ".join(type(call).__name__ for call in averaging + restoring)
+            fix = "give one of them, or EarlyStopping(restore_best_weights=False)"
+            raise ValueError(f"callbacks must hold one that sets the weights at the end, got {names}: {fix}")
         self._check_monitored("lr" if rates else "loss")
         for call in self.callbacks:
             call.on_train_begin(self.training)

@@ -29,6 +29,8 @@ NAMES = {
     "r2_score": functions.r2_score,
     "r2": functions.r2_score,
     "psnr": functions.psnr,
+    "roc_auc_score": functions.roc_auc_score,
+    "roc_auc": functions.roc_auc_score,
 }
 """Metrics that can be given by name; "accuracy" is the one that fits the loss."""
 

@@ -127,6 +127,48 @@ def test_binary_accuracy(backend: Backend, no: int, dtype: str) -> None:
         assert float(found) == pytest.approx(np.mean((scores > threshold) == yes))
 
 
+@pytest.mark.parametrize("no", [0, -1])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("shape", [(200,), (200, 1), (20, 10, 1)])
+def test_the_area_under_the_roc_curve(backend: Backend, no: int, ties: bool, shape: tuple[int, ...]) -> None:
+    scores, yes = np.round(SCORES[:, 0]) if ties else SCORES[:, 0], LABELS > 2
+    found = metrics.roc_auc_score(
+        backend.asarray(scores.reshape(shape)), backend.asarray(np.where(yes, 1, no).reshape(shape))
+    )
+    assert backend_of(found).device == backend.device
+    assert float(found) == pytest.approx(sklearn_metrics.roc_auc_score(yes, scores), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_area_of_classes_is_the_mean_of_each_against_the_rest(backend: Backend, target: Any, dtype: str) -> None:
+    scores = np.round(np.exp(SCORES), 1)
+    scores = (scores / scores.sum(axis=1, keepdims=True)).astype(dtype)
+    expected = np.mean([sklearn_metrics.roc_auc_score(i == LABELS, scores[:, i]) for i in range(5)])
+    assert float(metrics.roc_auc_score(backend.asarray(scores), target)) == pytest.approx(expected, rel=1e-14)
+    steps = backend.asarray(scores.reshape(40, 5, 5)), backend.asarray(LABELS.reshape(40, 5))
+    assert float(metrics.roc_auc_score(*steps)) == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_class_without_examples_has_no_area(backend: Backend) -> None:
+    labels = np.where(LABELS == 3, 0, LABELS)
+    expected = np.mean([sklearn_metrics.roc_auc_score(labels == i, SCORES[:, i]) for i in (0, 1, 2, 4)])
+    found = metrics.roc_auc_score(backend.asarray(SCORES), backend.asarray(labels))
+    assert float(found) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels"), [([0.1, 0.2], [1, 1]), ([0.1, 0.2], [0, 0]), ([0.1, math.nan, 0.3], [0, 1, 1])]
+)
+def test_an_area_that_is_not_defined_is_nan(backend: Backend, scores: list[float], labels: list[int]) -> None:
+    found = metrics.roc_auc_score(backend.asarray(np.asarray(scores)), backend.asarray(np.asarray(labels)))
+    assert math.isnan(float(found))
+
+
+def test_the_area_of_equal_scores_is_a_half(backend: Backend) -> None:
+    scores, labels = (backend.asarray(np.asarray(v)) for v in ([0.5] * 7, [0, 1, 1, 0, 1, 1, 1]))
+    assert float(metrics.roc_auc_score(scores, labels)) == 0.5
+
+
 def test_binary_accuracy_of_booleans(backend: Backend) -> None:
     prediction, target = (backend.asarray(np.asarray(v)) for v in ([True, False, True], [True, True, False]))
     assert float(metrics.binary_accuracy(prediction, target)) == pytest.approx(1 / 3)
@@ -208,7 +250,7 @@ def test_r2_score_of_one_example_is_nan(backend: Backend) -> None:
 
 
 def test_metrics_that_are_no_mean_over_batches_need_all_predictions() -> None:
-    for metric in (metrics.r2_score, metrics.psnr):
+    for metric in (metrics.r2_score, metrics.psnr, metrics.roc_auc_score):
         assert metric.needs_all  # type: ignore[attr-defined]  # an attribute of the function
     for metric in (metrics.accuracy, metrics.mean_squared_error, metrics.mean_absolute_error):
         assert not getattr(metric, "needs_all", False)
@@ -221,6 +263,7 @@ PAIRS = {
     "confusion_matrix": lambda a, b: metrics.confusion_matrix(y_true=a, y_pred=b),
     "mean_squared_error": metrics.mean_squared_error,
     "r2_score": metrics.r2_score,
+    "roc_auc_score": metrics.roc_auc_score,
     "psnr": metrics.psnr,
     "neighbourhood_hit": lambda a, b: metrics.neighbourhood_hit(a, b, 1),
     "majority_labels": lambda a, b: metrics.majority_labels(a, b, 5),
@@ -450,6 +493,7 @@ EXACT: dict[Callable[..., Any], Callable[..., Any]] = {
 SAME_AT_ALL_SCALES: dict[Callable[..., Any], tuple[np.ndarray, dict[str, Any]]] = {
     metrics.accuracy: (LABELS, {}),
     metrics.top_k_accuracy: (LABELS, {"k": 2}),
+    metrics.roc_auc_score: (LABELS, {}),
     metrics.binary_accuracy: (np.eye(5)[LABELS], {"threshold": 0.0}),
     metrics.neighbourhood_hit: (LABELS, {"k": 3}),
     metrics.confusion_matrix: (LABELS, {}),

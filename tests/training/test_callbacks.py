@@ -8,6 +8,7 @@ import pytest
 
 import portanet as pn
 from portanet import schedules
+from portanet.backends import Backend
 from portanet.training import progress
 from portanet.training.callbacks import Training
 
@@ -51,9 +52,9 @@ def test_early_stopping_finds_the_mode_from_the_name() -> None:
 
 @pytest.mark.parametrize("callback", [pn.EarlyStopping, pn.ReduceLROnPlateau])
 def test_a_name_that_tells_no_mode_needs_one(callback: Any) -> None:
-    with pytest.raises(ValueError, match="monitor 'val_auc' may be better low or high: give mode='min' or mode='max'"):
-        callback("val_auc")
-    assert callback("val_acc")._sign() == -1
+    with pytest.raises(ValueError, match="monitor 'val_gain' may be better low or high: give mode='min' or mode='max'"):
+        callback("val_gain")
+    assert callback("val_acc")._sign() == callback("val_auc")._sign() == -1
 
 
 def test_an_improvement_below_min_delta_does_not_count() -> None:
@@ -336,3 +337,92 @@ def test_two_callbacks_that_set_the_learning_rate_are_refused() -> None:
     rates = [pn.LearningRateScheduler(schedules.ConstantRate(0.1)), pn.ReduceLROnPlateau("loss")]
     with pytest.raises(ValueError, match="got LearningRateScheduler and ReduceLROnPlateau: give one of them"):
         fit(*rates)
+
+
+class Weights(pn.Callback):
+    """Remembers the weights after each step, and those of the ends of epochs."""
+
+    def __init__(self) -> None:
+        self.steps: list[np.ndarray] = []
+        self.epochs: list[np.ndarray] = []
+
+    def on_train_batch_begin(self, trainer: Training) -> None:
+        pass
+
+    def on_train_batch_end(self, trainer: Training) -> None:
+        self.steps.append(self.values(trainer))
+
+    def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
+        self.epochs.append(self.values(trainer))
+
+    def values(self, trainer: Training) -> np.ndarray:
+        return np.concatenate([values.ravel() for values in trainer.net.get_weights().values()])
+
+
+def averaged(averaging: pn.WeightAveraging, backend: Backend, epochs: int = 4) -> tuple[Weights, np.ndarray]:
+    """The weights on the way, and those at the end of four epochs of three steps."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    net = pn.Sequential(pn.Linear(3, 4), pn.BatchNorm(4), pn.Linear(4, 2)).initialize(device=backend, dtype="float64")
+    trainer, weights = pn.Trainer(net, pn.MSELoss(), pn.Adam(0.05)), Weights()
+    trainer.fit(x, y, epochs=epochs, batch_size=4, callbacks=[weights, averaging], progress=False)
+    return weights, weights.values(trainer)
+
+
+@pytest.mark.parametrize("start_epoch", [0, 2])
+def test_the_weights_at_the_end_are_the_mean_of_the_last_epochs(backend: Backend, start_epoch: int) -> None:
+    weights, end = averaged(pn.WeightAveraging(start_epoch=start_epoch), backend)
+    np.testing.assert_allclose(end, np.mean(weights.epochs[start_epoch:], axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("start_epoch", [0, 2])
+def test_the_weights_at_the_end_are_the_moving_average_over_steps(backend: Backend, start_epoch: int) -> None:
+    weights, end = averaged(pn.WeightAveraging(0.75, start_epoch=start_epoch), backend)
+    first, *others = weights.steps[3 * start_epoch :]
+    assert len(others) == 11 - 3 * start_epoch
+    expected = first
+    for values in others:
+        expected = 0.75 * expected + 0.25 * values
+    np.testing.assert_allclose(end, expected, rtol=1e-12)
+
+
+def test_a_decay_of_0_keeps_the_last_weights(backend: Backend) -> None:
+    weights, end = averaged(pn.WeightAveraging(0.0), backend)
+    np.testing.assert_allclose(end, weights.epochs[-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_weights_stay_where_no_epoch_counts(backend: Backend, decay: float | None) -> None:
+    weights, end = averaged(pn.WeightAveraging(decay, start_epoch=4), backend)
+    np.testing.assert_array_equal(end, weights.epochs[-1])
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_weights_stay_where_training_fails_within_an_epoch(decay: float | None) -> None:
+    class Failing(pn.Callback):
+        def on_train_batch_end(self, trainer: Training) -> None:
+            if trainer.steps == 5:
+                self.weights = trainer.net.get_weights()["weight"]
+                raise RuntimeError("no more")
+
+    failing, trainer = Failing(), pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
+    with pytest.raises(RuntimeError, match="no more"):
+        trainer.fit(X, Y, epochs=9, batch_size=4, callbacks=[pn.WeightAveraging(decay), failing], progress=False)
+    np.testing.assert_array_equal(trainer.net.get_weights()["weight"], failing.weights)
+
+
+def test_training_that_diverges_leaves_the_last_finite_weights() -> None:
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(1e20))
+    before = trainer.net.get_weights()
+    with pytest.raises(pn.Diverged):
+        trainer.fit(X, 2 * Y, epochs=9, batch_size=4, callbacks=[pn.WeightAveraging(0.9)], progress=False)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize("other", [pn.EarlyStopping("loss"), pn.WeightAveraging(0.9)], ids=["stopping", "averaging"])
+def test_two_callbacks_that_set_the_weights_at_the_end_are_refused(other: pn.Callback) -> None:
+    with pytest.raises(ValueError, match=r"one that sets the weights at the end, got WeightAveraging and .*: give one"):
+        fit(pn.WeightAveraging(), other)
+    fit(pn.WeightAveraging(), pn.EarlyStopping("loss", restore_best_weights=False))
+    fit(pn.EarlyStopping("loss"), pn.EarlyStopping("loss"))

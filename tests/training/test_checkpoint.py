@@ -106,6 +106,39 @@ def test_other_settings_go_on_to_the_last_bit(
     assert bits(again, parts) == bits(whole_trainer, whole)
 
 
+@pytest.mark.parametrize("after", [1, 6, 11, 17])
+@pytest.mark.parametrize("per", ["step", "epoch"])
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_averages_of_weights_go_on_to_the_last_bit(
+    backend: Backend, folders: tuple[Path, Path], after: int, per: str, decay: float | None
+) -> None:
+    whole, parts = folders
+
+    def callbacks(folder: Path) -> list[pn.Callback]:
+        scheduler, _, *others = the_callbacks(folder, per=per)
+        return [scheduler, pn.WeightAveraging(decay, start_epoch=1), *others]
+
+    fit(whole_trainer := a_trainer(device=backend), callbacks(whole))
+    with pytest.raises(Stop):
+        fit(a_trainer(device=backend), [*callbacks(parts), StopAfter(after)])
+    fit(again := a_trainer(device=backend), callbacks(parts), resume=True)
+    assert bits(again, parts) == bits(whole_trainer, whole)
+    fit(ended := a_trainer(device=backend), callbacks(parts), resume=True)  # the run has ended before
+    assert bits(ended, parts)["arrays"] == bits(whole_trainer, whole)["arrays"]
+
+
+def test_averages_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    fit(a_trainer(), [pn.WeightAveraging(), pn.ModelCheckpoint(path)], epochs=1)
+    arrays, metadata = read_tensors(path)
+    state = json.loads(metadata["trainer"])
+    (own,) = [call["state"] for call in state["fit"]["callbacks"] if call["class"] == "WeightAveraging"]
+    own["averages"].pop()
+    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
+    with pytest.raises(pn.FileFormatError, match=r"WeightAveraging refuses the state .* the averages have shapes"):
+        fit(a_trainer(), [pn.WeightAveraging(), pn.ModelCheckpoint(path)], resume=True)
+
+
 def spread_of_scores(prediction: Any, target: Any) -> float:
     """Return a metric that is no mean over batches."""
     return float(np.std(prediction))

@@ -79,6 +79,18 @@ def test_binary_accuracy_thresholds_where_the_loss_does(
     assert list(scores)[1] == getattr(metric, "__name__", metric)
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "roc_auc_score"])
+@pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(), pn.BCEWithLogitsLoss()], ids=repr)
+def test_the_area_under_the_roc_curve_is_that_of_all_predictions(backend: Backend, name: str, loss: pn.Loss) -> None:
+    trainer = a_trainer(loss, [name], backend)
+    target = (Y[:, 0] > 0).astype("int64") if isinstance(loss, pn.CrossEntropyLoss) else (Y > 0).astype(float)
+    expected = float(pn.roc_auc_score(trainer.predict(X), target))
+    assert trainer.evaluate(X, target, batch_size=5)[name] == pytest.approx(expected)
+    settings: dict[str, Any] = {"batch_size": 5, "validation_data": (X, target), "progress": False}
+    stop = pn.EarlyStopping(f"val_{name}", patience=3)
+    assert 0 <= trainer.fit(X, target, epochs=2, callbacks=[stop], **settings)[name][0] <= 1
+
+
 @pytest.mark.parametrize("metric", ["accuracy", pn.accuracy], ids=["name", "function"])
 @pytest.mark.parametrize("batch_size", [5, 23])
 def test_accuracy_leaves_out_the_labels_that_the_loss_ignores(backend: Backend, metric: Any, batch_size: int) -> None:
