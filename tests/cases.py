@@ -59,6 +59,8 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.AvgPool2D(3, 2, padding=1, ceil_mode=True, count_include_pad=True), IMAGES),
     *((layer, IMAGES) for layer in (pn.GlobalAvgPool(), pn.GlobalMaxPool(), pn.Upsample(2))),
     *((layer, SMALL_IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2))),
+    *((layer, SMALL_IMAGES) for layer in (pn.RandomRotation(30.0), pn.RandomRotation(200.0))),
+    *((layer, SMALL_IMAGES) for layer in (pn.RandomZoom((0.5, 1.0)), pn.RandomZoom((0.8, 2.5)))),
     *((layer, SMALL_IMAGES) for layer in (pn.GaussianNoise(0.1), pn.SpatialDropout(0.4))),
     *((layer, IMAGES) for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4))),
     *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),

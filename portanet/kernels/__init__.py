@@ -13,6 +13,7 @@ from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -82,5 +83,7 @@ __all__ = [
     "sum_of_squares",
     "sum_pool",
     "sum_pool_gradient",
+    "warp",
+    "warp_gradient",
     "write_metrics",
 ]

@@ -19,7 +19,16 @@ from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTr
 from portanet.layers.linear import Linear
 from portanet.layers.norm import BatchNorm, GroupNorm, LayerNorm, Normalize
 from portanet.layers.pooling import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D, Upsample
-from portanet.layers.random import Dropout, GaussianNoise, RandomCrop, RandomFlip, RandomShift, SpatialDropout
+from portanet.layers.random import (
+    Dropout,
+    GaussianNoise,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
+    RandomZoom,
+    SpatialDropout,
+)
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 
@@ -53,7 +62,9 @@ __all__ = [
     "Parallel",
     "RandomCrop",
     "RandomFlip",
+    "RandomRotation",
     "RandomShift",
+    "RandomZoom",
     "ReLU",
     "Reshape",
     "Residual",

@@ -18,7 +18,16 @@ from portanet.layers.base import Layer, batch, check_floating, input_pullback
 from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
 
-__all__ = ["Dropout", "GaussianNoise", "RandomCrop", "RandomFlip", "RandomShift", "SpatialDropout"]
+__all__ = [
+    "Dropout",
+    "GaussianNoise",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomShift",
+    "RandomZoom",
+    "SpatialDropout",
+]
 
 
 def _new_stream(shape: Shape, rng: np.random.Generator) -> np.ndarray:
@@ -312,3 +321,116 @@ class RandomShift(_RandomTranslation):
         largest = min(self.max_shift, length)
         forward = [(slice(by, length), slice(0, length - by)) for by in range(largest + 1)]
         return [*((source, target) for target, source in reversed(forward[1:])), *forward]
+
+
+class _RandomMap(Random):
+    """
+    Base of layers that move each image (N, H, W, C) on its own by a linear map about its centre.
+
+    A subclass draws the maps. The output is a bilinear interpolation of the input, with zeros outside.
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 3:
+            raise ValueError(f"{self!r} needs images of shape (N, H, W, C), got {batch(shape)}")
+        return shape
+
+    @property
+    def reach(self) -> int:
+        """By how much the inverse maps may stretch a distance along an axis, rounded up."""
+        raise NotImplementedError
+
+    def maps(self, xp: Any, uniform: Array) -> list[Array]:
+        """Return the four entries of each matrix, from output to input, for numbers in (0, 1), shape (N,)."""
+        raise NotImplementedError
+
+    def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        check_floating(self, x)
+        self.output_shape(tuple(x.shape[1:]))
+        bits = xp.astype(self.next_random(kernels.random_bits, x.shape[0]), x.dtype)
+        entries = self.maps(xp, (bits + 0.5) / 65536)
+        maps = xp.reshape(xp.stack(entries, axis=-1), (-1, 2, 2))
+        return kernels.warp(x, maps), lambda dy: kernels.warp_gradient(dy, maps, self.reach)
+
+
+class RandomRotation(_RandomMap):
+    """
+    Rotate each image (N, H, W, C) about its centre by a random angle, in training, and fill with zeros.
+
+    Parameters
+    ----------
+    degrees : float
+        Largest angle in either direction, in degrees.
+
+    Examples
+    --------
+    >>> x = np.zeros((1, 3, 3, 1))
+    >>> x[:, 1] = 1.0  # a horizontal line
+    >>> y, _ = RandomRotation(45).initialize(seed=1).vjp(x)
+    >>> y[0, :, :, 0].round(1)
+    array([[0. , 0.1, 0.4],
+           [0.6, 1. , 0.6],
+           [0.4, 0.1, 0. ]])
+    """
+
+    degrees = Checked(check_number, at_least=0)
+
+    def __init__(self, degrees: float):
+        super().__init__()
+        self.degrees = degrees
+
+    @property
+    def reach(self) -> int:
+        return 2  # |cos| + |sin| is at most √2
+
+    def maps(self, xp: Any, uniform: Array) -> list[Array]:
+        angle = (2.0 * uniform - 1.0) * math.radians(self.degrees)
+        cos, sin = xp.cos(angle), xp.sin(angle)
+        return [cos, sin, -sin, cos]
+
+
+def _check_scale(name: str, value: Any) -> tuple[float, float]:
+    try:
+        low, high = (check_number(name, number, above=0) for number in value)
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if low > high:
+        raise ValueError(f"{name} must be two numbers above 0, the smaller one first, got {shown(value)}")
+    return low, high
+
+
+class RandomZoom(_RandomMap):
+    """
+    Enlarge each image (N, H, W, C) about its centre by a random factor, in training, and fill with zeros.
+
+    Parameters
+    ----------
+    scale : tuple of two floats
+        Smallest and largest factor, such as ``(0.8, 1.25)``; a factor below 1 makes the image smaller.
+
+    Examples
+    --------
+    >>> x = np.ones((1, 4, 4, 1))
+    >>> y, _ = RandomZoom((0.5, 0.5)).initialize(seed=0).vjp(x)
+    >>> y[0, :, :, 0]
+    array([[0., 0., 0., 0.],
+           [0., 1., 1., 0.],
+           [0., 1., 1., 0.],
+           [0., 0., 0., 0.]])
+    """
+
+    scale = Checked(_check_scale)
+
+    def __init__(self, scale: tuple[float, float]):
+        super().__init__()
+        self.scale = scale
+
+    @property
+    def reach(self) -> int:
+        return math.ceil(self.scale[1])
+
+    def maps(self, xp: Any, uniform: Array) -> list[Array]:
+        low, high = self.scale
+        inverse = 1.0 / (low + (high - low) * uniform)
+        zeros = xp.zeros_like(inverse)
+        return [inverse, zeros, zeros, inverse]

@@ -51,3 +51,62 @@ def test_p_must_be_in_zero_to_one(p: float) -> None:
 def test_dropout_refuses_integers(layer: Any) -> None:
     with pytest.raises(ValueError, match="needs floats, got x of dtype int64: give x / 255"):
         layer.initialize().vjp(np.full((2, 3, 4), 10))
+
+
+WARPS: list[pn.Layer] = [pn.RandomRotation(30.0), pn.RandomZoom((0.5, 2.0))]
+
+
+@pytest.mark.parametrize("layer", WARPS, ids=repr)
+def test_each_image_moves_on_its_own_and_equally_on_every_backend(backend: Backend, layer: pn.Layer) -> None:
+    x = np.tile(np.random.default_rng(0).normal(size=(1, 6, 5, 2)), (3, 1, 1, 1))
+    results = []
+    for device in (backend, pn.get_backend("cpu")):
+        layer.initialize(seed=0, device=device, dtype="float64")
+        results.append([np.array(device.to_numpy(layer.vjp(device.asarray(x))[0])) for _ in range(2)])
+        np.testing.assert_array_equal(device.to_numpy(layer.forward(device.asarray(x))), x)
+    np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-12)
+    images = np.concatenate(results[0])
+    assert min(np.abs(a - b).max() for i, a in enumerate(images) for b in images[:i]) > 0.01
+
+
+def test_angles_are_up_to_the_largest_in_either_direction(backend: Backend) -> None:
+    x = np.zeros((2000, 3, 3, 1))
+    x[:, 0, 1] = 1.0  # a pixel above the centre
+    layer = pn.RandomRotation(20.0).initialize(seed=0, device=backend, dtype="float64")
+    y = backend.to_numpy(layer.vjp(backend.asarray(x))[0])[:, 0, :, 0]
+    kept, moved = np.cos(angle := np.radians(20.0)), np.sin(angle)
+    assert y[:, 1].min() == pytest.approx(kept * (1 - moved), rel=0.01)
+    for side in (0, 2):
+        assert y[:, side].max() == pytest.approx((1 - kept + moved) * (2 - kept - moved), rel=0.01)
+        assert np.mean(y[:, side] == 0) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("layer", [pn.RandomRotation(0.0), pn.RandomZoom((1.0, 1.0))], ids=repr)
+def test_no_rotation_and_no_zoom_change_nothing(backend: Backend, layer: pn.Layer) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 4, 3, 2))
+    layer.initialize(device=backend, dtype="float64")
+    np.testing.assert_allclose(backend.to_numpy(layer.vjp(backend.asarray(x))[0]), x, rtol=1e-14)
+
+
+def test_a_zoom_of_two_enlarges_the_centre(backend: Backend) -> None:
+    x = np.zeros((1, 5, 5, 1))
+    x[:, 2, 2] = 1.0
+    layer = pn.RandomZoom((2.0, 2.0)).initialize(device=backend, dtype="float64")
+    y = backend.to_numpy(layer.vjp(backend.asarray(x))[0])[0, :, :, 0]
+    hat = np.asarray([0.0, 0.5, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(y, hat[:, None] * hat)
+
+
+@pytest.mark.parametrize("layer", WARPS, ids=repr)
+def test_only_images_of_floats_are_moved(layer: pn.Layer) -> None:
+    layer.initialize()
+    with pytest.raises(ValueError, match=r"needs images of shape \(N, H, W, C\), got \(N, 4, 2\)"):
+        layer.vjp(np.zeros((3, 4, 2), "float32"))
+    with pytest.raises(ValueError, match="needs floats, got x of dtype uint8: give x / 255"):
+        layer.vjp(np.zeros((3, 4, 2, 1), "uint8"))
+
+
+@pytest.mark.parametrize("scale", [(1.0,), (0.0, 1.0), (2.0, 1.0), 1.5, (0.5, np.inf)], ids=str)
+def test_a_zoom_has_a_smallest_and_a_largest_factor(scale: Any) -> None:
+    with pytest.raises(ValueError, match="scale must be two numbers above 0, the smaller one first, got"):
+        pn.RandomZoom(scale)
