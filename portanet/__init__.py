@@ -130,6 +130,7 @@ from portanet.metrics import (
 )
 from portanet.names import our_name
 from portanet.optimizers import (
+    LBFGS,
     SGD,
     Adadelta,
     Adagrad,
@@ -162,6 +163,7 @@ from portanet.version import __version__
 __all__ = [
     "ELU",
     "GELU",
+    "LBFGS",
     "PCA",
     "SGD",
     "Activation",

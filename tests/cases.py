@@ -133,6 +133,7 @@ OPTIMIZERS: list[pn.Optimizer] = [
     pn.Adamax(0.01),
     pn.Adagrad(0.1),
     pn.Adadelta(eps=1e-3),
+    pn.LBFGS(0.5, history_size=3),
     pn.Lion(0.01),
     pn.Lion(0.01, weight_decay=0.1),
 ]

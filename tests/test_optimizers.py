@@ -183,7 +183,13 @@ def follow(net: pn.Layer, optimizer: pn.Optimizer, gradients: np.ndarray) -> dic
     return net.get_weights()
 
 
-@optimizers
+# L-BFGS moves each parameter by the gradients of all.
+of_single_weights = pytest.mark.parametrize(
+    "optimizer", [each for each in OPTIMIZERS if not isinstance(each, pn.LBFGS)], ids=repr
+)
+
+
+@of_single_weights
 def test_each_group_moves_as_under_an_optimizer_of_its_own(backend: Backend, optimizer: pn.Optimizer) -> None:
     gradients = np.random.default_rng(0).normal(size=(4, 14))
     clipped = gradients
@@ -245,7 +251,7 @@ def test_groups_are_checked(groups: Any) -> None:
         pn.SGD(0.1, groups=groups)
 
 
-@optimizers
+@of_single_weights
 def test_freezing_between_steps_stops_these_parameters_and_no_others(backend: Backend, optimizer: pn.Optimizer) -> None:
     optimizer, gradients = like(optimizer, clip_norm=None), np.random.default_rng(0).normal(size=(6, 14))
     net = two_layers(backend)
@@ -519,3 +525,58 @@ def test_maximizing_follows_the_opposite_gradient(backend: Backend, optimizer: p
     down = follow(two_layers(backend), like(optimizer), -gradients)
     for name, values in up.items():
         np.testing.assert_allclose(values, down[name], rtol=1e-14, err_msg=name)
+
+
+def minimize(net: pn.Linear, optimizer: pn.Optimizer, steps: int) -> list[np.ndarray]:
+    """Weights on the way to the minimum of a convex function that is not quadratic, from six weights of 1."""
+    rng = np.random.default_rng(0)
+    a, b, path = rng.normal(size=(9, 6)), rng.normal(size=9), []
+    optimizer.bind(net)
+    for _ in range(steps):
+        w = net.get_weights()["weight"][:, 0]
+        net.weight.grad = (a.T @ np.tanh(a @ w - b) + w)[:, None]
+        optimizer.step()
+        path.append(net.get_weights()["weight"][:, 0])
+    return path
+
+
+@pytest.mark.parametrize("history_size", [1, 3, 100])
+@pytest.mark.parametrize("lr", [0.1, 0.5])
+def test_each_of_20_steps_of_lbfgs_is_that_of_pytorch(
+    torch: ModuleType, backend: Backend, lr: float, history_size: int
+) -> None:
+    net = pn.Linear(6, 1, bias=False, init=pn.initializers.ones).initialize(device=backend, dtype="float64")
+    path = minimize(net, pn.LBFGS(lr, history_size=history_size), 20)
+    rng = np.random.default_rng(0)
+    a, b = torch.from_numpy(rng.normal(size=(9, 6))), torch.from_numpy(rng.normal(size=9))
+    w = torch.ones(6, dtype=torch.float64, requires_grad=True)
+    other = torch.optim.LBFGS([w], lr, max_iter=1, history_size=history_size)
+
+    def closure() -> Any:
+        other.zero_grad()
+        loss = torch.log(torch.cosh(a @ w - b)).sum() + (w * w).sum() / 2
+        loss.backward()
+        return loss
+
+    for ours in path:
+        other.step(closure)
+        np.testing.assert_allclose(ours, w.detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+def test_lbfgs_reaches_the_minimum_of_a_quadratic_function(backend: Backend) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(30, 8)), rng.normal(size=(8, 2))
+    net = pn.Linear(8, 2).initialize(device=backend, dtype="float64")
+    trainer = pn.Trainer(net, pn.MSELoss(), pn.LBFGS())
+    history = trainer.fit(x, x @ w + 3.0, epochs=40, batch_size=30, progress=False)
+    assert history["loss"][-1] < 1e-12 * history["loss"][0]
+    np.testing.assert_allclose(net.get_weights()["weight"], w, atol=1e-5)
+
+
+def test_lbfgs_at_a_minimum_stays_there(backend: Backend) -> None:
+    np.testing.assert_array_equal(after_one_step(pn.LBFGS(), backend, [0.0, 0.0]), [0.0, 0.0])
+
+
+def test_the_history_of_lbfgs_has_a_fixed_size() -> None:
+    with pytest.raises(AttributeError, match="'history_size' of LBFGS cannot be changed: make a new LBFGS"):
+        pn.LBFGS().history_size = 3

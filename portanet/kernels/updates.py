@@ -9,6 +9,9 @@ from portanet.typing import Array
 TINY = 1e-30
 """Divisor of an array of zeros."""
 
+MIN_CURVATURE = 1e-10
+"""Least product of a move and the change of the gradient for which L-BFGS keeps both, as in PyTorch."""
+
 
 @kernel
 def adam(  # noqa: PLR0917 (positional, like the overrides)
@@ -413,6 +416,58 @@ def adadelta(  # noqa: PLR0917
     change = grad * xp.sqrt(square_change + eps) / xp.sqrt(square + eps)
     square_change += (1 - rho) * (change * change - square_change)
     data -= lr * change
+
+
+@kernel
+def lbfgs(  # noqa: PLR0917
+    data: Array, grad: Array, last_grad: Array, last_move: Array, moves: Array, changes: Array, step: Array, lr: Array
+) -> None:
+    """
+    One step of L-BFGS: ``data += lr d``, where d is minus the gradient times an approximation of the inverse Hessian.
+
+    The approximation is that of the last moves of the data and the changes of the gradient that they led to, by the two
+    loops of Nocedal. The first step is no longer than ``lr`` in the sum of absolute values.
+
+    Parameters
+    ----------
+    data, last_grad, last_move : array of float, shape (N,)
+        Changed in place.
+    grad : array of float, shape (N,)
+    moves, changes : array of float, shape (N, M)
+        The last M pairs, the newest one last; zeros where there is none yet. Changed in place.
+    step : array of float, shape ()
+        Number of steps before this one; incremented in place.
+    lr : array of float, shape ()
+        Learning rate.
+
+    Examples
+    --------
+    >>> w, last_grad, last_move, moves, changes = *np.zeros((3, 1)), *np.zeros((2, 1, 4))
+    >>> step = np.asarray(0.0)
+    >>> for _ in range(2):  # to the minimum of 5 (w - 3)²: the second step knows the curvature
+    ...     lbfgs(w, 10 * (w - 3), last_grad, last_move, moves, changes, step, np.asarray(1.0))
+    >>> w
+    array([3.])
+    """
+    xp = namespace(data)
+    change = grad - last_grad
+    is_pair = xp.sum(change * last_move) > MIN_CURVATURE
+    for pairs, newest in ((moves, last_move), (changes, change)):
+        pairs[...] = xp.where(is_pair, xp.concat([pairs[:, 1:], xp.expand_dims(newest, axis=1)], axis=1), pairs)
+    curvatures = xp.sum(moves * changes, axis=0)
+    inverses = 1.0 / xp.where(curvatures > 0, curvatures, math.inf)  # 0 where there is no pair yet
+    direction, alphas = -grad, []
+    for i in reversed(range(moves.shape[1])):
+        alphas.append(inverses[i] * xp.sum(moves[:, i] * direction))
+        direction = direction - alphas[-1] * changes[:, i]
+    square = xp.sum(changes[:, -1] ** 2)
+    direction *= xp.where(square > 0, curvatures[-1] / xp.where(square > 0, square, 1.0), 1.0)
+    for i, alpha in enumerate(reversed(alphas)):
+        direction += (alpha - inverses[i] * xp.sum(changes[:, i] * direction)) * moves[:, i]
+    last_move[...] = direction * xp.where(step > 0, lr, lr / xp.maximum(xp.sum(xp.abs(grad)), 1.0))
+    data += last_move
+    last_grad[...] = grad
+    step += 1.0
 
 
 @kernel

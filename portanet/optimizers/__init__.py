@@ -9,11 +9,13 @@ step counters, so that a recorded step sees new values.
 from portanet.optimizers.adagrad import Adadelta, Adagrad
 from portanet.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from portanet.optimizers.base import Optimizer, ParameterGroup
+from portanet.optimizers.lbfgs import LBFGS
 from portanet.optimizers.lion import Lion
 from portanet.optimizers.rmsprop import RMSprop
 from portanet.optimizers.sgd import SGD
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",

@@ -280,7 +280,7 @@ class Optimizer(Configured):
         whole = spans == [(0, stop, *spans[0][2:])] if spans else False
         views = [slice(None) if whole else slice(*span[:2]) for span in spans]
         return [
-            _Span(*span, flat.data[view], flat.grad[view], {k: a[view] if a.ndim else a for k, a in self.state.items()})
+            _Span(*span, flat.data[view], flat.grad[view], {k: a[view, ...] if a.ndim else a for k, a in self.state.items()})
             for span, view in zip(spans, views, strict=True)
         ]
 

@@ -186,6 +186,9 @@ OPTIMIZERS = {
     "optim.Adamax": Counterpart(pn.Adamax),
     "optim.Adagrad": Counterpart(pn.Adagrad),
     "optim.Adadelta": Counterpart(pn.Adadelta),
+    "optim.LBFGS": Counterpart(
+        pn.LBFGS, unless={"several evaluations of the loss in a step": lambda sample: sample.arguments["max_iter"] > 1}
+    ),
 }
 
 COUNTERPARTS = {**MODULES, **{name: MODULES[module] for name, module in FUNCTIONS.items()}, **OPTIMIZERS}
