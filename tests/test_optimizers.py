@@ -580,3 +580,11 @@ def test_lbfgs_at_a_minimum_stays_there(backend: Backend) -> None:
 def test_the_history_of_lbfgs_has_a_fixed_size() -> None:
     with pytest.raises(AttributeError, match="'history_size' of LBFGS cannot be changed: make a new LBFGS"):
         pn.LBFGS().history_size = 3
+
+
+def test_lbfgs_warns_of_batches_of_some_examples() -> None:
+    trainer, x = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.LBFGS(0.1)), np.ones((8, 1))
+    with pytest.warns(UserWarning, match="LBFGS needs all 8 examples in each step: give fit batch_size=8") as caught:
+        trainer.fit(x, x, batch_size=4, progress=False)
+    assert caught[0].filename == __file__
+    trainer.fit(x, x, batch_size=8, progress=False)

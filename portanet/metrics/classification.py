@@ -41,8 +41,8 @@ def accuracy(prediction: Array, target: Array, *, ignore_index: int | None = Non
     target : array, shape (N,) or (N, C)
         Class indices or one-hot rows. For sequences, class indices (N, L).
     ignore_index : int, optional
-        Label of examples that do not count, as in :class:`portanet.CrossEntropyLoss`; without it, such a label is a
-        class, or a miss if there is no such class. A Trainer passes on that of its loss.
+        Label of examples that do not count, as in :class:`portanet.CrossEntropyLoss`; without it, a label that is no
+        class is a miss. A Trainer passes on that of its loss, and keeps all predictions of an epoch (``needs_all``).
 
     Returns
     -------
@@ -159,8 +159,8 @@ def roc_auc_score(prediction: Array, target: Array) -> Array:
 
     Examples
     --------
-    >>> roc_auc_score(np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0, 0, 1, 1]))
-    np.float64(0.75)
+    >>> float(roc_auc_score(np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0, 0, 1, 1])))
+    0.75
     """
     xp, shape = namespace(prediction), prediction.shape
     if prediction.ndim == target.ndim + 1 and shape[-1] > 1:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 from portanet import kernels
 from portanet.checks import Checked, check_count, check_fields, check_flag, check_number, check_text, optional, shown
@@ -127,6 +127,9 @@ class Optimizer(Configured):
     flat: FlatParameters | None = None
     lr_array: Array
     """The learning rate on the device, of shape (), once the optimizer is bound."""
+
+    full_batch: ClassVar[bool] = False
+    """Whether each step needs all examples; ``fit`` warns of smaller batches."""
 
     decoupled_weight_decay: bool = False
     """Whether weight decay shrinks the weights, ``w ← w - lr weight_decay w``, and leaves the gradient alone."""
@@ -280,7 +283,12 @@ class Optimizer(Configured):
         whole = spans == [(0, stop, *spans[0][2:])] if spans else False
         views = [slice(None) if whole else slice(*span[:2]) for span in spans]
         return [
-            _Span(*span, flat.data[view], flat.grad[view], {k: a[view, ...] if a.ndim else a for k, a in self.state.items()})
+            _Span(
+                *span,
+                flat.data[view],
+                flat.grad[view],
+                {k: a[view, ...] if a.ndim else a for k, a in self.state.items()},
+            )
             for span, view in zip(spans, views, strict=True)
         ]
 

@@ -14,12 +14,12 @@ class LBFGS(Optimizer):
     """
     ``w ← w - lr H g`` with an approximation H of the inverse Hessian, for batches of all examples [1]_.
 
-    H follows from the last moves of the weights and the changes of the gradient that they led to. A change of the batch
-    would be taken for one that a move led to, so give ``fit(..., batch_size=len(x))``.
+    H follows from the last moves of the weights, and from the changes of the gradient that they led to. Give
+    ``fit(..., batch_size=len(x))``: with smaller batches, their differences would be taken for curvature.
 
-    Each step is one evaluation of the gradient, as by ``LBFGS(max_iter=1)`` of PyTorch: there is no line search, and so
-    no closure, and nothing is read back from the device. Where the loss rises, take a smaller ``lr``. The first step is
-    at most ``lr`` long, as a sum of absolute values. Parameters with settings of their own have an H of their own.
+    A step evaluates the gradient once, as ``LBFGS(max_iter=1)`` does in PyTorch. There is no line search, so there is
+    no closure, and nothing is read back from the device; where the loss rises, take a smaller ``lr``. The absolute
+    changes of the first step sum to ``lr`` at most. Parameters with settings of their own have an H of their own.
 
     Parameters
     ----------
@@ -46,6 +46,7 @@ class LBFGS(Optimizer):
     True
     """
 
+    full_batch = True
     history_size = Fixed(check_count)
 
     def __init__(self, lr: float = 1.0, *, history_size: int = 10, **options: Unpack[OptimizerOptions]):

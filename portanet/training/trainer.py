@@ -334,6 +334,10 @@ class Trainer:
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record)
+        if self.optimizer.full_batch and len(executor.batches) > 1:
+            n = data.x.shape[0]
+            text = f"{type(self.optimizer).__name__} needs all {n} examples in each step: give fit batch_size={n}"
+            warnings.warn(text, UserWarning, stacklevel=3)
         names = ("loss", *self.metrics)
         self.metric_names = names if validation is None else (*names, *(f"val_{name}" for name in names))
         loop = self._loop = FitLoop(

@@ -117,6 +117,7 @@ def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(
     assert calls_of(trainer) == WARM_UP_STEPS + 1 + 2
 
 
+@pytest.mark.filterwarnings("ignore:LBFGS needs all 45 examples")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_every_optimizer_can_be_recorded(recording: Backend, optimizer: pn.Optimizer) -> None:
     assert_equal(*(run(a_trainer(recording, optimizer), how) for how in CAPTURES))

@@ -71,7 +71,7 @@ def test_binary_accuracy_thresholds_where_the_loss_does(
 ) -> None:
     net = pn.Sequential(pn.Linear(4, 2), *([pn.Sigmoid()] if isinstance(loss, pn.BCELoss) else []))
     trainer = pn.Trainer(net.initialize(device=backend, dtype="float64"), loss, pn.SGD(0.01), metrics=[metric])
-    target, prediction = (Y > 0).astype(float), trainer.predict(X)
+    target, prediction = np.where(Y > 0, 1.0, -1.0 if isinstance(loss, pn.SoftMarginLoss) else 0.0), trainer.predict(X)
     expected = np.mean((prediction > threshold) == (target == 1))
     assert expected != np.mean((prediction > 0.5 - threshold) == (target == 1))
     scores = trainer.evaluate(X, target, batch_size=5)
