@@ -323,7 +323,7 @@ class RandomShift(_RandomTranslation):
         return [*((source, target) for target, source in reversed(forward[1:])), *forward]
 
 
-class _RandomMap(Random):
+class _RandomWarp(Random):
     """
     Base of layers that move each image (N, H, W, C) on its own by a linear map about its centre.
 
@@ -353,9 +353,11 @@ class _RandomMap(Random):
         return kernels.warp(x, maps), lambda dy: kernels.warp_gradient(dy, maps, self.reach)
 
 
-class RandomRotation(_RandomMap):
+class RandomRotation(_RandomWarp):
     """
     Rotate each image (N, H, W, C) about its centre by a random angle, in training, and fill with zeros.
+
+    Pixels are interpolated bilinearly; dx is the transposed interpolation of dy.
 
     Parameters
     ----------
@@ -399,9 +401,11 @@ def _check_scale(name: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
-class RandomZoom(_RandomMap):
+class RandomZoom(_RandomWarp):
     """
     Enlarge each image (N, H, W, C) about its centre by a random factor, in training, and fill with zeros.
+
+    Pixels are interpolated bilinearly; dx is the transposed interpolation of dy.
 
     Parameters
     ----------
