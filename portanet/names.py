@@ -26,6 +26,8 @@ ALIASES = {
     "KLDivergence": "KLDivLoss",
     "Poisson": "PoissonNLLLoss",
     "CategoricalHinge": "MultiMarginLoss",
+    "SwapEMAWeights": "WeightAveraging",
+    "AveragedModel": "WeightAveraging",
     "Module": "Layer",
 }
 """PortaNet's names for names of Keras and PyTorch."""

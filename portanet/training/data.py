@@ -37,7 +37,6 @@ UNFIT = {
     (layers.Softmax, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
     (layers.Linear, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
     (layers.Sigmoid, SoftMarginLoss): "SoftMarginLoss takes logits: leave out the last Sigmoid",
-    (layers.Linear, GaussianNLLLoss): "GaussianNLLLoss takes variances: compute that half of the outputs by Softplus",
 }
 """Last layers that do not fit a loss, and what to do."""
 
@@ -313,16 +312,21 @@ def _merged(xp: Any, columns: Array, dtype: Any) -> tuple[float, float] | None:
 
 
 def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
-    """Say what is wrong with predictions that are no probabilities where the loss takes them."""
-    if not isinstance(loss, (BCELoss, NLLLoss)):
+    """Say what is wrong with predictions that are no probabilities or variances where the loss takes them."""
+    if not isinstance(loss, (BCELoss, NLLLoss, KLDivLoss, GaussianNLLLoss)):
         return None
     prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
     xp = namespace(prediction)
     low, high = float(xp.min(prediction)), float(xp.max(prediction))
     if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:
         return f"BCELoss takes probabilities, but predictions reach from {low:.3g} to {high:.3g}: end with Sigmoid"
-    if isinstance(loss, NLLLoss) and high > 0:
-        return f"NLLLoss takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, (NLLLoss, KLDivLoss)) and high > 0:
+        name = type(loss).__name__
+        return f"{name} takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
+    if isinstance(loss, GaussianNLLLoss):
+        lowest = float(xp.min(prediction[..., prediction.shape[-1] // 2 :]))
+        if lowest < 0:
+            return f"GaussianNLLLoss takes variances, but those predicted reach {lowest:.3g}: let Softplus compute them"
     return None
 
 

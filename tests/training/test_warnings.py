@@ -34,6 +34,7 @@ NESTED = {
         (pn.Sigmoid(), pn.CrossEntropyLoss(), "CrossEntropyLoss takes logits: leave out the last Sigmoid"),
         (pn.Sigmoid(), pn.BCEWithLogitsLoss(), "BCEWithLogitsLoss takes logits: leave out the last Sigmoid"),
         (pn.Softmax(), pn.NLLLoss(), "NLLLoss takes log-probabilities: use LogSoftmax"),
+        (pn.Softmax(), pn.KLDivLoss(), "KLDivLoss takes log-probabilities: end with LogSoftmax"),
     ],
     ids=repr,
 )
@@ -59,6 +60,7 @@ def test_a_last_linear_layer_under_a_loss_of_probabilities(loss: pn.Loss) -> Non
         ([pn.Sigmoid()], pn.BCELoss()),
         ([pn.Softmax()], pn.BCELoss()),
         ([pn.LogSoftmax()], pn.NLLLoss()),
+        ([pn.LogSoftmax()], pn.KLDivLoss()),
         ([pn.Softmax()], pn.MSELoss()),
         ([pn.Sigmoid()], pn.MSELoss()),
         ([pn.Softmax(), pn.Linear(3, 3)], pn.CrossEntropyLoss()),
@@ -68,6 +70,17 @@ def test_a_last_linear_layer_under_a_loss_of_probabilities(loss: pn.Loss) -> Non
 )
 def test_fitting_pairs_give_no_warning(end: list[Any], loss: pn.Loss) -> None:
     fit(pn.Sequential(pn.Linear(4, 3), *end), loss)  # a warning would be an error
+
+
+def test_signs_after_a_sigmoid_are_told() -> None:
+    net = pn.Sequential(pn.Linear(4, 3), pn.Sigmoid())
+    with pytest.warns(UserWarning, match="SoftMarginLoss takes logits: leave out the last Sigmoid"):
+        fit(net, pn.SoftMarginLoss(), 2 * ONE_HOT - 1)
+
+
+def test_variances_of_a_softplus_give_no_warning() -> None:
+    variances = pn.Sequential(pn.Linear(4, 3), pn.Softplus())
+    fit(pn.Parallel(pn.Linear(4, 3), variances), pn.GaussianNLLLoss())
 
 
 def test_target_rows_that_do_not_sum_to_one_give_a_warning() -> None:
@@ -93,8 +106,13 @@ def test_a_warning_points_at_the_call_of_fit() -> None:
         ),
         (pn.Sequential(pn.Linear(4, 3), pn.TanH()), pn.BCELoss(), "BCELoss takes probabilities, but predictions reach"),
         (pn.Sequential(pn.Linear(4, 3), pn.Sigmoid()), pn.NLLLoss(), "NLLLoss takes log-probabilities, but"),
+        (pn.Sequential(pn.Linear(4, 3), pn.Sigmoid()), pn.KLDivLoss(), "KLDivLoss takes log-probabilities, but"),
+        (pn.Linear(4, 6), pn.GaussianNLLLoss(), "GaussianNLLLoss takes variances, but those predicted reach -"),
     ],
-    ids=["BCELoss after LogSoftmax", "BCELoss after TanH", "NLLLoss after Sigmoid"],
+    ids=[
+        *("BCELoss after LogSoftmax", "BCELoss after TanH", "NLLLoss after Sigmoid", "KLDivLoss after Sigmoid"),
+        "GaussianNLLLoss after Linear",
+    ],
 )
 def test_predictions_that_are_no_probabilities_are_told(net: Any, loss: Any, message: str) -> None:
     with pytest.warns(UserWarning, match=message), np.errstate(all="ignore"):
