@@ -407,10 +407,9 @@ class WeightAveraging(Callback):
         self._averages = [namespace(array).asarray(array, copy=True) for array in _floating_arrays(trainer.net)]
 
     def on_train_batch_begin(self, trainer: Training) -> None:
-        """Have steps run one by one, since each counts."""
+        self._within_epoch = True  # with this method, steps run one by one: each counts
 
     def on_train_batch_end(self, trainer: Training) -> None:
-        self._within_epoch = True
         if self.decay is not None and len(trainer.history.epochs) >= self.start_epoch:
             self._add(trainer.net, 1.0 - self.decay)
 

@@ -400,8 +400,8 @@ def test_weights_stay_where_no_epoch_counts(backend: Backend, decay: float | Non
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_weights_stay_where_training_fails_within_an_epoch(decay: float | None) -> None:
     class Failing(pn.Callback):
-        def on_train_batch_end(self, trainer: Training) -> None:
-            if trainer.steps == 5:
+        def on_train_batch_begin(self, trainer: Training) -> None:
+            if trainer.steps == 4:  # before the first step of the third epoch
                 self.weights = trainer.net.get_weights()["weight"]
                 raise RuntimeError("no more")
 
