@@ -24,7 +24,7 @@ SIGNALS, IMAGES, SMALL_IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4,
 GROUPED_IMAGES = away_from_zero(2, 3, 3, 4)
 LABELS, PADDED = np.asarray([0, 5, 2, 2]), np.asarray([0, -100, 2, -100])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
-SIGNS, COUNTS = np.sign(X[::-1]), np.asarray([[0.0, 1, 2, 3, 5, 8]] * 4)
+SIGNS, COUNTS = np.sign(X[::-1]), np.asarray([[0.0, 1, 2, 3, 1, 3]] * 4)
 REDUCTIONS: tuple[Literal["mean"], Literal["sum"], Literal["none"]] = "mean", "sum", "none"
 
 LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
@@ -133,7 +133,7 @@ OPTIMIZERS: list[pn.Optimizer] = [
     pn.Adamax(0.01),
     pn.Adagrad(0.1),
     pn.Adadelta(eps=1e-3),
-    pn.LBFGS(0.5, history_size=3),
+    pn.LBFGS(0.1, history_size=3),
     pn.Lion(0.01),
     pn.Lion(0.01, weight_decay=0.1),
 ]

@@ -271,7 +271,7 @@ def test_freezing_between_steps_stops_these_parameters_and_no_others(backend: Ba
     weights, expected = net.get_weights(), follow(two_layers(), like(optimizer), gradients)
     for name in ("1.weight", "1.bias"):
         np.testing.assert_allclose(weights[name], expected[name], rtol=1e-12, atol=1e-14)
-    assert (weights["0.weight"] != frozen["0.weight"]).all()
+    assert (weights["0.weight"] != frozen["0.weight"]).any()  # two steps of Lion may cancel
     if isinstance(optimizer, pn.SGD | pn.Adagrad | pn.RMSprop):  # Adam counts the steps of all parameters
         expected = follow(two_layers(), like(optimizer), gradients[[0, 1, 4, 5]])
         np.testing.assert_allclose(weights["0.weight"], expected["0.weight"], rtol=1e-12, atol=1e-14)

@@ -442,7 +442,7 @@ def test_a_full_disk_leaves_the_old_file_and_training_goes_on(tmp_path: Path, mo
         ({"path": "run-{epoch"}, r"path must have each { closed by a }, got run-{epoch"),
         ({"path": "run", "monitor": "val_loss", "per": "step"}, "per='step' allows no metrics, .*monitor='val_loss'"),
         ({"path": "{loss}-{step}", "per": "step"}, "per='step' allows no metrics, .*path={loss}-{step}"),
-        ({"path": "run", "monitor": "auc"}, "monitor 'auc' may be better low or high"),
+        ({"path": "run", "monitor": "gain"}, "monitor 'gain' may be better low or high"),
     ],
     ids=str,
 )
