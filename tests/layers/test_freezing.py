@@ -33,6 +33,7 @@ def changed(net: pn.Layer, before: dict[str, np.ndarray]) -> set[str]:
     return {name for name, values in net.get_weights().items() if (values != before[name]).any()}
 
 
+@pytest.mark.filterwarnings("ignore:LBFGS needs all 16 examples")
 @optimizers
 @pytest.mark.parametrize("capture", ["auto", "never"])
 def test_a_frozen_layer_keeps_its_weights_under_every_optimizer(
@@ -47,6 +48,7 @@ def test_a_frozen_layer_keeps_its_weights_under_every_optimizer(
     }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:LBFGS needs all 16 examples")
 @optimizers
 def test_weights_stay_when_a_layer_is_frozen_after_some_steps(optimizer: pn.Optimizer) -> None:
     """Momentum that was gathered before must not move them."""

@@ -69,8 +69,26 @@ def classes(kind: type[pn.Loss]) -> Counterpart:
     A loss of classes, which PyTorch has on axis 1.
 
     Some samples have negative class weights, which PortaNet refuses: both libraries are given their absolute values.
+    The mean over labels that are all ignored is NaN in PyTorch.
     """
-    return Counterpart(kind, changes={"weight": abs}, ndim=2, axis=1)
+
+    def counts_nothing(sample: Any) -> bool:
+        labels, ignored = sample.inputs[1], sample.arguments["ignore_index"]
+        return bool(sample.arguments["reduction"] == "mean" and (labels == ignored).all())
+
+    unless = {"the mean over no labels, which is 0": counts_nothing}
+    return Counterpart(kind, changes={"weight": abs}, unless=unless, ndim=2, axis=1)
+
+
+def kl_div() -> Counterpart:
+    def is_negative(sample: Any) -> bool:
+        return not sample.arguments["log_target"] and bool((sample.inputs[1] < 0).any())
+
+    return Counterpart(pn.KLDivLoss, unless={"negative probabilities": is_negative})
+
+
+def no_signs(sample: Any) -> bool:
+    return bool((sample.inputs[1].abs() != 1).any())
 
 
 MODULES = {
@@ -117,11 +135,11 @@ MODULES = {
     "nn.SmoothL1Loss": Counterpart(pn.SmoothL1Loss, unless={"beta of 0": lambda sample: sample.arguments["beta"] == 0}),
     "nn.BCELoss": Counterpart(pn.BCELoss),
     "nn.BCEWithLogitsLoss": Counterpart(pn.BCEWithLogitsLoss, changes={"pos_weight": abs}),
-    "nn.KLDivLoss": Counterpart(pn.KLDivLoss),
+    "nn.KLDivLoss": kl_div(),
     "nn.PoissonNLLLoss": Counterpart(pn.PoissonNLLLoss),
     "nn.GaussianNLLLoss": Counterpart(pn.GaussianNLLLoss, joined=True),
     "nn.SoftMarginLoss": Counterpart(pn.SoftMarginLoss),
-    "nn.HingeEmbeddingLoss": Counterpart(pn.HingeEmbeddingLoss),
+    "nn.HingeEmbeddingLoss": Counterpart(pn.HingeEmbeddingLoss, unless={"targets other than -1 and 1": no_signs}),
     "nn.MultiMarginLoss": Counterpart(
         pn.MultiMarginLoss,
         changes={"weight": lambda weight: None if weight is None else abs(weight)},
