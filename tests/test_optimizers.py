@@ -79,10 +79,10 @@ def test_binding_resets_the_state(backend: Backend) -> None:
         (lambda: pn.Adam(eps=-1.0), "eps must be a number of at least 0, got -1.0"),
         (lambda: pn.RMSprop(eps=-1.0), "eps must be a number of at least 0, got -1.0"),
         (lambda: pn.Adam(weight_decay=-1), "weight_decay must be a number of at least 0, got -1"),
-        (lambda: pn.Lion(betas=(0.9,)), r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+        (lambda: pn.Lion(betas=(0.9, 1.0)), r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
         (lambda: pn.NAdam(momentum_decay=-1), "momentum_decay must be a number of at least 0, got -1"),
         (lambda: pn.Adadelta(eps=0), "eps must be a number above 0, got 0"),
-        (lambda: pn.SGD(maximize="yes"), "maximize must be True or False, got 'yes'"),
+        (lambda: pn.SGD(maximize="yes"), "maximize must be True or False, got 'yes'"),  # type: ignore[arg-type]
     ],
 )
 def test_settings_are_checked(build: Callable[..., Any], message: str) -> None:

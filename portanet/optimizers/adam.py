@@ -153,8 +153,16 @@ class AdamW(Adam):
         maximize: bool = False,
         groups: Sequence[ParameterGroup] = (),
     ):
-        options: OptimizerOptions = {"clip_norm": clip_norm, "maximize": maximize, "groups": groups}
-        super().__init__(lr, betas=betas, eps=eps, amsgrad=amsgrad, weight_decay=weight_decay, **options)
+        super().__init__(
+            lr,
+            betas=betas,
+            eps=eps,
+            amsgrad=amsgrad,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            maximize=maximize,
+            groups=groups,
+        )
 
 
 class NAdam(_Moments):
@@ -186,7 +194,7 @@ class NAdam(_Moments):
     """
 
     momentum_decay = Checked(check_number, at_least=0)
-    decoupled_weight_decay = Checked(check_flag)  # type: ignore[assignment]
+    decoupled_weight_decay = Checked(check_flag)
 
     def __init__(
         self,
@@ -206,8 +214,8 @@ class NAdam(_Moments):
         return {**state, "mu_product": xp.ones_like(state["step"])}
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        arrays = [state[name] for name in ("grad_sum", "square_sum", "step", "mu_product")]
-        kernels.nadam(data, grad, *arrays, lr, self.rounded_betas, self.momentum_decay, self.eps)
+        sums, scalars = (state["grad_sum"], state["square_sum"]), (state["step"], state["mu_product"], lr)
+        kernels.nadam(data, grad, *sums, *scalars, self.rounded_betas, self.momentum_decay, self.eps)
 
 
 class RAdam(_Moments):
@@ -238,7 +246,7 @@ class RAdam(_Moments):
     RAdam(lr=0.0003)
     """
 
-    decoupled_weight_decay = Checked(check_flag)  # type: ignore[assignment]
+    decoupled_weight_decay = Checked(check_flag)
 
     def __init__(
         self,
@@ -253,8 +261,8 @@ class RAdam(_Moments):
         self.decoupled_weight_decay = decoupled_weight_decay
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        arrays = [state[name] for name in ("grad_sum", "square_sum", "step")]
-        kernels.radam(data, grad, *arrays, lr, self.rounded_betas, self.eps)
+        sums = state["grad_sum"], state["square_sum"]
+        kernels.radam(data, grad, *sums, state["step"], lr, self.rounded_betas, self.eps)
 
 
 class Adamax(_Moments):
@@ -297,8 +305,8 @@ class Adamax(_Moments):
         return {"grad_sum": state["grad_sum"], "infinity_norm": state["square_sum"], "step": state["step"]}
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        arrays = [state[name] for name in ("grad_sum", "infinity_norm", "step")]
-        kernels.adamax(data, grad, *arrays, lr, self.rounded_betas, self.eps)
+        arrays = state["grad_sum"], state["infinity_norm"]
+        kernels.adamax(data, grad, *arrays, state["step"], lr, self.rounded_betas, self.eps)
 
 
 @cache

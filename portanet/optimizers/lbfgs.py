@@ -65,5 +65,5 @@ class LBFGS(Optimizer):
         }
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        arrays = [state[name] for name in ("last_grad", "last_move", "moves", "changes", "step")]
-        kernels.lbfgs(data, grad, *arrays, lr)
+        last, pairs = (state["last_grad"], state["last_move"]), (state["moves"], state["changes"])
+        kernels.lbfgs(data, grad, *last, *pairs, state["step"], lr)

@@ -18,7 +18,7 @@ from portanet.typing import Array
 
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
-NAMES = {
+NAMES: Mapping[str, Metric] = {
     "accuracy": functions.accuracy,
     "binary_accuracy": functions.binary_accuracy,
     "top_k_accuracy": functions.top_k_accuracy,

@@ -64,7 +64,7 @@ def test_each_image_moves_on_its_own_and_equally_on_every_backend(backend: Backe
         layer.initialize(seed=0, device=device, dtype="float64")
         results.append([np.array(device.to_numpy(layer.vjp(device.asarray(x))[0])) for _ in range(2)])
         np.testing.assert_array_equal(device.to_numpy(layer.forward(device.asarray(x))), x)
-    np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-10, atol=1e-12)
     images = np.concatenate(results[0])
     assert min(np.abs(a - b).max() for i, a in enumerate(images) for b in images[:i]) > 0.01
 

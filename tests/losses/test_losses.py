@@ -280,7 +280,8 @@ def test_ignored_labels_are_as_if_they_were_left_out(backend: Backend, loss: Any
     p, weights = np.log(rng.dirichlet(np.ones(3), size=(2, 4))), rng.uniform(size=2)
     labels, ignored = np.asarray([[0, 1, 2, 0], [1, 1, 2, 2]], dtype), 255 if dtype == "uint8" else -100
     padded = np.where([[True, True, False, True], [False, True, False, True]], labels, np.asarray(ignored, dtype))
-    for how in ({}, {"weight": (1.0, 2.0, 3.0)}, *({"label_smoothing": 0.1},) * (loss is pn.CrossEntropyLoss)):
+    settings: list[dict[str, Any]] = [{}, {"weight": (1.0, 2.0, 3.0)}]
+    for how in [*settings, {"label_smoothing": 0.1}] if loss is pn.CrossEntropyLoss else settings:
         value, pullback = loss(ignore_index=ignored, **how).vjp(*map(backend.asarray, (p, padded, weights)))
         kept = padded != ignored
         rows = np.broadcast_to(weights[:, None], (2, 4))[kept]
@@ -335,7 +336,8 @@ def test_a_positive_weight_of_1_changes_nothing(backend: Backend) -> None:
         ]
         (value, pullback), (expected, pullback_expected) = results
         assert float(value) == pytest.approx(float(expected), rel=1e-14)
-        np.testing.assert_allclose(*(backend.to_numpy(pull()) for pull in (pullback, pullback_expected)), rtol=1e-12)
+        gradient, other = (backend.to_numpy(pull()) for pull in (pullback, pullback_expected))
+        np.testing.assert_allclose(gradient, other, rtol=1e-12)
 
 
 def test_a_weight_is_needed_for_each_output() -> None:
@@ -350,7 +352,8 @@ def test_soft_margin_is_binary_cross_entropy_of_signs(backend: Backend) -> None:
         pn.BCEWithLogitsLoss().vjp(p, (t + 1) / 2),
     )
     assert float(value) == pytest.approx(float(expected), rel=1e-14)
-    np.testing.assert_allclose(*(backend.to_numpy(pull()) for pull in (pullback, pullback_expected)), rtol=1e-12)
+    gradient, other = (backend.to_numpy(pull()) for pull in (pullback, pullback_expected))
+    np.testing.assert_allclose(gradient, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", [pn.SoftMarginLoss(), pn.HingeEmbeddingLoss()], ids=repr)
