@@ -110,6 +110,8 @@ class TrainingState:
             raise ValueError(
                 f"it holds the state of {saved!r}, but the Trainer has {self.optimizer!r}: give it the same"
             )
+        if saved.new_state(self.flat.xp, self.flat.data[:0]).keys() != arrays.keys():
+            raise ValueError(f"it holds other arrays of the optimizer than {saved!r} has: {', '.join(arrays)}")
         saved.check_groups(self.net.topology)
         if any(array.ndim == 0 and not float(array) >= 0 for array in arrays.values()):
             raise ValueError(f"the state of {saved!r} counts less than 0 steps")

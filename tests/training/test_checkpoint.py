@@ -387,6 +387,24 @@ def test_an_optimizer_that_counts_less_than_no_step_is_refused(tmp_path: Path) -
             a_trainer().load(path)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "name", "value"), [(pn.Adam(), "amsgrad", True), (pn.SGD(), "momentum", 0.9)], ids=["Adam", "SGD"]
+)
+def test_settings_that_need_other_arrays_are_refused_and_change_nothing(
+    tmp_path: Path, optimizer: pn.Optimizer, name: str, value: Any
+) -> None:
+    path = tmp_path / "run"
+    fit(a_trainer(optimizer), [], epochs=1).save(path)
+    arrays, metadata = read_tensors(path)
+    state = json.loads(metadata["trainer"])
+    state["optimizer"]["optimizer"] |= {"lr": 0.25, name: value}
+    write_tensors(path, arrays, {**metadata, "trainer": json.dumps(state)})
+    trainer = a_trainer(copy.deepcopy(optimizer))
+    with pytest.raises(pn.FileFormatError, match="it holds other arrays of the optimizer than"):
+        trainer.load(path)
+    assert repr(trainer.optimizer) == repr(type(optimizer)())
+
+
 def test_the_newest_files_are_kept(tmp_path: Path) -> None:
     checkpoint = pn.ModelCheckpoint(tmp_path / "new" / "run-{epoch:02d}-{val_loss:.1f}", keep=2)
     trainer = fit(a_trainer(), [checkpoint])
