@@ -149,8 +149,8 @@ class Loss(Configured):
         (kept, array), numbers = self._device_numbers, getattr(self, name)
         if len(numbers) != n:
             raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes")
-        beside = type(array) is type(like) and (array.device, array.dtype) == (like.device, like.dtype)
-        if kept is not numbers or not beside:
+        is_kept = kept is numbers and type(array) is type(like)
+        if not is_kept or array.device != like.device or array.dtype != like.dtype:
             if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
                 raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
             array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])

@@ -110,12 +110,11 @@ class Adam(_Moments):
         return {**state, "max_square_sum": xp.zeros_like(like)} if self.amsgrad else state
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
-        betas = self.rounded_betas
-        sums = state["grad_sum"], state["square_sum"]
+        betas, grad_sum, square_sum, step = self.rounded_betas, state["grad_sum"], state["square_sum"], state["step"]
         if self.amsgrad:
-            kernels.amsgrad(data, grad, *sums, state["max_square_sum"], state["step"], lr, betas, self.eps)
+            kernels.amsgrad(data, grad, grad_sum, square_sum, state["max_square_sum"], step, lr, betas, self.eps)
         else:
-            kernels.adam(data, grad, *sums, state["step"], lr, betas, self.eps)
+            kernels.adam(data, grad, grad_sum, square_sum, step, lr, betas, self.eps)
 
 
 class AdamW(Adam):
