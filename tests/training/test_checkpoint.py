@@ -391,7 +391,7 @@ def test_an_optimizer_that_counts_less_than_no_step_is_refused(tmp_path: Path) -
     ("optimizer", "name", "value"), [(pn.Adam(), "amsgrad", True), (pn.SGD(), "momentum", 0.9)], ids=["Adam", "SGD"]
 )
 def test_settings_that_need_other_arrays_are_refused_and_change_nothing(
-    tmp_path: Path, optimizer: pn.Optimizer, name: str, value: Any
+    tmp_path: Path, optimizer: pn.Adam | pn.SGD, name: str, value: Any
 ) -> None:
     path = tmp_path / "run"
     fit(a_trainer(optimizer), [], epochs=1).save(path)
