@@ -22,18 +22,25 @@ class Batches:
         self, arrays: tuple[Array, ...], *, batch_size: int, shuffle: bool, random_state: int | None, drop_last: bool
     ):
         self.arrays, self.batch_size, self.shuffle, self.drop_last = arrays, batch_size, shuffle, drop_last
-        self._random = np.random.default_rng(random_state)
+        self._seed = int(np.random.default_rng().integers(2**62)) if random_state is None else random_state
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the next epoch, which decides its order; ``fit(..., resume=path)`` calls it."""
+        self._epoch = check_count("epoch", epoch, at_least=0)
 
     def __len__(self) -> int:
         n, size = int(self.arrays[0].shape[0]), self.batch_size
         return n // size if self.drop_last else -(-n // size)
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
-        """Yield the batches of one epoch."""
-        n = self.arrays[0].shape[0]
-        order = self._random.permutation(n) if self.shuffle else None
-        for _, rows in zip(range(len(self)), slices(n, self.batch_size), strict=False):
-            yield tuple(_rows(array, rows if order is None else order[rows]) for array in self.arrays)
+        """Return the batches of the next epoch."""
+        n, epoch = self.arrays[0].shape[0], self._epoch
+        self._epoch += 1
+        order = np.random.default_rng([self._seed, epoch]).permutation(n) if self.shuffle else None
+        parts = zip(range(len(self)), slices(n, self.batch_size), strict=False)
+        picked = (rows if order is None else order[rows] for _, rows in parts)
+        return (tuple(_rows(array, rows) for array in self.arrays) for rows in picked)
 
 
 def batches(

@@ -60,8 +60,7 @@ class IterableExecutor(EagerExecutor):
 
     def skip_epochs(self, n_epochs: int) -> None:
         """Leave out the batches of epochs that were done before, where the next epoch does not begin anew."""
-        for _ in range(n_epochs * (self.limit or 0) if self.stream.once else 0):
-            self.stream.take()
+        self.stream.skip_epochs(n_epochs, self.limit)
 
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch; batches of steps that were done before are left out."""

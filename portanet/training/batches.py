@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import chain
 from typing import Any, cast
 
@@ -44,6 +45,7 @@ class BatchStream:
         self.n_taken = 0
         self._iterator: Iterator[Any] = iter(())
         self._begun = False
+        self._context = copy_context()  # the thread sees the variables of the caller
         self._fetching: Future[Any] | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -51,6 +53,15 @@ class BatchStream:
         """Begin an epoch; an epoch of which no batch was taken yet goes on, so that no batch is read twice."""
         if not self._begun or (self.n_taken and not self.once):
             self._iterator, self._fetching, self.n_taken, self._begun = iter(self.source), None, 0, True
+
+    def skip_epochs(self, n_epochs: int, n_steps: int | None) -> None:
+        """Leave out epochs: the batches of an iterator, or by ``source.set_epoch`` if there is such a method."""
+        if self.once:
+            for _ in range(n_epochs * (n_steps or 0)):
+                self.take()
+        elif n_epochs and hasattr(self.source, "set_epoch"):
+            self.source.set_epoch(n_epochs)
+            self._begun, self._fetching = False, None
 
     def first(self) -> Data:
         """Return the first batch, which is not taken yet."""
@@ -90,7 +101,7 @@ class BatchStream:
         """Ask the thread for the next batch."""
         iterator = self._iterator
         self._pool = self._pool or ThreadPoolExecutor(1, "portanet-batches")
-        self._fetching = self._pool.submit(lambda: next(iterator, END))
+        self._fetching = self._pool.submit(self._context.run, lambda: next(iterator, END))
         return self._fetching
 
     def _prepared(self, batch: Any) -> Data:

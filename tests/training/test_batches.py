@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -316,3 +317,36 @@ def test_a_checkpoint_after_the_last_batch_of_an_epoch_resumes(tmp_path: Path) -
     a_trainer().fit(data, epochs=2, callbacks=[pn.ModelCheckpoint(tmp_path / "run", per="step")], progress=False)
     again.fit(data, epochs=3, resume=tmp_path / "run", progress=False)
     assert_same(whole, again)
+
+
+@pytest.mark.parametrize("after", [2, 4, 6, 9])
+def test_shuffled_batches_go_on_in_their_orders(tmp_path: Path, after: int) -> None:
+    class Stop(Exception):
+        pass
+
+    class StopAfter(pn.Callback):
+        def on_train_batch_end(self, trainer: Any) -> None:
+            if trainer.steps == after:
+                trainer.save(tmp_path / "run")
+                raise Stop
+
+    whole, again = a_trainer(), a_trainer()
+    whole.fit(batches(X, Y, batch_size=16), epochs=3, progress=False)
+    with pytest.raises(Stop):
+        a_trainer().fit(batches(X, Y, batch_size=16), epochs=3, callbacks=[StopAfter()], progress=False)
+    again.fit(batches(X, Y, batch_size=16), epochs=3, resume=tmp_path / "run", progress=False)
+    assert_same(whole, again)
+
+
+def test_the_source_sees_the_context_variables_of_the_caller() -> None:
+    folder: ContextVar[str] = ContextVar("folder", default="")
+    found: list[str] = []
+
+    def source() -> Iterator[Any]:
+        for batch in parts(X, Y):
+            found.append(folder.get())
+            yield batch
+
+    folder.set("data")
+    a_trainer().fit(source(), progress=False)
+    assert set(found) == {"data"}
