@@ -31,8 +31,8 @@ from portanet import files
 from portanet.datasets import fetch, idx, usps
 from portanet.files import parse_json, read_tensors, write_tensors
 from portanet.schema import first_mismatch
-from portanet.training import callbacks
-from portanet.training.callbacks import _read_log
+from portanet.training import loggers
+from portanet.training.loggers import _read_log
 from tests.bench.test_bench_command import PEERS, SUITE
 
 SECONDS = 5.0
@@ -48,7 +48,7 @@ Case: TypeAlias = tuple[Callable[[np.random.Generator], bytes], Read]
 @pytest.fixture(autouse=True)
 def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write files without waiting for the disk."""
-    for module in (files, results, callbacks):
+    for module in (files, results, loggers):
         monkeypatch.setattr(module, "write_atomically", lambda path, content: Path(path).write_bytes(content))
 
 

@@ -2,7 +2,6 @@
 
 from portanet.training.callbacks import (
     Callback,
-    CSVLogger,
     EarlyStopping,
     LearningRateScheduler,
     ReduceLROnPlateau,
@@ -11,7 +10,7 @@ from portanet.training.callbacks import (
 from portanet.training.checkpoint import ModelCheckpoint
 from portanet.training.divergence import Diverged
 from portanet.training.history import History
-from portanet.training.loggers import JSONLogger, TensorBoard
+from portanet.training.loggers import CSVLogger, JSONLogger, TensorBoard
 from portanet.training.trainer import Trainer
 
 __all__ = [

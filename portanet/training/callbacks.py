@@ -1,11 +1,8 @@
 """Callbacks: what happens before and after steps, and after each epoch."""
 
-import csv
-import io
 import math
 from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portanet.backends import namespace
@@ -16,13 +13,11 @@ from portanet.checks import (
     check_count,
     check_flag,
     check_number,
-    check_path,
     isdtype,
     optional,
     shown,
 )
 from portanet.config import Configured
-from portanet.files import as_file_errors, read_regular, write_atomically
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
@@ -30,7 +25,6 @@ from portanet.training.history import History
 from portanet.typing import Array
 
 __all__ = [
-    "CSVLogger",
     "Callback",
     "EarlyStopping",
     "LearningRateScheduler",
@@ -467,100 +461,3 @@ def _floating_arrays(net: Layer) -> list[Array]:
     """Return the weights of a network, and its buffers but those of integers, such as random streams."""
     buffers = [buffer.data for buffer in net.topology.buffers.values()]
     return [net.flat.data, *(a for a in buffers if isdtype(namespace(a), a.dtype, "real floating"))]
-
-
-class CSVLogger(Callback):
-    """
-    Append each epoch to a CSV file as soon as it is done.
-
-    The cell of an entry that an epoch lacks is empty. The file is rewritten when a new entry appears and at the end of
-    ``fit``; entries that later callbacks add are then included.
-
-    Parameters
-    ----------
-    path : path-like
-        Overwritten by each ``fit``, unless ``append``.
-    append : bool
-        Keep the epochs that the file holds, and number the new ones after them. A file that is no such log raises
-        FileFormatError before training.
-
-    Examples
-    --------
-    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
-    >>> x = np.ones((8, 1))
-    >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.CSVLogger("log.csv")], progress=False)
-    >>> import pathlib
-    >>> pathlib.Path("log.csv").read_text().splitlines()[0]
-    'epoch,loss'
-    """
-
-    path, append = Checked(check_path), Checked(check_flag)
-    required_state = False
-
-    def __init__(self, path: str | PathLike[str], *, append: bool = False):
-        self.path, self.append = path, append
-
-    def on_train_begin(self, trainer: Training) -> None:
-        self.path.open("a").close()  # a path that cannot be written to fails before training
-        self._names: list[str] = []
-        self._earlier = _read_log(self.path) if self.append else []
-
-    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
-
-    def on_train_end(self, trainer: Training) -> None:
-        if trainer.history.epochs:
-            self._write(trainer, anew=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"earlier": len(self._earlier)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
-
-    def _write(self, trainer: Training, *, anew: bool) -> None:
-        """Write all epochs, or append the last one."""
-        self._names = list(trainer.history)
-        first = int(self._earlier[-1]["epoch"]) + 1 if self._earlier else 1
-        rows: list[dict[str, Any]] = [
-            *self._earlier,
-            *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first)),
-        ]
-        columns = dict.fromkeys(["epoch", *(name for row in self._earlier for name in row), *self._names])
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, extrasaction="ignore")
-        if anew:
-            writer.writeheader()
-        writer.writerows(rows if anew else rows[-1:])
-        if anew and (self.path.is_file() or not self.path.exists()):
-            write_atomically(self.path, text.getvalue().encode())  # a run that is killed here loses no epoch
-        else:
-            with self.path.open("w" if anew else "a", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
-
-
-def _read_log(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a log that :class:`CSVLogger` wrote; none, if the file is empty."""
-    content = read_regular(path)
-    with as_file_errors(path):
-        names, *rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [["epoch"]]
-        fix = "it holds no log of a CSVLogger: give another path, or append=False"
-        if content and not content.endswith(b"\n"):
-            raise ValueError(f"{fix} (its last row is not complete)")
-        if "epoch" not in names or len({*names}) < len(names):
-            raise ValueError(f"{fix} (its first line must name an epoch, and each column once)")
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(names) or not all(map(_is_cell, names, row)):
-                raise ValueError(f"{fix} (row {number} must hold {len(names)} numbers, the epoch as an integer)")
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _is_cell(name: str, text: str) -> bool:
-    """Whether a column may hold a text: the number of an epoch, or a number or nothing."""
-    if name == "epoch":
-        return text.isdecimal() and len(text) < 16
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True

@@ -1,5 +1,7 @@
-"""Callbacks that write what each epoch gave: JSON lines, and the files of TensorBoard."""
+"""Callbacks that write the numbers of each epoch: as CSV, as JSON lines, and for TensorBoard."""
 
+import csv
+import io
 import json
 import math
 from functools import partial
@@ -11,10 +13,122 @@ from portanet.checks import Checked, check_count, check_flag, check_path
 from portanet.files import as_file_errors, parse_json, read_regular, write_atomically
 from portanet.training.callbacks import Callback, Logs, Training
 
-__all__ = ["JSONLogger", "TensorBoard"]
+__all__ = ["CSVLogger", "JSONLogger", "TensorBoard"]
 
 
-class JSONLogger(Callback):
+class _EpochLog(Callback):
+    """A file to which each epoch is added. With ``append``, the epochs that it holds are kept."""
+
+    path, append = Checked(check_path), Checked(check_flag)
+    required_state = False
+    _earlier: list[Any]  # the epochs that the file held before training
+
+    def __init__(self, path: str | PathLike[str], *, append: bool = False):
+        self.path, self.append = path, append
+
+    def _read(self) -> list[Any]:
+        """Return the epochs that the file holds."""
+        raise NotImplementedError
+
+    def on_train_begin(self, trainer: Training) -> None:
+        self.path.open("a").close()  # a path that cannot be written to fails before training
+        self._earlier = self._read() if self.append else []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"earlier": len(self._earlier)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
+
+
+class CSVLogger(_EpochLog):
+    """
+    Append each epoch to a CSV file as soon as it is done.
+
+    The cell of an entry that an epoch lacks is empty. The file is rewritten when a new entry appears and at the end of
+    ``fit``; entries that later callbacks add are then included.
+
+    Parameters
+    ----------
+    path : path-like
+        Overwritten by each ``fit``, unless ``append``.
+    append : bool
+        Keep the epochs that the file holds, and number the new ones after them. A file that is no such log raises
+        FileFormatError before training.
+
+    Examples
+    --------
+    >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
+    >>> x = np.ones((8, 1))
+    >>> _ = trainer.fit(x, x, epochs=2, callbacks=[portanet.CSVLogger("log.csv")], progress=False)
+    >>> import pathlib
+    >>> pathlib.Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss'
+    """
+
+    def on_train_begin(self, trainer: Training) -> None:
+        super().on_train_begin(trainer)
+        self._names: list[str] = []
+
+    def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
+        self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
+
+    def on_train_end(self, trainer: Training) -> None:
+        if trainer.history.epochs:
+            self._write(trainer, anew=True)
+
+    def _read(self) -> list[dict[str, str]]:
+        return _read_log(self.path)
+
+    def _write(self, trainer: Training, *, anew: bool) -> None:
+        """Write all epochs, or append the last one."""
+        self._names = list(trainer.history)
+        first = int(self._earlier[-1]["epoch"]) + 1 if self._earlier else 1
+        rows: list[dict[str, Any]] = [
+            *self._earlier,
+            *({"epoch": i, **logs} for i, logs in enumerate(trainer.history.epochs, first)),
+        ]
+        columns = dict.fromkeys(["epoch", *(name for row in self._earlier for name in row), *self._names])
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, extrasaction="ignore")
+        if anew:
+            writer.writeheader()
+        writer.writerows(rows if anew else rows[-1:])
+        if anew and (self.path.is_file() or not self.path.exists()):
+            write_atomically(self.path, text.getvalue().encode())  # a run that is killed here loses no epoch
+        else:
+            with self.path.open("w" if anew else "a", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+
+
+def _read_log(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log that :class:`CSVLogger` wrote; none, if the file is empty."""
+    content = read_regular(path)
+    with as_file_errors(path):
+        names, *rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)] or [["epoch"]]
+        fix = "it holds no log of a CSVLogger: give another path, or append=False"
+        if content and not content.endswith(b"\n"):
+            raise ValueError(f"{fix} (its last row is not complete)")
+        if "epoch" not in names or len({*names}) < len(names):
+            raise ValueError(f"{fix} (its first line must name an epoch, and each column once)")
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(names) or not all(map(_is_cell, names, row)):
+                raise ValueError(f"{fix} (row {number} must hold {len(names)} numbers, the epoch as an integer)")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _is_cell(name: str, text: str) -> bool:
+    """Whether a column may hold a text: the number of an epoch, or a number or nothing."""
+    if name == "epoch":
+        return text.isdecimal() and len(text) < 16
+    try:
+        float(text or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+class JSONLogger(_EpochLog):
     """
     Append each epoch to a file of JSON lines as soon as it is done, such as ``{"epoch": 1, "loss": 0.7}``.
 
@@ -40,15 +154,10 @@ class JSONLogger(Callback):
     <BLANKLINE>
     """
 
-    path, append = Checked(check_path), Checked(check_flag)
-    run_last, required_state = True, False
-
-    def __init__(self, path: str | PathLike[str], *, append: bool = False):
-        self.path, self.append = path, append
+    run_last = True
 
     def on_train_begin(self, trainer: Training) -> None:
-        self.path.open("a").close()  # a path that cannot be written to fails before training
-        self._earlier = _read_lines(self.path) if self.append else []
+        super().on_train_begin(trainer)
         self._written = 0
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
@@ -61,11 +170,8 @@ class JSONLogger(Callback):
             write_atomically(self.path, "".join(f"{line}\n" for line in [*self._earlier, *lines]).encode())
         self._written = len(lines)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"earlier": len(self._earlier)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
+    def _read(self) -> list[str]:
+        return _read_lines(self.path)
 
 
 def _finite(logs: Logs) -> dict[str, float | None]:

@@ -355,9 +355,9 @@ class Trainer:
         resume : path-like or bool
             Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
             an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
-            without an interruption. An iterable must yield the batches of the interrupted epoch once more: as many as
-            were done are left out. True takes the newest file of the ModelCheckpoint among the callbacks; if there is
-            none, training starts from the beginning.
+            without an interruption. An iterable must yield the batches of the interrupted epoch again, an iterator all
+            batches from its beginning: those that were done are skipped. True takes the newest file of the
+            ModelCheckpoint among the callbacks; if there is none, training starts from the beginning.
 
         Returns
         -------

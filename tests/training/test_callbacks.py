@@ -1,6 +1,4 @@
-import csv
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -102,16 +100,6 @@ def test_a_plateau_lowers_the_learning_rate_to_min_lr() -> None:
     np.testing.assert_allclose(trainer.history["lr"], [0.01, 0.01, 0.01, 0.001, 0.001, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
 
 
-def test_the_log_has_a_line_an_epoch(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    for _ in range(2):  # the second fit starts a new log
-        trainer = fit(Scripted(1, 2), pn.CSVLogger(path), epochs=2)
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
-    assert [float(row["score"]) for row in rows] == [1, 2]
-
-
 def test_on_train_end_is_called_after_a_failure() -> None:
     class Failing(pn.Callback):
         ended = False
@@ -202,58 +190,6 @@ def test_what_another_callback_records_is_monitored() -> None:
     assert len(trainer.fit(X, Y, epochs=9, callbacks=[Scores(), stop], progress=False)["val_auc"]) == 3
 
 
-class Sometimes(pn.Callback):
-    """Adds an entry in every second epoch, and another one in each."""
-
-    def __init__(self, first: int):
-        self.first = first
-
-    def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
-        if len(trainer.history.epochs) % 2 == self.first:
-            logs["auc"] = 0.5
-        logs["seconds"] = 7.0
-
-
-@pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("logger_first", [True, False])
-def test_each_value_of_the_log_is_under_its_name(tmp_path: Path, first: int, logger_first: bool) -> None:
-    path, seen = tmp_path / "log.csv", []
-
-    class Reader(pn.Callback):
-        def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
-            seen.append(list(csv.DictReader(path.read_text().splitlines())))
-
-    calls = [Sometimes(first), pn.CSVLogger(path), Reader()]
-    if logger_first:
-        calls = [calls[1], calls[0], calls[2]]
-    trainer = fit(*calls, epochs=5)
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [row["epoch"] for row in rows] == list("12345")
-    assert [row["auc"] for row in rows] == ["0.5" if i % 2 == first else "" for i in range(1, 6)]
-    assert [row["seconds"] for row in rows] == ["7.0"] * 5
-    assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
-    assert [len(rows) for rows in seen] == [1, 2, 3, 4, 5]
-    assert all(row.keys() <= {"epoch", "loss", "auc", "seconds"} for rows in seen for row in rows)
-
-
-def test_a_log_that_cannot_be_written_fails_before_training(tmp_path: Path) -> None:
-    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
-    before = trainer.net.flat.data.copy()
-    with pytest.raises(FileNotFoundError):
-        trainer.fit(X, Y, callbacks=[pn.CSVLogger(tmp_path / "missing" / "log.csv")], progress=False)
-    np.testing.assert_array_equal(trainer.net.flat.data, before)
-
-
-def test_a_csv_file_stays_where_fit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    path.write_text("kept")
-    with pytest.raises(ValueError, match="needs 'val_loss', which is not recorded"):
-        fit(pn.CSVLogger(path), pn.EarlyStopping("val_loss"))
-    assert path.read_text() == "kept"
-    fit(pn.CSVLogger(path))
-    assert path.read_text().startswith("epoch,loss")
-
-
 @pytest.mark.parametrize("per", ["step", "epoch"])
 def test_a_schedule_leaves_the_rate_of_before(per: Any) -> None:
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.5))
@@ -263,72 +199,12 @@ def test_a_schedule_leaves_the_rate_of_before(per: Any) -> None:
     assert trainer.optimizer.lr == 0.5
 
 
-def test_an_appended_log_keeps_the_epochs_before(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    for metrics, epochs in (([], 2), (["mse"], 1)):
-        trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=metrics)
-        trainer.fit(X, Y, epochs=epochs, callbacks=pn.CSVLogger(path, append=True), progress=False)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert [bool(row["mse"]) for row in rows] == [False, False, True]
-
-
 def test_a_mode_that_is_changed_holds() -> None:
     stopping = pn.EarlyStopping("score", mode="min")
     stopping.mode = "max"
     script = Scripted(1, 3, 2)
     trainer = fit(script, stopping, epochs=3)
     np.testing.assert_array_equal(trainer.net.get_weights()["weight"], script.weights[1])
-
-
-NO_LOGS = {
-    "another separator": b"name;age\na;3\n",
-    "a cell too many": b"epoch,loss\n1,0.5,7\n",
-    "a cell too few": b"epoch,loss\n1\n",
-    "half a row": b"epoch,loss\n1,0.5\n2,",
-    "a byte order mark": b"\xef\xbb\xbfepoch,loss\n1,2\n",
-    "a NUL byte": b"epoch,loss\n1,0.5\0\n",
-    "NUL bytes only": bytes(100),
-    "no UTF-8": b"epoch,loss\n1,\xff\n",
-    "a field of a megabyte": b"epoch,loss\n1," + b"5" * 2**20 + b"\n",
-    "an epoch in words": b"epoch,loss\none,0.5\n",
-    "an epoch of thousands of digits": b"epoch,loss\n" + b"9" * 5000 + b",0.5\n",
-    "a fractional epoch": b"epoch,loss\n1.5,0.5\n",
-    "no epoch": b"epoch,loss\n,0.5\n",
-    "two columns of one name": b"epoch,loss,loss\n1,0.5,0.6\n",
-    "two epochs": b"epoch,epoch\n1,1\n",
-    "a value in words": b"epoch,loss\n1,low\n",
-    "an open quote": b'epoch,loss\n1,"0.5\n',
-}
-
-
-@pytest.mark.parametrize("kind", NO_LOGS)
-def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "log.csv"
-    path.write_bytes(NO_LOGS[kind])
-    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be loaded: ") as raised:
-        fit(pn.CSVLogger(path, append=True))
-    assert "\n" not in str(raised.value)
-    assert len(str(raised.value)) < 1000
-    assert path.read_bytes() == NO_LOGS[kind]
-
-
-def test_a_log_that_is_rewritten_is_never_half_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "log.csv"
-    fit(pn.CSVLogger(path), epochs=3)
-    before = path.read_bytes()
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space left on device"):
-        fit(pn.CSVLogger(path, append=True))
-    assert path.read_bytes() == before
-
-
-def test_a_log_names_columns_in_any_language(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    for _ in range(2):
-        fit(Adds("Übung", 0.5), pn.CSVLogger(path, append=True))
-    assert path.read_text(encoding="utf-8").splitlines()[0] == "epoch,loss,Übung"
 
 
 class Adds(pn.Callback):

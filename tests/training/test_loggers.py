@@ -1,5 +1,6 @@
-"""Logs of epochs: JSON lines, and the files of TensorBoard."""
+"""Logs of epochs: CSV, JSON lines, and the files of TensorBoard."""
 
+import csv
 import json
 import struct
 from pathlib import Path
@@ -21,6 +22,138 @@ def fit(*callbacks: pn.Callback, epochs: int = 2, **options: Any) -> pn.Trainer:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Adds(pn.Callback):
+    """Adds an entry to the epochs, with one value for each."""
+
+    def __init__(self, name: str, *values: float):
+        self.name, self.values = name, values
+
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        logs[self.name] = self.values[len(trainer.history.epochs) - 1]
+
+
+def test_csv_has_a_line_an_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for _ in range(2):  # the second fit starts a new log
+        trainer = fit(Adds("score", 1, 2), pn.CSVLogger(path), epochs=2)
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in table] == ["1", "2"]
+    assert [float(row["loss"]) for row in table] == trainer.history["loss"]
+    assert [float(row["score"]) for row in table] == [1, 2]
+
+
+class Sometimes(pn.Callback):
+    """Adds an entry in every second epoch, and another one in each."""
+
+    def __init__(self, first: int):
+        self.first = first
+
+    def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+        if len(trainer.history.epochs) % 2 == self.first:
+            logs["auc"] = 0.5
+        logs["seconds"] = 7.0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("logger_first", [True, False])
+def test_each_value_of_the_log_is_under_its_name(tmp_path: Path, first: int, logger_first: bool) -> None:
+    path, seen = tmp_path / "log.csv", []
+
+    class Reader(pn.Callback):
+        def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+            seen.append(list(csv.DictReader(path.read_text().splitlines())))
+
+    calls = [Sometimes(first), pn.CSVLogger(path), Reader()]
+    if logger_first:
+        calls = [calls[1], calls[0], calls[2]]
+    trainer = fit(*calls, epochs=5)
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in table] == list("12345")
+    assert [row["auc"] for row in table] == ["0.5" if i % 2 == first else "" for i in range(1, 6)]
+    assert [row["seconds"] for row in table] == ["7.0"] * 5
+    assert [float(row["loss"]) for row in table] == trainer.history["loss"]
+    assert [len(table) for table in seen] == [1, 2, 3, 4, 5]
+    assert all(row.keys() <= {"epoch", "loss", "auc", "seconds"} for table in seen for row in table)
+
+
+def test_a_log_that_cannot_be_written_fails_before_training(tmp_path: Path) -> None:
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.01))
+    before = trainer.net.flat.data.copy()
+    with pytest.raises(FileNotFoundError):
+        trainer.fit(X, X, callbacks=[pn.CSVLogger(tmp_path / "missing" / "log.csv")], progress=False)
+    np.testing.assert_array_equal(trainer.net.flat.data, before)
+
+
+def test_a_csv_file_stays_where_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("kept")
+    with pytest.raises(ValueError, match="needs 'val_loss', which is not recorded"):
+        fit(pn.CSVLogger(path), pn.EarlyStopping("val_loss"))
+    assert path.read_text() == "kept"
+    fit(pn.CSVLogger(path))
+    assert path.read_text().startswith("epoch,loss")
+
+
+def test_an_appended_log_keeps_the_epochs_before(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for metrics, epochs in (([], 2), (["mse"], 1)):
+        trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1), metrics=metrics)
+        trainer.fit(X, X, epochs=epochs, callbacks=pn.CSVLogger(path, append=True), progress=False)
+    with path.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["epoch"] for row in table] == ["1", "2", "3"]
+    assert [bool(row["mse"]) for row in table] == [False, False, True]
+
+
+NO_LOGS = {
+    "another separator": b"name;age\na;3\n",
+    "a cell too many": b"epoch,loss\n1,0.5,7\n",
+    "a cell too few": b"epoch,loss\n1\n",
+    "half a row": b"epoch,loss\n1,0.5\n2,",
+    "a byte order mark": b"\xef\xbb\xbfepoch,loss\n1,2\n",
+    "a NUL byte": b"epoch,loss\n1,0.5\0\n",
+    "NUL bytes only": bytes(100),
+    "no UTF-8": b"epoch,loss\n1,\xff\n",
+    "a field of a megabyte": b"epoch,loss\n1," + b"5" * 2**20 + b"\n",
+    "an epoch in words": b"epoch,loss\none,0.5\n",
+    "an epoch of thousands of digits": b"epoch,loss\n" + b"9" * 5000 + b",0.5\n",
+    "a fractional epoch": b"epoch,loss\n1.5,0.5\n",
+    "no epoch": b"epoch,loss\n,0.5\n",
+    "two columns of one name": b"epoch,loss,loss\n1,0.5,0.6\n",
+    "two epochs": b"epoch,epoch\n1,1\n",
+    "a value in words": b"epoch,loss\n1,low\n",
+    "an open quote": b'epoch,loss\n1,"0.5\n',
+}
+
+
+@pytest.mark.parametrize("kind", NO_LOGS)
+def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(NO_LOGS[kind])
+    with pytest.raises(pn.FileFormatError, match=f"^{path} cannot be loaded: ") as raised:
+        fit(pn.CSVLogger(path, append=True))
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+    assert path.read_bytes() == NO_LOGS[kind]
+
+
+def test_a_log_that_is_rewritten_is_never_half_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.csv"
+    fit(pn.CSVLogger(path), epochs=3)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left on device"):
+        fit(pn.CSVLogger(path, append=True))
+    assert path.read_bytes() == before
+
+
+def test_a_log_names_columns_in_any_language(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for _ in range(2):
+        fit(Adds("Übung", 0.5), pn.CSVLogger(path, append=True), epochs=1)
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "epoch,loss,Übung"
 
 
 def test_each_epoch_is_a_line(tmp_path: Path) -> None:
@@ -62,11 +195,7 @@ def test_a_resumed_run_writes_the_log_of_one_that_was_not_interrupted(tmp_path: 
 
 
 def test_nan_becomes_null(tmp_path: Path) -> None:
-    class Undefined(pn.Callback):
-        def on_epoch_end(self, trainer: Any, logs: Any) -> None:
-            logs["auc"] = float("nan")
-
-    fit(pn.JSONLogger(tmp_path / "log"), Undefined(), epochs=1)
+    fit(pn.JSONLogger(tmp_path / "log"), Adds("auc", np.nan), epochs=1)
     assert rows(tmp_path / "log")[0]["auc"] is None
 
 
