@@ -13,7 +13,8 @@ np.float64(3.0)
 
 from portanet.backends.available import Device, devices
 from portanet.backends.base import Backend, BackendUnavailable, OutOfMemory, describe
-from portanet.backends.dispatch import as_array, as_arrays, backend_of, kernel_override, namespace
+from portanet.backends.dispatch import as_array, as_arrays, backend_of, kernel_override, namespace, take_rows
+from portanet.backends.exchange import SparseRows, is_sparse, like
 from portanet.backends.host import PORTABLE, cast, host_array, host_values, is_host_data
 from portanet.backends.num_threads import get_num_threads, set_num_threads
 from portanet.backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
@@ -25,6 +26,7 @@ __all__ = [
     "BackendUnavailable",
     "Device",
     "OutOfMemory",
+    "SparseRows",
     "as_array",
     "as_arrays",
     "backend_of",
@@ -38,10 +40,13 @@ __all__ = [
     "host_array",
     "host_values",
     "is_host_data",
+    "is_sparse",
     "kernel_override",
+    "like",
     "namespace",
     "register",
     "set_device",
     "set_float32_matmul_precision",
     "set_num_threads",
+    "take_rows",
 ]

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from portanet.backends.exchange import SparseRows, adopt, is_sparse
 from portanet.backends.host import cast, check_dtype_name, host_array, is_host_data, refuse_gradient
 
 Batch: TypeAlias = tuple[np.ndarray, ...]
@@ -123,11 +124,13 @@ class Backend:
         """
         Return an array on this device as it is, and host data as a NumPy array of numbers.
 
+        An array of another library on this device is taken through DLPack, without a copy.
+
         Parameters
         ----------
         values : array_like
-            Host data (NumPy array, list, number, data frame, CPU array of another library ...) or an array on this
-            device.
+            Host data (NumPy array, list, number, data frame, sparse matrix, CPU array of another library ...) or an
+            array on this device.
         name : str
             Name of the argument, for messages.
 
@@ -141,10 +144,18 @@ class Backend:
             return values
         if is_host_data(values):
             return host_array(values, name=name)
+        if not isinstance(values, self.array_type):
+            refuse_gradient(name, values)
+            if (adopted := adopt(values, self.xp, self.device)) is not None:
+                return adopted
         raise ValueError(
             f"{name} is on {describe(values)} but is needed on {_place(self.device, self.array_type)}: "
             f"move the network with net.to(...), or pass the array as NumPy data"
         )
+
+    def check_rows(self, values: Any, *, name: str = "array") -> Any:
+        """As :meth:`check_array`, but rows of a sparse matrix become dense only when they are taken."""
+        return SparseRows(values, name=name) if is_sparse(values) else self.check_array(values, name=name)
 
     def asarray(self, values: Any, dtype: str | None = None, *, name: str = "array") -> Any:
         """

@@ -9,6 +9,7 @@ import numpy as np
 from portanet.backends.available import devices_of
 from portanet.backends.base import Backend, BackendUnavailable, describe
 from portanet.backends.disabled import enabled
+from portanet.backends.exchange import SparseRows
 from portanet.backends.host import PORTABLE, has_device, host_array, is_host_data, refuse_gradient
 from portanet.backends.registry import by_type, get_backend, read_entry_points, registered
 
@@ -101,6 +102,24 @@ def as_array(values: Any, *, name: str = "array", read: Callable[..., np.ndarray
     return read(values, name=name)
 
 
+def take_rows(array: Any, rows: slice | np.ndarray) -> Any:
+    """
+    Return some rows of an array on the host or a device: a slice, or those of a NumPy array of indices.
+
+    Examples
+    --------
+    >>> take_rows(np.asarray([5.0, 6.0, 7.0]), np.asarray([2, 0]))
+    array([7., 5.])
+    """
+    if isinstance(rows, slice):
+        return array[rows, ...]
+    if isinstance(array, (np.ndarray, SparseRows)):
+        return array[rows]
+    backend = backend_of(array)
+    with backend.activate():
+        return backend.xp.take(array, backend.asarray(rows), axis=0)
+
+
 def as_arrays(**values: Any) -> list[Any]:
     """
     Apply :func:`as_array` to named arguments. If they are CPU arrays of different libraries, convert all to NumPy.
@@ -125,7 +144,7 @@ def kernel_override(name: str, array: Any) -> Callable[..., Any] | None:
 def _find_backend(kind: type) -> Backend:
     """Return the backend of an array type that was not seen before."""
     library = kind.__module__.partition(".")[0]
-    if issubclass(kind, np.generic):  # what NumPy gives where others give an array of shape ()
+    if issubclass(kind, (np.generic, SparseRows)):  # NumPy gives np.generic where others give an array of shape ()
         by_type[kind] = get_backend("cpu")
     elif library != "builtins":
         read_entry_points()

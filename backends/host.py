@@ -146,8 +146,8 @@ def _read(name: str, values: Any) -> np.ndarray:
     if masked := sum(np.count_nonzero(row.mask) for row in rows if hasattr(row, "filled")):
         kind = _a_type(values) if rows is values else "a masked array"
         raise ValueError(f"{name} is {kind} with {masked} masked values: replace them with filled(...)")
-    if hasattr(values, "toarray"):
-        raise ValueError(f"{name} is {_a_type(values)}, which is sparse: convert it with toarray()")
+    if hasattr(values, "toarray"):  # sparse
+        return np.asarray(values.toarray())
     refuse_gradient(name, values)
     try:
         return np.asarray(values)
@@ -195,7 +195,7 @@ def _refuse(name: str, values: Any, host: np.ndarray) -> NoReturn:
         fix = "convert it with list(...)" if listed and kind == "O" else "give an array or a list of numbers"
         raise ValueError(f"{name} is {_a_type(values)}: {fix}")
     fix = FIXES.get(kind, "give numbers instead of strings")
-    if not isinstance(values, np.ndarray) and hasattr(values, "dtype") and str(values.dtype) != "object":
+    if kind != "c" and not isinstance(values, np.ndarray) and str(getattr(values, "dtype", "object")) != "object":
         raise ValueError(f"{name} has {_dtype(values)}: convert it to numbers without gaps")
     if kind == "O":
         for index, value in np.ndenumerate(host):

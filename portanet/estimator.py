@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from portanet import kernels
-from portanet.backends import Backend, as_array, backend_of, get_backend, is_host_data
+from portanet.backends import Backend, as_array, backend_of, get_backend, is_host_data, like
 from portanet.checks import Checked, optional
 from portanet.config import Configured
 from portanet.typing import Array
@@ -142,5 +142,5 @@ def _finite_scale(name: str, backend: Backend, origin: Array | float, rows: Arra
 
 
 def like_input(backend: Backend, x: Any, result: Array) -> Any:
-    """Return the result as a NumPy array if the input ``x`` is host data, else on the device."""
-    return result if isinstance(x, backend.array_type) else backend.to_numpy(result)
+    """Return a result in the library and on the device of the input; NumPy stands for all that are no arrays."""
+    return like(x, backend.to_numpy(result) if is_host_data(x) else result)

@@ -1,9 +1,12 @@
 """Data in other containers than NumPy arrays: the same result, or one sentence that names the argument and the fix."""
 
 import re
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,10 @@ def _strict() -> Any:
 
 def _sparse() -> Any:
     return pytest.importorskip("scipy.sparse", reason="SciPy makes the container")
+
+
+def _jax() -> Any:
+    return pytest.importorskip("jax", reason="JAX makes the container")
 
 
 def _frame(**columns: Any) -> Any:
@@ -109,6 +116,10 @@ FLOATS: dict[str, Callable[[], Any]] = {
     "pandas, numbers and booleans": lambda: _frame(b=X[:, 1].astype(bool)),
     "Polars": lambda: _polars().DataFrame(X),
     "Polars, numbers and booleans": lambda: _polars().DataFrame({"a": X[:, 0], "b": X[:, 1].astype(bool)}),
+    "JAX": lambda: _jax().numpy.asarray(X),
+    "sparse": lambda: _sparse().csr_array(X),
+    "sparse matrix": lambda: _sparse().coo_matrix(X),
+    "sparse float32": lambda: _sparse().csc_array(X.astype("float32")),
 }
 INTEGERS: dict[str, Callable[[], Any]] = {
     "list of integers": X.astype(int).tolist,
@@ -155,8 +166,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: list(np.ma.masked_equal(X, 1.0)),
         r"is a list with 4 masked values: replace them with filled",
     ),
-    "sparse": (lambda: _sparse().csr_array(X), r"is a csr_array, which is sparse: convert it with toarray\(\)"),
-    "sparse matrix": (lambda: _sparse().coo_matrix(X), r"is a coo_matrix, which is sparse: convert it with toarray"),
+    "sparse complex": (lambda: _sparse().csr_array(X * 1j), "has dtype complex128: give real numbers"),
     "PyTorch with gradients": (
         lambda: _torch().tensor(X, requires_grad=True),
         r"is a tensor that requires gradients: give its detach\(\)",
@@ -267,10 +277,85 @@ def test_prediction_and_target_of_two_libraries() -> None:
     tensor = _torch().tensor(X)
     assert float(pn.mean_squared_error(tensor, 1 - X)) == 1.0
     assert float(pn.MSELoss()(1 - X, tensor)) == 1.0
-    with pytest.raises(
-        ValueError, match=r"x is on cpu \(torch\) but the weights are on cpu \(numpy\): use net\.asarray"
-    ):
-        pn.Linear(2, 2).initialize()(tensor)
+
+
+RESULTS: dict[str, Callable[[Any], Any]] = {
+    "call": pn.Linear(2, 2).initialize(dtype="float64"),
+    "predict": lambda x: pn.Linear(2, 2).initialize(dtype="float64").predict(x),
+    "predict of several batches": lambda x: pn.Linear(2, 2).initialize(dtype="float64").predict(x, batch_size=2),
+    "Trainer.predict": lambda x: _trainer().predict(x),
+    "KMeans.fit": lambda x: pn.KMeans(2).fit(x).labels_,
+    "KMeans.predict": lambda x: pn.KMeans(2).fit(X).predict(x),
+    "KMeans.transform": lambda x: pn.KMeans(2).fit(X).transform(x),
+    "PCA.transform": lambda x: pn.PCA(1).fit(X).transform(x),
+    "PCA.inverse_transform": lambda x: pn.PCA(2).fit(X).inverse_transform(x),
+}
+"""Functions whose results are of the library of their input."""
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+@pytest.mark.parametrize("library", [_torch, lambda: _jax().numpy], ids=["PyTorch", "JAX"])
+def test_results_are_arrays_of_the_library_of_the_input(
+    result: Callable[[Any], Any], library: Callable[[], Any]
+) -> None:
+    x = library().asarray(X)
+    values = result(x)
+    assert type(values) is type(x)
+    np.testing.assert_allclose(np.asarray(values), result(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+@pytest.mark.parametrize("container", ["list", "pandas", "Polars", "sparse"])
+def test_results_are_numpy_arrays_for_data_that_are_no_array(result: Callable[[Any], Any], container: str) -> None:
+    values = result(FLOATS[container]())
+    assert type(values) is np.ndarray
+    np.testing.assert_allclose(values, result(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda trainer, x, y: trainer.fit(x, y, sample_weight=np.ones(len(y)), progress=False),
+        lambda trainer, x, y: trainer.fit(x, y, validation_split=0.5, progress=False),
+        lambda trainer, x, y: trainer.evaluate(x, y, batch_size=32),
+        lambda trainer, x, _: trainer.predict(x, batch_size=32),
+        lambda trainer, x, _: trainer.net[0].adapt(x),
+    ],
+    ids=["fit", "fit and validate", "evaluate", "predict", "adapt"],
+)
+def test_a_sparse_matrix_is_never_dense_as_a_whole(use: Callable[..., Any]) -> None:
+    n, width = 4000, 20_000
+    x = _sparse().random_array((n, width), density=1e-4, rng=np.random.default_rng(0), dtype="float32")
+    net = pn.Sequential(pn.Normalize(width), pn.Linear(width, 2))
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
+    tracemalloc.start()
+    use(trainer, x, np.arange(n) % 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n * width * 4  # validation takes 1000 examples at a time, and copies them once
+
+
+class _OtherLibrary:
+    """An array that NumPy cannot read, in the memory of a device."""
+
+    device = "cuda:0"
+
+    def __init__(self, ordinal: int, *, requires_grad: bool = False):
+        self.ordinal, self.requires_grad = ordinal, requires_grad
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.ordinal
+
+
+def test_an_array_of_another_library_on_the_same_device_is_taken_through_dlpack() -> None:
+    library = SimpleNamespace(empty=lambda n, device: _OtherLibrary(device), from_dlpack=lambda array: ("taken", array))
+    backend = replace(pn.get_backend("cpu"), xp=library, device=0, array_type=str)
+    given = _OtherLibrary(0)
+    assert backend.check_array(given) == ("taken", given)
+    with pytest.raises(ValueError, match="array is on cuda:0"):
+        backend.check_array(_OtherLibrary(1))
+    with pytest.raises(ValueError, match="requires gradients"):
+        backend.check_array(_OtherLibrary(0, requires_grad=True))
 
 
 @pytest.mark.strict

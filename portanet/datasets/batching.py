@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import as_array, backend_of
+from portanet.backends import as_array, take_rows
 from portanet.checks import check_count, check_flag, optional
 from portanet.kernels.slices import slices
 from portanet.typing import Array
@@ -40,7 +40,7 @@ class Batches:
         order = np.random.default_rng([self._seed, epoch]).permutation(n) if self.shuffle else None
         parts = zip(range(len(self)), slices(n, self.batch_size), strict=False)
         picked = (rows if order is None else order[rows] for _, rows in parts)
-        return (tuple(_rows(array, rows) for array in self.arrays) for rows in picked)
+        return (tuple(take_rows(array, rows) for array in self.arrays) for rows in picked)
 
 
 def batches(
@@ -104,13 +104,3 @@ def batches(
         random_state=optional(check_count)("random_state", random_state, at_least=0),
         drop_last=check_flag("drop_last", drop_last),
     )
-
-
-def _rows(array: Array, rows: Any) -> Array:
-    """Return some examples: a slice, or those of a NumPy array of indices."""
-    if isinstance(rows, slice):
-        return array[rows, ...]
-    if isinstance(array, np.ndarray):
-        return array[rows]
-    backend = backend_of(array)
-    return backend.xp.take(array, backend.asarray(rows), axis=0)

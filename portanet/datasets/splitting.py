@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import as_array, backend_of, host_values
+from portanet.backends import as_array, backend_of, host_values, take_rows
 from portanet.checks import check_count, check_flag, check_number, optional, shown
 from portanet.typing import Array
 
@@ -72,7 +72,7 @@ def train_test_split(
     else:
         test = np.arange(n) >= n - n_test
     rows = np.flatnonzero(~test), np.flatnonzero(test)
-    return [_take(values, part) for values in converted for part in rows]
+    return [take_rows(values, part) for values in converted for part in rows]
 
 
 def _array(name: str, values: Any) -> Array:
@@ -117,9 +117,3 @@ def _classes(stratify: Any, n: int) -> np.ndarray:
     if len(host) != n:
         raise ValueError(f"stratify must hold a label for each of {n} examples, got {len(host)}")
     return np.unique(host, return_inverse=True)[1]
-
-
-def _take(values: Array, rows: np.ndarray) -> Array:
-    backend = backend_of(values, name="one of arrays")
-    with backend.activate():
-        return backend.xp.take(values, backend.asarray(rows), axis=0)

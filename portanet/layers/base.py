@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from portanet.backends import as_array, describe, namespace
+from portanet.backends import SparseRows, as_array, describe, is_sparse, like, namespace
 from portanet.checks import check_count, isdtype, shown
 from portanet.config import Configured
 from portanet.files import write_tensors
@@ -131,47 +131,60 @@ class Layer(Sizing, Configured):
         """Return the output of inference for a batch, keeping nothing."""
         return self.vjp(x, train=False)[0]
 
-    def __call__(self, x: Array) -> Array:
-        """Return the output of inference for a batch; weights that are missing are drawn from seed 0."""
-        x = as_array(x, name="x")
+    def __call__(self, x: Any) -> Any:
+        """
+        Return the output of inference for a batch; weights that are missing are drawn from seed 0.
+
+        Arrays must have the device and dtype of the weights. Other data, such as lists, are converted; for an array of
+        another library, so is the output.
+        """
+        array = as_array(x, name="x")
         if self._flat is None:
-            self._build_for(x)
-        return Layer._infer(self, x)
+            self._build_for(array)
+        if type(x) is np.ndarray or not self.topology.parameter_list or isinstance(x, self.backend.array_type):
+            return Layer._infer(self, array)
+        return like(x, Layer._infer(self, self.asarray(x, name="x")))
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of one output for one input of a shape, both without the batch axis."""
         return shape
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
-        """Return the outputs for many inputs, ``batch_size`` at a time; NumPy for host data, else on the device."""
+        """
+        Return the outputs for many inputs, ``batch_size`` at a time, in the library and on the device of the inputs.
+
+        For data that are no array, such as lists, data frames or sparse matrices, they are a NumPy array.
+        """
         batch_size = check_count("batch_size", batch_size)
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
         if self._flat is None:
-            self._build_for(as_array(x, name="x"))
+            self._build_for(x)
         backend = self.backend
-        inputs = backend.check_array(x, name="x")
-        on_host = isinstance(inputs, np.ndarray)
+        inputs = backend.check_rows(x, name="x")
+        on_host = isinstance(inputs, (np.ndarray, SparseRows))
         if inputs.ndim == 0:
             raise ValueError("x is a single number: give an array with one row an example")
         keep = backend.to_numpy if on_host else _unchanged
         with backend.activate():
             # One batch may be empty: it gives an empty output of the right shape.
             n = inputs.shape[0]
-            batches = [inputs] if n <= batch_size else [inputs[rows, ...] for rows in slices(n, batch_size)]
+            batches = [inputs] if n <= batch_size else (inputs[rows, ...] for rows in slices(n, batch_size))
             outputs = [keep(Layer._infer(self, self.asarray(batch, name="x"))) for batch in batches]
             # One batch is copied too: the output of Flatten, say, would share memory with x.
-            return np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0)
+            return like(x, np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0))
 
     def summary(self, input_shape: Shape) -> None:
         """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""
         self.build(input_shape)
         print(table(self, input_shape))
 
-    def _build_for(self, x: Array) -> None:
+    def _build_for(self, x: Any) -> None:
         """Find the input sizes that are not known yet, for a batch."""
-        if self.topology.unsized and x.ndim:
-            self.build(tuple(x.shape[1:]))
+        if self.topology.unsized:
+            shape = tuple((x if is_sparse(x) else as_array(x, name="x")).shape)
+            if shape:
+                self.build(shape[1:])
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, for notebooks."""

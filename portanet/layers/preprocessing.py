@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from portanet.backends import as_array, namespace
+from portanet.backends import namespace
 from portanet.checks import Checked, check_count, check_number, check_sample_weight, isdtype
 from portanet.initializers import ones, zeros
 from portanet.kernels.slices import slices
@@ -75,9 +75,9 @@ class Normalize(Layer):
         UserWarning
             If a channel varies by less than the layer's dtype resolves at its mean, as times in seconds do in float32.
         """
-        self._build_for(as_array(x, name="x"))
+        self._build_for(x)
         backend, mean, std = self.backend, self.mean.data, self.std.data
-        x, xp = backend.check_array(x, name="x"), backend.xp
+        x, xp = backend.check_rows(x, name="x"), backend.xp
         integers = isdtype(namespace(x), x.dtype, "integral")
         if not integers:
             check_floating(self, x)

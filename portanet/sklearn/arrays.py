@@ -8,7 +8,16 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from portanet.backends import Backend, backend_of, get_backend, host_array, is_host_data, namespace
+from portanet.backends import (
+    Backend,
+    SparseRows,
+    backend_of,
+    get_backend,
+    host_array,
+    is_host_data,
+    is_sparse,
+    namespace,
+)
 from portanet.typing import Array
 
 
@@ -45,7 +54,7 @@ class ArrayEstimator(BaseEstimator):
 
 def _kind(x: Any) -> tuple[str, str]:
     """Return the names of the library and the device of an array; sparse arrays are NumPy's."""
-    if is_numpy_array(x) or hasattr(x, "toarray"):
+    if is_numpy_array(x) or is_sparse(x):
         return "numpy", "cpu"
     return array_namespace(x).__name__.removeprefix("array_api_compat."), str(device(x))
 
@@ -56,9 +65,13 @@ def backend_for(x: Any, chosen: str | Backend | None) -> Backend:
 
 
 def to_backend(x: Any, backend: Backend) -> Array:
-    """Return data of any library on the device of a backend, in float32 if they are so, else in float64."""
-    if hasattr(x, "toarray"):
-        x = x.toarray()
+    """
+    Return data of any library on the device of a backend, in float32 if they are so, else in float64.
+
+    Sparse data stay sparse: their rows become dense batch by batch.
+    """
+    if is_sparse(x):
+        return SparseRows(x if x.dtype == np.float32 else x.astype("float64"), name="X")
     values = x if isinstance(x, backend.array_type) else to_numpy(x)
     return backend.asarray(values, dtype_name(values), name="X")
 
@@ -81,6 +94,6 @@ def like(x: Any, values: Array, backend: Backend | None = None) -> Any:
         if isinstance(x, backend.array_type):
             return values
         values = backend.to_numpy(values)
-    if is_numpy_array(x) or hasattr(x, "toarray") or values.dtype.kind not in "biuf":
+    if is_numpy_array(x) or is_sparse(x) or values.dtype.kind not in "biuf":
         return values
     return array_namespace(x).asarray(values, device=device(x))

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from portanet import layers, optimizers
-from portanet.backends import Backend, backend_of
+from portanet.backends import Backend
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_sample_weight, shown
 from portanet.layers import BatchNorm, Dropout, Layer, Linear, Normalize
 from portanet.losses import Loss
@@ -22,7 +22,7 @@ from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
 from portanet.sklearn.arrays import ArrayEstimator, backend_for, dtype_name, to_backend, to_numpy
 from portanet.training import Callback, EarlyStopping, LearningRateScheduler, Trainer
-from portanet.training.data import first_layer
+from portanet.training.data import Data, first_layer
 from portanet.typing import Array, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Layer] | None] = {
@@ -67,11 +67,11 @@ class NetEstimator(ArrayEstimator):
     batch_norm: bool = False
     loss: Loss | None = None
     optimizer: str | Optimizer = "adam"
-    learning_rate_init: float = 0.001
+    learning_rate_init: float = 0.002
     schedule: Callable[[int], float] | None = None
     alpha: float = 0.0001
     batch_size: int | Literal["auto"] = "auto"
-    max_iter: int = 200
+    max_iter: int = 100
     shuffle: bool = True
     tol: float = 1e-4
     early_stopping: bool = False
@@ -118,7 +118,7 @@ class NetEstimator(ArrayEstimator):
         backend = backend_for(X, self.device)
         x = to_backend(X, backend)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        data = Examples(x, x if y is None else y, None if sample_weight is None else to_numpy(sample_weight))
+        data = Data(x, x if y is None else y, None if sample_weight is None else to_numpy(sample_weight))
         if data.sample_weight is not None:
             check_sample_weight(np, "sample_weight", data.sample_weight, x.shape[0])
             if not np.all(counted := data.sample_weight > 0):
@@ -130,7 +130,7 @@ class NetEstimator(ArrayEstimator):
                 data, validation = (data.take(rows) for rows in self._split(data, stratify, seed))
             watched = self._early_stopping(validated=validation is not None)
             callbacks.append(watched)
-        trainer = self.trainer_ if go_on else self._new_trainer(data, build, seed)
+        trainer = self.trainer_ if go_on else self._new_trainer(data, build, backend, seed)
         history = trainer.fit(
             data.x,
             data.y,
@@ -154,9 +154,11 @@ class NetEstimator(ArrayEstimator):
                 stacklevel=4,
             )
 
-    def _new_trainer(self, data: "Examples", build: Callable[[Shape], tuple[Layer, Loss]], seed: int) -> Trainer:
+    def _new_trainer(
+        self, data: Data, build: Callable[[Shape], tuple[Layer, Loss]], backend: Backend, seed: int
+    ) -> Trainer:
         net, loss = build(tuple(data.x.shape[1:]))
-        net.build(tuple(data.x.shape[1:])).to(backend_of(data.x), dtype=dtype_name(data.x), seed=seed)
+        net.build(tuple(data.x.shape[1:])).to(backend, dtype=dtype_name(data.x), seed=seed)
         if isinstance(first := first_layer(net), Normalize):
             first.adapt(data.x, sample_weight=data.sample_weight)
         return Trainer(net, loss, self._new_optimizer(), seed=seed)
@@ -215,7 +217,7 @@ class NetEstimator(ArrayEstimator):
     def _batch_size(self, n: int) -> int:
         return min(200, n) if self.batch_size == "auto" else check_count("batch_size", self.batch_size)
 
-    def _split(self, data: "Examples", stratify: bool, seed: int) -> list[np.ndarray]:
+    def _split(self, data: Data, stratify: bool, seed: int) -> list[np.ndarray]:
         """Return the rows of training and those of validation."""
         share, n = check_number("validation_fraction", self.validation_fraction, above=0, below=1), data.x.shape[0]
         n_held_out = math.ceil(share * n)
@@ -234,22 +236,3 @@ class NetEstimator(ArrayEstimator):
         net = net or self.net_
         backend = net.backend
         return X, backend, net.predict(to_backend(X, backend))
-
-
-class Examples(NamedTuple):
-    """Inputs on a device, targets, and weights of the examples if there are any."""
-
-    x: Array
-    y: Array
-    sample_weight: np.ndarray | None
-
-    def take(self, rows: np.ndarray) -> "Examples":
-        """Return some of the examples."""
-        backend = backend_of(self.x)
-
-        def taken(array: Any) -> Any:
-            if array is None or isinstance(array, np.ndarray):
-                return None if array is None else array[rows]
-            return backend.xp.take(array, backend.asarray(rows), axis=0)
-
-        return Examples(*map(taken, self))

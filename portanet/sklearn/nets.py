@@ -66,7 +66,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     optimizer : {"adam", "adamw", "sgd", "rmsprop"} or Optimizer
         An Optimizer brings its own learning rate and weight decay.
     learning_rate_init : float
-        Learning rate.
+        Learning rate. The default is twice that of scikit-learn's networks, which standardized inputs allow.
     schedule : callable, optional
         ``schedule(step)`` returns the learning rate of a step: see :mod:`portanet.schedules`. Each ``fit`` begins with
         step 0; ``partial_fit`` goes on where the last call ended.
@@ -75,7 +75,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     batch_size : int or "auto"
         Examples a step; "auto" is 200, or the number of all examples if there are fewer.
     max_iter : int
-        Largest number of epochs.
+        Largest number of epochs. The default is half that of scikit-learn's networks.
     shuffle : bool
         Whether each epoch has its own order of examples.
     tol, n_iter_no_change : float, int

@@ -8,7 +8,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from portanet import layers
-from portanet.backends import Backend, as_array, backend_of, cast, namespace
+from portanet.backends import (
+    Backend,
+    SparseRows,
+    as_array,
+    backend_of,
+    cast,
+    host_array,
+    is_sparse,
+    namespace,
+    take_rows,
+)
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import AutoEncoder, Layer, Sequential
@@ -41,6 +51,9 @@ UNFIT = {
 """Last layers that do not fit a loss, and what to do."""
 
 
+HOST = np.ndarray, SparseRows
+"""Types of data that stay on the host."""
+
 FINITE_CHUNK = 2**20
 """Numbers that are checked at a time, where data stay on the host."""
 
@@ -60,13 +73,17 @@ class Data(NamedTuple):
         """All arrays there are."""
         return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
 
+    def take(self, rows: slice | np.ndarray) -> "Data":
+        """Return some of the examples."""
+        return Data(*(take_rows(array, rows) for array in self.arrays))
+
     def batches(self, net: Layer, batch_size: int) -> "Iterator[Data]":
         """Yield all examples in their order, some at a time, on the network's device."""
         return (self.batch(net, rows) for rows in slices(self.x.shape[0], batch_size))
 
     def batch(self, net: Layer, batch: slice) -> "Data":
         """Return some of the examples, on the network's device."""
-        return Data(*(net.asarray(array[batch, ...]) for array in self.arrays))
+        return Data(*map(net.asarray, self.take(batch).arrays))
 
 
 def prepare_data(
@@ -110,11 +127,13 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    given_x, given_y = _examples(f"{name}x", x, net.backend), _examples(f"{name}y", y, net.backend)
+    given_x = _examples(f"{name}x", x, net.backend)
+    given_y = _examples(f"{name}y", host_array(y, name=f"{name}y") if is_sparse(y) else y, net.backend)
     x, y = given_x, given_y
-    on_host = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-    stays = on_host and keep_on_host != "never"
-    if not stays or (keep_on_host == "if too large" and net.backend.fits(x.nbytes + y.nbytes)):
+    on_host = isinstance(x, HOST) and isinstance(y, np.ndarray)
+    sparse = isinstance(x, SparseRows)  # it stays on the host, since it may be too large as a dense array
+    stays = on_host and (sparse or keep_on_host != "never")
+    if not stays or (keep_on_host == "if too large" and not sparse and net.backend.fits(x.nbytes + y.nbytes)):
         x, y = net.asarray(x, name=f"{name}x"), net.asarray(y, name=f"{name}y")
     xp = namespace(x)
     for kind, values, given in (("x", x, given_x), ("y", y, given_y)):
@@ -162,7 +181,7 @@ def first_layer(net: Layer) -> Layer:
 
 def _is_finite(xp: Any, values: Array, dtype: str) -> bool:
     """Whether all values are finite in a dtype, seen in parts, so that host data need no array of their size."""
-    rows = max(1, FINITE_CHUNK // max(1, math.prod(values.shape[1:]))) if isinstance(values, np.ndarray) else None
+    rows = max(1, FINITE_CHUNK // max(1, math.prod(values.shape[1:]))) if isinstance(values, HOST) else None
     parts, most = slices(values.shape[0], rows or max(1, values.shape[0])), float(np.finfo(dtype).max)
     wider = values.dtype == xp.float64 and dtype == "float32"
     return all(
@@ -173,7 +192,7 @@ def _is_finite(xp: Any, values: Array, dtype: str) -> bool:
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
     weights = _examples(name, sample_weight, net.backend)
     flat = net.flat
-    if isinstance(x, np.ndarray) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
+    if isinstance(x, HOST) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
         weights = cast(np.asarray(backend_of(weights).to_numpy(weights)), flat.dtype, name=name)
     else:
         weights = flat.backend.asarray(weights, flat.dtype, name=name)
@@ -231,7 +250,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     ((array([0, 1, 2]), None), (array([3, 4]), None))
     """
     arrays: list[Any] = [
-        None if a is None and name != "x" else _examples(name, a)
+        None if a is None and name != "x" else a.tocsr() if is_sparse(a) else _examples(name, a)
         for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
     ]
     n = arrays[0].shape[0]
@@ -246,7 +265,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
 
 def _examples(name: str, values: Any, backend: Backend | None = None) -> Array:
     """Return host data as a NumPy array and a device array unchanged; ``backend`` refuses arrays of other devices."""
-    values = as_array(values, name=name) if backend is None else backend.check_array(values, name=name)
+    values = as_array(values, name=name) if backend is None else backend.check_rows(values, name=name)
     if values.ndim == 0:
         raise ValueError(f"{name} is a single number: give an array with one row an example")
     return values

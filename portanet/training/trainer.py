@@ -98,7 +98,7 @@ def _with_sizes(net: Layer, x: Any, y: Any = None, **options: Any) -> tuple[tupl
     if y is None:
         batch, x = first_batch(x)
         first = batch[0]
-    net._build_for(as_array(first, name="x"))
+    net._build_for(first)
     return (x, y), options
 
 
