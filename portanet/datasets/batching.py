@@ -15,7 +15,7 @@ class Batches:
     """
     The batches of arrays, in a new order for each epoch; :func:`batches` makes it.
 
-    ``len(batches)`` is their number. Iterating begins an epoch.
+    ``len(batches)`` is their number. Iterating begins an epoch; ``epoch`` is the number of the next one.
     """
 
     def __init__(
@@ -23,11 +23,15 @@ class Batches:
     ):
         self.arrays, self.batch_size, self.shuffle, self.drop_last = arrays, batch_size, shuffle, drop_last
         self._seed = int(np.random.default_rng().integers(2**62)) if random_state is None else random_state
-        self._epoch = 0
+        self.epoch = 0
+
+    def __repr__(self) -> str:
+        shown = f"batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last}"
+        return f"<Batches of {len(self.arrays)} arrays of {self.arrays[0].shape[0]} examples: {shown}>"
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next epoch, which decides its order; ``fit(..., resume=path)`` calls it."""
-        self._epoch = check_count("epoch", epoch, at_least=0)
+        """Set the number of the next epoch, which decides its order; ``fit`` calls it before each epoch."""
+        self.epoch = check_count("epoch", epoch, at_least=0)
 
     def __len__(self) -> int:
         n, size = int(self.arrays[0].shape[0]), self.batch_size
@@ -35,8 +39,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Return the batches of the next epoch."""
-        n, epoch = self.arrays[0].shape[0], self._epoch
-        self._epoch += 1
+        n, epoch = self.arrays[0].shape[0], self.epoch
+        self.epoch += 1
         order = np.random.default_rng([self._seed, epoch]).permutation(n) if self.shuffle else None
         parts = zip(range(len(self)), slices(n, self.batch_size), strict=False)
         picked = (rows if order is None else order[rows] for _, rows in parts)
@@ -97,10 +101,13 @@ def batches(
     lengths = [array.shape[0] if array.ndim else 0 for array in converted]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"arrays must hold equally many examples, at least one, got {lengths}")
+    batch_size, drop_last = check_count("batch_size", batch_size), check_flag("drop_last", drop_last)
+    if drop_last and batch_size > lengths[0]:
+        raise ValueError(f"batch_size={batch_size} with drop_last leaves no batch of {lengths[0]} examples: lower it")
     return Batches(
         converted,
-        batch_size=check_count("batch_size", batch_size),
+        batch_size=batch_size,
         shuffle=check_flag("shuffle", shuffle),
         random_state=optional(check_count)("random_state", random_state, at_least=0),
-        drop_last=check_flag("drop_last", drop_last),
+        drop_last=drop_last,
     )

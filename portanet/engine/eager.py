@@ -76,7 +76,12 @@ class EagerExecutor:
     def close(self, *, wait: bool = True) -> None:
         """End what runs beside the steps, and wait for it."""
 
-    def skip_epochs(self, n_epochs: int) -> None:
+    @property
+    def first_epoch(self) -> int:
+        """Number of the first epoch, for iterables that begin with another one."""
+        return 0
+
+    def skip_epochs(self, n_epochs: int, first_epoch: int) -> None:
         """Leave out epochs that were done before; each begins anew here."""
 
     @property

@@ -22,7 +22,7 @@ class IterableExecutor(EagerExecutor):
     step, metrics, backend
         See :class:`EagerExecutor`; the rows of metrics are doubled when they are full.
     stream : BatchStream
-        With methods ``restart``, ``peek``, ``take`` and ``close``.
+        With methods ``restart``, ``peek``, ``take``, ``skip_epochs`` and ``close``.
     n_steps : int or None
         Steps of an epoch; by default all batches that there are.
     """
@@ -58,9 +58,14 @@ class IterableExecutor(EagerExecutor):
             self._grow()
         self.table[:n_done, ...] = metrics
 
-    def skip_epochs(self, n_epochs: int) -> None:
-        """Leave out the batches of epochs that were done before, where the next epoch does not begin anew."""
-        self.stream.skip_epochs(n_epochs, self.limit)
+    @property
+    def first_epoch(self) -> int:
+        """Number of the first epoch, which decides its order where the iterable has ``set_epoch``."""
+        return int(self.stream.first_epoch)
+
+    def skip_epochs(self, n_epochs: int, first_epoch: int) -> None:
+        """Leave out epochs that were done before, where the next epoch does not begin anew."""
+        self.stream.skip_epochs(first_epoch, n_epochs, self.limit)
 
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch; batches of steps that were done before are left out."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import chain
 from typing import Any, cast
 
 from portanet.backends.host import has_device
@@ -30,6 +29,11 @@ class BatchStream:
     name : str
         What messages call the source.
 
+    Attributes
+    ----------
+    first_epoch : int
+        Number of the first epoch for ``source.set_epoch``, which is called before each epoch if there is such a method.
+
     Examples
     --------
     >>> stream = BatchStream([([1.0], [0.0]), ([2.0], [1.0])], Data)
@@ -42,7 +46,8 @@ class BatchStream:
     def __init__(self, source: Iterable[Any], prepare: Callable[..., Data], name: str = "x"):
         self.source, self.prepare, self.name = check_iterable(source), prepare, name
         self.once = isinstance(source, Iterator)
-        self.n_taken = 0
+        self.first_epoch: int = getattr(source, "epoch", 0) if hasattr(source, "set_epoch") else 0
+        self.n_epochs = self.n_taken = 0
         self._iterator: Iterator[Any] = iter(())
         self._begun = False
         self._context = copy_context()  # the thread sees the variables of the caller
@@ -52,16 +57,27 @@ class BatchStream:
     def restart(self) -> None:
         """Begin an epoch; an epoch of which no batch was taken yet goes on, so that no batch is read twice."""
         if not self._begun or (self.n_taken and not self.once):
+            if hasattr(self.source, "set_epoch"):
+                self.source.set_epoch(self.first_epoch + self.n_epochs)
             self._iterator, self._fetching, self.n_taken, self._begun = iter(self.source), None, 0, True
+            self.n_epochs += 1
 
-    def skip_epochs(self, n_epochs: int, n_steps: int | None) -> None:
+    def skip_epochs(self, first_epoch: int, n_epochs: int, n_steps: int | None) -> None:
         """Leave out epochs: the batches of an iterator, or by ``source.set_epoch`` if there is such a method."""
         if self.once:
             for _ in range(n_epochs * (n_steps or 0)):
                 self.take()
-        elif n_epochs and hasattr(self.source, "set_epoch"):
-            self.source.set_epoch(n_epochs)
+        elif hasattr(self.source, "set_epoch"):
+            self.first_epoch, self.n_epochs = first_epoch, n_epochs
             self._begun, self._fetching = False, None
+
+    def first_inputs(self) -> Any:
+        """Return the inputs of the first batch, which is not taken yet, as the source gave them."""
+        self.restart()
+        batch = (self._fetching or self._fetch()).result()
+        if batch is END:
+            raise ValueError(f"{self.name} {NO_BATCHES}")
+        return _check_batch(f"batch 0 of {self.name}", batch)[0]
 
     def first(self) -> Data:
         """Return the first batch, which is not taken yet."""
@@ -114,14 +130,6 @@ class BatchStream:
         self._fetching = Future()
         self._fetching.set_result(data)
         return data
-
-
-def first_batch(source: Iterable[Any]) -> tuple[Sequence[Any], Iterable[Any]]:
-    """Return the first batch, not converted, and an iterable that still yields it."""
-    batch = next(iter(check_iterable(source)), END)
-    if batch is END:
-        raise ValueError(f"x {NO_BATCHES}")
-    return _check_batch("batch 0 of x", batch), chain([batch], source) if isinstance(source, Iterator) else source
 
 
 def _check_batch(name: str, batch: Any) -> Sequence[Any]:

@@ -34,6 +34,7 @@ from portanet.typing import Array
 
 FIT: Schema = {
     "stopped": bool,
+    "first_epoch": int,
     "n_done": int,
     "epoch": {"examples": int, "steps": int, "shuffle": bool},
     "losses": is_array,
@@ -108,9 +109,10 @@ class FitLoop:
         for call in self.callbacks:
             call.on_train_begin(self.training)
         if saved is not None:
+            state = saved.state["fit"]
             with as_file_errors(saved.path):
-                self.load_state_dict(saved.state["fit"])
-            self.executor.skip_epochs(len(self.training.history.epochs))
+                self.load_state_dict(state)
+            self.executor.skip_epochs(len(self.training.history.epochs), state["first_epoch"] if state else 0)
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:
         """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""
@@ -226,6 +228,7 @@ class FitLoop:
         n_done = executor.n_done if within else 0
         return {
             "stopped": self.stopped,
+            "first_epoch": executor.first_epoch,
             "n_done": n_done,
             "epoch": self._epoch(),
             "losses": executor.metrics[:n_done, 0],
@@ -253,6 +256,7 @@ class FitLoop:
         if mismatch := first_mismatch(state, FIT):
             raise ValueError(mismatch)
         n_done = check_count("n_done", state["n_done"], at_least=0)
+        check_count("first_epoch", state["first_epoch"], at_least=0)
         if n_done and (state["epoch"] != self._epoch() or not self._fits_table(state, n_done)):
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(

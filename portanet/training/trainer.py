@@ -24,7 +24,7 @@ from portanet.layers.base import Layer, check_layer
 from portanet.layers.sizes import Sizes
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.training.batches import BatchStream, first_batch, is_iterable_of_batches
+from portanet.training.batches import BatchStream, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
 from portanet.training.checkpoint import (
     Checkpoint,
@@ -78,7 +78,7 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
             with self.backend.activate():
                 return method(self, *args, **kwargs)
         before, unbound, steps = Sizes(self.net), self._unbound, self.steps
-        args, kwargs = _with_sizes(self.net, *args, **kwargs)  # type: ignore[assignment]
+        args, kwargs = self._with_sizes(*args, **kwargs)  # type: ignore[assignment]
         try:
             with self.backend.activate():
                 return method(self, *args, **kwargs)
@@ -90,16 +90,6 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
             raise
 
     return run
-
-
-def _with_sizes(net: Layer, x: Any, y: Any = None, **options: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
-    """Build a network for inputs x, or for the first batch of an iterable, and return the arguments."""
-    first = x
-    if y is None:
-        batch, x = first_batch(x)
-        first = batch[0]
-    net._build_for(first)
-    return (x, y), options
 
 
 def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike[str] | None:
@@ -705,7 +695,16 @@ class Trainer:
         prepared = prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
         return partial(self._evaluate, prepared, 1000)
 
+    def _with_sizes(self, x: Any, y: Any = None, **options: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
+        """Build the network for inputs x, or for the first batch of an iterable, and return the arguments."""
+        if y is None:
+            x = self._stream(x)  # it keeps the first batch
+        self.net._build_for(x.first_inputs() if y is None else x)
+        return (x, y), options
+
     def _stream(self, x: Any, *, name: str = "x") -> BatchStream:
+        if isinstance(x, BatchStream):
+            return x
         return BatchStream(x, partial(prepare_data, self.net, self.loss), name)
 
     def _evaluate(self, data: Data, batch_size: int) -> Logs:

@@ -51,3 +51,13 @@ def test_the_last_batch_may_be_shorter_or_left_out() -> None:
 def test_arguments_are_checked(arguments: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         batches(*arguments, **options)
+
+
+def test_batches_that_are_all_left_out_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch_size=11 with drop_last leaves no batch of 10 examples: lower it"):
+        batches(X, Y, batch_size=11, drop_last=True)
+
+
+def test_a_repr_tells_what_the_batches_are() -> None:
+    shown = repr(batches(X, Y, batch_size=4))
+    assert shown == "<Batches of 2 arrays of 10 examples: batch_size=4, shuffle=True, drop_last=False>"

@@ -22,8 +22,8 @@ X, Y = RNG.normal(size=(50, 4)).astype("float32"), RNG.integers(0, 3, 50)
 WEIGHTS = RNG.uniform(0.5, 2, 50).astype("float32")
 
 
-def a_trainer(metrics: Any = ("accuracy",), **options: Any) -> pn.Trainer:
-    net = pn.Sequential(pn.Linear(4, 8), pn.TanH(), pn.Linear(8, 3))
+def a_trainer(metrics: Any = ("accuracy",), *, sized: bool = True, **options: Any) -> pn.Trainer:
+    net = pn.Sequential(pn.Linear(4, 8) if sized else pn.Linear(8), pn.TanH(), pn.Linear(8, 3))
     return pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), metrics=metrics, **options)
 
 
@@ -219,13 +219,14 @@ def test_a_generator_can_be_trained_on_again_at_once() -> None:
     assert trainer.steps == 4
 
 
-def test_each_epoch_reads_an_iterable_once() -> None:
+@pytest.mark.parametrize("sized", [True, False], ids=["sized", "unsized"])
+def test_each_epoch_reads_an_iterable_once(sized: bool) -> None:
     begun = []
 
     def source(name: str) -> Again:
         return Again(lambda: begun.append(name) or parts(X, Y))  # type: ignore[func-returns-value]
 
-    a_trainer().fit(source("train"), epochs=3, validation_data=source("validation"), progress=False)
+    a_trainer(sized=sized).fit(source("train"), epochs=3, validation_data=source("validation"), progress=False)
     assert begun == ["train", "validation"] * 3
 
 
@@ -319,8 +320,10 @@ def test_a_checkpoint_after_the_last_batch_of_an_epoch_resumes(tmp_path: Path) -
     assert_same(whole, again)
 
 
+@pytest.mark.parametrize("sized", [True, False], ids=["sized", "unsized"])
 @pytest.mark.parametrize("after", [2, 4, 6, 9])
-def test_shuffled_batches_go_on_in_their_orders(tmp_path: Path, after: int) -> None:
+@pytest.mark.parametrize("read_before", [0, 2])
+def test_shuffled_batches_go_on_in_their_orders(tmp_path: Path, after: int, sized: bool, read_before: int) -> None:
     class Stop(Exception):
         pass
 
@@ -330,12 +333,27 @@ def test_shuffled_batches_go_on_in_their_orders(tmp_path: Path, after: int) -> N
                 trainer.save(tmp_path / "run")
                 raise Stop
 
-    whole, again = a_trainer(), a_trainer()
-    whole.fit(batches(X, Y, batch_size=16), epochs=3, progress=False)
+    def source() -> Any:
+        data = batches(X, Y, batch_size=16)
+        for _ in range(read_before):
+            list(data)
+        return data
+
+    whole, again, sized_first = a_trainer(sized=sized), a_trainer(sized=sized), a_trainer()
+    whole.fit(source(), epochs=3, progress=False)
+    sized_first.fit(source(), epochs=3, progress=False)
+    assert_same(whole, sized_first)
     with pytest.raises(Stop):
-        a_trainer().fit(batches(X, Y, batch_size=16), epochs=3, callbacks=[StopAfter()], progress=False)
+        a_trainer(sized=sized).fit(source(), epochs=3, callbacks=[StopAfter()], progress=False)
     again.fit(batches(X, Y, batch_size=16), epochs=3, resume=tmp_path / "run", progress=False)
     assert_same(whole, again)
+
+
+def test_evaluation_between_epochs_does_not_change_the_orders_of_training() -> None:
+    alone, beside, data = a_trainer(), a_trainer(), batches(X, Y, batch_size=16)
+    alone.fit(batches(X, Y, batch_size=16), epochs=3, progress=False)
+    beside.fit(data, epochs=3, validation_data=data, progress=False)
+    np.testing.assert_array_equal(alone.net.flat.data, beside.net.flat.data)
 
 
 def test_the_source_sees_the_context_variables_of_the_caller() -> None:
