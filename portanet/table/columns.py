@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from portanet.checks import shown
+from portanet.checks import check_choice, shown
 from portanet.schema import MAX_NUMBER, NUMBER, Schema, first_mismatch
 from portanet.table.wording import listed
 
@@ -98,9 +98,20 @@ def read_cells(cells: pd.Series, parse: Callable[[pd.Series], pd.Series], kind: 
     return values
 
 
-def is_set_of_texts(value: Any) -> bool:
-    """Whether a value of a file is a list of at least one text, all of them different."""
-    return not first_mismatch(value, [str]) and 0 < len(value) == len(set(value))
+def is_set_of(*kinds: type) -> Callable[[Any], bool]:
+    """
+    Return a function that accepts a list of different values of one of the types, at least one.
+
+    Examples
+    --------
+    >>> is_set_of(int, str)(["a", "b"]), is_set_of(int, str)(["a", 1]), is_set_of(int, str)([1, 1])
+    (True, False, False)
+    """
+
+    def is_set(value: Any) -> bool:
+        return any(not first_mismatch(value, [kind]) for kind in kinds) and 0 < len(value) == len(set(value))
+
+    return is_set
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ class Category:
     n_others: int
 
     kind: ClassVar[str] = "category"
-    schema: ClassVar[dict[Any, Schema]] = {"name": str, "categories": is_set_of_texts, "n_others": int}
+    schema: ClassVar[dict[Any, Schema]] = {"name": str, "categories": is_set_of(str), "n_others": int}
 
     @classmethod
     def fit(cls, cells: pd.Series) -> Self:
@@ -266,7 +277,7 @@ def column_from_json(value: dict[str, Any]) -> Column:
     ...
     ValueError: fill is 'old'
     """
-    kind = KINDS[value["kind"]]
+    kind = KINDS[check_choice("kind", value["kind"], choices=tuple(KINDS))]
     if mismatch := first_mismatch(value, kind.schema):
         raise ValueError(mismatch)
     column: Column = kind(**{name: value[name] for name in kind.schema})

@@ -28,10 +28,10 @@ def train_command(data: str, target: str, *, out: str, **options: Any) -> None:
         "curves.png": pictures.curves(trained.history),
         net.target.picture: net.target.draw(trained.y_true, trained.y_pred),
     }
-    facts = {"format": FORMAT, **net.description(), "network": repr(net.net)}
+    files = {**images, "report.html": report(net, images), "net.safetensors": net.to_bytes()}
+    facts = {"format": FORMAT, "files": [*files], **net.description(), "network": repr(net.net)}
     text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
-    page, content = report(net, images), net.to_bytes()
-    write_folder(folder, {FACTS: f"{text}\n".encode(), **images, "report.html": page, "net.safetensors": content})
+    write_folder(folder, {FACTS: f"{text}\n".encode(), **files})
     print(net.origin())
     for column in net.columns:
         if isinstance(column, LeftOut):

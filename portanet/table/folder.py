@@ -26,7 +26,8 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
         If it is no folder, or cannot be written to.
     """
     folder = check_path("out", path)
-    foreign = [] if _is_ours(folder) else [name for name in NAMES if os.path.lexists(folder / name)]
+    ours = _written_to(folder)
+    foreign = [name for name in NAMES if name not in ours and os.path.lexists(folder / name)]
     if foreign:
         raise ValueError(f"{folder} holds {shown(foreign[0])}, which portanet train did not write: give another folder")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -38,13 +39,16 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files, each complete or not at all, and delete those of an earlier training that are not among them."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _written_to(folder) - files.keys():  # before the list of the files is replaced
+        (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         write_atomically(folder / name, content)
-    for name in set(NAMES) - files.keys():
-        (folder / name).unlink(missing_ok=True)
 
 
-def _is_ours(folder: Path) -> bool:
+def _written_to(folder: Path) -> set[str]:
+    """Return the names of the files that an earlier training wrote to a folder."""
     with suppress(OSError, FileFormatError):
-        return bool(read_json(folder / FACTS, {"format": str})["format"] == FORMAT)
-    return False
+        facts = read_json(folder / FACTS, {"format": str, "files": [str]})
+        if facts["format"] == FORMAT:
+            return {FACTS, *facts["files"]} & {*NAMES}
+    return set()

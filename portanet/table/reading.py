@@ -4,7 +4,9 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from io import BytesIO, StringIO
+from itertools import islice
 from os import PathLike
 from typing import Any
 
@@ -18,9 +20,14 @@ from portanet.schema import CONTROL
 MISSING = dict.fromkeys(["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"], np.nan)
 """Texts that stand for a missing cell."""
 
-SEPARATORS = ",;\t"
-MAX_HEADER = 2**20
+SEPARATORS = "\t;,"
+"""What may separate cells, the least likely to be part of a text first."""
+
+MAX_BEGIN = 2**20
 """Most characters in which the separator is looked for."""
+
+N_BEGIN = 20
+"""Rows that the separator must divide into as many cells as the header has."""
 
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 
@@ -32,8 +39,8 @@ def read_table(path: str | PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     path : path-like
-        A CSV file in UTF-8 with a header, separated by commas, semicolons or tabs; a Parquet file; or an npz file of
-        arrays with N rows, shape (N,) for one column and (N, D) for D columns.
+        A CSV file in UTF-8 with a header, separated by commas, semicolons or tabs; a TSV file, separated by tabs; a
+        Parquet file; or an npz file of arrays with N rows, shape (N,) for one column and (N, D) for D columns.
 
     Returns
     -------
@@ -81,12 +88,11 @@ def check_pyarrow() -> None:
         raise ImportError("Parquet files need pyarrow: pip install pyarrow") from error
 
 
-def _read_csv(content: bytes) -> pd.DataFrame:
+def _read_csv(content: bytes, separators: str = SEPARATORS) -> pd.DataFrame:
     text = _decode(content).replace("\r\n", "\n").replace("\r", "\n")
     if odd := CONTROL.search(text):
         raise ValueError(f"line {text.count(chr(10), 0, odd.start()) + 1} holds {odd[0]!r}, which is no text")
-    begin = text.lstrip("\n")[:MAX_HEADER]
-    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader(StringIO(begin), delimiter=s), ())))
+    separator = _separator(text, separators)
     lines, rows = _rows(text, separator)
     if not rows:
         raise ValueError("it is empty")
@@ -108,6 +114,30 @@ def _decode(content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is not encoded in UTF-8: save the table as UTF-8") from None
+
+
+def _separator(text: str, separators: str) -> str:
+    r"""
+    Return the first separator that divides the first rows into as many cells as the header, and at least two.
+
+    If there is none, it is the first one in the header, so that a message can name the row that does not fit.
+
+    Examples
+    --------
+    >>> _separator("Weight, kg;Height, m\n70,5;1,8\n", SEPARATORS)
+    ';'
+    """
+    begin, present = text.lstrip("\n")[:MAX_BEGIN], []
+    for separator in separators:
+        reader = csv.reader(StringIO(begin), delimiter=separator, skipinitialspace=True)
+        widths = [len(row) for row in islice((row for row in reader if row), N_BEGIN)]
+        if len(begin) == MAX_BEGIN:
+            widths = widths[:-1] or widths  # the last row may be cut
+        if widths and widths[0] > 1:
+            if len({*widths}) == 1:
+                return separator
+            present.append(separator)
+    return present[0] if present else separators[-1]
 
 
 def _rows(text: str, separator: str) -> tuple[list[int], list[list[str]]]:
@@ -188,7 +218,7 @@ def _plain_cells(cells: pd.Series) -> pd.Series:
 
 READERS: dict[str, Callable[[bytes], pd.DataFrame]] = {
     ".csv": _read_csv,
-    ".tsv": _read_csv,
+    ".tsv": partial(_read_csv, separators="\t"),
     ".parquet": _read_parquet,
     ".npz": _read_npz,
 }

@@ -11,7 +11,7 @@ from portanet.checks import check_choice, shown
 from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
 from portanet.sklearn import NetClassifier, NetRegressor
 from portanet.table import pictures
-from portanet.table.columns import SHARE, numbers, read_cells, texts
+from portanet.table.columns import SHARE, is_set_of, numbers, read_cells, texts
 from portanet.table.wording import listed
 
 MAX_CLASSES = 100
@@ -27,7 +27,7 @@ class ClassTarget:
     classes: list[Any]
 
     task: ClassVar[str] = "classification"
-    schema: ClassVar[dict[Any, Schema]] = {"name": str, "classes": [int | str]}
+    schema: ClassVar[dict[Any, Schema]] = {"name": str, "classes": is_set_of(int, str)}
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     estimator: ClassVar[type[NetClassifier]] = NetClassifier
     picture: ClassVar[str] = "confusion.png"
@@ -202,7 +202,7 @@ def target_from_json(value: dict[str, Any]) -> Target:
     ...
     ValueError: scale is 0
     """
-    kind = TASKS[value["task"]]
+    kind = TASKS[check_choice("task", value["task"], choices=tuple(TASKS))]
     if mismatch := first_mismatch(value, kind.schema):
         raise ValueError(mismatch)
     return kind(**{name: value[name] for name in kind.schema})

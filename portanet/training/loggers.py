@@ -11,6 +11,7 @@ from typing import Any
 
 from portanet.checks import Checked, check_count, check_flag, check_path
 from portanet.files import as_file_errors, parse_json, read_regular, write_atomically
+from portanet.schema import first_mismatch
 from portanet.training.callbacks import Callback, Logs, Training
 
 __all__ = ["CSVLogger", "JSONLogger", "TensorBoard"]
@@ -20,6 +21,7 @@ class _EpochLog(Callback):
     """A file to which each epoch is added. With ``append``, the epochs that it holds are kept."""
 
     path, append = Checked(check_path), Checked(check_flag)
+    run_last = True  # the other callbacks may add entries
     required_state = False
     _earlier: list[Any]  # the epochs that the file held before training
 
@@ -38,15 +40,23 @@ class _EpochLog(Callback):
         return {"earlier": len(self._earlier)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]  # the rest is in the history
+        # Later epochs are in the history of the checkpoint.
+        del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]
+
+    def _write(self, text: str, *, anew: bool) -> None:
+        """Write all epochs, or append the last one."""
+        if anew and (self.path.is_file() or not self.path.exists()):
+            write_atomically(self.path, text.encode())  # a run that is killed here loses no epoch
+        else:
+            with self.path.open("w" if anew else "a", encoding="utf-8", newline="") as file:
+                file.write(text)
 
 
 class CSVLogger(_EpochLog):
     """
     Append each epoch to a CSV file as soon as it is done.
 
-    The cell of an entry that an epoch lacks is empty. The file is rewritten when a new entry appears and at the end of
-    ``fit``; entries that later callbacks add are then included.
+    The cell of an entry that an epoch lacks is empty. The file is rewritten when a new entry appears.
 
     Parameters
     ----------
@@ -71,17 +81,7 @@ class CSVLogger(_EpochLog):
         self._names: list[str] = []
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        self._write(trainer, anew=len(trainer.history.epochs) == 1 or list(trainer.history) != self._names)
-
-    def on_train_end(self, trainer: Training) -> None:
-        if trainer.history.epochs:
-            self._write(trainer, anew=True)
-
-    def _read(self) -> list[dict[str, str]]:
-        return _read_log(self.path)
-
-    def _write(self, trainer: Training, *, anew: bool) -> None:
-        """Write all epochs, or append the last one."""
+        anew = list(trainer.history) != self._names
         self._names = list(trainer.history)
         first = int(self._earlier[-1]["epoch"]) + 1 if self._earlier else 1
         rows: list[dict[str, Any]] = [
@@ -94,11 +94,10 @@ class CSVLogger(_EpochLog):
         if anew:
             writer.writeheader()
         writer.writerows(rows if anew else rows[-1:])
-        if anew and (self.path.is_file() or not self.path.exists()):
-            write_atomically(self.path, text.getvalue().encode())  # a run that is killed here loses no epoch
-        else:
-            with self.path.open("w" if anew else "a", encoding="utf-8", newline="") as file:
-                file.write(text.getvalue())
+        self._write(text.getvalue(), anew=anew)
+
+    def _read(self) -> list[dict[str, str]]:
+        return _read_log(self.path)
 
 
 def _read_log(path: Path) -> list[dict[str, str]]:
@@ -154,21 +153,17 @@ class JSONLogger(_EpochLog):
     <BLANKLINE>
     """
 
-    run_last = True
-
     def on_train_begin(self, trainer: Training) -> None:
         super().on_train_begin(trainer)
-        self._written = 0
+        self._begun = False
 
     def on_epoch_end(self, trainer: Training, logs: Logs) -> None:
-        epochs, first = trainer.history.epochs, len(self._earlier) + 1
+        epochs, first = trainer.history.epochs, parse_json(self._earlier[-1])["epoch"] + 1 if self._earlier else 1
         lines = [json.dumps({"epoch": i, **_finite(row)}) for i, row in enumerate(epochs, first)]
-        if self._written and self._written == len(lines) - 1:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"{lines[-1]}\n")
-        else:  # the file holds another run, or epochs after the checkpoint from which this one goes on
-            write_atomically(self.path, "".join(f"{line}\n" for line in [*self._earlier, *lines]).encode())
-        self._written = len(lines)
+        # At first, the file may hold another run, or epochs after the checkpoint from which this one goes on.
+        written = lines[-1:] if self._begun else [*self._earlier, *lines]
+        self._write("".join(f"{line}\n" for line in written), anew=not self._begun)
+        self._begun = True
 
     def _read(self) -> list[str]:
         return _read_lines(self.path)
@@ -184,10 +179,17 @@ def _read_lines(path: Path) -> list[str]:
     with as_file_errors(path):
         lines = content.decode().splitlines()
         for number, line in enumerate(lines, 1):
-            row = parse_json(line)
-            if not isinstance(row, dict) or row.get("epoch") != number:
-                raise ValueError(f"line {number} is not that of epoch {number}: give another path, or append=False")
+            if not _is_epoch(line):
+                raise ValueError(f"line {number} is no epoch of a JSONLogger: give another path, or append=False")
         return lines
+
+
+def _is_epoch(line: str) -> bool:
+    """Whether a line describes an epoch; one that was cut does not."""
+    try:
+        return not first_mismatch(parse_json(line), {"epoch": int})
+    except ValueError:
+        return False
 
 
 class TensorBoard(Callback):

@@ -243,6 +243,16 @@ def test_files_of_others_are_not_replaced(
     assert (tmp_path / name).read_text() == '{"format": 3}'
 
 
+def test_a_picture_that_is_added_to_the_folder_is_not_deleted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folder / "passengers.csv", "survived", tmp_path) == 0
+    (tmp_path / "residuals.png").write_text("mine")
+    assert train(folder / "passengers.csv", "survived", tmp_path) == 2
+    assert "holds 'residuals.png', which portanet train did not write" in capsys.readouterr().err
+    assert (tmp_path / "residuals.png").read_text() == "mine"
+
+
 def test_an_error_while_the_report_is_made_leaves_the_folder_as_it_was(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -410,15 +420,21 @@ def test_unfit_predictions_are_refused_by_one_line(
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"columns": []}, ""),
+        ({"columns": []}, "outputs for the 0 inputs of the table, but does not take them"),
         ({"columns": [{"kind": "number"}]}, "the file lacks 'name', 'fill', 'indicator'"),
         (
             {"columns": [{"kind": "number", "name": "x", "fill": 1.0, "indicator": True}]},
             "for the 2 inputs of the table",
         ),
-        ({"columns": [{"kind": "os.system"}]}, "it lacks 'os.system'"),
+        (
+            {"columns": [{"kind": "os.system"}]},
+            "or 'left out', got 'os.system'",
+        ),
         ({"columns": [{"kind": "category", "name": "x", "categories": ["a", "a"], "n_others": 0}]}, "categories is"),
-        ({"target": {"task": "classification", "name": "x", "classes": [None]}}, "classes.0 is None"),
+        ({"target": {"task": "os.system"}}, "task must be 'classification' or 'regression', got 'os.system'"),
+        ({"target": {"task": "classification", "name": "x", "classes": [None]}}, "classes is [None]"),
+        ({"target": {"task": "classification", "name": "x", "classes": ["a", "a"]}}, "classes is ['a', 'a']"),
+        ({"target": {"task": "classification", "name": "x", "classes": ["a", 1]}}, "classes is ['a', 1]"),
         ({"target": {"task": "classification", "name": "x", "classes": ["a"]}}, "must return 1 outputs"),
         ({"target": {"task": "regression", "name": "x", "mean": 0.0, "scale": 0.0}}, "scale is 0.0"),
         ({"scores": {}}, "it lacks the score 'accuracy'"),

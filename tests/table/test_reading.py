@@ -42,6 +42,24 @@ def test_separators_line_ends_and_encodings(tmp_path: Path, content: str | bytes
     assert table.to_numpy().tolist() == [["Åsa", "1.5"], ["李", "2"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("x.csv", "Weight, kg;Height, m\n70,5;1,8\n", ["Weight, kg", "Height, m"]),
+        ("x.csv", "a;b,c\n1,2\n3,4\n", ["a;b", "c"]),
+        ("x.csv", 'text;number\n"a\tb, c";1\n', ["text", "number"]),
+        ("x.csv", '"a;b",c\n"1;2",3\n', ["a;b", "c"]),
+        ("x.tsv", "last, first\tage\nLovelace, Ada\t36\n", ["last, first", "age"]),
+        ("x.tsv", "name;nickname\nAda;A\n", ["name;nickname"]),
+    ],
+)
+def test_the_separator_is_what_divides_all_rows_alike(
+    tmp_path: Path, name: str, content: str, columns: list[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert [*read_table(tmp_path / name).columns] == columns
+
+
 def test_quoted_cells_hold_separators_and_line_ends_and_lines_are_counted(tmp_path: Path) -> None:
     table = csv(tmp_path, 'a,b\n"1,5","x ""y""\r\nz"\n2,\n')
     assert table.to_numpy().tolist()[0] == ["1,5", 'x "y"\nz']

@@ -3,6 +3,8 @@
 import csv
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,8 @@ def test_each_value_of_the_log_is_under_its_name(tmp_path: Path, first: int, log
     path, seen = tmp_path / "log.csv", []
 
     class Reader(pn.Callback):
+        run_last = True
+
         def on_epoch_end(self, trainer: Any, logs: Any) -> None:
             seen.append(list(csv.DictReader(path.read_text().splitlines())))
 
@@ -199,13 +203,41 @@ def test_nan_becomes_null(tmp_path: Path) -> None:
     assert rows(tmp_path / "log")[0]["auc"] is None
 
 
-@pytest.mark.parametrize("content", ["epoch,loss\n1,0.5\n", '{"epoch": 2}\n', "[1]\n", '{"epoch": 1\n', "\xff\n"])
+@pytest.mark.parametrize("content", ["epoch,loss\n1,0.5\n", '{"epoch": "2"}\n', "[1]\n", '{"epoch": 1\n', "\xff\n"])
 def test_what_is_no_log_is_not_appended_to(tmp_path: Path, content: str) -> None:
     path = tmp_path / "log"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(pn.FileFormatError):
         fit(pn.JSONLogger(path, append=True))
     assert path.read_text(encoding="latin-1") == content
+
+
+def test_a_line_that_was_cut_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text('{"epoch": 1}\n{"epoch": 2, "lo')
+    with pytest.raises(pn.FileFormatError, match="line 2 is no epoch of a JSONLogger: give another path, or append=F"):
+        fit(pn.JSONLogger(path, append=True))
+
+
+def test_epochs_are_numbered_after_the_last_one_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text('{"epoch": 5, "loss": 1.0}\n')
+    (tmp_path / "csv").write_text("epoch,loss\n5,1.0\n")
+    fit(pn.JSONLogger(tmp_path / "lines", append=True), pn.CSVLogger(tmp_path / "csv", append=True), epochs=2)
+    assert [row["epoch"] for row in rows(tmp_path / "lines")] == [5, 6, 7]
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "csv").open())] == ["5", "6", "7"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/stdout")
+@pytest.mark.parametrize("logger", ["CSVLogger", "JSONLogger"])
+def test_a_log_goes_to_standard_output_once(logger: str) -> None:
+    code = (
+        "import numpy as np, portanet as pn\n"
+        "trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))\n"
+        f"log = pn.{logger}('/dev/stdout')\n"
+        "trainer.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=3, callbacks=[log], progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 3 + (logger == "CSVLogger")
 
 
 def events(folder: Path) -> list[Any]:
