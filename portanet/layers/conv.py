@@ -122,15 +122,16 @@ class Conv(Layer):
 
     def _check_shape(self, shape: Shape) -> None:
         if len(shape) != self.n_axes + 1 or shape[-1] != self.in_channels:
-            wanted = ", ".join(("N", *AXES[self.n_axes - 1], str(self.in_channels)))
+            channels = "C" if len(shape) == self.n_axes and shape[-1] == self.in_channels > 4 else str(self.in_channels)
+            wanted = ", ".join(("N", *AXES[self.n_axes - 1], channels))
             raise ValueError(f"{self!r} needs x of shape ({wanted}), got {batch(shape)}{self._fix(shape)}")
 
     def _fix(self, shape: Shape) -> str:
         """Guess what is meant by inputs of a shape that does not fit."""
         if len(shape) == self.n_axes:
-            if shape[-1] == self.in_channels:
+            if shape[-1] == self.in_channels <= 4:
                 return ": x[None, ...] for a single example?"
-            return f": Reshape({', '.join(map(str, shape))}, 1) first?"
+            return ": give x[..., None], with one channel"
         if len(shape) == self.n_axes + 1 and shape[0] == self.in_channels:
             order = ", ".join(map(str, (0, *range(2, self.n_axes + 2), 1)))
             return f": channels come last, x.transpose({order})?"

@@ -42,8 +42,8 @@ class Sequential(Layer):
     A network: each layer takes the output of the one before.
 
     ``y = fₙ(... f₂(f₁(x)))``, and the gradient goes back through the layers in reverse order. ``net[0]`` is a layer,
-    ``net[:2]`` a network that shares its weights: its output is a hidden representation. Layers may be nested, appended
-    and popped.
+    ``net[:2]`` a network that shares its weights: its output is a hidden representation. Layers may be nested. As in a
+    list, ``net[-1] = Linear(10)``, ``append``, ``insert`` and ``pop`` change the layers; the others keep their weights.
 
     Parameters
     ----------
@@ -89,7 +89,11 @@ class Sequential(Layer):
 
     def append(self, layer: Layer) -> None:
         """Add a layer at the end; the weights of the others stay."""
-        self.layers.append(check_layer("layer", layer))
+        self.insert(len(self.layers), layer)
+
+    def insert(self, index: int, layer: Layer) -> None:
+        """Add a layer before the one at an index; the weights of the others stay."""
+        self.layers.insert(index, check_layer("layer", layer))
         if self.frozen:
             self.freeze()
 
@@ -109,3 +113,11 @@ class Sequential(Layer):
     def __getitem__(self, index: slice) -> "Sequential": ...
     def __getitem__(self, index: int | slice) -> Layer:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __setitem__(self, index: int, layer: Layer) -> None:
+        self.layers[index] = check_layer("layer", layer)
+        if self.frozen:
+            self.freeze()
+
+    def __delitem__(self, index: int) -> None:
+        del self.layers[index]

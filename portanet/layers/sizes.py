@@ -36,6 +36,8 @@ class Sizing(Placement):
         super().__init_subclass__(**kwargs)
         if cls.input_size is not None and "__init__" in vars(cls):
             cls.__init__ = _optional_size(cls.__init__, cls.input_size)  # type: ignore[method-assign]
+        if cls.input_size is not None and "output_shape" in vars(cls):
+            cls.output_shape = _of_any_size(cls.output_shape)  # type: ignore[method-assign]
 
     def build(self, input_shape: Shape) -> Self:
         """
@@ -73,11 +75,15 @@ class Sizing(Placement):
             raise
         return self
 
+    def _arguments_for(self, shape: Shape) -> dict[str, Any]:
+        """Return the arguments of the constructor, with the input size for an input of a shape."""
+        if not shape:
+            raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
+        return self.arguments() | {str(self.input_size): shape[-1]}
+
     def _take_sizes(self, shape: Shape) -> None:
         if self._unsized:
-            if not shape:
-                raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
-            arguments = self.arguments() | {str(self.input_size): shape[-1]}
+            arguments = self._arguments_for(shape)
             _reset(self, {"_frozen": self._frozen})
             type(self).__init__(self, **arguments)
         for _, child, inner_shape in self._children_with_shapes(shape):
@@ -116,6 +122,18 @@ def _reset(layer: Sizing, attributes: dict[str, Any]) -> None:
     vars(layer).clear()
     vars(layer).update(attributes)
     changed()
+
+
+def _of_any_size(output_shape: Callable[..., Shape]) -> Callable[..., Shape]:
+    """Return the method for a layer that may have no input size yet: it answers for the size of the input."""
+
+    @wraps(output_shape)
+    def for_input(self: Sizing, shape: Shape) -> Shape:
+        if not self._unsized:
+            return output_shape(self, shape)
+        return type(self)(**self._arguments_for(shape)).output_shape(shape)
+
+    return for_input
 
 
 def _optional_size(init: Callable[..., None], size: str) -> Callable[..., None]:

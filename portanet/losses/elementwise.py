@@ -200,8 +200,8 @@ class KLDivLoss(ElementwiseLoss):
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         if self.log_target:
             q = xp.exp(t)
-            return q * (t - p), lambda: -q
-        return t * (xp.log(xp.where(t == 0, 1.0, t)) - p), lambda: -t
+            return q * xp.where(q > 0, t - p, 0.0), lambda: -q
+        return t * xp.where(t > 0, xp.log(xp.where(t > 0, t, 1.0)) - p, 0.0), lambda: -t
 
 
 class _BinaryLoss(ElementwiseLoss):

@@ -138,7 +138,7 @@ def check_fit(net: Layer, n_inputs: int, n_outputs: int) -> None:
     """
     wanted = f"the network must return {n_outputs} outputs for the {n_inputs} inputs of the table"
     try:
-        shape = net.output_shape((n_inputs,))
+        shape = net.build((n_inputs,)).output_shape((n_inputs,))
     except ValueError as error:
         raise ValueError(f"{wanted}, but does not take them: {error}") from None
     if shape != (n_outputs,):

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from numpy.random import default_rng
 
 from portanet import engine
-from portanet.backends import Backend, as_array
+from portanet.backends import Backend, as_array, get_backend
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, optional, shown
@@ -63,6 +63,10 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        given: Any = self
+        if not isinstance(given, Trainer):  # the method of the class was called
+            name = method.__name__
+            raise TypeError(f"{name} needs a Trainer: write Trainer(net, loss, optimizer).{name}({shown(given)})")
         with self.backend.activate():
             return method(self, *args, **kwargs)
 
@@ -74,10 +78,14 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        unbound: Any = vars(self).get("_unbound")
+        steps = self.steps
+        if unbound is None and self.net.topology.unsized:
+            self._state.check_topology()  # refuses the layers that were appended
         if not self.net.topology.unsized:
             with self.backend.activate():
                 return method(self, *args, **kwargs)
-        before, unbound, steps = Sizes(self.net), self._unbound, self.steps
+        before = Sizes(self.net)
         args, kwargs = self._with_sizes(*args, **kwargs)  # type: ignore[assignment]
         try:
             with self.backend.activate():
@@ -173,7 +181,7 @@ class Trainer:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self._loss, self._metrics = loss, resolve(metrics, loss)
         self.float32_matmul_precision = float32_matmul_precision
-        self._net, self._unbound = net, (optimizer, device, seed)
+        self._net, self._unbound = net, (optimizer, None if device is None else get_backend(device), seed)
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0
@@ -185,8 +193,8 @@ class Trainer:
 
     def _bind(self) -> None:
         """Draw the weights that are missing, and give the optimizer charge of all."""
-        optimizer, device, seed = self._unbound
-        self._net.to(device, seed=seed)
+        optimizer, backend, seed = self._unbound
+        self._net.to(backend, seed=seed)
         self._state = TrainingState(self._net, optimizer.bind(self._net))
         del self._unbound
 
@@ -224,7 +232,7 @@ class Trainer:
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer; another one can be set that is bound to the network."""
-        return self._state.optimizer
+        return self._unbound[0] if "_unbound" in vars(self) else self._state.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
@@ -235,6 +243,8 @@ class Trainer:
     @property
     def backend(self) -> Backend:
         """The array library and device of the network."""
+        if "_unbound" in vars(self) and self.net.topology.unsized:
+            return self._unbound[1] or self.net._placement()[0]
         return self._state.backend
 
     @property
@@ -248,10 +258,7 @@ class Trainer:
 
     def _repr_html_(self) -> str:
         """Return the network as a table, and what trains it, for notebooks."""
-        if "_unbound" in vars(self) and self.net.topology.unsized:
-            what = f"{self.loss!r}, {self._unbound[0]!r}"
-        else:
-            what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
+        what = f"{self.loss!r}, {self.optimizer!r}, on {self.backend.name}, {self.steps:,} steps"
         return f"{self.net._repr_html_()}<p>{escape(what)}</p>"
 
     def step(self, x: Array, y: Array, sample_weight: Array | None = None) -> Array:
@@ -567,10 +574,15 @@ class Trainer:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
         restored = ("_state", "_unbound", "_loop", "steps", "history")  # by __setstate__
         own = {name: value for name, value in vars(self).items() if name not in restored}
+        if "_unbound" in vars(self):
+            return {**own, "history": self.history, "steps": self.steps, "_unbound": self._unbound}
         state = flatten(self._state_dict(), self.backend.to_numpy)
         return {**own, "optimizer": self.optimizer, "state": state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_unbound" in state:
+            vars(self).update(state, _loop=None)
+            return
         net, (text, arrays) = state["_net"], state.pop("state")
         self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
         vars(self).update(state)

@@ -207,7 +207,7 @@ def peak(function: Callable[..., Any]) -> int:
     [
         ((12, 12, 3), r"x\[None, ...\] for a single example"),
         ((2, 3, 12, 12), r"channels come last, x.transpose\(0, 2, 3, 1\)"),
-        ((2, 12, 12), r"Reshape\(12, 12, 1\) first"),
+        ((2, 12, 12), r"give x\[..., None\], with one channel"),
     ],
 )
 def test_errors_suggest_a_fix(shape: tuple[int, ...], fix: str) -> None:

@@ -136,7 +136,7 @@ def test_repr_is_the_constructor_call() -> None:
         ),
         ([pn.Conv1D(1, 2, 3), pn.Linear(508, 10)], r"got \(N, 254, 2\): Flatten\(\) first, then Linear\(508, 10\)\?"),
         ([pn.Conv1D(1, 2, 3), pn.Conv1D(4, 8, 3)], r"got \(N, 254, 2\): Conv1D\(2, 8, \.\.\.\)\?"),
-        ([pn.Reshape(256), pn.Conv1D(1, 2, 3)], r"got \(N, 256\): Reshape\(256, 1\) first\?"),
+        ([pn.Reshape(256), pn.Conv1D(1, 2, 3)], r"got \(N, 256\): give x\[..., None\], with one"),
     ],
 )
 def test_a_wrong_shape_says_what_would_fit(layers: list[pn.Layer], message: str) -> None:
@@ -171,3 +171,20 @@ def test_an_activation_that_is_not_monotonic_stays_before_pooling() -> None:
 def test_a_list_of_layers_says_how_to_give_them() -> None:
     with pytest.raises(TypeError, match=r"layer 0 must be a layer, got \[.*\]: write Sequential\(\*layers\)"):
         pn.Sequential([pn.Linear(2, 2), pn.ReLU()])  # type: ignore[arg-type]
+
+
+def test_layers_are_replaced_inserted_and_deleted_as_in_a_list() -> None:
+    net = pn.Sequential(pn.Linear(3, 4), pn.Linear(4, 2)).initialize(seed=1)
+    kept = net.get_weights()["0.weight"]
+    net[-1] = pn.Linear(4, 5)
+    net.insert(1, pn.ReLU())
+    assert repr(net) == "Sequential(Linear(3, 4), ReLU(), Linear(4, 5))"
+    assert net(np.ones((2, 3), dtype="float32")).shape == (2, 5)
+    np.testing.assert_array_equal(net.get_weights()["0.weight"], kept)
+    del net[1]
+    assert repr(net) == "Sequential(Linear(3, 4), Linear(4, 5))"
+    net.freeze()
+    net[1] = pn.Linear(4, 6)
+    assert net[1].frozen
+    with pytest.raises(TypeError, match="layer must be a layer, got 3"):
+        net[0] = 3  # type: ignore[assignment]

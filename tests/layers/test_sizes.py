@@ -215,3 +215,45 @@ def test_a_call_that_is_refused_leaves_the_sizes_open(arguments: dict[str, Any])
 
 def test_adapt_tells_the_size() -> None:
     assert repr(pn.Normalize().adapt(X)) == "Normalize(3)"
+
+
+def test_a_trainer_without_sizes_is_like_any_other() -> None:
+    trainer = pn.Trainer(pn.Sequential(pn.Linear(8), pn.Linear(3)), pn.CrossEntropyLoss(), pn.Adam(0.01), seed=3)
+    assert (trainer.backend.name, trainer.steps, trainer.history.epochs) == ("cpu", 0, [])
+    assert repr(trainer.optimizer) == repr(pn.Adam(0.01))
+    x, y = np.ones((6, 4)), np.arange(6) % 3
+    losses = []
+    for copied in (trainer, copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        losses.append(copied.fit(x, y, epochs=2, progress=False)["loss"])
+    assert losses[0] == losses[1] == losses[2]
+    with pytest.raises(ValueError, match="device 'foo' is unknown"):
+        pn.Trainer(pn.Linear(3), pn.MSELoss(), pn.SGD(0.1), device="foo")
+
+
+def test_layers_that_are_appended_without_sizes_after_training_need_a_new_trainer() -> None:
+    x, y = np.ones((6, 4)), np.arange(6) % 3
+    net = pn.Sequential(pn.Linear(8), pn.ReLU(), pn.Linear(3))
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
+    trainer.fit(x, y, progress=False)
+    kept = net.get_weights()["0.weight"]
+    net[-1] = pn.Linear(5)
+    for use in (trainer.fit, trainer.evaluate):
+        with pytest.raises(RuntimeError, match="make a new Trainer"):
+            use(x, y)
+    net[:2].freeze()
+    again = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
+    again.fit(x, y, progress=False)
+    np.testing.assert_array_equal(net.get_weights()["0.weight"], kept)
+    assert repr(net[-1]) == "Linear(8, 5)"
+
+
+def test_the_output_shape_is_told_before_the_size_is_known() -> None:
+    net = pn.Sequential(pn.Conv2D(8, 3), pn.BatchNorm(), pn.Flatten(), pn.Linear(10))
+    assert net.output_shape((5, 5, 2)) == (10,)
+    assert net.topology.unsized
+
+
+def test_images_without_a_channel_axis_are_told_apart() -> None:
+    net = pn.Sequential(pn.Conv2D(8, 3), pn.Flatten(), pn.Linear(10))
+    with pytest.raises(ValueError, match=r"got \(N, 28, 28\): give x\[..., None\], with one channel"):
+        net(np.zeros((2, 28, 28)))

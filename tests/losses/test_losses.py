@@ -390,3 +390,10 @@ def test_means_without_variances_are_refused() -> None:
 def test_negative_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="targets must be counts of at least 0; the target reaches from -1 to 2"):
         pn.PoissonNLLLoss()(np.zeros((1, 2)), np.asarray([[-1, 2]]))
+
+
+def test_a_term_of_no_probability_is_0_even_where_the_prediction_is_impossible(backend: pn.backends.Backend) -> None:
+    p, t = backend.asarray([[-np.inf, 0.0]], "float64"), backend.asarray([[0.0, 1.0]], "float64")
+    loss, of_logarithms = pn.KLDivLoss(reduction="sum"), pn.KLDivLoss(reduction="sum", log_target=True)
+    assert float(loss(p, t)) == 0.0
+    assert float(of_logarithms(backend.asarray([[-1.0, 0.0]], "float64"), p)) == 0.0

@@ -383,3 +383,8 @@ def test_an_optimizer_whose_state_overflows_diverged() -> None:
     trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.Adam(0.1))
     with pytest.raises(pn.Diverged, match="the optimizer's square_sum was no longer finite"):
         trainer.fit(np.full((8, 1), 1e15, "float32"), np.ones((8, 1)), progress=False)
+
+
+def test_load_is_a_method_of_a_trainer() -> None:
+    with pytest.raises(TypeError, match=r"load needs a Trainer: write Trainer\(net, loss, optimizer\).load\('run'\)"):
+        pn.Trainer.load("run")  # type: ignore[call-arg, arg-type]
