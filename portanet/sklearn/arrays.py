@@ -1,12 +1,14 @@
 """What estimators of scikit-learn do with the arrays of other libraries: read them, and answer in the same kind."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from portanet.backends import (
     Backend,
@@ -20,6 +22,25 @@ from portanet.backends import (
 )
 from portanet.typing import Array
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def keeps_last_fit(fit: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Let a method that fits leave the attributes of the estimator as they were if it raises."""
+
+    @wraps(fit)
+    def run(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return run
+
 
 class ArrayEstimator(BaseEstimator):
     """
@@ -29,6 +50,8 @@ class ArrayEstimator(BaseEstimator):
     """
 
     n_features_in_: int
+    _n_features_out: int
+    _kind: tuple[str, str]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -41,15 +64,29 @@ class ArrayEstimator(BaseEstimator):
             check_is_fitted(self)
             options["reset"] = False
         checked = validate_data(self, X, **options)
-        found = _kind(checked[0] if isinstance(checked, tuple) else checked)
+        x = checked[0] if isinstance(checked, tuple) else checked
         if method == "fit":
-            self._kind = found
-        elif get_config()["array_api_dispatch"] and found != self._kind:
+            self._kind = _kind(x)
+        else:
+            self._check_kind(x, method)
+        return checked
+
+    def _checked_codes(self, X: Any) -> Any:
+        """Return X for ``inverse_transform``: rows that ``transform`` could have returned."""
+        check_is_fitted(self)
+        X, width = check_array(X), self._n_features_out
+        self._check_kind(X, "inverse_transform")
+        if X.shape[1] != width:
+            raise ValueError(f"X must have shape (N, {width}), like the output of transform, got {tuple(X.shape)}")
+        return X
+
+    def _check_kind(self, x: Any, method: str) -> None:
+        found = _kind(x)
+        if get_config()["array_api_dispatch"] and found != self._kind:
             raise ValueError(
                 f"{type(self).__name__}.{method}() must use the same namespace and device as fit: X is of "
                 f"{' on '.join(found)}, but that of fit was of {' on '.join(self._kind)}"
             )
-        return checked
 
 
 def _kind(x: Any) -> tuple[str, str]:

@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted
 
 from portanet.checks import check_count
 from portanet.layers import AutoEncoder, Layer, Linear, Normalize, Sequential
 from portanet.losses import Loss, MSELoss
-from portanet.sklearn.arrays import backend_for, dtype_name, like, to_backend
+from portanet.sklearn.arrays import backend_for, dtype_name, keeps_last_fit, like, to_backend
 from portanet.sklearn.base import NetEstimator
 
 
@@ -51,6 +50,7 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    @keeps_last_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on examples, shape (N, D); ``y`` is ignored."""
         X, go_on = self._checked(X), self._goes_on()
@@ -69,8 +69,7 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
 
     def inverse_transform(self, X: Any) -> Any:
         """Return the examples that the decoder makes of codes, shape (N, D)."""
-        check_is_fitted(self)
-        X = check_array(X)
+        X = self._checked_codes(X)
         backend, standard = self.net_.backend, self._standard
         with backend.activate():
             examples = self.net_.decoder.predict(to_backend(X, backend))

@@ -14,8 +14,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from portanet import layers, optimizers
-from portanet.backends import Backend
+from portanet.backends import Backend, take_rows
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_sample_weight, shown
+from portanet.kernels.slices import slices
 from portanet.layers import BatchNorm, Dropout, Layer, Linear, Normalize
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
@@ -125,11 +126,17 @@ class NetEstimator(ArrayEstimator):
                 data = data.take(np.flatnonzero(counted))
         first_step = self.trainer_.steps if go_on and epochs is not None else 0  # partial_fit goes on in the schedule
         callbacks, validation, watched = [*self._callbacks(first_step)], None, None
+        early_stopping = check_flag("early_stopping", self.early_stopping)
+        if epochs is not None and early_stopping:
+            raise ValueError("partial_fit holds no validation data out: set early_stopping=False")
         if epochs is None:
-            if check_flag("early_stopping", self.early_stopping):
+            if early_stopping:
                 data, validation = (data.take(rows) for rows in self._split(data, stratify, seed))
             watched = self._early_stopping(validated=validation is not None)
             callbacks.append(watched)
+        monitored = [name for call in callbacks for name in call.monitored() if name.startswith("val_")]
+        if validation is None and monitored:
+            raise ValueError(f"callbacks need {monitored[0]}: set early_stopping=True, which holds validation data out")
         trainer = self.trainer_ if go_on else self._new_trainer(data, build, backend, seed)
         history = trainer.fit(
             data.x,
@@ -160,7 +167,7 @@ class NetEstimator(ArrayEstimator):
         net, loss = build(tuple(data.x.shape[1:]))
         net.build(tuple(data.x.shape[1:])).to(backend, dtype=dtype_name(data.x), seed=seed)
         if isinstance(first := first_layer(net), Normalize):
-            first.adapt(data.x, sample_weight=data.sample_weight)
+            _standardize(first, data)
         return Trainer(net, loss, self._new_optimizer(), seed=seed)
 
     def _goes_on(self) -> bool:
@@ -190,17 +197,19 @@ class NetEstimator(ArrayEstimator):
         return dense
 
     def _new_optimizer(self) -> Optimizer:
+        lr = check_number("learning_rate_init", self.learning_rate_init, at_least=0)
+        decay = check_number("alpha", self.alpha, at_least=0)
         if isinstance(self.optimizer, Optimizer):
             return copy.deepcopy(self.optimizer)
         check_choice("optimizer", self.optimizer, choices=tuple(OPTIMIZERS))
-        lr = check_number("learning_rate_init", self.learning_rate_init, at_least=0)
-        return OPTIMIZERS[self.optimizer](lr, weight_decay=check_number("alpha", self.alpha, at_least=0))
+        return OPTIMIZERS[self.optimizer](lr, weight_decay=decay)
 
     def _callbacks(self, first_step: int) -> Iterator[Callback]:
         given, schedule = self.callbacks, self.schedule
-        if not isinstance(given, (Callback, Sequence)):
+        given = [given] if isinstance(given, Callback) else given
+        if not isinstance(given, Sequence) or not all(isinstance(call, Callback) for call in given):
             raise TypeError(f"callbacks must be a list of Callback objects, got {shown(given)}")
-        yield from [given] if isinstance(given, Callback) else given
+        yield from given
         if schedule is not None:
             check_schedule("schedule", schedule)
             yield LearningRateScheduler(lambda step: schedule(first_step + step))
@@ -215,7 +224,9 @@ class NetEstimator(ArrayEstimator):
         )
 
     def _batch_size(self, n: int) -> int:
-        return min(200, n) if self.batch_size == "auto" else check_count("batch_size", self.batch_size)
+        if self.batch_size != "auto":
+            return check_count("batch_size", self.batch_size)
+        return n if isinstance(self.optimizer, Optimizer) and self.optimizer.full_batch else min(200, n)
 
     def _split(self, data: Data, stratify: bool, seed: int) -> list[np.ndarray]:
         """Return the rows of training and those of validation."""
@@ -236,3 +247,20 @@ class NetEstimator(ArrayEstimator):
         net = net or self.net_
         backend = net.backend
         return X, backend, net.predict(to_backend(X, backend))
+
+
+def _standardize(layer: Normalize, data: Data) -> None:
+    """
+    Compute the statistics of a layer, but leave columns of 0 and 1 alone.
+
+    Such a column tells whether an example is of a category. Divided by its standard deviation, a rare category would
+    outweigh all other inputs.
+    """
+    layer.adapt(data.x, sample_weight=data.sample_weight)
+    xp, whole = layer.backend.xp, None
+    for rows in slices(data.x.shape[0], 1000):
+        x = layer.asarray(take_rows(data.x, rows))
+        of_rows = xp.all((x == 0) | (x == 1), axis=tuple(range(x.ndim - 1)))
+        whole = of_rows if whole is None else whole & of_rows
+    layer.mean.data[...] = xp.where(whole, 0.0, layer.mean.data)
+    layer.std.data[...] = xp.where(whole, 1.0, layer.std.data)

@@ -6,12 +6,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted
 
 from portanet import cluster, decomposition
 from portanet.backends import Backend, get_backend
 from portanet.estimator import Estimator
-from portanet.sklearn.arrays import ArrayEstimator, backend_for, like, to_backend, to_numpy
+from portanet.sklearn.arrays import ArrayEstimator, backend_for, keeps_last_fit, like, to_backend, to_numpy
 
 
 @dataclass(eq=False, repr=False)
@@ -81,6 +80,7 @@ class KMeans(ClusterMixin, FittedModel):
     inertia_: float = field(init=False)
     n_iter_: int = field(init=False)
 
+    @keeps_last_fit
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clusters of examples, shape (N, D); ``y`` is ignored."""
         X = self._checked(X)
@@ -146,6 +146,7 @@ class PCA(FittedModel):
     explained_variance_ratio_: Any = field(init=False)
     mean_: Any = field(init=False)
 
+    @keeps_last_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Compute the components of examples, shape (N, D); ``y`` is ignored."""
         X = self._checked(X, ensure_min_samples=2)
@@ -160,5 +161,4 @@ class PCA(FittedModel):
 
     def inverse_transform(self, X: Any) -> Any:
         """Return the examples with some coordinates along the components, shape (N, D)."""
-        check_is_fitted(self)
-        return self._of_model(check_array(X), "inverse_transform")
+        return self._of_model(self._checked_codes(X), "inverse_transform")

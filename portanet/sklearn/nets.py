@@ -14,7 +14,7 @@ from portanet.checks import check_sample_weight
 from portanet.layers import Layer, Linear, Normalize, Sequential
 from portanet.layers.base import check_layer
 from portanet.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
-from portanet.sklearn.arrays import dtype_name, like, to_numpy
+from portanet.sklearn.arrays import dtype_name, keeps_last_fit, like, to_numpy
 from portanet.sklearn.base import NetEstimator, check_factory
 
 
@@ -30,10 +30,17 @@ class SupervisedNet(NetEstimator):
         return tags
 
     def _build(self, shape: tuple[int, ...], n_outputs: int) -> Layer:
-        if self.net is not None:
-            make = check_factory("net", self.net, example="lambda shape, n: Sequential(Flatten(), Linear(n))")
-            return check_layer("net(input_shape, n_outputs)", make(shape, n_outputs))
         sizes = (shape[0], *self._hidden_sizes())
+        if self.net is not None:
+            self._dense(1, 1)  # refuses settings that are unfit, although the network has its own
+            make = check_factory("net", self.net, example="lambda shape, n: Sequential(Flatten(), Linear(n))")
+            net = check_layer("net(input_shape, n_outputs)", make(shape, n_outputs)).build(shape)
+            if (found := net.output_shape(shape)) != (n_outputs,):
+                raise ValueError(
+                    f"net(input_shape, n_outputs) must return a network whose outputs have shape ({n_outputs},), "
+                    f"got {net!r} with outputs of shape {found}"
+                )
+            return net
         return Sequential(Normalize(shape[0]), *self._dense(*sizes), Linear(sizes[-1], n_outputs))
 
     def _checked(self, X: Any, **options: Any) -> Any:
@@ -45,7 +52,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     """
     Classifier with a neural network, for scikit-learn.
 
-    The network standardizes its inputs: they need no preparation.
+    The network standardizes its inputs, so that they need no preparation; columns of 0 and 1 stay as they are.
 
     Parameters
     ----------
@@ -53,7 +60,8 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         Width of each hidden layer.
     net : callable, optional
         ``net(input_shape, n_outputs)`` returns a network that is used instead, for images for instance. It takes inputs
-        of the shape of one example, and returns a logit for each class.
+        of the shape of one example, and returns a logit for each class. The settings ``hidden_layer_sizes``,
+        ``activation``, ``dropout`` and ``batch_norm`` have no effect then.
     activation : str or callable
         "relu", "tanh", "logistic", "identity", "elu", "gelu" or "silu", or a function that returns a layer.
     dropout : float
@@ -73,7 +81,8 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     alpha : float
         Weight decay.
     batch_size : int or "auto"
-        Examples a step; "auto" is 200, or the number of all examples if there are fewer.
+        Examples a step; "auto" is 200, or the number of all examples if there are fewer or if the optimizer, such as
+        LBFGS, needs them all in each step.
     max_iter : int
         Largest number of epochs. The default is half that of scikit-learn's networks.
     shuffle : bool
@@ -128,6 +137,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         tags.classifier_tags.multi_label = True
         return tags
 
+    @keeps_last_fit
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """
         Train on examples and their labels.
@@ -143,6 +153,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         X, y = self._checked(X, y=y, multi_output=True)
         return self._fit(X, y, sample_weight, go_on=self._goes_on())
 
+    @keeps_last_fit
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """
         Train for one more epoch, on any part of the data.
@@ -238,7 +249,8 @@ class NetRegressor(RegressorMixin, SupervisedNet):
     """
     Regressor with a neural network, for scikit-learn.
 
-    The network standardizes its inputs, and is trained on standardized targets: neither needs preparation.
+    The network standardizes its inputs and is trained on standardized targets, so that neither needs preparation;
+    columns of 0 and 1 stay as they are.
 
     Parameters
     ----------
@@ -281,6 +293,7 @@ device, verbose
         tags.target_tags.multi_output = True
         return tags
 
+    @keeps_last_fit
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """
         Train on examples and their targets.
@@ -295,6 +308,7 @@ device, verbose
         X, y = self._checked(X, y=y, multi_output=True, y_numeric=True)
         return self._fit(X, y, sample_weight, go_on=self._goes_on())
 
+    @keeps_last_fit
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch; targets are standardized with the mean and the scale of the first call."""
         go_on = hasattr(self, "net_")

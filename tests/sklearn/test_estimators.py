@@ -35,6 +35,10 @@ def classifier(**settings: Any) -> NetClassifier:
     return NetClassifier(**{"hidden_layer_sizes": 16, "learning_rate_init": 0.01, "random_state": 0, **settings})
 
 
+def a_net(shape: tuple[int, ...], n_outputs: int) -> pn.Layer:
+    return pn.Linear(shape[0], n_outputs)
+
+
 def regressor(**settings: Any) -> NetRegressor:
     return NetRegressor(**{"hidden_layer_sizes": 16, "learning_rate_init": 0.01, "random_state": 0, **settings})
 
@@ -133,16 +137,26 @@ def test_the_weights_of_classes_are_those_of_their_examples() -> None:
 
 def test_the_curve_holds_the_loss_of_each_epoch() -> None:
     model = classifier(learning_rate_init=0.05, tol=1e-3).fit(X, NAMES)
-    assert model.n_iter_ == len(model.loss_curve_) < 200
+    assert model.n_iter_ == len(model.loss_curve_) < 100
     assert model.loss_curve_[-1] < 0.2 * model.loss_curve_[0]
     with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs, while the loss still fell"):
         assert len(classifier(max_iter=3).fit(X, NAMES).loss_curve_) == 3
 
 
 def test_early_stopping_keeps_the_best_network() -> None:
-    model = classifier(early_stopping=True, validation_fraction=0.3, learning_rate_init=0.1).fit(X, NAMES)
-    assert model.n_iter_ < 200
-    assert model.score(X, NAMES) > 0.9
+    class Ruin(pn.Callback):
+        """Makes the weights useless from the sixth epoch on."""
+
+        def on_train_batch_begin(self, trainer: Any) -> None:
+            if len(trainer.history.epochs) >= 5:
+                trainer.net.flat.data[...] = 0.0
+
+    settings = {"learning_rate_init": 0.1, "n_iter_no_change": 3, "max_iter": 50}
+    model = classifier(early_stopping=True, callbacks=Ruin(), **settings).fit(X, NAMES)
+    losses = model.trainer_.history["val_loss"]
+    assert np.argmin(losses) == 4
+    assert model.n_iter_ == 8
+    assert model.score(X, NAMES) > 0.8  # a third, with the weights of the end
 
 
 def test_training_goes_on_where_it_is_asked_to() -> None:
@@ -248,11 +262,54 @@ def test_clusters_and_components_are_those_of_portanet() -> None:
         ({"schedule": 0.1}, "schedule must be a function of a step"),
         ({"tol": "small"}, "tol must be"),
         ({"early_stopping": True, "validation_fraction": 0.999}, "leaves none to train on"),
+        ({"optimizer": pn.SGD(0.1), "learning_rate_init": -5}, "learning_rate_init must be"),
+        ({"optimizer": pn.SGD(0.1), "alpha": "x"}, "alpha must be"),
+        ({"net": a_net, "hidden_layer_sizes": "bad"}, "hidden_layer_sizes must be"),
+        ({"net": a_net, "activation": "nonsense"}, "activation must be"),
+        ({"net": a_net, "dropout": 7}, "dropout must be"),
+        ({"net": lambda shape, n: pn.Linear(shape[0], n + 1)}, r"outputs have shape \(3,\), got .*shape \(4,\)"),
+        ({"net": lambda shape, n: pn.Linear(n - 1)}, r"outputs have shape \(3,\), got .*shape \(2,\)"),
+        ({"callbacks": pn.EarlyStopping()}, "callbacks need val_loss: set early_stopping=True"),
     ],
 )
 def test_settings_are_checked_in_fit(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classifier(**settings).fit(X, NAMES)
+
+
+@pytest.mark.parametrize("callbacks", ["x", [3], pn.EarlyStopping], ids=str)
+def test_what_is_no_callback_is_refused(callbacks: Any) -> None:
+    with pytest.raises(TypeError, match="callbacks must be a list of Callback objects, got"):
+        classifier(callbacks=callbacks).fit(X, NAMES)
+
+
+def test_partial_fit_refuses_early_stopping() -> None:
+    for setting in (True, "maybe"):
+        with pytest.raises(ValueError, match="early_stopping"):
+            classifier(early_stopping=setting).partial_fit(X, NAMES)
+
+
+def test_an_optimizer_of_all_examples_gets_all_examples() -> None:
+    x = np.concatenate([X, X + 0.01])
+    model = classifier(optimizer=pn.LBFGS(), max_iter=3).fit(x, np.concatenate([NAMES, NAMES]))
+    assert model.trainer_.steps == 3
+
+
+def test_columns_of_categories_are_not_standardized() -> None:
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    x = np.concatenate([X, np.eye(len(X))[:, :20]], axis=1)
+    for data in (x, sparse.csr_array(x)):
+        model = classifier(max_iter=2).fit(data, NAMES)
+        mean, std = model.net_[0].mean.data, model.net_[0].std.data
+        np.testing.assert_allclose(mean[:4], X.mean(axis=0))
+        np.testing.assert_array_equal(mean[4:], 0.0)
+        np.testing.assert_array_equal(std[4:], 1.0)
+
+
+@pytest.mark.parametrize("model", [AutoEncoderTransformer(4, n_components=2, max_iter=2), PCA(2)], ids=["AE", "PCA"])
+def test_codes_of_another_width_are_refused(model: Any) -> None:
+    with pytest.raises(ValueError, match=r"X must have shape \(N, 2\), like the output of transform, got \(3, 4\)"):
+        clone(model).fit(X).inverse_transform(X[:3])
 
 
 def test_bad_labels_are_refused_by_name() -> None:
@@ -279,6 +336,9 @@ def test_a_fit_that_fails_keeps_the_last_network(model: Any, method: str) -> Non
 
     with pytest.raises(OSError, match="the disk is full"):
         model.set_params(callbacks=Failing()).fit(10 * X + 3, 10 * LABELS + 3)
+    np.testing.assert_array_equal(getattr(model, method)(X), before)
+    with pytest.raises(OSError, match="the disk is full"):
+        model.fit(X[:, :2], LABELS)
     np.testing.assert_array_equal(getattr(model, method)(X), before)
 
 
