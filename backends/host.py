@@ -1,6 +1,6 @@
 """Data on the host, whatever library holds them, as NumPy arrays of numbers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Set
 from numbers import Number
 from typing import Any, NoReturn
 
@@ -191,7 +191,7 @@ def _refuse(name: str, values: Any, host: np.ndarray) -> NoReturn:
     """Say what values are that are not numbers, and what to give instead."""
     kind = host.dtype.kind
     if not host.ndim:
-        listed = isinstance(values, Iterable) and not isinstance(values, (Mapping, str, bytes))
+        listed = isinstance(values, (Iterator, Set))
         fix = "convert it with list(...)" if listed and kind == "O" else "give an array or a list of numbers"
         raise ValueError(f"{name} is {_a_type(values)}: {fix}")
     fix = FIXES.get(kind, "give numbers instead of strings")

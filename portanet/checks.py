@@ -38,8 +38,10 @@ def shown(value: Any) -> str:
     >>> shown("x"), shown(10**100), shown(np.ones((2, 3)))
     ("'x'", '100000000000000000...0000000000000000000', 'an array of shape (2, 3)')
     """
-    shape = getattr(value, "shape", ())
-    if isinstance(shape, tuple) and shape:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and not shape and hasattr(value, "item"):
+        value = value.item()  # 7.0, and not np.float64(7.0)
+    elif isinstance(shape, tuple):
         return f"an array of shape {tuple(shape)}"
     return " ".join(map(str.strip, _repr.repr(value).splitlines()))  # arrays in a list have several lines
 

@@ -29,7 +29,9 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     ours = _written_to(folder)
     foreign = [name for name in NAMES if name not in ours and os.path.lexists(folder / name)]
     if foreign:
-        raise ValueError(f"{folder} holds {shown(foreign[0])}, which portanet train did not write: give another folder")
+        name = shown(foreign[0])
+        fix = "delete it, or give another folder"
+        raise ValueError(f"{folder} holds {name}, which {FACTS} does not list as written by portanet train: {fix}")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OSError(f"{existing} is no folder that can be written to: give another one")

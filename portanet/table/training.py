@@ -92,7 +92,7 @@ def train(
         raise ValueError(f"the table has no column {shown(target_name)}: give one of {shown([*table.columns])}")
     rows = table[table[target_name].notna()]
     if len(rows) < MIN_ROWS:
-        raise ValueError(f"the table has {len(rows)} rows with a target: training needs at least {MIN_ROWS}")
+        raise ValueError(f"training needs at least {MIN_ROWS} rows with a target, but the table has {len(rows)}")
     target = fit_target(rows[target_name], task)
     y = target.read(rows[target_name])
     fitted, held_out = _split(y, target, seed)

@@ -1,13 +1,11 @@
 """The data of ``fit``: checked once before the first step, divided into batches, with a weight for each example."""
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from portanet import layers
 from portanet.backends import (
     Backend,
     SparseRows,
@@ -21,44 +19,19 @@ from portanet.backends import (
 )
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
-from portanet.layers import AutoEncoder, Layer, Sequential
+from portanet.layers import Layer, Sequential
 from portanet.losses import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    ClassificationLoss,
-    CrossEntropyLoss,
-    GaussianNLLLoss,
-    KLDivLoss,
     Loss,
-    NLLLoss,
-    SoftMarginLoss,
 )
 from portanet.losses.classification import check_class_weight
 from portanet.losses.elementwise import ElementwiseLoss
 from portanet.typing import Array
-
-UNFIT = {
-    (layers.Softmax, CrossEntropyLoss): "CrossEntropyLoss takes logits: leave out the last Softmax",
-    (layers.Sigmoid, CrossEntropyLoss): "CrossEntropyLoss takes logits: leave out the last Sigmoid",
-    (layers.Sigmoid, BCEWithLogitsLoss): "BCEWithLogitsLoss takes logits: leave out the last Sigmoid, or use BCELoss",
-    (layers.Softmax, NLLLoss): "NLLLoss takes log-probabilities: use LogSoftmax, or CrossEntropyLoss without Softmax",
-    (layers.Linear, BCELoss): "BCELoss takes probabilities: end with Sigmoid, or use BCEWithLogitsLoss",
-    (layers.Linear, NLLLoss): "NLLLoss takes log-probabilities: end with LogSoftmax, or use CrossEntropyLoss",
-    (layers.Softmax, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
-    (layers.Linear, KLDivLoss): "KLDivLoss takes log-probabilities: end with LogSoftmax",
-    (layers.Sigmoid, SoftMarginLoss): "SoftMarginLoss takes logits: leave out the last Sigmoid",
-}
-"""Last layers that do not fit a loss, and what to do."""
-
 
 HOST = np.ndarray, SparseRows
 """Types of data that stay on the host."""
 
 FINITE_CHUNK = 2**20
 """Numbers that are checked at a time, where data stay on the host."""
-
-MERGE_ROWS, MERGE_NUMBERS = 2**12, 2**19
-"""Most examples, and most numbers, in which :func:`warn_if_merged` looks for different ones that become equal."""
 
 
 class Data(NamedTuple):
@@ -127,8 +100,8 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    given_x = _examples(f"{name}x", x, net.backend)
-    given_y = _examples(f"{name}y", host_array(y, name=f"{name}y") if is_sparse(y) else y, net.backend)
+    given_x = examples(f"{name}x", x, net.backend)
+    given_y = examples(f"{name}y", host_array(y, name=f"{name}y") if is_sparse(y) else y, net.backend)
     x, y = given_x, given_y
     on_host = isinstance(x, HOST) and isinstance(y, np.ndarray)
     sparse = isinstance(x, SparseRows)  # it stays on the host, since it may be too large as a dense array
@@ -190,7 +163,7 @@ def _is_finite(xp: Any, values: Array, dtype: str) -> bool:
 
 
 def _weights(name: str, net: Layer, x: Array, sample_weight: Any) -> Array:
-    weights = _examples(name, sample_weight, net.backend)
+    weights = examples(name, sample_weight, net.backend)
     flat = net.flat
     if isinstance(x, HOST) and not isinstance(flat.data, np.ndarray):  # the data stay on the host
         weights = cast(np.asarray(backend_of(weights).to_numpy(weights)), flat.dtype, name=name)
@@ -250,7 +223,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     ((array([0, 1, 2]), None), (array([3, 4]), None))
     """
     arrays: list[Any] = [
-        None if a is None and name != "x" else a.tocsr() if is_sparse(a) else _examples(name, a)
+        None if a is None and name != "x" else a.tocsr() if is_sparse(a) else examples(name, a)
         for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
     ]
     n = arrays[0].shape[0]
@@ -263,7 +236,7 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     )
 
 
-def _examples(name: str, values: Any, backend: Backend | None = None) -> Array:
+def examples(name: str, values: Any, backend: Backend | None = None) -> Array:
     """Return host data as a NumPy array and a device array unchanged; ``backend`` refuses arrays of other devices."""
     values = as_array(values, name=name) if backend is None else backend.check_rows(values, name=name)
     if values.ndim == 0:
@@ -288,96 +261,3 @@ def batch_slices(net: Layer, n: int, batch_size: int) -> list[slice]:
         batches.pop()
         batches[-1] = slice(batches[-1].start, n)
     return batches
-
-
-def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
-    """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
-    if not net.topology.trainable and net.n_parameters:
-        warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
-    fix = UNFIT.get((type(_last_layer(net)), type(loss))) or _unfit_values(net, loss, data)
-    if fix is not None:
-        warnings.warn(fix, UserWarning, stacklevel=4)
-    if isinstance(loss, ClassificationLoss) and data.y.ndim == 1 + len(net.output_shape(data.x.shape[1:])):
-        xp = namespace(data.y)
-        off = float(xp.max(xp.abs(xp.sum(data.y, axis=-1) - 1.0)))
-        if off > 1e-3:
-            warnings.warn(
-                f"the rows of y are probabilities of classes, but their sums differ from 1 by up to {off:.3g}",
-                UserWarning,
-                stacklevel=4,
-            )
-
-
-def warn_if_merged(net: Layer, loss: Loss, x: Any, y: Any) -> None:
-    """Warn where different numbers of the first examples, such as times in seconds, become one in the net's dtype."""
-    for name, given in (("x", x), ("y", y)):
-        values, dtype = _examples(name, given, net.backend), net.flat.dtype
-        xp = namespace(values)
-        if values.dtype == getattr(xp, dtype) or (name == "y" and isinstance(loss, ClassificationLoss)):
-            continue
-        rows = values[: min(MERGE_ROWS, max(2, MERGE_NUMBERS // max(1, math.prod(values.shape[1:])))), ...]
-        pair = _merged(xp, xp.reshape(rows, (rows.shape[0], -1)), getattr(xp, dtype))
-        if pair is not None:
-            fix = "subtract an offset and scale them" + (", or use float64" if dtype == "float32" else "")
-            warnings.warn(
-                f"{name} holds different numbers that are equal in {dtype}, such as {pair[0]} and {pair[1]}: {fix}",
-                UserWarning,
-                stacklevel=4,
-            )
-
-
-def _merged(xp: Any, columns: Array, dtype: Any) -> tuple[float, float] | None:
-    """
-    Return two numbers of a column that become equal in a dtype, if more than 1 % of its different numbers do.
-
-    Single random numbers may do so without harm.
-
-    Examples
-    --------
-    >>> _merged(np, np.asarray([[16777216], [16777217], [16777218]]), np.float32)
-    (16777216, 16777217)
-    """
-    if 0 in columns.shape or xp.isdtype(columns.dtype, "bool"):
-        return None
-    low, high = xp.min(columns, axis=0), xp.max(columns, axis=0)
-    first, last = xp.astype(low, xp.float64), xp.astype(high, xp.float64)
-    largest = xp.maximum(xp.abs(first), xp.abs(last))
-    narrow = (last - first < 0.02 * largest) | (largest < xp.finfo(dtype).smallest_normal)
-    for i in np.flatnonzero(backend_of(narrow).to_numpy(narrow & (low != high))):
-        values = xp.sort(xp.unique_values(columns[:, int(i)]))
-        rounded = xp.astype(values, dtype)
-        equal = xp.astype(rounded[1:] == rounded[:-1], xp.int32)
-        if int(xp.sum(equal)) > 0.01 * equal.shape[0]:
-            at, number = int(xp.argmax(equal)), int if xp.isdtype(columns.dtype, "integral") else float
-            return number(values[at]), number(values[at + 1])
-    return None
-
-
-def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
-    """Say what is wrong with predictions that are no probabilities or variances where the loss takes them."""
-    if not isinstance(loss, (BCELoss, NLLLoss, KLDivLoss, GaussianNLLLoss)):
-        return None
-    prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
-    xp = namespace(prediction)
-    low, high = float(xp.min(prediction)), float(xp.max(prediction))
-    if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:
-        return f"BCELoss takes probabilities, but predictions reach from {low:.3g} to {high:.3g}: end with Sigmoid"
-    if isinstance(loss, (NLLLoss, KLDivLoss)) and high > 0:
-        name = type(loss).__name__
-        return f"{name} takes log-probabilities, but predictions reach {high:.3g}: end with LogSoftmax"
-    if isinstance(loss, GaussianNLLLoss):
-        lowest = float(xp.min(prediction[..., prediction.shape[-1] // 2 :]))
-        if lowest < 0:
-            return f"GaussianNLLLoss takes variances, but those predicted reach {lowest:.3g}: let Softplus compute them"
-    return None
-
-
-def _last_layer(net: Layer) -> Layer:
-    while isinstance(net, (Sequential, AutoEncoder)):
-        if isinstance(net, AutoEncoder):
-            net = net.decoder
-        elif rest := [layer for layer in net if not isinstance(layer, layers.Dropout)]:  # inference drops nothing
-            net = rest[-1]
-        else:
-            break
-    return net

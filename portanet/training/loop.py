@@ -192,6 +192,9 @@ class FitLoop:
                 call.on_train_batch_end(training)
             if self._remaining():  # the last batch may be shorter
                 self._times.add(seconds)
+        if executor.n_steps is not None and executor.n_done < executor.n_steps:
+            text = f"x yields only {executor.n_done} batches of steps_per_epoch={executor.n_steps}"
+            warnings.warn(text, UserWarning, stacklevel=6)  # the call of fit
 
     def _remaining(self) -> int:
         """Return how many steps are left in the epoch; a signal does not wait for the next batch of an iterable."""

@@ -41,8 +41,6 @@ from portanet.training.data import (
     batch_slices,
     hold_out,
     prepare_data,
-    warn_if_merged,
-    warn_if_unfit,
 )
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
@@ -50,6 +48,7 @@ from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
+from portanet.training.unfit import warn_if_merged, warn_if_unfit
 from portanet.typing import Array
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")

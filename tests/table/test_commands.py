@@ -238,7 +238,7 @@ def test_files_of_others_are_not_replaced(
 ) -> None:
     (tmp_path / name).write_text('{"format": 3}')
     assert train(folder / "passengers.csv", "survived", tmp_path) == 2
-    assert f"holds '{name}', which portanet train did not write" in capsys.readouterr().err
+    assert f"holds '{name}', which metrics.json does not list" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == '{"format": 3}'
 
@@ -249,7 +249,7 @@ def test_a_picture_that_is_added_to_the_folder_is_not_deleted(
     assert train(folder / "passengers.csv", "survived", tmp_path) == 0
     (tmp_path / "residuals.png").write_text("mine")
     assert train(folder / "passengers.csv", "survived", tmp_path) == 2
-    assert "holds 'residuals.png', which portanet train did not write" in capsys.readouterr().err
+    assert "holds 'residuals.png', which metrics.json does not list" in capsys.readouterr().err
     assert (tmp_path / "residuals.png").read_text() == "mine"
 
 
@@ -285,8 +285,8 @@ ROWS = "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20))
     [
         ("", "x.csv cannot be loaded: it is empty"),
         ("x,y\n", "x.csv cannot be loaded: it has no rows"),
-        ("x,y\n1,a\n", "the table has 1 rows with a target: training needs at least 10"),
-        ("x,y\n" + "1,\n" * 20, "the table has 0 rows with a target: training needs at least 10"),
+        ("x,y\n1,a\n", "training needs at least 10 rows with a target, but the table has 1"),
+        ("x,y\n" + "1,\n" * 20, "training needs at least 10 rows with a target, but the table has 0"),
         ("y\n" + "a\nb\n" * 10, "the table has no column to predict 'y' from"),
         (
             "x,y\n" + "1,a\n1,b\n" * 10,

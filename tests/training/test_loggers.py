@@ -224,7 +224,7 @@ def test_epochs_are_numbered_after_the_last_one_of_the_file(tmp_path: Path) -> N
     (tmp_path / "csv").write_text("epoch,loss\n5,1.0\n")
     fit(pn.JSONLogger(tmp_path / "lines", append=True), pn.CSVLogger(tmp_path / "csv", append=True), epochs=2)
     assert [row["epoch"] for row in rows(tmp_path / "lines")] == [5, 6, 7]
-    assert [row["epoch"] for row in csv.DictReader((tmp_path / "csv").open())] == ["5", "6", "7"]
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "csv").read_text().splitlines())] == ["5", "6", "7"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/stdout")

@@ -1,5 +1,6 @@
 """Warnings of ``fit`` about last layers and targets that do not fit the loss."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import portanet as pn
 from portanet.backends import Backend
-from portanet.training.data import UNFIT
+from portanet.training.unfit import UNFIT
 
 X = np.random.default_rng(0).normal(size=(6, 4))
 ONE_HOT = np.eye(3)[[0, 1, 2, 0, 1, 2]]
@@ -159,3 +160,41 @@ def test_float64_resolves_times() -> None:
     trainer.fit(np.ones((64, 1)), TIMES, progress=False)
     with pytest.warns(UserWarning, match="y holds different numbers that are equal in float64"):
         trainer.fit(np.ones((64, 1)), 2**60 + TIMES, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "message"),
+    [
+        (pn.Normalize(4), np.full((6, 4), 200.0), "Normalize knows no mean, but inputs reach 200: call its adapt"),
+        (pn.Normalize(4), np.full((6, 4), 200, dtype="uint8"), "Normalize knows no mean, but inputs reach 200"),
+        (pn.Rescale(), np.full((6, 4), 0.5), "inputs reach 0.5, but Rescale takes pixels from 0 to 255: leave it out"),
+    ],
+    ids=["Normalize", "Normalize of pixels", "Rescale"],
+)
+def test_inputs_that_are_scaled_twice_or_not_at_all(layer: pn.Layer, x: np.ndarray, message: str) -> None:
+    trainer = pn.Trainer(pn.Sequential(layer, pn.Linear(4, 1)), pn.MSELoss(), pn.SGD(1e-9))
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        trainer.fit(x, np.zeros((6, 1)), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (pn.Normalize(4).adapt(np.arange(24.0).reshape(6, 4)), np.full((6, 4), 200.0)),
+        (pn.Normalize(4), np.full((6, 4), 1.0)),
+        (pn.Rescale(), np.ones((6, 4), dtype="uint8")),
+        (pn.Rescale(), np.zeros((6, 4))),
+        (pn.Rescale(2.0), np.full((6, 4), 0.5)),
+    ],
+    ids=["adapted", "small", "dark pixels", "black", "another scale"],
+)
+def test_inputs_that_may_be_meant_are_taken_in_silence(layer: pn.Layer, x: np.ndarray) -> None:
+    trainer = pn.Trainer(pn.Sequential(layer, pn.Linear(4, 1)), pn.MSELoss(), pn.SGD(1e-9))
+    trainer.fit(x, np.zeros((6, 1)), progress=False)
+
+
+def test_an_iterator_that_ends_within_an_epoch_is_reported() -> None:
+    trainer = pn.Trainer(pn.Linear(4, 1), pn.MSELoss(), pn.SGD(1e-9))
+    with pytest.warns(UserWarning, match="x yields only 3 batches of steps_per_epoch=10") as caught:
+        trainer.fit(iter([(np.ones((2, 4)), np.ones((2, 1)))] * 3), steps_per_epoch=10, progress=False)
+    assert caught[0].filename == __file__
