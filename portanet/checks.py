@@ -282,6 +282,24 @@ def check_flag(name: str, value: Any) -> bool:
     raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
+def check_shape(name: str, value: Any) -> tuple[int, ...]:
+    """
+    Check that a value is a shape without the batch axis, a tuple or list of whole numbers.
+
+    Examples
+    --------
+    >>> check_shape("input_shape", [28, 28, 1])
+    (28, 28, 1)
+    >>> check_shape("input_shape", 784)
+    Traceback (most recent call last):
+    ...
+    ValueError: input_shape must be a tuple such as (28, 28, 1), got 784
+    """
+    if not isinstance(value, (tuple, list)):
+        raise ValueError(f"{name} must be a tuple such as (28, 28, 1), got {shown(value)}")
+    return tuple(check_count(name, n) for n in value)
+
+
 def check_choice(name: str, value: Any, *, choices: Sequence[str]) -> str:
     """
     Check that a value is one of some words.

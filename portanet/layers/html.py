@@ -59,7 +59,14 @@ def _kind(layer: Any) -> str:
 
 
 def _input_shape(net: Any) -> Shape | None:
-    """Return the shape of one input if the first layer with weights is dense, else None."""
-    first = next((layer for layer in net.topology.layers.values() if not any(layer.named_children())), None)
-    n = getattr(first, "in_features", None)
-    return None if n is None or net.topology.unsized else (n,)
+    """Return the shape of one input if the first layer that has an input size takes a vector of it, else None."""
+    sized = (layer for layer in (net, *net.topology.layers.values()) if layer.input_size is not None)
+    first = next(sized, None)
+    if first is None or net.topology.unsized:
+        return None
+    shape = (first.arguments()[first.input_size],)
+    try:
+        net.output_shape(shape)
+    except ValueError:  # a convolution, say, takes more axes
+        return None
+    return shape

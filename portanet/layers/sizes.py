@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from portanet.checks import check_count, shown
+from portanet.checks import check_shape
 from portanet.layers.placement import Placement
 from portanet.layers.topology import changed
 from portanet.typing import Shape
@@ -61,9 +61,7 @@ class Sizing(Placement):
         >>> net.build((28, 28, 1))
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
-        if not isinstance(input_shape, (tuple, list)):
-            raise ValueError(f"input_shape must be a tuple such as (28, 28, 1), got {shown(input_shape)}")
-        shape = tuple(check_count("input_shape", n) for n in input_shape)
+        shape = check_shape("input_shape", input_shape)
         before = Sizes(self)
         try:
             self._take_sizes(shape)

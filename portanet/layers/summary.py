@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from portanet.checks import check_count, shown
+from portanet.checks import check_shape
 from portanet.typing import Shape
 
 MAX_WIDTH = 100
@@ -17,9 +17,7 @@ HEAD = ("", "layer", "output shape", "parameters")
 
 def table(net: Any, input_shape: Shape) -> str:
     """Return layers, output shapes and numbers of parameters, with their totals; nested networks are unfolded."""
-    if not isinstance(input_shape, (tuple, list)):
-        raise ValueError(f"input_shape must be a tuple such as (28, 28, 1), got {shown(input_shape)}")
-    shape = tuple(check_count("input_shape", n) for n in input_shape)
+    shape = check_shape("input_shape", input_shape)
     rows = [(_cut(name, MAX_NAME), repr(layer), str(out), _size(layer)) for name, layer, out in _rows(net, "", shape)]
     totals = [("total", net.n_parameters)]
     if frozen := sum(parameter.size for parameter in net.parameters() if parameter.frozen):

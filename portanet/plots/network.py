@@ -2,12 +2,17 @@
 
 from typing import Any, NamedTuple
 
-from portanet.checks import check_count, check_text, shown
+from portanet.checks import check_shape, check_text
+from portanet.layers import Layer, Parallel, Residual, Sequential
+from portanet.layers.base import check_layer
 from portanet.plots.figures import new_figure
 from portanet.typing import Shape
 
 WIDTH, HEIGHT, GAP, EDGE = 3.4, 0.5, 0.45, 0.25
 """Width and height of a layer's box, the gap between boxes, and the edge of a frame around several, in inches."""
+
+MERGES: dict[type[Layer], str] = {Residual: "+", Parallel: "concat"}
+"""How layers with branches join the outputs of these."""
 
 WITH_PARAMETERS, WITHOUT = "#cfe2f3", "#f0f0f0"
 """Colours of layers that have parameters, and of those that have none."""
@@ -22,7 +27,8 @@ class _Part(NamedTuple):
     height: float
     output: Shape
     inner: tuple["_Part", ...] = ()
-    side_by_side: bool = False
+    merge: str = ""
+    """How the outputs of branches, which are drawn side by side, become one."""
 
 
 def network(net: Any, input_shape: Shape, *, title: str = "") -> Any:
@@ -57,11 +63,8 @@ def network(net: Any, input_shape: Shape, *, title: str = "") -> Any:
     >>> net = portanet.Sequential(portanet.Linear(64, 32), portanet.ReLU(), portanet.Linear(32, 10))
     >>> portanet.plots.network(net, (64,)).savefig("network.svg")
     """
-    if not isinstance(input_shape, (tuple, list)):
-        raise ValueError(f"input_shape must be a tuple such as (28, 28, 1), got {shown(input_shape)}")
-    if not hasattr(net, "output_shape"):
-        raise TypeError(f"net must be a layer or network, got {shown(net)}")
-    shape, title = tuple(check_count("input_shape", n) for n in input_shape), check_text("title", title)
+    check_layer("net", net)
+    shape, title = check_shape("input_shape", input_shape), check_text("title", title)
     net.build(shape)
     whole = _part(net, shape)
     height = whole.height + 2 * GAP
@@ -84,19 +87,19 @@ def _part(layer: Any, shape: Shape) -> _Part:
     if not children:
         return _Part(repr(layer), WITH_PARAMETERS if layer.n_parameters else WITHOUT, WIDTH, HEIGHT, output)
     inner = tuple(_part(child, inner_shape) for _, child, inner_shape in children)
-    chain = hasattr(layer, "layers")  # a Sequential: no frame
-    branches = not chain and not hasattr(layer, "decoder")  # an AutoEncoder is a chain in a frame
-    side_by_side = branches and len(inner) > 1 and all(inner_shape == shape for *_, inner_shape in children)
-    if side_by_side:
+    merge = MERGES.get(type(layer), "")
+    if isinstance(layer, Residual) and layer.projection is None:
+        inner += (_Part("", "none", WIDTH / 3, 0.0, shape),)  # the input itself
+    if merge:
         width = sum(part.width for part in inner) + GAP * (len(inner) - 1)
         height = max(part.height for part in inner) + 2 * GAP
     else:
         width = max(part.width for part in inner)
         height = sum(part.height for part in inner) + GAP * (len(inner) - 1)
-    if chain:
+    if isinstance(layer, Sequential):
         return _Part("", "none", width, height, output, inner)
     name, edges = type(layer).__name__, 2 * EDGE
-    return _Part(name, "none", width + edges, height + edges + EDGE, output, inner, side_by_side)
+    return _Part(name, "none", width + edges, height + edges + EDGE, output, inner, merge)
 
 
 def _draw(axes: Any, part: _Part, centre: float, top: float) -> None:
@@ -110,14 +113,21 @@ def _draw(axes: Any, part: _Part, centre: float, top: float) -> None:
         corner = {"ha": "left", "va": "top", "fontsize": 7, "style": "italic"}
         axes.text(centre - part.width / 2 + 0.08, top + 0.06, part.text, **corner)
         top += 2 * EDGE
-    if part.side_by_side:
+    if part.merge:
         left, bottom = centre - part.width / 2 + EDGE, top + part.height - 3 * EDGE
+        middles: list[float] = []
         for branch in part.inner:
             middle = left + branch.width / 2
-            _arrow(axes, middle, top, top + GAP)
-            _draw(axes, branch, middle, top + GAP)
-            _arrow(axes, middle, top + GAP + branch.height, bottom, branch.output)
+            if branch.height:
+                _arrow(axes, middle, top, top + GAP)
+                _draw(axes, branch, middle, top + GAP)
+            _arrow(axes, middle, top + bool(branch.height) * (GAP + branch.height), bottom, branch.output)
+            middles.append(middle)
             left += branch.width + GAP
+        for y in (top, bottom):
+            axes.plot([middles[0], middles[-1]], [y, y], color="0.3", linewidth=0.9)
+        on_line = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+        axes.text(centre, bottom, part.merge, ha="center", va="center", fontsize=9, bbox=on_line)
         return
     for i, step in enumerate(part.inner):
         if i:

@@ -64,3 +64,8 @@ def test_a_single_layer_is_a_table_of_one_row() -> None:
 def test_layers_that_do_not_fit_together_are_shown_all_the_same() -> None:
     cells = Cells(pn.Sequential(pn.Linear(3, 2), pn.Linear(5, 1))._repr_html_()).cells
     assert cells[:4] == ["0", "Linear(3, 2)", "", "8"]
+
+
+@pytest.mark.parametrize("first", [pn.Normalize(4), pn.ReLU(), pn.BatchNorm(4)], ids=repr)
+def test_shapes_are_shown_where_any_first_layer_tells_the_length_of_the_input(first: pn.Layer) -> None:
+    assert "<td>(2,)</td>" in pn.Sequential(first, pn.Linear(4, 2))._repr_html_()

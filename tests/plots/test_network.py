@@ -58,9 +58,16 @@ def test_input_sizes_that_are_left_out_come_from_the_shape() -> None:
     [
         (pn.Linear(2, 1), (3,), ValueError, "needs x of shape"),
         (pn.Linear(2, 1), 2, ValueError, "input_shape must be a tuple"),
-        ("net", (2,), TypeError, "net must be a layer or network"),
+        ("net", (2,), TypeError, "net must be a layer, got"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(net: Any, shape: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         plots.network(net, shape)
+
+
+def test_branches_are_joined_by_a_sign_and_the_input_goes_past_a_residual_branch() -> None:
+    net = pn.Sequential(pn.Residual(pn.Linear(4, 4)), pn.Parallel(pn.Linear(4, 2), pn.Linear(4, 3)))
+    texts = [text.get_text() for text in plots.network(net, (4,)).axes[0].texts]
+    assert texts.count("+") == texts.count("concat") == 1
+    assert texts.count("(4,)") == 4  # input, branch, the input past it, and the sum
