@@ -282,15 +282,15 @@ def check_flag(name: str, value: Any) -> bool:
     raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
-def check_shape(name: str, value: Any) -> tuple[int, ...]:
+def check_input_shape(name: str, value: Any) -> tuple[int, ...]:
     """
     Check that a value is a shape without the batch axis, a tuple or list of whole numbers.
 
     Examples
     --------
-    >>> check_shape("input_shape", [28, 28, 1])
+    >>> check_input_shape("input_shape", [28, 28, 1])
     (28, 28, 1)
-    >>> check_shape("input_shape", 784)
+    >>> check_input_shape("input_shape", 784)
     Traceback (most recent call last):
     ...
     ValueError: input_shape must be a tuple such as (28, 28, 1), got 784

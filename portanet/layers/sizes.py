@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from portanet.checks import check_shape
+from portanet.checks import check_input_shape
 from portanet.layers.placement import Placement
 from portanet.layers.topology import changed
 from portanet.typing import Shape
@@ -61,7 +61,7 @@ class Sizing(Placement):
         >>> net.build((28, 28, 1))
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
-        shape = check_shape("input_shape", input_shape)
+        shape = check_input_shape("input_shape", input_shape)
         before = Sizes(self)
         try:
             self._take_sizes(shape)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from portanet.checks import check_shape
+from portanet.checks import check_input_shape
 from portanet.typing import Shape
 
 MAX_WIDTH = 100
@@ -17,7 +17,7 @@ HEAD = ("", "layer", "output shape", "parameters")
 
 def table(net: Any, input_shape: Shape) -> str:
     """Return layers, output shapes and numbers of parameters, with their totals; nested networks are unfolded."""
-    shape = check_shape("input_shape", input_shape)
+    shape = check_input_shape("input_shape", input_shape)
     rows = [(_cut(name, MAX_NAME), repr(layer), str(out), _size(layer)) for name, layer, out in _rows(net, "", shape)]
     totals = [("total", net.n_parameters)]
     if frozen := sum(parameter.size for parameter in net.parameters() if parameter.frozen):

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from portanet.checks import check_shape, check_text
+from portanet.checks import check_input_shape, check_text
 from portanet.layers import Layer, Parallel, Residual, Sequential
 from portanet.layers.base import check_layer
 from portanet.plots.figures import new_figure
@@ -64,7 +64,7 @@ def network(net: Any, input_shape: Shape, *, title: str = "") -> Any:
     >>> portanet.plots.network(net, (64,)).savefig("network.svg")
     """
     check_layer("net", net)
-    shape, title = check_shape("input_shape", input_shape), check_text("title", title)
+    shape, title = check_input_shape("input_shape", input_shape), check_text("title", title)
     net.build(shape)
     whole = _part(net, shape)
     height = whole.height + 2 * GAP

@@ -2,6 +2,8 @@
 
 from html.parser import HTMLParser
 
+import pytest
+
 import portanet as pn
 
 
