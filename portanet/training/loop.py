@@ -106,13 +106,16 @@ class FitLoop:
             fix = "give one of them, or EarlyStopping(restore_best_weights=False)"
             raise ValueError(f"callbacks must hold one that sets the weights at the end, got {names}: {fix}")
         self._check_monitored(("lr",) if rates else ())
-        for call in self.callbacks:
-            call.on_train_begin(self.training)
-        if saved is not None:
-            state = saved.state["fit"]
-            with as_file_errors(saved.path):
-                self.load_state_dict(state)
-            self.executor.skip_epochs(len(self.training.history.epochs), state["first_epoch"] if state else 0)
+        with ExitStack() as at_error:
+            for call in self.callbacks:
+                call.on_train_begin(self.training)
+                at_error.callback(call.on_train_end, self.training)
+            if saved is not None:
+                state = saved.state["fit"]
+                with as_file_errors(saved.path):
+                    self.load_state_dict(state)
+                self.executor.skip_epochs(len(self.training.history.epochs), state["first_epoch"] if state else 0)
+            at_error.pop_all()
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:
         """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""

@@ -324,3 +324,23 @@ def test_two_callbacks_that_set_the_weights_at_the_end_are_refused(other: pn.Cal
         fit(pn.WeightAveraging(), other)
     fit(pn.WeightAveraging(), pn.EarlyStopping("loss", restore_best_weights=False))
     fit(pn.EarlyStopping("loss"), pn.EarlyStopping("loss"))
+
+
+def test_a_callback_that_refuses_to_begin_ends_those_that_have_begun() -> None:
+    seen: list[str] = []
+
+    class Records(pn.Callback):
+        def on_train_begin(self, trainer: Any) -> None:
+            seen.append("begin")
+
+        def on_train_end(self, trainer: Any) -> None:
+            seen.append("end")
+
+    class Refuses(pn.Callback):
+        def on_train_begin(self, trainer: Any) -> None:
+            raise ValueError("no")
+
+    trainer = pn.Trainer(pn.Linear(1, 1), pn.MSELoss(), pn.SGD(0.1))
+    with pytest.raises(ValueError, match="no"):
+        trainer.fit(np.ones((4, 1)), np.ones((4, 1)), callbacks=[Records(), Refuses(), Records()], progress=False)
+    assert seen == ["begin", "end"]
