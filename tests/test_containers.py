@@ -73,8 +73,9 @@ TAKES_INTEGERS: dict[str, Entry] = {
     "PCA.transform": ("x", lambda x: pn.PCA(1).fit(X).transform(x)),
     "PCA.inverse_transform": ("z", lambda x: pn.PCA(2).fit(X).inverse_transform(x)),
     "metric prediction": ("prediction", lambda x: pn.mean_squared_error(x, 1 - X)),
-    "metric target": ("target", lambda x: pn.r2_score(1 - X, x)),
+    "metric target": ("target", lambda x: pn.mean_absolute_error(1 - X, x)),
     "metric by name": ("y_true", lambda x: pn.confusion_matrix(y_true=x, y_pred=LABELS)),
+    "metric of numbers by name": ("y_true", lambda x: pn.r2_score(y_true=x, y_pred=1 - X)),
     "neighbourhood_hit": ("x", lambda x: pn.neighbourhood_hit(x, LABELS, 1)),
     "loss target": ("target", lambda x: pn.MSELoss()(1 - X, x)),
 }

@@ -52,6 +52,7 @@ VALID: dict[str, Any] = {
     "target": LABELS,
     "x": X,
     "y_pred": LABELS,
+    "y_score": X,
     "y_true": LABELS,
     "z": X[:, :1],
 }
@@ -64,7 +65,7 @@ OWN: dict[str, dict[str, Any]] = {
     "mean_squared_error": {"target": X},
     "binary_accuracy": {"target": X},
     "psnr": {"target": X},
-    "r2_score": {"target": X},
+    "r2_score": {"y_pred": X, "y_true": X},
     "network": {"net": pn.Linear(2, 2), "input_shape": (2,)},
     "train_test_split": {"test_size": 2},
 }

@@ -107,14 +107,15 @@ def index_range(indices: Array) -> tuple[int, int]:
     return (int(xp.min(indices)), int(xp.max(indices))) if math.prod(indices.shape) else (0, -1)
 
 
-def float64_pair(prediction: Array, target: Array) -> tuple[Array, Array]:
+def float64_pair(first: tuple[str, Array], second: tuple[str, Array]) -> tuple[Array, Array]:
     """
-    Return both as float64, after a check of shapes and devices.
+    Return a named prediction and target as float64, after a check of shapes and devices.
 
     Of two arrays of int64, the first target is subtracted, which no difference of a prediction and a target depends on:
     float64 rounds integers above 2**53.
     """
-    check_same_shape(("prediction", prediction), ("target", target))
+    check_same_shape(first, second)
+    (_, prediction), (_, target) = first, second
     xp = namespace(prediction)
     if prediction.dtype == target.dtype == xp.int64:
         origin = target[:1, ...] if target.ndim else target

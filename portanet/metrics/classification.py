@@ -126,22 +126,23 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index
     return mean_of(hits & known & (score[..., 0] == score[..., 0]), labels_that_count(true, ignore_index))
 
 
-@takes_arrays("prediction", "target")
-def roc_auc_score(prediction: Array, target: Array) -> Array:
+@takes_arrays("y_true", "y_score")
+def roc_auc_score(*, y_true: Array, y_score: Array) -> Array:
     """
     Area under the ROC curve: how often a positive example scores higher than a negative one [1]_.
 
     Equal scores count half, so the area is exact. Of several outputs, the mean of their areas is taken, each class
     against the rest; one that has no positive or no negative example is left out.
 
+    The arguments are keyword-only, because metrics for training take the prediction first. A Trainer adapts this one.
+
     Parameters
     ----------
-    prediction : array, shape (N,) or (N, C)
-        Scores, logits or probabilities; only their order counts. It comes first, unlike in scikit-learn. For sequences,
-        (N, L, C).
-    target : array, shape (N,) or (N, C)
+    y_true : array, shape (N,) or (N, C)
         Yes above 0.5: labels 0 and 1, -1 and 1, or one-hot rows. For two or more columns also class indices (N,); one
         that is no class is a negative example of all.
+    y_score : array, shape (N,) or (N, C)
+        Scores, logits or probabilities; only their order counts. For sequences, (N, L, C).
 
     Returns
     -------
@@ -159,19 +160,19 @@ def roc_auc_score(prediction: Array, target: Array) -> Array:
 
     Examples
     --------
-    >>> float(roc_auc_score(np.asarray([0.1, 0.4, 0.35, 0.8]), np.asarray([0, 0, 1, 1])))
+    >>> float(roc_auc_score(y_true=np.asarray([0, 0, 1, 1]), y_score=np.asarray([0.1, 0.4, 0.35, 0.8])))
     0.75
     """
-    xp, shape = namespace(prediction), prediction.shape
-    if prediction.ndim == target.ndim + 1 and shape[-1] > 1:
-        _, labels = class_index_pair(("prediction", prediction), ("target", target))
+    xp, shape = namespace(y_score), y_score.shape
+    if y_score.ndim == y_true.ndim + 1 and shape[-1] > 1:
+        _, labels = class_index_pair(("y_score", y_score), ("y_true", y_true))
         positive = kernels.one_hot(labels, shape[-1], xp.bool)
     else:
-        target = xp.expand_dims(target, axis=-1) if prediction.ndim == target.ndim + 1 else target
-        check_same_shape(("prediction", prediction), ("target", target))
-        positive = as_floats(target) > 0.5
-    n_outputs = shape[-1] if prediction.ndim > 1 else 1
-    scores, positive = (xp.reshape(values, (-1, n_outputs)) for values in (as_floats(prediction), positive))
+        y_true = xp.expand_dims(y_true, axis=-1) if y_score.ndim == y_true.ndim + 1 else y_true
+        check_same_shape(("y_score", y_score), ("y_true", y_true))
+        positive = as_floats(y_true) > 0.5
+    n_outputs = shape[-1] if y_score.ndim > 1 else 1
+    scores, positive = (xp.reshape(values, (-1, n_outputs)) for values in (as_floats(y_score), positive))
     areas = xp.stack([_area(xp.asarray(scores[:, i], copy=True), positive[:, i]) for i in range(n_outputs)])
     defined = xp.isfinite(areas) | xp.any(xp.isnan(scores), axis=0)
     n_defined = xp.sum(xp.astype(defined, xp.float64))

@@ -34,7 +34,7 @@ def mean_squared_error(prediction: Array, target: Array) -> Array:
     >>> mean_squared_error(np.asarray([1.0, 3.0]), np.asarray([1.0, 1.0]))
     np.float64(2.0)
     """
-    p, t = float64_pair(prediction, target)
+    p, t = float64_pair(("prediction", prediction), ("target", target))
     return namespace(p).mean((p - t) ** 2)
 
 
@@ -57,21 +57,23 @@ def mean_absolute_error(prediction: Array, target: Array) -> Array:
     >>> mean_absolute_error(np.asarray([1.0, 3.0]), np.asarray([1.0, 1.0]))
     np.float64(1.0)
     """
-    p, t = float64_pair(prediction, target)
+    p, t = float64_pair(("prediction", prediction), ("target", target))
     xp = namespace(p)
     return xp.mean(xp.abs(p - t))
 
 
-@takes_arrays("prediction", "target")
-def r2_score(prediction: Array, target: Array) -> Array:
+@takes_arrays("y_true", "y_pred")
+def r2_score(*, y_true: Array, y_pred: Array) -> Array:
     """
     Coefficient of determination ``1 - Σ (t - p)² / Σ (t - mean(t))²``, averaged over outputs.
 
+    The arguments are keyword-only, because metrics for training take the prediction first. A Trainer adapts this one.
+
     Parameters
     ----------
-    prediction, target : array, shape (N,) or (N, ...)
-        N examples; the prediction comes first, unlike in scikit-learn. An output with a constant target scores 1 if it
-        is predicted exactly, else 0.
+    y_true, y_pred : array, shape (N,) or (N, ...)
+        Targets t and predictions p of N examples. An output with a constant target scores 1 if it is predicted exactly,
+        else 0.
 
     Returns
     -------
@@ -84,12 +86,12 @@ def r2_score(prediction: Array, target: Array) -> Array:
 
     Examples
     --------
-    >>> r2_score(np.asarray([1.0, 2.0, 4.0]), np.asarray([1.0, 2.0, 3.0]))
+    >>> r2_score(y_true=np.asarray([1.0, 2.0, 3.0]), y_pred=np.asarray([1.0, 2.0, 4.0]))
     np.float64(0.5)
     """
-    p, t = float64_pair(prediction, target)
+    p, t = float64_pair(("y_pred", y_pred), ("y_true", y_true))
     if p.ndim == 0:
-        raise ValueError("prediction must hold one row an example, shape (N,) or (N, ...), got a single number")
+        raise ValueError("y_pred must hold one row an example, shape (N,) or (N, ...), got a single number")
     xp, n = namespace(p), p.shape[0]
     if n < 2:
         return xp.full((), math.nan, dtype=p.dtype, device=p.device)
@@ -134,7 +136,7 @@ def psnr(prediction: Array, target: Array, *, data_range: float = 1.0) -> Array:
     np.float64(20.0)
     """
     data_range = check_number("data_range", data_range, above=0)
-    p, t = float64_pair(prediction, target)
+    p, t = float64_pair(("prediction", prediction), ("target", target))
     xp = namespace(p)
     errors = xp.abs(0.5 * p - 0.5 * t)  # halves, so that no difference overflows
     equal, scale = xp.all(errors == 0), power_of_two(xp.max(errors))

@@ -133,7 +133,7 @@ class NumberTarget:
     def score(self, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
         """Return the coefficient of determination and the mean errors."""
         return {
-            "r2": float(metrics.r2_score(y_pred, y_true)),
+            "r2": float(metrics.r2_score(y_true=y_true, y_pred=y_pred)),
             "mean_absolute_error": float(metrics.mean_absolute_error(y_pred, y_true)),
             "root_mean_squared_error": float(metrics.mean_squared_error(y_pred, y_true)) ** 0.5,
         }

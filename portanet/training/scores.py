@@ -33,6 +33,9 @@ NAMES: dict[str, Any] = {
 }
 """Metrics that can be given by name; "accuracy" is the one that fits the loss."""
 
+NAMES_OF_PREDICTION: dict[Any, str] = {functions.r2_score: "y_pred", functions.roc_auc_score: "y_score"}
+"""Metrics with keyword-only arguments, as scikit-learn names them, and the name of the prediction."""
+
 
 def resolve(
     metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric], loss: Loss
@@ -82,7 +85,15 @@ def _function(metric: Any, loss: Loss) -> Any:
         counted: Any = partial(metric, ignore_index=ignored)
         counted.needs_all = True  # batches of equal size may differ in the number of labels that count
         return counted
+    if metric in tuple(NAMES_OF_PREDICTION):  # a metric may not be hashable
+        by_keyword: Any = partial(_call_by_keyword, metric)
+        by_keyword.needs_all = metric.needs_all
+        return by_keyword
     return metric
+
+
+def _call_by_keyword(metric: Any, prediction: Array, target: Array) -> Any:
+    return metric(y_true=target, **{NAMES_OF_PREDICTION[metric]: prediction})
 
 
 def _accuracy(loss: Loss) -> Metric:

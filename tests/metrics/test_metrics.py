@@ -18,6 +18,20 @@ PREDICTED = SCORES.argmax(axis=1)
 REGRESSION = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
 IMAGES = rng.integers(0, 256, size=(2, 3, 8, 8), dtype="uint8")
 
+NAMES_OF_PREDICTION: dict[Callable[..., Any], str] = {
+    metrics.confusion_matrix: "y_pred",
+    metrics.precision_recall_f1: "y_pred",
+    metrics.r2_score: "y_pred",
+    metrics.roc_auc_score: "y_score",
+}
+"""Metrics with keyword-only arguments."""
+
+
+def call(metric: Callable[..., Any], prediction: Any, target: Any, **options: Any) -> Any:
+    if metric in NAMES_OF_PREDICTION:
+        return metric(y_true=target, **{NAMES_OF_PREDICTION[metric]: prediction}, **options)
+    return metric(prediction, target, **options)
+
 
 @pytest.fixture(params=["indices", "one-hot"])
 def target(request: pytest.FixtureRequest, backend: Backend) -> Any:
@@ -133,7 +147,7 @@ def test_binary_accuracy(backend: Backend, no: int, dtype: str) -> None:
 def test_the_area_under_the_roc_curve(backend: Backend, no: int, ties: bool, shape: tuple[int, ...]) -> None:
     scores, yes = np.round(SCORES[:, 0]) if ties else SCORES[:, 0], LABELS > 2
     found = metrics.roc_auc_score(
-        backend.asarray(scores.reshape(shape)), backend.asarray(np.where(yes, 1, no).reshape(shape))
+        y_true=backend.asarray(np.where(yes, 1, no).reshape(shape)), y_score=backend.asarray(scores.reshape(shape))
     )
     assert backend_of(found).device == backend.device
     assert float(found) == pytest.approx(sklearn_metrics.roc_auc_score(yes, scores), rel=1e-14)
@@ -144,15 +158,17 @@ def test_the_area_of_classes_is_the_mean_of_each_against_the_rest(backend: Backe
     scores = np.round(np.exp(SCORES), 1)
     scores = (scores / scores.sum(axis=1, keepdims=True)).astype(dtype)
     expected = np.mean([sklearn_metrics.roc_auc_score(i == LABELS, scores[:, i]) for i in range(5)])
-    assert float(metrics.roc_auc_score(backend.asarray(scores), target)) == pytest.approx(expected, rel=1e-14)
-    steps = backend.asarray(scores.reshape(40, 5, 5)), backend.asarray(LABELS.reshape(40, 5))
-    assert float(metrics.roc_auc_score(*steps)) == pytest.approx(expected, rel=1e-14)
+    found = metrics.roc_auc_score(y_true=target, y_score=backend.asarray(scores))
+    assert float(found) == pytest.approx(expected, rel=1e-14)
+    steps = backend.asarray(LABELS.reshape(40, 5)), backend.asarray(scores.reshape(40, 5, 5))
+    found = metrics.roc_auc_score(y_true=steps[0], y_score=steps[1])
+    assert float(found) == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_class_without_examples_has_no_area(backend: Backend) -> None:
     labels = np.where(LABELS == 3, 0, LABELS)
     expected = np.mean([sklearn_metrics.roc_auc_score(labels == i, SCORES[:, i]) for i in (0, 1, 2, 4)])
-    found = metrics.roc_auc_score(backend.asarray(SCORES), backend.asarray(labels))
+    found = metrics.roc_auc_score(y_true=backend.asarray(labels), y_score=backend.asarray(SCORES))
     assert float(found) == pytest.approx(expected, rel=1e-14)
 
 
@@ -160,13 +176,14 @@ def test_a_class_without_examples_has_no_area(backend: Backend) -> None:
     ("scores", "labels"), [([0.1, 0.2], [1, 1]), ([0.1, 0.2], [0, 0]), ([0.1, math.nan, 0.3], [0, 1, 1])]
 )
 def test_an_area_that_is_not_defined_is_nan(backend: Backend, scores: list[float], labels: list[int]) -> None:
-    found = metrics.roc_auc_score(backend.asarray(np.asarray(scores)), backend.asarray(np.asarray(labels)))
+    y_true, y_score = (backend.asarray(np.asarray(values)) for values in (labels, scores))
+    found = metrics.roc_auc_score(y_true=y_true, y_score=y_score)
     assert math.isnan(float(found))
 
 
 def test_the_area_of_equal_scores_is_a_half(backend: Backend) -> None:
     scores, labels = (backend.asarray(np.asarray(v)) for v in ([0.5] * 7, [0, 1, 1, 0, 1, 1, 1]))
-    assert float(metrics.roc_auc_score(scores, labels)) == 0.5
+    assert float(metrics.roc_auc_score(y_true=labels, y_score=scores)) == 0.5
 
 
 def test_binary_accuracy_of_booleans(backend: Backend) -> None:
@@ -180,7 +197,7 @@ def test_metrics_do_not_copy_to_the_host(no_host_reads: Backend) -> None:
     metrics.top_k_accuracy(scores, labels, k=2)
     metrics.neighbourhood_hit(scores, labels, 3)
     for metric in (metrics.binary_accuracy, *REFERENCES):
-        metric(scores, scores)
+        call(metric, scores, scores)
 
 
 def test_k_may_be_the_number_of_classes() -> None:
@@ -212,7 +229,7 @@ def test_regression_metrics(backend: Backend, metric: Callable[..., Any], dtype:
     pair = IMAGES.reshape(2, 24, 8) if dtype.endswith("int8") else REGRESSION
     prediction, target = (values.astype(dtype) for values in pair)
     expected = REFERENCES[metric](target.astype("float64"), prediction.astype("float64"))
-    found = metric(backend.asarray(prediction), backend.asarray(target))
+    found = call(metric, backend.asarray(prediction), backend.asarray(target))
     assert found.shape == ()
     assert backend_of(found).device == backend.device
     assert float(found) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-12)
@@ -223,8 +240,8 @@ def test_regression_metrics_take_float_predictions_of_integer_targets(
     backend: Backend, metric: Callable[..., Any]
 ) -> None:
     prediction, target = IMAGES[0] + 0.25, IMAGES[0].astype("int64")
-    found = metric(backend.asarray(prediction, "float32"), backend.asarray(target))
-    assert float(found) == pytest.approx(float(metric(prediction, target.astype("float64"))))
+    found = call(metric, backend.asarray(prediction, "float32"), backend.asarray(target))
+    assert float(found) == pytest.approx(float(call(metric, prediction, target.astype("float64"))))
 
 
 @pytest.mark.parametrize("value", [3.0, 0.1])
@@ -232,7 +249,7 @@ def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend: Backen
     target = np.stack([np.full(7, value), np.arange(7.0)], axis=1)
     for error, expected in ((0.0, 1.0), (0.5, 0.5)):
         prediction = target + np.asarray([error, 0.0])
-        found = float(metrics.r2_score(backend.asarray(prediction), backend.asarray(target)))
+        found = float(metrics.r2_score(y_true=backend.asarray(target), y_pred=backend.asarray(prediction)))
         assert found == expected
         if value == 3.0:  # of 0.1, scikit-learn's mean is not 0.1, and its score -6e32
             assert found == sklearn_metrics.r2_score(target, prediction)
@@ -240,13 +257,13 @@ def test_r2_score_of_a_constant_output_is_one_if_exact_else_zero(backend: Backen
 
 def test_r2_score_far_from_zero_is_exact(backend: Backend) -> None:
     prediction, target = (values + 1e6 for values in REGRESSION)
-    found = metrics.r2_score(backend.asarray(prediction), backend.asarray(target))
+    found = metrics.r2_score(y_true=backend.asarray(target), y_pred=backend.asarray(prediction))
     assert float(found) == pytest.approx(sklearn_metrics.r2_score(*REGRESSION[::-1]), rel=1e-8)
 
 
 def test_r2_score_of_one_example_is_nan(backend: Backend) -> None:
     one = backend.asarray(np.ones((1, 2)))
-    assert np.isnan(float(metrics.r2_score(one, one)))
+    assert np.isnan(float(metrics.r2_score(y_true=one, y_pred=one)))
 
 
 def test_metrics_that_are_no_mean_over_batches_need_all_predictions() -> None:
@@ -262,8 +279,8 @@ PAIRS = {
     "top_k_accuracy": partial(metrics.top_k_accuracy, k=1),
     "confusion_matrix": lambda a, b: metrics.confusion_matrix(y_true=a, y_pred=b),
     "mean_squared_error": metrics.mean_squared_error,
-    "r2_score": metrics.r2_score,
-    "roc_auc_score": metrics.roc_auc_score,
+    "r2_score": lambda a, b: metrics.r2_score(y_pred=a, y_true=b),
+    "roc_auc_score": lambda a, b: metrics.roc_auc_score(y_score=a, y_true=b),
     "psnr": metrics.psnr,
     "neighbourhood_hit": lambda a, b: metrics.neighbourhood_hit(a, b, 1),
     "majority_labels": lambda a, b: metrics.majority_labels(a, b, 5),
@@ -430,9 +447,15 @@ def test_unfit_clusters_are_refused(metric: Callable[..., Any], labels: Any, tar
         metric(labels, target)
 
 
+@pytest.mark.parametrize("metric", NAMES_OF_PREDICTION, ids=lambda metric: metric.__name__)
+def test_metrics_named_as_those_of_scikit_learn_take_no_positional_arguments(metric: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        metric(LABELS, LABELS)
+
+
 def test_r2_needs_examples() -> None:
-    with pytest.raises(ValueError, match=r"prediction must hold one row an example, .*, got a single number"):
-        metrics.r2_score(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"y_pred must hold one row an example, .*, got a single number"):
+        metrics.r2_score(y_true=1.0, y_pred=2.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -519,7 +542,7 @@ def test_metrics_of_numbers_at_extremes_are_exact(
     prediction = target + scale * np.asarray([0.5, 0.25, 0.0, -1.0, 0.125, 2.0])
     expected = as_float(EXACT[metric](*([Fraction(v) for v in values.tolist()] for values in (prediction, target))))
     with backend.activate():
-        found = float(metric(backend.asarray(prediction), backend.asarray(target)))
+        found = float(call(metric, backend.asarray(prediction), backend.asarray(target)))
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -532,10 +555,7 @@ def test_metrics_of_scores_do_not_depend_on_their_scale(
 
     def values(scores: np.ndarray) -> list[Any]:
         given = backend.asarray(scores), backend.asarray(target)
-        if metric in (metrics.confusion_matrix, metrics.precision_recall_f1):
-            result = metric(y_pred=given[0], y_true=given[1])
-        else:
-            result = metric(*given, **options)
+        result = call(metric, *given, **options)
         return [backend.to_numpy(a) for a in (result if isinstance(result, tuple) else (result,))]
 
     for a, b in zip(values(scale * SCORES), values(SCORES), strict=True):
@@ -545,7 +565,7 @@ def test_metrics_of_scores_do_not_depend_on_their_scale(
 def test_differences_of_the_largest_numbers_do_not_overflow(backend: Backend) -> None:
     most = np.finfo("float64").max
     x = backend.asarray(np.asarray([[most], [-most], [0.9 * most], [-0.9 * most]]))
-    assert float(metrics.r2_score(x, x)) == 1
+    assert float(metrics.r2_score(y_true=x, y_pred=x)) == 1
     assert float(metrics.neighbourhood_hit(x, backend.asarray(np.asarray([0, 1, 0, 1])), 1)) == 1
 
 
@@ -554,7 +574,8 @@ def test_integers_above_2_to_the_53_are_not_rounded(backend: Backend, metric: Ca
     target = 2**60 + np.asarray([0, 1, 2, 3, 7])
     prediction = target + np.asarray([1, 0, -1, 2, 0])
     expected = float(EXACT[metric](*([Fraction(v) for v in values.tolist()] for values in (prediction, target))))
-    assert float(metric(backend.asarray(prediction), backend.asarray(target))) == pytest.approx(expected, rel=1e-12)
+    found = float(call(metric, backend.asarray(prediction), backend.asarray(target)))
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_neighbours_of_large_integers_are_told_apart(backend: Backend) -> None:

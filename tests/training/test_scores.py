@@ -34,7 +34,8 @@ def test_a_named_metric_is_that_of_all_predictions_whatever_the_batch_size(
     backend: Backend, name: str, function: Callable[..., Any], batch_size: int
 ) -> None:
     trainer = a_trainer(pn.MSELoss(), [name], backend)
-    expected = float(function(prediction=trainer.net.asarray(trainer.predict(X)), target=trainer.net.asarray(Y)))
+    names = ("y_pred", "y_true") if function is pn.r2_score else ("prediction", "target")
+    expected = float(function(**dict(zip(names, map(trainer.net.asarray, (trainer.predict(X), Y)), strict=True))))
     assert trainer.evaluate(X, Y, batch_size=batch_size)[name] == pytest.approx(expected, rel=1e-9)
 
 
@@ -79,12 +80,12 @@ def test_binary_accuracy_thresholds_where_the_loss_does(
     assert list(scores)[1] == getattr(metric, "__name__", metric)
 
 
-@pytest.mark.parametrize("name", ["roc_auc", "roc_auc_score"])
+@pytest.mark.parametrize("metric", ["roc_auc", "roc_auc_score", pn.roc_auc_score], ids=["short", "name", "function"])
 @pytest.mark.parametrize("loss", [pn.CrossEntropyLoss(), pn.BCEWithLogitsLoss()], ids=repr)
-def test_the_area_under_the_roc_curve_is_that_of_all_predictions(backend: Backend, name: str, loss: pn.Loss) -> None:
-    trainer = a_trainer(loss, [name], backend)
+def test_the_area_under_the_roc_curve_is_that_of_all_predictions(backend: Backend, metric: Any, loss: pn.Loss) -> None:
+    name, trainer = getattr(metric, "__name__", metric), a_trainer(loss, [metric], backend)
     target = (Y[:, 0] > 0).astype("int64") if isinstance(loss, pn.CrossEntropyLoss) else (Y > 0).astype(float)
-    expected = float(pn.roc_auc_score(trainer.predict(X), target))
+    expected = float(pn.roc_auc_score(y_true=target, y_score=trainer.predict(X)))
     assert trainer.evaluate(X, target, batch_size=5)[name] == pytest.approx(expected)
     settings: dict[str, Any] = {"batch_size": 5, "validation_data": (X, target), "progress": False}
     stop = pn.EarlyStopping(f"val_{name}", patience=3)
