@@ -57,6 +57,8 @@ def cnn(run: Run) -> Figures:
     figures: dict[str, float] = {}
     for name, net in nets.items():
         epochs = 1 if run.quick else EPOCHS
-        figures |= classify(run, net, RMSprop(), data, batch_size=BATCH_SIZE, epochs=epochs, name=name)
+        figures |= classify(
+            run, net, RMSprop(1e-3, alpha=0.9, eps=1e-7), data, batch_size=BATCH_SIZE, epochs=epochs, name=name
+        )
         figures |= f1(net, data, name)
     return figures

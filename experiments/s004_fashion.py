@@ -13,7 +13,7 @@ from portanet import (
     Linear,
     MaxPool2D,
     RandomFlip,
-    RandomShift,
+    RandomTranslation,
     ReLU,
     RMSprop,
     Sequential,
@@ -25,7 +25,7 @@ from portanet.schedules import OneCycle
 def improved() -> Sequential:
     """Return a network that shifts and flips its training images at random."""
     return Sequential(
-        *(RandomShift(2), RandomFlip()),
+        *(RandomTranslation(2), RandomFlip()),
         *(*block(1, 32), *block(32, 64), *block(64, 72)),
         *(Flatten(), Linear(648, 48), ReLU(), Linear(48, 10)),
     )
@@ -63,7 +63,9 @@ def fashion(run: Run) -> Figures:
     rate = LearningRateScheduler(OneCycle(5e-3, epochs * -(-len(data.x_train) // batch_size)))
     optimizer = AdamW(weight_decay=0.02)
     return {
-        **classify(run, base, RMSprop(), data, batch_size=128, epochs=base_epochs, name="base"),
+        **classify(
+            run, base, RMSprop(1e-3, alpha=0.9, eps=1e-7), data, batch_size=128, epochs=base_epochs, name="base"
+        ),
         **f1(base, data, "base"),
         **classify(
             run, better, optimizer, data, batch_size=batch_size, epochs=epochs, callbacks=[rate], name="improved"

@@ -67,7 +67,9 @@ def hog(run: Run) -> Figures:
         )
         net, name = dense(features.x_train.shape[1], 200, p), label(cell, orientations, p)
         epochs = 1 if run.quick else EPOCHS
-        figures |= classify(run, net, RMSprop(), features, batch_size=BATCH_SIZE, epochs=epochs, name=name)
+        figures |= classify(
+            run, net, RMSprop(1e-3, alpha=0.9, eps=1e-7), features, batch_size=BATCH_SIZE, epochs=epochs, name=name
+        )
         figures |= f1(net, features, name)
     return figures
 

@@ -48,7 +48,9 @@ def mlp(run: Run) -> Figures:
     for hidden, p in REPORTED:
         net, name = dense(784, hidden, p), f"{hidden} hidden, dropout {p}"
         epochs = 1 if run.quick else EPOCHS
-        figures |= classify(run, net, RMSprop(), data, batch_size=BATCH_SIZE, epochs=epochs, name=name)
+        figures |= classify(
+            run, net, RMSprop(1e-3, alpha=0.9, eps=1e-7), data, batch_size=BATCH_SIZE, epochs=epochs, name=name
+        )
         if (hidden, p) == (200, 0.3):
             figures |= f1(net, data, name)
     return figures

@@ -29,7 +29,7 @@ def test_first_steps_are_those_of_the_formulas(backend: Backend) -> None:
     np.testing.assert_allclose(after_one_step(pn.Adam(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
     np.testing.assert_allclose(after_one_step(pn.Adagrad(0.1), backend, g), [-0.1, 0.1], rtol=1e-7)
     np.testing.assert_allclose(
-        after_one_step(pn.RMSprop(0.1, rho=0.75), backend, g), [-0.2, 0.2], rtol=1e-6
+        after_one_step(pn.RMSprop(0.1, alpha=0.75), backend, g), [-0.2, 0.2], rtol=1e-6
     )  # g / sqrt(0.25 g²)
     np.testing.assert_allclose(after_one_step(pn.SGD(0.1, weight_decay=0.5), backend, g), [-0.1, 0.15])
     np.testing.assert_allclose(after_one_step(pn.AdamW(0.1, weight_decay=0.5), backend, g), [-0.15, 0.05], rtol=1e-6)
@@ -442,8 +442,8 @@ def test_a_norm_beyond_float32_clips() -> None:
 
 IN_TORCH: list[tuple[pn.Optimizer, Callable[..., Any]]] = [
     (pn.SGD(0.01, momentum=0.9), lambda optim, w: optim.SGD(w, 0.01, momentum=0.9)),
-    (pn.RMSprop(0.01, rho=0.99, eps=1e-8), lambda optim, w: optim.RMSprop(w, 0.01)),
-    (pn.RMSprop(0.01, rho=0.99, eps=1e-8, centered=True), lambda optim, w: optim.RMSprop(w, 0.01, centered=True)),
+    (pn.RMSprop(0.01), lambda optim, w: optim.RMSprop(w, 0.01)),
+    (pn.RMSprop(0.01, centered=True), lambda optim, w: optim.RMSprop(w, 0.01, centered=True)),
     (pn.Adam(0.01), lambda optim, w: optim.Adam(w, 0.01)),
     (pn.AdamW(0.01), lambda optim, w: optim.AdamW(w, 0.01)),
     (pn.Adagrad(0.01), lambda optim, w: optim.Adagrad(w, 0.01)),

@@ -195,13 +195,13 @@ def rmsprop(  # noqa: PLR0917
     mean: Array | None,
     velocity: Array | None,
     lr: Array,
-    rho: float,
+    alpha: float,
     momentum: float,
     eps: float,
 ) -> None:
     """Update the arrays in one pass."""
     state = square, square if mean is None else mean, square if velocity is None else velocity
-    scalars = 1 - float(rho), float(momentum), float(eps)
+    scalars = 1 - float(alpha), float(momentum), float(eps)
     UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *state, lr, *scalars)
 
 

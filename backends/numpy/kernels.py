@@ -204,17 +204,17 @@ def rmsprop(  # noqa: PLR0917
     mean: np.ndarray | None,
     velocity: np.ndarray | None,
     lr: np.ndarray,
-    rho: float,
+    alpha: float,
     momentum: float,
     eps: float,
 ) -> None:
     """Use one temporary array; the centered form, and momentum, use the portable form."""
     if mean is not None or velocity is not None:
-        kernels.rmsprop.portable(data, grad, square, mean, velocity, lr, rho, momentum, eps)
+        kernels.rmsprop.portable(data, grad, square, mean, velocity, lr, alpha, momentum, eps)
         return
     change = np.square(grad)
     change -= square
-    change *= 1 - rho
+    change *= 1 - alpha
     square += change
     _update(data, np.sqrt(square, out=change), grad, lr.item(), eps)
 

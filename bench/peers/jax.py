@@ -168,10 +168,10 @@ def _sgd(config: Config) -> tuple[Any, Any]:
 
 
 def _rmsprop(config: Config) -> tuple[Any, Any]:
-    rho, lr, eps = config["rho"], config["lr"], config["eps"]
+    alpha, lr, eps = config["alpha"], config["lr"], config["eps"]
 
     def update(weights: Weights, grads: Weights, square: Any) -> Any:
-        square = jax.tree.map(lambda s, g: rho * s + (1 - rho) * g * g, square, grads)
+        square = jax.tree.map(lambda s, g: alpha * s + (1 - alpha) * g * g, square, grads)
         new = jax.tree.map(lambda w, g, s: w - lr * g / (jnp.sqrt(s) + eps), weights, grads, square)
         return new, square
 

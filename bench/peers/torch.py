@@ -101,7 +101,7 @@ def make_optimizer(config: Config, net: nn.Module, *, fused: bool, capturable: b
         )
     if kind == "RMSprop":
         return torch.optim.RMSprop(
-            weights, lr, alpha=config["rho"], eps=config["eps"], foreach=fused or None, capturable=capturable
+            weights, lr, alpha=config["alpha"], eps=config["eps"], foreach=fused or None, capturable=capturable
         )
     raise Unsupported(f"{kind} is not translated")
 

@@ -312,7 +312,7 @@ def rmsprop(  # noqa: PLR0917
     mean: Array | None,
     velocity: Array | None,
     lr: Array,
-    rho: float,
+    alpha: float,
     momentum: float,
     eps: float,
 ) -> None:
@@ -331,7 +331,7 @@ def rmsprop(  # noqa: PLR0917
         None if the momentum is 0.
     lr : array of float, shape ()
         Learning rate.
-    rho, momentum : float
+    alpha, momentum : float
         Decay factors of the running means, and of the velocity.
     eps : float
         Added to the root.
@@ -344,10 +344,10 @@ def rmsprop(  # noqa: PLR0917
     (array([0.]), array([1.]))
     """
     xp = namespace(data)
-    square += (1 - rho) * (grad * grad - square)
+    square += (1 - alpha) * (grad * grad - square)
     variance = square
     if mean is not None:
-        mean += (1 - rho) * (grad - mean)
+        mean += (1 - alpha) * (grad - mean)
         variance = xp.maximum(square - mean * mean, 0.0)  # rounding may make it negative
     change = grad / (xp.sqrt(variance) + eps)
     if velocity is not None:

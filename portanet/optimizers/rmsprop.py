@@ -12,20 +12,20 @@ __all__ = ["RMSprop"]
 
 class RMSprop(Optimizer):
     """
-    ``s ← rho s + (1 - rho) g²``, ``w ← w - lr g / (√s + eps)`` [1]_.
+    ``s ← alpha s + (1 - alpha) g²``, ``w ← w - lr g / (√s + eps)`` [1]_.
 
     Parameters
     ----------
     lr : float
         Learning rate.
-    rho : float
-        Decay of the running mean; the defaults are those of Keras.
+    alpha : float
+        Decay of the running mean.
     momentum : float
         Momentum of the divided gradient.
     centered : bool
         Divide by the standard deviation instead: subtract the squared running mean of the gradient [2]_.
     eps : float
-        Added to the root, as in PyTorch.
+        Added to the root.
     weight_decay, clip_norm, maximize, groups
         See :class:`Optimizer`.
 
@@ -36,27 +36,27 @@ class RMSprop(Optimizer):
 
     Examples
     --------
-    >>> RMSprop(rho=0.99)
-    RMSprop(rho=0.99)
+    >>> RMSprop(alpha=0.9)
+    RMSprop(alpha=0.9)
     """
 
-    rho = Checked(check_number, at_least=0, below=1)
+    alpha = Checked(check_number, at_least=0, below=1)
     momentum = Checked(check_number, at_least=0, below=1)
     centered = Checked(check_flag)
     eps = Checked(check_number, at_least=0)
 
     def __init__(
         self,
-        lr: float = 1e-3,
+        lr: float = 1e-2,
         *,
-        rho: float = 0.9,
+        alpha: float = 0.99,
         momentum: float = 0.0,
         centered: bool = False,
-        eps: float = 1e-7,
+        eps: float = 1e-8,
         **options: Unpack[OptimizerOptions],
     ):
         super().__init__(lr, **options)
-        self.rho, self.momentum, self.centered, self.eps = rho, momentum, centered, eps
+        self.alpha, self.momentum, self.centered, self.eps = alpha, momentum, centered, eps
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
         names = ["square"] + ["velocity"] * bool(self.momentum) + ["mean"] * self.centered
@@ -64,4 +64,4 @@ class RMSprop(Optimizer):
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:
         square, mean, velocity = (state.get(name) for name in ("square", "mean", "velocity"))
-        kernels.rmsprop(data, grad, square, mean, velocity, lr, self.rho, self.momentum, self.eps)
+        kernels.rmsprop(data, grad, square, mean, velocity, lr, self.alpha, self.momentum, self.eps)

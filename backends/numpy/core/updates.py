@@ -40,9 +40,9 @@ def sgd(*arguments: Any) -> None:
 
 def rmsprop(*arguments: Any) -> None:
     """See :func:`portanet.kernels.rmsprop`."""
-    *arrays, lr, rho, momentum, eps = arguments
+    *arrays, lr, alpha, momentum, eps = arguments
     try:
-        compiled.rmsprop(*arrays, lr.item(), rho, momentum, eps)
+        compiled.rmsprop(*arrays, lr.item(), alpha, momentum, eps)
     except ValueError:
         plain.rmsprop(*arguments)
 
