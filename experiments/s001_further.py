@@ -11,7 +11,7 @@ from portanet import (
     LearningRateScheduler,
     Linear,
     MaxPool2D,
-    RandomShift,
+    RandomTranslation,
     ReLU,
     Sequential,
 )
@@ -41,7 +41,7 @@ def convolution(n_in: int, n_out: int) -> list[Layer]:
 def further(run: Run) -> Figures:
     data, epochs = run.load("usps"), 2 if run.quick else 40
     net = Sequential(
-        RandomShift(1),
+        RandomTranslation(1),
         *(*convolution(1, 32), *convolution(32, 32), MaxPool2D(2)),
         *(*convolution(32, 64), *convolution(64, 64), MaxPool2D(2)),
         *(Flatten(), Dropout(0.4), Linear(1024, 100), ReLU(), Linear(100, 10)),

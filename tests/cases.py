@@ -75,7 +75,7 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     *((layer, IMAGES) for layer in (pn.Upsample((1, 3)), pn.Upsample((3, 2), mode="bilinear"))),
     (pn.Upsample(2, mode="trilinear"), VOLUMES),
     *((layer, IMAGES) for layer in (pn.Pad(1), pn.Pad(3, mode="reflect"), pn.Pad(((0, 2), 1), mode="replicate"))),
-    *((layer, SMALL_IMAGES) for layer in (pn.RandomFlip(), pn.RandomShift(2), pn.RandomCrop(3, 2))),
+    *((layer, SMALL_IMAGES) for layer in (pn.RandomFlip(), pn.RandomTranslation(2), pn.RandomCrop(3, 2))),
     *((layer, SMALL_IMAGES) for layer in (pn.RandomRotation(30.0), pn.RandomRotation(200.0))),
     *((layer, SMALL_IMAGES) for layer in (pn.RandomZoom((0.5, 1.0)), pn.RandomZoom((0.8, 2.5)))),
     *((layer, SMALL_IMAGES) for layer in (pn.GaussianNoise(0.1), pn.SpatialDropout(0.4))),
@@ -83,10 +83,13 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
         (layer, IMAGES)
         for layer in (pn.BatchNorm(4), pn.LayerNorm(4), pn.GroupNorm(2, 4), pn.Normalize(4), pn.Rescale())
     ),
-    *((layer, X) for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, affine=False), pn.GroupNorm(3, 6))),
+    *(
+        (layer, X)
+        for layer in (pn.BatchNorm(6, affine=False), pn.LayerNorm(6, elementwise_affine=False), pn.GroupNorm(3, 6))
+    ),
     *((layer, IMAGES) for layer in (pn.BatchNorm(4, momentum=None), pn.LayerNorm((4, 4)), pn.RMSNorm((4, 4)))),
     *((layer, IMAGES) for layer in (pn.InstanceNorm(4), pn.InstanceNorm(4, affine=True))),
-    *((layer, X) for layer in (pn.RMSNorm(6), pn.RMSNorm(6, eps=0.1, affine=False))),
+    *((layer, X) for layer in (pn.RMSNorm(6), pn.RMSNorm(6, eps=0.1, elementwise_affine=False))),
     (pn.Residual(pn.Sequential(pn.Linear(6, 6), pn.TanH())), X),
     (pn.Residual(pn.TanH(), projection=pn.Linear(6, 6, bias=False)), X),
     (pn.Linear(4, 3), SIGNALS),

@@ -232,12 +232,12 @@ def test_frozen_layers_are_frozen_when_loaded(path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda net: setattr(net[0], "alpha", 0.5),
+        lambda net: setattr(net[0], "negative_slope", 0.5),
         lambda net: setattr(net[1], "encoder", pn.Sequential(pn.Linear(4, 2), pn.TanH())),
         lambda net: setattr(net[2], "eps", 1.0),
         lambda net: net.layers.append(pn.ReLU()),
     ],
-    ids=["alpha", "encoder", "eps", "append"],
+    ids=["negative_slope", "encoder", "eps", "append"],
 )
 def test_what_was_changed_after_construction_is_in_the_repr_the_file_and_the_copies(
     path: Path, change: Callable[..., Any]

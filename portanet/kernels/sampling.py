@@ -35,7 +35,7 @@ def warp(x: Array, maps: Array) -> Array:
 
 
 @kernel
-def warp_gradient(dy: Array, maps: Array, reach: int) -> Array:
+def warp_gradient(dy: Array, maps: Array, max_stretch: int) -> Array:
     """
     Return dx of ``y = warp(x, maps)``: ``dx[q] = Σ hat(M p - q) dy[p]`` over the pixels p of the output.
 
@@ -43,7 +43,7 @@ def warp_gradient(dy: Array, maps: Array, reach: int) -> Array:
     ----------
     dy : array of float, shape (N, H, W, C)
     maps : array of float, shape (N, 2, 2)
-    reach : int
+    max_stretch : int
         A bound of the row sums of ``|M⁻¹|``: only pixels p nearer than that to ``M⁻¹ q``, along both axes, have a
         weight above 0.
 
@@ -63,7 +63,7 @@ def warp_gradient(dy: Array, maps: Array, reach: int) -> Array:
         row, column = _apply(maps, r, c)
         return row - rows, column - columns
 
-    return _gather(dy, *_apply(inverse, rows, columns), reach, difference)
+    return _gather(dy, *_apply(inverse, rows, columns), max_stretch, difference)
 
 
 def _grid(x: Array) -> tuple[Array, Array]:
@@ -81,14 +81,18 @@ def _apply(maps: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
 
 
 def _gather(
-    values: Array, rows: Array, columns: Array, reach: int, difference: Callable[[Array, Array], tuple[Array, Array]]
+    values: Array,
+    rows: Array,
+    columns: Array,
+    max_stretch: int,
+    difference: Callable[[Array, Array], tuple[Array, Array]],
 ) -> Array:
-    """Sum the pixels nearer than ``reach`` to the given ones, each times the hat of its difference."""
+    """Sum the pixels nearer than ``max_stretch`` to the given ones, each times the hat of its difference."""
     xp, (n, height, width, channels) = namespace(values), values.shape
     images = xp.reshape(xp.arange(n, dtype=xp.int64, device=values.device), (n, 1, 1))
     flat, total = xp.reshape(values, (n * height * width, channels)), xp.zeros_like(values)
-    first = [xp.floor(v + (m - 1) / 2) + (1 - reach) for v, m in ((rows, height), (columns, width))]
-    for i, j in product(range(2 * reach), repeat=2):
+    first = [xp.floor(v + (m - 1) / 2) + (1 - max_stretch) for v, m in ((rows, height), (columns, width))]
+    for i, j in product(range(2 * max_stretch), repeat=2):
         row, column = first[0] + i, first[1] + j
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         hats = [xp.maximum(1.0 - xp.abs(d), 0.0) for d in difference(row - (height - 1) / 2, column - (width - 1) / 2)]

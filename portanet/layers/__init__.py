@@ -45,7 +45,7 @@ from portanet.layers.random import (
     RandomCrop,
     RandomFlip,
     RandomRotation,
-    RandomShift,
+    RandomTranslation,
     RandomZoom,
     SpatialDropout,
 )
@@ -104,7 +104,7 @@ __all__ = [
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",
-    "RandomShift",
+    "RandomTranslation",
     "RandomZoom",
     "ReLU",
     "ReLU6",

@@ -20,20 +20,14 @@ MIN_EPS = 1e-30
 
 
 class _Norm(Layer):
-    """What most have in common: ``y = w z + b`` for the normalized z, with one w and b for each channel."""
+    """Base of the layers ``y = w z + b`` for the normalized z, with one w and b for each channel."""
 
     eps = Checked(check_number, at_least=MIN_EPS)
 
-    def __init__(self, shape: Shape, eps: float, affine: bool):
+    def __init__(self, shape: Shape, eps: float, trained: bool):
         self.eps = eps
-        trained = check_flag("affine", affine)
         self.weight = Parameter(shape, ones) if trained else None
         self.bias = Parameter(shape, zeros) if trained else None
-
-    @property
-    def affine(self) -> bool:
-        """Whether a scale and a shift are learned."""
-        return self.weight is not None
 
     def _normalized(
         self, x: Array, axes: tuple[int, ...], num_groups: int, n_axes: int = 1
@@ -60,7 +54,19 @@ class _Norm(Layer):
         return self.weight.data, self.bias.data
 
 
-class BatchNorm(_Norm):
+class _ChannelNorm(_Norm):
+    """The layers whose w and b have shape (C,), and whose argument for these is ``affine``."""
+
+    def __init__(self, n_channels: int, eps: float, affine: bool):
+        super().__init__((n_channels,), eps, check_flag("affine", affine))
+
+    @property
+    def affine(self) -> bool:
+        """Whether a scale and a shift are learned."""
+        return self.weight is not None
+
+
+class BatchNorm(_ChannelNorm):
     """
     ``y = w (x - mean) / √(variance + eps) + b`` for each channel of x (N, ..., C), any number of axes [1]_.
 
@@ -108,11 +114,11 @@ class BatchNorm(_Norm):
     def __init__(
         self, num_features: int | None = None, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True
     ):
-        shape = (check_count("num_features", num_features),)
-        super().__init__(shape, eps, affine)
+        n_channels = check_count("num_features", num_features)
+        super().__init__(n_channels, eps, affine)
         self.momentum = momentum
-        self.running_mean = Buffer(shape, zeros)
-        self.running_var = Buffer(shape, ones)
+        self.running_mean = Buffer((n_channels,), zeros)
+        self.running_var = Buffer((n_channels,), ones)
         self.num_batches_tracked = Buffer((), _no_batches) if momentum is None else None
 
     def _check_together(self) -> None:
@@ -198,7 +204,7 @@ class LayerNorm(_Norm):
         the last axis of the first data.
     eps : float
         Added to the variance.
-    affine : bool
+    elementwise_affine : bool
         Whether to learn w and b, of shape normalized_shape.
 
     References
@@ -216,10 +222,17 @@ class LayerNorm(_Norm):
 
     input_size = "normalized_shape"
 
-    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, affine: bool = True):
+    def __init__(
+        self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, elementwise_affine: bool = True
+    ):
         self.normalized_shape = normalized_shape
         self._lengths = _lengths(self.normalized_shape)
-        super().__init__(self._lengths, eps, affine)
+        super().__init__(self._lengths, eps, check_flag("elementwise_affine", elementwise_affine))
+
+    @property
+    def elementwise_affine(self) -> bool:
+        """Whether a scale and a shift are learned."""
+        return self.weight is not None
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_channels(self, shape, *self._lengths)
@@ -242,7 +255,7 @@ class RMSNorm(Layer):
         See :class:`LayerNorm`.
     eps : float, optional
         Added to the mean square; by default the machine epsilon of the dtype of x, as in PyTorch.
-    affine : bool
+    elementwise_affine : bool
         Whether to learn w, of shape normalized_shape.
 
     References
@@ -261,13 +274,15 @@ class RMSNorm(Layer):
 
     input_size = "normalized_shape"
 
-    def __init__(self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, affine: bool = True):
+    def __init__(
+        self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, elementwise_affine: bool = True
+    ):
         self.normalized_shape, self.eps = normalized_shape, eps
         self._lengths = _lengths(self.normalized_shape)
-        self.weight = Parameter(self._lengths, ones) if check_flag("affine", affine) else None
+        self.weight = Parameter(self._lengths, ones) if check_flag("elementwise_affine", elementwise_affine) else None
 
     @property
-    def affine(self) -> bool:
+    def elementwise_affine(self) -> bool:
         """Whether a scale is learned."""
         return self.weight is not None
 
@@ -297,7 +312,7 @@ class RMSNorm(Layer):
         return z if w is None else z * w, pullback
 
 
-class GroupNorm(_Norm):
+class GroupNorm(_ChannelNorm):
     """
     ``y = w z + b``, z with mean 0 and variance 1 over each group of channels of an example: x (N, ..., C) [1]_.
 
@@ -331,7 +346,7 @@ class GroupNorm(_Norm):
     def __init__(self, num_groups: int, num_channels: int | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
         self._check_together()
-        super().__init__((self.num_channels,), eps, affine)
+        super().__init__(self.num_channels, eps, affine)
 
     def _check_together(self) -> None:
         if self.num_channels % self.num_groups:
@@ -346,7 +361,7 @@ class GroupNorm(_Norm):
         return y, pullback
 
 
-class InstanceNorm(_Norm):
+class InstanceNorm(_ChannelNorm):
     """
     ``y = w z + b``, z with mean 0 and variance 1 over the positions of each channel of an example [1]_.
 
@@ -379,7 +394,7 @@ class InstanceNorm(_Norm):
 
     def __init__(self, num_features: int | None = None, *, eps: float = 1e-5, affine: bool = False):
         self.num_features = num_features
-        super().__init__((self.num_features,), eps, affine)
+        super().__init__(self.num_features, eps, affine)
 
     def output_shape(self, shape: Shape) -> Shape:
         if math.prod(shape[:-1]) < 2:

@@ -4,7 +4,7 @@ from typing import Any
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, check_count, check_number
+from portanet.checks import Checked, as_number, check_count, check_number
 from portanet.initializers import Constant, Initializer
 from portanet.kernels.elementwise import Derivative
 from portanet.layers.activations import Activation
@@ -33,11 +33,11 @@ class ReLU(Activation):
 
 class LeakyReLU(Activation):
     """
-    ``y = x`` for x > 0, else ``alpha x``; the derivative is 1 or ``alpha``.
+    ``y = x`` for x > 0, else ``negative_slope x``; the derivative is 1 or ``negative_slope``.
 
     Parameters
     ----------
-    alpha : float
+    negative_slope : float
         Derivative for negative x.
 
     Examples
@@ -46,13 +46,13 @@ class LeakyReLU(Activation):
     array([[-0.1,  2. ]])
     """
 
-    alpha = Checked(check_number)
+    negative_slope = Checked(check_number)
 
-    def __init__(self, alpha: float = 0.01):
-        self.alpha = alpha
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = negative_slope
 
     def elementwise(self, xp: Any, x: Array) -> tuple[Array, Derivative]:
-        slope = xp.where(x > 0, xp.ones_like(x), self.alpha)
+        slope = xp.where(x > 0, xp.ones_like(x), self.negative_slope)
         return x * slope, lambda: slope
 
 
@@ -66,7 +66,7 @@ class PReLU(Layer):
     ----------
     num_parameters : int
         1 for one slope, or C for a slope of each channel.
-    init : Initializer
+    init : float or Initializer
         Initial w, of shape (num_parameters,).
 
     References
@@ -79,7 +79,8 @@ class PReLU(Layer):
     array([[-0.25,  2.  ]], dtype=float32)
     """
 
-    def __init__(self, num_parameters: int = 1, *, init: Initializer = INITIAL_SLOPE):
+    def __init__(self, num_parameters: int = 1, *, init: float | Initializer = INITIAL_SLOPE):
+        init = init if as_number(init) is None else Constant(check_number("init", init))
         self.weight = Parameter((check_count("num_parameters", num_parameters),), init)
 
     @property

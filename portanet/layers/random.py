@@ -24,7 +24,7 @@ __all__ = [
     "RandomCrop",
     "RandomFlip",
     "RandomRotation",
-    "RandomShift",
+    "RandomTranslation",
     "RandomZoom",
     "SpatialDropout",
 ]
@@ -136,11 +136,11 @@ class SpatialDropout(Dropout):
 
 class GaussianNoise(Random):
     """
-    ``y = x + std ε`` with standard normal ε in training. ``dx = dy``.
+    ``y = x + stddev ε`` with standard normal ε in training. ``dx = dy``.
 
     Parameters
     ----------
-    std : float
+    stddev : float
         Standard deviation of the noise.
 
     Examples
@@ -150,15 +150,15 @@ class GaussianNoise(Random):
     0.1
     """
 
-    std = Checked(check_number, at_least=0)
+    stddev = Checked(check_number, at_least=0)
 
-    def __init__(self, std: float):
+    def __init__(self, stddev: float):
         super().__init__()
-        self.std = std
+        self.stddev = stddev
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         noise = self.next_random(kernels.normal, math.prod(x.shape), x.dtype)
-        return x + self.std * xp.reshape(noise, x.shape), lambda dy: dy
+        return x + self.stddev * xp.reshape(noise, x.shape), lambda dy: dy
 
 
 class RandomFlip(Random):
@@ -201,7 +201,7 @@ class RandomFlip(Random):
         return flip(x), flip
 
 
-class _RandomTranslation(Random):
+class _RandomOffset(Random):
     """
     Base of layers that move each example on its own along its spatial axes.
 
@@ -248,7 +248,7 @@ def _check_size(name: str, value: Any) -> Shape:
     return tuple(check_count(name, n) for n in value)
 
 
-class RandomCrop(_RandomTranslation):
+class RandomCrop(_RandomOffset):
     """
     Crop each example of (N, ..., C) at a random position; inference crops the centre.
 
@@ -270,7 +270,7 @@ class RandomCrop(_RandomTranslation):
         self.size = size
 
     def output_shape(self, shape: Shape) -> Shape:
-        if len(shape) != len(self.size) + 1 or any(n > whole for n, whole in zip(self.size, shape, strict=False)):
+        if len(shape) != len(self.size) + 1 or any(n > length for n, length in zip(self.size, shape, strict=False)):
             raise ValueError(f"{self!r} needs inputs at least as large as the crop, got {batch(shape)}")
         return (*self.size, shape[-1])
 
@@ -282,7 +282,7 @@ class RandomCrop(_RandomTranslation):
         self.output_shape(tuple(x.shape[1:]))
         if train:
             return super().vjp(x)
-        starts = ((whole - n) // 2 for whole, n in zip(x.shape[1:-1], self.size, strict=True))
+        starts = ((length - n) // 2 for length, n in zip(x.shape[1:-1], self.size, strict=True))
         centre = (slice(None), *(slice(i, i + n) for i, n in zip(starts, self.size, strict=True)), slice(None))
 
         def dx(dy: Array) -> Array:
@@ -293,7 +293,7 @@ class RandomCrop(_RandomTranslation):
         return x[centre], input_pullback(dx)
 
 
-class RandomShift(_RandomTranslation):
+class RandomTranslation(_RandomOffset):
     """
     Shift each example of (N, ..., C) along its spatial axes at random, in training, and fill with zeros.
 
@@ -304,7 +304,7 @@ class RandomShift(_RandomTranslation):
 
     Examples
     --------
-    >>> y, _ = RandomShift(1).initialize(seed=2).vjp(np.ones((1, 3, 3, 1)))
+    >>> y, _ = RandomTranslation(1).initialize(seed=2).vjp(np.ones((1, 3, 3, 1)))
     >>> y[0, :, :, 0]
     array([[1., 1., 0.],
            [1., 1., 0.],
@@ -336,7 +336,7 @@ class _RandomWarp(Random):
         return shape
 
     @property
-    def reach(self) -> int:
+    def max_stretch(self) -> int:
         """By how much the inverse maps may stretch a distance along an axis, rounded up."""
         raise NotImplementedError
 
@@ -350,7 +350,7 @@ class _RandomWarp(Random):
         bits = xp.astype(self.next_random(kernels.random_bits, x.shape[0]), x.dtype)
         entries = self.maps(xp, (bits + 0.5) / 65536)
         maps = xp.reshape(xp.stack(entries, axis=-1), (-1, 2, 2))
-        return kernels.warp(x, maps), lambda dy: kernels.warp_gradient(dy, maps, self.reach)
+        return kernels.warp(x, maps), lambda dy: kernels.warp_gradient(dy, maps, self.max_stretch)
 
 
 class RandomRotation(_RandomWarp):
@@ -382,7 +382,7 @@ class RandomRotation(_RandomWarp):
         self.degrees = degrees
 
     @property
-    def reach(self) -> int:
+    def max_stretch(self) -> int:
         return 2  # |cos| + |sin| is at most √2
 
     def maps(self, xp: Any, uniform: Array) -> list[Array]:
@@ -430,7 +430,7 @@ class RandomZoom(_RandomWarp):
         self.scale = scale
 
     @property
-    def reach(self) -> int:
+    def max_stretch(self) -> int:
         return math.ceil(self.scale[1])
 
     def maps(self, xp: Any, uniform: Array) -> list[Array]:

@@ -27,7 +27,7 @@ def swapped(x: np.ndarray) -> np.ndarray:
 
 LAYERS: list[pn.Layer] = [
     *(pn.TanH(), pn.ReLU(), pn.GELU(), pn.Softmax(), pn.LogSoftmax(), pn.Dropout(0.5)),
-    *(pn.MaxPool1D(2), pn.AvgPool1D(2), pn.LayerNorm(64, affine=False), pn.GroupNorm(4, 64, affine=False)),
+    *(pn.MaxPool1D(2), pn.AvgPool1D(2), pn.LayerNorm(64, elementwise_affine=False), pn.GroupNorm(4, 64, affine=False)),
 ]
 
 

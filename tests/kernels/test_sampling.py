@@ -35,9 +35,9 @@ def test_images_are_sampled_as_by_scipy(backend: Backend, maps: np.ndarray) -> N
 
 @pytest.mark.parametrize("maps", MAPS, ids=str)
 def test_the_gradient_is_the_transposed_map(backend: Backend, maps: np.ndarray) -> None:
-    reach = int(np.ceil(np.abs(np.linalg.inv(maps)).sum(axis=1).max()))
+    max_stretch = int(np.ceil(np.abs(np.linalg.inv(maps)).sum(axis=1).max()))
     (x, dy), m = rng.normal(size=(2, 2, 5, 7, 3)), backend.asarray(np.stack([maps, maps.T]))
     y = backend.to_numpy(kernels.warp(backend.asarray(x), m))
-    dx = backend.to_numpy(kernels.warp_gradient(backend.asarray(dy), m, reach))
+    dx = backend.to_numpy(kernels.warp_gradient(backend.asarray(dy), m, max_stretch))
     for i in range(2):
         assert np.sum(y[i] * dy[i]) == pytest.approx(np.sum(x[i] * dx[i]), rel=1e-10)

@@ -86,8 +86,9 @@ def test_prelu_refuses_another_number_of_channels() -> None:
             ask((4,))
 
 
-def test_the_slopes_of_prelu_are_saved(tmp_path: Path) -> None:
-    layer = pn.PReLU(2, init=pn.initializers.Constant(0.5))
+@pytest.mark.parametrize("init", [0.5, pn.initializers.Constant(0.5)], ids=["number", "initializer"])
+def test_the_slopes_of_prelu_are_saved(tmp_path: Path, init: Any) -> None:
+    layer = pn.PReLU(2, init=init)
     assert repr(layer) == "PReLU(num_parameters=2, init=Constant(value=0.5))"
     layer.initialize().set_weights({"weight": np.asarray([0.1, -2.0], "float32")})
     layer.save(tmp_path / "layer")

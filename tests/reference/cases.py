@@ -553,9 +553,12 @@ SPATIAL = [
         LayerCase(layer, counterpart, shape)
         for layer, counterpart in (
             (pn.LayerNorm(4), lambda nn: nn.LayerNorm(4)),
-            (pn.LayerNorm(4, eps=0.1, affine=False), lambda nn: nn.LayerNorm(4, 0.1, elementwise_affine=False)),
+            (
+                pn.LayerNorm(4, eps=0.1, elementwise_affine=False),
+                lambda nn: nn.LayerNorm(4, 0.1, elementwise_affine=False),
+            ),
             (pn.RMSNorm(4), lambda nn: nn.RMSNorm(4)),
-            (pn.RMSNorm(4, eps=0.1, affine=False), lambda nn: nn.RMSNorm(4, 0.1, elementwise_affine=False)),
+            (pn.RMSNorm(4, eps=0.1, elementwise_affine=False), lambda nn: nn.RMSNorm(4, 0.1, elementwise_affine=False)),
         )
         for shape in ((3, 4), (2, 3, 2, 4))
     ),
@@ -786,13 +789,13 @@ OPTIMIZERS = [
             pn.SGD(0.1, momentum=0.9, weight_decay=0.2, clip_norm=10.0),
             lambda optim, w: optim.SGD(w, 0.1, momentum=0.9, weight_decay=0.2),
         ),
-        (pn.RMSprop(), lambda optim, w: optim.RMSprop(w, 1e-3, alpha=0.9, eps=1e-7)),
-        (pn.RMSprop(0.1, rho=0.7, eps=0.01), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.7, eps=0.01)),
-        (pn.RMSprop(0.1, momentum=0.9), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, momentum=0.9)),
-        (pn.RMSprop(0.1, centered=True), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, centered=True)),
+        (pn.RMSprop(), lambda optim, w: optim.RMSprop(w)),
+        (pn.RMSprop(0.1, alpha=0.7, eps=0.01), lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.7, eps=0.01)),
+        (pn.RMSprop(0.1, momentum=0.9), lambda optim, w: optim.RMSprop(w, 0.1, momentum=0.9)),
+        (pn.RMSprop(0.1, centered=True), lambda optim, w: optim.RMSprop(w, 0.1, centered=True)),
         (
             pn.RMSprop(0.1, momentum=0.9, centered=True, weight_decay=0.2),
-            lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, momentum=0.9, centered=True, weight_decay=0.2),
+            lambda optim, w: optim.RMSprop(w, 0.1, momentum=0.9, centered=True, weight_decay=0.2),
         ),
         (pn.Adam(), lambda optim, w: optim.Adam(w, 1e-3)),
         (pn.Adam(0.1, betas=(0.8, 0.95), eps=0.01), lambda optim, w: optim.Adam(w, 0.1, betas=(0.8, 0.95), eps=0.01)),
@@ -838,7 +841,7 @@ OPTIMIZERS = [
         (pn.SGD(0.1, momentum=0.9, maximize=True), lambda optim, w: optim.SGD(w, 0.1, momentum=0.9, maximize=True)),
         (
             pn.RMSprop(0.1, weight_decay=0.2, clip_norm=10.0, maximize=True),
-            lambda optim, w: optim.RMSprop(w, 0.1, alpha=0.9, eps=1e-7, weight_decay=0.2, maximize=True),
+            lambda optim, w: optim.RMSprop(w, 0.1, weight_decay=0.2, maximize=True),
         ),
         (pn.Adagrad(), lambda optim, w: optim.Adagrad(w, 0.01)),
         (

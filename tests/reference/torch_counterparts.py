@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import portanet as pn
-from portanet.initializers import Constant
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def instance_norm(n_axes: int) -> Counterpart:
 
 def prelu() -> Counterpart:
     unless = {"x is a single number, without channels": lambda sample: not sample.inputs[0].ndim}
-    return Counterpart(pn.PReLU, values={"init": Constant}, unless=unless, ndim=2, axis=1)
+    return Counterpart(pn.PReLU, unless=unless, ndim=2, axis=1)
 
 
 def has_one_axis(sample: Any) -> bool:
@@ -121,7 +120,7 @@ def no_signs(sample: Any) -> bool:
 
 MODULES = {
     "nn.ReLU": Counterpart(pn.ReLU),
-    "nn.LeakyReLU": Counterpart(pn.LeakyReLU, names={"negative_slope": "alpha"}),
+    "nn.LeakyReLU": Counterpart(pn.LeakyReLU),
     "nn.ELU": Counterpart(pn.ELU),
     "nn.GELU": Counterpart(pn.GELU, values={"approximate": lambda how: how == "tanh"}),
     "nn.SiLU": Counterpart(pn.SiLU),
@@ -174,8 +173,8 @@ MODULES = {
     "nn.InstanceNorm1d": instance_norm(1),
     "nn.InstanceNorm2d": instance_norm(2),
     "nn.InstanceNorm3d": instance_norm(3),
-    "nn.LayerNorm": Counterpart(pn.LayerNorm, names={"elementwise_affine": "affine"}),
-    "nn.RMSNorm": Counterpart(pn.RMSNorm, names={"elementwise_affine": "affine"}),
+    "nn.LayerNorm": Counterpart(pn.LayerNorm),
+    "nn.RMSNorm": Counterpart(pn.RMSNorm),
     "nn.MSELoss": Counterpart(pn.MSELoss),
     "nn.L1Loss": Counterpart(pn.L1Loss),
     "nn.HuberLoss": Counterpart(pn.HuberLoss),
@@ -254,7 +253,7 @@ FUNCTIONS = {
 
 OPTIMIZERS = {
     "optim.SGD": Counterpart(pn.SGD),
-    "optim.RMSprop": Counterpart(pn.RMSprop, names={"alpha": "rho"}),
+    "optim.RMSprop": Counterpart(pn.RMSprop),
     "optim.Adam": Counterpart(pn.Adam),
     "optim.AdamW": Counterpart(pn.AdamW),
     "optim.NAdam": Counterpart(pn.NAdam),
