@@ -196,7 +196,7 @@ def train(run: Run, net: AutoEncoder, loss: Loss, inputs: Dataset, targets: Data
     x, target, test = inputs.x_train, targets.x_train, (inputs.x_test, targets.x_test)
     with run.training(net, name):
         history = trainer.fit(x, target, batch_size=len(x), epochs=iterations(run), validation_data=test)
-    run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", held_out="test"))
+    run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", validation_label="test"))
     return trainer
 
 

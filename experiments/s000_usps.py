@@ -37,7 +37,7 @@ def mlp(run: Run) -> Figures:
     trainer = Trainer(net, MSELoss(), SGD(1.0), metrics=[accuracy], device=run.backend, seed=run.seed)
     with run.training(net):
         history = trainer.fit(*train, batch_size=50, epochs=5 if run.quick else 50, validation_data=test)
-    run.picture("curves", plots.training_curves(history, title=run.id, held_out="test"))
+    run.picture("curves", plots.training_curves(history, title=run.id, validation_label="test"))
     return {
         "train accuracy": trainer.evaluate(*train)["accuracy"],
         "test accuracy": trainer.evaluate(*test)["accuracy"],

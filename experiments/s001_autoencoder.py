@@ -190,7 +190,7 @@ def trained(
     epochs = 2 if run.quick else EPOCHS[data.name]
     with run.training(net, name):
         history = trainer.fit(x, x, batch_size=64, epochs=epochs, validation_data=(x_test, x_test))
-    run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", held_out="test"))
+    run.picture(f"curves {name}", plots.training_curves(history, title=f"{run.id}: {name}", validation_label="test"))
     return net
 
 

@@ -71,7 +71,7 @@ OWN: dict[str, dict[str, Any]] = {
 }
 """Arguments of a function that mean something else than elsewhere."""
 
-TEXTS = {"title", "xlabel", "held_out", "path"}
+TEXTS = {"title", "xlabel", "validation_label", "path"}
 """Arguments that take any string, or refuse it with FileNotFoundError."""
 
 ANY_DTYPE = {"array", "arrays", "stratify"}

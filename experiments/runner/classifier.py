@@ -50,7 +50,7 @@ def classify(
             data.x_train, data.y_train, batch_size=batch_size, epochs=epochs, validation_data=test, **resume
         )
     matrix = metrics.confusion_matrix(y_true=data.y_test, y_pred=trainer.predict(data.x_test))
-    curves = plots.training_curves(history, title=title, held_out="test")
+    curves = plots.training_curves(history, title=title, validation_label="test")
     confusion = plots.confusion_matrix(matrix, data.classes, title=f"{title}: test set")
     run.picture(f"curves {name}".strip(), curves, f"{title}: training curves")
     run.picture(f"confusion {name}".strip(), confusion, f"{title}: confusion matrix of the test set")

@@ -71,7 +71,9 @@ def curves(
     return figure
 
 
-def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", held_out: str = "validation") -> Any:
+def training_curves(
+    history: Mapping[str, Sequence[float]], *, title: str = "", validation_label: str = "validation"
+) -> Any:
     """
     Draw each quantity of a history over the epochs, training and validation in one panel.
 
@@ -81,7 +83,7 @@ def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", 
         At least one epoch. A name with the prefix ``val_`` is drawn beside the name without it.
     title : str
         Title of the figure.
-    held_out : str
+    validation_label : str
         Legend label of the validation curves, "test" for a test set.
 
     Returns
@@ -104,10 +106,10 @@ def training_curves(history: Mapping[str, Sequence[float]], *, title: str = "", 
     first = next(iter(check_mapping("history", history, example="the result of fit")))
     n_epochs = len(check_numbers(f"history[{first!r}]", history[first], ("N",), finite=False))
     values = {name: check_numbers(f"history[{name!r}]", history[name], (n_epochs,), finite=False) for name in history}
-    if check_text("held_out", held_out) == "training":
-        raise ValueError("held_out must be another label than 'training', that of the other curves")
+    if check_text("validation_label", validation_label) == "training":
+        raise ValueError("validation_label must be another label than 'training', that of the other curves")
     names = [name for name in values if not (name.startswith("val_") and name.removeprefix("val_") in values)]
-    prefixes = {"training": "", held_out: "val_"}
+    prefixes = {"training": "", validation_label: "val_"}
     panels = {
         name: {label: values[prefix + name] for label, prefix in prefixes.items() if prefix + name in values}
         for name in names

@@ -24,7 +24,7 @@ def test_training_curves_show_the_values_of_the_history() -> None:
             {"loss": 0.4, "accuracy": 0.8, "val_loss": 0.6, "lr": 0.05},
         ),
         title="a net",
-        held_out="test",
+        validation_label="test",
     )
     loss, accuracy, lr = figure.axes
     assert figure.get_suptitle() == "a net"
@@ -124,8 +124,8 @@ def test_unfit_histories_are_refused(history: Any, message: str) -> None:
 
 
 def test_the_label_of_validation_curves_is_another_one() -> None:
-    with pytest.raises(ValueError, match="held_out must be another label than 'training'"):
-        plots.training_curves({"loss": [1.0], "val_loss": [2.0]}, held_out="training")
+    with pytest.raises(ValueError, match="validation_label must be another label than 'training'"):
+        plots.training_curves({"loss": [1.0], "val_loss": [2.0]}, validation_label="training")
 
 
 def test_names_that_differ_by_an_underscore_have_a_panel_each() -> None:
