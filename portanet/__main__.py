@@ -54,6 +54,7 @@ def _add_table_commands(commands: Any) -> None:
     predict.add_argument("net", metavar="NET", help="net.safetensors of train")
     predict.add_argument("data", metavar="DATA", help=table)
     predict.add_argument("--out", metavar="FILE", required=True, help="CSV or Parquet file for the predictions")
+    predict.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
     show = commands.add_parser("show", help="describe a network that train wrote")
     show.add_argument("net", metavar="NET", help="net.safetensors of train")
 

@@ -287,10 +287,10 @@ def table_network(folder: Path) -> Case:
 
     table = pd.DataFrame({"age": ["1", None, "3"], "port": ["a", "b", "c"], "day": ["2024-01-01"] * 2 + ["2024-01-03"]})
     columns = [fit_column(table[name]) for name in table]
-    scores = {"accuracy": 0.5, "f1": 0.5}
+    scores = {"accuracy": 0.5, "f1_macro": 0.5}
     training = {
         **{"data": "x.csv", "epochs": 3, "best_epoch": 2, "seed": 0, "versions": {"portanet": "1"}},
-        **{"rows": dict.fromkeys(["training", "validation", "held_out", "without_target"], 3)},
+        **{"rows": dict.fromkeys(["training", "validation", "test", "without_target"], 3)},
         **{"scores": scores, "baseline": scores},
     }
     net = pn.Linear(6, 3).initialize()

@@ -14,16 +14,16 @@ from portanet.checks import check_choice, shown
 from portanet.schema import MAX_NUMBER, NUMBER, Schema, first_mismatch
 from portanet.table.wording import listed
 
-SHARE = 0.9
-"""Share of numbers from which on a column holds numbers, and any other cell is a mistake. The same holds for dates."""
+MIN_PARSED_SHARE = 0.9
+"""A column with at least this share of numbers holds numbers; each other cell is then an error. Dates likewise."""
 
 MAX_CATEGORIES = 100
 """Most categories of a column. Rarer texts count as none of them."""
 
-MIN_TEXTS = 10
-"""Columns with no more different texts than this are kept, even if nearly every text is another one."""
+MAX_UNIQUE_TEXTS_KEPT = 10
+"""A column with at most this many different texts is never dropped."""
 
-MISSING = "missing"
+MISSING_CATEGORY = "missing"
 """The category of missing cells."""
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
@@ -116,14 +116,14 @@ def is_set_of(*kinds: type) -> Callable[[Any], bool]:
 
 @dataclass(frozen=True)
 class Number:
-    """Numbers. Missing cells count as ``fill``, and with ``indicator`` an input of their own marks them."""
+    """Numbers. Missing cells count as ``fill_value``, and with ``add_indicator`` an input of their own marks them."""
 
     name: str
-    fill: float
-    indicator: bool
+    fill_value: float
+    add_indicator: bool
 
     kind: ClassVar[str] = "number"
-    schema: ClassVar[dict[Any, Schema]] = {"name": str, "fill": NUMBER, "indicator": bool}
+    schema: ClassVar[dict[Any, Schema]] = {"name": str, "fill_value": NUMBER, "add_indicator": bool}
 
     @staticmethod
     def parse(cells: pd.Series) -> pd.Series:
@@ -142,17 +142,17 @@ class Number:
 
     def example(self) -> list[Any]:
         """Return the cells to fit the transformer to."""
-        return [np.nan if self.indicator else self.fill]
+        return [np.nan if self.add_indicator else self.fill_value]
 
     def transformer(self) -> Any:
         """Return what turns the cells into inputs of a network."""
         return SimpleImputer(
-            strategy="constant", fill_value=self.fill, add_indicator=self.indicator, keep_empty_features=True
+            strategy="constant", fill_value=self.fill_value, add_indicator=self.add_indicator, keep_empty_features=True
         )
 
     def describe(self) -> str:
         """Say what is done with the column."""
-        marked = ", and an input marks them" if self.indicator else ""
+        marked = ", and an input marks them" if self.add_indicator else ""
         return f"{self.kind}; missing cells count as the median{marked}"
 
 
@@ -181,12 +181,12 @@ class Category:
     @classmethod
     def fit(cls, cells: pd.Series) -> Self:
         """Take the most frequent texts of the training data."""
-        found = texts(cells).fillna(MISSING).value_counts().index
+        found = texts(cells).fillna(MISSING_CATEGORY).value_counts().index
         return cls(str(cells.name), sorted(found[:MAX_CATEGORIES]), max(0, len(found) - MAX_CATEGORIES))
 
     def read(self, cells: pd.Series) -> pd.Series:
         """Return the cells as the transformer takes them."""
-        return texts(cells).fillna(MISSING)
+        return texts(cells).fillna(MISSING_CATEGORY)
 
     def unknown(self, cells: pd.Series) -> list[str]:
         """Return the texts that are no category, each once."""
@@ -207,13 +207,13 @@ class Category:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Dropped:
     """A column that cannot help, and the reason."""
 
     name: str
     reason: str
 
-    kind: ClassVar[str] = "left out"
+    kind: ClassVar[str] = "dropped"
     schema: ClassVar[dict[Any, Schema]] = {"name": str, "reason": str}
 
     def describe(self) -> str:
@@ -222,8 +222,8 @@ class LeftOut:
 
 
 Used: TypeAlias = Number | Category
-Column: TypeAlias = Used | LeftOut
-KINDS: dict[str, type[Any]] = {kind.kind: kind for kind in (Number, Date, Category, LeftOut)}
+Column: TypeAlias = Used | Dropped
+KINDS: dict[str, type[Any]] = {kind.kind: kind for kind in (Number, Date, Category, Dropped)}
 
 
 def fit_column(cells: pd.Series) -> Column:
@@ -238,26 +238,26 @@ def fit_column(cells: pd.Series) -> Column:
     Examples
     --------
     >>> fit_column(pd.Series(["3", "1", np.nan], name="age"))
-    Number(name='age', fill=2.0, indicator=True)
+    Number(name='age', fill_value=2.0, add_indicator=True)
     >>> fit_column(pd.Series(["b", "a", "b"], name="port"))
     Category(name='port', categories=['a', 'b'], n_others=0)
     >>> fit_column(pd.Series(["a", "a", "a"], name="port")).describe()
-    "left out: every cell is 'a'"
+    "dropped: every cell is 'a'"
     """
     name, counts = str(cells.name), cells.value_counts()
     n_filled = int(counts.sum())
     if name.startswith("Unnamed: "):
-        return LeftOut(name, "it has no name")
+        return Dropped(name, "it has no name")
     if counts.empty:
-        return LeftOut(name, "it is empty")
+        return Dropped(name, "it is empty")
     if counts.iloc[0] == len(cells):
-        return LeftOut(name, f"every cell is {shown(counts.index[0])}")
+        return Dropped(name, f"every cell is {shown(counts.index[0])}")
     for kind in (Number, Date):
         fits = kind.parse(counts.index.to_series()).notna()
-        if counts[fits.to_numpy()].sum() >= SHARE * n_filled:
+        if counts[fits.to_numpy()].sum() >= MIN_PARSED_SHARE * n_filled:
             return kind.fit(cells)
-    if len(counts) > max(MIN_TEXTS, n_filled / 2):
-        return LeftOut(name, f"{len(counts):,} of its {n_filled:,} texts are different")
+    if len(counts) > max(MAX_UNIQUE_TEXTS_KEPT, n_filled / 2):
+        return Dropped(name, f"{len(counts):,} of its {n_filled:,} texts are different")
     return Category.fit(cells)
 
 
@@ -272,10 +272,10 @@ def column_from_json(value: dict[str, Any]) -> Column:
 
     Examples
     --------
-    >>> column_from_json({"kind": "number", "name": "age", "fill": "old", "indicator": True})
+    >>> column_from_json({"kind": "number", "name": "age", "fill_value": "old", "add_indicator": True})
     Traceback (most recent call last):
     ...
-    ValueError: fill is 'old'
+    ValueError: fill_value is 'old'
     """
     kind = KINDS[check_choice("kind", value["kind"], choices=tuple(KINDS))]
     if mismatch := first_mismatch(value, kind.schema):

@@ -11,8 +11,8 @@ from portanet.checks import check_path, shown
 from portanet.files import write_atomically
 from portanet.schema import CONTROL
 from portanet.table import pictures
-from portanet.table.columns import LeftOut
-from portanet.table.folder import FACTS, FORMAT, check_folder, write_folder
+from portanet.table.columns import Dropped
+from portanet.table.folder import FORMAT, METRICS_FILE, check_folder, write_folder
 from portanet.table.model import TableNet
 from portanet.table.reading import check_pyarrow, read_table
 from portanet.table.report import report
@@ -31,16 +31,16 @@ def train_command(data: str, target: str, *, out: str, **options: Any) -> None:
     files = {**images, "report.html": report(net, images), "net.safetensors": net.to_bytes()}
     facts = {"format": FORMAT, "files": [*files], **net.description(), "network": repr(net.net)}
     text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
-    write_folder(folder, {FACTS: f"{text}\n".encode(), **files})
+    write_folder(folder, {METRICS_FILE: f"{text}\n".encode(), **files})
     print(net.origin())
     for column in net.columns:
-        if isinstance(column, LeftOut):
+        if isinstance(column, Dropped):
             print(f"column {shown(column.name)} is {column.describe()}")
     print(_scores(net))
     print(f"{net.verdict()} See {folder / 'report.html'}.")
 
 
-def predict_command(net: str, data: str, *, out: str) -> None:
+def predict_command(net: str, data: str, *, out: str, device: str = "auto") -> None:
     """Write the predictions for a table to a CSV or Parquet file."""
     path = check_path("out", out)
     if path.suffix.lower() not in (".csv", ".parquet"):
@@ -49,7 +49,7 @@ def predict_command(net: str, data: str, *, out: str) -> None:
         check_pyarrow()
     if path.exists() and path.samefile(data):
         raise ValueError(f"out is the table itself, {out}: give another file")
-    model, table = TableNet.load(net), read_table(data)
+    model, table = TableNet.load(net, device=device), read_table(data)
     predictions = model.target.frame(model.predict(table))
     if unknown := model.encoder.unknown_categories(table):
         found = "; ".join(f"{shown(name)}: {shown(texts)}" for name, texts in unknown.items())
@@ -82,7 +82,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def _scores(model: TableNet) -> str:
-    rows = [("scores of the held-out rows", "network", model.target.baseline), *model.score_rows()]
+    rows = [("scores of the test rows", "network", model.target.baseline), *model.score_rows()]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 
 from portanet.checks import shown
-from portanet.table.columns import Category, Column, LeftOut
+from portanet.table.columns import Category, Column, Dropped
 
 
 class Encoder:
@@ -17,14 +17,14 @@ class Encoder:
     Examples
     --------
     >>> from portanet.table.columns import Number
-    >>> encoder = Encoder([Number("age", fill=30.0, indicator=True), Category("port", ["Lima", "Oslo"], 0)])
+    >>> encoder = Encoder([Number("age", fill_value=30.0, add_indicator=True), Category("port", ["Lima", "Oslo"], 0)])
     >>> encoder.transform(pd.DataFrame({"port": ["Oslo", "Rome"], "age": [41.0, np.nan]}))
     array([[41.,  0.,  0.,  1.],
            [30.,  1.,  0.,  0.]])
     """
 
     def __init__(self, columns: Sequence[Column]):
-        self.columns = [column for column in columns if not isinstance(column, LeftOut)]
+        self.columns = [column for column in columns if not isinstance(column, Dropped)]
         examples = pd.DataFrame({column.name: column.example() for column in self.columns})
         steps = [(str(i), column.transformer(), [column.name]) for i, column in enumerate(self.columns)]
         self._transformer = ColumnTransformer(steps, sparse_threshold=0).fit(examples)

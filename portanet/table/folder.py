@@ -1,4 +1,4 @@
-"""The folder of results: complete files only, and no file of anybody else."""
+"""Writing the result folder: each file whole, and no file of another program replaced."""
 
 import os
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from portanet.checks import check_path, shown
 from portanet.files import FileFormatError, read_json, write_atomically
 
 FORMAT = "portanet table 1"
-FACTS = "metrics.json"
-NAMES = ("net.safetensors", FACTS, "curves.png", "confusion.png", "residuals.png", "report.html")
+METRICS_FILE = "metrics.json"
+NAMES = ("net.safetensors", METRICS_FILE, "curves.png", "confusion.png", "residuals.png", "report.html")
 """All files that ``portanet train`` writes."""
 
 
@@ -50,7 +50,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 def _written_to(folder: Path) -> set[str]:
     """Return the names of the files that an earlier training wrote to a folder."""
     with suppress(OSError, FileFormatError):
-        facts = read_json(folder / FACTS, {"format": str, "files": [str]})
+        facts = read_json(folder / METRICS_FILE, {"format": str, "files": [str]})
         if facts["format"] == FORMAT:
-            return {FACTS, *facts["files"]} & {*NAMES}
+            return {METRICS_FILE, *facts["files"]} & {*NAMES}
     return set()

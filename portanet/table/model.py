@@ -27,7 +27,7 @@ SCHEMA: dict[Any, Schema] = {
     "data": str,
     "columns": [{"kind": str}],
     "target": {"task": str},
-    "rows": {"training": int, "validation": int, "held_out": int, "without_target": int},
+    "rows": {"training": int, "validation": int, "test": int, "without_target": int},
     "epochs": int,
     "best_epoch": int,
     "seed": int,
@@ -107,22 +107,22 @@ class TableNet:
     def origin(self) -> str:
         """Say what the rows were used for."""
         rows = self.training["rows"]
-        left_out = f" {rows['without_target']:,} rows without a target were left out." if rows["without_target"] else ""
+        dropped = f" {rows['without_target']:,} rows without a target were dropped." if rows["without_target"] else ""
         return (
             f"Of {self.training['data']}, {rows['training']:,} rows trained the network, {rows['validation']:,} chose "
-            f"the best epoch, and {rows['held_out']:,} were held out for the scores.{left_out}"
+            f"the best epoch, and {rows['test']:,} are the test rows.{dropped}"
         )
 
     def score_rows(self) -> list[tuple[str, str, str]]:
-        """Return the name of each score, and its value for the network and for the simplest prediction."""
+        """Return the name of each score, and its value for the network and for the baseline."""
         scores, baseline = self.training["scores"], self.training["baseline"]
         return [(name.replace("_", " "), f"{scores[name]:.4g}", f"{baseline[name]:.4g}") for name in self.target.scores]
 
     def verdict(self) -> str:
-        """Compare the network with the simplest prediction."""
+        """Compare the network with the baseline."""
         name, *_ = self.target.scores
         above = "above" if self.training["scores"][name] > self.training["baseline"][name] else "not above"
-        return f"The {name} of the network is {above} that of the simplest prediction, the {self.target.baseline}."
+        return f"The {name} of the network is {above} that of the baseline, the {self.target.baseline}."
 
 
 def check_fit(net: Layer, n_inputs: int, n_outputs: int) -> None:

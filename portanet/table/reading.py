@@ -17,7 +17,7 @@ from portanet.checks import check_path, shown
 from portanet.files import as_file_errors, read_regular
 from portanet.schema import CONTROL
 
-MISSING = dict.fromkeys(["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"], np.nan)
+MISSING_TEXTS = dict.fromkeys(["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"], np.nan)
 """Texts that stand for a missing cell."""
 
 SEPARATORS = "\t;,"
@@ -162,7 +162,7 @@ def _with_decimal_point(cell: str) -> str:
 
 
 def _cells(texts: Iterable[str]) -> list[Any]:
-    return [MISSING.get(text, text) for text in texts]
+    return [MISSING_TEXTS.get(text, text) for text in texts]
 
 
 def _check_names(names: Sequence[str]) -> None:

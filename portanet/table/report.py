@@ -24,7 +24,7 @@ PAGE = """<!DOCTYPE html>
 <p>{origin}</p>
 
 <h2>Scores</h2>
-<p>{verdict} The scores are those of the held-out rows, which training did not use.</p>
+<p>{verdict} The scores are those of the test rows, which training did not use.</p>
 {scores}
 
 <h2>Columns</h2>
@@ -36,11 +36,11 @@ validation rows.</p>
 {curves}
 <pre>{layers}</pre>
 
-<h2>Held-out rows</h2>
-{held_out}
+<h2>Test rows</h2>
+{test}
 
 <h2>How to predict</h2>
-<p>The new table needs the columns above that are not left out. It may have others.</p>
+<p>The new table needs the columns above that are not dropped. It may have others.</p>
 <pre>portanet predict net.safetensors NEW.csv --out predictions.csv
 portanet show net.safetensors</pre>
 <p>In Python, <code>portanet.load("net.safetensors")</code> returns the network alone, which takes encoded rows.</p>
@@ -79,7 +79,7 @@ def report(model: TableNet, pictures: Mapping[str, bytes]) -> bytes:
         best_epoch=facts["best_epoch"],
         curves=_picture("curves.png", pictures),
         layers=escape(model.summary()),
-        held_out=_picture(target.picture, pictures),
+        test=_picture(target.picture, pictures),
         seed=facts["seed"],
         versions=escape(", ".join(f"{name} {version}" for name, version in facts["versions"].items())),
     )

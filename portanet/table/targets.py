@@ -1,4 +1,4 @@
-"""The target of a table: classes or numbers, with the scores and the simplest prediction of each."""
+"""The target of a table: classes or numbers, with the scores and the baseline of each."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self, TypeAlias
@@ -11,7 +11,7 @@ from portanet.checks import check_choice, shown
 from portanet.schema import NUMBER, Schema, first_mismatch, is_positive
 from portanet.sklearn import NetClassifier, NetRegressor
 from portanet.table import pictures
-from portanet.table.columns import SHARE, is_set_of, numbers, read_cells, texts
+from portanet.table.columns import MIN_PARSED_SHARE, is_set_of, numbers, read_cells, texts
 from portanet.table.wording import listed
 
 MAX_CLASSES = 100
@@ -28,7 +28,7 @@ class ClassTarget:
 
     task: ClassVar[str] = "classification"
     schema: ClassVar[dict[Any, Schema]] = {"name": str, "classes": is_set_of(int, str)}
-    scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro")
     estimator: ClassVar[type[NetClassifier]] = NetClassifier
     picture: ClassVar[str] = "confusion.png"
     baseline: ClassVar[str] = "most frequent class"
@@ -64,7 +64,7 @@ class ClassTarget:
         """Return the probability of each class from outputs of the network, shape (N, C)."""
         return np.asarray(kernels.softmax(outputs))
 
-    def simplest(self, y: np.ndarray, n: int) -> np.ndarray:
+    def predict_baseline(self, y: np.ndarray, n: int) -> np.ndarray:
         """Return the prediction of the most frequent class of y for n rows."""
         most_frequent = np.bincount(y, minlength=self.n_outputs).argmax()
         return np.tile(np.eye(self.n_outputs)[most_frequent], (n, 1))
@@ -72,7 +72,7 @@ class ClassTarget:
     def score(self, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, float]:
         """Return the share of right classes, and the F1 score as a mean over the classes."""
         *_, f1 = metrics.precision_recall_f1(y_true=y_true, y_pred=y_pred, n_classes=self.n_outputs)
-        return {"accuracy": float(metrics.accuracy(y_pred, y_true)), "f1": float(f1.mean())}
+        return {"accuracy": float(metrics.accuracy(y_pred, y_true)), "f1_macro": float(f1.mean())}
 
     def draw(self, y_true: np.ndarray, y_pred: np.ndarray) -> bytes:
         """Draw the confusion matrix."""
@@ -126,7 +126,7 @@ class NumberTarget:
         """Return numbers from outputs of the network, shape (N,)."""
         return outputs[:, 0] * self.scale + self.mean
 
-    def simplest(self, y: np.ndarray, n: int) -> np.ndarray:
+    def predict_baseline(self, y: np.ndarray, n: int) -> np.ndarray:
         """Return the mean of y for n rows."""
         return np.full(n, y.mean())
 
@@ -173,8 +173,8 @@ def fit_target(cells: pd.Series, task: str) -> Target:
         values = numbers(cells)
         n_different, fit_for_classes = values.nunique(), min(MAX_WHOLE_CLASSES, len(cells) // 10)
         few = bool((values.dropna() % 1 == 0).all()) and n_different <= max(2, fit_for_classes)
-        task = "regression" if values.notna().mean() >= SHARE and not few else "classification"
-        if task == "classification" and values.notna().mean() >= SHARE:
+        task = "regression" if values.notna().mean() >= MIN_PARSED_SHARE and not few else "classification"
+        if task == "classification" and values.notna().mean() >= MIN_PARSED_SHARE:
             read_cells(cells, numbers, "number")
     return TASKS[task].fit(cells)
 

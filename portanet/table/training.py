@@ -1,4 +1,4 @@
-"""Training a network on a table: the split, the estimator, and the scores of the held-out rows."""
+"""Training a network on a table: the split, the estimator, and the scores of the test rows."""
 
 import math
 import platform
@@ -21,7 +21,7 @@ from portanet.datasets import train_test_split
 from portanet.files import as_file_errors, read_json
 from portanet.layers import Layer, Normalize, Sequential
 from portanet.layers.base import check_layer
-from portanet.table.columns import LeftOut, fit_column
+from portanet.table.columns import Dropped, fit_column
 from portanet.table.encoder import Encoder
 from portanet.table.model import TableNet, check_fit
 from portanet.table.targets import Target, fit_target
@@ -31,15 +31,15 @@ from portanet.typing import Shape
 from portanet.version import __version__
 
 MIN_ROWS = 10
-HELD_OUT, VALIDATION = 0.2, 0.15
-"""Share of the rows for the scores, and share of the others that decide which epoch is the best."""
+TEST_SIZE, VALIDATION_FRACTION = 0.2, 0.15
+"""Share of test rows, and share of validation rows among the others; they decide which epoch is the best."""
 
 BATCH_SIZE, PATIENCE = 32, 20
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network for a table, the history of its training, and targets and predictions of the held-out rows."""
+    """A network for a table, the history of its training, and targets and predictions of the test rows."""
 
     net: TableNet
     history: History
@@ -95,9 +95,9 @@ def train(
         raise ValueError(f"training needs at least {MIN_ROWS} rows with a target, but the table has {len(rows)}")
     target = fit_target(rows[target_name], task)
     y = target.read(rows[target_name])
-    fitted, held_out = _split(y, target, seed)
+    fitted, test = _split(y, target, seed)
     columns = [fit_column(rows[name].iloc[fitted]) for name in rows.columns if name != target_name]
-    if all(isinstance(column, LeftOut) for column in columns):
+    if all(isinstance(column, Dropped) for column in columns):
         reasons = "; ".join(f"{shown(column.name)} is {column.describe()}" for column in columns[:5]) or "it is alone"
         raise ValueError(f"the table has no column to predict {shown(target_name)} from: {reasons}")
     encoder = Encoder(columns)
@@ -107,7 +107,7 @@ def train(
         batch_size=BATCH_SIZE,
         max_iter=epochs,
         early_stopping=True,
-        validation_fraction=VALIDATION,
+        validation_fraction=VALIDATION_FRACTION,
         n_iter_no_change=PATIENCE,
         tol=0.0,  # so that the best epoch is that of the lowest loss
         random_state=seed,
@@ -117,13 +117,13 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says how many epochs there were
         estimator.fit(x[fitted], y[fitted])
-    history, n_validation = estimator.trainer_.history, math.ceil(VALIDATION * len(fitted))
+    history, n_validation = estimator.trainer_.history, math.ceil(VALIDATION_FRACTION * len(fitted))
     training: dict[str, Any] = {
         "data": data,
         "rows": {
             "training": len(fitted) - n_validation,
             "validation": n_validation,
-            "held_out": len(held_out),
+            "test": len(test),
             "without_target": len(table) - len(rows),
         },
         "epochs": estimator.n_iter_,
@@ -132,19 +132,19 @@ def train(
         "versions": _versions(),
     }
     net = TableNet(estimator.net_, columns, target.fitted(estimator), training)
-    y_true, y_pred = y[held_out], net.predict(rows.iloc[held_out])
+    y_true, y_pred = y[test], net.predict(rows.iloc[test])
     training["scores"] = target.score(y_true, y_pred)
-    training["baseline"] = target.score(y_true, target.simplest(y[fitted], len(held_out)))
+    training["baseline"] = target.score(y_true, target.predict_baseline(y[fitted], len(test)))
     return Trained(net, history, y_true, y_pred)
 
 
 def _split(y: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to fit and those to hold out: the same share of each class, but never all of its rows."""
+    """Return the rows to fit and the test rows: the same share of each class, but never all of its rows."""
     classes = y if target.task == "classification" else np.zeros(len(y), dtype="int64")
     rows = np.arange(len(y))
     alone = np.bincount(classes)[classes] == 1
-    fitted, held_out = train_test_split(rows[~alone], test_size=HELD_OUT, stratify=classes[~alone], random_state=seed)
-    return np.sort(np.concatenate([fitted, rows[alone]])), held_out
+    fitted, test = train_test_split(rows[~alone], test_size=TEST_SIZE, stratify=classes[~alone], random_state=seed)
+    return np.sort(np.concatenate([fitted, rows[alone]])), test
 
 
 def _read_model(model: str) -> Callable[[int, int], dict[str, Any]]:

@@ -11,7 +11,7 @@ MAX_LISTED = 10
 
 def shorten(text: object, length: int = MAX_LENGTH) -> str:
     r"""
-    Return a text in one line of at most so many characters.
+    Return a text in one line of at most ``length`` characters.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 from portanet.table.columns import (
     Category,
     Date,
-    LeftOut,
+    Dropped,
     Number,
     column_from_json,
     column_to_json,
@@ -48,11 +48,11 @@ def names(n: int) -> list[str]:
         (column("True", "False", "True"), Category("x", ["False", "True"], 0)),
         (column("1", "2", "x"), Category("x", ["1", "2", "x"], 0)),
         (column(*names(10)), Category("x", names(10), 0)),
-        (column(NAN, NAN), LeftOut("x", "it is empty")),
-        (column("3", "3"), LeftOut("x", "every cell is '3'")),
-        (column("a", "a"), LeftOut("x", "every cell is 'a'")),
-        (column(*names(11), "name 0"), LeftOut("x", "11 of its 12 texts are different")),
-        (column("1", "2", name="Unnamed: 0"), LeftOut("Unnamed: 0", "it has no name")),
+        (column(NAN, NAN), Dropped("x", "it is empty")),
+        (column("3", "3"), Dropped("x", "every cell is '3'")),
+        (column("a", "a"), Dropped("x", "every cell is 'a'")),
+        (column(*names(11), "name 0"), Dropped("x", "11 of its 12 texts are different")),
+        (column("1", "2", name="Unnamed: 0"), Dropped("Unnamed: 0", "it has no name")),
     ],
 )
 def test_the_kind_of_a_column(cells: Any, expected: Any) -> None:
@@ -98,7 +98,7 @@ def test_the_encoder_is_that_of_scikit_learn() -> None:
 
 
 def test_a_new_table_may_miss_other_cells_and_hold_other_texts_and_columns() -> None:
-    encoder = Encoder([Number("age", 4.0, False), Category("port", ["a", "b"], 0), LeftOut("name", "it is empty")])
+    encoder = Encoder([Number("age", 4.0, False), Category("port", ["a", "b"], 0), Dropped("name", "it is empty")])
     table = pd.DataFrame({"port": ["c", NAN, "b"], "age": [NAN, 1.0, 2.0], "more": ["x", "y", "z"]})
     table["port"] = table["port"].astype(object)
     np.testing.assert_array_equal(encoder.transform(table), [[4, 0, 0], [1, 0, 0], [2, 0, 1]])
@@ -164,8 +164,10 @@ def test_an_unfit_target_is_refused_by_one_sentence(cells: Any, task: str, messa
 def test_scores_of_classes() -> None:
     target = ClassTarget("x", ["a", "b"])
     y, predicted = np.asarray([0, 0, 1, 1]), np.asarray([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
-    assert target.score(y, predicted) == pytest.approx({"accuracy": 0.75, "f1": (2 / 3 + 4 / 5) / 2})
-    assert target.score(y, target.simplest(np.asarray([1, 1, 0]), 4)) == pytest.approx({"accuracy": 0.5, "f1": 1 / 3})
+    assert target.score(y, predicted) == pytest.approx({"accuracy": 0.75, "f1_macro": (2 / 3 + 4 / 5) / 2})
+    assert target.score(y, target.predict_baseline(np.asarray([1, 1, 0]), 4)) == pytest.approx(
+        {"accuracy": 0.5, "f1_macro": 1 / 3}
+    )
     assert target.frame(predicted).iloc[0].tolist() == ["a", 0.9, 0.1]
 
 
@@ -174,4 +176,4 @@ def test_scores_of_numbers() -> None:
     assert target.predict(np.asarray([[0.5], [-1.0]])).tolist() == [11.0, 8.0]
     found = target.score(y, np.asarray([1.0, 2.0, 5.0]))
     assert found == pytest.approx({"r2": -1.0, "mean_absolute_error": 2 / 3, "root_mean_squared_error": (4 / 3) ** 0.5})
-    assert target.score(y, target.simplest(y, 3))["r2"] == 0.0
+    assert target.score(y, target.predict_baseline(y, 3))["r2"] == 0.0

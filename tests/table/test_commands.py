@@ -14,6 +14,7 @@ import pytest
 
 import portanet as pn
 from portanet.__main__ import main
+from portanet.backends import Backend
 
 pytest.importorskip("pandas", reason="pandas is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -61,13 +62,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_writes_its_files_and_nothing_else(folder: Path) -> None:
     assert {path.name for path in (folder / "out").iterdir()} == FILES
     facts = json.loads((folder / "out" / "metrics.json").read_text())
-    assert facts["rows"] == {"training": 600, "validation": 106, "held_out": 176, "without_target": 18}
+    assert facts["rows"] == {"training": 600, "validation": 106, "test": 176, "without_target": 18}
     assert facts["scores"]["accuracy"] > facts["baseline"]["accuracy"]
     assert {column["name"]: column["kind"] for column in facts["columns"]} == {
-        "Unnamed: 0": "left out",
+        "Unnamed: 0": "dropped",
         **dict.fromkeys(["class", "age", "relatives", "fare"], "number"),
         **dict.fromkeys(["sex", "port"], "category"),
-        **dict.fromkeys(["ticket", "ship", "notes"], "left out"),
+        **dict.fromkeys(["ticket", "ship", "notes"], "dropped"),
     }
     assert facts["versions"]["portanet"] == pn.__version__
     assert (folder / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -92,11 +93,11 @@ def test_train_prints_scores_and_the_reasons_of_columns_left_out(
 ) -> None:
     train(folder / "passengers.csv", "survived", tmp_path)
     out, err = capsys.readouterr()
-    assert "18 rows without a target were left out." in out
-    assert "\ncolumn 'Unnamed: 0' is left out: it has no name\n" in out
-    assert "\ncolumn 'ticket' is left out: 706 of its 706 texts are different\n" in out
-    assert "\ncolumn 'ship' is left out: every cell is 'Titanic'\n" in out
-    assert "\ncolumn 'notes' is left out: it is empty\n" in out
+    assert "18 rows without a target were dropped." in out
+    assert "\ncolumn 'Unnamed: 0' is dropped: it has no name\n" in out
+    assert "\ncolumn 'ticket' is dropped: 706 of its 706 texts are different\n" in out
+    assert "\ncolumn 'ship' is dropped: every cell is 'Titanic'\n" in out
+    assert "\ncolumn 'notes' is dropped: it is empty\n" in out
     assert re.search(r"\naccuracy +0\.\d+ +0\.6705\n", out)
     assert "epoch 3/3  loss" in err
 
@@ -122,6 +123,18 @@ def test_predict_takes_columns_in_any_order_and_ignores_others(folder: Path, tmp
     for data, out in ((folder / "passengers.csv", "a.csv"), (tmp_path / "new.csv", "b.csv")):
         assert main(["predict", net, str(data), "--out", str(tmp_path / out)]) == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_predict_computes_on_the_device_that_is_named(
+    folder: Path, tmp_path: Path, backend: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, data, out = (str(folder / name) for name in ("out/net.safetensors", "passengers.csv", tmp_path / "p.csv"))
+    assert main(["predict", net, data, "--out", out, "--device", backend.name]) == 0
+    model = TableNet.load(net, device="cpu")
+    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:], model.predict(read_table(data)), rtol=1e-5)
+    capsys.readouterr()
+    assert main(["predict", net, data, "--out", out, "--device", "abacus"]) == 2
+    assert "device 'abacus'" in capsys.readouterr().err
 
 
 def test_predict_says_in_one_line_which_texts_are_unknown(
@@ -170,7 +183,7 @@ def test_the_report_needs_no_other_file(folder: Path) -> None:
     page = Page(folder / "out" / "report.html")
     assert len(page.sources) == 2
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert {"ticket", "left out: every cell is 'Titanic'", "most frequent class"} <= {*page.texts}
+    assert {"ticket", "dropped: every cell is 'Titanic'", "most frequent class"} <= {*page.texts}
 
 
 def test_texts_from_the_data_are_escaped_in_the_report(tmp_path: Path) -> None:
@@ -290,7 +303,7 @@ ROWS = "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20))
         ("y\n" + "a\nb\n" * 10, "the table has no column to predict 'y' from"),
         (
             "x,y\n" + "1,a\n1,b\n" * 10,
-            "the table has no column to predict 'y' from: 'x' is left out: every cell is '1'",
+            "the table has no column to predict 'y' from: 'x' is dropped: every cell is '1'",
         ),
         (f"x,z\n{ROWS}", "the table has no column 'y': give one of ['x', 'z']"),
         (f"y,y\n{ROWS}", "x.csv cannot be loaded: it has 2 columns named 'y'"),
@@ -313,7 +326,7 @@ def test_a_hostile_table_ends_train_with_one_line_and_nothing_written(
 
 
 def test_a_small_table_with_odd_names_and_a_rare_class(tmp_path: Path) -> None:
-    """Each class has rows to train on, and a class with one row is never held out."""
+    """Each class has rows to train on, and a class with one row is never a test row."""
     rows = [f"{i};{'ja' if i % 2 else 'nein'};{'北' if i % 3 else 'x;y'}" for i in range(11)]
     content = "\n".join(["\ufeffGröße;Überlebt?;方向", *rows, "11;vielleicht;北"]).replace("x;y", '"x;y"')
     (tmp_path / "ü.csv").write_text(content, encoding="utf-8")
@@ -421,14 +434,14 @@ def test_unfit_predictions_are_refused_by_one_line(
     ("change", "fault"),
     [
         ({"columns": []}, "outputs for the 0 inputs of the table, but does not take them"),
-        ({"columns": [{"kind": "number"}]}, "the file lacks 'name', 'fill', 'indicator'"),
+        ({"columns": [{"kind": "number"}]}, "the file lacks 'name', 'fill_value', 'add_indicator'"),
         (
-            {"columns": [{"kind": "number", "name": "x", "fill": 1.0, "indicator": True}]},
+            {"columns": [{"kind": "number", "name": "x", "fill_value": 1.0, "add_indicator": True}]},
             "for the 2 inputs of the table",
         ),
         (
             {"columns": [{"kind": "os.system"}]},
-            "or 'left out', got 'os.system'",
+            "or 'dropped', got 'os.system'",
         ),
         ({"columns": [{"kind": "category", "name": "x", "categories": ["a", "a"], "n_others": 0}]}, "categories is"),
         ({"target": {"task": "os.system"}}, "task must be 'classification' or 'regression', got 'os.system'"),
@@ -438,7 +451,7 @@ def test_unfit_predictions_are_refused_by_one_line(
         ({"target": {"task": "classification", "name": "x", "classes": ["a"]}}, "must return 1 outputs"),
         ({"target": {"task": "regression", "name": "x", "mean": 0.0, "scale": 0.0}}, "scale is 0.0"),
         ({"scores": {}}, "it lacks the score 'accuracy'"),
-        ({"baseline": {"accuracy": 1.0}}, "it lacks the score 'f1'"),
+        ({"baseline": {"accuracy": 1.0}}, "it lacks the score 'f1_macro'"),
         ({"data": "\x1b[2J"}, "data is"),
         ({"rows": {"training": 3}}, "rows lacks"),
     ],
