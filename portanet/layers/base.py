@@ -14,7 +14,7 @@ from portanet.files import write_tensors
 from portanet.kernels.slices import slices
 from portanet.layers.html import network_html
 from portanet.layers.placement import DERIVED
-from portanet.layers.sizes import Sizing
+from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
 from portanet.saving import describe_network
@@ -47,7 +47,7 @@ def _with_checked_pullback(vjp: Vjp) -> Vjp:
     return checked_vjp
 
 
-class Layer(Sizing, Configured):
+class Layer(LazyBuild, Configured):
     """
     Base of layers and networks.
 

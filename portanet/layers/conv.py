@@ -67,7 +67,7 @@ class Conv(Layer):
                 f"got {in_channels} and {out_channels}"
             )
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        lengths = per_axis("kernel_size", kernel_size, self.n_axes)  # type: ignore[arg-type]  # never None: see Sizing
+        lengths = per_axis("kernel_size", kernel_size, self.n_axes)  # type: ignore[arg-type]  # never None: LazyBuild
         shape = (*lengths, *self._weight_channels(*channels))
         self.weight = Parameter(shape, init)
         self.bias = Parameter(channels[1:], zeros) if check_flag("bias", bias) else None

@@ -1,8 +1,8 @@
 """
-Layers whose input size is left out, such as ``Linear(100)``: it is that of the first data, or of ``net.build(shape)``.
+Layers that may be made without their input size, such as ``Linear(100)``.
 
-A layer without it is made with the smallest size that its other arguments allow, so that they are checked, and is made
-anew when the size is known. Until then, no network with it has weights.
+``net.build(shape)`` or the first data set it. Until then the layer holds a placeholder of the smallest valid size,
+which checks its other arguments, and the network has no weights.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from portanet.layers.topology import changed
 from portanet.typing import Shape
 
 
-class Sizing(Placement):
+class LazyBuild(Placement):
     """The part of :class:`portanet.Layer` that finds input sizes."""
 
     input_size: ClassVar[str | None] = None
@@ -29,7 +29,7 @@ class Sizing(Placement):
 
         def arguments(self) -> dict[str, Any]: ...
         def output_shape(self, shape: Shape) -> Shape: ...
-        def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, "Sizing", Shape]]: ...
+        def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, "LazyBuild", Shape]]: ...
 
     def __init_subclass__(cls, **kwargs: Any):
         """Let a class that names its input size be called without it."""
@@ -62,9 +62,9 @@ class Sizing(Placement):
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
         shape = check_input_shape("input_shape", input_shape)
-        before = Sizes(self)
+        before = UnbuiltLayers(self)
         try:
-            self._take_sizes(shape)
+            self._infer_sizes(shape)
             self.output_shape(shape)
             if left := self.topology.unsized:
                 raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
@@ -79,23 +79,23 @@ class Sizing(Placement):
             raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
         return self.arguments() | {str(self.input_size): shape[-1]}
 
-    def _take_sizes(self, shape: Shape) -> None:
+    def _infer_sizes(self, shape: Shape) -> None:
         if self._unsized:
             arguments = self._arguments_for(shape)
             _reset(self, {"_frozen": self._frozen})
             type(self).__init__(self, **arguments)
         for _, child, inner_shape in self._children_with_shapes(shape):
-            child._take_sizes(inner_shape)
+            child._infer_sizes(inner_shape)
 
 
-class Sizes:
+class UnbuiltLayers:
     """
-    The layers of a network whose input size is not known, to go back to if the network is refused what would tell it.
+    Remembers which layers of a network have no input size yet, so that a failed build or fit can be undone.
 
     Examples
     --------
     >>> net = portanet.Sequential(portanet.Linear(2))
-    >>> before = Sizes(net)
+    >>> before = UnbuiltLayers(net)
     >>> net.build((3,))
     Sequential(Linear(3, 2))
     >>> before.restore()
@@ -103,7 +103,7 @@ class Sizes:
     Sequential(Linear(2))
     """
 
-    def __init__(self, net: Sizing):
+    def __init__(self, net: LazyBuild):
         self.net = net
         self.unsized = [(layer, dict(vars(layer))) for layer in net.topology.unsized]
 
@@ -115,7 +115,7 @@ class Sizes:
             object.__setattr__(self.net, "_flat", None)
 
 
-def _reset(layer: Sizing, attributes: dict[str, Any]) -> None:
+def _reset(layer: LazyBuild, attributes: dict[str, Any]) -> None:
     """Replace all attributes of a layer."""
     vars(layer).clear()
     vars(layer).update(attributes)
@@ -126,7 +126,7 @@ def _of_any_size(output_shape: Callable[..., Shape]) -> Callable[..., Shape]:
     """Return the method for a layer that may have no input size yet: it answers for the size of the input."""
 
     @wraps(output_shape)
-    def for_input(self: Sizing, shape: Shape) -> Shape:
+    def for_input(self: LazyBuild, shape: Shape) -> Shape:
         if not self._unsized:
             return output_shape(self, shape)
         return type(self)(**self._arguments_for(shape)).output_shape(shape)
@@ -143,7 +143,7 @@ def _optional_size(init: Callable[..., None], size: str) -> Callable[..., None]:
         return init
 
     @wraps(init)
-    def optional(self: Sizing, *args: Any, **kwargs: Any) -> None:
+    def optional(self: LazyBuild, *args: Any, **kwargs: Any) -> None:
         left_out = size not in kwargs and len(args) + len(kwargs.keys() & set(names)) == len(others)
         given = dict(zip(others if left_out else names, args, strict=False))
         if len(given) < len(args) or given.keys() & kwargs.keys():

@@ -21,7 +21,7 @@ from portanet.engine.iterable import IterableExecutor
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
-from portanet.layers.sizes import Sizes
+from portanet.layers.sizes import UnbuiltLayers
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.training.batches import BatchStream, is_iterable_of_batches
@@ -84,7 +84,7 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
         if not self.net.topology.unsized:
             with self.backend.activate():
                 return method(self, *args, **kwargs)
-        before = Sizes(self.net)
+        before = UnbuiltLayers(self.net)
         args, kwargs = self._with_sizes(*args, **kwargs)  # type: ignore[assignment]
         try:
             with self.backend.activate():
