@@ -34,8 +34,14 @@ class PCA(Estimator):
         0 where no number of the dtype is near it, as for examples of 1e160.
     explained_variance_ratio_ : array, shape (K,)
         Fraction of the total variance of the features; on the device.
+    singular_values_ : array, shape (K,)
+        Singular values of the centred examples, on the device: ``explained_variance_ = singular_values_² / (N - 1)``.
+    noise_variance_ : float
+        Mean variance along the directions that are left out; 0 if there are none.
     mean_ : array, shape (D,)
         Mean of the examples, on the device.
+    n_components_, n_samples_ : int
+        K and N.
 
     References
     ----------
@@ -54,7 +60,11 @@ class PCA(Estimator):
     components_: Array
     explained_variance_: Array
     explained_variance_ratio_: Array
+    singular_values_: Array
+    noise_variance_: float
     mean_: Array
+    n_components_: int
+    n_samples_: int
 
     n_components = Checked(check_count)
 
@@ -89,11 +99,15 @@ class PCA(Estimator):
             mean = xp.sum(examples, axis=0, dtype=xp.float64) / shape[0]
             axes, squares = (_eigenvectors if shape[0] > shape[1] else _singular_vectors)(examples, mean)
             total = xp.sum(squares)
+            rest = squares[self.n_components :]
             axes, squares = axes[: self.n_components, ...], squares[: self.n_components]
             self.components_ = xp.astype(axes * _signs(axes), dtype)
             self.explained_variance_ = xp.astype(squares / (shape[0] - 1) * scale * scale, dtype)
             self.explained_variance_ratio_ = xp.astype(squares / total, dtype)
+            self.singular_values_ = xp.astype(xp.sqrt(squares) * scale, dtype)
+            self.noise_variance_ = float(xp.mean(rest)) / (shape[0] - 1) * scale * scale if rest.shape[0] else 0.0
             self.mean_ = xp.astype(mean * scale, dtype)
+            self.n_components_, self.n_samples_ = self.n_components, shape[0]
         return self
 
     def transform(self, x: Any) -> Any:

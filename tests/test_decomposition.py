@@ -24,10 +24,12 @@ def test_agrees_with_scikit_learn(backend: Backend, x: Any, dtype: str) -> None:
     ours = PCA(4, device=backend).fit(x.astype(dtype))
     expected = sklearn_decomposition.PCA(4, svd_solver="full").fit(x)
     tolerance = TOLERANCE[dtype]
-    for name in ("components_", "explained_variance_", "explained_variance_ratio_", "mean_"):
+    for name in ("components_", "explained_variance_", "explained_variance_ratio_", "singular_values_", "mean_"):
         values = backend.to_numpy(getattr(ours, name))
         assert values.dtype == dtype
         np.testing.assert_allclose(values, getattr(expected, name), rtol=tolerance, atol=tolerance, err_msg=name)
+    assert ours.noise_variance_ == pytest.approx(expected.noise_variance_, rel=10 * tolerance)
+    assert (ours.n_components_, ours.n_samples_) == (4, len(x))
     np.testing.assert_allclose(ours.transform(x), expected.transform(x), atol=tolerance)
     back = ours.inverse_transform(ours.transform(x))
     np.testing.assert_allclose(back, expected.inverse_transform(expected.transform(x)), atol=tolerance)
@@ -170,6 +172,8 @@ def test_components_do_not_depend_on_the_scale_of_the_data(backend: Backend, x: 
     scale_in_dtype = np.asarray(scale, dtype)
     expected, found = PCA(3, device=backend).fit(x), PCA(3, device=backend).fit(x.astype(dtype) * scale_in_dtype)
     tolerance = 1e-8 if dtype == "float64" else 1e-3
+    singular_values = backend.to_numpy(found.singular_values_).astype("float64") / scale
+    np.testing.assert_allclose(singular_values, backend.to_numpy(expected.singular_values_), rtol=tolerance)
     for name in ("components_", "explained_variance_ratio_"):
         a, b = (backend.to_numpy(getattr(pca, name)) for pca in (found, expected))
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

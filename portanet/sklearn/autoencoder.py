@@ -53,12 +53,12 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
     @keeps_last_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on examples, shape (N, D); ``y`` is ignored."""
-        X, go_on = self._checked(X), self._goes_on()
+        X, warm_start = self._checked(X), self._is_warm_start()
         backend = backend_for(X, self.device)
         x = to_backend(X, backend)
         n_components = check_count("n_components", self.n_components)
-        standard = self._standard if go_on else Normalize(x.shape[1]).to(backend, dtype=dtype_name(x)).adapt(x)
-        self._train(standard.predict(x), None, None, self._build, go_on=go_on)
+        standard = self._standard if warm_start else Normalize(x.shape[1]).to(backend, dtype=dtype_name(x)).adapt(x)
+        self._train(standard.predict(x), None, None, self._build, warm_start=warm_start)
         self._standard, self._n_features_out = standard, n_components
         return self
 

@@ -96,12 +96,12 @@ class NetEstimator(ArrayEstimator):
         sample_weight: Any,
         build: Callable[[Shape], tuple[Layer, Loss]],
         *,
-        go_on: bool,
+        warm_start: bool,
         epochs: int | None = None,
         stratify: bool = False,
     ) -> None:
         """
-        Train a new network, or the last one if ``go_on``.
+        Train a new network, or the last one if ``warm_start``.
 
         Parameters
         ----------
@@ -122,22 +122,22 @@ class NetEstimator(ArrayEstimator):
         data = Data(x, x if y is None else y, None if sample_weight is None else to_numpy(sample_weight))
         if data.sample_weight is not None:
             check_sample_weight(np, "sample_weight", data.sample_weight, x.shape[0])
-            if not np.all(counted := data.sample_weight > 0):
-                data = data.take(np.flatnonzero(counted))
-        first_step = self.trainer_.steps if go_on and epochs is not None else 0  # partial_fit goes on in the schedule
-        callbacks, validation, watched = [*self._callbacks(first_step)], None, None
+            if not np.all(has_weight := data.sample_weight > 0):
+                data = data.take(np.flatnonzero(has_weight))
+        first_step = self.trainer_.steps if warm_start and epochs is not None else 0  # of partial_fit's schedule
+        callbacks, validation, stopping = [*self._callbacks(first_step)], None, None
         early_stopping = check_flag("early_stopping", self.early_stopping)
         if epochs is not None and early_stopping:
             raise ValueError("partial_fit holds no validation data out: set early_stopping=False")
         if epochs is None:
             if early_stopping:
                 data, validation = (data.take(rows) for rows in self._split(data, stratify, seed))
-            watched = self._early_stopping(validated=validation is not None)
-            callbacks.append(watched)
+            stopping = self._early_stopping(validated=validation is not None)
+            callbacks.append(stopping)
         monitored = [name for call in callbacks for name in call.monitored() if name.startswith("val_")]
         if validation is None and monitored:
             raise ValueError(f"callbacks need {monitored[0]}: set early_stopping=True, which holds validation data out")
-        trainer = self.trainer_ if go_on else self._new_trainer(data, build, backend, seed)
+        trainer = self.trainer_ if warm_start else self._new_trainer(data, build, backend, seed)
         history = trainer.fit(
             data.x,
             data.y,
@@ -149,12 +149,12 @@ class NetEstimator(ArrayEstimator):
             callbacks=callbacks,
             progress=check_flag("verbose", self.verbose),
         )
-        if not go_on:
+        if not warm_start:
             self.trainer_, self.net_, self.loss_curve_ = trainer, trainer.net, []
         self.loss_curve_ += history["loss"]
         self.n_iter_ = len(self.loss_curve_)
         ended = len(history.epochs) == self.max_iter  # and was not stopped by a callback
-        if ended and watched is not None and watched.waited < watched.patience:
+        if ended and stopping is not None and stopping.waited < stopping.patience:
             warnings.warn(
                 f"training ended after max_iter={self.max_iter} epochs, while the loss still fell: raise max_iter",
                 ConvergenceWarning,
@@ -170,7 +170,7 @@ class NetEstimator(ArrayEstimator):
             _standardize(first, data)
         return Trainer(net, loss, self._new_optimizer(), seed=seed)
 
-    def _goes_on(self) -> bool:
+    def _is_warm_start(self) -> bool:
         """Whether ``fit`` goes on with the network of the last one."""
         return check_flag("warm_start", self.warm_start) and hasattr(self, "net_")
 

@@ -9,12 +9,13 @@ from sklearn.utils import check_random_state
 
 from portanet import cluster, decomposition
 from portanet.backends import Backend, get_backend
+from portanet.checks import check_choice, check_sample_weight, shown
 from portanet.estimator import Estimator
 from portanet.sklearn.arrays import ArrayEstimator, backend_for, keeps_last_fit, like, to_backend, to_numpy
 
 
 @dataclass(eq=False, repr=False)
-class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayEstimator):
+class ModelEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayEstimator):
     """Base of the estimators around a model of PortaNet that is fitted to all examples at once."""
 
     def __sklearn_tags__(self) -> Any:
@@ -22,7 +23,7 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayEstima
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _keep(self, X: Any, model: Estimator, **options: Any) -> None:
+    def _fit_model(self, X: Any, model: Estimator, **options: Any) -> None:
         """Fit a model, and take over its results as arrays like X."""
         backend = get_backend(model.device)
         self._model = model.fit(to_backend(X, backend), **options)
@@ -30,24 +31,26 @@ class FittedModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayEstima
             value = getattr(model, name)
             setattr(self, name, like(X, value, backend) if isinstance(value, backend.array_type) else value)
 
-    def _answer(self, X: Any, method: str, caller: str | None = None) -> Any:
+    def _call_checked(self, X: Any, method: str, caller: str | None = None) -> Any:
         """Return what a method of the model makes of X, as an array like X."""
-        return self._of_model(self._checked(X, method=caller or method), method)
+        return self._call(self._checked(X, method=caller or method), method)
 
-    def _of_model(self, X: Any, method: str) -> Any:
+    def _call(self, X: Any, method: str) -> Any:
         backend = get_backend(self._model.device)
         return like(X, getattr(self._model, method)(to_backend(X, backend)), backend)
 
 
 @dataclass(eq=False, repr=False)
-class KMeans(ClusterMixin, FittedModel):
+class KMeans(ClusterMixin, ModelEstimator):
     """
     k-means clustering: :class:`portanet.KMeans` for scikit-learn.
 
     Parameters
     ----------
-    n_clusters, init, n_init, max_iter, tol, device
+    n_clusters, init, max_iter, tol, device
         See :class:`portanet.KMeans`.
+    n_init : int or "auto"
+        Number of runs with different draws; the best one is kept. "auto" is 1, as in scikit-learn for these ``init``.
     random_state : int, RandomState instance or None
         Decides the first centres.
 
@@ -69,7 +72,7 @@ class KMeans(ClusterMixin, FittedModel):
     n_clusters: int = 8
     _: KW_ONLY
     init: Any = "k-means++"
-    n_init: int = 1
+    n_init: int | str = "auto"
     max_iter: int = 300
     tol: float = 1e-4
     random_state: Any = None
@@ -84,35 +87,42 @@ class KMeans(ClusterMixin, FittedModel):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clusters of examples, shape (N, D); ``y`` is ignored."""
         X = self._checked(X)
+        if isinstance(self.n_init, str):
+            check_choice("n_init", self.n_init, choices=("auto",))
         model = cluster.KMeans(
             self.n_clusters,
             init=self.init,
-            n_init=self.n_init,
+            n_init=1 if self.n_init == "auto" else self.n_init,
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),
             device=backend_for(X, self.device),
         )
-        self._keep(X, model, sample_weight=None if sample_weight is None else to_numpy(sample_weight))
+        self._fit_model(X, model, sample_weight=None if sample_weight is None else to_numpy(sample_weight))
         self._n_features_out = self.n_clusters
         return self
 
     def predict(self, X: Any) -> Any:
         """Return the index of the nearest centre of each example."""
-        return self._answer(X, "predict")
+        return self._call_checked(X, "predict")
 
     def transform(self, X: Any) -> Any:
         """Return the distances of each example to all centres, shape (N, K)."""
-        return self._answer(X, "transform")
+        return self._call_checked(X, "transform")
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the sum of the squared distances of examples to their nearest centres."""
-        distances = to_numpy(self._answer(X, "transform", caller="score"))
-        return -float(np.sum(np.min(distances, axis=1) ** 2))
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return minus the sum of the squared distances of examples to their nearest centres, times their weights."""
+        distances = to_numpy(self._call_checked(X, "transform", caller="score"))
+        squares = np.min(distances, axis=1) ** 2
+        if sample_weight is not None:
+            sample_weight = to_numpy(sample_weight)
+            check_sample_weight(np, "sample_weight", sample_weight, len(squares))
+            squares = squares * sample_weight
+        return -float(np.sum(squares))
 
 
 @dataclass(eq=False, repr=False)
-class PCA(FittedModel):
+class PCA(ModelEstimator):
     """
     Principal component analysis: :class:`portanet.PCA` for scikit-learn.
 
@@ -126,8 +136,10 @@ class PCA(FittedModel):
     Attributes
     ----------
     components_ : array, shape (K, D)
-    explained_variance_, explained_variance_ratio_ : array, shape (K,)
+    explained_variance_, explained_variance_ratio_, singular_values_ : array, shape (K,)
+    noise_variance_ : float
     mean_ : array, shape (D,)
+    n_components_, n_samples_ : int
         See :class:`portanet.PCA`; arrays are of the library and on the device of the data.
 
     Examples
@@ -144,21 +156,28 @@ class PCA(FittedModel):
     components_: Any = field(init=False)
     explained_variance_: Any = field(init=False)
     explained_variance_ratio_: Any = field(init=False)
+    singular_values_: Any = field(init=False)
+    noise_variance_: float = field(init=False)
     mean_: Any = field(init=False)
+    n_components_: int = field(init=False)
+    n_samples_: int = field(init=False)
 
     @keeps_last_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Compute the components of examples, shape (N, D); ``y`` is ignored."""
         X = self._checked(X, ensure_min_samples=2)
         n_components = min(X.shape) if self.n_components is None else self.n_components
-        self._keep(X, decomposition.PCA(n_components, device=backend_for(X, self.device)))
+        if isinstance(n_components, (float, str)):
+            fix = 'a share of the variance or "mle" is not supported'
+            raise ValueError(f"n_components must be a whole number or None, got {shown(n_components)}: {fix}")
+        self._fit_model(X, decomposition.PCA(n_components, device=backend_for(X, self.device)))
         self._n_features_out = n_components
         return self
 
     def transform(self, X: Any) -> Any:
         """Return the coordinates of examples along the components, shape (N, K)."""
-        return self._answer(X, "transform")
+        return self._call_checked(X, "transform")
 
     def inverse_transform(self, X: Any) -> Any:
         """Return the examples with some coordinates along the components, shape (N, D)."""
-        return self._of_model(self._checked_codes(X), "inverse_transform")
+        return self._call(self._checked_codes(X), "inverse_transform")

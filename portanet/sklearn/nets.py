@@ -151,7 +151,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
             Weight of each example.
         """
         X, y = self._checked(X, y=y, multi_output=True)
-        return self._fit(X, y, sample_weight, go_on=self._goes_on())
+        return self._fit(X, y, sample_weight, warm_start=self._is_warm_start())
 
     @keeps_last_fit
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -165,9 +165,9 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         classes : array_like, shape (C,), optional
             All labels; the first call needs them unless its ``y`` holds them all.
         """
-        go_on = hasattr(self, "net_")
-        X, y = self._checked(X, method="partial_fit" if go_on else "fit", y=y, multi_output=True)
-        return self._fit(X, y, sample_weight, classes=classes, go_on=go_on, epochs=1)
+        warm_start = hasattr(self, "net_")
+        X, y = self._checked(X, method="partial_fit" if warm_start else "fit", y=y, multi_output=True)
+        return self._fit(X, y, sample_weight, classes=classes, warm_start=warm_start, epochs=1)
 
     def predict(self, X: Any) -> Any:
         """Return the most probable label of each example; rows of 0 and 1 if an example may have several."""
@@ -203,7 +203,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
             return like(X, logits, backend)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any = None, epochs: int | None = None
+        self, X: Any, y: Any, sample_weight: Any, *, warm_start: bool, classes: Any = None, epochs: int | None = None
     ) -> Self:
         y = to_numpy(y)
         check_classification_targets(y)
@@ -213,10 +213,10 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         multilabel = kind == "multilabel-indicator"
         y = y if multilabel else column_or_1d(y, warn=True)
         labels = np.arange(y.shape[1]) if multilabel else np.unique(y if classes is None else to_numpy(classes))
-        if go_on and (multilabel != self._multilabel or not set(labels) <= set(self.classes_)):
+        if warm_start and (multilabel != self._multilabel or not set(labels) <= set(self.classes_)):
             fix = "fit a new classifier, or name all labels in the first partial_fit(classes=...)"
             raise ValueError(f"y has the labels {labels}, but the network was trained for {self.classes_}: {fix}")
-        labels = self.classes_ if go_on else labels
+        labels = self.classes_ if warm_start else labels
         index = y if multilabel else np.searchsorted(labels, y)
         if not multilabel and not np.array_equal(labels[np.minimum(index, len(labels) - 1)], y):
             raise ValueError(f"classes={labels} lacks labels of y: add {np.setdiff1d(y, labels)}")
@@ -236,7 +236,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
             index.astype("float64" if multilabel else "int64"),
             sample_weight,
             lambda shape: (self._build(shape, len(labels)), loss),
-            go_on=go_on,
+            warm_start=warm_start,
             epochs=epochs,
             stratify=not multilabel,
         )
@@ -306,14 +306,14 @@ device, verbose
             Weight of each example.
         """
         X, y = self._checked(X, y=y, multi_output=True, y_numeric=True)
-        return self._fit(X, y, sample_weight, go_on=self._goes_on())
+        return self._fit(X, y, sample_weight, warm_start=self._is_warm_start())
 
     @keeps_last_fit
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch; targets are standardized with the mean and the scale of the first call."""
-        go_on = hasattr(self, "net_")
-        X, y = self._checked(X, method="partial_fit" if go_on else "fit", y=y, multi_output=True, y_numeric=True)
-        return self._fit(X, y, sample_weight, go_on=go_on, epochs=1)
+        warm_start = hasattr(self, "net_")
+        X, y = self._checked(X, method="partial_fit" if warm_start else "fit", y=y, multi_output=True, y_numeric=True)
+        return self._fit(X, y, sample_weight, warm_start=warm_start, epochs=1)
 
     def predict(self, X: Any) -> Any:
         """Return the prediction for each example, in the shape of the targets."""
@@ -325,10 +325,10 @@ device, verbose
             outputs = outputs * scale + mean
             return like(X, outputs if self._two_dimensional else outputs[:, 0], backend)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, epochs: int | None = None) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, warm_start: bool, epochs: int | None = None) -> Self:
         y = to_numpy(y)
         targets = y.reshape(len(y), -1).astype("float64")
-        if go_on:
+        if warm_start:
             mean, scale, two_dimensional = self.target_mean_, self.target_scale_, self._two_dimensional
         else:
             mean, scale = _mean_and_scale(targets, sample_weight)
@@ -338,7 +338,7 @@ device, verbose
             (targets - mean) / scale,
             sample_weight,
             lambda shape: (self._build(shape, targets.shape[1]), self.loss or MSELoss()),
-            go_on=go_on,
+            warm_start=warm_start,
             epochs=epochs,
         )
         self.target_mean_, self.target_scale_, self._two_dimensional = mean, scale, two_dimensional

@@ -13,6 +13,7 @@ import portanet as pn
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import sklearn
+from sklearn import cluster, decomposition
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
@@ -245,6 +246,40 @@ def test_clusters_and_components_are_those_of_portanet() -> None:
     assert model.score(X) == pytest.approx(-model.inertia_)
     np.testing.assert_array_equal(model.fit_predict(X), model.labels_)
     assert PCA(2).fit(X).get_feature_names_out().tolist() == ["pca0", "pca1"]
+
+
+@pytest.mark.parametrize("n_components", [2, None])
+def test_pca_has_the_attributes_of_scikit_learn(n_components: int | None) -> None:
+    ours, theirs = PCA(n_components).fit(X), decomposition.PCA(n_components).fit(X)
+    for name in ("explained_variance_", "explained_variance_ratio_", "singular_values_", "noise_variance_", "mean_"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-8, atol=1e-12, err_msg=name)
+    for name in ("n_components_", "n_samples_", "n_features_in_"):
+        assert getattr(ours, name) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize("n_components", [0.95, "mle"])
+def test_pca_takes_no_share_of_the_variance(n_components: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be a whole number or None, got .*: a share of the variance"):
+        PCA(n_components).fit(X)
+
+
+def test_kmeans_runs_once_by_default() -> None:
+    for init in ("k-means++", X[:3]):
+        once = KMeans(3, n_init=1, init=init, random_state=0).fit(X)
+        assert KMeans(3, init=init, random_state=0).fit(X).inertia_ == once.inertia_
+    with pytest.raises(ValueError, match="n_init must be"):
+        KMeans(3, n_init="all").fit(X)
+
+
+def test_the_score_of_clusters_weighs_examples() -> None:
+    weights = np.arange(len(X)) % 3
+    ours = KMeans(3, random_state=0).fit(X, sample_weight=weights)
+    theirs = cluster.KMeans(3, init=ours.cluster_centers_, n_init=1, max_iter=1).fit(X, sample_weight=weights)
+    assert ours.score(X, sample_weight=weights) == pytest.approx(-ours.inertia_)
+    assert ours.score(X, sample_weight=weights) == pytest.approx(theirs.score(X, sample_weight=weights), rel=1e-3)
+    assert ours.score(X, sample_weight=weights) == pytest.approx(ours.score(np.repeat(X, weights, axis=0)))
+    with pytest.raises(ValueError, match="sample_weight must have shape"):
+        ours.score(X, sample_weight=weights[1:])
 
 
 @pytest.mark.parametrize(
