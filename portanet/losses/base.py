@@ -38,7 +38,7 @@ class Loss(Configured):
     """
 
     threshold: ClassVar[float | None] = None
-    """For losses of yes-or-no outputs, the prediction above which the answer is yes."""
+    """For binary losses: the prediction above which the class is 1."""
 
     _device_numbers: tuple[Any, Array] = None, None  # numbers, and the same on the device of the last call
 

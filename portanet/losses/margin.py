@@ -50,13 +50,13 @@ class HingeEmbeddingLoss(_SignLoss):
     """
     p for a target of 1, and ``max(0, margin - p)`` for a target of -1 [1]_.
 
-    The prediction p is a distance: of pairs that are alike for a target of 1, of others for -1. The derivative is 1 for
-    a target of 1; for -1 it is -1 below the margin, and 0 from there on.
+    The prediction p is the distance of a pair: of two similar examples for a target of 1, of two different ones for -1.
+    The derivative is 1 for a target of 1; for -1 it is -1 below the margin, and 0 from there on.
 
     Parameters
     ----------
     margin : float
-        Distance that pairs which are not alike should have.
+        Distance that two different examples should have.
 
     References
     ----------

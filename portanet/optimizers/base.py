@@ -28,7 +28,7 @@ class ParameterGroup(Configured):
     Parameters
     ----------
     pattern : str
-        Of the parameters' names, such as ``"*.bias"`` or ``"0.*"``.
+        Pattern of parameter names, such as ``"*.bias"`` or ``"0.*"``.
     max_ndim : int, optional
         Only parameters of at most so many axes: 1 means biases and the scales and shifts of norms.
     lr_factor : float
@@ -153,7 +153,7 @@ class Optimizer(Configured):
         self.state: dict[str, Array] = {}
 
     def bind(self, net: Layer) -> Self:
-        """Take charge of a network's parameters, with a new state."""
+        """Attach the optimizer to a network's parameters, with a new state."""
         check_layer("net", net)
         self.check_groups(net.topology)
         flat = net.flat
@@ -197,7 +197,7 @@ class Optimizer(Configured):
         self._lr = lr
 
     def new_state(self, xp: Any, like: Array) -> dict[str, Array]:
-        """Return the state before the first step: arrays of the shape of ``like``, or 0-d arrays."""
+        """Return the state before the first step: arrays whose first axis is that of ``like``, or 0-d arrays."""
         return {}
 
     def update(self, xp: Any, data: Array, grad: Array, state: dict[str, Array], lr: Array) -> None:

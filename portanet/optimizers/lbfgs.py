@@ -15,7 +15,7 @@ class LBFGS(Optimizer):
     ``w ← w - lr H g`` with an approximation H of the inverse Hessian, for batches of all examples [1]_.
 
     H follows from the last moves of the weights, and from the changes of the gradient that they led to. Give
-    ``fit(..., batch_size=len(x))``: with smaller batches, their differences would be taken for curvature.
+    ``fit(..., batch_size=len(x))``: smaller batches differ by chance, and H would mistake that for curvature.
 
     A step evaluates the gradient once, as ``LBFGS(max_iter=1)`` does in PyTorch. There is no line search, so there is
     no closure, and nothing is read back from the device; where the loss rises, take a smaller ``lr``. The absolute

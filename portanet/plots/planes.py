@@ -71,7 +71,7 @@ def decision_boundary(
     Parameters
     ----------
     score : callable
-        ``score(points)`` returns the scores, of M numbers, of points (M, 2); NumPy arrays.
+        ``score(points)`` takes a NumPy array of shape (M, 2) and returns M scores, shape (M,) or (M, 1).
     points : array, shape (N, 2)
         Examples.
     labels : array of int, shape (N,)

@@ -72,7 +72,7 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
         By default :class:`portanet.CrossEntropyLoss`; :class:`portanet.BCEWithLogitsLoss` if an example may have
         several labels.
     optimizer : {"adam", "adamw", "sgd", "rmsprop"} or Optimizer
-        An Optimizer brings its own learning rate and weight decay.
+        An Optimizer replaces learning_rate_init and alpha.
     learning_rate_init : float
         Learning rate. The default is twice that of scikit-learn's networks, which standardized inputs allow.
     schedule : callable, optional
@@ -90,17 +90,17 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     tol, n_iter_no_change : float, int
         Training ends when the loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs.
     early_stopping : bool
-        Whether to hold out examples, to watch their loss instead, and to keep the network of the best epoch.
+        Whether to set aside validation examples, to watch their loss instead, and keep the network of the best epoch.
     validation_fraction : float
-        Share of the examples that are held out.
+        Share of validation examples.
     class_weight : dict of label to float, or "balanced", optional
-        Weight of each class; "balanced" gives all classes the same weight together.
+        Weight of each class; "balanced" weighs a class by N / (C × its number of examples), as in scikit-learn.
     callbacks : Callback or sequence of Callback
-        What else to do in training, see :class:`portanet.Callback`.
+        Called during training, see :class:`portanet.Callback`.
     warm_start : bool
         Whether ``fit`` goes on with the network, the loss and the optimizer of the last ``fit``, with their settings.
     random_state : int, RandomState instance or None
-        Decides the initial weights, the order of examples, and which are held out.
+        Decides the initial weights, the order of examples, and which are validation examples.
     device : str, optional
         Where to train; by default where the data are.
     verbose : bool
@@ -113,11 +113,11 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     net_ : Layer
         Trained network.
     trainer_ : Trainer
-        What trained it.
+        The :class:`portanet.Trainer` of ``net_``.
     n_iter_ : int
-        Epochs of all calls of ``fit`` with this network.
+        Number of epochs so far.
     loss_curve_ : list of float
-        Loss of each of them.
+        Training loss of each epoch.
 
     Examples
     --------
@@ -270,11 +270,11 @@ device, verbose
     target_mean_, target_scale_ : list of float
         Mean and standard deviation of each output: a prediction is ``output * target_scale_ + target_mean_``.
     trainer_ : Trainer
-        What trained it.
+        The :class:`portanet.Trainer` of ``net_``.
     n_iter_ : int
-        Epochs of all calls of ``fit`` with this network.
+        Number of epochs so far.
     loss_curve_ : list of float
-        Loss of each of them, of standardized targets.
+        Training loss of each epoch, of standardized targets.
 
     Examples
     --------

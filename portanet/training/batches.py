@@ -10,7 +10,7 @@ from portanet.checks import shown
 from portanet.training.data import Data
 
 END = object()
-"""What a source gives after its last batch; None would be a batch that is refused."""
+"""Marks the end of a source. None would not do: a source may yield it, and is refused then."""
 
 NO_BATCHES = "yields no batches: give tuples (x, y) or (x, y, sample_weight)"
 

@@ -105,10 +105,10 @@ class Callback:
     """
 
     run_last: ClassVar[bool] = False
-    """Run after all other callbacks; what writes checkpoints of their state needs this."""
+    """Run after all other callbacks, as a callback needs that saves their state."""
 
     required_state: ClassVar[bool] = True
-    """Whether a run can go on from a checkpoint only with this callback. One that only writes files is not required."""
+    """Whether resuming a checkpoint needs this callback. False for a callback that only writes files."""
 
     def monitored(self) -> tuple[str, ...]:
         """Return the names of the entries of ``logs`` that it reads; ``fit`` refuses one that nothing records."""

@@ -40,7 +40,7 @@ class _EpochLog(Callback):
         return {"earlier": len(self._earlier)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        # Later epochs are in the history of the checkpoint.
+        # later epochs are in the history of the checkpoint
         del self._earlier[check_count("earlier", state["earlier"], at_least=0) :]
 
     def _write(self, text: str, *, anew: bool) -> None:
