@@ -80,8 +80,8 @@ class PReLU(Layer):
     """
 
     def __init__(self, num_parameters: int = 1, *, init: float | Initializer = INITIAL_SLOPE):
-        init = init if as_number(init) is None else Constant(check_number("init", init))
-        self.weight = Parameter((check_count("num_parameters", num_parameters),), init)
+        initializer: Any = init if as_number(init) is None else Constant(check_number("init", init))
+        self.weight = Parameter((check_count("num_parameters", num_parameters),), initializer)
 
     @property
     def num_parameters(self) -> int:

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from portanet import cluster, decomposition
 from portanet.backends import Backend, get_backend
-from portanet.checks import check_choice, check_sample_weight, shown
+from portanet.checks import check_sample_weight, shown
 from portanet.estimator import Estimator
 from portanet.sklearn.arrays import ArrayEstimator, backend_for, keeps_last_fit, like, to_backend, to_numpy
 
@@ -87,12 +87,13 @@ class KMeans(ClusterMixin, ModelEstimator):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clusters of examples, shape (N, D); ``y`` is ignored."""
         X = self._checked(X)
-        if isinstance(self.n_init, str):
-            check_choice("n_init", self.n_init, choices=("auto",))
+        n_init: Any = 1 if isinstance(self.n_init, str) else self.n_init
+        if isinstance(self.n_init, str) and self.n_init != "auto":
+            raise ValueError(f'n_init must be a whole number or "auto", got {shown(self.n_init)}')
         model = cluster.KMeans(
             self.n_clusters,
             init=self.init,
-            n_init=1 if self.n_init == "auto" else self.n_init,
+            n_init=n_init,
             max_iter=self.max_iter,
             tol=self.tol,
             random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),

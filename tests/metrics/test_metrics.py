@@ -215,7 +215,7 @@ def test_accuracy_of_single_outputs_points_to_binary_accuracy() -> None:
         metrics.accuracy(SCORES[:, :1], LABELS)
 
 
-REFERENCES = {
+REFERENCES: dict[Callable[..., Any], Callable[..., Any]] = {
     metrics.mean_squared_error: sklearn_metrics.mean_squared_error,
     metrics.mean_absolute_error: sklearn_metrics.mean_absolute_error,
     metrics.r2_score: sklearn_metrics.r2_score,
@@ -267,8 +267,8 @@ def test_r2_score_of_one_example_is_nan(backend: Backend) -> None:
 
 
 def test_metrics_that_are_no_mean_over_batches_need_all_predictions() -> None:
-    for metric in (metrics.r2_score, metrics.psnr, metrics.roc_auc_score):
-        assert metric.needs_all  # type: ignore[attr-defined]  # an attribute of the function
+    functions: list[Any] = [metrics.r2_score, metrics.psnr, metrics.roc_auc_score]
+    assert all(metric.needs_all for metric in functions)
     for metric in (metrics.accuracy, metrics.mean_squared_error, metrics.mean_absolute_error):
         assert not getattr(metric, "needs_all", False)
 

@@ -267,7 +267,7 @@ def test_kmeans_runs_once_by_default() -> None:
     for init in ("k-means++", X[:3]):
         once = KMeans(3, n_init=1, init=init, random_state=0).fit(X)
         assert KMeans(3, init=init, random_state=0).fit(X).inertia_ == once.inertia_
-    with pytest.raises(ValueError, match="n_init must be"):
+    with pytest.raises(ValueError, match='n_init must be a whole number or "auto", got'):
         KMeans(3, n_init="all").fit(X)
 
 
