@@ -31,7 +31,9 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     if foreign:
         name = shown(foreign[0])
         fix = "delete it, or give another folder"
-        raise ValueError(f"{folder} holds {name}, which {METRICS_FILE} does not list as written by portanet train: {fix}")
+        raise ValueError(
+            f"{folder} holds {name}, which {METRICS_FILE} does not list as written by portanet train: {fix}"
+        )
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise OSError(f"{existing} is no folder that can be written to: give another one")
