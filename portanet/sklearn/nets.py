@@ -205,7 +205,23 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, warm_start: bool, classes: Any = None, epochs: int | None = None
     ) -> Self:
-        y = to_numpy(y)
+        y, labels, multilabel = self._encode(to_numpy(y), classes, warm_start=warm_start)
+        sample_weight = self._example_weights(y if multilabel else labels[y], sample_weight, partial=epochs is not None)
+        loss = self.loss or (BCEWithLogitsLoss() if multilabel else CrossEntropyLoss())
+        self._train(
+            X,
+            y,
+            sample_weight,
+            lambda shape: (self._build(shape, len(labels)), loss),
+            warm_start=warm_start,
+            epochs=epochs,
+            stratify=not multilabel,
+        )
+        self.classes_, self._multilabel = labels, multilabel
+        return self
+
+    def _encode(self, y: np.ndarray, classes: Any, *, warm_start: bool) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return the targets of the loss, the labels that they stand for, and whether an example may have several."""
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
@@ -217,31 +233,26 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
             fix = "fit a new classifier, or name all labels in the first partial_fit(classes=...)"
             raise ValueError(f"y has the labels {labels}, but the network was trained for {self.classes_}: {fix}")
         labels = self.classes_ if warm_start else labels
-        index = y if multilabel else np.searchsorted(labels, y)
-        if not multilabel and not np.array_equal(labels[np.minimum(index, len(labels) - 1)], y):
+        if multilabel:
+            return y.astype("float64"), labels, True
+        index = np.searchsorted(labels, y)
+        if not np.array_equal(labels[np.minimum(index, len(labels) - 1)], y):
             raise ValueError(f"classes={labels} lacks labels of y: add {np.setdiff1d(y, labels)}")
-        if self.class_weight is not None:
-            if epochs is not None and isinstance(self.class_weight, str):
-                fix = "partial_fit has only some: give a dict of label to weight"
-                raise ValueError(f"class_weight={self.class_weight!r} needs the labels of all examples, but {fix}")
-            weight = compute_sample_weight(self.class_weight, y)
-            if sample_weight is not None:
-                sample_weight = to_numpy(sample_weight)
-                check_sample_weight(np, "sample_weight", sample_weight, len(y))
-                weight = weight * sample_weight
-            sample_weight = weight
-        loss = self.loss or (BCEWithLogitsLoss() if multilabel else CrossEntropyLoss())
-        self._train(
-            X,
-            index.astype("float64" if multilabel else "int64"),
-            sample_weight,
-            lambda shape: (self._build(shape, len(labels)), loss),
-            warm_start=warm_start,
-            epochs=epochs,
-            stratify=not multilabel,
-        )
-        self.classes_, self._multilabel = labels, multilabel
-        return self
+        return index, labels, False
+
+    def _example_weights(self, y: np.ndarray, sample_weight: Any, *, partial: bool) -> Any:
+        """Return the weights of the examples, times those of their classes."""
+        if self.class_weight is None:
+            return sample_weight
+        if partial and isinstance(self.class_weight, str):
+            fix = "partial_fit has only some: give a dict of label to weight"
+            raise ValueError(f"class_weight={self.class_weight!r} needs the labels of all examples, but {fix}")
+        weight = compute_sample_weight(self.class_weight, y)
+        if sample_weight is None:
+            return weight
+        sample_weight = to_numpy(sample_weight)
+        check_sample_weight(np, "sample_weight", sample_weight, len(y))
+        return weight * sample_weight
 
 
 @dataclass(eq=False, repr=False)

@@ -127,7 +127,7 @@ def train(
             "without_target": len(table) - len(rows),
         },
         "epochs": estimator.n_iter_,
-        "best_epoch": 1 + int(np.argmin(history["val_loss"])),
+        "best_epoch": 1 + int(np.nanargmin(history["val_loss"])),
         "seed": seed,
         "versions": _versions(),
     }
