@@ -280,9 +280,10 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for row in (0, 3)
     ],
     "random_bits": [
-        (np.asarray([key, counter]), n)
+        (np.asarray([key, counter]), n, first)
         for key, counter in ((0, 0), (7, 3), (2**63 - 1, 2**63 - 1))
         for n in (0, 1, 4, 5, 1000, 70_001)
+        for first in (0, 3, 16, 12_345)
     ],
     "rmsprop": [
         (data, grad, np.abs(square), mean, velocity, lr, 0.9, momentum, 1e-7)

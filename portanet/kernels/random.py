@@ -16,7 +16,7 @@ _LOW = 0xFFFFFFFF
 
 
 @kernel
-def random_bits(stream: Array, n: int) -> Array:
+def random_bits(stream: Array, n: int, first: int = 0) -> Array:
     """
     Uniform 16-bit integers that depend only on a key, a counter and their position.
 
@@ -29,6 +29,8 @@ def random_bits(stream: Array, n: int) -> Array:
         Key and counter, not negative. Not checked: a check would stall the GPU.
     n : int
         Number of integers, not negative.
+    first : int
+        Position of the first of them: ``random_bits(stream, n, first)`` is ``random_bits(stream, first + n)[first:]``.
 
     Returns
     -------
@@ -46,14 +48,14 @@ def random_bits(stream: Array, n: int) -> Array:
     [64420, 10729, 13496]
     """
     xp = namespace(stream)
-    blocks = -(-n // 16)
-    index = xp.arange(1, blocks + 1, dtype=xp.int64, device=stream.device)
+    begin, skipped = divmod(first, 16)
+    index = xp.arange(begin + 1, begin - (-(skipped + n) // 16) + 1, dtype=xp.int64, device=stream.device)
     # Slices, because NumPy warns when a 0-d integer wraps, but not when a 1-d array does.
     key, counter = stream[:1], stream[1:]
     zero = xp.zeros_like(key)
     words = philox4x64((index, counter, zero, zero), (key, zero))
     integers = [(word >> shift) & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
-    return xp.reshape(xp.stack(integers, axis=1), (-1,))[:n]
+    return xp.reshape(xp.stack(integers, axis=1), (-1,))[skipped : skipped + n]
 
 
 @kernel

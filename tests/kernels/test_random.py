@@ -60,6 +60,15 @@ def test_random_bits_are_those_of_numpys_philox(backend: Backend, form: Any, key
     np.testing.assert_array_equal(backend.to_numpy(bits), numpy_philox(key, counter, n))
 
 
+@pytest.mark.parametrize("form", [random_bits, random_bits.portable], ids=["dispatched", "portable"])
+@pytest.mark.parametrize("first", [0, 1, 15, 16, 333])
+@pytest.mark.parametrize("n", [0, 1, 40])
+def test_random_bits_from_a_position_on_are_a_part_of_all(backend: Backend, form: Any, n: int, first: int) -> None:
+    stream = backend.asarray([7, 3], "int64")
+    part, whole = form(stream, n, first), form(stream, first + n)
+    np.testing.assert_array_equal(backend.to_numpy(part), backend.to_numpy(whole)[first:])
+
+
 @pytest.mark.strict
 def test_random_bits_read_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = pytest.importorskip("array_api_strict", reason="its arrays can be made to refuse a copy to the host")

@@ -5,14 +5,14 @@
 
 namespace {
 
-// random_bits(key, counter, words) fills words, int64.
+// random_bits(key, counter, begin, words) fills words, int64, from a block on.
 PyObject *random_bits(PyObject *const *a, Py_ssize_t count) {
-    check_argument_count(count, 3);
-    const long key = integer(a[0]), counter = integer(a[1]);
-    Array words(a[2], "words", true, Array::int64);
+    check_argument_count(count, 4);
+    const long key = integer(a[0]), counter = integer(a[1]), begin = integer(a[2]);
+    Array words(a[3], "words", true, Array::int64);
     {
         WithoutGIL released;
-        philox::fill(key, counter, words, words.size());
+        philox::fill(key, counter, begin, words, words.size());
     }
     Py_RETURN_NONE;
 }

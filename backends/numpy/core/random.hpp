@@ -33,12 +33,12 @@ inline Block encrypt(Block counter, Word key0, Word key1) {
     return counter;
 }
 
-// Fill n words. The first block has the counter 1, as in NumPy.
-inline void fill(Word key, Word counter, Word *words, long n) {
+// Fill n words, from a block on. The very first block, number 0, has the counter 1, as in NumPy.
+inline void fill(Word key, Word counter, Word begin, Word *words, long n) {
     const long blocks = (n + 3) / 4, parts = std::max(1l, std::min(64l, blocks / 2048));
     pool::run(parts, [=](long part) {
         for (long i = part * blocks / parts; i < (part + 1) * blocks / parts; i++) {
-            const Block block = encrypt({{static_cast<Word>(i) + 1, counter, 0, 0}}, key, 0);
+            const Block block = encrypt({{begin + static_cast<Word>(i) + 1, counter, 0, 0}}, key, 0);
             std::copy_n(block.words, std::min(4l, n - 4 * i), words + 4 * i);
         }
     });

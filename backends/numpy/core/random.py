@@ -11,12 +11,12 @@ from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
 from portanet.typing import Array
 
 
-def random_bits(stream: np.ndarray, n: int) -> np.ndarray:
+def random_bits(stream: np.ndarray, n: int, first: int = 0) -> np.ndarray:
     """See :func:`portanet.kernels.random_bits`; four integers from each word, as in plain NumPy."""
-    key, counter = stream.tolist()
-    words = np.empty(-(-n // 4), np.int64)
-    compiled.random_bits(key, counter, words)
-    return words.view(np.uint16)[:n]
+    (key, counter), (begin, skipped) = stream.tolist(), divmod(first, 16)
+    words = np.empty(-(-(skipped + n) // 4), np.int64)
+    compiled.random_bits(key, counter, begin, words)
+    return words.view(np.uint16)[skipped : skipped + n]
 
 
 def dropout(x: np.ndarray, bits: np.ndarray, keep: int) -> tuple[Array, Callable[[Array], Array]]:
