@@ -10,6 +10,7 @@ from portanet.backends import namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, check_number, optional
 from portanet.initializers import ones, zeros
 from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input
+from portanet.layers.shard import Shard, current_shard
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Array, Pullback, Shape
 
@@ -140,16 +141,55 @@ class BatchNorm(_ChannelNorm):
         check_input(x, self.running_mean.data)
         if not train or self.frozen:
             return self._inference_vjp(x)
+        shard = current_shard()
+        if shard is not None and shard.sync_batch_norm:
+            return self._vjp_of_shard(x, shard)
         n = math.prod(x.shape[:-1])
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got x of shape {x.shape}")
         y, pullback, *statistics = self._normalized(x, (0, 1, 3), self.num_features)
         mean, variance = (namespace(x).reshape(a, (-1,)) for a in statistics)
+        self._track(mean, variance, n)
+        return y, pullback
+
+    def _track(self, mean: Array, variance: Array, n: int | Array) -> None:
+        """Take the statistics of a batch of n values a channel into the running averages."""
         running_mean, running_var = self.running_mean.data, self.running_var.data
-        share = self._next_share(x.dtype)
+        share = self._next_share(mean.dtype)
         running_mean += share * (mean - running_mean)
         running_var += share * (variance * (n / (n - 1)) - running_var)
-        return y, pullback
+
+    def _vjp_of_shard(self, x: Array, shard: Shard) -> tuple[Array, Pullback]:
+        """
+        Return output and pullback where other processes hold the other examples of the batch.
+
+        Their sums are added: those of x and of ``(x - mean)²`` for the statistics, and those of dw and db for dx.
+        """
+        xp, (w, b), shape = namespace(x), self._affine(x), (1, 1, self.num_features, 1)
+        n_here, n = (math.prod((rows, *x.shape[1:-1])) for rows in (x.shape[0], shard.n_total))
+        if n < 2:
+            raise ValueError(f"BatchNorm needs more than one value a channel to train on, got a batch of {n}")
+        grouped, weight_here = split_channels(x, self.num_features), n_here * float(shard.counts)
+        _, *statistics = kernels.normalize(grouped, (0, 1, 3), None, None, self.eps)
+        mean_here, variance_here = (xp.reshape(a, (-1,)) for a in statistics)
+        mean = shard.all_reduce(mean_here * weight_here) / n
+        variance = shard.all_reduce((variance_here + (mean_here - mean) ** 2) * weight_here) / n
+        y, *_ = kernels.normalize(
+            grouped, (0, 1, 3), w, b, self.eps, (xp.reshape(mean, shape), xp.reshape(variance, shape))
+        )
+        self._track(mean, variance, n)
+        scale = 1.0 / xp.sqrt(variance + self.eps)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            z = (x - mean) * scale
+            dw, db = kernels.bias_grad(z * dy), kernels.bias_grad(dy)
+            if need_grads and self.weight is not None and self.bias is not None:
+                self.weight.accumulate(dw)
+                self.bias.accumulate(db)
+            sums = shard.all_reduce(xp.stack([dw, db])) / n  # also without need_dx: every process takes part
+            return (scale if w is None else scale * w) * (dy - sums[1, :] - z * sums[0, :]) if need_dx else None
+
+        return xp.reshape(y, x.shape), pullback
 
     def _next_share(self, dtype: Any) -> Array:
         """Return the weight of a further batch in the running averages."""

@@ -15,6 +15,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, check_count, check_number, shown
 from portanet.layers.base import Layer, batch, check_floating, input_pullback
+from portanet.layers.shard import place_in_batch
 from portanet.parameters import Buffer
 from portanet.typing import Array, Pullback, Shape
 
@@ -53,6 +54,11 @@ class Random(Layer):
         numbers = kernel(self.stream.data, *arguments)
         self.stream.data[1:] += 1
         return numbers
+
+    def next_bits(self, n: int, each: int = 1) -> Array:
+        """Return random bits for n examples, ``each`` integers an example, by the place of these in the batch."""
+        first, _ = place_in_batch(n)
+        return self.next_random(kernels.random_bits, n * each, first * each)
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Return the changed input, and the function that takes dy to dx."""
@@ -103,7 +109,7 @@ class Dropout(Random):
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         check_floating(self, x)
         shape = self.mask_shape(tuple(x.shape))
-        bits = self.next_random(kernels.random_bits, math.prod(shape))
+        bits = self.next_bits(shape[0], math.prod(shape[1:]))
         keep = max(1, round((1 - self.p) * 65536))  # out of the 65536 values of 16 random bits
         return kernels.dropout(x, xp.reshape(bits, shape), keep)
 
@@ -157,7 +163,8 @@ class GaussianNoise(Random):
         self.stddev = stddev
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        noise = self.next_random(kernels.normal, math.prod(x.shape), x.dtype)
+        (first, n_total), each = place_in_batch(x.shape[0]), math.prod(x.shape[1:])
+        noise = self.next_random(kernels.normal, n_total * each, x.dtype)[first * each :][: x.shape[0] * each]
         return x + self.stddev * xp.reshape(noise, x.shape), lambda dy: dy
 
 
@@ -192,7 +199,7 @@ class RandomFlip(Random):
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         self.output_shape(tuple(x.shape[1:]))
-        bits = self.next_random(kernels.random_bits, x.shape[0])
+        bits = self.next_bits(x.shape[0])
         chosen = xp.reshape(bits < 32768, (-1, *(1 for _ in x.shape[1:])))
 
         def flip(values: Array) -> Array:
@@ -213,11 +220,13 @@ class _RandomOffset(Random):
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         n, shape = x.shape[0], self.output_shape(tuple(x.shape[1:]))
-        bits = xp.astype(self.next_random(kernels.random_bits, n * (x.ndim - 2)), xp.int64)
+        first, n_total = place_in_batch(n)
+        bits = xp.astype(self.next_random(kernels.random_bits, n_total * (x.ndim - 2)), xp.int64)
         steps = []
         for axis in range(1, x.ndim - 1):
             shifts = self.shifts(axis, x.shape[axis])
-            index = bits[(axis - 1) * n : axis * n] * len(shifts) // 65536
+            start = (axis - 1) * n_total + first
+            index = bits[start : start + n] * len(shifts) // 65536
             choice = xp.reshape(index, (-1, *(1 for _ in x.shape[1:])))
             chosen = [(choice == i, target, source) for i, (target, source) in enumerate(shifts)]
             steps.append((axis, x.shape[axis], shape[axis - 1], chosen))
@@ -347,7 +356,7 @@ class _RandomWarp(Random):
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         check_floating(self, x)
         self.output_shape(tuple(x.shape[1:]))
-        bits = xp.astype(self.next_random(kernels.random_bits, x.shape[0]), x.dtype)
+        bits = xp.astype(self.next_bits(x.shape[0]), x.dtype)
         entries = self.maps(xp, (bits + 0.5) / 65536)
         maps = xp.reshape(xp.stack(entries, axis=-1), (-1, 2, 2))
         return kernels.warp(x, maps), lambda dy: kernels.warp_gradient(dy, maps, self.max_stretch)

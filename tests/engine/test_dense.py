@@ -169,5 +169,5 @@ def test_a_prediction_shares_no_memory_with_its_input() -> None:
 def test_the_parameter_of_an_activation_may_change() -> None:
     net = pn.Sequential(pn.Linear(4, 3), pn.LeakyReLU(0.1)).initialize()
     before = net.predict(X)
-    net[1].alpha = 0.5
+    net[1].negative_slope = 0.5
     assert not np.array_equal(net.predict(X), before)
