@@ -22,6 +22,7 @@ if find_spec("portanet.backends") is None:  # only in a clone, where backends/ l
 from portanet import (
     course,
     datasets,
+    distributed,
     engine,
     initializers,
     layers,
@@ -308,6 +309,7 @@ __all__ = [
     "datasets",
     "default_device",
     "devices",
+    "distributed",
     "engine",
     "get_backend",
     "get_num_threads",

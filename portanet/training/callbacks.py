@@ -107,6 +107,9 @@ class Callback:
     run_last: ClassVar[bool] = False
     """Run after all other callbacks, as a callback needs that saves their state."""
 
+    on_all_ranks: ClassVar[bool] = True
+    """Where several processes train, whether each runs it; what writes files runs on rank 0 alone."""
+
     required_state: ClassVar[bool] = True
     """Whether resuming a checkpoint needs this callback. False for a callback that only writes files."""
 

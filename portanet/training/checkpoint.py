@@ -220,7 +220,7 @@ class ModelCheckpoint(Callback):
     every = Checked(check_count)
     per = Checked(check_choice, choices=("epoch", "step"))
     keep = Checked(optional(check_count))
-    run_last, required_state = True, False
+    run_last, on_all_ranks, required_state = True, False, False
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class _EpochLog(Callback):
 
     path, append = Checked(check_path), Checked(check_flag)
     run_last = True  # the other callbacks may add entries
+    on_all_ranks = False
     required_state = False
     _earlier: list[Any]  # the epochs that the file held before training
 
@@ -211,7 +212,7 @@ class TensorBoard(Callback):
     """
 
     log_dir = Checked(check_path)
-    run_last, required_state = True, False
+    run_last, on_all_ranks, required_state = True, False, False
 
     def __init__(self, log_dir: str | PathLike[str]):
         self.log_dir = log_dir

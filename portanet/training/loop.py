@@ -27,6 +27,7 @@ from portanet.training.callbacks import (
 from portanet.training.checkpoint import Checkpoint
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.interrupts import DeferredSignals, Interrupted
+from portanet.training.ranks import FitRanks
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
@@ -66,6 +67,8 @@ class FitLoop:
     callbacks : sequence of Callback
     on_out_of_memory : callable
         Takes the OutOfMemory error of a step, and returns the one to raise.
+    ranks : FitRanks
+        What the ranks decide together.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class FitLoop:
         validate: Callable[[], Logs] | None,
         callbacks: Sequence[Callback],
         on_out_of_memory: Callable[[OutOfMemory], OutOfMemory],
+        ranks: FitRanks,
     ):
+        self.ranks = ranks
         self.training, self.state, self.executor, self.scorer = training, state, executor, scorer
         self.shuffle, self.validate, self.on_out_of_memory = shuffle, validate, on_out_of_memory
         self.callbacks = sorted(callbacks, key=lambda call: call.run_last)  # checkpoints hold what the others changed
@@ -115,6 +120,7 @@ class FitLoop:
                 with as_file_errors(saved.path):
                     self.load_state_dict(state)
                 self.executor.skip_epochs(len(self.training.history.epochs), state["first_epoch"] if state else 0)
+            self.ranks.synchronize(self.state, self.shuffle, self._epoch())
             at_error.pop_all()
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:
@@ -147,7 +153,7 @@ class FitLoop:
                     for call in self.callbacks:
                         call.on_epoch_end(training, logs)
                         check_logs(logs)
-                    signals.check()
+                    self.ranks.check_signals(signals, end_of_epoch=True)
             except Interrupted:
                 for call in self.callbacks:
                     call.on_interrupt(training)
@@ -164,6 +170,7 @@ class FitLoop:
         try:
             with state.backend.activate():  # leaving it turns the library's error into OutOfMemory
                 self._run_steps()
+                self.ranks.average_buffers(state)
                 table = state.backend.to_numpy(executor.metrics).astype("float64")  # no step reads back
                 self._check_finite(table[:, 0], before)
                 return self.scorer.averages(table, executor.sizes)
@@ -183,7 +190,7 @@ class FitLoop:
         self.scorer.load_state_dict(self._kept)
         self._n_done, self._kept = 0, []
         while self._remaining():
-            self._signals.check()
+            self.ranks.check_signals(self._signals)
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
             state.check_current()

@@ -44,6 +44,8 @@ def _describe(trainer: Training, epochs: int, logs: Logs) -> str:
 
 
 class _Lines(Callback):
+    on_all_ranks = False
+
     def __init__(self, epochs: int):
         self.epochs = epochs
 
@@ -55,6 +57,8 @@ class _Lines(Callback):
 
 
 class _Bar(Callback):
+    on_all_ranks = False
+
     def __init__(self, tqdm: Any, epochs: int, steps: int | None):
         self.tqdm, self.epochs, self.steps = tqdm, epochs, steps
 

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from portanet import metrics as functions
-from portanet.backends import namespace
+from portanet.backends import backend_of, namespace
 from portanet.checks import as_number, shown
 from portanet.layers.base import Layer
+from portanet.layers.shard import current_shard
 from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
@@ -111,6 +112,14 @@ def _needs_all(metric: Metric) -> bool:
     return bool(getattr(metric, "needs_all", getattr(function, "needs_all", not ours)))
 
 
+Gather: TypeAlias = Callable[[Any], list[Any]]
+
+
+def _alone(value: Any) -> list[Any]:
+    """Gather the objects of all ranks where there is one."""
+    return [value]
+
+
 class Scorer:
     """
     The numbers of each batch, in a row of a table, and their averages.
@@ -124,9 +133,19 @@ class Scorer:
     metrics : dict of str to callable
     has_weights : bool
         Whether examples have weights.
+    gather : callable
+        Takes an object, and returns those of all ranks.
     """
 
-    def __init__(self, loss: Loss, metrics: Mapping[str, Metric], *, has_weights: bool):
+    def __init__(
+        self,
+        loss: Loss,
+        metrics: Mapping[str, Metric],
+        *,
+        has_weights: bool,
+        gather: Gather = _alone,
+    ):
+        self.gather = gather
         self.loss, self.names = loss, ("loss", *metrics)
         self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
@@ -137,7 +156,8 @@ class Scorer:
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
         xp = namespace(prediction)
-        if self.of_all:
+        shard = current_shard()
+        if self.of_all and (shard is None or shard.counts):
             self._kept.append((xp.asarray(prediction, copy=True), xp.asarray(y, copy=True)))  # buffers are used again
         numbers: list[Any] = []
         if self.weighted:
@@ -178,22 +198,35 @@ class Scorer:
     def _scores_of_all(self) -> Logs:
         if not self.of_all:
             return {}
-        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*self._kept, strict=True))
+        kept = self._kept
+        if self.gather is not _alone:
+            backends = [[backend_of(array).to_numpy(array) for array in pair] for pair in kept]
+            kept = [(pair[0], pair[1]) for of_rank in self.gather(backends) for pair in of_rank]
+        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
         return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
 def evaluate(
-    net: Layer, loss: Loss, metrics: Mapping[str, Metric], batches: Iterable[Data], *, has_weights: bool
+    net: Layer,
+    loss: Loss,
+    metrics: Mapping[str, Metric],
+    batches: Iterable[Data],
+    *,
+    has_weights: bool,
+    gather: Gather = _alone,
 ) -> Logs:
-    """Return loss and metrics of inference, accumulated batch by batch."""
-    scorer = Scorer(loss, metrics, has_weights=has_weights)
-    rows, sizes = [], []
+    """Return loss and metrics of inference, accumulated batch by batch over the batches of all ranks."""
+    scorer = Scorer(loss, metrics, has_weights=has_weights, gather=gather)
+    rows: list[list[float]] = []
+    sizes: list[int] = []
     for x, y, sample_weight in batches:
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
         sizes.append(x.shape[0])
-    return scorer.averages(np.asarray(rows), sizes)
+    of_ranks = gather((rows, sizes))
+    all_rows, all_sizes = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(2))
+    return scorer.averages(np.asarray(all_rows), all_sizes)
 
 
 def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_size: int) -> None:

@@ -15,12 +15,16 @@ from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, optional, shown
 from portanet.config import to_json
+from portanet.distributed import Communicator
+from portanet.distributed.launch import check_communicator
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
+from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelStep, Part, part_of
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
@@ -46,6 +50,7 @@ from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
+from portanet.training.ranks import FitRanks, told_to_others
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
@@ -82,12 +87,12 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
         if unbound is None and self.net.topology.unsized:
             self._state.check_topology()  # refuses the layers that were appended
         if not self.net.topology.unsized:
-            with self.backend.activate():
+            with self.backend.activate(), told_to_others(self.communicator):
                 return method(self, *args, **kwargs)
         before = UnbuiltLayers(self.net)
         args, kwargs = self._with_sizes(*args, **kwargs)  # type: ignore[assignment]
         try:
-            with self.backend.activate():
+            with self.backend.activate(), told_to_others(self.communicator):
                 return method(self, *args, **kwargs)
         except BaseException:
             if self.steps == steps:  # what is refused leaves the network as it was
@@ -150,6 +155,12 @@ class Trainer:
     float32_matmul_precision : {"float32", "tf32", "bfloat16"}, optional
         Of matrix products in training steps on a GPU, see :func:`portanet.set_float32_matmul_precision`, whose choice
         is the default. Weights, gradients and the optimizer's state stay float32; inference is not affected.
+    communicator : Communicator, "auto" or None
+        Processes that train together, see :mod:`portanet.distributed`. "auto" takes those that ``mpiexec`` or ``srun``
+        has started; None trains in this process alone.
+    sync_batch_norm : bool
+        Whether BatchNorm takes the statistics of the whole batch, and not of the part of each process. The running
+        averages of the parts are averaged after each epoch.
 
     Examples
     --------
@@ -172,6 +183,8 @@ class Trainer:
         device: str | Backend | None = None,
         seed: int = 0,
         float32_matmul_precision: MatmulPrecision | None = None,
+        communicator: Communicator | Literal["auto"] | None = "auto",
+        sync_batch_norm: bool = True,
     ):
         _check_loss(loss)
         check_layer("net", net)
@@ -179,6 +192,9 @@ class Trainer:
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self._loss, self._metrics = loss, resolve(metrics, loss)
+        self.communicator = check_communicator(communicator)
+        self._parallel = ParallelStep(self.communicator)
+        self.sync_batch_norm = check_flag("sync_batch_norm", sync_batch_norm)
         self.float32_matmul_precision = float32_matmul_precision
         self._net, self._unbound = net, (optimizer, None if device is None else get_backend(device), seed)
         self.history = History()
@@ -326,8 +342,9 @@ class Trainer:
         epochs : int
             Passes over the data.
         batch_size : int
-            Examples a step; the last batch may be shorter, so that an epoch has ``ceil(N / batch_size)`` steps. Where
-            batch norm needs two examples, a single one that is left over joins the batch before.
+            Examples a step, in each process if several train together. The last batch may be shorter, so that an epoch
+            has ``ceil(N / batch_size)`` steps. Where batch norm needs two examples, a single one that is left over
+            joins the batch before.
         shuffle : bool
             Draw a new order for every epoch, from the trainer's seed.
         steps_per_epoch : int, optional
@@ -395,7 +412,7 @@ class Trainer:
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._state.check_topology()
         _check_loss(self.loss)
-        path = _checkpoint_of(resume, callbacks)
+        path = self.communicator.broadcast(_checkpoint_of(resume, callbacks))
         stream = self._stream(x) if y is None else None
         given = {
             "validation_split": validation_split or None,
@@ -420,11 +437,11 @@ class Trainer:
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
         if self.optimizer.full_batch and stream is None and executor.n_steps != 1:
-            n = data.x.shape[0]
-            text = f"{type(self.optimizer).__name__} needs all {n} examples in each step: give fit batch_size={n}"
+            name, n = type(self.optimizer).__name__, data.x.shape[0]
+            text = f"{name} needs all {n} examples in each step: give fit batch_size={n}"
             warnings.warn(text, UserWarning, stacklevel=3)
-        names = ("loss", *self.metrics)
-        self.metric_names = names if validate is None else (*names, *(f"val_{name}" for name in names))
+        self.metric_names = scorer.names if validate is None else (*scorer.names, *(f"val_{n}" for n in scorer.names))
+        all_callbacks = (*callbacks, *progress_callbacks(progress, epochs, executor.n_steps))
         loop = self._loop = FitLoop(
             self,
             self._state,
@@ -432,7 +449,8 @@ class Trainer:
             scorer,
             shuffle=self._shuffle if shuffle else None,
             validate=validate,
-            callbacks=[*callbacks, *progress_callbacks(progress, epochs, executor.n_steps)],
+            callbacks=[call for call in all_callbacks if call.on_all_ranks or self.communicator.rank == 0],
+            ranks=FitRanks(self.communicator, self._parallel, sync_batch_norm=self.sync_batch_norm),
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
@@ -488,6 +506,8 @@ class Trainer:
         ValueError
             If the network cannot be saved, see :meth:`Layer.save`.
         """
+        if self.communicator.rank != 0:
+            return
         state, loop = {**self._state_dict(), "fit": None}, self._loop
         if loop is not None:
             state["fit"] = loop.state_dict()
@@ -643,10 +663,11 @@ class Trainer:
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
+        step = engine.train_step if current_shard() is None else self._parallel
         if self.float32_matmul_precision is None:
-            return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
+            return step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
         with float32_matmul_precision_as(self.float32_matmul_precision):
-            return engine.train_step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
+            return step(program, self._loss, self._state.optimizer, x, y, sample_weight=sample_weight)
 
     def _executor(
         self,
@@ -658,7 +679,9 @@ class Trainer:
         n_steps: int | None = None,
     ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
-        scorer = Scorer(self.loss, self.metrics, has_weights=data.sample_weight is not None)
+        ranks, weighted = self.communicator, data.sample_weight is not None
+        gather = {} if ranks.size == 1 else {"gather": ranks.all_gather}
+        scorer = Scorer(self.loss, self.metrics, has_weights=weighted, **gather)
 
         def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
             value, prediction = self._train_step(x, y, sample_weight)
@@ -666,10 +689,15 @@ class Trainer:
             return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
         xp, like = self.backend.xp, self._state.flat.data
-        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size)
+        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size * ranks.size)
+        part = Part(ranks, 1 + scorer.weighted, self.sync_batch_norm)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
+        if stream and ranks.size > 1:
+            return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, ranks=part), scorer
         if stream:
             return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
+        if ranks.size > 1:
+            return ParallelExecutor(step, data.arrays, batches, table, self.backend, ranks=part), scorer
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
@@ -719,13 +747,19 @@ class Trainer:
         return BatchStream(x, partial(prepare_data, self.net, self.loss), name)
 
     def _evaluate(self, data: Data, batch_size: int) -> Logs:
-        batches, weighted = data.batches(self.net, batch_size), data.sample_weight is not None
-        return evaluate(self.net, self.loss, self.metrics, batches, has_weights=weighted)
+        ranks, weighted = self.communicator, data.sample_weight is not None
+        mine = data if ranks.size == 1 else data.take(part_of(slice(0, data.x.shape[0]), ranks.rank, ranks.size))
+        return self._scores(mine.batches(self.net, batch_size), has_weights=weighted)
+
+    def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
+        """Return loss and metrics of inference over the batches of all ranks."""
+        gather = {} if self.communicator.size == 1 else {"gather": self.communicator.all_gather}
+        return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, **gather)
 
     def _evaluate_stream(self, stream: BatchStream) -> Logs:
         weighted = stream.first().sample_weight is not None
         try:
-            return evaluate(self.net, self.loss, self.metrics, stream.epoch(), has_weights=weighted)
+            return self._scores(stream.epoch(), has_weights=weighted)
         except KeyboardInterrupt:  # the next batch may never come
             stream.close(wait=False)
             raise

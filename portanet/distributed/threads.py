@@ -1,0 +1,94 @@
+"""Ranks that are threads of one process, for tests and for looking at how ranks work."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+
+from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, Task, failure, sum_in_order
+
+
+class _Room:
+    """What the threads share: one slot for each, and a barrier."""
+
+    def __init__(self, size: int, timeout: float):
+        self.slots: list[Any] = [None] * size
+        self.timeout = timeout
+        self.barrier = threading.Barrier(size)
+        self.failed: tuple[int, BaseException] | None = None
+        self.arrived = [0] * size
+
+
+class Threads(Communicator):
+    """
+    One of several threads; :func:`run_threads` starts them.
+
+    Parameters
+    ----------
+    rank : int
+    room : object
+        What :func:`run_threads` makes for all.
+    """
+
+    def __init__(self, rank: int, room: Any):
+        self.rank, self.size, self.local_rank, self._room = rank, len(room.slots), rank, room
+
+    def all_gather(self, value: Any) -> list[Any]:
+        self._room.slots[self.rank] = value
+        self._wait()
+        values = list(self._room.slots)
+        self._wait()  # nobody overwrites a slot before all have read it
+        return values
+
+    def all_reduce_host(self, array: np.ndarray) -> None:
+        parts = self.all_gather(array.copy())
+        sum_in_order(parts, array)
+
+    def fail(self, error: BaseException) -> None:
+        if self._room.failed is None and not isinstance(error, RankFailed):
+            self._room.failed = self.rank, error
+        self._room.barrier.abort()
+
+    def _wait(self) -> None:
+        room = self._room
+        room.arrived[self.rank] += 1
+        try:
+            room.barrier.wait(room.timeout)
+        except threading.BrokenBarrierError:
+            if room.failed is not None:
+                rank, error = room.failed
+                raise failure([rank], f"failed with {type(error).__name__}: {error}") from None
+            late = [rank for rank, n in enumerate(room.arrived) if n < room.arrived[self.rank]]
+            raise failure(late, f"did not answer for {room.timeout:g} s") from None
+
+
+def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]:
+    """
+    Run ``task(communicator)`` in several threads, and return the results in the order of the ranks.
+
+    The error of the first rank that failed is raised.
+
+    Examples
+    --------
+    >>> run_threads(lambda ranks: ranks.all_gather(ranks.rank ** 2), 3)
+    [[0, 1, 4], [0, 1, 4], [0, 1, 4]]
+    """
+    room = _Room(size, timeout)
+
+    def run(rank: int) -> Any:
+        communicator = Threads(rank, room)
+        try:
+            return task(communicator)
+        except BaseException as error:
+            communicator.fail(error)
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        futures = [pool.submit(copy_context().run, run, rank) for rank in range(size)]
+        errors = [future.exception() for future in futures]
+    first = room.failed[0] if room.failed else next((i for i, error in enumerate(errors) if error), None)
+    if first is not None and (error := errors[first]) is not None:
+        raise error
+    return [future.result() for future in futures]

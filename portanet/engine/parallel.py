@@ -1,0 +1,247 @@
+"""
+Steps on a part of each batch, where several processes, the ranks, train one network.
+
+Each rank computes the gradient of its part. Their sum is the gradient of the whole batch, and every rank makes the same
+step with it. P ranks with batches of b examples give the weights of one rank with batches of P b.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from portanet.backends import Backend, namespace, take_rows
+from portanet.engine.eager import EagerExecutor, Step
+from portanet.engine.iterable import IterableExecutor
+from portanet.engine.step import Trainable
+from portanet.layers.shard import Shard, shard_as
+from portanet.losses import Loss
+from portanet.optimizers import Optimizer
+from portanet.typing import Array
+
+
+class Ranks(Protocol):
+    """What a step needs of a :class:`portanet.distributed.Communicator`."""
+
+    rank: int
+    size: int
+
+    def all_reduce(self, array: Array) -> None: ...
+
+
+class ParallelStep:
+    """
+    :func:`portanet.engine.train_step` for a part of a batch.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    """
+
+    def __init__(self, communicator: Ranks):
+        self.communicator = communicator
+        self.stop, self.all_stop = False, False  # whether a signal has come to this rank, and to any
+        self._message: Array | None = None
+
+    def __call__(
+        self,
+        net: Trainable,
+        loss: Loss,
+        optimizer: Optimizer,
+        x: Array,
+        y: Array,
+        *,
+        sample_weight: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """Change the weights once; return the loss of the whole batch, and the prediction for this part."""
+        flat = optimizer.flat
+        if flat is None:
+            raise RuntimeError("the optimizer is not bound: bind(net)")
+        prediction, pullback = net.vjp(x)
+        value, loss_pullback = loss.vjp(prediction, y, sample_weight)
+        xp, n = flat.xp, weight_of_part(loss, prediction, y, sample_weight)
+        net.zero_grad()
+        pullback(loss_pullback(n), need_dx=False)
+        message = self._message
+        if message is None or message.shape[0] != flat.grad.shape[0] + 3 or message.dtype != flat.grad.dtype:
+            message = self._message = xp.zeros(flat.grad.shape[0] + 3, dtype=flat.grad.dtype, device=flat.grad.device)
+        message[:-3], message[-3], message[-2], message[-1] = flat.grad, value * n, n, float(self.stop)
+        self.communicator.all_reduce(message)
+        total = 1.0 if loss.reduction == "sum" else xp.where(message[-2] > 0, message[-2], xp.ones_like(message[-2]))
+        flat.grad[...] = message[:-3] / total
+        if isinstance(message, np.ndarray):  # reading it back from a GPU would stall it: there, an epoch ends first
+            self.all_stop = bool(message[-1] > 0)
+        optimizer.step()
+        return message[-3] / total, prediction
+
+
+def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array | None) -> Any:
+    """
+    Return how much the mean over a part of a batch weighs in the mean over the whole; for a sum, 1.
+
+    Examples
+    --------
+    >>> weight_of_part(portanet.CrossEntropyLoss(), np.zeros((3, 2)), np.asarray([0, 1, 1]), None)
+    3.0
+    """
+    if loss.reduction == "sum":
+        return 1.0
+    terms = prediction[..., 0] if prediction.ndim > 1 else prediction  # a factor that all parts share cancels
+    n = loss.normalizer(namespace(prediction), terms, y, sample_weight)
+    return float(n) if isinstance(n, int) else n
+
+
+class _PartExecutor(EagerExecutor):
+    """Base of the executors of parts: it runs a step on a part of a batch, and sums the numbers of all parts."""
+
+    ranks: "Part"
+
+    def _run_part(self, first: int, n: int, n_total: int, batch: tuple[Array, ...], row: Array) -> None:
+        """Run a step on n of the n_total examples of a batch, and write the numbers of the whole batch into a row."""
+        ranks, n_sums = self.ranks, self.ranks.n_sums
+        if n == 0:  # the batch has fewer examples than there are ranks: an example of weight 0 stands for none
+            batch = (*batch[:2], self.backend.xp.zeros_like(row[:1]))
+        with shard_as(Shard(first, n_total, n > 0, self._all_reduced, ranks.sync_batch_norm)):
+            for i, number in enumerate(self.step(*batch)):
+                row[i] = number
+        if row.shape[0] > 1:  # the first is the loss of the whole batch already
+            row[n_sums:] *= n / n_total
+            ranks.communicator.all_reduce(numbers := self.backend.xp.asarray(row[1:], copy=True))
+            row[1:] = numbers
+
+    def _all_reduced(self, array: Array) -> Array:
+        total = self.backend.xp.asarray(array, copy=True)
+        self.ranks.communicator.all_reduce(total)
+        return total
+
+
+class ParallelExecutor(_PartExecutor):
+    """
+    Runs steps on the part of each batch that belongs to this rank; it reads no other examples.
+
+    Parameters
+    ----------
+    step, data, metrics, backend
+        See :class:`EagerExecutor`; data on the host are brought to the device part by part.
+    batches : sequence of slice
+        The whole batches.
+    ranks : Part
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        data: tuple[Array, ...],
+        batches: Sequence[slice],
+        metrics: Array,
+        backend: Backend,
+        *,
+        ranks: "Part",
+    ):
+        super().__init__(step, data, batches, metrics, backend)
+        self.ranks, self.dtype = ranks, backend.to_numpy(metrics[:0, ...]).dtype
+
+    def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
+        """Begin an epoch, with the examples in an order or as they are, after steps that were done before."""
+        self.host_order, self.n_done = order, n_done
+
+    def run(self, most: int = 1) -> int:
+        """Run the next step."""
+        batch = self.batches[self.n_done]
+        part = part_of(batch, self.ranks.communicator.rank, self.ranks.communicator.size)
+        taken = part if part.stop > part.start else slice(batch.start, batch.start + 1)
+        rows = taken if self.host_order is None else self.host_order[taken]
+        arrays = tuple([self._on_device(take_rows(array, rows)) for array in self.data])
+        first, n, n_total = part.start - batch.start, part.stop - part.start, batch.stop - batch.start
+        self._run_part(first, n, n_total, arrays, self.metrics[self.n_done, ...])
+        self.n_done += 1
+        return 1
+
+    def _on_device(self, array: Array) -> Array:
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+            array = array.astype(self.dtype, copy=False)
+        return self.backend.asarray(array)
+
+
+class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
+    """
+    Runs steps on batches that an iterable of each rank yields: together they are one batch.
+
+    An epoch ends as soon as one of the iterables ends.
+
+    Parameters
+    ----------
+    step, stream, metrics, backend, n_steps
+        See :class:`IterableExecutor`.
+    ranks : Part
+    """
+
+    def __init__(
+        self, step: Step, stream: Any, metrics: Array, backend: Backend, n_steps: int | None, *, ranks: "Part"
+    ):
+        super().__init__(step, stream, metrics, backend, n_steps)
+        self.ranks = ranks
+        self._lengths: np.ndarray | None = None  # of the next batch of each rank, once they are known
+
+    def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
+        """Begin an epoch; batches of steps that were done before are left out."""
+        self._lengths = None
+        super().start_epoch(order, n_done)
+
+    @property
+    def remaining(self) -> int:
+        """1 if all ranks have another batch in the epoch, else 0; waits for them."""
+        if self.n_done == self.limit:
+            return 0
+        if self._lengths is None:
+            batch, self._lengths = self.stream.peek(), np.zeros(self.ranks.communicator.size)
+            self._lengths[self.ranks.communicator.rank] = 0 if batch is None else batch.x.shape[0]
+            self.ranks.communicator.all_reduce(self._lengths)
+        return int(self._lengths.min() > 0)
+
+    def run(self, most: int = 1) -> int:
+        """Run the next step."""
+        if self.n_done == self.table.shape[0]:
+            self._grow()
+        lengths, rank = self._lengths, self.ranks.communicator.rank
+        if lengths is None:
+            raise RuntimeError("remaining must be looked at before each step")
+        first, n, n_total = int(lengths[:rank].sum()), int(lengths[rank]), int(lengths.sum())
+        self._run_part(first, n, n_total, self._next(), self.table[self.n_done, ...])
+        self._sizes[-1], self._lengths = n_total, None
+        self.n_done += 1
+        return 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    Which part of each batch a rank trains on, and how the parts become one.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    n_sums : int
+        Of the numbers of a step, the first so many are sums over the examples; the others are means.
+    sync_batch_norm : bool
+        Whether BatchNorm takes the statistics of the whole batch.
+    """
+
+    communicator: Ranks
+    n_sums: int
+    sync_batch_norm: bool
+
+
+def part_of(batch: slice, rank: int, size: int) -> slice:
+    """
+    Return the part of a batch that belongs to a rank; parts differ by at most one example.
+
+    Examples
+    --------
+    >>> [part_of(slice(10, 17), rank, 3) for rank in range(3)]
+    [slice(10, 13, None), slice(13, 15, None), slice(15, 17, None)]
+    """
+    each, more = divmod(batch.stop - batch.start, size)
+    start = batch.start + rank * each + min(rank, more)
+    return slice(start, start + each + (rank < more))

@@ -1,0 +1,91 @@
+"""What the ranks of a parallel ``fit`` have in common and decide together; nothing, where there is one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from portanet.distributed import Communicator
+from portanet.engine.parallel import ParallelStep
+from portanet.training.divergence import Diverged
+from portanet.training.interrupts import DeferredSignals, Interrupted
+from portanet.training.state import TrainingState
+
+
+@contextmanager
+def told_to_others(communicator: Communicator) -> Iterator[None]:
+    """Tell the other ranks of an error, so that they do not wait; what all ranks raise together they know."""
+    try:
+        yield
+    except (Diverged, Interrupted):
+        raise
+    except BaseException as error:
+        communicator.fail(error)
+        raise
+
+
+class FitRanks:
+    """
+    The ranks of one call of ``fit``.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    step : ParallelStep
+        Tells the other ranks, with the gradient, that a signal has come.
+    sync_batch_norm : bool
+        Whether BatchNorm's statistics are those of whole batches, so that all ranks have the same.
+    """
+
+    def __init__(self, communicator: Communicator, step: ParallelStep, *, sync_batch_norm: bool):
+        self.communicator, self.step, self.sync_batch_norm = communicator, step, sync_batch_norm
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one rank."""
+        return self.communicator.size == 1
+
+    def synchronize(self, state: TrainingState, shuffle: np.random.Generator | None, epoch: dict[str, Any]) -> None:
+        """
+        Take over weights, the optimizer's state and the order of examples from rank 0.
+
+        Raises
+        ------
+        ValueError
+            If the ranks were given different data or settings.
+        """
+        if self.alone:
+            return
+        first, *others = epochs = self.communicator.all_gather(epoch)
+        if any(other != first for other in others):
+            raise ValueError(f"all ranks must be given the same data and settings, got {epochs}")
+        backend, order = state.backend, None if shuffle is None else shuffle.bit_generator.state
+        arrays = {name: np.array(backend.to_numpy(array)) for name, array in state.arrays.items()}
+        arrays, order, lr = self.communicator.broadcast((arrays, order, state.optimizer.lr))
+        for name, array in state.arrays.items():
+            array[...] = backend.asarray(arrays[name])
+        if shuffle is not None:
+            shuffle.bit_generator.state = order
+        state.optimizer.lr = lr
+
+    def check_signals(self, signals: DeferredSignals, *, end_of_epoch: bool = False) -> None:
+        """Raise Interrupted if a signal has come to a rank; all ranks do so after the same step."""
+        if self.alone:
+            signals.check()
+            return
+        self.step.stop = signals.pending is not None
+        if end_of_epoch:
+            self.step.all_stop = any(self.communicator.all_gather(self.step.stop))
+        if self.step.all_stop:
+            self.step.all_stop = False
+            raise Interrupted
+
+    def average_buffers(self, state: TrainingState) -> None:
+        """Average running statistics over the ranks, where each has taken those of its own parts of the batches."""
+        if self.alone or self.sync_batch_norm:
+            return
+        for buffer in state.net.topology.buffers.values():
+            if buffer.data.dtype == state.flat.data.dtype:
+                self.communicator.all_reduce(total := state.flat.xp.asarray(buffer.data, copy=True))
+                buffer.data[...] = total / self.communicator.size
