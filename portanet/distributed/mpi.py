@@ -95,10 +95,9 @@ class MPI(Communicator):
 
     def fail(self, error: BaseException) -> None:
         self._room.write_failure(self.local_rank, error)
-        if not isinstance(error, RankFailed):
-            print(
-                f"portanet: rank {self.rank} failed with {type(error).__name__}: {error}", file=sys.stderr, flush=True
-            )
+        said = f": {error}" if isinstance(error, RankFailed) else f" failed with {type(error).__name__}: {error}"
+        # In one piece and at once: mpiexec may end this process as soon as it sees that another one is lost.
+        os.write(2, f"portanet: rank {self.rank}{said}\n".encode())
 
     def _meet(self) -> None:
         """Wait until all ranks of this machine have come to the same place."""
