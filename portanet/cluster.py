@@ -11,7 +11,8 @@ from portanet.backends import Backend, as_array, namespace
 from portanet.checks import Checked, check_count, check_number, check_sample_weight, optional, shown
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import blocks, distance_blocks
-from portanet.typing import Array
+from portanet.kernels.slices import part_of
+from portanet.typing import Array, Ranks
 
 
 def _check_init(name: str, value: Any) -> Any:
@@ -115,7 +116,7 @@ class KMeans(Estimator):
         if not isinstance(self.init, str) and self.n_init != 1:
             raise ValueError(f"n_init must be 1 where init gives the centres, got {self.n_init}: all runs are equal")
 
-    def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, communicator: Ranks | None = None) -> Self:
         """
         Compute the clusters of examples.
 
@@ -128,6 +129,9 @@ class KMeans(Estimator):
             Ignored.
         sample_weight : array_like, shape (N,), optional
             Weight of each example: one of weight 2 counts as two examples.
+        communicator : portanet.distributed.Communicator, optional
+            Processes that fit together: all are given the same examples, and each looks at its part of them. The
+            centres are those of one process up to rounding.
 
         Warns
         -----
@@ -149,7 +153,7 @@ class KMeans(Estimator):
             tol = self.tol
             if tol > 0:  # the variance takes a pass over all examples
                 tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
-            data = _Data(backend, examples, weights, origin, tol, scale)
+            data = _Data(backend, examples, weights, origin, tol, scale, communicator)
             runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
             n_found = int(backend.xp.unique_values(best.labels).shape[0])
@@ -250,6 +254,34 @@ class _Data(NamedTuple):
     origin: Array
     tol: float
     scale: float
+    ranks: Ranks | None
+
+    def part(self) -> tuple[Array, Array | None]:
+        """Return the examples that this process looks at, and their weights."""
+        if self.ranks is None:
+            return self.x, self.weights
+        rows = part_of(slice(0, self.x.shape[0]), self.ranks.rank, self.ranks.size)
+        return self.x[rows, ...], None if self.weights is None else self.weights[rows]
+
+    def sums(self, centres: Array) -> tuple[Array, Array, Array]:
+        """Return the sum and the number of the examples nearest to each centre, and the cost of all."""
+        (x, weights), xp = self.part(), self.backend.xp
+        parts = kernels.cluster_sums(x, centres, self.origin, weights)
+        if self.ranks is None:
+            return parts
+        message = xp.concat([xp.reshape(part, (-1,)) for part in parts])
+        self.ranks.all_reduce(message)
+        n = math.prod(centres.shape)
+        return xp.reshape(message[:n], centres.shape), message[n:-1], message[-1]
+
+    def nearest(self, centres: Array) -> tuple[Array, Array]:
+        """Return the nearest centre of each example, and the square of its distance."""
+        found = kernels.nearest_centres(self.part()[0], centres, self.origin)
+        if self.ranks is None:
+            return found
+        of_ranks = self.ranks.all_gather([self.backend.to_numpy(array) for array in found])
+        labels, squares = (self.backend.asarray(np.concatenate(arrays)) for arrays in zip(*of_ranks, strict=True))
+        return labels, squares
 
     def weighted(self, costs: Array) -> Array:
         """Multiply numbers, shape (N, ...), with the weights of the examples."""
@@ -313,7 +345,7 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
     """Alternate between nearest centres and means, with one copy to the host per iteration."""
     xp, costs = data.backend.xp, []
     for _ in range(max_iter):
-        sums, counts, cost = kernels.cluster_sums(data.x, centres, data.origin, data.weights)
+        sums, counts, cost = data.sums(centres)
         moved = _means(sums, counts, centres, data.origin)
         host = data.backend.to_numpy(xp.concat([xp.stack([cost, _movement(centres, moved)]), counts]))
         costs.append(float(host[0]))
@@ -324,7 +356,7 @@ def _lloyd(data: _Data, centres: Array, max_iter: int) -> _Run:
         centres = moved
         if movement <= data.tol:
             break
-    labels, squares = kernels.nearest_centres(data.x, centres, data.origin)
+    labels, squares = data.nearest(centres)
     return _Run(centres, labels, [*costs, float(xp.sum(data.weighted(squares)))])
 
 

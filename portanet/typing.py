@@ -18,3 +18,13 @@ class Pullback(Protocol):
 
 LossPullback: TypeAlias = Callable[..., Array]
 """``pullback(dloss=1.0)``: d loss / d prediction, times ``dloss``."""
+
+
+class Ranks(Protocol):
+    """What layers and models need of a :class:`portanet.distributed.Communicator`."""
+
+    rank: int
+    size: int
+
+    def all_reduce(self, array: Array) -> None: ...
+    def all_gather(self, value: Any) -> list[Any]: ...

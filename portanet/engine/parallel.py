@@ -7,7 +7,7 @@ step with it. P ranks with batches of b examples give the weights of one rank wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,19 +15,11 @@ from portanet.backends import Backend, namespace, take_rows
 from portanet.engine.eager import EagerExecutor, Step
 from portanet.engine.iterable import IterableExecutor
 from portanet.engine.step import Trainable
+from portanet.kernels.slices import part_of
 from portanet.layers.shard import Shard, shard_as
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.typing import Array
-
-
-class Ranks(Protocol):
-    """What a step needs of a :class:`portanet.distributed.Communicator`."""
-
-    rank: int
-    size: int
-
-    def all_reduce(self, array: Array) -> None: ...
+from portanet.typing import Array, Ranks
 
 
 class ParallelStep:
@@ -231,17 +223,3 @@ class Part:
     communicator: Ranks
     n_sums: int
     sync_batch_norm: bool
-
-
-def part_of(batch: slice, rank: int, size: int) -> slice:
-    """
-    Return the part of a batch that belongs to a rank; parts differ by at most one example.
-
-    Examples
-    --------
-    >>> [part_of(slice(10, 17), rank, 3) for rank in range(3)]
-    [slice(10, 13, None), slice(13, 15, None), slice(15, 17, None)]
-    """
-    each, more = divmod(batch.stop - batch.start, size)
-    start = batch.start + rank * each + min(rank, more)
-    return slice(start, start + each + (rank < more))

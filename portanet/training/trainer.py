@@ -20,9 +20,10 @@ from portanet.distributed.launch import check_communicator
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
-from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelStep, Part, part_of
+from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelStep, Part
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
+from portanet.kernels.slices import part_of
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers

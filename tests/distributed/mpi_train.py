@@ -48,7 +48,7 @@ def main(folder: Path, kind: str = "none", *numbers: str) -> None:
     calls = [checkpoint, *([Fault(kind, int(rank), int(step))] if kind != "none" else [])]
     size = trainer.communicator.size
     history = trainer.fit(x, y, epochs=12, batch_size=24 // size, callbacks=calls, resume=True, progress=False)
-    clusters = pn.KMeans(3).fit(x.reshape(len(x), -1)).cluster_centers_
+    clusters = pn.KMeans(3).fit(x.reshape(len(x), -1), communicator=trainer.communicator).cluster_centers_
     np.savez(
         folder / f"{size}-{trainer.communicator.rank}.npz",
         weights=net.flat.data,

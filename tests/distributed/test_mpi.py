@@ -56,6 +56,7 @@ def test_ranks_give_the_weights_of_one_rank(tmp_path: Path, alone: dict[str, np.
         np.testing.assert_allclose(rank["weights"], alone["weights"], rtol=0, atol=1e-6 * scale)
         np.testing.assert_array_equal(rank["weights"], ranks[0]["weights"])
         np.testing.assert_array_equal(rank["losses"], ranks[0]["losses"])
+        np.testing.assert_allclose(rank["clusters"], alone["clusters"], rtol=1e-9)
 
 
 def test_ranks_give_the_weights_of_one_rank_in_float64(tmp_path: Path) -> None:

@@ -305,3 +305,25 @@ def test_without_a_launcher_nothing_changes() -> None:
     assert type(trainer.communicator) is pn.distributed.Local
     with pytest.raises(TypeError, match='communicator must be "auto", None or a Communicator, got 3'):
         pn.Trainer(dense(), pn.CrossEntropyLoss(), pn.SGD(0.1), communicator=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_k_means_gives_the_centres_of_one_rank(size: int, weights: np.ndarray | None) -> None:
+    one = pn.KMeans(7, random_state=1).fit(X, sample_weight=weights)
+
+    def fit(ranks: Communicator) -> pn.KMeans:
+        return pn.KMeans(7, random_state=1).fit(X, sample_weight=weights, communicator=ranks)
+
+    for model in run_threads(fit, size):
+        np.testing.assert_allclose(model.cluster_centers_, one.cluster_centers_, rtol=1e-12)
+        np.testing.assert_array_equal(model.labels_, one.labels_)
+        assert model.n_iter_ == one.n_iter_
+        assert model.inertia_ == pytest.approx(one.inertia_)
+
+
+def test_an_empty_cluster_is_filled_alike_on_all_ranks() -> None:
+    init = np.concatenate([X[:3], np.full((1, 6), 100.0)])  # nothing is near the last centre
+    one = pn.KMeans(4, init=init).fit(X)
+    for model in run_threads(lambda ranks: pn.KMeans(4, init=init).fit(X, communicator=ranks), 2):
+        np.testing.assert_allclose(model.cluster_centers_, one.cluster_centers_, rtol=1e-12)
