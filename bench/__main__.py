@@ -8,6 +8,7 @@ import bench.estimators
 import bench.mechanisms
 import bench.peers.command
 import bench.report
+import bench.scaling
 from bench.command import INTERRUPTED, USAGE_ERROR, CommandError, print_error
 from portanet.console import run_command
 from portanet.files import FileFormatError
@@ -25,7 +26,7 @@ def _main(arguments: list[str] | None) -> int:
         epilog="Start with: python -m bench peers --step --networks 003-mlp",
     )
     commands = parser.add_subparsers(title="commands", metavar="command")
-    for module in (bench.peers.command, bench.mechanisms, bench.estimators, bench.compare, bench.report):
+    for module in (bench.peers.command, bench.mechanisms, bench.estimators, bench.scaling, bench.compare, bench.report):
         module.add_to(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:

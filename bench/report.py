@@ -6,7 +6,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench import compare, estimators, files, results
+from bench import compare, estimators, files, results, scaling
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
@@ -63,6 +63,7 @@ def report(folder: Path, out: Path) -> str:
         "busy": busy_parts,
         "mechanisms": mechanism_parts,
         "estimators": estimator_parts,
+        "scaling": scaling_parts,
     }
     written = {kind: _read_chapters(folder, kind, chapter) for kind, chapter in chapters.items()}
     suites = [compare.read(path) for path in sorted(folder.glob("suite-*.json"))]
@@ -288,6 +289,23 @@ def estimator_parts(file: Mapping[str, Any]) -> list[str]:
         "and the median ratio of the times. Two scores are equal if their means differ by at most one standard error "
         "of the differences. The table `mixed` is drawn at random: `python -m bench estimators`.",
         markdown(estimators.HEADER, estimators.table_rows(file["datasets"])),
+    ]
+
+
+def scaling_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "scaling"."""
+    return [
+        f"## More than one process: {file['machine']['cpu']}",
+        machine_line(file),
+        "A training step of one process with one core; of two processes with one core each, where each has a whole "
+        "batch (weak) or half of it (strong); and of one process with two threads. A gain is the ratio of examples a "
+        "second to one core. The exchange is an all-reduce of the gradient alone, as a share of the weak step: "
+        "`python -m bench scaling`.",
+        markdown(scaling.HEADER, scaling.table_rows(file["networks"])),
+        f"**Predicted, not measured:** how many times as many examples a second as one node a cluster of such nodes "
+        f"trains on, if each has a whole batch. The step is that of two threads; the network is assumed to carry "
+        f"{scaling.BANDWIDTH / 1e9:g} GB/s, and to need {scaling.LATENCY * 1e6:g} µs for each doubling of the nodes.",
+        markdown(scaling.PREDICTED, scaling.predictions(file["networks"])),
     ]
 
 

@@ -46,6 +46,7 @@ SCHEMAS: dict[str, Schema] = {
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
     "suite": {**INFO, "benchmarks": [BENCHMARK]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
+    "scaling": {**INFO, "rounds": int, "networks": {...: {...: {...: NUMBER}}}},
     "estimators": {**INFO, "datasets": {...: {"portanet": ESTIMATOR, "scikit-learn": ESTIMATOR}}},
 }
 WRITTEN_BY = {
@@ -54,6 +55,7 @@ WRITTEN_BY = {
     "suite": "python -m pytest bench --benchmark-json FILE",
     "mechanisms": "python -m bench mechanisms --out FILE",
     "estimators": "python -m bench estimators --out FILE",
+    "scaling": "python -m bench scaling --out FILE",
 }
 
 
@@ -71,7 +73,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     path : Path
         The file.
     kind : str
-        "peers", "busy", "suite", "mechanisms" or "estimators".
+        "peers", "busy", "suite", "mechanisms", "estimators" or "scaling".
 
     Raises
     ------

@@ -7,13 +7,13 @@ Each rank computes the gradient of its part of the batch; the sum of these is th
 from typing import TYPE_CHECKING, Any
 
 from portanet.distributed.base import Communicator, Local, RankFailed
-from portanet.distributed.launch import find_communicator
+from portanet.distributed.launch import find_communicator, n_launched
 from portanet.distributed.threads import Threads, run_threads
 
 if TYPE_CHECKING:
     from portanet.distributed.mpi import MPI
 
-__all__ = ["MPI", "Communicator", "Local", "RankFailed", "Threads", "find_communicator", "run_threads"]
+__all__ = ["MPI", "Communicator", "Local", "RankFailed", "Threads", "find_communicator", "n_launched", "run_threads"]
 
 
 def __getattr__(name: str) -> Any:
