@@ -226,7 +226,8 @@ class NetEstimator(ArrayEstimator):
     def _batch_size(self, n: int) -> int:
         if self.batch_size != "auto":
             return check_count("batch_size", self.batch_size)
-        return n if isinstance(self.optimizer, Optimizer) and self.optimizer.full_batch else min(200, n)
+        full_batch = isinstance(self.optimizer, Optimizer) and self.optimizer.full_batch
+        return n if full_batch else math.ceil(n / max(1, round(n / 200)))
 
     def _split(self, data: Data, stratify: bool, seed: int) -> list[np.ndarray]:
         """Return the rows of training and those of validation."""

@@ -81,8 +81,8 @@ class NetClassifier(ClassifierMixin, SupervisedNet):
     alpha : float
         Weight decay.
     batch_size : int or "auto"
-        Examples a step; "auto" is 200, or the number of all examples if there are fewer or if the optimizer, such as
-        LBFGS, needs them all in each step.
+        Examples a step; "auto" is about 200, so that the batches of an epoch are nearly equal, or the number of all
+        examples if there are fewer or if the optimizer, such as LBFGS, needs them all in each step.
     max_iter : int
         Largest number of epochs. The default is half that of scikit-learn's networks.
     shuffle : bool
