@@ -10,13 +10,18 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 
 from experiments.runner import Experiment, Study, discover, report
 from experiments.runner.jobs import INSTALL, Task, run_all
 from experiments.runner.text import entry, table
 from portanet import BackendUnavailable, get_backend
+from portanet.backends import default_device
 from portanet.console import run_command
 from portanet.files import write_atomically
+
+if TYPE_CHECKING:
+    from experiments.runner.cluster import Cluster
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 COMMITTED = Path(__file__).parent / "results"
@@ -81,12 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--seeds", type=_integer(1), default=1, metavar="N", help="number of seeds (default: 1)")
     running.add_argument("--quick", action="store_true", help="run a short form as a test; figures are not judged")
     running.add_argument("--force", action="store_true", help="also run finished seeds")
-    running.add_argument(
+    workers = running.add_mutually_exclusive_group()
+    workers.add_argument(
         "--jobs",
         type=_integer(1),
         default=1,
         metavar="N",
         help="parallel processes, sharing the cores (default: 1)",
+    )
+    workers.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="run on the workers of the Dask cluster whose scheduler has this address, one run at a time in each; the "
+        "workers write the results, so they and this computer must share the folder of --out",
     )
     running.add_argument(
         "--out", type=Path, metavar="DIR", help="write into DIR/ID (default: results, with --quick results/quick)"
@@ -124,7 +136,17 @@ def list_experiments(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the unfinished seeds; a failure does not stop the other experiments."""
     selected = _select(options.ids)
-    device = _find_device(options.device)
+    if options.dask is None:
+        return _run(selected, options)
+    with closing(_connect(options.dask)) as cluster:
+        try:
+            return _run(selected, options, cluster)
+        except ConnectionError as error:
+            raise CommandError(str(error), FAILED) from error
+
+
+def _run(selected: list[Experiment], options: argparse.Namespace, cluster: "Cluster | None" = None) -> int:
+    device = _find_device(options.device, cluster)
     if missing := [package for package in ("matplotlib", "tqdm") if not find_spec(package)]:
         raise CommandError(f"pictures and progress need {missing[0]}: {INSTALL}", FAILED)
     out = options.out or Path("results", "quick" if options.quick else "")
@@ -144,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
             if len(studies) == 1:
                 _show_result(study)
     code = 0
-    with closing(run_all(tasks, options.jobs)) as outcomes:
+    with closing(run_all(tasks, options.jobs, cluster)) as outcomes:
         for task, error in outcomes:
             if error:
                 _print_error(f"{task}: {error}")
@@ -170,9 +192,22 @@ def _select(names: list[str]) -> list[Experiment]:
     return list(selected.values())
 
 
-def _find_device(device: str | None) -> str:
+def _connect(address: str) -> "Cluster":
     try:
-        return str(get_backend(device).name)
+        from experiments.runner.cluster import Cluster
+    except ModuleNotFoundError as error:
+        raise CommandError("--dask needs distributed: pip install distributed", FAILED) from error
+    try:
+        return Cluster(address)
+    except (TypeError, ValueError) as error:  # TypeError: tls:// without certificates in the settings of Dask
+        raise CommandError(f"--dask must be an address such as tcp://localhost:8786, got {address}") from error
+    except OSError as error:
+        raise CommandError(str(error), FAILED) from error
+
+
+def _find_device(device: str | None, cluster: "Cluster | None") -> str:
+    try:
+        return str(get_backend(device).name) if cluster is None else cluster.device(device or default_device())
     except ValueError as error:
         raise CommandError(str(error)) from error
     except BackendUnavailable as error:

@@ -1,16 +1,18 @@
-"""Run many tasks, one after another or in parallel processes."""
+"""Run many tasks: one after another, in processes of this computer, or on a cluster."""
 
 import os
 import signal
 import sys
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from contextlib import closing
 from threading import Thread
-from typing import NamedTuple
+from time import sleep
+from typing import Any, NamedTuple, Protocol
 
 from experiments.runner.results import Study, cores
 from portanet import BackendUnavailable, Diverged, FileFormatError
@@ -29,7 +31,25 @@ class Task(NamedTuple):
         return f"{self.study.experiment.id}, seed {self.seed}"
 
 
-def run_all(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
+class Pool(Protocol):
+    """Workers, each of which runs one task at a time."""
+
+    def size(self) -> int:
+        """Return the number of workers."""
+
+    def submit(self, task: Task) -> Future[str]:
+        """Run a task in an idle worker."""
+
+    def outcome(self, future: Future[str]) -> str:
+        """Return the error message of a finished task, "" without an error."""
+
+    def close(self) -> None:
+        """Stop the tasks that are running."""
+
+
+def run_all(
+    tasks: Sequence[Task], jobs: int = 1, cluster: Pool | None = None
+) -> Generator[tuple[Task, str], None, None]:
     """
     Run tasks; a failure does not stop the other tasks.
 
@@ -39,18 +59,22 @@ def run_all(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], Non
         Tasks, started in this order.
     jobs : int
         Number of parallel processes; with 1, the tasks run in this process.
+    cluster : Pool, optional
+        Workers that run the tasks instead of processes of this computer.
 
     Yields
     ------
     tuple of Task and str
         A finished task and its error message, "" without an error.
     """
-    if min(jobs, len(tasks)) > 1:
-        yield from _in_parallel(tasks, min(jobs, len(tasks)))
-        return
-    for count, task in enumerate(tasks, start=1):
-        print(f"[{count}/{len(tasks)}] {task}", file=sys.stderr)
-        yield task, attempt(task)
+    if cluster is not None:
+        yield from _in_pool(tasks, cluster)
+    elif min(jobs, len(tasks)) > 1:
+        yield from _in_pool(tasks, Processes(min(jobs, len(tasks))))
+    else:
+        for count, task in enumerate(tasks, start=1):
+            print(f"[{count}/{len(tasks)}] {task}", file=sys.stderr)
+            yield task, attempt(task)
 
 
 def attempt(task: Task) -> str:
@@ -66,60 +90,75 @@ def attempt(task: Task) -> str:
     return ""
 
 
-def _in_parallel(tasks: Sequence[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
+def _in_pool(tasks: Sequence[Task], pool: Pool) -> Generator[tuple[Task, str], None, None]:
     from tqdm import tqdm
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))  # read when BLAS is loaded
-    waiting = deque(tasks)
-    with tqdm(total=len(tasks), unit="run", disable=None) as bar:
-        while waiting:  # a process that dies ends its pool; the remaining tasks get a new one
-            for task, error in _in_pool(waiting, jobs):
+    waiting, running = deque(tasks), dict[Future[str], Task]()
+    with closing(pool), tqdm(total=len(tasks), unit="run", disable=None) as bar:
+        while waiting or running:
+            while waiting and len(running) < pool.size():
+                task = waiting.popleft()
+                running[pool.submit(task)] = task
+            for future in wait(running, timeout=5, return_when=FIRST_COMPLETED).done:  # the size may change meanwhile
                 bar.clear()
-                yield task, error
+                yield running.pop(future), pool.outcome(future)
                 bar.update()
 
 
-def _in_pool(waiting: deque[Task], jobs: int) -> Generator[tuple[Task, str], None, None]:
-    """Run waiting tasks in a pool of processes, until none is left or a process has died."""
-    running: dict[Future[str], Task] = {}
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
+class Processes:
+    """Processes of this computer, each with an executor of its own: one that is killed fails only its own task."""
+
+    def __init__(self, jobs: int) -> None:
+        # Loky replaces a process whose memory grew by 300 MB, and warns if it was given a task meanwhile.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+        self.jobs = jobs
+        self.idle = [self._executor() for _ in range(jobs)]
+        self.busy: dict[Future[str], Any] = {}
+
+    def size(self) -> int:
+        return self.jobs
+
+    def submit(self, task: Task) -> Future[str]:
+        executor = self.idle.pop()
         try:
-            died = False
-            while running or (waiting and not died):
-                while waiting and not died and len(running) < jobs:
-                    try:
-                        running[pool.submit(attempt, waiting[0])] = waiting[0]
-                        waiting.popleft()
-                    except BrokenProcessPool:
-                        died = True
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    died = died or isinstance(future.exception(), BrokenProcessPool)
-                    yield running.pop(future), _outcome(future)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                process.terminate()
-            raise
+            future: Future[str] = executor.submit(attempt, task)
+        except BrokenProcessPool:  # the process was killed while it was idle
+            executor = self._executor()
+            future = executor.submit(attempt, task)
+        self.busy[future] = executor
+        return future
+
+    def outcome(self, future: Future[str]) -> str:
+        executor = self.busy.pop(future)
+        try:
+            error = future.result()
+        except BrokenProcessPool:
+            error, executor = "the process was killed, perhaps for lack of memory; use fewer --jobs", self._executor()
+        self.idle.append(executor)
+        return error
+
+    def close(self) -> None:
+        for executor in (*self.idle, *self.busy.values()):
+            executor.shutdown(kill_workers=True)
+
+    def _executor(self) -> Any:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // self.jobs)))
+        environment = {"OMP_NUM_THREADS": threads}
+        return ProcessPoolExecutor(1, initializer=_start_worker, initargs=(os.getpid(),), env=environment)
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
     """Leave terminal and SIGINT to the parent process, and exit when it ends."""
-    Thread(target=_exit_with_parent, daemon=True).start()
+    Thread(target=_exit_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
 
 
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
+def _exit_with(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(1)
     os._exit(1)
-
-
-def _outcome(future: Future[str]) -> str:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return "the process was killed, perhaps for lack of memory; use fewer --jobs"
