@@ -121,6 +121,24 @@ def test_searches_and_cross_validation_run_in_processes() -> None:
     assert cross_val_score(regressor(max_iter=30), X[:, :3], WIDTH, cv=3).shape == (3,)
 
 
+def test_a_search_runs_on_a_dask_cluster() -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install distributed")
+    joblib = pytest.importorskip("joblib", reason="scikit-learn brings joblib")
+    search = GridSearchCV(classifier(max_iter=8), {"hidden_layer_sizes": [4, (16, 8)]}, cv=3)
+    expected = clone(search).fit(X, NAMES)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):
+        found = search.fit(X, NAMES)
+        executed = client.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert all(executed.values())
+    np.testing.assert_allclose(found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-6)
+    assert found.best_params_ == expected.best_params_
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), rtol=1e-6)
+
+
 def test_the_weights_of_examples_are_routed() -> None:
     weights = np.where(LABELS == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
