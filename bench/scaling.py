@@ -162,7 +162,7 @@ HEADER = ("network", "one core", "weak", "gain", "strong", "gain", "two threads"
 
 def table_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return a row of a table for each network."""
-    table = []
+    table: list[tuple[str, ...]] = []
     for name, cases in found.items():
         one, weak, strong, threads = (cases[label]["step"] for label in ("one core", "weak", "strong", "two threads"))
         gains = f"{2 * one / weak:.2f}", f"{one / strong:.2f}"
