@@ -20,6 +20,7 @@ import numpy as np
 from portanet.backends import set_num_threads
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, failure, sum_in_order
+from portanet.distributed.launch import find_communicator
 
 SPINS, NAP = 2000, 5e-5
 """Looks at the other ranks before a wait begins to sleep between them, and seconds of such a sleep."""
@@ -99,6 +100,10 @@ class MPI(Communicator):
         # In one piece and at once: mpiexec may end this process as soon as it sees that another one is lost.
         os.write(2, f"portanet: rank {self.rank}{said}\n".encode())
 
+    def __reduce__(self) -> Any:
+        """Pickle as the ranks of the process that reads it."""
+        return find_communicator, ()
+
     def _meet(self) -> None:
         """Wait until all ranks of this machine have come to the same place."""
         self._n_waits += 1
@@ -158,6 +163,7 @@ class _Room:
 
     def __init__(self, mpi: Any, node: Any, rank: int):
         self._mpi, self._node, self._size, self._mine = mpi, node, node.Get_size(), node.Get_rank()
+        self._windows: list[Any] = []  # one that is freed takes its memory with it
         head = self._allocate(self._size * (8 * N_NUMBERS + N_TEXT))
         self._numbers = head[: self._size * 8 * N_NUMBERS].view(np.int64).reshape(self._size, N_NUMBERS)
         self._texts = head[self._size * 8 * N_NUMBERS :].reshape(self._size, N_TEXT)
@@ -171,14 +177,12 @@ class _Room:
         self._places: Any = memoryview(self._numbers.reshape(-1))  # type: ignore[arg-type]  # faster to index than an array
         node.Barrier()
 
-    _windows: list[Any]
-
     def _allocate(self, n_bytes: int) -> np.ndarray:
         """Return bytes that all ranks of the machine see; it is collective."""
         mpi, node = self._mpi, self._node
         window = mpi.Win.Allocate_shared(n_bytes if node.Get_rank() == 0 else 0, 1, comm=node)
         window.Lock_all(mpi.MODE_NOCHECK)
-        self.__dict__.setdefault("_windows", []).append(window)  # a window that is freed takes its memory with it
+        self._windows.append(window)
         buffer, _ = window.Shared_query(0)
         return np.frombuffer(buffer, np.uint8)
 
