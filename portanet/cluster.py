@@ -154,7 +154,7 @@ class KMeans(Estimator):
             if tol > 0:  # the variance takes a pass over all examples
                 tol *= float(kernels.sum_of_squares(examples, origin)) / math.prod(examples.shape)
             data = _Data(backend, examples, weights, origin, tol, scale, communicator)
-            runs = (_lloyd(data, self._initial_centres(data, rng), self.max_iter) for _ in range(self.n_init))
+            runs = (_lloyd(data, self._first_centres(data, rng), self.max_iter) for _ in range(self.n_init))
             best = min(runs, key=lambda run: run.costs[-1])
             n_found = int(backend.xp.unique_values(best.labels).shape[0])
         if n_found < self.n_clusters:
@@ -228,6 +228,13 @@ class KMeans(Estimator):
         if scale != 1.0:
             examples, centres, origin = (array / scale for array in (examples, centres, origin))
         return backend, examples, centres, origin, scale
+
+    def _first_centres(self, data: "_Data", rng: np.random.Generator) -> Array:
+        """Return the initial centres, those of the first process for all."""
+        centres = self._initial_centres(data, rng)
+        if data.ranks is None:
+            return centres
+        return data.backend.asarray(data.ranks.all_gather(data.backend.to_numpy(centres))[0])
 
     def _initial_centres(self, data: "_Data", rng: np.random.Generator) -> Array:
         if isinstance(self.init, str):

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from portanet.distributed.base import Communicator, Local
+from portanet.distributed.base import TIMEOUT, Communicator, Local
 
 LAUNCHERS = {
     "OMPI_COMM_WORLD_SIZE": "mpiexec of Open MPI",
@@ -11,6 +11,10 @@ LAUNCHERS = {
     "SLURM_STEP_NUM_TASKS": "srun",
 }
 """Variables that hold the number of ranks, and what sets them."""
+
+
+RANK_PID = "PORTANET_RANK_PID"
+"""Variable that holds the process of a rank, so that those it starts are not taken for ranks."""
 
 
 def n_launched() -> int:
@@ -22,6 +26,8 @@ def n_launched() -> int:
     >>> n_launched()
     1
     """
+    if os.environ.get(RANK_PID, str(os.getpid())) != str(os.getpid()):
+        return 1  # a process that a rank has started
     sizes = [os.environ.get(name, "") for name in LAUNCHERS]
     return max((int(size) for size in sizes if size.isdecimal()), default=1)
 
@@ -29,15 +35,24 @@ def n_launched() -> int:
 _found: Communicator | None = None
 
 
-def find_communicator() -> Communicator:
-    """Return the ranks that ``mpiexec`` or ``srun`` started, else this process alone; nothing is imported then."""
+def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
+    """
+    Return the ranks that ``mpiexec`` or ``srun`` started, else this process alone; nothing is imported then.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds after which a rank that does not answer counts as lost; the last call decides.
+    """
     global _found
     if _found is None:
         if n_launched() == 1:
             return Local()
         from portanet.distributed.mpi import MPI
 
-        _found = MPI()
+        _found = MPI(timeout=timeout)
+    if timeout != TIMEOUT:
+        _found.timeout = timeout  # type: ignore[attr-defined]
     return _found
 
 

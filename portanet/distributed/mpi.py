@@ -9,9 +9,12 @@ Every wait ends after a time. The error then names the ranks that did not come.
 
 import atexit
 import os
+import pickle
 import sys
 import time
+import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +23,28 @@ import numpy as np
 from portanet.backends import set_num_threads
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, failure, sum_in_order
-from portanet.distributed.launch import find_communicator
+from portanet.distributed.launch import RANK_PID, find_communicator, n_launched
+from portanet.kernels.slices import part_of, slices
 
 SPINS, NAP = 2000, 5e-5
 """Looks at the other ranks before a wait begins to sleep between them, and seconds of such a sleep."""
 
+BLOCK = 2**20
+"""Bytes of an array that are added up at a time; each rank has room for so many."""
+
+EXTRA = 5.0
+"""Seconds that a rank waits longer for its leader than that waits for other machines."""
+
 MAX_SMALL = 2**13
 """Most bytes of an array that every rank adds up itself, so that the ranks wait for one another once, and not twice."""
 
-ARRIVED, FAILED, PID, WORLD_RANK = range(4)
+ARRIVED, FAILED, PID, WORLD_RANK, OPERATION = range(5)  # two places for operations, in turn
 """Places of the numbers of a rank in the shared memory."""
 
 N_NUMBERS, N_TEXT = 8, 1024
 """Integers of a rank in the shared memory, and bytes of the message of its error."""
+
+THREAD_VARIABLES = "PORTANET_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 WAITING = 1
 """Tag of the messages by which a leader tells the others, after a while, that it waits for them."""
@@ -66,35 +78,59 @@ class MPI(Communicator):
         self._leaders = world.Split(0 if leader else mpi.UNDEFINED, self.rank)
         self._n_nodes = int(world.allreduce(int(leader)))
         self._mpi, self._room = mpi, _Room(mpi, self._node, self.rank)
-        self._n_waits = 0
+        self._n_waits, self._operation = 0, ""
+        self._broken: RankFailed | None = None
+        self._told: BaseException | None = None
         _at_exit.append(self)
-        if not any(name in os.environ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")):
-            set_num_threads(max(1, len(os.sched_getaffinity(0)) // self._node.Get_size()))
+        if self.size != (launched := n_launched()) and launched > 1:
+            fix = "install mpi4py for the MPI of the launcher, or give communicator=None"
+            raise RuntimeError(f"{launched} processes were launched, but MPI sees {self.size} rank: {fix}")
+        os.environ[RANK_PID] = str(os.getpid())  # processes that this one starts are no ranks
+        if not any(name in os.environ for name in THREAD_VARIABLES):
+            set_num_threads(_n_threads(self._node.allgather(_cores())))
 
     def all_reduce_host(self, array: np.ndarray) -> None:
-        room, mine = self._room, self.local_rank
-        slots, result = room.arrays(array)
-        slots[mine][...] = np.ravel(array)
+        numbers = array.reshape(-1)  # a view: the array is contiguous
+        self._begin(f"all_reduce of {array.dtype}, {array.size} numbers")
+        for rows in slices(numbers.size, max(1, BLOCK // numbers.itemsize)):
+            self._reduce_block(numbers[rows])
+
+    def _reduce_block(self, block: np.ndarray) -> None:
+        slots, result = self._room.arrays(block)
+        slots[self.local_rank][...] = block
         self._meet()
-        if array.nbytes <= MAX_SMALL and self._n_nodes == 1:
-            sum_in_order(slots, result_here := np.empty_like(slots[mine]))
-            array[...] = result_here.reshape(array.shape)
+        if block.nbytes <= MAX_SMALL and self._n_nodes == 1:
+            sum_in_order(slots, block)
             return
-        part = slice(*(array.size * i // len(slots) for i in (mine, mine + 1)))
+        part = part_of(slice(0, block.size), self.local_rank, len(slots))
         sum_in_order([slot[part] for slot in slots], result[part])
         self._meet()
         if self._n_nodes > 1:
-            if mine == 0:
+            if self.local_rank == 0:
                 self._wait_for_leaders(self._leaders.Iallreduce(self._mpi.IN_PLACE, result))
-            self._meet()
-        array[...] = result.reshape(array.shape)
+            self._meet(extra=EXTRA)  # the leader names the rank that is lost, not the others their leader
+        block[...] = result
 
     def all_gather(self, value: Any) -> list[Any]:
-        self._meet()  # names the ranks that are lost; those of other machines answer, or the next line waits for them
-        values: list[Any] = self._world.allgather(value)
-        return values
+        self._begin("all_gather")
+        self._meet()
+        content = pickle.dumps(value)
+        lengths = np.zeros(self.size)
+        lengths[self.rank] = len(content)
+        self.all_reduce_host(lengths)
+        ends = np.cumsum(lengths).astype(int)
+        whole = np.zeros(-(-int(ends[-1]) // 8) * 8, np.uint8)
+        whole[ends[self.rank] - len(content) : ends[self.rank]] = np.frombuffer(content, np.uint8)
+        self._gather_bytes(whole)
+        return [pickle.loads(whole[end - int(n) : end].tobytes()) for end, n in zip(ends, lengths, strict=True)]
+
+    def _gather_bytes(self, whole: np.ndarray) -> None:
+        """Add up arrays of bytes, of which each rank has written its own: sums of integers, so that no byte changes."""
+        for rows in slices(whole.size, BLOCK):
+            self._reduce_block(whole[rows])
 
     def fail(self, error: BaseException) -> None:
+        self._told = error
         self._room.write_failure(self.local_rank, error)
         said = f": {error}" if isinstance(error, RankFailed) else f" failed with {type(error).__name__}: {error}"
         # In one piece and at once: mpiexec may end this process as soon as it sees that another one is lost.
@@ -104,11 +140,20 @@ class MPI(Communicator):
         """Pickle as the ranks of the process that reads it."""
         return find_communicator, ()
 
-    def _meet(self) -> None:
-        """Wait until all ranks of this machine have come to the same place."""
+    def _begin(self, operation: str) -> None:
+        """Say which operation this rank calls, to be compared at the next meeting."""
+        if self._broken is not None:
+            raise self._broken
+        self._operation = operation
+
+    def _meet(self, extra: float = 0.0) -> None:
+        """Wait until all ranks of this machine have come to the same place, and see that it is the same."""
         self._n_waits += 1
-        self._room.arrive(self.local_rank, self._n_waits)
-        self._wait(lambda: self._room.all_arrived(self._n_waits), lambda: self._room.late(self._n_waits))
+        n, room = self._n_waits, self._room
+        room.arrive(self.local_rank, n, zlib.crc32(self._operation.encode()))
+        self._wait(lambda: room.all_arrived(n), lambda: room.late(n), extra)
+        if not room.all_agree(n):
+            raise RuntimeError(f"rank {self.rank} calls {self._operation}, another one does not: call the same on all")
 
     def _wait_for_leaders(self, request: Any) -> None:
         """Complete an operation between machines."""
@@ -139,8 +184,15 @@ class MPI(Communicator):
         group, world = self._leaders.Get_group(), self._world.Get_group()
         return list(group.Translate_ranks(list(range(self._n_nodes)), world))
 
-    def _wait(self, done: Callable[[], bool], late: Callable[[], list[int]]) -> None:
-        """Wait until something is done, or raise RankFailed."""
+    def _wait(self, done: Callable[[], bool], late: Callable[[], list[int]], extra: float = 0.0) -> None:
+        """Wait until something is done, or raise RankFailed, from then on in every operation."""
+        try:
+            self._wait_or_raise(done, late, self.timeout + extra)
+        except RankFailed as error:
+            self._broken = error
+            raise
+
+    def _wait_or_raise(self, done: Callable[[], bool], late: Callable[[], list[int]], timeout: float) -> None:
         for _ in range(SPINS):
             if done():
                 return
@@ -148,13 +200,13 @@ class MPI(Communicator):
         while not done():
             time.sleep(NAP)
             now = time.monotonic()
-            if failed := self._room.failure():
+            if failed := self._room.failure(self._n_waits):
                 raise failed
             if now - looked > 0.2:
                 looked = now
                 if (dead := self._room.dead()) and not done():
                     raise failure(dead, "died")
-            if now - begin > self.timeout:
+            if now - begin > timeout:
                 raise failure(late(), f"did not answer for {self.timeout:g} s")
 
 
@@ -162,29 +214,22 @@ class _Room:
     """Memory that the ranks of a machine share: their numbers, messages of errors, and room for arrays."""
 
     def __init__(self, mpi: Any, node: Any, rank: int):
-        self._mpi, self._node, self._size, self._mine = mpi, node, node.Get_size(), node.Get_rank()
-        self._windows: list[Any] = []  # one that is freed takes its memory with it
-        head = self._allocate(self._size * (8 * N_NUMBERS + N_TEXT))
+        self._size, self._mine = node.Get_size(), node.Get_rank()
+        n_head, n_data = self._size * (8 * N_NUMBERS + N_TEXT), 2 * (self._size + 1) * BLOCK
+        self._window = mpi.Win.Allocate_shared((n_head + n_data) * (self._mine == 0), 1, comm=node)
+        self._window.Lock_all(mpi.MODE_NOCHECK)
+        buffer, _ = self._window.Shared_query(0)
+        head, data = np.split(np.frombuffer(buffer, np.uint8), [n_head])
         self._numbers = head[: self._size * 8 * N_NUMBERS].view(np.int64).reshape(self._size, N_NUMBERS)
         self._texts = head[self._size * 8 * N_NUMBERS :].reshape(self._size, N_TEXT)
-        self._window = self._windows[-1]
-        self._capacity, self._data, self._turn = 0, [head[:0]] * 2, 0
+        self._data, self._turn = data.reshape(2, self._size + 1, BLOCK), 0
         if self._mine == 0:
             self._numbers[...] = 0
         node.Barrier()
         self._numbers[self._mine, PID], self._numbers[self._mine, WORLD_RANK] = os.getpid(), rank
         self._same_pids = len({*node.allgather(_pid_namespace())}) == 1
-        self._places: Any = memoryview(self._numbers.reshape(-1))  # type: ignore[arg-type]  # faster to index than an array
+        self._places: Any = memoryview(self._numbers.reshape(-1))  # type: ignore[arg-type]  # faster to index
         node.Barrier()
-
-    def _allocate(self, n_bytes: int) -> np.ndarray:
-        """Return bytes that all ranks of the machine see; it is collective."""
-        mpi, node = self._mpi, self._node
-        window = mpi.Win.Allocate_shared(n_bytes if node.Get_rank() == 0 else 0, 1, comm=node)
-        window.Lock_all(mpi.MODE_NOCHECK)
-        self._windows.append(window)
-        buffer, _ = window.Shared_query(0)
-        return np.frombuffer(buffer, np.uint8)
 
     def arrays(self, like: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """
@@ -192,18 +237,13 @@ class _Room:
 
         There are two sets, in turn: a rank may fill the next one while another still reads.
         """
-        n = -(-like.nbytes // 64) * 64
-        if n > self._capacity:
-            self._capacity = max(n, 2 * self._capacity, 2**16)
-            whole = self._allocate(2 * (self._size + 1) * self._capacity)
-            self._data = [whole[: whole.size // 2], whole[whole.size // 2 :]]
         self._turn ^= 1
-        rows = self._data[self._turn].reshape(self._size + 1, -1)[:, : like.nbytes]
-        views = [row.view(like.dtype) for row in rows]
+        views = [row[: like.nbytes].view(like.dtype) for row in self._data[self._turn]]
         return views[:-1], views[-1]
 
-    def arrive(self, mine: int, n: int) -> None:
+    def arrive(self, mine: int, n: int, operation: int) -> None:
         """Say that this rank has come to its n-th meeting; what it wrote before is visible then."""
+        self._places[mine * N_NUMBERS + OPERATION + n % 2] = operation
         self._window.Sync()
         self._places[mine * N_NUMBERS + ARRIVED] = n
 
@@ -215,6 +255,10 @@ class _Room:
                 return False
         self._window.Sync()
         return True
+
+    def all_agree(self, n: int) -> bool:
+        """Whether all ranks have come to their n-th meeting for the same operation."""
+        return len({*self._places[OPERATION + n % 2 :: N_NUMBERS]}) == 1
 
     def late(self, n: int) -> list[int]:
         """Return the ranks that have not come to their n-th meeting."""
@@ -228,19 +272,42 @@ class _Room:
 
     def write_failure(self, mine: int, error: BaseException) -> None:
         """Leave the message of an error for the others."""
-        text = f"failed with {type(error).__name__}: {error}".encode()[:N_TEXT]
+        name = "" if isinstance(error, RankFailed) else f"failed with {type(error).__name__}: "
+        text = f"{name}{error}".encode()[:N_TEXT]
         self._texts[mine, : len(text)] = np.frombuffer(text, np.uint8)
         self._window.Sync()
         self._numbers[mine, FAILED] = -len(text) if isinstance(error, RankFailed) else len(text)
 
-    def failure(self) -> RankFailed | None:
-        """Return the error that another rank has left; its cause rather than what followed from it."""
-        lengths = self._numbers[:, FAILED]
+    def failure(self, n: int) -> RankFailed | None:
+        """
+        Return the error of a rank that has not come to its n-th meeting; one that has come has caught its error.
+
+        The cause goes before what followed from it.
+        """
+        lengths = np.where(self._numbers[:, ARRIVED] < n, self._numbers[:, FAILED], 0)
         if not lengths.any():
             return None
         first = int(np.argmax(lengths)) if lengths.max() > 0 else int(np.argmin(lengths))
         text = bytes(self._texts[first, : abs(int(lengths[first]))]).decode(errors="replace")
-        return failure([int(self._numbers[first, WORLD_RANK])], text)
+        return failure([int(self._numbers[first, WORLD_RANK])], text) if lengths[first] > 0 else RankFailed(text)
+
+
+def _cores() -> tuple[int, ...]:
+    """Return the cores that this process may use."""
+    return tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else tuple(range(os.cpu_count() or 1))
+
+
+def _n_threads(cores: list[tuple[int, ...]]) -> int:
+    """
+    Return the number of threads of a rank, from the cores that each rank of the machine may use.
+
+    Examples
+    --------
+    >>> _n_threads([(0, 1, 2, 3)] * 2), _n_threads([(0, 1), (2, 3)]), _n_threads([(0,)] * 4)
+    (2, 2, 1)
+    """
+    shared = len({core for of_rank in cores for core in of_rank})
+    return max(1, shared // len(cores))
 
 
 def _lives(pid: int) -> bool:
@@ -276,12 +343,22 @@ def _import_mpi() -> Any:
 
     if not _at_exit:
         atexit.register(_finish, mpi)
+        sys.excepthook = partial(_tell_and, sys.excepthook)
     return mpi
+
+
+def _tell_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Tell the other ranks of an error that ends this process, wherever it was raised."""
+    for communicator in _at_exit:
+        if communicator._told is not error:
+            communicator.fail(error)
+        communicator._broken = communicator._broken or RankFailed(str(error))
+    hook(kind, error, trace)
 
 
 def _finish(mpi: Any) -> None:
     """End MPI; after a failure let the others write their messages, and then end them."""
-    if any(communicator._room.failure() for communicator in _at_exit):
+    if any(communicator._broken for communicator in _at_exit):
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(1.0)

@@ -34,7 +34,7 @@ class ParallelStep:
     def __init__(self, communicator: Ranks):
         self.communicator = communicator
         self.stop, self.all_stop = False, False  # whether a signal has come to this rank, and to any
-        self._message: Array | None = None
+        self._numbers: Array | None = None
 
     def __call__(
         self,
@@ -55,17 +55,18 @@ class ParallelStep:
         xp, n = flat.xp, weight_of_part(loss, prediction, y, sample_weight)
         net.zero_grad()
         pullback(loss_pullback(n), need_dx=False)
-        message = self._message
-        if message is None or message.shape[0] != flat.grad.shape[0] + 3 or message.dtype != flat.grad.dtype:
-            message = self._message = xp.zeros(flat.grad.shape[0] + 3, dtype=flat.grad.dtype, device=flat.grad.device)
-        message[:-3], message[-3], message[-2], message[-1] = flat.grad, value * n, n, float(self.stop)
-        self.communicator.all_reduce(message)
-        total = 1.0 if loss.reduction == "sum" else xp.where(message[-2] > 0, message[-2], xp.ones_like(message[-2]))
-        flat.grad[...] = message[:-3] / total
-        if isinstance(message, np.ndarray):  # reading it back from a GPU would stall it: there, an epoch ends first
-            self.all_stop = bool(message[-1] > 0)
+        numbers = self._numbers
+        if numbers is None or numbers.dtype != flat.grad.dtype:
+            numbers = self._numbers = xp.zeros(3, dtype=flat.grad.dtype, device=flat.grad.device)
+        numbers[0], numbers[1], numbers[2] = value * n, n, float(self.stop)
+        self.communicator.all_reduce(numbers)
+        self.communicator.all_reduce(flat.grad)
+        total = 1.0 if loss.reduction == "sum" else xp.where(numbers[1] > 0, numbers[1], xp.ones_like(numbers[1]))
+        flat.grad /= total
+        if isinstance(numbers, np.ndarray):  # reading it back from a GPU would stall it: there, an epoch ends first
+            self.all_stop = bool(numbers[2] > 0)
         optimizer.step()
-        return message[-3] / total, prediction
+        return numbers[0] / total, prediction
 
 
 def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array | None) -> Any:
@@ -180,6 +181,10 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
         """Begin an epoch; batches of steps that were done before are left out."""
         self._lengths = None
         super().start_epoch(order, n_done)
+        if self._sizes:  # of the batches that were left out, this rank knows its own parts
+            sizes = np.asarray(self._sizes, dtype="float64")
+            self.ranks.communicator.all_reduce(sizes)
+            self._sizes = sizes.astype(int).tolist()
 
     @property
     def remaining(self) -> int:

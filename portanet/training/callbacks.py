@@ -108,7 +108,11 @@ class Callback:
     """Run after all other callbacks, as a callback needs that saves their state."""
 
     on_all_ranks: ClassVar[bool] = True
-    """Where several processes train, whether each runs it; what writes files runs on rank 0 alone."""
+    """
+    Where several processes train, whether each runs it; what writes files runs on rank 0 alone.
+
+    A callback on rank 0 alone must not call ``evaluate``, ``fit`` or other operations that all ranks share.
+    """
 
     required_state: ClassVar[bool] = True
     """Whether resuming a checkpoint needs this callback. False for a callback that only writes files."""

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -111,6 +111,7 @@ class FitLoop:
             fix = "give one of them, or EarlyStopping(restore_best_weights=False)"
             raise ValueError(f"callbacks must hold one that sets the weights at the end, got {names}: {fix}")
         self._check_monitored(("lr",) if rates else ())
+        self.ranks.synchronize(self.state, self.shuffle, self._settings())
         with ExitStack() as at_error:
             for call in self.callbacks:
                 call.on_train_begin(self.training)
@@ -120,8 +121,21 @@ class FitLoop:
                 with as_file_errors(saved.path):
                     self.load_state_dict(state)
                 self.executor.skip_epochs(len(self.training.history.epochs), state["first_epoch"] if state else 0)
-            self.ranks.synchronize(self.state, self.shuffle, self._epoch())
             at_error.pop_all()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what must be the same on all ranks."""
+        flat = self.state.flat
+        return {
+            **self._epoch(),
+            "batches": list(self.executor.sizes),
+            "columns": self.scorer.n_columns,
+            "validation": self.validate is not None,
+            "loss": repr(self.scorer.loss),
+            "optimizer": repr(self.state.optimizer),
+            "parameters": f"{flat.data.shape[0]} of {flat.dtype}",
+            "frozen": sorted(self.state.net.topology.frozen),
+        }
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:
         """Refuse callbacks that read an entry of the logs which nothing records; ``extra`` are recorded too."""
@@ -153,10 +167,11 @@ class FitLoop:
                     for call in self.callbacks:
                         call.on_epoch_end(training, logs)
                         check_logs(logs)
-                    self.ranks.check_signals(signals, end_of_epoch=True)
+                    self.stopped = self.ranks.end_epoch(signals, self.stopped)
             except Interrupted:
                 for call in self.callbacks:
                     call.on_interrupt(training)
+                self.ranks.communicator.barrier()  # a signal ends another rank only when the files are there
                 raise
 
     def _close(self, kind: type[BaseException] | None, *of_error: object) -> None:
@@ -210,8 +225,12 @@ class FitLoop:
         """Return how many steps are left in the epoch; a signal does not wait for the next batch of an iterable."""
         if self.executor.n_examples is not None:
             return self.executor.remaining
-        with self._signals.immediate():
+        with self._immediate():
             return self.executor.remaining
+
+    def _immediate(self) -> AbstractContextManager[None]:
+        """Let a signal interrupt what changes nothing; of several ranks, one must not stop alone."""
+        return self._signals.immediate() if self.ranks.alone else nullcontext()
 
     def _check_finite(self, losses: np.ndarray, before: list[Any]) -> None:
         """Undo an epoch after which the loss or an array is not finite, and raise."""
@@ -223,7 +242,7 @@ class FitLoop:
             raise Diverged(f"{what}; {fix}", history)
 
     def _validate(self, validate: Callable[[], Logs]) -> Logs:
-        with self._signals.immediate():
+        with self._immediate():
             scores = validate()
         if not math.isfinite(scores["loss"]):
             fix = "check validation_data for extreme values, or take a lower learning rate"
@@ -249,7 +268,7 @@ class FitLoop:
             "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
             "callbacks": [
-                {"class": type(call).__name__, "state": state, "needed": call.required_state}
+                {"class": type(call).__name__, "state": state, "needed": call.required_state and call.on_all_ranks}
                 for call in self.callbacks
                 if (state := call.state_dict())
             ],

@@ -46,7 +46,7 @@ class FitRanks:
         """Whether there is one rank."""
         return self.communicator.size == 1
 
-    def synchronize(self, state: TrainingState, shuffle: np.random.Generator | None, epoch: dict[str, Any]) -> None:
+    def synchronize(self, state: TrainingState, shuffle: np.random.Generator | None, settings: dict[str, Any]) -> None:
         """
         Take over weights, the optimizer's state and the order of examples from rank 0.
 
@@ -57,9 +57,10 @@ class FitRanks:
         """
         if self.alone:
             return
-        first, *others = epochs = self.communicator.all_gather(epoch)
-        if any(other != first for other in others):
-            raise ValueError(f"all ranks must be given the same data and settings, got {epochs}")
+        first, *others = self.communicator.all_gather(settings)
+        for rank, other in enumerate(others, start=1):
+            if differing := [f"{name} {first[name]} and {other[name]}" for name in first if first[name] != other[name]]:
+                raise ValueError(f"ranks 0 and {rank} have different data or settings: {'; '.join(differing)}")
         backend, order = state.backend, None if shuffle is None else shuffle.bit_generator.state
         arrays = {name: np.array(backend.to_numpy(array)) for name, array in state.arrays.items()}
         arrays, order, lr = self.communicator.broadcast((arrays, order, state.optimizer.lr))
@@ -69,17 +70,25 @@ class FitRanks:
             shuffle.bit_generator.state = order
         state.optimizer.lr = lr
 
-    def check_signals(self, signals: DeferredSignals, *, end_of_epoch: bool = False) -> None:
+    def check_signals(self, signals: DeferredSignals) -> None:
         """Raise Interrupted if a signal has come to a rank; all ranks do so after the same step."""
         if self.alone:
             signals.check()
             return
         self.step.stop = signals.pending is not None
-        if end_of_epoch:
-            self.step.all_stop = any(self.communicator.all_gather(self.step.stop))
         if self.step.all_stop:
             self.step.all_stop = False
             raise Interrupted
+
+    def end_epoch(self, signals: DeferredSignals, stopped: bool) -> bool:
+        """Return whether a rank has stopped the training; raise Interrupted if a signal has come to one."""
+        if self.alone:
+            signals.check()
+            return stopped
+        of_ranks = self.communicator.all_gather((signals.pending is not None, stopped))
+        if any(pending for pending, _ in of_ranks):
+            raise Interrupted
+        return any(stop for _, stop in of_ranks)
 
     def average_buffers(self, state: TrainingState) -> None:
         """Average running statistics over the ranks, where each has taken those of its own parts of the batches."""

@@ -10,7 +10,7 @@ from portanet import metrics as functions
 from portanet.backends import backend_of, namespace
 from portanet.checks import as_number, shown
 from portanet.layers.base import Layer
-from portanet.layers.shard import current_shard
+from portanet.layers.shard import Shard, current_shard
 from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
@@ -156,9 +156,9 @@ class Scorer:
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
         xp = namespace(prediction)
-        shard = current_shard()
-        if self.of_all and (shard is None or shard.counts):
-            self._kept.append((xp.asarray(prediction, copy=True), xp.asarray(y, copy=True)))  # buffers are used again
+        if self.of_all:
+            pair = (xp.asarray(prediction, copy=True), xp.asarray(y, copy=True))  # buffers are used again
+            self._kept.append(pair if (shard := current_shard()) is None else self._whole(pair, shard))
         numbers: list[Any] = []
         if self.weighted:
             # Only the number of terms counts here, one for each example: a constant factor cancels in the average.
@@ -166,6 +166,13 @@ class Scorer:
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         return [value, *numbers]
+
+    def _whole(self, pair: tuple[Array, Array], shard: Shard) -> tuple[Array, Array]:
+        """Return predictions and targets of a whole batch, of which this rank has a part."""
+        backend = backend_of(pair[0])
+        parts = self.gather([backend.to_numpy(array) for array in pair] if shard.counts else None)
+        whole = [np.concatenate(arrays) for arrays in zip(*(part for part in parts if part is not None), strict=True)]
+        return backend.asarray(whole[0]), backend.asarray(whole[1])
 
     def named(self, row: np.ndarray) -> Logs:
         """Return the loss and the metrics of a row by name."""
@@ -198,11 +205,7 @@ class Scorer:
     def _scores_of_all(self) -> Logs:
         if not self.of_all:
             return {}
-        kept = self._kept
-        if self.gather is not _alone:
-            backends = [[backend_of(array).to_numpy(array) for array in pair] for pair in kept]
-            kept = [(pair[0], pair[1]) for of_rank in self.gather(backends) for pair in of_rank]
-        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*kept, strict=True))
+        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*self._kept, strict=True))
         return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
@@ -224,9 +227,12 @@ def evaluate(
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
         sizes.append(x.shape[0])
-    of_ranks = gather((rows, sizes))
-    all_rows, all_sizes = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(2))
-    return scorer.averages(np.asarray(all_rows), all_sizes)
+    if gather is not _alone:
+        kept = [tuple(backend_of(array).to_numpy(array) for array in pair) for pair in scorer.state_dict()]
+        of_ranks = gather((rows, sizes, kept))
+        rows, sizes, kept = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(3))
+        scorer.load_state_dict(kept)
+    return scorer.averages(np.asarray(rows), sizes)
 
 
 def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_size: int) -> None:

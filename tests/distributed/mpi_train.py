@@ -44,8 +44,10 @@ def main(folder: Path, kind: str = "none", *numbers: str) -> None:
     )
     net.build((12, 12, 1)).initialize(seed=1, dtype=dtype)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.02, momentum=0.9), metrics=["accuracy"])
+    if kind == "before" and trainer.communicator.rank == int(rank):
+        raise OSError("the disk is full")
     checkpoint = pn.ModelCheckpoint(folder / "run-{epoch}.safetensors")
-    calls = [checkpoint, *([Fault(kind, int(rank), int(step))] if kind != "none" else [])]
+    calls = [checkpoint, *([Fault(kind, int(rank), int(step))] if kind not in ("none", "before") else [])]
     size = trainer.communicator.size
     history = trainer.fit(x, y, epochs=12, batch_size=24 // size, callbacks=calls, resume=True, progress=False)
     clusters = pn.KMeans(3).fit(x.reshape(len(x), -1), communicator=trainer.communicator).cluster_centers_

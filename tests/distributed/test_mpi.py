@@ -78,10 +78,11 @@ def test_two_runs_have_the_same_bits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values, runs[1][key])
 
 
+@pytest.mark.parametrize("kind", ["error", "before"])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_an_error_of_a_rank_ends_all_with_its_name(tmp_path: Path, rank: int) -> None:
+def test_an_error_of_a_rank_ends_all_with_its_name(tmp_path: Path, rank: int, kind: str) -> None:
     begin = time.monotonic()
-    done = run(2, tmp_path, "error", rank, 20)
+    done = run(2, tmp_path, kind, rank, 20)
     assert done.returncode != 0
     assert f"portanet: rank {rank} failed with OSError: the disk is full" in done.stderr
     assert time.monotonic() - begin < 15

@@ -190,7 +190,7 @@ def test_different_data_are_refused_by_all() -> None:
     def run(ranks: Communicator) -> None:
         train(ranks, 6, dense, X[: 90 + ranks.rank])
 
-    with pytest.raises(ValueError, match="all ranks must be given the same data and settings"):
+    with pytest.raises(ValueError, match="ranks 0 and 1 have different data or settings: examples 90 and 91"):
         run_threads(run, 2)
 
 
