@@ -143,6 +143,8 @@ class KMeans(Estimator):
         ValueError
             If the examples or the initial centres are unfit. An earlier fit is kept then.
         """
+        if communicator is not None and not hasattr(communicator, "all_reduce"):
+            raise TypeError(f"communicator must be a Communicator or None, got {shown(communicator)}")
         backend, examples, scale = self._to_device(x)
         if examples.shape[0] < self.n_clusters:
             raise ValueError(f"n_clusters is {self.n_clusters}, but x holds only {examples.shape[0]} examples")

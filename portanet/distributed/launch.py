@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, Communicator, Local
 
 LAUNCHERS = {
@@ -45,6 +46,7 @@ def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
         Seconds after which a rank that does not answer counts as lost; the last call decides.
     """
     global _found
+    check_number("timeout", timeout, above=0)
     if _found is None:
         if n_launched() == 1:
             return Local()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from portanet.checks import check_callable, check_count, check_number
 from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, Task, failure, sum_in_order
 
 
@@ -75,7 +76,8 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     >>> run_threads(lambda ranks: ranks.all_gather(ranks.rank ** 2), 3)
     [[0, 1, 4], [0, 1, 4], [0, 1, 4]]
     """
-    room = _Room(size, timeout)
+    check_callable("task", task, example="lambda communicator: communicator.rank")
+    room = _Room(check_count("size", size), check_number("timeout", timeout, above=0))
 
     def run(rank: int) -> Any:
         communicator = Threads(rank, room)
