@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from portanet.checks import shown
 from portanet.distributed import Communicator
 from portanet.engine.parallel import ParallelStep
 from portanet.training.divergence import Diverged
@@ -13,12 +14,16 @@ from portanet.training.interrupts import DeferredSignals, Interrupted
 from portanet.training.state import TrainingState
 
 
+class _RanksDifferError(ValueError):
+    """All ranks raise it together."""
+
+
 @contextmanager
 def told_to_others(communicator: Communicator) -> Iterator[None]:
     """Tell the other ranks of an error, so that they do not wait; what all ranks raise together they know."""
     try:
         yield
-    except (Diverged, Interrupted):
+    except (Diverged, Interrupted, _RanksDifferError):
         raise
     except BaseException as error:
         communicator.fail(error)
@@ -59,8 +64,10 @@ class FitRanks:
             return
         first, *others = self.communicator.all_gather(settings)
         for rank, other in enumerate(others, start=1):
-            if differing := [f"{name} {first[name]} and {other[name]}" for name in first if first[name] != other[name]]:
-                raise ValueError(f"ranks 0 and {rank} have different data or settings: {'; '.join(differing)}")
+            differing = [name for name in first if first[name] != other[name]]
+            if differing:
+                found = "; ".join(f"{name} {shown(first[name])} and {shown(other[name])}" for name in differing)
+                raise _RanksDifferError(f"ranks 0 and {rank} have different data or settings: {found}")
         backend, order = state.backend, None if shuffle is None else shuffle.bit_generator.state
         arrays = {name: np.array(backend.to_numpy(array)) for name, array in state.arrays.items()}
         arrays, order, lr = self.communicator.broadcast((arrays, order, state.optimizer.lr))

@@ -327,3 +327,98 @@ def test_an_empty_cluster_is_filled_alike_on_all_ranks() -> None:
     one = pn.KMeans(4, init=init).fit(X)
     for model in run_threads(lambda ranks: pn.KMeans(4, init=init).fit(X, communicator=ranks), 2):
         np.testing.assert_allclose(model.cluster_centers_, one.cluster_centers_, rtol=1e-12)
+
+
+def test_a_rank_may_stop_all() -> None:
+    class Stop(pn.Callback):
+        def on_epoch_end(self, trainer: Any, logs: Any) -> None:
+            if trainer.communicator.rank == 1 and len(trainer.history.epochs) == 2:
+                trainer.stop()
+
+    trainers = run_threads(lambda ranks: train(ranks, 6, epochs=10, callbacks=[Stop()]), 3)
+    assert [len(trainer.history.epochs) for trainer in trainers] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("different", "message"),
+    [
+        ({"optimizer": pn.SGD(0.05, momentum=0.5)}, "optimizer 'SGD"),
+        ({"loss": pn.CrossEntropyLoss(label_smoothing=0.1)}, "loss 'CrossEntropyLoss"),
+        ({"validation_split": 0.1}, "examples 97 and 87"),
+        ({"batch_size": 4}, "steps"),
+        ({"sample_weight": WEIGHTS}, "columns 2 and 3"),
+    ],
+    ids=str,
+)
+def test_settings_that_differ_are_refused_by_all(different: dict[str, Any], message: str) -> None:
+    def run(ranks: Communicator) -> str:
+        options: dict[str, Any] = {"batch_size": 6, **(different if ranks.rank == 1 else {})}
+        with pytest.raises(ValueError, match="ranks 0 and 1 have different data or settings") as error:
+            train(ranks, **options)
+        return str(error.value)
+
+    first, second = run_threads(run, 2)
+    assert first == second
+    assert message in first
+
+
+def test_callbacks_begin_with_the_learning_rate_of_rank_0() -> None:
+    def run(ranks: Communicator) -> float:
+        net = dense().initialize(seed=1)
+        trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), communicator=ranks)
+        if ranks.rank == 1:
+            trainer.optimizer.lr = 0.5
+        with pytest.raises(ValueError, match="optimizer"):
+            trainer.fit(X, Y, progress=False)
+        trainer.optimizer.lr = 0.1
+        plateau = pn.ReduceLROnPlateau("loss", patience=0, min_delta=10.0)
+        trainer.fit(X, Y, epochs=4, callbacks=[plateau], progress=False)
+        return trainer.optimizer.lr
+
+    first, second = run_threads(run, 2)
+    assert first == second < 0.1
+
+
+def own_metric(prediction: Any, y: Any) -> float:
+    """A metric that is no mean over the examples."""
+    return float(np.max(prediction))
+
+
+@pytest.mark.parametrize("iterable", [False, True], ids=["arrays", "iterables"])
+def test_a_run_resumes_within_an_epoch_with_metrics_of_all_predictions(tmp_path: Path, iterable: bool) -> None:
+    class Stop(Exception):
+        pass
+
+    class StopAfter(pn.Callback):
+        def on_train_batch_end(self, trainer: Any) -> None:
+            if trainer.steps == 11:
+                trainer.save(tmp_path / "run")
+                trainer.communicator.barrier()
+                raise Stop
+
+    def run(ranks: Communicator, **options: Any) -> pn.Trainer:
+        trainer = pn.Trainer(
+            dense(pn.Dropout(0.2)).initialize(seed=1, dtype="float64"),
+            pn.CrossEntropyLoss(),
+            pn.SGD(0.1),
+            metrics={"own": own_metric, "hits": pn.accuracy},
+            communicator=ranks,
+        )
+        begin, end = ranks.rank * 12 // ranks.size, (ranks.rank + 1) * 12 // ranks.size
+        parts = [(X[i + begin : i + end], Y[i + begin : i + end]) for i in range(0, 96, 12)]
+        data = (parts,) if iterable else (X[:96], Y[:96])
+        settings = {} if iterable else {"batch_size": 12 // ranks.size, "shuffle": False}
+        trainer.fit(*data, epochs=3, progress=False, **settings, **options)
+        return trainer
+
+    whole = run_threads(run, 2)
+    check_same(run_threads(run, 1)[0], whole)
+    with pytest.raises(Stop):
+        run_threads(lambda ranks: run(ranks, callbacks=[StopAfter()]), 2)
+    again = run_threads(lambda ranks: run(ranks, resume=tmp_path / "run"), 2)
+    check_same(whole[0], again)
+
+
+def test_k_means_draws_the_centres_of_rank_0() -> None:
+    first, second = run_threads(lambda ranks: pn.KMeans(5, random_state=None).fit(X, communicator=ranks), 2)
+    np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
