@@ -20,7 +20,12 @@ class _RanksDifferError(ValueError):
 
 @contextmanager
 def told_to_others(communicator: Communicator) -> Iterator[None]:
-    """Tell the other ranks of an error, so that they do not wait; what all ranks raise together they know."""
+    """
+    Tell the other ranks of an error, so that they do not wait; what all ranks raise together they know.
+
+    It is for what comes after the first operation that the ranks share. An error before it may be caught, and harms no
+    other rank; one that ends the process is told then.
+    """
     try:
         yield
     except (Diverged, Interrupted, _RanksDifferError):

@@ -88,12 +88,12 @@ def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Calla
         if unbound is None and self.net.topology.unsized:
             self._state.check_topology()  # refuses the layers that were appended
         if not self.net.topology.unsized:
-            with self.backend.activate(), told_to_others(self.communicator):
+            with self.backend.activate():
                 return method(self, *args, **kwargs)
         before = UnbuiltLayers(self.net)
         args, kwargs = self._with_sizes(*args, **kwargs)  # type: ignore[assignment]
         try:
-            with self.backend.activate(), told_to_others(self.communicator):
+            with self.backend.activate():
                 return method(self, *args, **kwargs)
         except BaseException:
             if self.steps == steps:  # what is refused leaves the network as it was
@@ -455,12 +455,9 @@ class Trainer:
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
-            if path is None:
-                self.history = History()
-                loop.begin()
-            else:
-                self._resume(path, loop)
-            loop.run(epochs)
+            with told_to_others(self.communicator):
+                self._begin(loop, path)
+                loop.run(epochs)
         finally:
             self._loop = None  # it holds the data
         return self.history
@@ -610,6 +607,14 @@ class Trainer:
         with self.backend.activate():
             self._load_state_dict(Checkpoint("the pickle", net.get_weights(), net.topology.frozen, changed))
 
+    def _begin(self, loop: FitLoop, path: str | PathLike[str] | None) -> None:
+        """Begin ``fit`` anew, or where a checkpoint ends."""
+        if path is None:
+            self.history = History()
+            loop.begin()
+        else:
+            self._resume(path, loop)
+
     def _resume(self, path: str | PathLike[str], loop: FitLoop) -> None:
         """Begin ``fit`` where a checkpoint ends, or refuse it and change nothing."""
         saved, before = read_checkpoint(path, self.net), self._copy_state()
@@ -620,7 +625,7 @@ class Trainer:
         except BaseException:
             self._load_state_dict(before)
             raise
-        self._warn_if_replaced(settings, stacklevel=5)
+        self._warn_if_replaced(settings, stacklevel=6)
 
     def _warn_if_replaced(self, settings: dict[str, Any], *, stacklevel: int) -> None:
         """Warn where a checkpoint has changed settings of the optimizer, except lr, which a schedule may have set."""
@@ -755,7 +760,8 @@ class Trainer:
     def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
         """Return loss and metrics of inference over the batches of all ranks."""
         gather = {} if self.communicator.size == 1 else {"gather": self.communicator.all_gather}
-        return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, **gather)
+        with told_to_others(self.communicator):
+            return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, **gather)
 
     def _evaluate_stream(self, stream: BatchStream) -> Logs:
         weighted = stream.first().sample_weight is not None

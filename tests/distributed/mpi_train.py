@@ -2,14 +2,18 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import portanet as pn
+
+CHILD = "import portanet; print(portanet.distributed.find_communicator().size)"
 
 
 class Fault(pn.Callback):
@@ -27,6 +31,9 @@ class Fault(pn.Callback):
             time.sleep(600)
         if self.kind == "signal":
             signal.raise_signal(signal.SIGINT)
+            return
+        if self.kind == "mixed":
+            trainer.evaluate(np.zeros((4, 12, 12, 1)), np.zeros(4, dtype="int64"))
         raise OSError("the disk is full")
 
 
@@ -44,10 +51,13 @@ def main(folder: Path, kind: str = "none", *numbers: str) -> None:
     )
     net.build((12, 12, 1)).initialize(seed=1, dtype=dtype)
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.02, momentum=0.9), metrics=["accuracy"])
+    if kind == "caught":
+        with suppress(ValueError):
+            trainer.fit(x, y, epochs=0)
     if kind == "before" and trainer.communicator.rank == int(rank):
         raise OSError("the disk is full")
     checkpoint = pn.ModelCheckpoint(folder / "run-{epoch}.safetensors")
-    calls = [checkpoint, *([Fault(kind, int(rank), int(step))] if kind not in ("none", "before") else [])]
+    calls = [checkpoint, *([Fault(kind, int(rank), int(step))] if kind not in ("none", "before", "caught") else [])]
     size = trainer.communicator.size
     history = trainer.fit(x, y, epochs=12, batch_size=24 // size, callbacks=calls, resume=True, progress=False)
     clusters = pn.KMeans(3).fit(x.reshape(len(x), -1), communicator=trainer.communicator).cluster_centers_
@@ -57,6 +67,7 @@ def main(folder: Path, kind: str = "none", *numbers: str) -> None:
         losses=history["loss"],
         clusters=clusters,
         threads=pn.get_num_threads(),
+        ranks_in_a_child=int(subprocess.run([sys.executable, "-c", CHILD], capture_output=True, check=True).stdout),
     )
 
 

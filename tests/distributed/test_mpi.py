@@ -1,5 +1,6 @@
 """Ranks that mpiexec starts: the weights of one rank, and the end of all when one fails."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def test_ranks_give_the_weights_of_one_rank(tmp_path: Path, alone: dict[str, np.
         np.testing.assert_array_equal(rank["weights"], ranks[0]["weights"])
         np.testing.assert_array_equal(rank["losses"], ranks[0]["losses"])
         np.testing.assert_allclose(rank["clusters"], alone["clusters"], rtol=1e-9)
+        assert rank["threads"] == max(1, len(os.sched_getaffinity(0)) // size)
+        assert rank["ranks_in_a_child"] == 1
 
 
 def test_ranks_give_the_weights_of_one_rank_in_float64(tmp_path: Path) -> None:
@@ -86,6 +89,28 @@ def test_an_error_of_a_rank_ends_all_with_its_name(tmp_path: Path, rank: int, ki
     assert done.returncode != 0
     assert f"portanet: rank {rank} failed with OSError: the disk is full" in done.stderr
     assert time.monotonic() - begin < 15
+
+
+def test_training_goes_on_after_an_error_that_all_ranks_catch(tmp_path: Path, alone: dict[str, np.ndarray]) -> None:
+    done = run(2, tmp_path, "caught")
+    assert done.returncode == 0, done.stderr
+    scale = np.abs(alone["weights"]).max()
+    np.testing.assert_allclose(results(tmp_path, 2)[1]["weights"], alone["weights"], rtol=0, atol=1e-6 * scale)
+
+
+def test_ranks_that_call_different_operations_are_refused(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    done = run(2, tmp_path, "mixed", 1, 20, 5.0)
+    assert done.returncode != 0
+    assert "call the same on all" in done.stderr
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("step", [0, 9])
+def test_a_rank_that_hangs_at_the_beginning_or_the_end_of_an_epoch_is_named(tmp_path: Path, step: int) -> None:
+    done = run(2, tmp_path, "hang", 0, step, 2.0)
+    assert done.returncode != 0
+    assert "rank 0 did not answer for 2 s" in done.stderr
 
 
 def test_a_rank_that_hangs_ends_all_with_its_name(tmp_path: Path) -> None:
@@ -141,4 +166,9 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_step(tmp_path: Path) -> No
     assert "KeyboardInterrupt" in done.stderr
     files = [path.name for path in tmp_path.iterdir()]
     assert not [name for name in files if name.endswith(".npz")]
+    assert len(files) == 1  # the checkpoint of the interrupt, written by rank 0 after the same step
     assert run(2, tmp_path).returncode == 0
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert run(2, whole).returncode == 0
+    np.testing.assert_array_equal(results(tmp_path, 2)[0]["weights"], results(whole, 2)[0]["weights"])
