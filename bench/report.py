@@ -304,7 +304,7 @@ def scaling_parts(file: Mapping[str, Any]) -> list[str]:
         markdown(scaling.HEADER, scaling.table_rows(file["networks"])),
         f"**Predicted, not measured:** how many times as many examples a second as one node a cluster of such nodes "
         f"trains on, if each has a whole batch. The step is that of two threads; the network is assumed to carry "
-        f"{scaling.BANDWIDTH / 1e9:g} GB/s, and to need {scaling.LATENCY * 1e6:g} µs for each doubling of the nodes.",
+        f"{scaling.BANDWIDTH / 1e9:g} GB/s, and to need {scaling.LATENCY * 1e6:g} µs for a message.",
         markdown(scaling.PREDICTED, scaling.predictions(file["networks"])),
     ]
 

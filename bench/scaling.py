@@ -46,7 +46,7 @@ CASES = {
 
 NODES = (8, 32, 128, 512)
 BANDWIDTH, LATENCY = 12.5e9, 1e-5
-"""Assumed of the network of a cluster: bytes a second, and seconds for each doubling of the number of nodes."""
+"""Assumed of the network of a cluster: bytes a second, and seconds of a message."""
 
 
 def measure(name: str, part: int, seconds: float) -> dict[str, float]:
@@ -189,14 +189,15 @@ def predicted_step(step: float, n_bytes: float, n: int) -> float:
     """
     Return the predicted seconds of a step of n nodes, each with a whole batch.
 
-    ``step + 2 (n - 1) / n bytes / bandwidth + latency log₂ n``: a ring all-reduce after the computation.
+    ``step + 2 (n - 1) / n bytes / bandwidth + 2 latency log₂ n``: an all-reduce by recursive halving and doubling, after
+    the computation.
 
     Examples
     --------
     >>> predicted_step(0.01, 12.5e6, 1), round(predicted_step(0.01, 12.5e6, 8), 5)
-    (0.01, 0.01178)
+    (0.01, 0.01181)
     """
-    return step + 2 * (n - 1) / n * n_bytes / BANDWIDTH + LATENCY * math.log2(n)
+    return step + 2 * (n - 1) / n * n_bytes / BANDWIDTH + 2 * LATENCY * math.log2(n)
 
 
 def main(name: str, part: str, seconds: str) -> None:

@@ -406,9 +406,9 @@ def test_a_run_resumes_within_an_epoch_with_metrics_of_all_predictions(tmp_path:
         )
         begin, end = ranks.rank * 12 // ranks.size, (ranks.rank + 1) * 12 // ranks.size
         parts = [(X[i + begin : i + end], Y[i + begin : i + end]) for i in range(0, 96, 12)]
-        data = (parts,) if iterable else (X[:96], Y[:96])
+        x, y = (parts, None) if iterable else (X[:96], Y[:96])
         settings: dict[str, Any] = {} if iterable else {"batch_size": 12 // ranks.size, "shuffle": False}
-        trainer.fit(*data, epochs=3, progress=False, **settings, **options)
+        trainer.fit(x, y, epochs=3, progress=False, **settings, **options)
         return trainer
 
     whole = run_threads(run, 2)
