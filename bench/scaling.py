@@ -189,7 +189,7 @@ def predicted_step(step: float, n_bytes: float, n: int) -> float:
     """
     Return the predicted seconds of a step of n nodes, each with a whole batch.
 
-    ``step + 2 (n - 1) / n bytes / bandwidth + 2 latency log₂ n``: an all-reduce by recursive halving and doubling, after
+    ``step + 2 (n - 1) / n bytes / bandwidth + 2 latency log₂ n``: an all-reduce by recursive halving and doubling after
     the computation.
 
     Examples
