@@ -16,13 +16,13 @@ class RankFailed(RuntimeError):
     """Another rank failed, died or did not answer; the message names it and says what to do."""
 
 
-def failure(ranks: list[int], what: str) -> RankFailed:
+def rank_failed(ranks: list[int], what: str) -> RankFailed:
     """
     Return the error that says which ranks are lost.
 
     Examples
     --------
-    >>> failure([3], "died")
+    >>> rank_failed([3], "died")
     RankFailed('rank 3 died: find its own message, then go on from the last checkpoint with fit(..., resume=path)')
     """
     names = ", ".join(map(str, ranks))

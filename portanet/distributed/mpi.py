@@ -22,20 +22,20 @@ import numpy as np
 
 from portanet.backends import set_num_threads
 from portanet.checks import check_number
-from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, failure, sum_in_order
+from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, rank_failed, sum_in_order
 from portanet.distributed.launch import RANK_PID, find_communicator, n_launched
 from portanet.kernels.slices import part_of, slices
 
-SPINS, NAP = 2000, 5e-5
+MAX_POLLS, POLL_SECONDS = 2000, 5e-5
 """Looks at the other ranks before a wait begins to sleep between them, and seconds of such a sleep."""
 
 BLOCK = 2**20
 """Bytes of an array that are added up at a time; each rank has room for so many."""
 
-EXTRA = 5.0
+LEADER_SECONDS = 5.0
 """Seconds that a rank waits longer for its leader than that waits for other machines."""
 
-MAX_SMALL = 2**13
+MAX_ONE_BARRIER = 2**13
 """Most bytes of an array that every rank adds up itself, so that the ranks wait for one another once, and not twice."""
 
 ARRIVED, FAILED, PID, WORLD_RANK, OPERATION = range(5)  # two places for operations, in turn
@@ -46,7 +46,7 @@ N_NUMBERS, N_TEXT = 8, 1024
 
 THREAD_VARIABLES = "PORTANET_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
-WAITING = 1
+WAITING_TAG = 1
 """Tag of the messages by which a leader tells the others, after a while, that it waits for them."""
 
 
@@ -77,11 +77,11 @@ class MPI(Communicator):
         leader = self.local_rank == 0
         self._leaders = world.Split(0 if leader else mpi.UNDEFINED, self.rank)
         self._n_nodes = int(world.allreduce(int(leader)))
-        self._mpi, self._room = mpi, _Room(mpi, self._node, self.rank)
+        self._mpi, self._memory = mpi, _SharedMemory(mpi, self._node, self.rank)
         self._n_waits, self._operation = 0, ""
         self._broken: RankFailed | None = None
         self._told: BaseException | None = None
-        _at_exit.append(self)
+        _communicators.append(self)
         if self.size != (launched := n_launched()) and launched > 1:
             fix = "install mpi4py for the MPI of the launcher, or give communicator=None"
             raise RuntimeError(f"{launched} processes were launched, but MPI sees {self.size} rank: {fix}")
@@ -96,24 +96,24 @@ class MPI(Communicator):
             self._reduce_block(numbers[rows])
 
     def _reduce_block(self, block: np.ndarray) -> None:
-        slots, result = self._room.arrays(block)
+        slots, result = self._memory.arrays(block)
         slots[self.local_rank][...] = block
-        self._meet()
-        if block.nbytes <= MAX_SMALL and self._n_nodes == 1:
+        self._barrier()
+        if block.nbytes <= MAX_ONE_BARRIER and self._n_nodes == 1:
             sum_in_order(slots, block)
             return
         part = part_of(slice(0, block.size), self.local_rank, len(slots))
         sum_in_order([slot[part] for slot in slots], result[part])
-        self._meet()
+        self._barrier()
         if self._n_nodes > 1:
             if self.local_rank == 0:
                 self._wait_for_leaders(self._leaders.Iallreduce(self._mpi.IN_PLACE, result))
-            self._meet(extra=EXTRA)  # the leader names the rank that is lost, not the others their leader
+            self._barrier(extra=LEADER_SECONDS)  # the leader names the rank that is lost, not the others their leader
         block[...] = result
 
     def all_gather(self, value: Any) -> list[Any]:
         self._begin("all_gather")
-        self._meet()
+        self._barrier()
         content = pickle.dumps(value)
         lengths = np.zeros(self.size)
         lengths[self.rank] = len(content)
@@ -131,7 +131,7 @@ class MPI(Communicator):
 
     def fail(self, error: BaseException) -> None:
         self._told = error
-        self._room.write_failure(self.local_rank, error)
+        self._memory.write_failure(self.local_rank, error)
         said = f": {error}" if isinstance(error, RankFailed) else f" failed with {type(error).__name__}: {error}"
         # In one piece and at once: mpiexec may end this process as soon as it sees that another one is lost.
         os.write(2, f"portanet: rank {self.rank}{said}\n".encode())
@@ -146,13 +146,13 @@ class MPI(Communicator):
             raise self._broken
         self._operation = operation
 
-    def _meet(self, extra: float = 0.0) -> None:
+    def _barrier(self, extra: float = 0.0) -> None:
         """Wait until all ranks of this machine have come to the same place, and see that it is the same."""
         self._n_waits += 1
-        n, room = self._n_waits, self._room
-        room.arrive(self.local_rank, n, zlib.crc32(self._operation.encode()))
-        self._wait(lambda: room.all_arrived(n), lambda: room.late(n), extra)
-        if not room.all_agree(n):
+        n, memory = self._n_waits, self._memory
+        memory.arrive(self.local_rank, n, zlib.crc32(self._operation.encode()))
+        self._wait(lambda: memory.all_arrived(n), lambda: memory.missing(n), extra)
+        if not memory.all_agree(n):
             raise RuntimeError(f"rank {self.rank} calls {self._operation}, another one does not: call the same on all")
 
     def _wait_for_leaders(self, request: Any) -> None:
@@ -165,18 +165,18 @@ class MPI(Communicator):
                 told = True
                 for leader in range(self._n_nodes):
                     if leader != self._leaders.Get_rank():
-                        self._leaders.isend((self.rank, self._n_waits), leader, WAITING)
+                        self._leaders.isend((self.rank, self._n_waits), leader, WAITING_TAG)
             return bool(request.Test())
 
-        def late() -> list[int]:
+        def missing() -> list[int]:
             """Return the leaders that have not said that they wait, too."""
             waiting = {self.rank}
-            while self._leaders.iprobe(tag=WAITING):
-                rank, n_waits = self._leaders.recv(tag=WAITING)
+            while self._leaders.iprobe(tag=WAITING_TAG):
+                rank, n_waits = self._leaders.recv(tag=WAITING_TAG)
                 waiting |= {rank} if n_waits == self._n_waits else set()
             return sorted({*self._leader_ranks} - waiting)
 
-        self._wait(done, late)
+        self._wait(done, missing)
 
     @property
     def _leader_ranks(self) -> list[int]:
@@ -184,33 +184,33 @@ class MPI(Communicator):
         group, world = self._leaders.Get_group(), self._world.Get_group()
         return list(group.Translate_ranks(list(range(self._n_nodes)), world))
 
-    def _wait(self, done: Callable[[], bool], late: Callable[[], list[int]], extra: float = 0.0) -> None:
+    def _wait(self, done: Callable[[], bool], missing: Callable[[], list[int]], extra: float = 0.0) -> None:
         """Wait until something is done, or raise RankFailed, from then on in every operation."""
         try:
-            self._wait_or_raise(done, late, self.timeout + extra)
+            self._wait_or_raise(done, missing, self.timeout + extra)
         except RankFailed as error:
             self._broken = error
             raise
 
-    def _wait_or_raise(self, done: Callable[[], bool], late: Callable[[], list[int]], timeout: float) -> None:
-        for _ in range(SPINS):
+    def _wait_or_raise(self, done: Callable[[], bool], missing: Callable[[], list[int]], timeout: float) -> None:
+        for _ in range(MAX_POLLS):
             if done():
                 return
         begin = looked = time.monotonic()
         while not done():
-            time.sleep(NAP)
+            time.sleep(POLL_SECONDS)
             now = time.monotonic()
-            if failed := self._room.failure(self._n_waits):
+            if failed := self._memory.failure(self._n_waits):
                 raise failed
             if now - looked > 0.2:
                 looked = now
-                if (dead := self._room.dead()) and not done():
-                    raise failure(dead, "died")
+                if (dead := self._memory.dead()) and not done():
+                    raise rank_failed(dead, "died")
             if now - begin > timeout:
-                raise failure(late(), f"did not answer for {self.timeout:g} s")
+                raise rank_failed(missing(), f"did not answer for {self.timeout:g} s")
 
 
-class _Room:
+class _SharedMemory:
     """Memory that the ranks of a machine share: their numbers, messages of errors, and room for arrays."""
 
     def __init__(self, mpi: Any, node: Any, rank: int):
@@ -222,13 +222,13 @@ class _Room:
         head, data = np.split(np.frombuffer(buffer, np.uint8), [n_head])
         self._numbers = head[: self._size * 8 * N_NUMBERS].view(np.int64).reshape(self._size, N_NUMBERS)
         self._texts = head[self._size * 8 * N_NUMBERS :].reshape(self._size, N_TEXT)
-        self._data, self._turn = data.reshape(2, self._size + 1, BLOCK), 0
+        self._data, self._buffer = data.reshape(2, self._size + 1, BLOCK), 0
         if self._mine == 0:
             self._numbers[...] = 0
         node.Barrier()
         self._numbers[self._mine, PID], self._numbers[self._mine, WORLD_RANK] = os.getpid(), rank
         self._same_pids = len({*node.allgather(_pid_namespace())}) == 1
-        self._places: Any = memoryview(self._numbers.reshape(-1))  # type: ignore[arg-type]  # faster to index
+        self._counters: Any = memoryview(self._numbers.reshape(-1))  # type: ignore[arg-type]  # faster to index
         node.Barrier()
 
     def arrays(self, like: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -237,30 +237,30 @@ class _Room:
 
         There are two sets, in turn: a rank may fill the next one while another still reads.
         """
-        self._turn ^= 1
-        views = [row[: like.nbytes].view(like.dtype) for row in self._data[self._turn]]
+        self._buffer ^= 1
+        views = [row[: like.nbytes].view(like.dtype) for row in self._data[self._buffer]]
         return views[:-1], views[-1]
 
     def arrive(self, mine: int, n: int, operation: int) -> None:
         """Say that this rank has come to its n-th meeting; what it wrote before is visible then."""
-        self._places[mine * N_NUMBERS + OPERATION + n % 2] = operation
+        self._counters[mine * N_NUMBERS + OPERATION + n % 2] = operation
         self._window.Sync()
-        self._places[mine * N_NUMBERS + ARRIVED] = n
+        self._counters[mine * N_NUMBERS + ARRIVED] = n
 
     def all_arrived(self, n: int) -> bool:
         """Whether all ranks have come to their n-th meeting."""
-        places = self._places
-        for i in range(ARRIVED, len(places), N_NUMBERS):
-            if places[i] < n:
+        counters = self._counters
+        for i in range(ARRIVED, len(counters), N_NUMBERS):
+            if counters[i] < n:
                 return False
         self._window.Sync()
         return True
 
     def all_agree(self, n: int) -> bool:
         """Whether all ranks have come to their n-th meeting for the same operation."""
-        return len({*self._places[OPERATION + n % 2 :: N_NUMBERS]}) == 1
+        return len({*self._counters[OPERATION + n % 2 :: N_NUMBERS]}) == 1
 
-    def late(self, n: int) -> list[int]:
+    def missing(self, n: int) -> list[int]:
         """Return the ranks that have not come to their n-th meeting."""
         return [int(row[WORLD_RANK]) for row in self._numbers if row[ARRIVED] < n]
 
@@ -268,7 +268,7 @@ class _Room:
         """Return the ranks whose processes have ended."""
         if not self._same_pids:
             return []
-        return [int(row[WORLD_RANK]) for row in self._numbers if not _lives(int(row[PID]))]
+        return [int(row[WORLD_RANK]) for row in self._numbers if not _is_alive(int(row[PID]))]
 
     def write_failure(self, mine: int, error: BaseException) -> None:
         """Leave the message of an error for the others."""
@@ -289,7 +289,7 @@ class _Room:
             return None
         first = int(np.argmax(lengths)) if lengths.max() > 0 else int(np.argmin(lengths))
         text = bytes(self._texts[first, : abs(int(lengths[first]))]).decode(errors="replace")
-        return failure([int(self._numbers[first, WORLD_RANK])], text) if lengths[first] > 0 else RankFailed(text)
+        return rank_failed([int(self._numbers[first, WORLD_RANK])], text) if lengths[first] > 0 else RankFailed(text)
 
 
 def _cores() -> tuple[int, ...]:
@@ -310,7 +310,7 @@ def _n_threads(cores: list[tuple[int, ...]]) -> int:
     return max(1, shared // len(cores))
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent does not."""
     try:
         os.kill(pid, 0)
@@ -328,7 +328,7 @@ def _pid_namespace() -> int:
         return 0
 
 
-_at_exit: list[MPI] = []
+_communicators: list[MPI] = []
 """The communicators of this process."""
 
 
@@ -341,15 +341,15 @@ def _import_mpi() -> Any:
     mpi4py.rc.finalize = False
     from mpi4py import MPI as mpi  # noqa: N811
 
-    if not _at_exit:
+    if not _communicators:
         atexit.register(_finish, mpi)
-        sys.excepthook = partial(_tell_and, sys.excepthook)
+        sys.excepthook = partial(_report_and, sys.excepthook)
     return mpi
 
 
-def _tell_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def _report_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Tell the other ranks of an error that ends this process, wherever it was raised."""
-    for communicator in _at_exit:
+    for communicator in _communicators:
         if communicator._told is not error:
             communicator.fail(error)
         communicator._broken = communicator._broken or RankFailed(str(error))
@@ -358,7 +358,7 @@ def _tell_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseEx
 
 def _finish(mpi: Any) -> None:
     """End MPI; after a failure let the others write their messages, and then end them."""
-    if any(communicator._broken for communicator in _at_exit):
+    if any(communicator._broken for communicator in _communicators):
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(1.0)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from portanet.checks import check_callable, check_count, check_number
-from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, Task, failure, sum_in_order
+from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, Task, rank_failed, sum_in_order
 
 
-class _Room:
+class _Group:
     """What the threads share: one slot for each, and a barrier."""
 
     def __init__(self, size: int, timeout: float):
@@ -29,17 +29,17 @@ class Threads(Communicator):
     Parameters
     ----------
     rank : int
-    room : object
+    group : object
         What :func:`run_threads` makes for all.
     """
 
-    def __init__(self, rank: int, room: Any):
-        self.rank, self.size, self.local_rank, self._room = rank, len(room.slots), rank, room
+    def __init__(self, rank: int, group: Any):
+        self.rank, self.size, self.local_rank, self._group = rank, len(group.slots), rank, group
 
     def all_gather(self, value: Any) -> list[Any]:
-        self._room.slots[self.rank] = value
+        self._group.slots[self.rank] = value
         self._wait()
-        values = list(self._room.slots)
+        values = list(self._group.slots)
         self._wait()  # nobody overwrites a slot before all have read it
         return values
 
@@ -48,21 +48,21 @@ class Threads(Communicator):
         sum_in_order(parts, array)
 
     def fail(self, error: BaseException) -> None:
-        if self._room.failed is None and not isinstance(error, RankFailed):
-            self._room.failed = self.rank, error
-        self._room.barrier.abort()
+        if self._group.failed is None and not isinstance(error, RankFailed):
+            self._group.failed = self.rank, error
+        self._group.barrier.abort()
 
     def _wait(self) -> None:
-        room = self._room
-        room.arrived[self.rank] += 1
+        group = self._group
+        group.arrived[self.rank] += 1
         try:
-            room.barrier.wait(room.timeout)
+            group.barrier.wait(group.timeout)
         except threading.BrokenBarrierError:
-            if room.failed is not None:
-                rank, error = room.failed
-                raise failure([rank], f"failed with {type(error).__name__}: {error}") from None
-            late = [rank for rank, n in enumerate(room.arrived) if n < room.arrived[self.rank]]
-            raise failure(late, f"did not answer for {room.timeout:g} s") from None
+            if group.failed is not None:
+                rank, error = group.failed
+                raise rank_failed([rank], f"failed with {type(error).__name__}: {error}") from None
+            missing = [rank for rank, n in enumerate(group.arrived) if n < group.arrived[self.rank]]
+            raise rank_failed(missing, f"did not answer for {group.timeout:g} s") from None
 
 
 def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]:
@@ -77,10 +77,10 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     [[0, 1, 4], [0, 1, 4], [0, 1, 4]]
     """
     check_callable("task", task, example="lambda communicator: communicator.rank")
-    room = _Room(check_count("size", size), check_number("timeout", timeout, above=0))
+    group = _Group(check_count("size", size), check_number("timeout", timeout, above=0))
 
     def run(rank: int) -> Any:
-        communicator = Threads(rank, room)
+        communicator = Threads(rank, group)
         try:
             return task(communicator)
         except BaseException as error:
@@ -90,7 +90,7 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     with ThreadPoolExecutor(size) as pool:
         futures = [pool.submit(copy_context().run, run, rank) for rank in range(size)]
         errors = [future.exception() for future in futures]
-    first = room.failed[0] if room.failed else next((i for i, error in enumerate(errors) if error), None)
+    first = group.failed[0] if group.failed else next((i for i, error in enumerate(errors) if error), None)
     if first is not None and (error := errors[first]) is not None:
         raise error
     return [future.result() for future in futures]

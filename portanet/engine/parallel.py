@@ -88,24 +88,24 @@ def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array
 class _PartExecutor(EagerExecutor):
     """Base of the executors of parts: it runs a step on a part of a batch, and sums the numbers of all parts."""
 
-    ranks: "Part"
+    settings: "ParallelSettings"
 
     def _run_part(self, first: int, n: int, n_total: int, batch: tuple[Array, ...], row: Array) -> None:
         """Run a step on n of the n_total examples of a batch, and write the numbers of the whole batch into a row."""
-        ranks, n_sums = self.ranks, self.ranks.n_sums
+        settings, n_summed = self.settings, self.settings.n_summed
         if n == 0:  # the batch has fewer examples than there are ranks: an example of weight 0 stands for none
             batch = (*batch[:2], self.backend.xp.zeros_like(row[:1]))
-        with shard_as(Shard(first, n_total, n > 0, self._all_reduced, ranks.sync_batch_norm)):
+        with shard_as(Shard(first, n_total, n > 0, self._all_reduce_sum, settings.sync_batch_norm)):
             for i, number in enumerate(self.step(*batch)):
                 row[i] = number
         if row.shape[0] > 1:  # the first is the loss of the whole batch already
-            row[n_sums:] *= n / n_total
-            ranks.communicator.all_reduce(numbers := self.backend.xp.asarray(row[1:], copy=True))
+            row[n_summed:] *= n / n_total
+            settings.communicator.all_reduce(numbers := self.backend.xp.asarray(row[1:], copy=True))
             row[1:] = numbers
 
-    def _all_reduced(self, array: Array) -> Array:
+    def _all_reduce_sum(self, array: Array) -> Array:
         total = self.backend.xp.asarray(array, copy=True)
-        self.ranks.communicator.all_reduce(total)
+        self.settings.communicator.all_reduce(total)
         return total
 
 
@@ -119,7 +119,7 @@ class ParallelExecutor(_PartExecutor):
         See :class:`EagerExecutor`; data on the host are brought to the device part by part.
     batches : sequence of slice
         The whole batches.
-    ranks : Part
+    settings : ParallelSettings
     """
 
     def __init__(
@@ -130,10 +130,10 @@ class ParallelExecutor(_PartExecutor):
         metrics: Array,
         backend: Backend,
         *,
-        ranks: "Part",
+        settings: "ParallelSettings",
     ):
         super().__init__(step, data, batches, metrics, backend)
-        self.ranks, self.dtype = ranks, backend.to_numpy(metrics[:0, ...]).dtype
+        self.settings, self.dtype = settings, backend.to_numpy(metrics[:0, ...]).dtype
 
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the examples in an order or as they are, after steps that were done before."""
@@ -142,7 +142,7 @@ class ParallelExecutor(_PartExecutor):
     def run(self, most: int = 1) -> int:
         """Run the next step."""
         batch = self.batches[self.n_done]
-        part = part_of(batch, self.ranks.communicator.rank, self.ranks.communicator.size)
+        part = part_of(batch, self.settings.communicator.rank, self.settings.communicator.size)
         taken = part if part.stop > part.start else slice(batch.start, batch.start + 1)
         rows = taken if self.host_order is None else self.host_order[taken]
         arrays = tuple([self._on_device(take_rows(array, rows)) for array in self.data])
@@ -167,14 +167,21 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
     ----------
     step, stream, metrics, backend, n_steps
         See :class:`IterableExecutor`.
-    ranks : Part
+    settings : ParallelSettings
     """
 
     def __init__(
-        self, step: Step, stream: Any, metrics: Array, backend: Backend, n_steps: int | None, *, ranks: "Part"
+        self,
+        step: Step,
+        stream: Any,
+        metrics: Array,
+        backend: Backend,
+        n_steps: int | None,
+        *,
+        settings: "ParallelSettings",
     ):
         super().__init__(step, stream, metrics, backend, n_steps)
-        self.ranks = ranks
+        self.settings = settings
         self._lengths: np.ndarray | None = None  # of the next batch of each rank, once they are known
 
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
@@ -183,7 +190,7 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
         super().start_epoch(order, n_done)
         if self._sizes:  # of the batches that were left out, this rank knows its own parts
             sizes = np.asarray(self._sizes, dtype="float64")
-            self.ranks.communicator.all_reduce(sizes)
+            self.settings.communicator.all_reduce(sizes)
             self._sizes = sizes.astype(int).tolist()
 
     @property
@@ -192,16 +199,16 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
         if self.n_done == self.limit:
             return 0
         if self._lengths is None:
-            batch, self._lengths = self.stream.peek(), np.zeros(self.ranks.communicator.size)
-            self._lengths[self.ranks.communicator.rank] = 0 if batch is None else batch.x.shape[0]
-            self.ranks.communicator.all_reduce(self._lengths)
+            batch, self._lengths = self.stream.peek(), np.zeros(self.settings.communicator.size)
+            self._lengths[self.settings.communicator.rank] = 0 if batch is None else batch.x.shape[0]
+            self.settings.communicator.all_reduce(self._lengths)
         return int(self._lengths.min() > 0)
 
     def run(self, most: int = 1) -> int:
         """Run the next step."""
         if self.n_done == self.table.shape[0]:
             self._grow()
-        lengths, rank = self._lengths, self.ranks.communicator.rank
+        lengths, rank = self._lengths, self.settings.communicator.rank
         if lengths is None:
             raise RuntimeError("remaining must be looked at before each step")
         first, n, n_total = int(lengths[:rank].sum()), int(lengths[rank]), int(lengths.sum())
@@ -212,19 +219,19 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
 
 
 @dataclass(frozen=True)
-class Part:
+class ParallelSettings:
     """
     Which part of each batch a rank trains on, and how the parts become one.
 
     Parameters
     ----------
     communicator : Communicator
-    n_sums : int
+    n_summed : int
         Of the numbers of a step, the first so many are sums over the examples; the others are means.
     sync_batch_norm : bool
         Whether BatchNorm takes the statistics of the whole batch.
     """
 
     communicator: Ranks
-    n_sums: int
+    n_summed: int
     sync_batch_norm: bool

@@ -169,11 +169,11 @@ class BatchNorm(_ChannelNorm):
         n_here, n = (math.prod((rows, *x.shape[1:-1])) for rows in (x.shape[0], shard.n_total))
         if n < 2:
             raise ValueError(f"BatchNorm needs more than one value a channel to train on, got a batch of {n}")
-        grouped, weight_here = split_channels(x, self.num_features), n_here * float(shard.counts)
+        grouped, weight_here = split_channels(x, self.num_features), n_here * float(shard.has_examples)
         _, *statistics = kernels.normalize(grouped, (0, 1, 3), None, None, self.eps)
         mean_here, variance_here = (xp.reshape(a, (-1,)) for a in statistics)
-        mean = shard.all_reduced(mean_here * weight_here) / n
-        variance = shard.all_reduced((variance_here + (mean_here - mean) ** 2) * weight_here) / n
+        mean = shard.all_reduce_sum(mean_here * weight_here) / n
+        variance = shard.all_reduce_sum((variance_here + (mean_here - mean) ** 2) * weight_here) / n
         y, *_ = kernels.normalize(
             grouped, (0, 1, 3), w, b, self.eps, (xp.reshape(mean, shape), xp.reshape(variance, shape))
         )
@@ -186,8 +186,8 @@ class BatchNorm(_ChannelNorm):
             if need_grads and self.weight is not None and self.bias is not None:
                 self.weight.accumulate(dw)
                 self.bias.accumulate(db)
-            sums = shard.all_reduced(xp.stack([dw, db])) / n  # also without need_dx: every process takes part
-            factor = (scale if w is None else scale * w) * float(shard.counts)
+            sums = shard.all_reduce_sum(xp.stack([dw, db])) / n  # also without need_dx: every process takes part
+            factor = (scale if w is None else scale * w) * float(shard.has_examples)
             return factor * (dy - sums[1, :] - z * sums[0, :]) if need_dx else None
 
         return xp.reshape(y, x.shape), pullback

@@ -24,10 +24,10 @@ class Shard:
         Place of its first example in the batch.
     n_total : int
         Number of examples of the batch.
-    counts : bool
+    has_examples : bool
         False if the batch has fewer examples than there are processes, and this one computes with an example that
         counts for nothing.
-    all_reduced : callable
+    all_reduce_sum : callable
         Takes an array, and returns the sum of those of all processes.
     sync_batch_norm : bool
         Whether BatchNorm takes the statistics of the whole batch, and not those of its part.
@@ -35,8 +35,8 @@ class Shard:
 
     first: int
     n_total: int
-    counts: bool
-    all_reduced: Callable[[Array], Array]
+    has_examples: bool
+    all_reduce_sum: Callable[[Array], Array]
     sync_batch_norm: bool = True
 
 
@@ -60,7 +60,7 @@ def shard_as(shard: Shard | None) -> Iterator[None]:
 
 def place_in_batch(n: int) -> tuple[int, int]:
     """
-    Return the place of the first of n examples in the whole batch, and the number of examples of that.
+    Return the index in the whole batch of the first of n examples, and the batch size.
 
     Examples
     --------

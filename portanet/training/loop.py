@@ -230,7 +230,7 @@ class FitLoop:
 
     def _immediate(self) -> AbstractContextManager[None]:
         """Let a signal interrupt what changes nothing; of several ranks, one must not stop alone."""
-        return self._signals.immediate() if self.ranks.alone else nullcontext()
+        return self._signals.immediate() if self.ranks.is_single else nullcontext()
 
     def _check_finite(self, losses: np.ndarray, before: list[Any]) -> None:
         """Undo an epoch after which the loss or an array is not finite, and raise."""

@@ -1,4 +1,4 @@
-"""What the ranks of a parallel ``fit`` have in common and decide together; nothing, where there is one."""
+"""Synchronize the ranks of a parallel ``fit``; with one rank, do nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ class _RanksDifferError(ValueError):
 
 
 @contextmanager
-def told_to_others(communicator: Communicator) -> Iterator[None]:
+def report_errors_to_ranks(communicator: Communicator) -> Iterator[None]:
     """
     Tell the other ranks of an error, so that they do not wait; what all ranks raise together they know.
 
@@ -52,7 +52,7 @@ class FitRanks:
         self.communicator, self.step, self.sync_batch_norm = communicator, step, sync_batch_norm
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether there is one rank."""
         return self.communicator.size == 1
 
@@ -65,7 +65,7 @@ class FitRanks:
         ValueError
             If the ranks were given different data or settings.
         """
-        if self.alone:
+        if self.is_single:
             return
         first, *others = self.communicator.all_gather(settings)
         for rank, other in enumerate(others, start=1):
@@ -84,7 +84,7 @@ class FitRanks:
 
     def check_signals(self, signals: DeferredSignals) -> None:
         """Raise Interrupted if a signal has come to a rank; all ranks do so after the same step."""
-        if self.alone:
+        if self.is_single:
             signals.check()
             return
         self.step.stop = signals.pending is not None
@@ -94,7 +94,7 @@ class FitRanks:
 
     def end_epoch(self, signals: DeferredSignals, stopped: bool) -> bool:
         """Return whether a rank has stopped the training; raise Interrupted if a signal has come to one."""
-        if self.alone:
+        if self.is_single:
             signals.check()
             return stopped
         of_ranks = self.communicator.all_gather((signals.pending is not None, stopped))
@@ -104,7 +104,7 @@ class FitRanks:
 
     def average_buffers(self, state: TrainingState) -> None:
         """Average running statistics over the ranks, where each has taken those of its own parts of the batches."""
-        if self.alone or self.sync_batch_norm:
+        if self.is_single or self.sync_batch_norm:
             return
         for buffer in state.net.topology.buffers.values():
             if buffer.data.dtype == state.flat.data.dtype:

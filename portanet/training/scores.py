@@ -115,8 +115,8 @@ def _needs_all(metric: Metric) -> bool:
 Gather: TypeAlias = Callable[[Any], list[Any]]
 
 
-def _alone(value: Any) -> list[Any]:
-    """Gather the objects of all ranks where there is one."""
+def _gather_locally(value: Any) -> list[Any]:
+    """Return ``[value]``: what a process alone gathers."""
     return [value]
 
 
@@ -143,7 +143,7 @@ class Scorer:
         metrics: Mapping[str, Metric],
         *,
         has_weights: bool,
-        gather: Gather = _alone,
+        gather: Gather = _gather_locally,
     ):
         self.gather = gather
         self.loss, self.names = loss, ("loss", *metrics)
@@ -170,7 +170,7 @@ class Scorer:
     def _whole(self, pair: tuple[Array, Array], shard: Shard) -> tuple[Array, Array]:
         """Return predictions and targets of a whole batch, of which this rank has a part."""
         backend = backend_of(pair[0])
-        parts = self.gather([backend.to_numpy(array) for array in pair] if shard.counts else None)
+        parts = self.gather([backend.to_numpy(array) for array in pair] if shard.has_examples else None)
         whole = [np.concatenate(arrays) for arrays in zip(*(part for part in parts if part is not None), strict=True)]
         return backend.asarray(whole[0]), backend.asarray(whole[1])
 
@@ -216,7 +216,7 @@ def evaluate(
     batches: Iterable[Data],
     *,
     has_weights: bool,
-    gather: Gather = _alone,
+    gather: Gather = _gather_locally,
 ) -> Logs:
     """Return loss and metrics of inference, accumulated batch by batch over the batches of all ranks."""
     scorer = Scorer(loss, metrics, has_weights=has_weights, gather=gather)
@@ -227,7 +227,7 @@ def evaluate(
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
         sizes.append(x.shape[0])
-    if gather is not _alone:
+    if gather is not _gather_locally:
         kept = [tuple(backend_of(array).to_numpy(array) for array in pair) for pair in scorer.state_dict()]
         of_ranks = gather((rows, sizes, kept))
         rows, sizes, kept = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(3))

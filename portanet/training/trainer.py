@@ -20,7 +20,7 @@ from portanet.distributed.launch import check_communicator
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
-from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelStep, Part
+from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelSettings, ParallelStep
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.kernels.slices import part_of
@@ -51,7 +51,7 @@ from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
-from portanet.training.ranks import FitRanks, told_to_others
+from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
@@ -455,7 +455,7 @@ class Trainer:
             on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
         )
         try:
-            with told_to_others(self.communicator):
+            with report_errors_to_ranks(self.communicator):
                 self._begin(loop, path)
                 loop.run(epochs)
         finally:
@@ -696,14 +696,14 @@ class Trainer:
 
         xp, like = self.backend.xp, self._state.flat.data
         batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size * ranks.size)
-        part = Part(ranks, 1 + scorer.weighted, self.sync_batch_norm)
+        settings = ParallelSettings(ranks, 1 + scorer.weighted, self.sync_batch_norm)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         if stream and ranks.size > 1:
-            return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, ranks=part), scorer
+            return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, settings=settings), scorer
         if stream:
             return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         if ranks.size > 1:
-            return ParallelExecutor(step, data.arrays, batches, table, self.backend, ranks=part), scorer
+            return ParallelExecutor(step, data.arrays, batches, table, self.backend, settings=settings), scorer
         on_host = not isinstance(data.x, self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
@@ -760,7 +760,7 @@ class Trainer:
     def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
         """Return loss and metrics of inference over the batches of all ranks."""
         gather = {} if self.communicator.size == 1 else {"gather": self.communicator.all_gather}
-        with told_to_others(self.communicator):
+        with report_errors_to_ranks(self.communicator):
             return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, **gather)
 
     def _evaluate_stream(self, stream: BatchStream) -> Logs:
