@@ -1,6 +1,7 @@
 """Finding out what launched this process."""
 
 import os
+from importlib import import_module
 from typing import Any
 
 from portanet.checks import check_number
@@ -50,9 +51,7 @@ def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
     if _found is None:
         if n_launched() == 1:
             return Local()
-        from portanet.distributed.mpi import MPI
-
-        _found = MPI(timeout=timeout)
+        _found = import_module("portanet.distributed.mpi").MPI(timeout=timeout)  # it needs mpi4py
     if timeout != TIMEOUT:
         _found.timeout = timeout  # type: ignore[attr-defined]
     return _found
