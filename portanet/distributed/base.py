@@ -43,6 +43,8 @@ class Communicator:
         Number of this process, from 0 on, and number of processes.
     local_rank : int
         Number of this process among those on the same machine.
+    timeout : float
+        Seconds after which a rank that does not answer counts as lost.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Communicator:
     rank = 0
     size = 1
     local_rank = 0
+    timeout: float = TIMEOUT
 
     def all_reduce_host(self, array: np.ndarray) -> None:
         """Replace a contiguous NumPy array of floats by the sum of those of all ranks, with the same bits on each."""

@@ -53,7 +53,7 @@ def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
             return Local()
         _found = import_module("portanet.distributed.mpi").MPI(timeout=timeout)  # it needs mpi4py
     if timeout != TIMEOUT:
-        _found.timeout = timeout  # type: ignore[attr-defined]
+        _found.timeout = timeout
     return _found
 
 
