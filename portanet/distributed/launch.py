@@ -7,13 +7,8 @@ from typing import Any
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, Communicator, Local
 
-LAUNCHERS = {
-    "OMPI_COMM_WORLD_SIZE": "mpiexec of Open MPI",
-    "PMI_SIZE": "mpiexec of MPICH or Intel MPI, or srun",
-    "SLURM_STEP_NUM_TASKS": "srun",
-}
-"""Variables that hold the number of ranks, and what sets them."""
-
+SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"
+"""Variables in which Open MPI, MPICH or Intel MPI, and srun of Slurm tell the number of ranks."""
 
 RANK_PID = "PORTANET_RANK_PID"
 """Variable that holds the process of a rank, so that those it starts are not taken for ranks."""
@@ -30,7 +25,7 @@ def n_launched() -> int:
     """
     if os.environ.get(RANK_PID, str(os.getpid())) != str(os.getpid()):
         return 1  # a process that a rank has started
-    sizes = [os.environ.get(name, "") for name in LAUNCHERS]
+    sizes = [os.environ.get(name, "") for name in SIZES]
     return max((int(size) for size in sizes if size.isdecimal()), default=1)
 
 

@@ -4,7 +4,8 @@ Ranks that MPI starts, through mpi4py: ``mpiexec -n 4 python train.py``.
 Between the ranks of one machine, arrays go through memory that they share. Between machines, one rank of each calls
 MPI: its leader.
 
-Every wait ends after a time. The error then names the ranks that did not come.
+An operation that waits too long for the others raises an error that names the ranks that did not come. Only the start
+of MPI itself waits without a limit.
 """
 
 import atexit
@@ -92,7 +93,11 @@ class MPI(Communicator):
     def all_reduce_host(self, array: np.ndarray) -> None:
         numbers = array.reshape(-1)  # a view: the array is contiguous
         self._begin(f"all_reduce of {array.dtype}, {array.size} numbers")
-        for rows in slices(numbers.size, max(1, BLOCK // numbers.itemsize)):
+        self._reduce(numbers)
+
+    def _reduce(self, numbers: np.ndarray) -> None:
+        """Add up the arrays of all ranks, block by block."""
+        for rows in slices(numbers.size, BLOCK // numbers.itemsize):
             self._reduce_block(numbers[rows])
 
     def _reduce_block(self, block: np.ndarray) -> None:
@@ -113,21 +118,15 @@ class MPI(Communicator):
 
     def all_gather(self, value: Any) -> list[Any]:
         self._begin("all_gather")
-        self._barrier()
         content = pickle.dumps(value)
-        lengths = np.zeros(self.size)
+        lengths = np.zeros(self.size, "int64")
         lengths[self.rank] = len(content)
-        self.all_reduce_host(lengths)
-        ends = np.cumsum(lengths).astype(int)
-        whole = np.zeros(-(-int(ends[-1]) // 8) * 8, np.uint8)
-        whole[ends[self.rank] - len(content) : ends[self.rank]] = np.frombuffer(content, np.uint8)
-        self._gather_bytes(whole)
-        return [pickle.loads(whole[end - int(n) : end].tobytes()) for end, n in zip(ends, lengths, strict=True)]
-
-    def _gather_bytes(self, whole: np.ndarray) -> None:
-        """Add up arrays of bytes, of which each rank has written its own: sums of integers, so that no byte changes."""
-        for rows in slices(whole.size, BLOCK):
-            self._reduce_block(whole[rows])
+        self._reduce(lengths)
+        ends = np.cumsum(lengths)
+        begins, whole = ends - lengths, np.zeros(int(ends[-1]), np.uint8)
+        whole[begins[self.rank] : ends[self.rank]] = np.frombuffer(content, np.uint8)
+        self._reduce(whole)  # each byte is 0 on all ranks but one, so that the sum is that byte
+        return [pickle.loads(whole[begin:end].tobytes()) for begin, end in zip(begins, ends, strict=True)]
 
     def fail(self, error: BaseException) -> None:
         self._told = error

@@ -9,12 +9,16 @@ import numpy as np
 from portanet import metrics as functions
 from portanet.backends import backend_of, namespace
 from portanet.checks import as_number, shown
+from portanet.distributed import Communicator, Local
 from portanet.layers.base import Layer
 from portanet.layers.shard import Shard, current_shard
 from portanet.losses import ClassificationLoss, Loss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
 from portanet.typing import Array
+
+ALONE = Local()
+"""The communicator of a process alone."""
 
 Metric: TypeAlias = Callable[[Array, Array], Array | float]
 
@@ -112,14 +116,6 @@ def _needs_all(metric: Metric) -> bool:
     return bool(getattr(metric, "needs_all", getattr(function, "needs_all", not ours)))
 
 
-Gather: TypeAlias = Callable[[Any], list[Any]]
-
-
-def _gather_locally(value: Any) -> list[Any]:
-    """Return ``[value]``: what a process alone gathers."""
-    return [value]
-
-
 class Scorer:
     """
     The numbers of each batch, in a row of a table, and their averages.
@@ -133,8 +129,8 @@ class Scorer:
     metrics : dict of str to callable
     has_weights : bool
         Whether examples have weights.
-    gather : callable
-        Takes an object, and returns those of all ranks.
+    communicator : Communicator, optional
+        Processes that share out each batch.
     """
 
     def __init__(
@@ -143,9 +139,9 @@ class Scorer:
         metrics: Mapping[str, Metric],
         *,
         has_weights: bool,
-        gather: Gather = _gather_locally,
+        communicator: Communicator = ALONE,
     ):
-        self.gather = gather
+        self.communicator = communicator
         self.loss, self.names = loss, ("loss", *metrics)
         self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
@@ -170,7 +166,9 @@ class Scorer:
     def _whole(self, pair: tuple[Array, Array], shard: Shard) -> tuple[Array, Array]:
         """Return predictions and targets of a whole batch, of which this rank has a part."""
         backend = backend_of(pair[0])
-        parts = self.gather([backend.to_numpy(array) for array in pair] if shard.has_examples else None)
+        parts = self.communicator.all_gather(
+            [backend.to_numpy(array) for array in pair] if shard.has_examples else None
+        )
         whole = [np.concatenate(arrays) for arrays in zip(*(part for part in parts if part is not None), strict=True)]
         return backend.asarray(whole[0]), backend.asarray(whole[1])
 
@@ -216,10 +214,10 @@ def evaluate(
     batches: Iterable[Data],
     *,
     has_weights: bool,
-    gather: Gather = _gather_locally,
+    communicator: Communicator = ALONE,
 ) -> Logs:
     """Return loss and metrics of inference, accumulated batch by batch over the batches of all ranks."""
-    scorer = Scorer(loss, metrics, has_weights=has_weights, gather=gather)
+    scorer = Scorer(loss, metrics, has_weights=has_weights, communicator=communicator)
     rows: list[list[float]] = []
     sizes: list[int] = []
     for x, y, sample_weight in batches:
@@ -227,9 +225,9 @@ def evaluate(
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
         sizes.append(x.shape[0])
-    if gather is not _gather_locally:
+    if communicator.size > 1:
         kept = [tuple(backend_of(array).to_numpy(array) for array in pair) for pair in scorer.state_dict()]
-        of_ranks = gather((rows, sizes, kept))
+        of_ranks = communicator.all_gather((rows, sizes, kept))
         rows, sizes, kept = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(3))
         scorer.load_state_dict(kept)
     return scorer.averages(np.asarray(rows), sizes)

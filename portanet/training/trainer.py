@@ -686,8 +686,7 @@ class Trainer:
     ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         ranks, weighted = self.communicator, data.sample_weight is not None
-        gather = {} if ranks.size == 1 else {"gather": ranks.all_gather}
-        scorer = Scorer(self.loss, self.metrics, has_weights=weighted, **gather)
+        scorer = Scorer(self.loss, self.metrics, has_weights=weighted, communicator=ranks)
 
         def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
             value, prediction = self._train_step(x, y, sample_weight)
@@ -759,9 +758,9 @@ class Trainer:
 
     def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
         """Return loss and metrics of inference over the batches of all ranks."""
-        gather = {} if self.communicator.size == 1 else {"gather": self.communicator.all_gather}
-        with report_errors_to_ranks(self.communicator):
-            return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, **gather)
+        ranks = self.communicator
+        with report_errors_to_ranks(ranks):
+            return evaluate(self.net, self.loss, self.metrics, batches, has_weights=has_weights, communicator=ranks)
 
     def _evaluate_stream(self, stream: BatchStream) -> Logs:
         weighted = stream.first().sample_weight is not None
