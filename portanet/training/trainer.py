@@ -304,6 +304,8 @@ class Trainer:
             batch = ()
         with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
+                if self.communicator.size > 1:
+                    raise RuntimeError("step trains in one process: call fit, or give the Trainer communicator=None")
                 self._try_loss(x, y, sample_weight)
                 self._checked_batch = batch
             value, _ = self._train_step(x, y, sample_weight)

@@ -422,3 +422,14 @@ def test_a_run_resumes_within_an_epoch_with_metrics_of_all_predictions(tmp_path:
 def test_k_means_draws_the_centres_of_rank_0() -> None:
     first, second = run_threads(lambda ranks: pn.KMeans(5, random_state=None).fit(X, communicator=ranks), 2)
     np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
+
+
+def test_a_single_step_of_several_ranks_is_refused() -> None:
+    def run(ranks: Communicator) -> None:
+        trainer = pn.Trainer(
+            dense().initialize(dtype="float64"), pn.CrossEntropyLoss(), pn.SGD(0.1), communicator=ranks
+        )
+        with pytest.raises(RuntimeError, match="step trains in one process: call fit, or give the Trainer comm"):
+            trainer.step(X, Y)
+
+    run_threads(run, 2)
