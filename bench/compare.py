@@ -151,8 +151,13 @@ def crossover_lines(medians: Medians) -> list[str]:
 
 def draw(medians: Medians, path: Path) -> None:
     """Draw the picture; the suffix of the file selects the format."""
+    save(lambda: figure(medians), path)
+
+
+def save(make: Callable[[], Any], path: Path) -> None:
+    """Write the figure of matplotlib that a function makes."""
     try:
-        picture = figure(medians)
+        picture = make()
     except ImportError as error:
         raise CommandError(f"the picture needs matplotlib ({error}): pip install -e '.[bench]'", FAILED) from error
     drawn = BytesIO()

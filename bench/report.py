@@ -6,7 +6,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench import compare, estimators, files, results, scaling
+from bench import compare, estimators, files, prediction, results, scaling
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="write bench/RESULTS.md",
-        description="Write bench/RESULTS.md from the JSON files, notes.md and compare.png of a folder.",
+        description="Write bench/RESULTS.md from the JSON files, notes.md and pictures of a folder.",
     )
     parser.add_argument("--results", type=Path, default=results.FOLDER, metavar="DIR", help="default: bench/results")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="FILE", help="default: bench/RESULTS.md")
@@ -65,7 +65,7 @@ def report(folder: Path, out: Path) -> str:
         "estimators": estimator_parts,
         "scaling": scaling_parts,
     }
-    written = {kind: _read_chapters(folder, kind, chapter) for kind, chapter in chapters.items()}
+    written = {kind: _read_chapters(folder, out, kind, chapter) for kind, chapter in chapters.items()}
     suites = [compare.read(path) for path in sorted(folder.glob("suite-*.json"))]
     if not written["peers"] and not suites:
         raise CommandError(f"there are no files of results in {folder}; run: python -m bench peers")
@@ -76,13 +76,19 @@ def report(folder: Path, out: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _read_chapters(folder: Path, kind: str, chapter: Chapter) -> list[str]:
-    """Return the chapters on all files of a kind; numbers of which no table can be made are a fault of their file."""
+def _read_chapters(folder: Path, out: Path, kind: str, chapter: Chapter) -> list[str]:
+    """
+    Return the chapters on all files of a kind, each with the picture that lies beside its file.
+
+    Numbers of which no table can be made are a fault of the file.
+    """
     parts = []
     for path in sorted(folder.glob(f"{kind}-*.json")):
         file = results.read(path, kind)
         with as_file_errors(path):
             parts += chapter(file)
+        if (picture := path.with_suffix(".png")).exists():
+            parts.append(f"![{kind}]({relpath(picture, out.parent)})")
     return parts
 
 
@@ -294,18 +300,26 @@ def estimator_parts(file: Mapping[str, Any]) -> list[str]:
 
 def scaling_parts(file: Mapping[str, Any]) -> list[str]:
     """Return the chapter on a file of kind "scaling"."""
+    found: Mapping[str, Any] = file["networks"]
+    assumed = "{} Gbit/s and {} µs for a message"
+    cpu, gpu = (
+        assumed.format(f"{8 * link.bandwidth / 1e9:g}", f"{link.latency * 1e6:g}")
+        for link in (prediction.CPU_LINK, prediction.GPU_LINK)
+    )
     return [
         f"## More than one process: {file['machine']['cpu']}",
         machine_line(file),
         "A training step of one process with one core; of two processes with one core each, where each has a whole "
         "batch (weak) or half of it (strong); and of one process with two threads. A gain is the ratio of examples a "
-        "second to one core. The exchange is an all-reduce of the gradient alone, as a share of the weak step: "
-        "`python -m bench scaling`.",
-        markdown(scaling.HEADER, scaling.table_rows(file["networks"])),
+        "second to one core. The exchange is an all-reduce of the gradient alone, as a share of the weak step: it is "
+        "the most that exchanging while other layers are computed could save. `python -m bench scaling`.",
+        markdown(scaling.HEADER, scaling.table_rows(found)),
         f"**Predicted, not measured:** how many times as many examples a second as one node a cluster of such nodes "
-        f"trains on, if each has a whole batch. The step is that of two threads; the network is assumed to carry "
-        f"{scaling.BANDWIDTH / 1e9:g} GB/s, and to need {scaling.LATENCY * 1e6:g} µs for a message.",
-        markdown(scaling.PREDICTED, scaling.predictions(file["networks"])),
+        f"trains on, if each has a whole batch. The step is that of two threads. Between nodes, {cpu} are assumed.",
+        markdown(prediction.NODES_HEADER, prediction.node_rows(found)),
+        f"**Predicted, not measured:** how long a step on one GPU must be at least, so that each of several GPUs keeps "
+        f"{prediction.EFFICIENCY:.0%} of its speed. Between GPUs, {gpu} are assumed.",
+        markdown(prediction.GPUS_HEADER, prediction.gpu_rows(found)),
     ]
 
 

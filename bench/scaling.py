@@ -6,7 +6,6 @@ Each case runs in processes of its own, which ``mpiexec`` starts; the cases alte
 
 import argparse
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -19,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import files, machine, results
+from bench import files, machine, prediction, results
 from bench.command import CommandError, check_known, positive_int, positive_seconds, print_lines, print_progress
+from bench.compare import save
 from bench.networks import NETWORKS
 from bench.text import columns, duration
 
@@ -43,10 +43,6 @@ CASES = {
     "strong": Case(2, 1, 2),
 }
 """Weak: each rank has a whole batch. Strong: each rank has half of it."""
-
-NODES = (8, 32, 128, 512)
-BANDWIDTH, LATENCY = 12.5e9, 1e-5
-"""Assumed of the network of a cluster: bytes a second, and seconds of a message."""
 
 
 def measure(name: str, part: int, seconds: float) -> dict[str, float]:
@@ -101,9 +97,14 @@ def measure(name: str, part: int, seconds: float) -> dict[str, float]:
     }
 
 
+def find_program(name: str) -> str | None:
+    """Return the path of a program: of this environment, else of the system."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
 def run_case(name: str, case: Case, seconds: float) -> dict[str, float]:
     """Start the ranks of a case, and return what the first one measured."""
-    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    mpiexec = find_program("mpiexec")
     if mpiexec is None:
         raise CommandError("mpiexec is missing: pip install mpi4py mpich")
     settings = {f"{pool}_NUM_THREADS": str(case.threads) for pool in ("OPENBLAS", "OMP")}
@@ -152,9 +153,11 @@ def run(options: argparse.Namespace) -> None:
         found[name] = {
             label: {key: median(one[key] for one in of_case) for key in of_case[0]} for label, of_case in runs.items()
         }
-    print_lines(columns([HEADER, *table_rows(found)]), "", columns([PREDICTED, *predictions(found)]))
+    predicted = columns([prediction.NODES_HEADER, *prediction.node_rows(found)])
+    print_lines(columns([HEADER, *table_rows(found)]), "", "predicted gains:", predicted)
     if out:
         results.write(out, {"kind": "scaling", **info, "rounds": options.rounds, "networks": found})
+        save(lambda: prediction.figure(found), out.with_suffix(".png"))
 
 
 HEADER = ("network", "one core", "weak", "gain", "strong", "gain", "two threads", "strong / threads", "exchange")
@@ -171,33 +174,6 @@ def table_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ratio = f"{strong / threads:.2f}"
         table.append((name, times[0], times[1], gains[0], times[2], gains[1], times[3], ratio, share))
     return table
-
-
-PREDICTED = ("network", *(f"{n} nodes" for n in NODES))
-
-
-def predictions(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return a row for each network: how many times as many examples a second n nodes are predicted to train on."""
-    rows = []
-    for name, cases in found.items():
-        step, n_bytes = cases["two threads"]["step"], cases["two threads"]["bytes"]
-        rows.append((name, *(f"{n * step / predicted_step(step, n_bytes, n):.0f}" for n in NODES)))
-    return rows
-
-
-def predicted_step(step: float, n_bytes: float, n: int) -> float:
-    """
-    Return the predicted seconds of a step of n nodes, each with a whole batch.
-
-    ``step + 2 (n - 1) / n bytes / bandwidth + 2 latency log₂ n``: an all-reduce by recursive halving and doubling after
-    the computation.
-
-    Examples
-    --------
-    >>> predicted_step(0.01, 12.5e6, 1), round(predicted_step(0.01, 12.5e6, 8), 5)
-    (0.01, 0.01181)
-    """
-    return step + 2 * (n - 1) / n * n_bytes / BANDWIDTH + 2 * LATENCY * math.log2(n)
 
 
 def main(name: str, part: str, seconds: str) -> None:

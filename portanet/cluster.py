@@ -172,9 +172,11 @@ class KMeans(Estimator):
         self.inertia_, self.n_iter_, self.cost_history_ = costs[-1], len(costs) - 1, np.asarray(costs)
         return self
 
-    def fit_predict(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit_predict(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, communicator: Ranks | None = None
+    ) -> Any:
         """Fit, and return the cluster of each example, ``labels_``; see :meth:`fit`."""
-        return self.fit(x, sample_weight=sample_weight).labels_
+        return self.fit(x, sample_weight=sample_weight, communicator=communicator).labels_
 
     def predict(self, x: Any) -> Any:
         """

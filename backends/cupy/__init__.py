@@ -1,5 +1,5 @@
 """
-CuPy on CUDA GPUs: devices "cuda" (the first), "cuda:1" ...
+CuPy on CUDA GPUs: devices "cuda" (the first, or one for each process that a launcher starts), "cuda:1" ...
 
 ``import cupy`` succeeds without a driver, and a device is found without the libraries of the CUDA toolkit, which fail
 only on first use. Therefore a device is usable only after a test computation. Array creation ignores the argument
@@ -7,6 +7,7 @@ only on first use. Therefore a device is usable only after a test computation. A
 asynchronous transfer, but not pinned memory, which must not be overwritten during the transfer.
 """
 
+import os
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -15,13 +16,16 @@ import numpy as np
 
 from portanet.backends.base import Backend, BackendUnavailable
 
+LOCAL_RANKS = "LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"
+"""Variables in which launchers of several processes tell the number of this one on its machine."""
+
 _INSTALL = "pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cuda13]' for CUDA 13"
 
 
 def load(ordinal: str | None = None) -> Backend:
-    """Load the backend of a CUDA device, by its ordinal, ``"0"`` by default."""
+    """Load the backend of a CUDA device, by its ordinal; by default, each process of a machine takes another one."""
     cupy, standard = _import()
-    index = _device_index(cupy, "0" if ordinal is None else ordinal)
+    index = _device_index(cupy, ordinal)
     device = cupy.cuda.Device(index)
     _test_computation(cupy, index)
     # Imported here, because they import cupy, which may be absent.
@@ -97,7 +101,7 @@ def _import() -> tuple[Any, Any]:
     return cupy, standard
 
 
-def _device_index(cupy: Any, ordinal: str) -> int:
+def _device_index(cupy: Any, ordinal: str | None) -> int:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except (RuntimeError, ImportError) as error:
@@ -105,6 +109,9 @@ def _device_index(cupy: Any, ordinal: str) -> int:
             f"cupy {cupy.__version__} is installed but CUDA does not answer ({error}): "
             f"check the NVIDIA driver with nvidia-smi, and the variable CUDA_VISIBLE_DEVICES"
         ) from error
+    if ordinal is None:
+        local_rank = next((os.environ[name] for name in LOCAL_RANKS if name in os.environ), "0")
+        ordinal = str(int(local_rank) % max(1, count)) if local_rank.isdecimal() else "0"
     if not ordinal.isdecimal() or int(ordinal) >= count:
         raise BackendUnavailable(
             f"device 'cuda:{ordinal}' does not exist: CUDA sees {count}, numbered from 0; "

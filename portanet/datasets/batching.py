@@ -7,8 +7,8 @@ import numpy as np
 
 from portanet.backends import as_array, take_rows
 from portanet.checks import check_count, check_flag, optional
-from portanet.kernels.slices import slices
-from portanet.typing import Array
+from portanet.kernels.slices import part_of, slices
+from portanet.typing import Array, Ranks
 
 
 class Batches:
@@ -19,9 +19,18 @@ class Batches:
     """
 
     def __init__(
-        self, arrays: tuple[Array, ...], *, batch_size: int, shuffle: bool, random_state: int | None, drop_last: bool
+        self,
+        arrays: tuple[Array, ...],
+        *,
+        batch_size: int,
+        shuffle: bool,
+        random_state: int | None,
+        drop_last: bool,
+        rank: int,
+        n_ranks: int,
     ):
         self.arrays, self.batch_size, self.shuffle, self.drop_last = arrays, batch_size, shuffle, drop_last
+        self._rank, self._n_ranks = rank, n_ranks
         self._seed = int(np.random.default_rng().integers(2**62)) if random_state is None else random_state
         self.epoch = 0
 
@@ -34,16 +43,18 @@ class Batches:
         self.epoch = check_count("epoch", epoch, at_least=0)
 
     def __len__(self) -> int:
-        n, size = int(self.arrays[0].shape[0]), self.batch_size
-        return n // size if self.drop_last else -(-n // size)
+        n, size = int(self.arrays[0].shape[0]), self.batch_size * self._n_ranks
+        rest = n % size >= self._n_ranks  # each rank has an example of the last batch
+        return n // size + (rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Return the batches of the next epoch."""
         n, epoch = self.arrays[0].shape[0], self.epoch
         self.epoch += 1
         order = np.random.default_rng([self._seed, epoch]).permutation(n) if self.shuffle else None
-        parts = zip(range(len(self)), slices(n, self.batch_size), strict=False)
-        picked = (rows if order is None else order[rows] for _, rows in parts)
+        whole = zip(range(len(self)), slices(n, self.batch_size * self._n_ranks), strict=False)
+        parts = (part_of(batch, self._rank, self._n_ranks) for _, batch in whole)
+        picked = (rows if order is None else order[rows] for rows in parts)
         return (tuple(take_rows(array, rows) for array in self.arrays) for rows in picked)
 
 
@@ -53,6 +64,7 @@ def batches(
     shuffle: bool = True,
     random_state: int | None = 0,
     drop_last: bool = False,
+    communicator: Ranks | None = None,
 ) -> Batches:
     """
     Return an iterable of the batches of arrays, for a loop of one's own.
@@ -60,15 +72,18 @@ def batches(
     Parameters
     ----------
     *arrays : array_like, shape (N, ...)
-        Inputs, targets ..., each on the host or on a device.
+        Inputs, targets ..., each on the host or on a device. Of a ``numpy.memmap``, only the rows of a batch are read.
     batch_size : int
-        Examples of a batch.
+        Examples of a batch, in each process if several share the data.
     shuffle : bool
         Whether each epoch has a new order.
     random_state : int or None
         Seed of the orders; None draws differently at each call.
     drop_last : bool
         Whether to leave out a last batch that is shorter.
+    communicator : portanet.distributed.Communicator, optional
+        Processes that share the data: this one gets its part of each batch. Fewer examples at the end than there are
+        processes are left out. ``random_state`` must not be None.
 
     Returns
     -------
@@ -102,12 +117,19 @@ def batches(
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"arrays must hold equally many examples, at least one, got {lengths}")
     batch_size, drop_last = check_count("batch_size", batch_size), check_flag("drop_last", drop_last)
-    if drop_last and batch_size > lengths[0]:
+    rank, n_ranks = (0, 1) if communicator is None else (communicator.rank, communicator.size)
+    if drop_last and batch_size * n_ranks > lengths[0]:
         raise ValueError(f"batch_size={batch_size} with drop_last leaves no batch of {lengths[0]} examples: lower it")
+    if n_ranks > lengths[0]:
+        raise ValueError(f"arrays hold {lengths[0]} examples for {n_ranks} processes: start fewer")
+    if n_ranks > 1 and shuffle and random_state is None:
+        raise ValueError("random_state=None draws another order in each process: give a number")
     return Batches(
         converted,
         batch_size=batch_size,
         shuffle=check_flag("shuffle", shuffle),
         random_state=optional(check_count)("random_state", random_state, at_least=0),
         drop_last=drop_last,
+        rank=rank,
+        n_ranks=n_ranks,
     )

@@ -2,13 +2,16 @@
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, Communicator, Local
 
-SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"
-"""Variables in which Open MPI, MPICH or Intel MPI, and srun of Slurm tell the number of ranks."""
+MPIEXEC = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"
+"""Variables in which ``mpiexec`` of Open MPI, and of MPICH or Intel MPI, tells the number of ranks."""
+
+SRUN = "SLURM_STEP_NUM_TASKS"
+"""The same of Slurm's ``srun``, which may also start one ``torchrun`` a machine."""
 
 RANK_PID = "PORTANET_RANK_PID"
 """Variable that holds the process of a rank, so that those it starts are not taken for ranks."""
@@ -16,17 +19,30 @@ RANK_PID = "PORTANET_RANK_PID"
 
 def n_launched() -> int:
     """
-    Return how many ranks a launcher of MPI started; 1 without one.
+    Return how many ranks a launcher started; 1 without one.
 
     Examples
     --------
     >>> n_launched()
     1
     """
+    return _launched()[1]
+
+
+def _launched() -> tuple[Literal["mpi", "tcp"], int]:
+    """Return how the ranks are joined, and how many there are."""
     if os.environ.get(RANK_PID, str(os.getpid())) != str(os.getpid()):
-        return 1  # a process that a rank has started
-    sizes = [os.environ.get(name, "") for name in SIZES]
-    return max((int(size) for size in sizes if size.isdecimal()), default=1)
+        return "mpi", 1  # a process that a rank has started
+    if (size := max(map(_number, MPIEXEC))) > 1:
+        return "mpi", size
+    if "RANK" in os.environ and (size := _number("WORLD_SIZE")) > 1:
+        return "tcp", size
+    return "mpi", _number(SRUN)
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 1
 
 
 _found: Communicator | None = None
@@ -34,7 +50,10 @@ _found: Communicator | None = None
 
 def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
     """
-    Return the ranks that ``mpiexec`` or ``srun`` started, else this process alone; nothing is imported then.
+    Return the ranks that ``mpiexec``, ``srun`` or ``torchrun`` started, else this process alone.
+
+    Without a launcher, nothing is imported. Ranks of ``torchrun``, or of any launcher that sets ``RANK`` and
+    ``WORLD_SIZE``, are joined by :class:`TCP`, the others by :class:`MPI`.
 
     Parameters
     ----------
@@ -44,9 +63,11 @@ def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
     global _found
     check_number("timeout", timeout, above=0)
     if _found is None:
-        if n_launched() == 1:
+        kind, size = _launched()
+        if size == 1:
             return Local()
-        _found = import_module("portanet.distributed.mpi").MPI(timeout=timeout)  # it needs mpi4py
+        # By name: MPI needs mpi4py.
+        _found = getattr(import_module(f"portanet.distributed.{kind}"), kind.upper())(timeout=timeout)
     if timeout != TIMEOUT:
         _found.timeout = timeout
     return _found

@@ -15,16 +15,16 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from portanet.backends import set_num_threads
 from portanet.checks import check_number
-from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, rank_failed, sum_in_order
+from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
+from portanet.distributed.cores import share_cores, usable_cores
 from portanet.distributed.launch import RANK_PID, find_communicator, n_launched
+from portanet.distributed.uncaught import ToldOnFailure, communicators, watch
 from portanet.kernels.slices import part_of, slices
 
 MAX_POLLS, POLL_SECONDS = 2000, 5e-5
@@ -45,13 +45,11 @@ ARRIVED, FAILED, PID, WORLD_RANK, OPERATION = range(5)  # two places for operati
 N_NUMBERS, N_TEXT = 8, 1024
 """Integers of a rank in the shared memory, and bytes of the message of its error."""
 
-THREAD_VARIABLES = "PORTANET_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
-
 WAITING_TAG = 1
 """Tag of the messages by which a leader tells the others, after a while, that it waits for them."""
 
 
-class MPI(Communicator):
+class MPI(ToldOnFailure):
     """
     The ranks of ``MPI.COMM_WORLD``.
 
@@ -80,15 +78,12 @@ class MPI(Communicator):
         self._n_nodes = int(world.allreduce(int(leader)))
         self._mpi, self._memory = mpi, _SharedMemory(mpi, self._node, self.rank)
         self._n_waits, self._operation = 0, ""
-        self._broken: RankFailed | None = None
-        self._told: BaseException | None = None
-        _communicators.append(self)
+        watch(self)
         if self.size != (launched := n_launched()) and launched > 1:
             fix = "install mpi4py for the MPI of the launcher, or give communicator=None"
             raise RuntimeError(f"{launched} processes were launched, but MPI sees {self.size} rank: {fix}")
         os.environ[RANK_PID] = str(os.getpid())  # processes that this one starts are no ranks
-        if not any(name in os.environ for name in THREAD_VARIABLES):
-            set_num_threads(_n_threads(self._node.allgather(_cores())))
+        share_cores(self._node.allgather(usable_cores()))
 
     def all_reduce_host(self, array: np.ndarray) -> None:
         numbers = array.reshape(-1)  # a view: the array is contiguous
@@ -128,12 +123,8 @@ class MPI(Communicator):
         self._reduce(whole)  # each byte is 0 on all ranks but one, so that the sum is that byte
         return [pickle.loads(whole[begin:end].tobytes()) for begin, end in zip(begins, ends, strict=True)]
 
-    def fail(self, error: BaseException) -> None:
-        self._told = error
+    def tell(self, error: BaseException) -> None:
         self._memory.write_failure(self.local_rank, error)
-        said = f": {error}" if isinstance(error, RankFailed) else f" failed with {type(error).__name__}: {error}"
-        # In one piece and at once: mpiexec may end this process as soon as it sees that another one is lost.
-        os.write(2, f"portanet: rank {self.rank}{said}\n".encode())
 
     def __reduce__(self) -> Any:
         """Pickle as the ranks of the process that reads it."""
@@ -141,8 +132,8 @@ class MPI(Communicator):
 
     def _begin(self, operation: str) -> None:
         """Say which operation this rank calls, to be compared at the next meeting."""
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
         self._operation = operation
 
     def _barrier(self, extra: float = 0.0) -> None:
@@ -188,7 +179,7 @@ class MPI(Communicator):
         try:
             self._wait_or_raise(done, missing, self.timeout + extra)
         except RankFailed as error:
-            self._broken = error
+            self.broken = error
             raise
 
     def _wait_or_raise(self, done: Callable[[], bool], missing: Callable[[], list[int]], timeout: float) -> None:
@@ -291,24 +282,6 @@ class _SharedMemory:
         return rank_failed([int(self._numbers[first, WORLD_RANK])], text) if lengths[first] > 0 else RankFailed(text)
 
 
-def _cores() -> tuple[int, ...]:
-    """Return the cores that this process may use."""
-    return tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else tuple(range(os.cpu_count() or 1))
-
-
-def _n_threads(cores: list[tuple[int, ...]]) -> int:
-    """
-    Return the number of threads of a rank, from the cores that each rank of the machine may use.
-
-    Examples
-    --------
-    >>> _n_threads([(0, 1, 2, 3)] * 2), _n_threads([(0, 1), (2, 3)]), _n_threads([(0,)] * 4)
-    (2, 2, 1)
-    """
-    shared = len({core for of_rank in cores for core in of_rank})
-    return max(1, shared // len(cores))
-
-
 def _is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent does not."""
     try:
@@ -327,10 +300,6 @@ def _pid_namespace() -> int:
         return 0
 
 
-_communicators: list[MPI] = []
-"""The communicators of this process."""
-
-
 def _import_mpi() -> Any:
     """Import mpi4py, which must not wait for lost ranks when the process ends."""
     try:
@@ -340,24 +309,14 @@ def _import_mpi() -> Any:
     mpi4py.rc.finalize = False
     from mpi4py import MPI as mpi  # noqa: N811
 
-    if not _communicators:
+    if not communicators:
         atexit.register(_finish, mpi)
-        sys.excepthook = partial(_report_and, sys.excepthook)
     return mpi
-
-
-def _report_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Tell the other ranks of an error that ends this process, wherever it was raised."""
-    for communicator in _communicators:
-        if communicator._told is not error:
-            communicator.fail(error)
-        communicator._broken = communicator._broken or RankFailed(str(error))
-    hook(kind, error, trace)
 
 
 def _finish(mpi: Any) -> None:
     """End MPI; after a failure let the others write their messages, and then end them."""
-    if any(communicator._broken for communicator in _communicators):
+    if any(communicator.broken for communicator in communicators):
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(1.0)

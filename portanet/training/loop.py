@@ -185,7 +185,7 @@ class FitLoop:
         try:
             with state.backend.activate():  # leaving it turns the library's error into OutOfMemory
                 self._run_steps()
-                self.ranks.average_buffers(state)
+                self.ranks.end_steps(state)
                 table = state.backend.to_numpy(executor.metrics).astype("float64")  # no step reads back
                 self._check_finite(table[:, 0], before)
                 return self.scorer.averages(table, executor.sizes)

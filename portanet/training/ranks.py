@@ -102,9 +102,16 @@ class FitRanks:
             raise Interrupted
         return any(stop for _, stop in of_ranks)
 
-    def average_buffers(self, state: TrainingState) -> None:
-        """Average running statistics over the ranks, where each has taken those of its own parts of the batches."""
-        if self.is_single or self.sync_batch_norm:
+    def end_steps(self, state: TrainingState) -> None:
+        """
+        Wait for the last sum: reading from a device whose sum never ends would wait without limit.
+
+        Then average running statistics, where each rank has taken those of its own parts of the batches.
+        """
+        if self.is_single:
+            return
+        self.communicator.barrier()
+        if self.sync_batch_norm:
             return
         for buffer in state.net.topology.buffers.values():
             if buffer.data.dtype == state.flat.data.dtype:

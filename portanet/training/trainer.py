@@ -17,6 +17,7 @@ from portanet.checks import check_choice, check_count, check_flag, check_number,
 from portanet.config import to_json
 from portanet.distributed import Communicator
 from portanet.distributed.launch import check_communicator
+from portanet.distributed.nccl import on_device
 from portanet.engine.eager import EagerExecutor
 from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
@@ -157,8 +158,8 @@ class Trainer:
         Of matrix products in training steps on a GPU, see :func:`portanet.set_float32_matmul_precision`, whose choice
         is the default. Weights, gradients and the optimizer's state stay float32; inference is not affected.
     communicator : Communicator, "auto" or None
-        Processes that train together, see :mod:`portanet.distributed`. "auto" takes those that ``mpiexec`` or ``srun``
-        has started; None trains in this process alone.
+        Processes that train together, see :mod:`portanet.distributed`. "auto" takes those that ``mpiexec``, ``srun`` or
+        ``torchrun`` has started; None trains in this process alone. Ranks with a GPU each exchange gradients by NCCL.
     sync_batch_norm : bool
         Whether BatchNorm takes the statistics of the whole batch, and not of the part of each process. The running
         averages of the parts are averaged after each epoch.
@@ -193,11 +194,11 @@ class Trainer:
         if float32_matmul_precision is not None:
             check_float32_matmul_precision("float32_matmul_precision", float32_matmul_precision)
         self._loss, self._metrics = loss, resolve(metrics, loss)
-        self.communicator = check_communicator(communicator)
-        self._parallel = ParallelStep(self.communicator)
         self.sync_batch_norm = check_flag("sync_batch_norm", sync_batch_norm)
         self.float32_matmul_precision = float32_matmul_precision
         self._net, self._unbound = net, (optimizer, None if device is None else get_backend(device), seed)
+        self.communicator = on_device(check_communicator(communicator), self._unbound[1] or net._placement()[0])
+        self._parallel = ParallelStep(self.communicator)
         self.history = History()
         self.metric_names: tuple[str, ...] = ()  # what fit reports of each epoch
         self.steps = 0

@@ -1,7 +1,6 @@
 """Ranks that mpiexec starts: the weights of one rank, and the end of all when one fails."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -10,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.scaling import find_program
+
 pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+MPIEXEC = find_program("mpiexec")
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="mpiexec is not installed")
 
-SCRIPT = Path(__file__).parent / "mpi_train.py"
+SCRIPT = Path(__file__).parent / "train_script.py"
 
 
 def run(

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.scaling import find_program
+
 pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-MPIEXEC = shutil.which("mpiexec.hydra", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec.hydra")
+MPIEXEC = find_program("mpiexec.hydra")
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="mpiexec of MPICH is not installed")
 
-SCRIPT = Path(__file__).parent / "mpi_train.py"
+SCRIPT = Path(__file__).parent / "train_script.py"
 HOSTS = "10.77.0.1", "10.77.0.2"
 SPACES = f"portanet-{os.getpid()}-a", f"portanet-{os.getpid()}-b"  # several processes may run these tests
 CABLES = f"pn{os.getpid()}a", f"pn{os.getpid()}b"

@@ -1,0 +1,245 @@
+"""
+Ranks that a launcher such as ``torchrun`` starts, joined by TCP.
+
+The launcher sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``. Every rank sends its
+values to rank 0, which combines them and sends the result back. This suits numbers and small arrays: large gradients
+belong to NCCL or MPI.
+"""
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, wait
+from typing import Any
+
+import numpy as np
+
+from portanet.checks import check_number
+from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
+from portanet.distributed.cores import share_cores, usable_cores
+from portanet.distributed.launch import RANK_PID, find_communicator
+from portanet.distributed.uncaught import ToldOnFailure, watch
+
+KEY = "PORTANET_AUTHKEY"
+"""Variable with the secret by which the ranks know one another."""
+
+ROOT_SECONDS = 5.0
+"""Seconds that a rank waits longer for rank 0 than that waits for the others: rank 0 names the one that is lost."""
+
+RETRY_SECONDS = 0.05
+
+
+class TCP(ToldOnFailure):
+    """
+    The ranks of the variables ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
+
+    What the ranks send is unpickled, so that they must trust one another. They prove that they know the secret of the
+    variable ``PORTANET_AUTHKEY``. It is needed where the ranks run on several machines; on one machine, rank 0 listens
+    to this machine only.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds after which a rank that has not joined an operation counts as lost.
+
+    Raises
+    ------
+    RuntimeError
+        If a variable is missing or wrong, or the port is taken.
+    RankFailed
+        If not all ranks come within the timeout.
+    """
+
+    def __init__(self, *, timeout: float = TIMEOUT):
+        self.timeout = check_number("timeout", timeout, above=0)
+        self.rank, self.size = _variable("RANK"), _variable("WORLD_SIZE")
+        self.local_rank = _variable("LOCAL_RANK", self.rank)
+        if self.rank >= self.size:
+            raise RuntimeError(f"RANK is {self.rank}, but WORLD_SIZE is {self.size}: number the ranks from 0")
+        address, key = _address(self.size), os.environ.get(KEY, "portanet").encode()
+        if self.rank == 0:
+            self._others = _accept(address, key, self.size, self.timeout)
+        else:
+            self._root = _connect(address, key, self.rank, self.timeout)
+        os.environ[RANK_PID] = str(os.getpid())  # processes that this one starts are no ranks
+        watch(self)
+        host = socket.gethostname()
+        share_cores([cores for other, cores in self.all_gather((host, usable_cores())) if other == host])
+
+    def all_reduce_host(self, array: np.ndarray) -> None:
+        array[...] = self._exchange(f"all_reduce of {array.dtype}, {array.size} numbers", array, _sum)
+
+    def all_gather(self, value: Any) -> list[Any]:
+        values: list[Any] = self._exchange("all_gather", value, list)
+        return values
+
+    def tell(self, error: BaseException) -> None:
+        failed = error
+        if not isinstance(error, RankFailed):
+            failed = rank_failed([self.rank], f"failed with {type(error).__name__}: {error}")
+        with suppress(OSError):  # who is told may be gone
+            if self.rank:
+                self._root.send(failed)
+            else:
+                self._answer(failed)
+
+    def __reduce__(self) -> Any:
+        """Pickle as the ranks of the process that reads it."""
+        return find_communicator, ()
+
+    def _exchange(self, operation: str, value: Any, combine: Callable[[list[Any]], Any]) -> Any:
+        """Send rank 0 the values of all ranks, and return what it makes of them."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            if self.rank == 0:
+                result = self._collect(operation, value, combine)
+                self._answer(result)
+            else:
+                result = self._ask(operation, value)
+        except RankFailed as error:
+            self.broken = error
+            if self.rank == 0:
+                self._answer(error)
+            raise
+        if isinstance(result, Exception):
+            self.broken = result if isinstance(result, RankFailed) else None
+            raise result
+        return result
+
+    def _collect(self, operation: str, value: Any, combine: Callable[[list[Any]], Any]) -> Any:
+        """Combine the values of all ranks, in their order."""
+        values, operations = {0: value}, {operation}
+        missing, end = dict(self._others), time.monotonic() + self.timeout
+        while missing:
+            ready = wait([*missing.values()], max(0.0, end - time.monotonic()))
+            if not ready:
+                raise rank_failed(sorted(missing), f"did not answer for {self.timeout:g} s")
+            for rank in [rank for rank, connection in missing.items() if connection in ready]:
+                message = _receive(missing.pop(rank), rank)
+                if isinstance(message, RankFailed):
+                    raise message
+                values[rank] = message[1]
+                operations.add(message[0])
+        if len(operations) > 1:
+            return RuntimeError(f"the ranks call {' and '.join(sorted(operations))}: call the same on all")
+        return combine([values[rank] for rank in range(self.size)])
+
+    def _answer(self, result: Any) -> None:
+        for connection in self._others.values():
+            with suppress(OSError):  # a rank that is gone is named when its next value is missing
+                connection.send(result)
+
+    def _ask(self, operation: str, value: Any) -> Any:
+        with suppress(OSError):  # rank 0 may have said why it has gone
+            self._root.send((operation, value))
+        if not self._root.poll(self.timeout + ROOT_SECONDS):
+            raise rank_failed([0], f"did not answer for {self.timeout:g} s")
+        return _receive(self._root, 0)
+
+
+def _sum(arrays: list[np.ndarray]) -> np.ndarray:
+    total = np.empty_like(arrays[0])
+    sum_in_order(arrays, total)
+    return total
+
+
+def _receive(connection: Connection, rank: int) -> Any:
+    try:
+        return connection.recv()
+    except BlockingIOError:
+        raise rank_failed([rank], "stopped within a message") from None
+    except (EOFError, OSError):
+        raise rank_failed([rank], "died") from None
+
+
+def _variable(name: str, default: int | None = None) -> int:
+    """
+    Return the number in a variable that the launcher sets.
+
+    Examples
+    --------
+    >>> _variable("LOCAL_RANK", 0)
+    0
+    """
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise RuntimeError(f"{name} must be a number, got {text!r}: start the ranks by torchrun, or set it")
+    return int(text)
+
+
+def _address(size: int) -> tuple[str, int]:
+    """Return where rank 0 listens."""
+    port = _variable("MASTER_PORT", 29500)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        port += 1  # torchrun itself listens at MASTER_PORT
+    host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+    if host in ("127.0.0.1", "localhost") or _variable("LOCAL_WORLD_SIZE", 0) == size:
+        return "127.0.0.1", port
+    if not os.environ.get(KEY):
+        fix = f"set {KEY} to the same random text on all machines"
+        raise RuntimeError(f"ranks on several machines need a secret, because MASTER_ADDR is {host}: {fix}")
+    return host, port
+
+
+def _accept(address: tuple[str, int], key: bytes, size: int, timeout: float) -> dict[int, Connection]:
+    """Wait for the other ranks."""
+    try:
+        listener = Listener(address, backlog=size, authkey=key)
+    except OSError as error:
+        raise RuntimeError(f"rank 0 cannot listen at {address[0]}:{address[1]} ({error}): set MASTER_PORT") from error
+    found: dict[int, Connection] = {}
+    done = threading.Event()
+
+    def accept() -> None:
+        while len(found) < size - 1 and not done.is_set():
+            try:
+                connection = listener.accept()
+                rank = connection.recv()
+            except (AuthenticationError, EOFError, OSError):  # a stranger, or the end
+                continue
+            _prepare(connection, timeout)
+            found[rank] = connection
+        done.set()
+
+    threading.Thread(target=accept, daemon=True).start()
+    complete = done.wait(timeout)
+    done.set()
+    listener.close()
+    if not complete:
+        raise rank_failed(sorted({*range(1, size)} - {*found}), f"did not come to {address[0]} within {timeout:g} s")
+    return found
+
+
+def _connect(address: tuple[str, int], key: bytes, rank: int, timeout: float) -> Connection:
+    """Wait for rank 0 to listen."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection = Client(address, authkey=key)
+        except AuthenticationError:
+            raise RuntimeError(f"{KEY} of rank {rank} is not that of rank 0: set the same on all machines") from None
+        except (EOFError, OSError):
+            if time.monotonic() > end:
+                raise rank_failed([0], f"did not listen at {address[0]}:{address[1]} for {timeout:g} s") from None
+            time.sleep(RETRY_SECONDS)
+            continue
+        connection.send(rank)
+        _prepare(connection, timeout)
+        return connection
+
+
+def _prepare(connection: Connection, timeout: float) -> None:
+    """Send small messages at once, and end a message that stops in the middle."""
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as shared:
+        shared.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if os.name == "posix":
+            seconds, rest = divmod(timeout, 1.0)
+            limit = struct.pack("ll", int(seconds), int(rest * 1e6))
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

@@ -1,0 +1,170 @@
+"""Ranks that are joined by TCP: the weights of one rank, and the end of all when one fails."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.scaling import find_program
+from portanet.distributed import RankFailed, n_launched
+from portanet.distributed.tcp import _accept, _address, _connect
+
+SCRIPT = Path(__file__).parent / "train_script.py"
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def run(size: int, folder: Path, *arguments: object, **keys: str) -> list[tuple[int, str]]:
+    """Start ranks; when one has ended, give the others a while, and return codes and messages."""
+    port = str(free_port())
+    ranks = []
+    for rank in range(size):
+        variables = {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_PORT": port}
+        command = [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)]
+        variables["PORTANET_AUTHKEY"] = keys.get(f"rank{rank}", "secret")
+        ranks.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}))
+    end = time.monotonic() + 60
+    while all(rank.poll() is None for rank in ranks) and time.monotonic() < end:
+        time.sleep(0.05)
+    found = []
+    for rank in ranks:
+        try:
+            _, messages = rank.communicate(timeout=15)
+        except subprocess.TimeoutExpired:  # it hangs, and its launcher would end it
+            rank.kill()
+            _, messages = rank.communicate()
+        found.append((rank.returncode, messages))
+    return found
+
+
+def weights(folder: Path, size: int, rank: int) -> np.ndarray:
+    return np.asarray(np.load(folder / f"{size}-{rank}.npz")["weights"])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    folder = tmp_path_factory.mktemp("alone")
+    subprocess.run([sys.executable, str(SCRIPT), str(folder)], check=True)
+    return weights(folder, 1, 0)
+
+
+def test_ranks_give_the_weights_of_one_rank(tmp_path: Path, alone: np.ndarray) -> None:
+    for code, messages in run(3, tmp_path):
+        assert code == 0, messages
+    for rank in range(3):
+        np.testing.assert_allclose(weights(tmp_path, 3, rank), alone, rtol=0, atol=1e-6 * np.abs(alone).max())
+        np.testing.assert_array_equal(weights(tmp_path, 3, rank), weights(tmp_path, 3, 0))
+        assert np.load(tmp_path / f"3-{rank}.npz")["threads"] == max(1, len(os.sched_getaffinity(0)) // 3)
+
+
+def test_torchrun_starts_ranks(tmp_path: Path, alone: np.ndarray) -> None:
+    torchrun = find_program("torchrun")
+    if torchrun is None:
+        pytest.skip("torchrun is not installed: it comes with PyTorch")
+    command = [torchrun, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(weights(tmp_path, 2, 1), alone, rtol=0, atol=1e-6 * np.abs(alone).max())
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_error_of_a_rank_ends_all_with_its_name(tmp_path: Path, rank: int) -> None:
+    for code, messages in run(3, tmp_path, "error", rank, 20):
+        assert code != 0
+        assert f"rank {rank} failed with OSError: the disk is full" in messages
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_killed_is_named_by_the_others(tmp_path: Path, rank: int) -> None:
+    for other, (code, messages) in enumerate(run(3, tmp_path, "kill", rank, 20)):
+        assert code != 0
+        if other != rank:
+            assert f"rank {rank} died: find its own message, then go on from the last checkpoint" in messages
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_hangs_is_named_by_the_others(tmp_path: Path, rank: int) -> None:
+    for other, (code, messages) in enumerate(run(3, tmp_path, "hang", rank, 20, 2)):
+        assert code != 0
+        if other != rank:
+            assert f"rank {rank} did not answer for 2 s" in messages
+
+
+def test_ranks_that_call_different_operations_are_refused(tmp_path: Path) -> None:
+    for code, messages in run(2, tmp_path, "mixed", 1, 20, 5):
+        assert code != 0
+        assert "call the same on all" in messages
+
+
+def test_a_signal_to_one_rank_ends_all_after_the_same_step(tmp_path: Path) -> None:
+    for code, messages in run(2, tmp_path, "signal", 1, 20):
+        assert code != 0
+        assert "Interrupt" in messages
+    assert len([*tmp_path.iterdir()]) == 1  # the checkpoint
+
+
+def test_a_rank_with_another_secret_is_refused() -> None:
+    address = "127.0.0.1", free_port()
+    errors: list[BaseException] = []
+
+    def accept() -> None:
+        try:
+            _accept(address, b"secret", 2, 2.0)
+        except RankFailed as error:
+            errors.append(error)
+
+    root = threading.Thread(target=accept)
+    root.start()
+    with pytest.raises(RuntimeError, match="PORTANET_AUTHKEY of rank 1 is not that of rank 0"):
+        _connect(address, b"another", 1, 2.0)
+    root.join()
+    assert "rank 1 did not come to 127.0.0.1 within 2 s" in str(errors[0])
+
+
+def test_rank_0_that_does_not_listen_is_named() -> None:
+    with pytest.raises(RankFailed, match=r"rank 0 did not listen at 127\.0\.0\.1"):
+        _connect(("127.0.0.1", free_port()), b"secret", 1, 0.2)
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with pytest.raises(RuntimeError, match=r"rank 0 cannot listen at .*: set MASTER_PORT"):
+            _accept(server.getsockname(), b"secret", 2, 1.0)
+
+
+def test_ranks_on_several_machines_need_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.7")
+    with pytest.raises(RuntimeError, match="set PORTANET_AUTHKEY to the same random text on all machines"):
+        _address(2)
+    monkeypatch.setenv("PORTANET_AUTHKEY", "secret")
+    assert _address(2) == ("10.0.0.7", 29500)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # all ranks are on this machine
+    assert _address(2) == ("127.0.0.1", 29500)
+
+
+@pytest.mark.parametrize(
+    ("variables", "size"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "4"}, 4),
+        ({"WORLD_SIZE": "4"}, 1),
+        ({"RANK": "0", "WORLD_SIZE": "4", "SLURM_STEP_NUM_TASKS": "2"}, 4),  # one torchrun on each of two machines
+        ({"RANK": "0", "WORLD_SIZE": "1", "PMI_SIZE": "3"}, 3),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, 2),
+    ],
+)
+def test_launchers(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], size: int) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert n_launched() == size
