@@ -27,23 +27,23 @@ def free_port() -> int:
 def run(size: int, folder: Path, *arguments: object, **keys: str) -> list[tuple[int, str]]:
     """Start ranks; when one has ended, give the others a while, and return codes and messages."""
     port = str(free_port())
-    ranks = []
+    processes: list[subprocess.Popen[str]] = []
     for rank in range(size):
         variables = {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_PORT": port}
         command = [sys.executable, str(SCRIPT), str(folder), *map(str, arguments)]
         variables["PORTANET_AUTHKEY"] = keys.get(f"rank{rank}", "secret")
-        ranks.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}))
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}))
     end = time.monotonic() + 60
-    while all(rank.poll() is None for rank in ranks) and time.monotonic() < end:
+    while all(process.poll() is None for process in processes) and time.monotonic() < end:
         time.sleep(0.05)
     found = []
-    for rank in ranks:
+    for process in processes:
         try:
-            _, messages = rank.communicate(timeout=15)
+            _, messages = process.communicate(timeout=15)
         except subprocess.TimeoutExpired:  # it hangs, and its launcher would end it
-            rank.kill()
-            _, messages = rank.communicate()
-        found.append((rank.returncode, messages))
+            process.kill()
+            _, messages = process.communicate()
+        found.append((process.returncode, messages))
     return found
 
 
