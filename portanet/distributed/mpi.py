@@ -24,7 +24,7 @@ from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
 from portanet.distributed.cores import share_cores, usable_cores
 from portanet.distributed.launch import RANK_PID, find_communicator, n_launched
-from portanet.distributed.uncaught import ToldOnFailure, communicators, watch
+from portanet.distributed.processes import ProcessCommunicator, communicators, report_uncaught_errors
 from portanet.kernels.slices import part_of, slices
 
 MAX_POLLS, POLL_SECONDS = 2000, 5e-5
@@ -49,7 +49,7 @@ WAITING_TAG = 1
 """Tag of the messages by which a leader tells the others, after a while, that it waits for them."""
 
 
-class MPI(ToldOnFailure):
+class MPI(ProcessCommunicator):
     """
     The ranks of ``MPI.COMM_WORLD``.
 
@@ -78,7 +78,7 @@ class MPI(ToldOnFailure):
         self._n_nodes = int(world.allreduce(int(leader)))
         self._mpi, self._memory = mpi, _SharedMemory(mpi, self._node, self.rank)
         self._n_waits, self._operation = 0, ""
-        watch(self)
+        report_uncaught_errors(self)
         if self.size != (launched := n_launched()) and launched > 1:
             fix = "install mpi4py for the MPI of the launcher, or give communicator=None"
             raise RuntimeError(f"{launched} processes were launched, but MPI sees {self.size} rank: {fix}")
@@ -123,7 +123,7 @@ class MPI(ToldOnFailure):
         self._reduce(whole)  # each byte is 0 on all ranks but one, so that the sum is that byte
         return [pickle.loads(whole[begin:end].tobytes()) for begin, end in zip(begins, ends, strict=True)]
 
-    def tell(self, error: BaseException) -> None:
+    def send_error(self, error: BaseException) -> None:
         self._memory.write_failure(self.local_rank, error)
 
     def __reduce__(self) -> Any:

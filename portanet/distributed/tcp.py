@@ -7,6 +7,7 @@ belong to NCCL or MPI.
 """
 
 import os
+import pickle
 import socket
 import struct
 import threading
@@ -23,7 +24,7 @@ from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
 from portanet.distributed.cores import share_cores, usable_cores
 from portanet.distributed.launch import RANK_PID, find_communicator
-from portanet.distributed.uncaught import ToldOnFailure, watch
+from portanet.distributed.processes import ProcessCommunicator, report_uncaught_errors
 
 KEY = "PORTANET_AUTHKEY"
 """Variable with the secret by which the ranks know one another."""
@@ -34,7 +35,7 @@ ROOT_SECONDS = 5.0
 RETRY_SECONDS = 0.05
 
 
-class TCP(ToldOnFailure):
+class TCP(ProcessCommunicator):
     """
     The ranks of the variables ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
 
@@ -67,7 +68,7 @@ class TCP(ToldOnFailure):
         else:
             self._root = _connect(address, key, self.rank, self.timeout)
         os.environ[RANK_PID] = str(os.getpid())  # processes that this one starts are no ranks
-        watch(self)
+        report_uncaught_errors(self)
         host = socket.gethostname()
         share_cores([cores for other, cores in self.all_gather((host, usable_cores())) if other == host])
 
@@ -78,7 +79,7 @@ class TCP(ToldOnFailure):
         values: list[Any] = self._exchange("all_gather", value, list)
         return values
 
-    def tell(self, error: BaseException) -> None:
+    def send_error(self, error: BaseException) -> None:
         failed = error
         if not isinstance(error, RankFailed):
             failed = rank_failed([self.rank], f"failed with {type(error).__name__}: {error}")
@@ -131,9 +132,10 @@ class TCP(ToldOnFailure):
         return combine([values[rank] for rank in range(self.size)])
 
     def _answer(self, result: Any) -> None:
+        content = pickle.dumps(result)
         for connection in self._others.values():
             with suppress(OSError):  # a rank that is gone is named when its next value is missing
-                connection.send(result)
+                connection.send_bytes(content)
 
     def _ask(self, operation: str, value: Any) -> Any:
         with suppress(OSError):  # rank 0 may have said why it has gone
