@@ -209,6 +209,31 @@ def test_early_stopping_and_divergence_are_decided_together() -> None:
     assert run_threads(diverge, 3) == [pn.Diverged] * 3
 
 
+def test_a_callback_that_stops_one_rank_stops_all() -> None:
+    class StopRank1(pn.Callback):
+        def on_epoch_end(self, trainer: pn.Trainer, logs: Any) -> None:
+            if trainer.communicator.rank == 1 and len(trainer.history.epochs) == 2:
+                trainer.stop()
+
+    trainers = run_threads(lambda ranks: train(ranks, 6, epochs=10, callbacks=[StopRank1()]), 3)
+    assert [len(trainer.history.epochs) for trainer in trainers] == [2, 2, 2]
+
+
+def test_an_example_of_one_rank_that_overflows_is_seen_by_all() -> None:
+    x = X.copy()
+    x[-1] = 1e200  # of the last rank, without shuffling
+    y = np.zeros((97, 3))
+
+    def diverge(ranks: Communicator) -> str:
+        with pytest.raises(pn.Diverged) as error:
+            train(ranks, 33, x=x, y=y, loss=pn.MSELoss(), metrics=(), shuffle=False)
+        return str(error.value)
+
+    first, *others = run_threads(diverge, 3)
+    assert "loss" in first
+    assert others == [first, first]
+
+
 def test_only_rank_0_writes(tmp_path: Path) -> None:
     def run(ranks: Communicator) -> None:
         folder = tmp_path / str(ranks.rank)
