@@ -76,7 +76,7 @@ class Configured:
             parameter = parameters_of(type(self))[name]  # type: ignore[arg-type]
             if parameter.kind is parameter.VAR_POSITIONAL:
                 shown += map(_shown, value)
-            elif value is None and name == getattr(type(self), "input_size", None):
+            elif value is None and name == getattr(type(self), "input_size_argument", None):
                 continue  # a layer whose input size is not known yet
             elif parameter.default is parameter.empty or _is_size(type(self), parameter):
                 shown.append(_shown(value))
@@ -87,7 +87,7 @@ class Configured:
 
 def _is_size(kind: type, parameter: inspect.Parameter) -> bool:
     """Whether an argument is one of the sizes of a layer, which are given by position."""
-    sized = getattr(kind, "input_size", None) is not None
+    sized = getattr(kind, "input_size_argument", None) is not None
     return sized and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is None
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Constant",
     "Initializer",
     "Normal",
+    "Uniform",
     "VarianceScaling",
     "glorot_normal",
     "glorot_uniform",
@@ -85,6 +86,29 @@ class Normal(Initializer):
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return self.std * rng.standard_normal(shape)
+
+
+@dataclass(frozen=True, repr=False)
+class Uniform(Initializer):
+    """
+    Uniform distribution in ``[low, high)``.
+
+    Examples
+    --------
+    >>> bool(np.all(np.abs(Uniform(-0.1, 0.1)((784, 100), np.random.default_rng(0))) <= 0.1))
+    True
+    """
+
+    low: float = -0.05
+    high: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_fields(self, low=check_number, high=check_number)
+        if self.low > self.high:
+            raise ValueError(f"low={self.low} is above high={self.high}: exchange them")
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(self.low, self.high, shape)
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,6 +9,8 @@ import numpy as np
 from portanet.backends import Backend, get_backend, host_array
 from portanet.checks import check_callable, check_flag, check_number, shown
 from portanet.layers.base import Layer
+from portanet.layers.embedding import Embedding
+from portanet.layers.sequential import first_layer
 from portanet.losses import Loss
 from portanet.parameters import Parameter
 from portanet.typing import Array
@@ -70,7 +72,8 @@ def check_gradients(
     module : Layer or Loss
         What to check.
     x : array_like
-        Input of the layer, or prediction for the loss. Stay away from kinks, such as 0 for ReLU.
+        Input of the layer, or prediction for the loss. Stay away from kinks, such as 0 for ReLU. Integers, as an
+        Embedding takes them, have no gradient.
     target : array_like, optional
         For a loss.
     train : bool
@@ -97,7 +100,9 @@ def check_gradients(
     if (target is None) == isinstance(module, Loss):
         needed = "an array for a loss" if target is None else "None for a layer"
         raise ValueError(f"target must be {needed}, got {shown(target)}")
-    backend, x, train = get_backend(device), host_array(x, "float64", name="x"), check_flag("train", train)
+    backend, train, x = get_backend(device), check_flag("train", train), host_array(x, name="x")
+    integers = isinstance(module, Layer) and isinstance(first_layer(module), Embedding)
+    x = x if integers else host_array(x, "float64", name="x")
     if not x.size:
         raise ValueError(f"x is empty, of shape {x.shape}: there is no gradient to check")
     rtol, atol = check_number("rtol", rtol, at_least=0), check_number("atol", atol, at_least=0)
@@ -120,7 +125,8 @@ def check_gradients(
 
         y, pullback = vjp(x)
         dy = np.random.default_rng(0).normal(size=y.shape)
-        gradients = {"x": pullback(backend.asarray(dy)), **{name: p.grad for name, p in parameters.items()}}
+        dx = pullback(backend.asarray(dy))
+        gradients = {**({} if integers else {"x": dx}), **{name: p.grad for name, p in parameters.items()}}
 
         def value(values: np.ndarray) -> float:
             return float(np.sum(backend.to_numpy(vjp(values)[0]) * dy))

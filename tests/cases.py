@@ -22,6 +22,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 X = away_from_zero(4, 6)
 VOLUMES = away_from_zero(2, 3, 4, 2, 1)
 SIGNALS, IMAGES, SMALL_IMAGES = away_from_zero(2, 7, 4), away_from_zero(3, 5, 4, 4), away_from_zero(2, 4, 3, 2)
+IDS = np.asarray([[1, 4, 0], [2, 2, 3]])
 GROUPED_IMAGES = away_from_zero(2, 3, 3, 4)
 LABELS, PADDED = np.asarray([0, 5, 2, 2]), np.asarray([0, -100, 2, -100])
 SHARES = rows(rng.uniform(0.1, 1, size=(4, 6)))
@@ -93,6 +94,27 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     (pn.Residual(pn.Sequential(pn.Linear(6, 6), pn.TanH())), X),
     (pn.Residual(pn.TanH(), projection=pn.Linear(6, 6, bias=False)), X),
     (pn.Linear(4, 3), SIGNALS),
+    (pn.Embedding(5, 3), IDS),
+    (pn.Embedding(5, 3, padding_idx=2), IDS),
+    *((layer, SIGNALS) for layer in (pn.PositionalEncoding(4), pn.PositionalEmbedding(9, 4))),
+    *((layer, SIGNALS) for layer in (pn.PositionalEncoding(4, mask_zeros=True), pn.RNN(4, 3, mask_zeros=True))),
+    (pn.PositionalEmbedding(7, 4, mask_zeros=True), SIGNALS),
+    *((kind(4, 3), SIGNALS) for kind in (pn.RNN, pn.GRU, pn.LSTM)),
+    *((kind(4, 3, return_sequences=True), SIGNALS) for kind in (pn.RNN, pn.GRU, pn.LSTM)),
+    *((layer, SIGNALS) for layer in (pn.GRU(4, 2, go_backwards=True), pn.Bidirectional(pn.LSTM(4, 2)))),
+    (pn.Bidirectional(pn.GRU(4, 2, return_sequences=True, mask_zeros=True)), SIGNALS),
+    (pn.MultiHeadAttention(4, 2), SIGNALS),
+    (pn.MultiHeadAttention(4, 2, dropout=0.4, causal=True, bias=False), SIGNALS),
+    (pn.MultiHeadAttention(4, 1, mask_zeros=True), SIGNALS),
+    (pn.TransformerBlock(4, 2, dim_feedforward=5, dropout=0.2), SIGNALS),
+    (pn.TransformerBlock(4, 2, causal=True, mask_zeros=True), SIGNALS),
+    *(
+        (pn.Sequential(pn.Embedding(5, 4, padding_idx=0), layer), IDS)
+        for layer in (
+            *(kind(4, 3, return_sequences=True, mask_zeros=True) for kind in (pn.RNN, pn.GRU, pn.LSTM)),
+            *(pn.TransformerBlock(4, 2, mask_zeros=True), pn.PositionalEmbedding(3, 4, mask_zeros=True)),
+        )
+    ),
     (pn.Parallel(pn.Linear(6, 2), pn.TanH(), pn.Sequential(pn.Linear(6, 3), pn.Dropout(0.5))), X),
     (pn.AutoEncoder(pn.Sequential(pn.Linear(6, 2), pn.TanH()), pn.Linear(2, 6)), X),
     (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),

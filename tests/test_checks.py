@@ -14,14 +14,14 @@ import portanet as pn
 from portanet.checks import Checked, check_count, check_flag, check_number
 from portanet.config import parameters_of
 from portanet.estimator import Estimator
-from portanet.initializers import Constant, Initializer, Normal, VarianceScaling
+from portanet.initializers import Constant, Initializer, Normal, Uniform, VarianceScaling
 from portanet.schedules import ConstantRate, CosineDecay, ExponentialDecay, OneCycle, Schedule, StepDecay, WarmUp
 from tests.cases import LAYERS, LOSSES, OPTIMIZERS, concrete
 
 THINGS: list[Any] = [
     *{type(thing): thing for thing, *_ in (*LAYERS, *LOSSES)}.values(),
     *{type(thing): thing for thing in OPTIMIZERS}.values(),
-    *(Constant(1.0), Normal(0.1), VarianceScaling(1.0, "fan_avg", "uniform")),
+    *(Constant(1.0), Normal(0.1), Uniform(-1.0, 1.0), VarianceScaling(1.0, "fan_avg", "uniform")),
     *(ConstantRate(0.1), StepDecay(0.1, 2), ExponentialDecay(0.1, 0.5), CosineDecay(0.1, 3), OneCycle(0.1, 3)),
     *(WarmUp(ConstantRate(0.1), 2), pn.ParameterGroup(), pn.KMeans(2), pn.PCA(2)),
 ]
@@ -61,7 +61,7 @@ ARGUMENTS = [
 ]
 
 
-NUMBERS = {"value", "alpha", "negative_slope", "margin", "ignore_index", "min_val", "scale", "offset"}
+NUMBERS = {"value", "low", "alpha", "negative_slope", "margin", "ignore_index", "min_val", "scale", "offset"}
 """Arguments that take any number."""
 
 

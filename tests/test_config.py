@@ -15,14 +15,14 @@ import portanet as pn
 from portanet import initializers, schedules
 from portanet.backends import Backend
 from portanet.config import Configured, from_json, parameters_of, to_json
-from portanet.initializers import Constant, Normal, VarianceScaling
+from portanet.initializers import Constant, Normal, Uniform, VarianceScaling
 from tests.cases import LAYERS, LOSSES, OPTIMIZERS
 
 # Copies, since other tests put the objects of cases.py on devices that have no name.
 LAYERS, LOSSES, OPTIMIZERS = copy.deepcopy((LAYERS, LOSSES, OPTIMIZERS))
 LOSS_OBJECTS = [loss for loss, *_ in LOSSES]
 OTHERS = [
-    *(Constant(0.5), Normal(0.1), VarianceScaling(2.0, "fan_avg", "uniform")),
+    *(Constant(0.5), Normal(0.1), Uniform(0.0, 0.5), VarianceScaling(2.0, "fan_avg", "uniform")),
     *(schedules.ConstantRate(0.1), schedules.StepDecay(0.1, step_size=3), schedules.ExponentialDecay(0.1, factor=0.5)),
     *(schedules.CosineDecay(0.1, steps=9), schedules.OneCycle(0.1, steps=9)),
     schedules.WarmUp(schedules.ConstantRate(0.1), steps=3),

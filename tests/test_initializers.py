@@ -24,6 +24,7 @@ def draw(init: initializers.Initializer, shape: tuple[int, ...]) -> np.ndarray:
         (initializers.lecun_normal, 1 / 300),
         (initializers.VarianceScaling(2.0, "fan_out", "uniform"), 2 / 700),
         (initializers.Normal(0.2), 0.04),
+        (initializers.Uniform(-0.3, 0.3), 0.03),
     ],
     ids=repr,
 )
@@ -50,7 +51,9 @@ def test_constants() -> None:
     assert (draw(initializers.ones, (2, 3)) == 1).all()
 
 
-@pytest.mark.parametrize("init", [initializers.Constant(2.0), initializers.Normal(0.1), initializers.glorot_normal])
+@pytest.mark.parametrize(
+    "init", [initializers.Constant(2.0), initializers.Normal(0.1), initializers.Uniform(), initializers.glorot_normal]
+)
 def test_arguments_are_attributes(init: Any) -> None:
     arguments = {field.name: getattr(init, field.name) for field in fields(init)}
     assert type(init)(**arguments) == init

@@ -1,5 +1,6 @@
 """Kernels in pure Array API form: they run on any backend, and each override of a backend is tested against them."""
 
+from portanet.kernels.attention import attention
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.clusters import cluster_sums, nearest_centres
@@ -8,6 +9,7 @@ from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances, sum_of_squares
 from portanet.kernels.elementwise import elementwise
+from portanet.kernels.embedding import embedding_gradient
 from portanet.kernels.labels import one_hot
 from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
@@ -45,6 +47,7 @@ __all__ = [
     "adamax",
     "add_scaled",
     "amsgrad",
+    "attention",
     "bias_add",
     "bias_grad",
     "cluster_sums",
@@ -55,6 +58,7 @@ __all__ = [
     "dense_gradient",
     "dropout",
     "elementwise",
+    "embedding_gradient",
     "erfcx",
     "gather_batch",
     "kernel",

@@ -21,9 +21,11 @@ from portanet.layers.adaptive import (
     AdaptiveMaxPool2D,
     AdaptiveMaxPool3D,
 )
+from portanet.layers.attention import MultiHeadAttention, TransformerBlock
 from portanet.layers.base import Layer
 from portanet.layers.combine import AutoEncoder, Parallel, Residual
 from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
+from portanet.layers.embedding import Embedding, PositionalEmbedding, PositionalEncoding
 from portanet.layers.linear import Linear
 from portanet.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from portanet.layers.padding import Pad
@@ -49,6 +51,7 @@ from portanet.layers.random import (
     RandomZoom,
     SpatialDropout,
 )
+from portanet.layers.recurrent import GRU, LSTM, RNN, Bidirectional
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 from portanet.layers.upsample import Upsample
@@ -58,6 +61,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "Activation",
     "AdaptiveAvgPool1D",
@@ -71,6 +77,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNorm",
+    "Bidirectional",
     "Conv1D",
     "Conv2D",
     "Conv3D",
@@ -78,6 +85,7 @@ __all__ = [
     "ConvTranspose2D",
     "ConvTranspose3D",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool",
@@ -96,10 +104,13 @@ __all__ = [
     "MaxPool2D",
     "MaxPool3D",
     "Mish",
+    "MultiHeadAttention",
     "Normalize",
     "PReLU",
     "Pad",
     "Parallel",
+    "PositionalEmbedding",
+    "PositionalEncoding",
     "RMSNorm",
     "RandomCrop",
     "RandomFlip",
@@ -118,5 +129,6 @@ __all__ = [
     "Softplus",
     "SpatialDropout",
     "TanH",
+    "TransformerBlock",
     "Upsample",
 ]

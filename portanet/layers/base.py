@@ -113,7 +113,7 @@ class Layer(LazyBuild, Configured):
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name, as they are now; an input size that is not known is None."""
         found = super().arguments()
-        return {**found, str(self.input_size): None} if self._unsized else found
+        return {**found, str(self.input_size_argument): None} if self._unsized else found
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """

@@ -44,7 +44,7 @@ class Conv(Layer):
     padding = CheckedPerAxis(check_padding)
     dilation = CheckedPerAxis(check_per_axis)
     groups = Fixed(check_count)
-    input_size, input_size_multiple_of = "in_channels", "groups"
+    input_size_argument, input_size_multiple_of = "in_channels", "groups"
 
     def __init__(
         self,

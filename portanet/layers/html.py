@@ -60,11 +60,11 @@ def _kind(layer: Any) -> str:
 
 def _input_shape(net: Any) -> Shape | None:
     """Return the shape of one input if the first layer that has an input size takes a vector of it, else None."""
-    sized = (layer for layer in (net, *net.topology.layers.values()) if layer.input_size is not None)
+    sized = (layer for layer in (net, *net.topology.layers.values()) if layer.input_size_argument is not None)
     first = next(sized, None)
     if first is None or net.topology.unsized:
         return None
-    shape = (first.arguments()[first.input_size],)
+    shape = (first.arguments()[first.input_size_argument],)
     try:
         net.output_shape(shape)
     except ValueError:  # a convolution, say, takes more axes

@@ -35,7 +35,7 @@ class Linear(Layer):
     (5, 2)
     """
 
-    input_size = "in_features"
+    input_size_argument = "in_features"
 
     def __init__(
         self,

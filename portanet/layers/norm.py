@@ -110,7 +110,7 @@ class BatchNorm(_ChannelNorm):
     min_batch = 2
     momentum = Checked(optional(check_number), above=0, at_most=1)
 
-    input_size = "num_features"
+    input_size_argument = "num_features"
 
     def __init__(
         self, num_features: int | None = None, *, momentum: float | None = 0.1, eps: float = 1e-5, affine: bool = True
@@ -261,7 +261,7 @@ class LayerNorm(_Norm):
 
     normalized_shape = Fixed(_check_normalized_shape)
 
-    input_size = "normalized_shape"
+    input_size_argument = "normalized_shape"
 
     def __init__(
         self, normalized_shape: int | Shape | None = None, *, eps: float = 1e-5, elementwise_affine: bool = True
@@ -313,7 +313,7 @@ class RMSNorm(Layer):
     normalized_shape = Fixed(_check_normalized_shape)
     eps = Checked(optional(check_number), at_least=MIN_EPS)
 
-    input_size = "normalized_shape"
+    input_size_argument = "normalized_shape"
 
     def __init__(
         self, normalized_shape: int | Shape | None = None, *, eps: float | None = None, elementwise_affine: bool = True
@@ -382,7 +382,7 @@ class GroupNorm(_ChannelNorm):
 
     num_groups, num_channels = Checked(check_count), Fixed(check_count)
 
-    input_size, input_size_multiple_of = "num_channels", "num_groups"
+    input_size_argument, input_size_multiple_of = "num_channels", "num_groups"
 
     def __init__(self, num_groups: int, num_channels: int | None = None, *, eps: float = 1e-5, affine: bool = True):
         self.num_groups, self.num_channels = num_groups, num_channels
@@ -431,7 +431,7 @@ class InstanceNorm(_ChannelNorm):
 
     num_features = Fixed(check_count)
 
-    input_size = "num_features"
+    input_size_argument = "num_features"
 
     def __init__(self, num_features: int | None = None, *, eps: float = 1e-5, affine: bool = False):
         self.num_features = num_features

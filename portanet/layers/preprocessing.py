@@ -44,7 +44,7 @@ class Normalize(Layer):
     """
 
     takes_integers = True
-    input_size = "num_features"
+    input_size_argument = "num_features"
 
     def __init__(self, num_features: int | None = None):
         num_features = check_count("num_features", num_features)

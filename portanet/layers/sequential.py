@@ -121,3 +121,17 @@ class Sequential(Layer):
 
     def __delitem__(self, index: int) -> None:
         del self.layers[index]
+
+
+def first_layer(net: Layer) -> Layer:
+    """
+    Return the layer that takes the input.
+
+    Examples
+    --------
+    >>> first_layer(portanet.Sequential(portanet.Sequential(portanet.Normalize(4)), portanet.ReLU()))
+    Normalize(4)
+    """
+    while isinstance(net, Sequential) and len(net):
+        net = net[0]
+    return net

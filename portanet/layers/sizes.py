@@ -19,7 +19,7 @@ from portanet.typing import Shape
 class LazyBuild(Placement):
     """The part of :class:`portanet.Layer` that finds input sizes."""
 
-    input_size: ClassVar[str | None] = None
+    input_size_argument: ClassVar[str | None] = None
     """The argument of the constructor that is the length of the last axis of the input, for layers that have one."""
 
     input_size_multiple_of: ClassVar[str | None] = None
@@ -34,9 +34,9 @@ class LazyBuild(Placement):
     def __init_subclass__(cls, **kwargs: Any):
         """Let a class that names its input size be called without it."""
         super().__init_subclass__(**kwargs)
-        if cls.input_size is not None and "__init__" in vars(cls):
-            cls.__init__ = _optional_size(cls.__init__, cls.input_size)  # type: ignore[method-assign]
-        if cls.input_size is not None and "output_shape" in vars(cls):
+        if cls.input_size_argument is not None and "__init__" in vars(cls):
+            cls.__init__ = _optional_size(cls.__init__, cls.input_size_argument)  # type: ignore[method-assign]
+        if cls.input_size_argument is not None and "output_shape" in vars(cls):
             cls.output_shape = _of_any_size(cls.output_shape)  # type: ignore[method-assign]
 
     def build(self, input_shape: Shape) -> Self:
@@ -77,7 +77,7 @@ class LazyBuild(Placement):
         """Return the arguments of the constructor, with the input size for an input of a shape."""
         if not shape:
             raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
-        return self.arguments() | {str(self.input_size): shape[-1]}
+        return self.arguments() | {str(self.input_size_argument): shape[-1]}
 
     def _infer_sizes(self, shape: Shape) -> None:
         if self._unsized:

@@ -18,12 +18,13 @@ from portanet.backends import Backend, take_rows
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_sample_weight, shown
 from portanet.kernels.slices import slices
 from portanet.layers import BatchNorm, Dropout, Layer, Linear, Normalize
+from portanet.layers.sequential import first_layer
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
 from portanet.sklearn.arrays import ArrayEstimator, backend_for, dtype_name, to_backend, to_numpy
 from portanet.training import Callback, EarlyStopping, LearningRateScheduler, Trainer
-from portanet.training.data import Data, first_layer
+from portanet.training.data import Data
 from portanet.typing import Array, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Layer] | None] = {

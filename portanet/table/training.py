@@ -21,12 +21,12 @@ from portanet.datasets import train_test_split
 from portanet.files import as_file_errors, read_json
 from portanet.layers import Layer, Normalize, Sequential
 from portanet.layers.base import check_layer
+from portanet.layers.sequential import first_layer
 from portanet.table.columns import Dropped, fit_column
 from portanet.table.encoder import Encoder
 from portanet.table.model import TableNet, check_fit
 from portanet.table.targets import Target, fit_target
 from portanet.training import History
-from portanet.training.data import first_layer
 from portanet.typing import Shape
 from portanet.version import __version__
 

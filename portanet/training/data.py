@@ -19,7 +19,8 @@ from portanet.backends import (
 )
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
-from portanet.layers import Layer, Sequential
+from portanet.layers import Embedding, Layer
+from portanet.layers.sequential import first_layer
 from portanet.losses import (
     Loss,
 )
@@ -115,10 +116,7 @@ def prepare_data(
                 fix = "scale them, or use float64"
                 raise ValueError(f"{name}{kind} holds numbers too large for {net.flat.dtype}: {fix}")
             raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
-    if not (xp.isdtype(x.dtype, "real floating") or (takes_integers(net) and xp.isdtype(x.dtype, "integral"))):
-        raise ValueError(
-            f"{name}x has dtype {x.dtype}: begin the network with Rescale() or Normalize(), or give x.astype('float32')"
-        )
+    _check_dtype(first_layer(net), xp, x, f"{name}x")
     if x.shape[0] == 0:
         raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
     if y.shape[0] != x.shape[0]:
@@ -133,23 +131,17 @@ def prepare_data(
     return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
 
 
-def takes_integers(net: Layer) -> bool:
-    """Whether the first layer of a network converts integers."""
-    return first_layer(net).takes_integers
-
-
-def first_layer(net: Layer) -> Layer:
-    """
-    Return the layer that takes the input.
-
-    Examples
-    --------
-    >>> first_layer(portanet.Sequential(portanet.Sequential(portanet.Normalize(4)), portanet.ReLU()))
-    Normalize(4)
-    """
-    while isinstance(net, Sequential) and len(net):
-        net = net[0]
-    return net
+def _check_dtype(first: Layer, xp: Any, x: Array, name: str) -> None:
+    """Refuse inputs that the first layer does not take."""
+    integers = xp.isdtype(x.dtype, "integral")
+    if isinstance(first, Embedding):
+        if not integers:
+            raise ValueError(f"{name} has dtype {x.dtype}, but {first!r} takes integers: give {name}.astype('int64')")
+        first.check_ids(x)
+    elif not (xp.isdtype(x.dtype, "real floating") or (first.takes_integers and integers)):
+        raise ValueError(
+            f"{name} has dtype {x.dtype}: begin the network with Rescale() or Normalize(), or give x.astype('float32')"
+        )
 
 
 def _is_finite(xp: Any, values: Array, dtype: str) -> bool:

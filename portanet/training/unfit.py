@@ -9,6 +9,7 @@ import numpy as np
 from portanet import layers
 from portanet.backends import backend_of, namespace
 from portanet.layers import AutoEncoder, Layer, Normalize, Rescale, Sequential
+from portanet.layers.sequential import first_layer
 from portanet.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -20,7 +21,7 @@ from portanet.losses import (
     NLLLoss,
     SoftMarginLoss,
 )
-from portanet.training.data import Data, examples, first_layer
+from portanet.training.data import Data, examples
 from portanet.typing import Array
 
 UNFIT = {

@@ -169,7 +169,7 @@ def test_a_file_holds_the_sizes(tmp_path: Path) -> None:
 
 def test_layers_of_ones_own_may_leave_out_their_input_size() -> None:
     class Scale(pn.Layer):
-        input_size = "features"
+        input_size_argument = "features"
 
         def __init__(self, features: int | None = None, *, power: float = 1.0):
             self.features, self.power = features, power

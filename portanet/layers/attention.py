@@ -1,0 +1,253 @@
+"""Attention, and the block of which transformers are made."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from portanet import kernels
+from portanet.backends import namespace
+from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
+from portanet.layers.activations import GELU
+from portanet.layers.base import Layer
+from portanet.layers.combine import Residual
+from portanet.layers.embedding import check_sequence
+from portanet.layers.linear import Linear
+from portanet.layers.norm import LayerNorm
+from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
+from portanet.layers.random import Dropout, Random
+from portanet.layers.sequential import Sequential, vjp_of_chain
+from portanet.layers.shard import place_in_batch
+from portanet.typing import Array, Pullback, Shape
+
+__all__ = ["MultiHeadAttention", "TransformerBlock"]
+
+MAX_BLOCKS = 2**20
+"""Most blocks of queries of a call, each of which has random numbers of its own."""
+
+
+class MultiHeadAttention(Random):
+    """
+    Attention of each position of a sequence to all positions [1]_: x (N, T, embed_dim), y of the same shape.
+
+    ``q = x W_q + b_q``, likewise k and v; each of these is split into num_heads parts. For each part,
+    ``softmax(q kᵀ / √d) v`` with d = embed_dim / num_heads. The parts are joined again: ``y = joined W_out + b_out``.
+    Gradients: :func:`portanet.kernels.attention` and :class:`portanet.Linear`.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Length of the last axis.
+    num_heads : int
+        Parts; they divide embed_dim.
+    dropout : float
+        Probability to drop a weight of the average in training.
+    causal : bool
+        Whether a position sees only itself and those before.
+    mask_zeros : bool
+        Whether positions whose features are all zero are padding: none sees them, and their output is zero.
+    bias : bool
+        Whether to add the four b.
+
+    Notes
+    -----
+    In a layer of your own, ``vjp((x, memory))`` lets x attend to another sequence, memory (N, S, embed_dim); the
+    pullback returns ``(dx, dmemory)``.
+
+    References
+    ----------
+    .. [1] A. Vaswani et al., Attention is all you need, NeurIPS 2017.
+
+    Examples
+    --------
+    >>> layer = MultiHeadAttention(8, 2, causal=True)
+    >>> layer(np.ones((3, 5, 8), dtype="float32")).shape
+    (3, 5, 8)
+    """
+
+    num_heads = Fixed(check_count)
+    dropout = Checked(check_number, at_least=0, below=1)
+    causal = Checked(check_flag)
+    mask_zeros = Checked(check_flag)
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        dropout: float = 0.0,
+        causal: bool = False,
+        mask_zeros: bool = False,
+        bias: bool = True,
+    ):
+        super().__init__()
+        embed_dim, self.num_heads = check_count("embed_dim", embed_dim), num_heads
+        if embed_dim % self.num_heads:
+            raise ValueError(f"num_heads must divide embed_dim={embed_dim}, got {num_heads}")
+        self.dropout, self.causal, self.mask_zeros = dropout, causal, mask_zeros
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (Linear(embed_dim, embed_dim, bias=bias) for _ in "qkvo")
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of the last axis."""
+        return self.q_proj.in_features
+
+    @property
+    def bias(self) -> bool:
+        """Whether the projections add a vector."""
+        return self.q_proj.bias is not None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_sequence(self, shape, self.embed_dim)
+
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, layer, shape) for name, layer in self.named_children())
+
+    def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
+        target, memory = x if isinstance(x, tuple) else (x, x)
+        xp = namespace(target)
+        for sequence in (target, memory):
+            self.output_shape(sequence.shape[1:])
+        y_mask, kept = (self._mask(xp, sequence) for sequence in (target, memory))
+        projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
+        (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
+        drop = self._drop(target.shape[0]) if train and self.dropout > 0 else None
+        if kept is not None:
+            kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
+        joined, pull_attention = kernels.attention(
+            *(self._split(xp, a) for a in (q, k, v)), kept=kept, causal=self.causal, drop=drop
+        )
+        y, pull_out = self.out_proj.vjp(self._join(xp, joined), train=train)
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Any:
+            dy = dy if y_mask is None else dy * y_mask
+            djoined = pull_out(dy, need_grads=need_grads)
+            parts = [self._join(xp, part) for part in pull_attention(self._split(xp, djoined))]
+            dq, dk, dv = (
+                pull(part, need_dx=need_dx, need_grads=need_grads)
+                for pull, part in zip((pull_q, pull_k, pull_v), parts, strict=True)
+            )
+            if not need_dx:
+                return None
+            return (dq, dk + dv) if isinstance(x, tuple) else dq + dk + dv
+
+        return y if y_mask is None else y * y_mask, pullback
+
+    def _mask(self, xp: Any, x: Array) -> Array | None:
+        """Return 1 for data and 0 for padding, shape (N, T, 1)."""
+        if not self.mask_zeros:
+            return None
+        mask = current_mask()
+        return padding_mask(x, x.dtype) if mask is None else mask
+
+    def _split(self, xp: Any, x: Array) -> Array:
+        """Take (N, T, embed_dim) to (N num_heads, T, d)."""
+        n, length, features = x.shape
+        d = features // self.num_heads
+        heads = xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, d)), (0, 2, 1, 3))
+        return xp.reshape(heads, (n * self.num_heads, length, d))
+
+    def _join(self, xp: Any, x: Array) -> Array:
+        """Take (N num_heads, T, d) to (N, T, embed_dim)."""
+        n_heads, length, d = x.shape
+        n = n_heads // self.num_heads
+        heads = xp.permute_dims(xp.reshape(x, (n, self.num_heads, length, d)), (0, 2, 1, 3))
+        return xp.reshape(heads, (n, length, self.num_heads * d))
+
+    def _drop(self, n: int) -> Callable[[int, Array], Any]:
+        """Return a function that drops weights, each block of queries with a stream of its own."""
+        keep = max(1, round((1 - self.dropout) * 65536))
+        stream, (first, _) = self.stream.data + 0, place_in_batch(n)
+        self.stream.data[1:] += MAX_BLOCKS
+
+        def drop(block: int, p: Array) -> Any:
+            xp = namespace(p)
+            own = xp.stack([stream[0], stream[1] + block])
+            each = p.shape[0] // max(1, n) * p.shape[1] * p.shape[2]
+            bits = kernels.random_bits(own, n * each, first * each)
+            return kernels.dropout(p, xp.reshape(bits, p.shape), keep)
+
+        return drop
+
+
+class TransformerBlock(Layer):
+    """
+    Attention and a feed-forward network, each with layer normalization before it, and added to its input [1]_.
+
+    ``z = x + attention(norm(x))``, ``y = z + linear(gelu(linear(norm(z))))``; x and y (N, T, d_model). The gradient of
+    a sum takes both ways, see :class:`portanet.Residual`.
+
+    Parameters
+    ----------
+    d_model : int
+        Length of the last axis.
+    num_heads : int
+        See :class:`MultiHeadAttention`.
+    dim_feedforward : int, optional
+        Length between the two linear layers; by default ``4 d_model``.
+    dropout : float
+        Probability to drop a number in training: of the weights of the attention, after the activation, and before each
+        of the two sums.
+    causal, mask_zeros : bool
+        See :class:`MultiHeadAttention`.
+
+    References
+    ----------
+    .. [1] R. Xiong et al., On layer normalization in the transformer architecture, ICML 2020.
+
+    Examples
+    --------
+    >>> embed = portanet.Embedding(50, 16), portanet.PositionalEncoding(16)
+    >>> net = portanet.Sequential(*embed, TransformerBlock(16, 4, causal=True), portanet.Linear(16, 50))
+    >>> net(np.asarray([[3, 1, 4]])).shape
+    (1, 3, 50)
+    """
+
+    d_model = Fixed(check_count)
+    num_heads = Fixed(check_count)
+    dim_feedforward = Fixed(check_count)
+    dropout = Fixed(check_number, at_least=0, below=1)
+    causal = Fixed(check_flag)
+    mask_zeros = Fixed(check_flag)
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        dim_feedforward: int | None = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+        mask_zeros: bool = False,
+    ):
+        self.d_model, self.num_heads, self.dropout = d_model, num_heads, dropout
+        self.dim_feedforward: Any = 4 * self.d_model if dim_feedforward is None else dim_feedforward
+        self.causal, self.mask_zeros = causal, mask_zeros
+        attention = MultiHeadAttention(
+            d_model, num_heads, dropout=dropout, causal=self.causal, mask_zeros=self.mask_zeros
+        )
+        self.attention = Residual(Sequential(LayerNorm(d_model), attention, Dropout(dropout)))
+        first, second = Linear(d_model, self.dim_feedforward), Linear(self.dim_feedforward, d_model)
+        self.feed_forward = Residual(
+            Sequential(LayerNorm(d_model), first, GELU(), Dropout(dropout), second, Dropout(dropout))
+        )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return check_sequence(self, shape, self.d_model)
+
+    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        return ((name, layer, shape) for name, layer in self.named_children())
+
+    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
+        self.output_shape(x.shape[1:])
+        mask = padding_mask(x, x.dtype) if self.mask_zeros else None
+        trained = [
+            any(not p.frozen for p in layer.topology.parameter_list) for layer in (self.attention, self.feed_forward)
+        ]
+        with mask_as(mask):  # normalization changes the zeros
+            y, pull = vjp_of_chain((self.attention, self.feed_forward), trained, x, train=train)
+        if mask is None:
+            return y, pull
+
+        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+            return pull(dy * mask, need_dx=need_dx, need_grads=need_grads)
+
+        return y * mask, pullback
