@@ -219,7 +219,7 @@ class TransformerBlock(Layer):
         mask_zeros: bool = False,
     ):
         self.d_model, self.num_heads, self.dropout = d_model, num_heads, dropout
-        self.dim_feedforward: Any = 4 * self.d_model if dim_feedforward is None else dim_feedforward
+        self.dim_feedforward = 4 * self.d_model if dim_feedforward is None else dim_feedforward
         self.causal, self.mask_zeros = causal, mask_zeros
         attention = MultiHeadAttention(
             d_model, num_heads, dropout=dropout, causal=self.causal, mask_zeros=self.mask_zeros

@@ -1,7 +1,6 @@
 """Vectors for integers, such as the tokens of a text, and for positions in a sequence."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -139,7 +138,7 @@ class PositionalEncoding(Layer):
     mask_zeros = Checked(check_flag)
 
     def __init__(self, embedding_dim: int | None = None, *, mask_zeros: bool = False):
-        self.embedding_dim: Any = embedding_dim
+        self.embedding_dim = embedding_dim
         self.mask_zeros = mask_zeros
 
     def output_shape(self, shape: Shape) -> Shape:

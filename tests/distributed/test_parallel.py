@@ -211,7 +211,7 @@ def test_early_stopping_and_divergence_are_decided_together() -> None:
 
 def test_a_callback_that_stops_one_rank_stops_all() -> None:
     class StopRank1(pn.Callback):
-        def on_epoch_end(self, trainer: pn.Trainer, logs: Any) -> None:
+        def on_epoch_end(self, trainer: Any, logs: Any) -> None:
             if trainer.communicator.rank == 1 and len(trainer.history.epochs) == 2:
                 trainer.stop()
 
