@@ -50,6 +50,7 @@ from portanet.cluster import KMeans
 from portanet.datasets import one_hot
 from portanet.decomposition import PCA
 from portanet.files import FileFormatError
+from portanet.generation import generate
 from portanet.layers import (
     CELU,
     ELU,
@@ -154,6 +155,7 @@ from portanet.metrics import (
     mean_absolute_error,
     mean_squared_error,
     neighbourhood_hit,
+    perplexity,
     precision_recall_f1,
     psnr,
     r2_score,
@@ -329,6 +331,7 @@ __all__ = [
     "devices",
     "distributed",
     "engine",
+    "generate",
     "get_backend",
     "get_num_threads",
     "initializers",
@@ -343,6 +346,7 @@ __all__ = [
     "neighbourhood_hit",
     "one_hot",
     "optimizers",
+    "perplexity",
     "plots",
     "precision_recall_f1",
     "psnr",

@@ -20,6 +20,7 @@ __all__ = [
     "accuracy",
     "binary_accuracy",
     "confusion_matrix",
+    "perplexity",
     "precision_recall_f1",
     "roc_auc_score",
     "top_k_accuracy",
@@ -124,6 +125,46 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index
     hits = xp.sum(xp.astype(ahead, xp.int32), axis=-1) < k
     known = (true >= 0) & (true < n_classes)
     return mean_of(hits & known & (score[..., 0] == score[..., 0]), labels_that_count(true, ignore_index))
+
+
+@takes_arrays("prediction", "target")
+def perplexity(prediction: Array, target: Array, *, ignore_index: int | None = None) -> Array:
+    """
+    ``exp`` of the mean cross-entropy: between how many equally probable classes a network hesitates.
+
+    Parameters
+    ----------
+    prediction : array, shape (N, ..., C)
+        Logits.
+    target : array of int, shape (N, ...)
+        Class indices.
+    ignore_index : int, optional
+        See :func:`accuracy`.
+
+    Returns
+    -------
+    array, shape ()
+        From 1 on; 1 if no example counts.
+
+    Examples
+    --------
+    >>> perplexity(np.zeros((3, 10)), np.asarray([0, 4, 7])).round(6)
+    np.float64(10.0)
+    """
+    if prediction.ndim < 2:
+        raise ValueError(f"prediction must be logits of shape (N, ..., C), got {tuple(prediction.shape)}")
+    xp = namespace(prediction)
+    _, true = class_index_pair(("prediction", prediction), ("target", target))
+    losses, _ = kernels.sparse_softmax_cross_entropy(as_floats(prediction), true)
+    counted = labels_that_count(true, ignore_index)
+    weights = xp.ones_like(losses) if counted is None else xp.astype(counted, losses.dtype)
+    n = xp.sum(weights)
+    loss = xp.sum(losses * (weights / xp.where(n > 0, n, xp.ones_like(n))))
+    largest = math.log(xp.finfo(losses.dtype).max)
+    return xp.where(loss < largest, xp.exp(xp.clip(loss, None, largest - 1)), math.inf)  # without an overflow
+
+
+perplexity.needs_all = True  # type: ignore[attr-defined]
 
 
 @takes_arrays("y_true", "y_score")

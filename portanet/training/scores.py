@@ -26,6 +26,7 @@ NAMES: dict[str, Any] = {
     "accuracy": functions.accuracy,
     "binary_accuracy": functions.binary_accuracy,
     "top_k_accuracy": functions.top_k_accuracy,
+    "perplexity": functions.perplexity,
     "mean_squared_error": functions.mean_squared_error,
     "mse": functions.mean_squared_error,
     "mean_absolute_error": functions.mean_absolute_error,
@@ -49,7 +50,7 @@ def resolve(
     Return metrics by name; each name differs from all others and from "loss".
 
     Under a loss of yes-or-no outputs, accuracy and binary accuracy use the loss's threshold: 0 for logits, 0.5 for
-    probabilities. Under a loss with an ``ignore_index``, accuracy and top-k accuracy leave out these labels.
+    probabilities. Under a loss with an ``ignore_index``, accuracy, top-k accuracy and perplexity leave its labels out.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def _function(metric: Any, loss: Loss) -> Any:
     if metric is functions.binary_accuracy and loss.threshold is not None:
         return partial(functions.binary_accuracy, threshold=loss.threshold)
     ignored = getattr(loss, "ignore_index", None)
-    if ignored is not None and metric in (functions.accuracy, functions.top_k_accuracy):
+    if ignored is not None and metric in (functions.accuracy, functions.top_k_accuracy, functions.perplexity):
         counted: Any = partial(metric, ignore_index=ignored)
         counted.needs_all = True  # batches of equal size may differ in the number of labels that count
         return counted

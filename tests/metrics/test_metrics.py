@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from portanet import get_backend, metrics
+from portanet import CrossEntropyLoss, get_backend, metrics
 from portanet.backends import Backend, backend_of
 from portanet.kernels import distances
 
@@ -48,6 +48,29 @@ def test_accuracy(backend: Backend, target: Any) -> None:
 def test_top_k_accuracy(backend: Backend, target: Any, k: int) -> None:
     expected = sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=k)
     assert float(metrics.top_k_accuracy(backend.asarray(SCORES), target, k=k)) == pytest.approx(expected)
+
+
+def test_perplexity_is_exp_of_the_cross_entropy(backend: Backend) -> None:
+    loss = CrossEntropyLoss()(backend.asarray(SCORES), backend.asarray(LABELS))
+    found = metrics.perplexity(backend.asarray(SCORES), backend.asarray(LABELS))
+    assert float(found) == pytest.approx(np.exp(float(loss)))
+
+
+def test_perplexity_of_tokens_leaves_padding_out(backend: Backend) -> None:
+    scores, labels = SCORES[:12].reshape(3, 4, -1), LABELS[:12].reshape(3, 4).copy()
+    labels[:, 2:] = -100
+    loss = CrossEntropyLoss(ignore_index=-100)(backend.asarray(scores), backend.asarray(labels))
+    found = metrics.perplexity(backend.asarray(scores), backend.asarray(labels), ignore_index=-100)
+    assert float(found) == pytest.approx(np.exp(float(loss)))
+    nothing = metrics.perplexity(backend.asarray(scores), backend.asarray(labels * 0 - 100), ignore_index=-100)
+    assert float(nothing) == 1.0
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e38])
+def test_perplexity_of_large_logits(backend: Backend, scale: float) -> None:
+    logits = backend.asarray(scale * np.eye(5, dtype="float32")[LABELS])
+    assert float(metrics.perplexity(logits, backend.asarray(LABELS))) == 1.0
+    assert float(metrics.perplexity(logits, backend.asarray((LABELS + 1) % 5))) == math.inf
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8"])
@@ -277,6 +300,7 @@ PAIRS = {
     "accuracy": metrics.accuracy,
     "binary_accuracy": metrics.binary_accuracy,
     "top_k_accuracy": partial(metrics.top_k_accuracy, k=1),
+    "perplexity": metrics.perplexity,
     "confusion_matrix": lambda a, b: metrics.confusion_matrix(y_true=a, y_pred=b),
     "mean_squared_error": metrics.mean_squared_error,
     "r2_score": lambda a, b: metrics.r2_score(y_pred=a, y_true=b),
@@ -525,11 +549,14 @@ SAME_AT_ALL_SCALES: dict[Callable[..., Any], tuple[np.ndarray, dict[str, Any]]] 
 """Metrics of scores or points, with targets and options, that do not change when all scores are multiplied."""
 
 OF_INDICES = {metrics.cluster_purity, metrics.majority_labels}
+OF_LOGITS = {metrics.perplexity}
 """Metrics of class indices and cluster indices alone, which hold no numbers that could overflow."""
 
 
 def test_every_metric_is_tried_at_extremes() -> None:
-    assert {*EXACT, *SAME_AT_ALL_SCALES, *OF_INDICES} == {getattr(metrics, name) for name in metrics.__all__}
+    assert {*EXACT, *SAME_AT_ALL_SCALES, *OF_INDICES, *OF_LOGITS} == {
+        getattr(metrics, name) for name in metrics.__all__
+    }
 
 
 @pytest.mark.parametrize("metric", EXACT, ids=lambda metric: metric.__name__)
