@@ -146,6 +146,8 @@ class KMeans(Estimator):
         if communicator is not None and not hasattr(communicator, "all_reduce"):
             raise TypeError(f"communicator must be a Communicator or None, got {shown(communicator)}")
         backend, examples, scale = self._to_device(x)
+        if communicator is not None:
+            _check_same_shape(communicator, tuple(examples.shape))
         if examples.shape[0] < self.n_clusters:
             raise ValueError(f"n_clusters is {self.n_clusters}, but x holds only {examples.shape[0]} examples")
         weights, unit = (None, 1.0) if sample_weight is None else _weights(backend, examples, sample_weight)
@@ -238,7 +240,7 @@ class KMeans(Estimator):
         centres = self._initial_centres(data, rng)
         if data.ranks is None:
             return centres
-        return data.backend.asarray(data.ranks.all_gather(data.backend.to_numpy(centres))[0])
+        return data.backend.asarray(data.ranks.all_gather(data.backend.to_numpy(centres), "the first centres")[0])
 
     def _initial_centres(self, data: "_Data", rng: np.random.Generator) -> Array:
         if isinstance(self.init, str):
@@ -250,6 +252,13 @@ class KMeans(Estimator):
         if not bool(xp.all(xp.isfinite(centres))):
             raise ValueError(f"init holds NaN or infinity in {data.x.dtype}: remove, replace or scale these")
         return centres
+
+
+def _check_same_shape(ranks: Ranks, shape: tuple[int, ...]) -> None:
+    first, *others = ranks.all_gather(shape, "the shape of x")
+    for rank, other in enumerate(others, start=1):
+        if other != first:
+            raise ValueError(f"x has shape {first} at rank 0, and {other} at rank {rank}: give all the same data")
 
 
 class _Data(NamedTuple):
@@ -290,7 +299,7 @@ class _Data(NamedTuple):
         found = kernels.nearest_centres(self.part()[0], centres, self.origin)
         if self.ranks is None:
             return found
-        of_ranks = self.ranks.all_gather([self.backend.to_numpy(array) for array in found])
+        of_ranks = self.ranks.all_gather([self.backend.to_numpy(array) for array in found], "the clusters")
         labels, squares = (self.backend.asarray(np.concatenate(arrays)) for arrays in zip(*of_ranks, strict=True))
         return labels, squares
 

@@ -12,8 +12,9 @@ import portanet as pn
 def chain(p: Any) -> Any:
     """A net whose next token depends on the last one alone, with these probabilities."""
     net = pn.Sequential(pn.Embedding(len(p), len(p))).initialize(dtype="float64")
+    embedding: Any = net[0]
     with np.errstate(divide="ignore"):
-        net[0].weight.data[...] = np.maximum(np.log(np.asarray(p)), -1e9)
+        embedding.weight.data[...] = np.maximum(np.log(np.asarray(p)), -1e9)
     return net
 
 

@@ -1,6 +1,6 @@
 """What communicators have in common: collective operations of several processes, the ranks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,21 +13,42 @@ TIMEOUT = 300.0
 
 
 class RankFailed(RuntimeError):
-    """Another rank failed, died or did not answer; the message names it and says what to do."""
+    """Another rank failed, ended or did not answer; the message names it and says what to do."""
 
 
-def rank_failed(ranks: list[int], what: str) -> RankFailed:
+def rank_failed(ranks: list[int], what: str, fix: str = "") -> RankFailed:
     """
     Return the error that says which ranks are lost.
 
     Examples
     --------
-    >>> rank_failed([3], "died")
-    RankFailed('rank 3 died: find its own message, then go on from the last checkpoint with fit(..., resume=path)')
+    >>> rank_failed([3], "ended")
+    RankFailed('rank 3 ended: find its own message; if it trained, fit(..., resume=path) goes on from a checkpoint')
     """
-    names = ", ".join(map(str, ranks))
-    fix = "find its own message, then go on from the last checkpoint with fit(..., resume=path)"
-    return RankFailed(f"rank{'s' if len(ranks) > 1 else ''} {names} {what}: {fix}")
+    one = len(ranks) == 1
+    names, its = ", ".join(map(str, ranks)), "its own message" if one else "their own messages"
+    fix = fix or f"find {its}; if {'it' if one else 'they'} trained, fit(..., resume=path) goes on from a checkpoint"
+    return RankFailed(f"rank{'' if one else 's'} {names} {what}: {fix}")
+
+
+def different_operations(operations: Iterable[str]) -> RuntimeError:
+    """
+    Return the error of ranks that are at different places of the program.
+
+    Examples
+    --------
+    >>> different_operations(["all_gather of scores", "all_gather of settings"])
+    RuntimeError('the ranks call all_gather of scores and all_gather of settings: call the same on all')
+    """
+    return RuntimeError(f"the ranks call {' and '.join(sorted({*operations}))}: call the same on all")
+
+
+def report(communicator: "Communicator", error: BaseException) -> None:
+    """Tell the other ranks of an error, unless all raise it together: its class says so, ``raised_by_all = True``."""
+    if not getattr(error, "raised_by_all", False):
+        communicator.fail(error)
+    elif communicator.size > 1:
+        error.known_to_all = True  # type: ignore[attr-defined]
 
 
 class Communicator:
@@ -62,9 +83,14 @@ class Communicator:
         """Replace a contiguous NumPy array of floats by the sum of those of all ranks, with the same bits on each."""
         raise NotImplementedError(f"{type(self).__name__} needs a method all_reduce_host(self, array)")
 
-    def all_gather(self, value: Any) -> list[Any]:
-        """Return the Python objects of all ranks, in their order."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method all_gather(self, value)")
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
+        """
+        Return the Python objects of all ranks, in their order.
+
+        ``what`` says what they are. Ranks that gather something else are refused: they are at another place of the
+        program.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method all_gather(self, value, what='values')")
 
     def all_reduce(self, array: Array) -> None:
         """Replace an array on any device by the sum of those of all ranks, with the same bits on each."""
@@ -76,13 +102,13 @@ class Communicator:
         self.all_reduce_host(host)
         array[...] = backend.asarray(host)
 
-    def broadcast(self, value: Any) -> Any:
+    def broadcast(self, value: Any, what: str = "a value") -> Any:
         """Return the Python object of rank 0."""
-        return self.all_gather(value if self.rank == 0 else None)[0]
+        return self.all_gather(value if self.rank == 0 else None, f"{what} of rank 0")[0]
 
     def barrier(self) -> None:
         """Wait until all ranks have come here."""
-        self.all_gather(None)
+        self.all_gather(None, "nothing, at a barrier")
 
     def fail(self, error: BaseException) -> None:
         """Tell the other ranks that this one cannot go on, so that none waits for it."""
@@ -101,7 +127,7 @@ class Local(Communicator):
     def all_reduce_host(self, array: np.ndarray) -> None:
         pass
 
-    def all_gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
         return [value]
 
 

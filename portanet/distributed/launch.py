@@ -35,8 +35,12 @@ def _launched() -> tuple[Literal["mpi", "tcp"], int]:
         return "mpi", 1  # a process that a rank has started
     if (size := max(map(_number, MPIEXEC))) > 1:
         return "mpi", size
-    if "RANK" in os.environ and (size := _number("WORLD_SIZE")) > 1:
-        return "tcp", size
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        text = os.environ["WORLD_SIZE"]
+        if not text.isdecimal() or int(text) < 1:
+            raise RuntimeError(f"WORLD_SIZE must be a whole number from 1 on, got {text!r}: set it, or unset RANK")
+        if int(text) > 1:
+            return "tcp", int(text)
     return "mpi", _number(SRUN)
 
 

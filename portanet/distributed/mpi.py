@@ -111,8 +111,8 @@ class MPI(ProcessCommunicator):
             self._barrier(extra=LEADER_SECONDS)  # the leader names the rank that is lost, not the others their leader
         block[...] = result
 
-    def all_gather(self, value: Any) -> list[Any]:
-        self._begin("all_gather")
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
+        self._begin(f"all_gather of {what}")
         content = pickle.dumps(value)
         lengths = np.zeros(self.size, "int64")
         lengths[self.rank] = len(content)
@@ -195,7 +195,7 @@ class MPI(ProcessCommunicator):
             if now - looked > 0.2:
                 looked = now
                 if (dead := self._memory.dead()) and not done():
-                    raise rank_failed(dead, "died")
+                    raise rank_failed(dead, "ended")
             if now - begin > timeout:
                 raise rank_failed(missing(), f"did not answer for {self.timeout:g} s")
 

@@ -50,7 +50,7 @@ class NCCL(Communicator):
             raise ImportError("CuPy finds no NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13")
         self.rank, self.size, self.local_rank, self.timeout = host.rank, host.size, host.local_rank, host.timeout
         self._cupy, self._nccl, self._host = cupy, nccl, host
-        identifier = host.broadcast(nccl.get_unique_id() if host.rank == 0 else None)
+        identifier = host.broadcast(nccl.get_unique_id() if host.rank == 0 else None, "the identifier of NCCL")
         self._ranks = nccl.NcclCommunicator(host.size, identifier, host.rank)
         self._done = cupy.cuda.Event(disable_timing=True)
 
@@ -68,9 +68,9 @@ class NCCL(Communicator):
         self._wait()
         self._host.all_reduce_host(array)
 
-    def all_gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
         self._wait()
-        return self._host.all_gather(value)
+        return self._host.all_gather(value, what)
 
     def fail(self, error: BaseException) -> None:
         self._host.fail(error)
@@ -111,7 +111,7 @@ def _over(host: Communicator, device: str) -> Communicator:
     from cupy.cuda import nccl
 
     identity = socket.gethostname(), cupy.cuda.Device(int(device.partition(":")[2])).pci_bus_id
-    of_ranks = host.all_gather((identity, bool(nccl.available)))
+    of_ranks = host.all_gather((identity, bool(nccl.available)), "the GPUs")
     if len({gpu for gpu, _ in of_ranks}) < host.size:
         reason = "several ranks share a GPU: start as many ranks as there are GPUs"
     elif not all(available for _, available in of_ranks):

@@ -50,6 +50,10 @@ def report_uncaught_errors(communicator: ProcessCommunicator) -> None:
 
 
 def _report_and(hook: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if getattr(error, "known_to_all", False):
+        if communicators[0].rank == 0:
+            hook(kind, error, trace)
+        return
     for communicator in communicators:
         if communicator.reported is not error:
             communicator.fail(error)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from portanet.checks import check_number
-from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
+from portanet.distributed.base import TIMEOUT, RankFailed, different_operations, rank_failed, sum_in_order
 from portanet.distributed.cores import share_cores, usable_cores
 from portanet.distributed.launch import RANK_PID, find_communicator
 from portanet.distributed.processes import ProcessCommunicator, report_uncaught_errors
@@ -33,6 +33,9 @@ ROOT_SECONDS = 5.0
 """Seconds that a rank waits longer for rank 0 than that waits for the others: rank 0 names the one that is lost."""
 
 RETRY_SECONDS = 0.05
+
+JOIN = "start all ranks with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT, and each with a RANK of its own"
+"""What to do where ranks do not find one another."""
 
 
 class TCP(ProcessCommunicator):
@@ -66,17 +69,17 @@ class TCP(ProcessCommunicator):
         if self.rank == 0:
             self._others = _accept(address, key, self.size, self.timeout)
         else:
-            self._root = _connect(address, key, self.rank, self.timeout)
+            self._root = _connect(address, key, self.rank, self.size, self.timeout)
         os.environ[RANK_PID] = str(os.getpid())  # processes that this one starts are no ranks
         report_uncaught_errors(self)
         host = socket.gethostname()
-        share_cores([cores for other, cores in self.all_gather((host, usable_cores())) if other == host])
+        share_cores([cores for other, cores in self.all_gather((host, usable_cores()), "the cores") if other == host])
 
     def all_reduce_host(self, array: np.ndarray) -> None:
         array[...] = self._exchange(f"all_reduce of {array.dtype}, {array.size} numbers", array, _sum)
 
-    def all_gather(self, value: Any) -> list[Any]:
-        values: list[Any] = self._exchange("all_gather", value, list)
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
+        values: list[Any] = self._exchange(f"all_gather of {what}", value, list)
         return values
 
     def send_error(self, error: BaseException) -> None:
@@ -128,7 +131,7 @@ class TCP(ProcessCommunicator):
                 values[rank] = message[1]
                 operations.add(message[0])
         if len(operations) > 1:
-            return RuntimeError(f"the ranks call {' and '.join(sorted(operations))}: call the same on all")
+            return different_operations(operations)
         return combine([values[rank] for rank in range(self.size)])
 
     def _answer(self, result: Any) -> None:
@@ -157,10 +160,10 @@ def _receive(connection: Connection, rank: int) -> Any:
     except BlockingIOError:
         raise rank_failed([rank], "stopped within a message") from None
     except (EOFError, OSError):
-        raise rank_failed([rank], "died") from None
+        raise rank_failed([rank], "ended") from None
 
 
-def _variable(name: str, default: int | None = None) -> int:
+def _variable(name: str, default: int | None = None, *, at_least: int = 0, at_most: int = 2**31) -> int:
     """
     Return the number in a variable that the launcher sets.
 
@@ -170,14 +173,15 @@ def _variable(name: str, default: int | None = None) -> int:
     0
     """
     text = os.environ.get(name, "" if default is None else str(default))
-    if not text.isdecimal():
-        raise RuntimeError(f"{name} must be a number, got {text!r}: start the ranks by torchrun, or set it")
+    if not text.isdecimal() or not at_least <= int(text) <= at_most:
+        found = f"a whole number in [{at_least}, {at_most}], got {text!r}"
+        raise RuntimeError(f"{name} must be {found}: start the ranks by torchrun, or set it")
     return int(text)
 
 
 def _address(size: int) -> tuple[str, int]:
     """Return where rank 0 listens."""
-    port = _variable("MASTER_PORT", 29500)
+    port = _variable("MASTER_PORT", 29500, at_least=1, at_most=65534)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         port += 1  # torchrun itself listens at MASTER_PORT
     host = os.environ.get("MASTER_ADDR", "127.0.0.1")
@@ -190,50 +194,89 @@ def _address(size: int) -> tuple[str, int]:
 
 
 def _accept(address: tuple[str, int], key: bytes, size: int, timeout: float) -> dict[int, Connection]:
-    """Wait for the other ranks."""
+    """Wait for the other ranks, and tell them whether all fit together."""
     try:
         listener = Listener(address, backlog=size, authkey=key)
     except OSError as error:
         raise RuntimeError(f"rank 0 cannot listen at {address[0]}:{address[1]} ({error}): set MASTER_PORT") from error
-    found: dict[int, Connection] = {}
-    done = threading.Event()
+    come: list[tuple[Connection, int, int]] = []
 
     def accept() -> None:
-        while len(found) < size - 1 and not done.is_set():
+        while len(come) < size - 1:
             try:
                 connection = listener.accept()
-                rank = connection.recv()
+                come.append((connection, *connection.recv()))
             except (AuthenticationError, EOFError, OSError):  # a stranger, or the end
-                continue
-            _prepare(connection, timeout)
-            found[rank] = connection
-        done.set()
+                if done.is_set():
+                    return
 
-    threading.Thread(target=accept, daemon=True).start()
-    complete = done.wait(timeout)
+    done = threading.Event()
+    complete = _within(timeout, accept)
     done.set()
     listener.close()
-    if not complete:
-        raise rank_failed(sorted({*range(1, size)} - {*found}), f"did not come to {address[0]} within {timeout:g} s")
-    return found
+    ranks = [rank for _, rank, _ in come]
+    refusal: Exception | None = None
+    if wrong := [(rank, n) for _, rank, n in come if n != size]:
+        refusal = RuntimeError(f"WORLD_SIZE is {size} at rank 0, and {wrong[0][1]} at rank {wrong[0][0]}: set it alike")
+    elif twice := {rank for rank in ranks if ranks.count(rank) > 1}:
+        refusal = RuntimeError(f"{ranks.count(min(twice))} processes have RANK={min(twice)}: number them from 0 on")
+    elif not complete:
+        missing = sorted({*range(1, size)} - {*ranks})
+        refusal = rank_failed(missing, f"did not come to {address[0]}:{address[1]} within {timeout:g} s", JOIN)
+    for connection, _, _ in come:
+        with suppress(OSError):
+            connection.send(refusal)
+    if refusal is not None:
+        raise refusal
+    for connection, _, _ in come:
+        _prepare(connection, timeout)
+    return {rank: connection for connection, rank, _ in come}
 
 
-def _connect(address: tuple[str, int], key: bytes, rank: int, timeout: float) -> Connection:
-    """Wait for rank 0 to listen."""
-    end = time.monotonic() + timeout
-    while True:
+def _connect(address: tuple[str, int], key: bytes, rank: int, size: int, timeout: float) -> Connection:
+    """Wait for rank 0 to listen, and to find that all ranks have come."""
+    end, found = time.monotonic() + timeout, []
+
+    def connect() -> None:
+        with suppress(EOFError, OSError):  # rank 0 does not listen yet
+            found.append(Client(address, authkey=key))
+
+    while not found and time.monotonic() < end:
         try:
-            connection = Client(address, authkey=key)
+            _within(end - time.monotonic(), connect)
         except AuthenticationError:
             raise RuntimeError(f"{KEY} of rank {rank} is not that of rank 0: set the same on all machines") from None
-        except (EOFError, OSError):
-            if time.monotonic() > end:
-                raise rank_failed([0], f"did not listen at {address[0]}:{address[1]} for {timeout:g} s") from None
-            time.sleep(RETRY_SECONDS)
-            continue
-        connection.send(rank)
-        _prepare(connection, timeout)
-        return connection
+        time.sleep(RETRY_SECONDS)
+    where = f"at {address[0]}:{address[1]}"
+    if not found:
+        raise rank_failed([0], f"did not listen {where} for {timeout:g} s", JOIN)
+    connection = found[0]
+    connection.send((rank, size))
+    if not connection.poll(timeout + ROOT_SECONDS):
+        raise rank_failed([0], f"did not answer {where} for {timeout:g} s", JOIN)
+    refusal = _receive(connection, 0)
+    if refusal is not None:
+        raise refusal
+    _prepare(connection, timeout)
+    return connection
+
+
+def _within(seconds: float, task: Callable[[], Any]) -> bool:
+    """Run a task in a thread, which is left to itself after a time; return whether it has ended, or raise its error."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            task()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    return not thread.is_alive()
 
 
 def _prepare(connection: Connection, timeout: float) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from portanet.checks import check_callable, check_count, check_number
-from portanet.distributed.base import TIMEOUT, Communicator, RankFailed, Task, rank_failed, sum_in_order
+from portanet.distributed.base import (
+    TIMEOUT,
+    Communicator,
+    RankFailed,
+    Task,
+    different_operations,
+    rank_failed,
+    sum_in_order,
+)
 
 
 class _Group:
@@ -36,16 +44,21 @@ class Threads(Communicator):
     def __init__(self, rank: int, group: Any):
         self.rank, self.size, self.local_rank, self._group = rank, len(group.slots), rank, group
 
-    def all_gather(self, value: Any) -> list[Any]:
-        self._group.slots[self.rank] = value
-        self._wait()
-        values = list(self._group.slots)
-        self._wait()  # nobody overwrites a slot before all have read it
-        return values
+    def all_gather(self, value: Any, what: str = "values") -> list[Any]:
+        return self._exchange(f"all_gather of {what}", value)
 
     def all_reduce_host(self, array: np.ndarray) -> None:
-        parts = self.all_gather(array.copy())
+        parts = self._exchange(f"all_reduce of {array.dtype}, {array.size} numbers", array.copy())
         sum_in_order(parts, array)
+
+    def _exchange(self, operation: str, value: Any) -> list[Any]:
+        self._group.slots[self.rank] = operation, value
+        self._wait()
+        operations, values = zip(*self._group.slots, strict=True)
+        self._wait()  # nobody overwrites a slot before all have read it
+        if len({*operations}) > 1:
+            raise different_operations(operations)
+        return list(values)
 
     def fail(self, error: BaseException) -> None:
         if self._group.failed is None and not isinstance(error, RankFailed):

@@ -30,6 +30,8 @@ class Diverged(FloatingPointError):
     the loss became inf at step  0
     """
 
+    raised_by_all = True  # all ranks that train the network raise it after the same epoch
+
     def __init__(self, message: str, history: History):
         super().__init__(message)
         self.history = history

@@ -13,6 +13,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(KeyboardInterrupt):
     """A signal came while a network was trained; weights and callbacks are those of a whole step."""
 
+    raised_by_all = True  # all ranks that train the network raise it after the same step
+
 
 class DeferredSignals:
     """
@@ -61,6 +63,7 @@ class DeferredSignals:
             try:
                 signal.raise_signal(self.pending)
             except KeyboardInterrupt as error:
+                error.raised_by_all = True  # type: ignore[attr-defined]  # as Interrupted
                 raise error from None  # without the traceback of Interrupted
 
     def _defer(self, number: signal.Signals) -> None:

@@ -125,16 +125,21 @@ class FitLoop:
 
     def _settings(self) -> dict[str, Any]:
         """Return what must be the same on all ranks."""
-        flat = self.state.flat
+        flat, ranks = self.state.flat, self.ranks
         return {
+            "x": "arrays" if self.executor.n_examples is not None else "an iterable",
             **self._epoch(),
             "batches": list(self.executor.sizes),
-            "columns": self.scorer.n_columns,
+            "weights": "given" if self.scorer.weighted else "none",
+            "metrics": list(self.scorer.names),
             "validation": self.validate is not None,
             "loss": repr(self.scorer.loss),
             "optimizer": repr(self.state.optimizer),
+            "net": repr(self.state.net),
             "parameters": f"{flat.data.shape[0]} of {flat.dtype}",
             "frozen": sorted(self.state.net.topology.frozen),
+            "sync_batch_norm": ranks.sync_batch_norm,
+            "callbacks": [type(call).__name__ for call in self.callbacks if call.on_all_ranks],
         }
 
     def _check_monitored(self, extra: tuple[str, ...]) -> None:

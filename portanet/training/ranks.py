@@ -8,14 +8,18 @@ import numpy as np
 
 from portanet.checks import shown
 from portanet.distributed import Communicator
+from portanet.distributed.base import report
 from portanet.engine.parallel import ParallelStep
-from portanet.training.divergence import Diverged
 from portanet.training.interrupts import DeferredSignals, Interrupted
 from portanet.training.state import TrainingState
 
+OTHER_RANK = "a rank was told to stop; with a ModelCheckpoint, fit(..., resume=True) goes on"
 
-class _RanksDifferError(ValueError):
-    """All ranks raise it together."""
+
+class RanksDiffer(ValueError):
+    """The ranks were given different data or settings; all raise it together."""
+
+    raised_by_all = True
 
 
 @contextmanager
@@ -28,10 +32,8 @@ def report_errors_to_ranks(communicator: Communicator) -> Iterator[None]:
     """
     try:
         yield
-    except (Diverged, Interrupted, _RanksDifferError):
-        raise
     except BaseException as error:
-        communicator.fail(error)
+        report(communicator, error)
         raise
 
 
@@ -67,15 +69,15 @@ class FitRanks:
         """
         if self.is_single:
             return
-        first, *others = self.communicator.all_gather(settings)
+        first, *others = self.communicator.all_gather(settings, "the settings of fit")
         for rank, other in enumerate(others, start=1):
             differing = [name for name in first if first[name] != other[name]]
             if differing:
                 found = "; ".join(f"{name} {shown(first[name])} and {shown(other[name])}" for name in differing)
-                raise _RanksDifferError(f"ranks 0 and {rank} have different data or settings: {found}")
+                raise RanksDiffer(f"ranks 0 and {rank} have different data or settings: {found}")
         backend, order = state.backend, None if shuffle is None else shuffle.bit_generator.state
         arrays = {name: np.array(backend.to_numpy(array)) for name, array in state.arrays.items()}
-        arrays, order, lr = self.communicator.broadcast((arrays, order, state.optimizer.lr))
+        arrays, order, lr = self.communicator.broadcast((arrays, order, state.optimizer.lr), "the weights")
         for name, array in state.arrays.items():
             array[...] = backend.asarray(arrays[name])
         if shuffle is not None:
@@ -90,16 +92,16 @@ class FitRanks:
         self.step.stop = signals.pending is not None
         if self.step.all_stop:
             self.step.all_stop = False
-            raise Interrupted
+            raise Interrupted(OTHER_RANK)
 
     def end_epoch(self, signals: DeferredSignals, stopped: bool) -> bool:
         """Return whether a rank has stopped the training; raise Interrupted if a signal has come to one."""
         if self.is_single:
             signals.check()
             return stopped
-        of_ranks = self.communicator.all_gather((signals.pending is not None, stopped))
+        of_ranks = self.communicator.all_gather((signals.pending is not None, stopped), "the end of an epoch")
         if any(pending for pending, _ in of_ranks):
-            raise Interrupted
+            raise Interrupted(OTHER_RANK)
         return any(stop for _, stop in of_ranks)
 
     def end_steps(self, state: TrainingState) -> None:

@@ -168,7 +168,7 @@ class Scorer:
         """Return predictions and targets of a whole batch, of which this rank has a part."""
         backend = backend_of(pair[0])
         parts = self.communicator.all_gather(
-            [backend.to_numpy(array) for array in pair] if shard.has_examples else None
+            [backend.to_numpy(array) for array in pair] if shard.has_examples else None, "the predictions of a batch"
         )
         whole = [np.concatenate(arrays) for arrays in zip(*(part for part in parts if part is not None), strict=True)]
         return backend.asarray(whole[0]), backend.asarray(whole[1])
@@ -228,7 +228,7 @@ def evaluate(
         sizes.append(x.shape[0])
     if communicator.size > 1:
         kept = [tuple(backend_of(array).to_numpy(array) for array in pair) for pair in scorer.state_dict()]
-        of_ranks = communicator.all_gather((rows, sizes, kept))
+        of_ranks = communicator.all_gather((rows, sizes, kept), "the scores of evaluate")
         rows, sizes, kept = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(3))
         scorer.load_state_dict(kept)
     return scorer.averages(np.asarray(rows), sizes)

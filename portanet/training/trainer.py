@@ -416,7 +416,7 @@ class Trainer:
             raise TypeError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._state.check_topology()
         _check_loss(self.loss)
-        path = self.communicator.broadcast(_checkpoint_of(resume, callbacks))
+        path = self.communicator.broadcast(_checkpoint_of(resume, callbacks), "the checkpoint")
         stream = self._stream(x) if y is None else None
         given = {
             "validation_split": validation_split or None,

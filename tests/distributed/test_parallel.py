@@ -194,6 +194,43 @@ def test_different_data_are_refused_by_all() -> None:
         run_threads(run, 2)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": [pn.EarlyStopping("loss")]}, r"callbacks \[\] and \['EarlyStopping'\]"),
+        ({"sync_batch_norm": False}, "sync_batch_norm True and False"),
+        ({"make": lambda: dense(pn.Dropout(0.1))}, r"net 'Sequential.* and 'Sequential"),
+        ({"sample_weight": WEIGHTS}, "weights 'none' and 'given'"),
+        ({"metrics": ()}, r"metrics \['loss', 'accuracy'\] and \['loss'\]"),
+    ],
+    ids=["callbacks", "sync_batch_norm", "net", "weights", "metrics"],
+)
+def test_different_settings_are_refused_by_all(options: dict[str, Any], message: str) -> None:
+    def run(ranks: Communicator) -> None:
+        train(ranks, 6, **(options if ranks.rank else {}))
+
+    with pytest.raises(ValueError, match=rf"ranks 0 and 1 have different data or settings: {message}"):
+        run_threads(run, 2)
+
+
+def test_ranks_at_different_places_of_the_program_are_refused() -> None:
+    def run(ranks: Communicator) -> None:
+        if ranks.rank:
+            ranks.barrier()
+        else:
+            train(ranks, 6)
+
+    with pytest.raises(
+        RuntimeError, match=r"the ranks call all_gather of nothing, at a barrier and .*: call the same on"
+    ):
+        run_threads(run, 2)
+
+
+def test_clusters_of_different_data_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"x has shape \(90, 6\) at rank 0, and \(91, 6\) at rank 1"):
+        run_threads(lambda ranks: pn.KMeans(2).fit(X[: 90 + ranks.rank], communicator=ranks), 2)
+
+
 def test_early_stopping_and_divergence_are_decided_together() -> None:
     stop = pn.EarlyStopping("loss", patience=1, min_delta=10.0)
     trainers = run_threads(lambda ranks: train(ranks, 6, epochs=10, callbacks=[copy.deepcopy(stop)]), 3)
@@ -300,7 +337,7 @@ def test_the_error_of_a_rank_ends_all() -> None:
         run_threads(run, 3)
     for rank in (0, 2):
         assert isinstance(seen[rank], RankFailed)
-        assert "rank 1 failed with OSError: the disk is full: find its own message, then go on" in str(seen[rank])
+        assert "rank 1 failed with OSError: the disk is full: find its own message" in str(seen[rank])
 
 
 def test_a_rank_that_does_not_answer_is_named() -> None:
@@ -371,7 +408,7 @@ def test_a_rank_may_stop_all() -> None:
         ({"loss": pn.CrossEntropyLoss(label_smoothing=0.1)}, "loss 'CrossEntropyLoss"),
         ({"validation_split": 0.1}, "examples 97 and 87"),
         ({"batch_size": 4}, "steps"),
-        ({"sample_weight": WEIGHTS}, "columns 2 and 3"),
+        ({"sample_weight": WEIGHTS}, "weights 'none' and 'given'"),
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.scaling import find_program
-from portanet.distributed import RankFailed, n_launched
+from portanet.distributed import RankFailed, find_communicator, n_launched
 from portanet.distributed.tcp import _accept, _address, _connect
 
 SCRIPT = Path(__file__).parent / "train_script.py"
@@ -89,7 +89,7 @@ def test_a_rank_that_is_killed_is_named_by_the_others(tmp_path: Path, rank: int)
     for other, (code, messages) in enumerate(run(3, tmp_path, "kill", rank, 20)):
         assert code != 0
         if other != rank:
-            assert f"rank {rank} died: find its own message, then go on from the last checkpoint" in messages
+            assert f"rank {rank} ended: find its own message; if it trained, fit(..., resume=path)" in messages
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -107,9 +107,11 @@ def test_ranks_that_call_different_operations_are_refused(tmp_path: Path) -> Non
 
 
 def test_a_signal_to_one_rank_ends_all_after_the_same_step(tmp_path: Path) -> None:
-    for code, messages in run(2, tmp_path, "signal", 1, 20):
-        assert code != 0
-        assert "Interrupt" in messages
+    (first, messages), (second, others) = run(2, tmp_path, "signal", 1, 20)
+    assert first
+    assert second
+    assert "Interrupted: a rank was told to stop" in messages
+    assert not others  # of one error that all ranks raise, one message is enough
     assert len([*tmp_path.iterdir()]) == 1  # the checkpoint
 
 
@@ -126,14 +128,69 @@ def test_a_rank_with_another_secret_is_refused() -> None:
     root = threading.Thread(target=accept)
     root.start()
     with pytest.raises(RuntimeError, match="PORTANET_AUTHKEY of rank 1 is not that of rank 0"):
-        _connect(address, b"another", 1, 2.0)
+        _connect(address, b"another", 1, 2, 2.0)
     root.join()
-    assert "rank 1 did not come to 127.0.0.1 within 2 s" in str(errors[0])
+    assert f"rank 1 did not come to 127.0.0.1:{address[1]} within 2 s: start all ranks with" in str(errors[0])
 
 
 def test_rank_0_that_does_not_listen_is_named() -> None:
     with pytest.raises(RankFailed, match=r"rank 0 did not listen at 127\.0\.0\.1"):
-        _connect(("127.0.0.1", free_port()), b"secret", 1, 0.2)
+        _connect(("127.0.0.1", free_port()), b"secret", 1, 2, 0.2)
+
+
+def test_another_program_that_says_nothing_is_not_waited_for() -> None:
+    begin = time.monotonic()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with pytest.raises(RankFailed, match="rank 0 did not listen"):
+            _connect(server.getsockname(), b"secret", 1, 2, 1.0)
+    assert time.monotonic() - begin < 20
+
+
+def join(*ranks: tuple[int, int]) -> list[str]:
+    """Let rank 0 of 3 and others, with these ranks and sizes, find one another; return their errors."""
+    address, errors = ("127.0.0.1", free_port()), [""] * (1 + len(ranks))
+
+    def run(i: int) -> None:
+        try:
+            if i == 0:
+                _accept(address, b"secret", 3, 5.0)
+            else:
+                _connect(address, b"secret", *ranks[i - 1], 5.0)
+        except RuntimeError as error:
+            errors[i] = str(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(1 + len(ranks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_ranks_that_do_not_fit_together_are_all_told() -> None:
+    assert join((1, 3), (2, 3)) == [""] * 3
+    assert join((1, 3), (2, 4)) == ["WORLD_SIZE is 3 at rank 0, and 4 at rank 2: set it alike"] * 3
+    assert join((1, 3), (1, 3)) == ["2 processes have RANK=1: number them from 0 on"] * 3
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE must be a whole number from 1 on, got '0'"),
+        ({"WORLD_SIZE": "1e1"}, "WORLD_SIZE must be a whole number from 1 on, got '1e1'"),
+        ({"RANK": "-1"}, r"RANK must be a whole number in \[0, .*\], got '-1'"),
+        ({"RANK": "7"}, "RANK is 7, but WORLD_SIZE is 2: number the ranks from 0"),
+        ({"MASTER_PORT": "99999999"}, r"MASTER_PORT must be a whole number in \[1, 65534\], got '99999999'"),
+        ({"MASTER_PORT": "0"}, r"MASTER_PORT must be a whole number in \[1, 65534\], got '0'"),
+    ],
+)
+def test_wrong_variables_are_named(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str) -> None:
+    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RuntimeError, match=message):
+        find_communicator(timeout=1.0)
 
 
 def test_a_port_that_is_taken_is_named() -> None:
