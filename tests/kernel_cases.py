@@ -232,6 +232,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *((np.concatenate([x, SPECIAL], dtype=x.dtype), fn) for (x,) in normal((4, 5)) for fn in elementwise_fns()),
         *((p, fn, t) for p, t in normal((4, 5), (4, 5)) for fn in loss_fns()),
     ],
+    "embedding_gradient": [
+        (dy, np.asarray(ids, kind), 9)
+        for ids in ([2, 0, 2, 8, 8], [-1, 9, 3, 300, 3], [4] * 5)
+        for kind in ("int64", "int32")
+        for (dy,) in normal((5, 3))
+    ]
+    + [(dy, np.asarray([], "int64"), 4) for (dy,) in normal((0, 3))],
     "erfcx": [(np.asarray([[0.0, 1e-9, 0.4, 2.0], [5.0, 10.0, 27.0, np.nan]], dtype),) for dtype in TOLERANCE],
     "sparse_softmax_cross_entropy": [
         (*logits, np.asarray(labels))

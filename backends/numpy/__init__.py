@@ -46,6 +46,7 @@ def _kernels() -> dict[str, Callable[..., Any]]:
         conv.conv_weight_gradient,
         kernels.adam,
         kernels.dropout,
+        kernels.embedding_gradient,
         kernels.bias_add,
         kernels.linear,
         kernels.bias_grad,

@@ -219,6 +219,19 @@ def rmsprop(  # noqa: PLR0917
     _update(data, np.sqrt(square, out=change), grad, lr.item(), eps)
 
 
+def embedding_gradient(dy: np.ndarray, ids: np.ndarray, n_rows: int) -> np.ndarray:
+    """Sort the rows by their ids, and add up each run of equal ones."""
+    order = np.argsort(ids, kind="stable")
+    sorted_ids = ids[order]
+    inside = slice(*np.searchsorted(sorted_ids, [0, n_rows]))
+    order, sorted_ids = order[inside], sorted_ids[inside]
+    table = np.zeros((n_rows, dy.shape[1]), dy.dtype)
+    if len(order):
+        starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
+        table[sorted_ids[starts]] = np.add.reduceat(dy[order], starts, axis=0)
+    return table
+
+
 def norm(x: np.ndarray) -> np.ndarray:
     """Use BLAS piece by piece, unless a square overflows, or all underflow. A norm beyond float32 is a float64."""
     with np.errstate(over="ignore"):
