@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from portanet.backends import namespace
 from portanet.kernels.slices import slices
+from portanet.kernels.softmax import softmax, softmax_gradient
 from portanet.typing import Array
 
 MAX_SCORES = 2**22
@@ -31,7 +32,7 @@ def attention(
     Scaled dot-product attention [1]_: ``y = p v`` with ``p = softmax(q kᵀ / √D)``, and its pullback.
 
     Gradients, with ``dp = dy vᵀ``: ``dv = pᵀ dy``, ``ds = p (dp - Σ p dp) / √D``, ``dq = ds k``, ``dk = dsᵀ q``.
-    The pullback computes p again, block by block.
+    If there are several blocks of queries, the pullback computes p again, block by block.
 
     Parameters
     ----------
@@ -73,38 +74,48 @@ def attention(
         return xp.zeros_like(q), lambda dy: (xp.zeros_like(q), xp.zeros_like(k), xp.zeros_like(v))
     blocks = [*slices(q.shape[1], max(1, max_scores // max(1, q.shape[0] * n_keys)))]
 
+    hidden = xp.finfo(q.dtype).min / 2  # added to a score, it makes the weight 0
+    unseen = None if kept is None else (1 - kept) * hidden
+
     def weights(rows: slice) -> Array:
         """Return p for some queries."""
         scores = xp.matmul(q[:, rows, :] * scale, xp.matrix_transpose(k))
-        seen = None if kept is None else kept > 0
+        if unseen is not None:
+            scores += unseen
         if causal:
-            positions = xp.arange(max(n_keys, rows.stop), device=q.device)
-            before = positions[None, :n_keys] <= positions[rows, None]
-            seen = before if seen is None else seen & before
-        if seen is None:
-            e = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
-            return e / xp.sum(e, axis=-1, keepdims=True)
-        lowest = xp.finfo(scores.dtype).min
-        scores = xp.where(seen, scores, lowest)
-        e = xp.where(seen, xp.exp(scores - xp.max(scores, axis=-1, keepdims=True)), 0.0)
-        total = xp.sum(e, axis=-1, keepdims=True)
-        return e / xp.where(total > 0, total, 1.0)
+            scores += _after(xp, q, rows, n_keys) * hidden
+        p = softmax(scores)
+        if kept is None:
+            return p
+        n_seen = xp.sum(kept, axis=-1, keepdims=True)
+        if causal:
+            last = xp.clip(xp.arange(rows.start, rows.stop, device=q.device), None, n_keys - 1)
+            n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(kept, axis=-1)), last, axis=1)
+        return p * xp.astype(n_seen > 0, p.dtype)  # 0 for a query that sees no key
+
+    computed = [weights(blocks[0])] if len(blocks) == 1 else []  # of more blocks, they would fill the memory
 
     def output(i: int, rows: slice) -> Array:
-        p = weights(rows)
+        p = computed[0] if computed else weights(rows)
         return xp.matmul(p if drop is None else drop(i, p)[0], v)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dq, dk, dv = [], xp.zeros_like(k), xp.zeros_like(v)
         for i, rows in enumerate(blocks):
-            p, dy_rows = weights(rows), dy[:, rows, :]
+            p, dy_rows = computed[0] if computed else weights(rows), dy[:, rows, :]
             dropped, drop_pullback = (p, None) if drop is None else drop(i, p)
             dv += xp.matmul(xp.matrix_transpose(dropped), dy_rows)
             dp = xp.matmul(dy_rows, xp.matrix_transpose(v))
             dp = dp if drop_pullback is None else drop_pullback(dp)
-            ds = p * (dp - xp.sum(p * dp, axis=-1, keepdims=True)) * scale
+            ds = softmax_gradient(dp, p) * scale
             dq.append(xp.matmul(ds, k))
             dk += xp.matmul(xp.matrix_transpose(ds), q[:, rows, :])
         return xp.concat(dq, axis=1), dk, dv
 
     return xp.concat([output(i, rows) for i, rows in enumerate(blocks)], axis=1), pullback
+
+
+def _after(xp: Any, q: Array, rows: slice, n_keys: int) -> Array:
+    """Return 1 for each pair of a query and a key after it, else 0."""
+    queries, keys = (xp.arange(*bounds, device=q.device) for bounds in ((rows.start, rows.stop), (0, n_keys)))
+    return xp.astype(keys[None, :] > queries[:, None], q.dtype)

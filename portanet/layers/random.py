@@ -108,9 +108,10 @@ class Dropout(Random):
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         check_floating(self, x)
-        shape = self.mask_shape(tuple(x.shape))
+        shape, keep = self.mask_shape(tuple(x.shape)), max(1, round((1 - self.p) * 65536))  # of 65536 values of 16 bits
+        if keep == 65536:
+            return x, lambda dy: dy
         bits = self.next_bits(shape[0], math.prod(shape[1:]))
-        keep = max(1, round((1 - self.p) * 65536))  # out of the 65536 values of 16 random bits
         return kernels.dropout(x, xp.reshape(bits, shape), keep)
 
 

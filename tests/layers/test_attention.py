@@ -127,6 +127,15 @@ def test_blocks_of_queries_give_what_one_block_gives(causal: bool, masked: bool)
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
+def test_a_query_sees_no_padding_before_it() -> None:
+    q, k, v = (RNG.normal(size=(2, length, 4)) for length in (5, 3, 3))
+    kept = np.asarray([[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]])
+    y, _ = attention(q, k, v, kept=kept, causal=True)
+    assert not y[0, :2].any()
+    np.testing.assert_allclose(y[0, 2:], np.broadcast_to(v[0, 2], (3, 4)))
+    np.testing.assert_allclose(y[1, :2], np.broadcast_to(v[1, 0], (2, 4)))
+
+
 def test_large_scores_do_not_overflow() -> None:
     q = np.asarray([[[1e15, 0.0], [0.0, -1e15]]], dtype="float32")
     y, pullback = attention(q, q, q)
