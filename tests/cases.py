@@ -104,10 +104,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
     *((layer, SIGNALS) for layer in (pn.GRU(4, 2, go_backwards=True), pn.Bidirectional(pn.LSTM(4, 2)))),
     (pn.Bidirectional(pn.GRU(4, 2, return_sequences=True, mask_zeros=True)), SIGNALS),
     (pn.MultiHeadAttention(4, 2), SIGNALS),
-    (pn.MultiHeadAttention(4, 2, dropout=0.4, causal=True, bias=False), SIGNALS),
+    (pn.MultiHeadAttention(4, 2, dropout=0.4, is_causal=True, bias=False), SIGNALS),
     (pn.MultiHeadAttention(4, 1, mask_zeros=True), SIGNALS),
     (pn.TransformerBlock(4, 2, dim_feedforward=5, dropout=0.2), SIGNALS),
-    (pn.TransformerBlock(4, 2, causal=True, mask_zeros=True), SIGNALS),
+    (pn.TransformerBlock(4, 2, is_causal=True, mask_zeros=True), SIGNALS),
     *(
         (pn.Sequential(pn.Embedding(5, 4, padding_idx=0), layer), IDS)
         for layer in (

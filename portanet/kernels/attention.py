@@ -9,9 +9,6 @@ from portanet.kernels.slices import slices
 from portanet.kernels.softmax import softmax, softmax_gradient
 from portanet.typing import Array
 
-MAX_SCORES = 2**22
-"""Scores that are held at a time: queries are taken in blocks, so that memory is linear in the length."""
-
 Drop: TypeAlias = Callable[[int, Array], tuple[Array, Callable[[Array], Array]]]
 """``drop(i, p)`` returns the weights of block i with some of them dropped, and the function that takes dy to dp."""
 
@@ -24,9 +21,9 @@ def attention(
     v: Array,
     *,
     kept: Array | None = None,
-    causal: bool = False,
+    is_causal: bool = False,
     drop: Drop | None = None,
-    max_scores: int = MAX_SCORES,
+    block_size: int | None = None,
 ) -> tuple[Array, Gradients]:
     """
     Scaled dot-product attention [1]_: ``y = p v`` with ``p = softmax(q kᵀ / √D)``, and its pullback.
@@ -42,12 +39,12 @@ def attention(
         Keys and values.
     kept : array, shape (B, 1, S), optional
         0 for keys that are padding, else 1.
-    causal : bool
+    is_causal : bool
         Whether query t sees no keys after t.
     drop : callable, optional
         Drops weights, see :data:`Drop`.
-    max_scores : int
-        Scores of a block.
+    block_size : int, optional
+        Queries of a block, by default all: only the weights p of one block are held.
 
     Returns
     -------
@@ -63,7 +60,7 @@ def attention(
     Examples
     --------
     >>> q, v = np.zeros((1, 3, 2)), np.asarray([[[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]]])
-    >>> attention(q, q, v, causal=True)[0]
+    >>> attention(q, q, v, is_causal=True)[0]
     array([[[0., 1.],
             [1., 1.],
             [2., 2.]]])
@@ -72,8 +69,7 @@ def attention(
     n_keys = k.shape[1]
     if 0 in (q.shape[1], n_keys):
         return xp.zeros_like(q), lambda dy: (xp.zeros_like(q), xp.zeros_like(k), xp.zeros_like(v))
-    blocks = [*slices(q.shape[1], max(1, max_scores // max(1, q.shape[0] * n_keys)))]
-
+    blocks = [*slices(q.shape[1], block_size or q.shape[1])]
     hidden = xp.finfo(q.dtype).min / 2  # added to a score, it makes the weight 0
     unseen = None if kept is None else (1 - kept) * hidden
 
@@ -82,13 +78,13 @@ def attention(
         scores = xp.matmul(q[:, rows, :] * scale, xp.matrix_transpose(k))
         if unseen is not None:
             scores += unseen
-        if causal:
+        if is_causal:
             scores += _after(xp, q, rows, n_keys) * hidden
         p = softmax(scores)
         if kept is None:
             return p
         n_seen = xp.sum(kept, axis=-1, keepdims=True)
-        if causal:
+        if is_causal:
             last = xp.clip(xp.arange(rows.start, rows.stop, device=q.device), None, n_keys - 1)
             n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(kept, axis=-1)), last, axis=1)
         return p * xp.astype(n_seen > 0, p.dtype)  # 0 for a query that sees no key

@@ -13,12 +13,15 @@ from portanet.layers.embedding import check_sequence
 from portanet.layers.linear import Linear
 from portanet.layers.norm import LayerNorm
 from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
-from portanet.layers.random import Dropout, Random
+from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
 from portanet.typing import Array, Pullback, Shape
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
+
+MAX_SCORES = 2**22
+"""Scores of a batch that are held at a time: queries are taken in blocks, so that memory is linear in the length."""
 
 MAX_BLOCKS = 2**20
 """Most blocks of queries of a call, each of which has random numbers of its own."""
@@ -40,10 +43,12 @@ class MultiHeadAttention(Random):
         Parts; they divide embed_dim.
     dropout : float
         Probability to drop a weight of the average in training.
-    causal : bool
+    is_causal : bool
         Whether a position sees only itself and those before.
     mask_zeros : bool
-        Whether positions whose features are all zero are padding: none sees them, and their output is zero.
+        Whether positions whose features are all zero are padding: none sees them, and their output is zero. Between
+        the layer that made the zeros and this one must be none that changes them, such as a LayerNorm with a bias;
+        :class:`TransformerBlock` passes its own mask on.
     bias : bool
         Whether to add the four b.
 
@@ -58,14 +63,14 @@ class MultiHeadAttention(Random):
 
     Examples
     --------
-    >>> layer = MultiHeadAttention(8, 2, causal=True)
+    >>> layer = MultiHeadAttention(8, 2, is_causal=True)
     >>> layer(np.ones((3, 5, 8), dtype="float32")).shape
     (3, 5, 8)
     """
 
     num_heads = Fixed(check_count)
     dropout = Checked(check_number, at_least=0, below=1)
-    causal = Checked(check_flag)
+    is_causal = Checked(check_flag)
     mask_zeros = Checked(check_flag)
 
     def __init__(
@@ -74,7 +79,7 @@ class MultiHeadAttention(Random):
         num_heads: int,
         *,
         dropout: float = 0.0,
-        causal: bool = False,
+        is_causal: bool = False,
         mask_zeros: bool = False,
         bias: bool = True,
     ):
@@ -82,7 +87,7 @@ class MultiHeadAttention(Random):
         embed_dim, self.num_heads = check_count("embed_dim", embed_dim), num_heads
         if embed_dim % self.num_heads:
             raise ValueError(f"num_heads must divide embed_dim={embed_dim}, got {num_heads}")
-        self.dropout, self.causal, self.mask_zeros = dropout, causal, mask_zeros
+        self.dropout, self.is_causal, self.mask_zeros = dropout, is_causal, mask_zeros
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (Linear(embed_dim, embed_dim, bias=bias) for _ in "qkvo")
 
     @property
@@ -106,14 +111,20 @@ class MultiHeadAttention(Random):
         xp = namespace(target)
         for sequence in (target, memory):
             self.output_shape(sequence.shape[1:])
-        y_mask, kept = (self._mask(xp, sequence) for sequence in (target, memory))
+        y_mask = self._mask(target, None if isinstance(x, tuple) else current_mask())
+        kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
         (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
-        drop = self._drop(target.shape[0]) if train and self.dropout > 0 else None
         if kept is not None:
             kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
+        # The size of the whole batch decides: random numbers must not depend on how it is shared out.
+        first, n_total = place_in_batch(target.shape[0])
         joined, pull_attention = kernels.attention(
-            *(self._split(xp, a) for a in (q, k, v)), kept=kept, causal=self.causal, drop=drop
+            *(self._split(xp, a) for a in (q, k, v)),
+            kept=kept,
+            is_causal=self.is_causal,
+            drop=self._drop(target.shape[0], first) if train and self.dropout > 0 else None,
+            block_size=max(1, MAX_SCORES // max(1, n_total * self.num_heads * memory.shape[1])),
         )
         y, pull_out = self.out_proj.vjp(self._join(xp, joined), train=train)
 
@@ -131,12 +142,11 @@ class MultiHeadAttention(Random):
 
         return y if y_mask is None else y * y_mask, pullback
 
-    def _mask(self, xp: Any, x: Array) -> Array | None:
+    def _mask(self, x: Array, known: Array | None) -> Array | None:
         """Return 1 for data and 0 for padding, shape (N, T, 1)."""
         if not self.mask_zeros:
             return None
-        mask = current_mask()
-        return padding_mask(x, x.dtype) if mask is None else mask
+        return padding_mask(x, x.dtype) if known is None else known
 
     def _split(self, xp: Any, x: Array) -> Array:
         """Take (N, T, embed_dim) to (N num_heads, T, d)."""
@@ -152,10 +162,9 @@ class MultiHeadAttention(Random):
         heads = xp.permute_dims(xp.reshape(x, (n, self.num_heads, length, d)), (0, 2, 1, 3))
         return xp.reshape(heads, (n, length, self.num_heads * d))
 
-    def _drop(self, n: int) -> Callable[[int, Array], Any]:
-        """Return a function that drops weights, each block of queries with a stream of its own."""
-        keep = max(1, round((1 - self.dropout) * 65536))
-        stream, (first, _) = self.stream.data + 0, place_in_batch(n)
+    def _drop(self, n: int, first: int) -> Callable[[int, Array], Any]:
+        """Return a function that drops weights of n examples, each block of queries with a stream of its own."""
+        keep, stream = kept_of_65536(self.dropout), self.stream.data + 0  # a copy
         self.stream.data[1:] += MAX_BLOCKS
 
         def drop(block: int, p: Array) -> Any:
@@ -186,7 +195,7 @@ class TransformerBlock(Layer):
     dropout : float
         Probability to drop a number in training: of the weights of the attention, after the activation, and before each
         of the two sums.
-    causal, mask_zeros : bool
+    is_causal, mask_zeros : bool
         See :class:`MultiHeadAttention`.
 
     References
@@ -196,7 +205,7 @@ class TransformerBlock(Layer):
     Examples
     --------
     >>> embed = portanet.Embedding(50, 16), portanet.PositionalEncoding(16)
-    >>> net = portanet.Sequential(*embed, TransformerBlock(16, 4, causal=True), portanet.Linear(16, 50))
+    >>> net = portanet.Sequential(*embed, TransformerBlock(16, 4, is_causal=True), portanet.Linear(16, 50))
     >>> net(np.asarray([[3, 1, 4]])).shape
     (1, 3, 50)
     """
@@ -205,7 +214,7 @@ class TransformerBlock(Layer):
     num_heads = Fixed(check_count)
     dim_feedforward = Fixed(check_count)
     dropout = Fixed(check_number, at_least=0, below=1)
-    causal = Fixed(check_flag)
+    is_causal = Fixed(check_flag)
     mask_zeros = Fixed(check_flag)
 
     def __init__(
@@ -215,14 +224,14 @@ class TransformerBlock(Layer):
         *,
         dim_feedforward: int | None = None,
         dropout: float = 0.0,
-        causal: bool = False,
+        is_causal: bool = False,
         mask_zeros: bool = False,
     ):
         self.d_model, self.num_heads, self.dropout = d_model, num_heads, dropout
         self.dim_feedforward = 4 * self.d_model if dim_feedforward is None else dim_feedforward
-        self.causal, self.mask_zeros = causal, mask_zeros
+        self.is_causal, self.mask_zeros = is_causal, mask_zeros
         attention = MultiHeadAttention(
-            d_model, num_heads, dropout=dropout, causal=self.causal, mask_zeros=self.mask_zeros
+            d_model, num_heads, dropout=dropout, is_causal=self.is_causal, mask_zeros=self.mask_zeros
         )
         self.attention = Residual(Sequential(LayerNorm(d_model), attention, Dropout(dropout)))
         first, second = Linear(d_model, self.dim_feedforward), Linear(self.dim_feedforward, d_model)
@@ -239,11 +248,9 @@ class TransformerBlock(Layer):
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
         mask = padding_mask(x, x.dtype) if self.mask_zeros else None
-        trained = [
-            any(not p.frozen for p in layer.topology.parameter_list) for layer in (self.attention, self.feed_forward)
-        ]
+        layers = self.attention, self.feed_forward
         with mask_as(mask):  # normalization changes the zeros
-            y, pull = vjp_of_chain((self.attention, self.feed_forward), trained, x, train=train)
+            y, pull = vjp_of_chain(layers, [layer.topology.trainable for layer in layers], x, train=train)
         if mask is None:
             return y, pull
 

@@ -8,7 +8,7 @@ from portanet import kernels
 from portanet.backends import describe, namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, isdtype, optional
 from portanet.initializers import Initializer, normal
-from portanet.layers.base import Layer, batch, check_channels, check_input, input_pullback
+from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input, input_pullback
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
@@ -111,7 +111,7 @@ class Embedding(Layer):
 
 class PositionalEncoding(Layer):
     """
-    Waves added to a sequence, by which attention tells positions apart [1]_: ``y = x + p``, x (N, T, embedding_dim).
+    Sine waves added to a sequence, which tell attention the positions [1]_: ``y = x + p``, x (N, T, embedding_dim).
 
     ``p[t, 2i] = sin(t / 10000^(2i / embedding_dim))``, and ``p[t, 2i + 1]`` is the cosine. ``dx = dy``.
 
@@ -146,9 +146,10 @@ class PositionalEncoding(Layer):
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         self.output_shape(x.shape[1:])
-        return _add_positions(x, self._waves(x), mask_zeros=self.mask_zeros)
+        check_floating(self, x)
+        return _add_positions(x, self._encoding(x), mask_zeros=self.mask_zeros)
 
-    def _waves(self, x: Array) -> Array:
+    def _encoding(self, x: Array) -> Array:
         """Return p, shape (T, embedding_dim)."""
         xp, dim, like = namespace(x), self.embedding_dim, {"dtype": x.dtype, "device": x.device}
         even = xp.arange(0, dim, 2, **like)

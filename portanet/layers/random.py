@@ -71,6 +71,18 @@ class Random(Layer):
         return y, input_pullback(dx)
 
 
+def kept_of_65536(p: float) -> int:
+    """
+    Return how many of the 65536 values of 16 random bits keep a number that is dropped with probability p.
+
+    Examples
+    --------
+    >>> kept_of_65536(0.25), kept_of_65536(0.999999)
+    (49152, 1)
+    """
+    return max(1, round((1 - p) * 65536))
+
+
 class Dropout(Random):
     """
     ``y = x m / (1 - p)``, each number of the mask m is 0 with probability p, else 1 [1]_. ``dx = dy m / (1 - p)``.
@@ -108,7 +120,7 @@ class Dropout(Random):
 
     def transform(self, xp: Any, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         check_floating(self, x)
-        shape, keep = self.mask_shape(tuple(x.shape)), max(1, round((1 - self.p) * 65536))  # of 65536 values of 16 bits
+        shape, keep = self.mask_shape(tuple(x.shape)), kept_of_65536(self.p)
         if keep == 65536:
             return x, lambda dy: dy
         bits = self.next_bits(shape[0], math.prod(shape[1:]))

@@ -7,14 +7,15 @@ but for the transposition: a weight has shape (in, out).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 from portanet import kernels
 from portanet.backends import namespace
-from portanet.checks import Checked, Fixed, check_count, check_flag, shown
+from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
 from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
@@ -42,9 +43,9 @@ class Recurrent(Layer):
     n_states: ClassVar[int] = 1
     input_size_argument = "input_size"
     hidden_size = Fixed(check_count)
-    return_sequences = Checked(check_flag)
-    go_backwards = Checked(check_flag)
-    mask_zeros = Checked(check_flag)
+    return_sequences = Fixed(check_flag)
+    go_backwards = Fixed(check_flag)
+    mask_zeros = Fixed(check_flag)
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class RNN(Recurrent):
     return_sequences : bool
         Whether y holds h after each step, and not after the last one alone.
     go_backwards : bool
-        Whether to begin with the last position.
+        Whether to begin with the last position. The states in y have the order of x, unlike in Keras.
     mask_zeros : bool
         Whether positions whose features are all zero are padding: they leave the state as it is.
 
@@ -268,19 +269,14 @@ class LSTM(Recurrent):
         return (o * tanh_c, c), pullback
 
 
-class Bidirectional(Layer):
+class Bidirectional(Parallel):
     """
     A recurrent layer, and one like it that begins with the last position; their outputs are concatenated.
 
     Parameters
     ----------
     layer : RNN, GRU or LSTM
-        Begins with the first position.
-
-    Attributes
-    ----------
-    backward_layer : RNN, GRU or LSTM
-        Begins with the last position. Its weights are its own.
+        Begins with the first position. The other one has weights of its own.
 
     Examples
     --------
@@ -291,24 +287,14 @@ class Bidirectional(Layer):
     def __init__(self, layer: Recurrent):
         if not isinstance(layer, Recurrent) or layer.go_backwards:
             raise TypeError(f"layer must be an RNN, GRU or LSTM that goes forwards, got {shown(layer)}")
-        self.layer = layer
-        self.backward_layer = type(layer)(**layer.arguments() | {"go_backwards": True})
+        super().__init__(layer, type(layer)(**layer.arguments() | {"go_backwards": True}))
 
-    def output_shape(self, shape: Shape) -> Shape:
-        *first, features = self.layer.output_shape(shape)
-        return (*first, 2 * features)
+    @property
+    def layer(self) -> Layer:
+        """The layer that begins with the first position."""
+        return self.branches[0]
 
-    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        return ((name, layer, shape) for name, layer in self.named_children())
-
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        y, pull = self.layer.vjp(x, train=train)
-        backward_y, backward_pull = self.backward_layer.vjp(x, train=train)
-
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            needs = {"need_dx": need_dx, "need_grads": need_grads}
-            dx = pull(dy[..., : y.shape[-1]], **needs)
-            backward_dx = backward_pull(dy[..., y.shape[-1] :], **needs)
-            return dx + backward_dx if need_dx else None
-
-        return namespace(x).concat([y, backward_y], axis=-1), pullback
+    @property
+    def backward_layer(self) -> Layer:
+        """The layer that begins with the last position."""
+        return self.branches[1]

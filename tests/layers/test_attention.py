@@ -1,4 +1,4 @@
-"""Attention and transformer blocks: beside PyTorch, with padding, causal, in blocks, and bad input."""
+"""Attention and transformer blocks: beside PyTorch, with padding, is_causal, in blocks, and bad input."""
 
 from typing import Any
 
@@ -28,17 +28,17 @@ def to_torch(torch: Any, layer: Any, peer: Any) -> None:
     peer.out_proj.bias.data = torch.tensor(layer.out_proj.bias.data)
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_self_attention_is_that_of_pytorch(causal: bool, masked: bool) -> None:
+def test_self_attention_is_that_of_pytorch(is_causal: bool, masked: bool) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     given = PADDED if masked else X
     kept = np.any(given != 0, axis=-1)
-    layer = placed(pn.MultiHeadAttention(8, 2, causal=causal, mask_zeros=masked))
+    layer = placed(pn.MultiHeadAttention(8, 2, is_causal=is_causal, mask_zeros=masked))
     peer = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
     to_torch(torch, layer, peer)
     x = torch.tensor(given, requires_grad=True)
-    seen = torch.triu(torch.ones(6, 6, dtype=torch.bool), diagonal=1) if causal else None
+    seen = torch.triu(torch.ones(6, 6, dtype=torch.bool), diagonal=1) if is_causal else None
     expected, _ = peer(x, x, x, key_padding_mask=torch.tensor(~kept), attn_mask=seen, need_weights=False)
     y, pullback = layer.vjp(given)
     np.testing.assert_allclose(y[kept], expected.detach().numpy()[kept], rtol=1e-10, atol=1e-13)
@@ -88,9 +88,9 @@ def test_a_transformer_block_is_the_encoder_layer_of_pytorch() -> None:
     np.testing.assert_allclose(pullback(dy), x.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_padding_of_a_block_is_as_if_it_were_not_there(causal: bool) -> None:
-    masked, plain = (placed(pn.TransformerBlock(8, 2, causal=causal, mask_zeros=mask)) for mask in (True, False))
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_padding_of_a_block_is_as_if_it_were_not_there(is_causal: bool) -> None:
+    masked, plain = (placed(pn.TransformerBlock(8, 2, is_causal=is_causal, mask_zeros=mask)) for mask in (True, False))
     y, pullback = masked.vjp(PADDED)
     dy = RNG.normal(size=y.shape)
     dx = pullback(dy)
@@ -115,13 +115,13 @@ def test_a_sequence_of_padding_alone_gives_zeros(layer: pn.Layer) -> None:
     assert not layer.flat.grad.any()
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_blocks_of_queries_give_what_one_block_gives(causal: bool, masked: bool) -> None:
+def test_blocks_of_queries_give_what_one_block_gives(is_causal: bool, masked: bool) -> None:
     q, k, v, dy = (RNG.normal(size=(3, 6, 4)) for _ in range(4))
     kept = padding_mask(PADDED, "float64").transpose(0, 2, 1) if masked else None
-    whole, pull_whole = attention(q, k, v, kept=kept, causal=causal)
-    parts, pull_parts = attention(q, k, v, kept=kept, causal=causal, max_scores=3 * 6 * 4)
+    whole, pull_whole = attention(q, k, v, kept=kept, is_causal=is_causal)
+    parts, pull_parts = attention(q, k, v, kept=kept, is_causal=is_causal, block_size=4)
     np.testing.assert_allclose(parts, whole, rtol=1e-13)
     for one, other in zip(pull_parts(dy), pull_whole(dy), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
@@ -130,13 +130,13 @@ def test_blocks_of_queries_give_what_one_block_gives(causal: bool, masked: bool)
 def test_a_query_sees_no_padding_before_it() -> None:
     q, k, v = (RNG.normal(size=(2, length, 4)) for length in (5, 3, 3))
     kept = np.asarray([[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]])
-    y, _ = attention(q, k, v, kept=kept, causal=True)
+    y, _ = attention(q, k, v, kept=kept, is_causal=True)
     assert not y[0, :2].any()
     np.testing.assert_allclose(y[0, 2:], np.broadcast_to(v[0, 2], (3, 4)))
     np.testing.assert_allclose(y[1, :2], np.broadcast_to(v[1, 0], (2, 4)))
 
 
-def test_large_scores_do_not_overflow() -> None:
+def test_scores_of_1e30_do_not_overflow() -> None:
     q = np.asarray([[[1e15, 0.0], [0.0, -1e15]]], dtype="float32")
     y, pullback = attention(q, q, q)
     assert np.isfinite(y).all()
@@ -165,7 +165,7 @@ def test_sizes_that_do_not_fit_are_refused(make: Any, message: str) -> None:
 
 
 def test_a_causal_output_does_not_depend_on_what_follows() -> None:
-    block = placed(pn.TransformerBlock(8, 2, causal=True))
+    block = placed(pn.TransformerBlock(8, 2, is_causal=True))
     changed = X.copy()
     changed[:, 4:] = 7.0
     np.testing.assert_allclose(block(changed)[:, :4], block(X)[:, :4], rtol=1e-12)
