@@ -147,7 +147,8 @@ class KMeans(Estimator):
             raise TypeError(f"communicator must be a Communicator or None, got {shown(communicator)}")
         backend, examples, scale = self._to_device(x)
         if communicator is not None:
-            _check_same_shape(communicator, tuple(examples.shape))
+            given = "none" if sample_weight is None else "given"
+            _check_same(communicator, {"x": tuple(examples.shape), "sample_weight": given, "settings": repr(self)})
         if examples.shape[0] < self.n_clusters:
             raise ValueError(f"n_clusters is {self.n_clusters}, but x holds only {examples.shape[0]} examples")
         weights, unit = (None, 1.0) if sample_weight is None else _weights(backend, examples, sample_weight)
@@ -254,11 +255,14 @@ class KMeans(Estimator):
         return centres
 
 
-def _check_same_shape(ranks: Ranks, shape: tuple[int, ...]) -> None:
-    first, *others = ranks.all_gather(shape, "the shape of x")
+def _check_same(ranks: Ranks, settings: dict[str, Any]) -> None:
+    """Refuse processes that were given different data or settings."""
+    first, *others = ranks.all_gather(settings, "the settings of KMeans")
     for rank, other in enumerate(others, start=1):
-        if other != first:
-            raise ValueError(f"x has shape {first} at rank 0, and {other} at rank {rank}: give all the same data")
+        for name in first:
+            if first[name] != other[name]:
+                found = f"{name} {shown(first[name])} and {shown(other[name])}"
+                raise ValueError(f"ranks 0 and {rank} have different data or settings: {found}")
 
 
 class _Data(NamedTuple):

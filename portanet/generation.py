@@ -21,14 +21,15 @@ def generate(
     num_beams: int = 1,
     eos_token_id: int | None = None,
     max_context: int | None = None,
-    random_state: int = 0,
+    random_state: int | None = 0,
 ) -> np.ndarray:
     """
     Continue sequences, token by token.
 
     With ``temperature=0`` each token is the most probable one. Above 0, it is drawn with the probabilities
     ``softmax(logits / temperature)``. With ``num_beams`` above 1, the most probable continuation is searched for: after
-    each token, the so many best ones are kept.
+    each token, the ``num_beams`` most probable ones are kept. Longer ones are less probable; there is no correction for
+    that. The net is run on the whole sequence for each token.
 
     Parameters
     ----------
@@ -41,15 +42,15 @@ def generate(
     temperature : float
         Below 1, probable tokens become more probable.
     top_k : int, optional
-        Draw from the so many most probable tokens only.
+        Draw from the ``top_k`` most probable tokens only.
     num_beams : int
         Continuations that are kept; needs ``temperature=0``.
     eos_token_id : int, optional
-        The token that ends a sequence; it is repeated until all have ended.
+        The token that ends a sequence, also at the end of ``ids``; it is repeated until all have ended.
     max_context : int, optional
         Most tokens that the net is given, the last ones; by default all.
-    random_state : int
-        Seed of the draws.
+    random_state : int or None
+        Seed of the draws; None draws differently at each call.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def generate(
         raise ValueError(f"num_beams={num_beams} searches and draws nothing: leave temperature and top_k out")
     eos, context = optional(check_count)("eos_token_id", eos_token_id, at_least=0), max_context
     context = optional(check_count)("max_context", context)
-    rng = np.random.default_rng(check_count("random_state", random_state, at_least=0))
+    rng = np.random.default_rng(optional(check_count)("random_state", random_state, at_least=0))
     n, beams = tokens.shape[0], np.zeros((tokens.shape[0], 1))  # log-probability of each kept continuation
     tokens = tokens[:, None, :]  # (N, beams, T)
     for _ in range(check_count("max_new_tokens", max_new_tokens)):
@@ -95,7 +96,7 @@ def generate(
         else:
             parents, new, beams = _best(beams, log_p, num_beams)
         tokens = np.concatenate([np.take_along_axis(tokens, parents[..., None], axis=1), new[..., None]], axis=2)
-        if eos is not None and (tokens[..., -1] == eos).all():
+        if eos is not None and ((tokens[..., -1] == eos) | np.isneginf(beams)).all():
             break
     return tokens[:, 0]  # the best one
 
@@ -103,10 +104,12 @@ def generate(
 def _log_probabilities(net: Layer, tokens: np.ndarray, max_context: int | None) -> np.ndarray:
     """Return those of the next token, (N, C)."""
     given = tokens if max_context is None else tokens[:, -max_context:]
-    logits = np.asarray(net.predict(given), dtype="float64")
+    logits = np.asarray(net.predict(given))
     if logits.ndim not in (2, 3) or logits.shape[0] != tokens.shape[0]:
         raise ValueError(f"net must return logits (N, T, C) or (N, C), got shape {logits.shape}: end it with a Linear")
-    last = logits if logits.ndim == 2 else logits[:, -1]
+    last = (logits if logits.ndim == 2 else logits[:, -1]).astype("float64")
+    if np.isnan(last).any():
+        raise ValueError("net returned NaN: its weights are not finite")
     shifted = last - last.max(axis=-1, keepdims=True)
     log_p: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_p

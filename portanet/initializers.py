@@ -93,6 +93,11 @@ class Uniform(Initializer):
     """
     Uniform distribution in ``[low, high)``.
 
+    Parameters
+    ----------
+    low, high : float
+        Limits.
+
     Examples
     --------
     >>> bool(np.all(np.abs(Uniform(-0.1, 0.1)((784, 100), np.random.default_rng(0))) <= 0.1))
@@ -106,6 +111,8 @@ class Uniform(Initializer):
         check_fields(self, low=check_number, high=check_number)
         if self.low > self.high:
             raise ValueError(f"low={self.low} is above high={self.high}: exchange them")
+        if not math.isfinite(float(self.high) - float(self.low)):
+            raise ValueError(f"low={self.low} and high={self.high} are too far apart: take smaller numbers")
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return rng.uniform(self.low, self.high, shape)

@@ -54,12 +54,28 @@ def test_one_seed_draws_one_sequence() -> None:
 def test_an_ended_sequence_stays_ended() -> None:
     found = pn.generate(chain(P), [[0], [2]], 5, eos_token_id=2)
     assert found.tolist() == [[0, 1, 0, 1, 0, 1], [2, 2, 2, 2, 2, 2]]
-    assert pn.generate(chain(P), [[2]], 5, eos_token_id=2).tolist() == [[2, 2]]
+    for num_beams in (1, 3):
+        assert pn.generate(chain(P), [[2]], 5, eos_token_id=2, num_beams=num_beams).tolist() == [[2, 2]]
+
+
+def test_beams_may_end_at_different_lengths() -> None:
+    found = pn.generate(chain(P), [[1]], 4, eos_token_id=2, num_beams=3)
+    assert found.tolist() == [[1, 2, 2]] or found[0, -1] == 2
 
 
 def test_the_net_is_given_the_last_tokens_only() -> None:
-    net = pn.Sequential(pn.Embedding(5, 4), pn.PositionalEmbedding(3, 4), pn.GRU(4, 8), pn.Linear(8, 5))
-    assert pn.generate(net, [[1, 2]], 6, max_context=3).shape == (1, 8)
+    net = pn.Sequential(pn.Embedding(5, 4), pn.GRU(4, 8), pn.Linear(8, 5)).initialize(seed=1)
+    found = pn.generate(net, [[1, 2]], 6, max_context=3)
+    for end in range(2, 8):
+        expected = net(found[:, max(0, end - 3) : end]).argmax(axis=-1)
+        assert found[0, end] == expected[0]
+
+
+def test_a_net_that_is_not_finite_is_refused() -> None:
+    net = chain(P)
+    net[0].weight.data[...] = np.nan
+    with pytest.raises(ValueError, match="net returned NaN: its weights are not finite"):
+        pn.generate(net, [[0]], 2)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,10 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index
 @takes_arrays("prediction", "target")
 def perplexity(prediction: Array, target: Array, *, ignore_index: int | None = None) -> Array:
     """
-    ``exp`` of the mean cross-entropy: between how many equally probable classes a network hesitates.
+    ``exp`` of the mean cross-entropy: n for a network to which n classes are equally probable.
+
+    A Trainer keeps all predictions of an epoch for it (``needs_all``). ``exp`` of the cross-entropy in the history is
+    the same number, and needs no memory.
 
     Parameters
     ----------
@@ -139,12 +142,12 @@ def perplexity(prediction: Array, target: Array, *, ignore_index: int | None = N
     target : array of int, shape (N, ...)
         Class indices.
     ignore_index : int, optional
-        See :func:`accuracy`.
+        Label of examples that do not count.
 
     Returns
     -------
     array, shape ()
-        From 1 on; 1 if no example counts.
+        From 1 on: 1 if no example counts, infinite if a label that counts is no class.
 
     Examples
     --------
@@ -157,11 +160,13 @@ def perplexity(prediction: Array, target: Array, *, ignore_index: int | None = N
     _, true = class_index_pair(("prediction", prediction), ("target", target))
     losses, _ = kernels.sparse_softmax_cross_entropy(as_floats(prediction), true)
     counted = labels_that_count(true, ignore_index)
-    weights = xp.ones_like(losses) if counted is None else xp.astype(counted, losses.dtype)
-    n = xp.sum(weights)
-    loss = xp.sum(losses * (weights / xp.where(n > 0, n, xp.ones_like(n))))
-    largest = math.log(xp.finfo(losses.dtype).max)
-    return xp.where(loss < largest, xp.exp(xp.clip(loss, None, largest - 1)), math.inf)  # without an overflow
+    counted = xp.ones_like(true, dtype=xp.bool) if counted is None else counted
+    n = xp.sum(xp.astype(counted, losses.dtype))
+    n = xp.where(n > 0, n, xp.ones_like(n))
+    loss = xp.sum(xp.where(counted, losses / n, 0.0))
+    no_class = xp.any(counted & ((true < 0) | (true >= prediction.shape[-1])))
+    most = math.log(xp.finfo(losses.dtype).max) - 1e-4
+    return xp.where((loss > most) | no_class, math.inf, xp.exp(xp.clip(loss, None, most)))  # without an overflow
 
 
 perplexity.needs_all = True  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """One call of fit: epochs of steps, their averages, and the callbacks around them."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -44,6 +45,10 @@ FIT: Schema = {
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
 """What :meth:`FitLoop.state_dict` returns."""
+
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Part of the repr of a function, which differs between processes."""
 
 
 class FitLoop:
@@ -126,6 +131,7 @@ class FitLoop:
     def _settings(self) -> dict[str, Any]:
         """Return what must be the same on all ranks."""
         flat, ranks = self.state.flat, self.ranks
+        described = {"loss": self.scorer.loss, "optimizer": self.state.optimizer, "net": self.state.net}
         return {
             "x": "arrays" if self.executor.n_examples is not None else "an iterable",
             **self._epoch(),
@@ -133,9 +139,7 @@ class FitLoop:
             "weights": "given" if self.scorer.weighted else "none",
             "metrics": list(self.scorer.names),
             "validation": self.validate is not None,
-            "loss": repr(self.scorer.loss),
-            "optimizer": repr(self.state.optimizer),
-            "net": repr(self.state.net),
+            **{name: ADDRESS.sub("", repr(value)) for name, value in described.items()},
             "parameters": f"{flat.data.shape[0]} of {flat.dtype}",
             "frozen": sorted(self.state.net.topology.frozen),
             "sync_batch_norm": ranks.sync_batch_norm,

@@ -34,6 +34,17 @@ NETWORKS: dict[str, tuple[Callable[[], pn.Layer], np.ndarray]] = {
     "Dropout": (lambda: dense(pn.Dropout(0.3)), X),
     "GaussianNoise": (lambda: dense(pn.GaussianNoise(0.2)), X),
     "convolutions": (convolutions, IMAGES),
+    "recurrent": (
+        lambda: pn.Sequential(pn.Reshape(2, 3), pn.Bidirectional(pn.GRU(3, 4)), pn.Linear(8, 3)),
+        X,
+    ),
+    "attention": (
+        lambda: pn.Sequential(
+            *(pn.Linear(6, 24), pn.Reshape(3, 8), pn.TransformerBlock(8, 2, dropout=0.3)),
+            *(pn.Flatten(), pn.Linear(24, 3)),
+        ),
+        X,
+    ),
     "SpatialDropout": (lambda: convolutions(pn.SpatialDropout(0.3)), IMAGES),
     "RandomFlip": (lambda: convolutions(pn.RandomFlip()), IMAGES),
     "RandomCrop": (lambda: convolutions(pn.RandomCrop(6, 6)), IMAGES),
@@ -227,8 +238,14 @@ def test_ranks_at_different_places_of_the_program_are_refused() -> None:
 
 
 def test_clusters_of_different_data_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"x has shape \(90, 6\) at rank 0, and \(91, 6\) at rank 1"):
+    with pytest.raises(ValueError, match=r"ranks 0 and 1 have different data or settings: x \(90, 6\) and \(91, 6\)"):
         run_threads(lambda ranks: pn.KMeans(2).fit(X[: 90 + ranks.rank], communicator=ranks), 2)
+    with pytest.raises(ValueError, match=r"settings 'KMeans.2.' and 'KMeans.3.'"):
+        run_threads(lambda ranks: pn.KMeans(2 + ranks.rank).fit(X, communicator=ranks), 2)
+    with pytest.raises(ValueError, match="sample_weight 'none' and 'given'"):
+        run_threads(
+            lambda ranks: pn.KMeans(2).fit(X, sample_weight=WEIGHTS if ranks.rank else None, communicator=ranks), 2
+        )
 
 
 def test_early_stopping_and_divergence_are_decided_together() -> None:

@@ -64,6 +64,14 @@ def test_perplexity_of_tokens_leaves_padding_out(backend: Backend) -> None:
     assert float(found) == pytest.approx(np.exp(float(loss)))
     nothing = metrics.perplexity(backend.asarray(scores), backend.asarray(labels * 0 - 100), ignore_index=-100)
     assert float(nothing) == 1.0
+    assert float(metrics.perplexity(backend.asarray(scores), backend.asarray(labels))) == math.inf  # -100 is no class
+
+
+@pytest.mark.parametrize("loss", [87.0, 88.0, 88.5])
+def test_perplexity_is_right_up_to_the_largest_number(backend: Backend, loss: float) -> None:
+    logits = backend.asarray(np.asarray([[0.0, loss]], dtype="float32"))
+    found = float(metrics.perplexity(logits, backend.asarray(np.asarray([0]))))
+    assert found == pytest.approx(math.exp(loss), rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e38])
