@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from portanet.backends import set_num_threads
 
 VARIABLES = "PORTANET_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
-"""Each of them decides instead."""
+"""If one of them is set, it decides the number of threads."""
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -17,7 +17,7 @@ def usable_cores() -> tuple[int, ...]:
 def share_cores(of_ranks: Sequence[tuple[int, ...]]) -> None:
     """Set the number of threads of this rank, from the cores that each rank of the machine may use."""
     if not any(name in os.environ for name in VARIABLES):
-        set_num_threads(_n_threads(of_ranks))
+        set_num_threads(min(_n_threads(of_ranks), len(usable_cores())))
 
 
 def _n_threads(of_ranks: Sequence[tuple[int, ...]]) -> int:

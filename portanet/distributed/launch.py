@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from typing import Any, Literal
 
-from portanet.checks import check_number
+from portanet.checks import check_number, optional
 from portanet.distributed.base import TIMEOUT, Communicator, Local
 
 MPIEXEC = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"
@@ -52,7 +52,7 @@ def _number(name: str) -> int:
 _found: Communicator | None = None
 
 
-def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
+def find_communicator(*, timeout: float | None = None) -> Communicator:
     """
     Return the ranks that ``mpiexec``, ``srun`` or ``torchrun`` started, else this process alone.
 
@@ -61,18 +61,18 @@ def find_communicator(*, timeout: float = TIMEOUT) -> Communicator:
 
     Parameters
     ----------
-    timeout : float
-        Seconds after which a rank that does not answer counts as lost; the last call decides.
+    timeout : float, optional
+        Seconds after which a rank that does not answer counts as lost: 300, unless a call sets another time.
     """
     global _found
-    check_number("timeout", timeout, above=0)
+    timeout = optional(check_number)("timeout", timeout, above=0)
     if _found is None:
         kind, size = _launched()
         if size == 1:
             return Local()
         # By name: MPI needs mpi4py.
-        _found = getattr(import_module(f"portanet.distributed.{kind}"), kind.upper())(timeout=timeout)
-    if timeout != TIMEOUT:
+        _found = getattr(import_module(f"portanet.distributed.{kind}"), kind.upper())(timeout=timeout or TIMEOUT)
+    if timeout is not None:
         _found.timeout = timeout
     return _found
 

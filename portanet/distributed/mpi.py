@@ -23,7 +23,7 @@ import numpy as np
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, RankFailed, rank_failed, sum_in_order
 from portanet.distributed.cores import share_cores, usable_cores
-from portanet.distributed.launch import RANK_PID, find_communicator, n_launched
+from portanet.distributed.launch import RANK_PID, n_launched
 from portanet.distributed.processes import ProcessCommunicator, communicators, report_uncaught_errors
 from portanet.kernels.slices import part_of, slices
 
@@ -87,7 +87,7 @@ class MPI(ProcessCommunicator):
 
     def all_reduce_host(self, array: np.ndarray) -> None:
         numbers = array.reshape(-1)  # a view: the array is contiguous
-        self._begin(f"all_reduce of {array.dtype}, {array.size} numbers")
+        self._begin(f"all_reduce of {array.dtype}, shape {array.shape}")
         self._reduce(numbers)
 
     def _reduce(self, numbers: np.ndarray) -> None:
@@ -125,10 +125,6 @@ class MPI(ProcessCommunicator):
 
     def send_error(self, error: BaseException) -> None:
         self._memory.write_failure(self.local_rank, error)
-
-    def __reduce__(self) -> Any:
-        """Pickle as the ranks of the process that reads it."""
-        return find_communicator, ()
 
     def _begin(self, operation: str) -> None:
         """Say which operation this rank calls, to be compared at the next meeting."""

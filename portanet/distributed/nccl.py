@@ -14,12 +14,16 @@ import numpy as np
 
 from portanet.backends import Backend
 from portanet.distributed.base import Communicator, RankFailed
+from portanet.distributed.launch import find_communicator
+from portanet.distributed.within import ends_within
 from portanet.typing import Array
 
 logger = logging.getLogger("portanet")
 
 TYPES = {"float32": "NCCL_FLOAT32", "float64": "NCCL_FLOAT64"}
 """Names of NCCL's types."""
+
+DEBUG = "set NCCL_DEBUG=INFO to see its messages"
 
 MAX_POLLS, POLL_SECONDS = 2000, 5e-5
 """Looks at the GPU before a wait begins to sleep between them, and seconds of such a sleep."""
@@ -48,11 +52,25 @@ class NCCL(Communicator):
 
         if not nccl.available:
             raise ImportError("CuPy finds no NCCL: pip install nvidia-nccl-cu12, or nvidia-nccl-cu13")
-        self.rank, self.size, self.local_rank, self.timeout = host.rank, host.size, host.local_rank, host.timeout
+        self.rank, self.size, self.local_rank = host.rank, host.size, host.local_rank
         self._cupy, self._nccl, self._host = cupy, nccl, host
         identifier = host.broadcast(nccl.get_unique_id() if host.rank == 0 else None, "the identifier of NCCL")
-        self._ranks = nccl.NcclCommunicator(host.size, identifier, host.rank)
+        device, ranks = cupy.cuda.Device(), []
+
+        def join() -> None:
+            with device:
+                ranks.append(nccl.NcclCommunicator(host.size, identifier, host.rank))
+
+        if not ends_within(self.timeout, join):  # NCCL itself would wait without limit
+            raise RankFailed(f"NCCL did not join the ranks within {self.timeout:g} s: {DEBUG}")
+        self._ranks = ranks[0]
         self._done = cupy.cuda.Event(disable_timing=True)
+        self._broken: RankFailed | None = None
+
+    @property
+    def timeout(self) -> float:  # type: ignore[override]
+        """Seconds after which a rank that does not answer counts as lost."""
+        return self._host.timeout
 
     def all_reduce(self, array: Array) -> None:
         if isinstance(array, np.ndarray) or array.dtype.name not in TYPES or not array.flags.c_contiguous:
@@ -75,8 +93,14 @@ class NCCL(Communicator):
     def fail(self, error: BaseException) -> None:
         self._host.fail(error)
 
+    def __reduce__(self) -> Any:
+        """Pickle as the ranks of the process that reads it."""
+        return find_communicator, ()
+
     def _wait(self) -> None:
         """Wait for the last sum; end it if it takes too long."""
+        if self._broken is not None:
+            raise self._broken
         for _ in range(MAX_POLLS):
             if self._done.done:
                 return
@@ -85,8 +109,12 @@ class NCCL(Communicator):
             time.sleep(POLL_SECONDS)
             if time.monotonic() - begin > self.timeout:
                 self._ranks.abort()
-                self._host.barrier()  # names the ranks that are lost
-                raise RankFailed(f"NCCL did not answer for {self.timeout:g} s: see its messages with NCCL_DEBUG=INFO")
+                self._broken = RankFailed(f"NCCL did not answer for {self.timeout:g} s: {DEBUG}")
+                try:
+                    self._host.barrier()
+                except RankFailed as error:  # it names the ranks that are lost
+                    self._broken = error
+                raise self._broken
 
 
 def on_device(communicator: Communicator, backend: Backend) -> Communicator:
@@ -102,7 +130,8 @@ def on_device(communicator: Communicator, backend: Backend) -> Communicator:
     """
     if communicator.size == 1 or isinstance(communicator, NCCL) or not backend.name.startswith("cuda"):
         return communicator
-    return _over(communicator, backend.name)
+    with backend.activate():
+        return _over(communicator, backend.name)
 
 
 @cache

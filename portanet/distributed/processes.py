@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from portanet.distributed.base import Communicator, RankFailed
+from portanet.distributed.launch import find_communicator
 
 
 class ProcessCommunicator(Communicator):
@@ -29,6 +30,10 @@ class ProcessCommunicator(Communicator):
     def send_error(self, error: BaseException) -> None:
         """Send the other ranks an error of this one."""
         raise NotImplementedError(f"{type(self).__name__} needs a method send_error(self, error)")
+
+    def __reduce__(self) -> Any:
+        """Pickle as the ranks of the process that reads it."""
+        return find_communicator, ()
 
     def fail(self, error: BaseException) -> None:
         self.reported = error

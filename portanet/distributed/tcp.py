@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, wait
@@ -23,8 +23,9 @@ import numpy as np
 from portanet.checks import check_number
 from portanet.distributed.base import TIMEOUT, RankFailed, different_operations, rank_failed, sum_in_order
 from portanet.distributed.cores import share_cores, usable_cores
-from portanet.distributed.launch import RANK_PID, find_communicator
+from portanet.distributed.launch import RANK_PID
 from portanet.distributed.processes import ProcessCommunicator, report_uncaught_errors
+from portanet.distributed.within import ends_within
 
 KEY = "PORTANET_AUTHKEY"
 """Variable with the secret by which the ranks know one another."""
@@ -33,6 +34,9 @@ ROOT_SECONDS = 5.0
 """Seconds that a rank waits longer for rank 0 than that waits for the others: rank 0 names the one that is lost."""
 
 RETRY_SECONDS = 0.05
+
+N_ACCEPTING = 4
+"""Threads in which rank 0 accepts the others: a program that connects and says nothing takes up one of them."""
 
 JOIN = "start all ranks with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT, and each with a RANK of its own"
 """What to do where ranks do not find one another."""
@@ -76,7 +80,7 @@ class TCP(ProcessCommunicator):
         share_cores([cores for other, cores in self.all_gather((host, usable_cores()), "the cores") if other == host])
 
     def all_reduce_host(self, array: np.ndarray) -> None:
-        array[...] = self._exchange(f"all_reduce of {array.dtype}, {array.size} numbers", array, _sum)
+        array[...] = self._exchange(f"all_reduce of {array.dtype}, shape {array.shape}", array, _sum)
 
     def all_gather(self, value: Any, what: str = "values") -> list[Any]:
         values: list[Any] = self._exchange(f"all_gather of {what}", value, list)
@@ -92,24 +96,19 @@ class TCP(ProcessCommunicator):
             else:
                 self._answer(failed)
 
-    def __reduce__(self) -> Any:
-        """Pickle as the ranks of the process that reads it."""
-        return find_communicator, ()
-
     def _exchange(self, operation: str, value: Any, combine: Callable[[list[Any]], Any]) -> Any:
         """Send rank 0 the values of all ranks, and return what it makes of them."""
         if self.broken is not None:
             raise self.broken
         try:
-            if self.rank == 0:
-                result = self._collect(operation, value, combine)
-                self._answer(result)
-            else:
-                result = self._ask(operation, value)
+            result = self._collect(operation, value, combine) if self.rank == 0 else self._ask(operation, value)
         except RankFailed as error:
             self.broken = error
             if self.rank == 0:
                 self._answer(error)
+            raise
+        except Exception as error:  # values that cannot be combined
+            self.send_error(error)
             raise
         if isinstance(result, Exception):
             self.broken = result if isinstance(result, RankFailed) else None
@@ -117,35 +116,51 @@ class TCP(ProcessCommunicator):
         return result
 
     def _collect(self, operation: str, value: Any, combine: Callable[[list[Any]], Any]) -> Any:
-        """Combine the values of all ranks, in their order."""
+        """Combine the values of all ranks, in their order, and answer the others."""
         values, operations = {0: value}, {operation}
-        missing, end = dict(self._others), time.monotonic() + self.timeout
+        missing, begin, told = dict(self._others), time.monotonic(), False
         while missing:
-            ready = wait([*missing.values()], max(0.0, end - time.monotonic()))
-            if not ready:
+            passed = time.monotonic() - begin
+            ready = wait([*missing.values()], max(0.0, (self.timeout if told else self._patience) - passed))
+            if not ready and told:
                 raise rank_failed(sorted(missing), f"did not answer for {self.timeout:g} s")
+            if not ready:  # those that wait for rank 0 would take it for the one that is lost
+                told = True
+                self._answer(Waiting(), [rank for rank in values if rank])
             for rank in [rank for rank, connection in missing.items() if connection in ready]:
                 message = _receive(missing.pop(rank), rank)
                 if isinstance(message, RankFailed):
                     raise message
                 values[rank] = message[1]
                 operations.add(message[0])
-        if len(operations) > 1:
-            return different_operations(operations)
-        return combine([values[rank] for rank in range(self.size)])
+        different = len(operations) > 1
+        result = different_operations(operations) if different else combine([values[i] for i in range(self.size)])
+        self._answer(result)
+        return result
 
-    def _answer(self, result: Any) -> None:
+    @property
+    def _patience(self) -> float:
+        """Seconds after which rank 0 tells the others that it waits."""
+        return min(1.0, self.timeout / 4)
+
+    def _answer(self, result: Any, ranks: Iterable[int] | None = None) -> None:
         content = pickle.dumps(result)
-        for connection in self._others.values():
+        for rank in self._others if ranks is None else ranks:
             with suppress(OSError):  # a rank that is gone is named when its next value is missing
-                connection.send_bytes(content)
+                self._others[rank].send_bytes(content)
 
     def _ask(self, operation: str, value: Any) -> Any:
         with suppress(OSError):  # rank 0 may have said why it has gone
             self._root.send((operation, value))
-        if not self._root.poll(self.timeout + ROOT_SECONDS):
-            raise rank_failed([0], f"did not answer for {self.timeout:g} s")
-        return _receive(self._root, 0)
+        while True:
+            if not self._root.poll(self.timeout + ROOT_SECONDS):
+                raise rank_failed([0], f"did not answer for {self.timeout:g} s")
+            if not isinstance(answer := _receive(self._root, 0), Waiting):
+                return answer
+
+
+class Waiting:
+    """What rank 0 sends while it waits for others."""
 
 
 def _sum(arrays: list[np.ndarray]) -> np.ndarray:
@@ -198,21 +213,29 @@ def _accept(address: tuple[str, int], key: bytes, size: int, timeout: float) -> 
     try:
         listener = Listener(address, backlog=size, authkey=key)
     except OSError as error:
-        raise RuntimeError(f"rank 0 cannot listen at {address[0]}:{address[1]} ({error}): set MASTER_PORT") from error
+        where = f"{address[0]}:{address[1]}"
+        raise RuntimeError(f"rank 0 cannot listen at {where} ({error}): set MASTER_ADDR and MASTER_PORT") from error
     come: list[tuple[Connection, int, int]] = []
+    complete, over = threading.Event(), threading.Event()
 
     def accept() -> None:
-        while len(come) < size - 1:
+        while not over.is_set():
             try:
                 connection = listener.accept()
-                come.append((connection, *connection.recv()))
+                rank, n_ranks = connection.recv()
             except (AuthenticationError, EOFError, OSError):  # a stranger, or the end
-                if done.is_set():
-                    return
+                continue
+            if over.is_set():
+                connection.close()
+                return
+            come.append((connection, rank, n_ranks))
+            if len(come) >= size - 1:
+                complete.set()
 
-    done = threading.Event()
-    complete = _within(timeout, accept)
-    done.set()
+    for _ in range(N_ACCEPTING):
+        threading.Thread(target=accept, daemon=True).start()
+    complete.wait(timeout)
+    over.set()
     listener.close()
     ranks = [rank for _, rank, _ in come]
     refusal: Exception | None = None
@@ -220,7 +243,7 @@ def _accept(address: tuple[str, int], key: bytes, size: int, timeout: float) -> 
         refusal = RuntimeError(f"WORLD_SIZE is {size} at rank 0, and {wrong[0][1]} at rank {wrong[0][0]}: set it alike")
     elif twice := {rank for rank in ranks if ranks.count(rank) > 1}:
         refusal = RuntimeError(f"{ranks.count(min(twice))} processes have RANK={min(twice)}: number them from 0 on")
-    elif not complete:
+    elif not complete.is_set():
         missing = sorted({*range(1, size)} - {*ranks})
         refusal = rank_failed(missing, f"did not come to {address[0]}:{address[1]} within {timeout:g} s", JOIN)
     for connection, _, _ in come:
@@ -235,21 +258,23 @@ def _accept(address: tuple[str, int], key: bytes, size: int, timeout: float) -> 
 
 def _connect(address: tuple[str, int], key: bytes, rank: int, size: int, timeout: float) -> Connection:
     """Wait for rank 0 to listen, and to find that all ranks have come."""
-    end, found = time.monotonic() + timeout, []
+    end, found, reason = time.monotonic() + timeout, [], [""]
 
     def connect() -> None:
-        with suppress(EOFError, OSError):  # rank 0 does not listen yet
+        try:
             found.append(Client(address, authkey=key))
+        except (EOFError, OSError) as error:  # rank 0 does not listen yet
+            reason[0] = f" ({error})"
 
     while not found and time.monotonic() < end:
         try:
-            _within(end - time.monotonic(), connect)
+            ends_within(end - time.monotonic(), connect)
         except AuthenticationError:
             raise RuntimeError(f"{KEY} of rank {rank} is not that of rank 0: set the same on all machines") from None
         time.sleep(RETRY_SECONDS)
     where = f"at {address[0]}:{address[1]}"
     if not found:
-        raise rank_failed([0], f"did not listen {where} for {timeout:g} s", JOIN)
+        raise rank_failed([0], f"did not listen {where} for {timeout:g} s{reason[0]}", JOIN)
     connection = found[0]
     connection.send((rank, size))
     if not connection.poll(timeout + ROOT_SECONDS):
@@ -259,24 +284,6 @@ def _connect(address: tuple[str, int], key: bytes, rank: int, size: int, timeout
         raise refusal
     _prepare(connection, timeout)
     return connection
-
-
-def _within(seconds: float, task: Callable[[], Any]) -> bool:
-    """Run a task in a thread, which is left to itself after a time; return whether it has ended, or raise its error."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            task()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    return not thread.is_alive()
 
 
 def _prepare(connection: Connection, timeout: float) -> None:

@@ -48,7 +48,7 @@ class Threads(Communicator):
         return self._exchange(f"all_gather of {what}", value)
 
     def all_reduce_host(self, array: np.ndarray) -> None:
-        parts = self._exchange(f"all_reduce of {array.dtype}, {array.size} numbers", array.copy())
+        parts = self._exchange(f"all_reduce of {array.dtype}, shape {array.shape}", array.copy())
         sum_in_order(parts, array)
 
     def _exchange(self, operation: str, value: Any) -> list[Any]:

@@ -6,8 +6,10 @@ in its stream; that needs GPUs.
 """
 
 import ctypes
+import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,6 +46,10 @@ class Event:
         assert stream.ptr == 7
 
 
+class Device(nullcontext[None]):
+    pci_bus_id = "0000:01:00.0"
+
+
 def stand_in(host: Callable[[int], Communicator], aborted: list[int]) -> tuple[ModuleType, ModuleType]:
     class NcclCommunicator:
         def __init__(self, n: int, identifier: bytes, rank: int):
@@ -69,9 +75,8 @@ def stand_in(host: Callable[[int], Communicator], aborted: list[int]) -> tuple[M
         NCCL_FLOAT64=8,
     )
     cupy = ModuleType("cupy")
-    device = SimpleNamespace(pci_bus_id="0000:01:00.0")
     cuda = SimpleNamespace(
-        nccl=nccl, Event=Event, get_current_stream=lambda: SimpleNamespace(ptr=7), Device=lambda index: device
+        nccl=nccl, Event=Event, get_current_stream=lambda: SimpleNamespace(ptr=7), Device=lambda *index: Device()
     )
     vars(cupy).update(cuda=cuda)
     return cupy, nccl
@@ -115,7 +120,7 @@ def test_a_sum_that_does_not_end_is_given_up_and_the_lost_rank_is_named(hosts: A
     def task(host: Communicator) -> None:
         hosts[0][host.rank] = host
         ranks = NCCL(host)
-        ranks.timeout = 0.05
+        host.timeout = 0.05
         ranks.all_reduce(DeviceArray(np.ones(2, "float32")))
         if host.rank == 1:
             return  # it is lost
@@ -125,6 +130,48 @@ def test_a_sum_that_does_not_end_is_given_up_and_the_lost_rank_is_named(hosts: A
     with pytest.raises(RankFailed, match="rank 1 did not answer"):
         run_threads(task, 2, timeout=0.3)
     assert hosts[1] == [0]
+
+
+def test_after_a_sum_that_did_not_end_every_operation_fails(hosts: Any, monkeypatch: Any) -> None:
+    def task(host: Communicator) -> list[str]:
+        hosts[0][host.rank] = host
+        ranks = NCCL(host)
+        host.timeout, errors = 0.05, []
+        ranks.all_reduce(DeviceArray(np.ones(2, "float32")))
+        host.barrier()
+        monkeypatch.setattr(Event, "ready", False)
+        for _ in range(2):
+            with pytest.raises(RankFailed) as error:
+                ranks.barrier()
+            errors.append(str(error.value))
+        return errors
+
+    for first, second in run_threads(task, 2):
+        assert first == second
+        assert "NCCL did not answer for 0.05 s: set NCCL_DEBUG=INFO" in first
+    assert sorted(hosts[1]) == [0, 1]
+
+
+def test_a_pickle_is_the_ranks_of_the_process_that_reads_it(hosts: Any) -> None:
+    assert isinstance(pickle.loads(pickle.dumps(run_threads(NCCL, 1)[0])), pn.distributed.Local)
+
+
+def test_the_device_of_the_network_is_the_current_one(hosts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, active = iter(["a", "b"]), []
+    monkeypatch.setattr("portanet.distributed.nccl.socket.gethostname", lambda: next(names))
+
+    @contextmanager
+    def activate() -> Iterator[None]:
+        active.append("on")
+        yield
+        active.append("off")
+
+    gpu = replace(pn.get_backend("cpu"), name="cuda:1", activate=activate)
+    monkeypatch.setattr(NCCL, "__init__", lambda self, host: active.append("made"))
+    run_threads(lambda host: on_device(host, gpu) and None, 2)
+    assert active.count("made") == 2
+    assert active[0] == "on"
+    assert active[-1] == "off"
 
 
 def test_ranks_that_share_a_gpu_exchange_through_the_host(hosts: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.scaling import find_program
 from portanet.distributed import RankFailed, find_communicator, n_launched
-from portanet.distributed.tcp import _accept, _address, _connect
+from portanet.distributed.tcp import ROOT_SECONDS, TCP, _accept, _address, _connect
 
 SCRIPT = Path(__file__).parent / "train_script.py"
 
@@ -169,6 +171,26 @@ def join(*ranks: tuple[int, int]) -> list[str]:
     return errors
 
 
+def test_a_program_that_connects_and_says_nothing_is_no_rank() -> None:
+    address = "127.0.0.1", free_port()
+    silent, errors = socket.socket(), []
+
+    def accept() -> None:
+        try:
+            assert [*_accept(address, b"secret", 2, 10.0)] == [1]
+        except RankFailed as error:
+            errors.append(error)
+
+    root = threading.Thread(target=accept)
+    root.start()
+    while silent.connect_ex(address):
+        time.sleep(0.01)
+    _connect(address, b"secret", 1, 2, 10.0)
+    root.join()
+    silent.close()
+    assert not errors
+
+
 def test_ranks_that_do_not_fit_together_are_all_told() -> None:
     assert join((1, 3), (2, 3)) == [""] * 3
     assert join((1, 3), (2, 4)) == ["WORLD_SIZE is 3 at rank 0, and 4 at rank 2: set it alike"] * 3
@@ -197,7 +219,7 @@ def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        with pytest.raises(RuntimeError, match=r"rank 0 cannot listen at .*: set MASTER_PORT"):
+        with pytest.raises(RuntimeError, match=r"rank 0 cannot listen at .*: set MASTER_ADDR and MASTER_PORT"):
             _accept(server.getsockname(), b"secret", 2, 1.0)
 
 
@@ -225,3 +247,63 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], s
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert n_launched() == size
+
+
+def in_threads(size: int, task: Callable[[TCP], Any], timeout: float) -> list[Any]:
+    """Run a task on ranks that are threads of this process, and return results or errors."""
+    address = "127.0.0.1", free_port()
+    found: list[Any] = [None] * size
+
+    def run(rank: int) -> None:
+        ranks = object.__new__(TCP)
+        ranks.rank, ranks.size, ranks.timeout = rank, size, timeout
+        if rank == 0:
+            ranks._others = _accept(address, b"secret", size, 10.0)
+        else:
+            ranks._root = _connect(address, b"secret", rank, size, 10.0)
+        try:
+            found[rank] = task(ranks)
+        except (RankFailed, RuntimeError, ValueError) as error:
+            found[rank] = error
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_the_lost_rank_is_named_although_rank_0_comes_late() -> None:
+    def task(ranks: TCP) -> None:
+        if ranks.rank == 2:
+            time.sleep(3 * ranks.timeout + ROOT_SECONDS)
+            return
+        if ranks.rank == 0:
+            time.sleep(ranks.timeout + ROOT_SECONDS - 1.0)  # rank 1 has waited for almost as long as it does
+        ranks.barrier()
+
+    late, waiting, _ = in_threads(3, task, 3.0)
+    assert "rank 2 did not answer for 3 s" in str(late)
+    assert "rank 2 did not answer for 3 s" in str(waiting)
+
+
+def test_arrays_of_different_shapes_are_refused_by_all() -> None:
+    def task(ranks: TCP) -> None:
+        ranks.all_reduce(np.zeros((2, 3) if ranks.rank else (3, 2)))
+
+    for error in in_threads(2, task, 5.0):
+        assert "the ranks call all_reduce of float64, shape (2, 3) and all_reduce of float64, shape (3, 2)" in str(
+            error
+        )
+
+
+def test_an_error_while_values_are_combined_reaches_all() -> None:
+    def fail(values: list[Any]) -> Any:
+        raise ValueError("no sum of these")
+
+    begin = time.monotonic()
+    first, second = in_threads(2, lambda ranks: ranks._exchange("a sum", ranks.rank, fail), 20.0)
+    assert str(first) == "no sum of these"
+    assert "rank 0 failed with ValueError: no sum of these" in str(second)
+    assert time.monotonic() - begin < 10

@@ -147,6 +147,8 @@ def test_dropout_drops_weights_in_training_alone() -> None:
     layer = placed(pn.MultiHeadAttention(8, 2, dropout=0.5))
     one, other = (layer.vjp(X)[0] for _ in range(2))
     assert not np.allclose(one, other)
+    mean = np.mean([layer.vjp(X)[0] for _ in range(4000)], axis=0)
+    np.testing.assert_allclose(mean, layer(X), atol=0.05)  # what is kept is scaled up
     np.testing.assert_array_equal(layer(X), placed(pn.MultiHeadAttention(8, 2))(X))
 
 

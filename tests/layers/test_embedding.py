@@ -58,7 +58,7 @@ def test_ids_that_do_not_fit_are_refused(ids: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("ids", "message"), [(IDS + 1, r"needs ids in \[0, 7\), got 7"), (IDS / 2, "x has dtype float32, but Embedding")]
 )
-def test_training_data_are_checked_once(ids: np.ndarray, message: str) -> None:
+def test_training_data_that_do_not_fit_are_refused(ids: np.ndarray, message: str) -> None:
     net = pn.Sequential(pn.Embedding(7, 4), pn.Flatten(), pn.Linear(24, 2))
     trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1))
     before = net.get_weights()
