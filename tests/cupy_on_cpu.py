@@ -243,6 +243,7 @@ def _poisoned(empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     @wraps(empty)
     def filled(*args: Any, **kwargs: Any) -> np.ndarray:
         array = np.array(empty(*args, **kwargs))
+        CuPy.current.allocators[-1](array.nbytes)
         array.fill(np.nan if array.dtype.kind == "f" else 77)
         return array
 
@@ -274,19 +275,23 @@ class CuPy(ModuleType):
         self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
-        self.OutOfMemoryError = type("OutOfMemoryError", (MemoryError,), {"_size": 3 * 2**30})
+        self.OutOfMemoryError = _OutOfMemoryError
+        self.is_full = False  # whether cudaMalloc fails
+        self.allocators: list[Callable[[int], Any]] = [lambda size: None]
         pool = _MemoryPool()
         self.get_default_memory_pool = lambda: pool
         self.cuda = SimpleNamespace(
             Device=_Device,
             Event=_Event,
             Memory=_Memory,
+            MemoryPointer=lambda memory, offset: memory,
             MemoryPool=_MemoryPool,
             Stream=_Stream,
             alloc_pinned_memory=bytearray,
             get_current_stream=lambda: self.streams[-1],
             memory=SimpleNamespace(OutOfMemoryError=self.OutOfMemoryError),
             runtime=SimpleNamespace(
+                CUDARuntimeError=_CUDARuntimeError,
                 getDevice=lambda: 0,
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda index: {"name": b"a CPU in disguise", "totalGlobalMem": memory},
@@ -299,8 +304,12 @@ class CuPy(ModuleType):
     @contextmanager
     def using_allocator(self, allocator: Any) -> Iterator[None]:
         self.events.append("set allocator")
-        yield
-        self.events.append("reset allocator")
+        self.allocators.append(allocator)
+        try:
+            yield
+        finally:
+            self.allocators.pop()
+            self.events.append("reset allocator")
 
     def matmul(self, a: Any, b: Any) -> Any:
         if a.size > 4:  # the test computation while the backend is loaded is smaller
@@ -379,14 +388,41 @@ class _Device:
         pass
 
 
+class _CUDARuntimeError(RuntimeError):
+    def __init__(self, status: int):
+        super().__init__(f"error {status}")
+        self.status = status
+
+
+class _OutOfMemoryError(MemoryError):
+    def __init__(self, size: int = 3 * 2**30, total: int = -1, limit: int = 0):
+        super().__init__(f"Out of memory allocating {size:,} bytes")
+        self._size = size
+
+
 class _Memory:
     def __init__(self, size: int):
+        if CuPy.current.is_full:
+            raise _CUDARuntimeError(2)  # cudaErrorMemoryAllocation
         self.buffer = ctypes.create_string_buffer(size)
         self.ptr = ctypes.addressof(self.buffer)
 
 
 class _MemoryPool:
-    malloc = _Memory
+    """Caches no blocks. As in CuPy, it frees them if cudaMalloc fails, but not after an OutOfMemoryError."""
+
+    def __init__(self, allocator: Callable[[int], Any] = _Memory):
+        self.allocator = allocator
+
+    def malloc(self, size: int) -> Any:
+        try:
+            return self.allocator(size)
+        except _CUDARuntimeError:
+            self.free_all_blocks()
+            raise _OutOfMemoryError(size) from None
+
+    def set_limit(self, size: int) -> None:
+        CuPy.current.events.append(f"limit {size}")
 
     def free_all_blocks(self) -> None:
         CuPy.current.events.append("free")

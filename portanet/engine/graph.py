@@ -93,11 +93,11 @@ class GraphExecutor(EagerExecutor):
         try:
             self.replays[n] = self.capture(partial(self._run_on_device, n), *others)
         except Exception as error:  # of the library, or of code that reads a number from the device
+            self.replays.clear()  # memory may have run out, and they hold some
             if n > 1:  # a single step may do
                 self.steps_per_graph = 1
                 return None
             self.capture = None
-            self.replays.clear()
             warnings.warn(
                 f"training steps run one by one: recording a step failed ({type(error).__name__}: {error})",
                 RuntimeWarning,

@@ -8,7 +8,7 @@ These tests show that the sources are correct and are called correctly. Tests on
 import gc
 import re
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
@@ -344,6 +344,20 @@ def test_out_of_memory_reports_the_sizes(cuda: Backend) -> None:
     assert CuPy.current.events == ["free"]
 
 
+def test_cublas_without_memory_is_out_of_memory(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portanet.backends.cupy import blas
+
+    x = cuda.asarray(np.ones((3, 3)))
+    CuPy.current.is_full = True
+    with pytest.raises(pn.OutOfMemory, match=r"0\.03 GiB were asked for"), cuda.activate():
+        cuda.xp.matmul(x, x)
+    CuPy.current.is_full = False
+    library = SimpleNamespace(cublasCreate_v2=lambda address: 3, cublasGemmEx=None)  # CUBLAS_STATUS_ALLOC_FAILED
+    monkeypatch.setattr(blas, "_library", lambda: library)
+    with pytest.raises(pn.OutOfMemory, match=r"0\.00 GiB were asked for"), cuda.activate():
+        cuda.xp.matmul(x, x)
+
+
 @pytest.mark.parametrize("capture", ["auto", "never"])
 def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["auto", "never"]) -> None:
     """CuPy's error is raised inside a step, eager or recorded."""
@@ -374,7 +388,9 @@ class TestCapture:
     def test_a_step_is_recorded_with_its_own_memory_pool(self, cuda: Backend) -> None:
         events = CuPy.current.events
         replay = recorded(cuda, lambda: events.append("step"))
-        assert events == ["free", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"]
+        assert events == [
+            *("free", "limit 0", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"),
+        ]
         replay()
         replay()
         assert events[-2:] == ["launch", "launch"]
@@ -408,6 +424,31 @@ class TestCapture:
             recorded(cuda, step)
         assert CuPy.current.events[-1] in {"end", "free"}
         assert len(CuPy.current.streams) == 1
+
+    def test_out_of_memory_frees_no_block_whose_address_is_recorded(self, cuda: Backend) -> None:
+        cupy, events = CuPy.current, CuPy.current.events
+        first = recorded(cuda, lambda: None)
+
+        def step() -> None:
+            cupy.is_full = True
+            cupy.empty((2, 3))
+
+        events.clear()
+        with pytest.raises(cupy.OutOfMemoryError, match="allocating 48 bytes"):
+            recorded(cuda, step, first)
+        assert events == ["free", "set allocator", "begin", "end", "reset allocator"]  # the first is another pool's
+
+    def test_no_garbage_is_collected_during_the_capture(self, cuda: Backend) -> None:
+        enabled = []
+        recorded(cuda, lambda: enabled.append(gc.isenabled()))
+        assert enabled == [False]
+        assert gc.isenabled()
+        gc.disable()
+        try:
+            recorded(cuda, lambda: None)
+            assert not gc.isenabled()
+        finally:
+            gc.enable()
 
 
 def test_floats_of_two_dtypes_are_refused(cuda: Backend) -> None:

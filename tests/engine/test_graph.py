@@ -219,6 +219,30 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
     assert_equal(made, run(a_trainer(recording), "never"))
 
 
+def test_a_failed_recording_frees_those_whose_memory_it_shares(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
+    calls, kept = [], []
+
+    def capture(step: Callable[[], Any], *beside: Callable[[], None]) -> Callable[[], None]:
+        calls.append(len(beside))
+        if len(calls) == 2:
+            raise MemoryError
+        replay = tape.capture(step)
+        kept.append(weakref.ref(replay.__self__))
+        return replay
+
+    def note(trainer: Any) -> None:
+        alive.append(kept[0]() is not None)
+
+    alive: list[bool] = []
+    made = run(a_trainer(replace(recording, capture=capture)), "auto", callbacks=[After(note)])
+    assert calls == [0, 1, 0]  # one step, five steps that share its memory, and one step anew
+    assert alive == [False]
+    assert_equal(made, run(a_trainer(recording), "never"))
+
+
 def test_a_recording_shares_the_memory_pool_of_earlier_ones(
     recording: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
