@@ -16,7 +16,7 @@ import cupy
 import numpy as np
 
 from portanet.backends.cupy.memory import allocate
-from portanet.backends.cupy.source import check_device, contiguous
+from portanet.backends.cupy.source import check_device, check_shape, contiguous
 from portanet.backends.precision import get_float32_matmul_precision
 from portanet.typing import Array
 
@@ -76,9 +76,16 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     Raises
     ------
     ValueError
-        If a matrix has 2**31 rows or columns or more.
+        If the shapes do not fit, or a matrix has 2**31 rows or columns or more.
+    TypeError
+        If the dtypes differ.
     """
     check_device(out, a, b)
+    batch, n_inner = out.shape[:-2], a.shape[-1]
+    check_shape("a", a, (*batch, out.shape[-2], n_inner))
+    check_shape("b", b, (*batch, n_inner, out.shape[-1]))
+    if not out.dtype == a.dtype == b.dtype:
+        raise TypeError(f"a product needs arrays of one dtype, got {out.dtype}, {a.dtype}, {b.dtype}: use net.asarray")
     if not out.size:
         return
     if not a.size:

@@ -7,7 +7,7 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.blas import multiply
-from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.cupy.source import Source, check_shape, contiguous
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
 from portanet.kernels.slices import slices
 from portanet.kernels.windows import Window
@@ -53,6 +53,7 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
     if groups > 1 or not is_supported(window, x, w):
         return kernels.conv.portable(x, w, window, groups, bias)
     x, n_out = contiguous(x), w.shape[-1]
+    check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
         multiply(y[examples].reshape(-1, n_out), _columns(x[examples], window), w.reshape(-1, n_out))
@@ -66,6 +67,8 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -
     if groups > 1 or not is_supported(window, x, dy):
         return kernels.conv_weight_gradient.portable(x, dy, window, groups)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
+    check_shape("x", x, (x.shape[0], *window.input_shape, x.shape[-1]))
+    check_shape("dy", dy, (x.shape[0], *window.output_shape, n_out))
     create = cupy.empty if x.shape[0] else cupy.zeros  # the first product overwrites it
     dw = create((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
@@ -78,6 +81,7 @@ def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) ->
     if groups > 1 or not is_supported(window, dy, w):
         return kernels.conv_input_gradient.portable(dy, w, window, groups)
     dy, (n_in, n_out) = contiguous(dy), w.shape[-2:]
+    check_shape("dy", dy, (dy.shape[0], *window.output_shape, n_out))
     dx = cupy.empty((dy.shape[0], *window.input_shape, n_in), dtype=dy.dtype)
     for examples in _chunks(window, dx):
         rows, out = dy[examples].reshape(-1, n_out), dx[examples]

@@ -4,7 +4,7 @@ from typing import Any
 
 import cupy
 
-from portanet.backends.cupy.source import TYPES, Source, contiguous
+from portanet.backends.cupy.source import TYPES, Source, check_shape, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
@@ -208,6 +208,7 @@ def rmsprop(  # noqa: PLR0917
 def bias_grad(dy: Array, out: Array | None = None) -> Array:
     """Reduce to partial sums until one warp can sum each column."""
     rows, out = contiguous(dy).reshape(-1, dy.shape[-1]), cupy.empty(dy.shape[-1:], dy.dtype) if out is None else out
+    check_shape("out", out, dy.shape[-1:])
     while len(rows) > MAX_ROWS_PER_WARP:
         sums = cupy.empty((-(-len(rows) // ROWS_PER_THREAD), dy.shape[-1]), dtype=dy.dtype)
         SUMS.launch("partial_sums", sums.size, dy.dtype, rows, sums, rows.size)
@@ -226,6 +227,7 @@ def log_softmax(x: Array) -> Array:
 
 def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Compute losses and gradient in one kernel."""
+    check_shape("labels", labels, logits.shape[:-1])
     logits, labels = contiguous(logits), contiguous(labels)
     losses, gradient = cupy.empty(labels.shape, dtype=logits.dtype), cupy.empty_like(logits)
     arguments = logits, labels, losses, gradient, logits.shape[-1]

@@ -108,6 +108,12 @@ def check_device(*arrays: Any) -> None:
             )
 
 
+def check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if an array has another shape, because a kernel would read or write outside of it."""
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}: check the shapes that the layer computes")
+
+
 def contiguous(array: Any) -> Any:
     """Return the array, or a copy in C order if it is not."""
     return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)

@@ -18,6 +18,7 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.backends.tracing import Symbol
+from portanet.kernels.windows import Window
 from portanet.training.data import Data
 from portanet.typing import Pullback
 from tests.cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
@@ -194,6 +195,58 @@ def test_matmul_of_shapes_that_do_not_match_is_refused(cuda: Backend) -> None:
 def test_matmul_of_other_dtypes_is_computed_by_cupy(cuda: Backend) -> None:
     with pytest.raises(NotImplementedError):
         cuda.xp.matmul(*(cuda.asarray(np.ones((3, 3), "int64")) for _ in range(2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "message"),
+    [
+        ("matmul_into", ((4, 5), (4, 3), (2, 5)), "b must have shape (3, 5), got (2, 5)"),
+        ("matmul_into", ((3, 5), (4, 3), (3, 5)), "a must have shape (3, 3), got (4, 3)"),
+        ("matmul_into", ((4, 5), (1, 4, 3), (3, 5)), "a must have shape (4, 3), got (1, 4, 3)"),
+        ("bias_grad", ((6, 4), (5,)), "out must have shape (4,), got (5,)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    cuda: Backend, name: str, shapes: tuple[tuple[int, ...], ...], message: str
+) -> None:
+    """A kernel would write outside of the arrays."""
+    arrays = [cuda.asarray(np.ones(shape)) for shape in shapes]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cuda.kernels[name](*arrays)
+    assert "column_sums" not in CuPy.current.launches
+
+
+@pytest.mark.parametrize("labels", [(5,), (7,), (6, 1)], ids=str)
+def test_labels_of_another_shape_are_refused(cuda: Backend, labels: tuple[int, ...]) -> None:
+    logits, indices = cuda.asarray(np.ones((6, 3))), cuda.asarray(np.zeros(labels, int))
+    with pytest.raises(ValueError, match=re.escape(f"labels must have shape (6,), got {labels}")):
+        cuda.kernels["sparse_softmax_cross_entropy"](logits, indices)
+
+
+def test_windows_that_do_not_fit_are_refused(cuda: Backend) -> None:
+    window = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding="valid")
+    x, w, dy = (cuda.asarray(np.ones(shape)) for shape in ((2, 9, 8, 3), (3, 2, 3, 4), (2, *window.output_shape, 4)))
+    kernels: Any = SimpleNamespace(**cuda.kernels)
+    for compute in (
+        lambda: kernels.conv(x[:, 1:], w, window),
+        lambda: kernels.conv(x, w[..., :1, :], window),
+        lambda: kernels.conv_weight_gradient(x[1:], dy, window),
+        lambda: kernels.conv_input_gradient(dy[:, 1:], w, window),
+        lambda: kernels.max_pool(x[:, 1:], window),
+        lambda: kernels.max_pool_gradient(x, x, x, window),
+        lambda: kernels.sum_pool(dy, window),
+        lambda: kernels.sum_pool_gradient(x, window),
+    ):
+        with pytest.raises(ValueError, match=r"(x|dy) must have shape \(.*\), got"):
+            compute()
+
+
+def test_a_product_of_two_dtypes_is_refused(cuda: Backend) -> None:
+    from portanet.backends.cupy.blas import multiply
+
+    out, a, b = (cuda.asarray(np.ones((2, 2), dtype)) for dtype in ("float32", "float64", "float32"))
+    with pytest.raises(TypeError, match="one dtype, got float32, float64, float32"):
+        multiply(out, a, b)
 
 
 def test_multiply_can_add_to_its_output(cuda: Backend) -> None:
