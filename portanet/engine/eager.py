@@ -49,6 +49,10 @@ class EagerExecutor:
     def retain(self, arrays: Sequence[Array], settings: object = None) -> None:
         """Keep the arrays that the steps of an epoch change, and their settings; only recorded steps need it."""
 
+    def free_memory(self) -> bool:
+        """Free what makes steps faster; return whether there was any. It is not to be called within a step."""
+        return False
+
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the examples in an order or as they are, after steps that were done before."""
         self.order = None if order is None else self.backend.asarray(order)

@@ -50,6 +50,12 @@ class GraphExecutor(EagerExecutor):
             self.replays.clear()
         self.retained, self.settings = arrays, settings
 
+    def free_memory(self) -> bool:
+        """Drop the recordings, and with them the memory that they hold; return whether there were any."""
+        had_any = bool(self.replays)
+        self.replays.clear()
+        return had_any
+
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the order of the examples on the device."""
         super().start_epoch(order, n_done)

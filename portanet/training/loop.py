@@ -190,6 +190,7 @@ class FitLoop:
                 self._check_finite(table[:, 0], before)
                 return self.scorer.averages(table, executor.sizes)
         except OutOfMemory as error:
+            executor.free_memory()
             raise self.on_out_of_memory(error) from None
 
     def _run_steps(self) -> None:
@@ -243,7 +244,12 @@ class FitLoop:
 
     def _validate(self, validate: Callable[[], Logs]) -> Logs:
         with self._immediate():
-            scores = validate()
+            try:
+                scores = validate()
+            except OutOfMemory:
+                if not self.executor.free_memory():
+                    raise
+                scores = validate()
         if not math.isfinite(scores["loss"]):
             fix = "check validation_data for extreme values, or take a lower learning rate"
             warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit

@@ -227,6 +227,7 @@ def test_windows_that_do_not_fit_are_refused(cuda: Backend) -> None:
     window = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding="valid")
     x, w, dy = (cuda.asarray(np.ones(shape)) for shape in ((2, 9, 8, 3), (3, 2, 3, 4), (2, *window.output_shape, 4)))
     kernels: Any = SimpleNamespace(**cuda.kernels)
+    compute: Callable[[], Any]
     for compute in (
         lambda: kernels.conv(x[:, 1:], w, window),
         lambda: kernels.conv(x, w[..., :1, :], window),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import pytest
@@ -332,6 +332,47 @@ def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable(
     np.testing.assert_array_equal(net.get_weights()["0.weight"], before)
     assert net.get_weights()["1.calls"] == [1.0]  # of the step that failed, and none of the trials
     assert trainer.fit(X, LABELS, batch_size=10, epochs=20, progress=False)["loss"][-1] < 1.0
+
+
+class Crowded(pn.Layer):
+    """Has no memory for inference while a recording is alive."""
+
+    alive: ClassVar["weakref.WeakSet[Any]"] = weakref.WeakSet()
+
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
+        return x, lambda dy, **_: dy
+
+    def forward(self, x: Any) -> Any:
+        if self.alive:
+            raise pn.OutOfMemory("recording", asked=2**30, free=0)
+        return x
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_validation_without_memory_drops_the_recordings_and_tries_again(recording: Backend, capture: Capture) -> None:
+    made = []
+
+    def tracked(step: Callable[[], Any], *beside: Any) -> Callable[[], None]:
+        replay = tape.capture(step)
+        Crowded.alive.add(replay.__self__)
+        made.append(len(beside))
+        return replay
+
+    net = pn.Sequential(pn.Linear(4, 3), Crowded())
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), device=replace(recording, capture=tracked), seed=3)
+    logs = run(trainer, capture, validation_data=(X, LABELS))[0]
+    assert [set(epoch) for epoch in logs] == [{"loss", "val_loss"}] * 3
+    assert made == ([0] * 3 if capture == "auto" else [])  # anew in each epoch
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_validation_that_has_no_memory_even_without_recordings_fails(recording: Backend, capture: Capture) -> None:
+    other = pn.MSELoss()  # anything that stays alive
+    Crowded.alive.add(other)
+    net = pn.Sequential(pn.Linear(4, 3), Crowded())
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), device=recording)
+    with pytest.raises(pn.OutOfMemory, match="out of memory on recording"):
+        run(trainer, capture, validation_data=(X, LABELS))
 
 
 def test_out_of_memory_at_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
