@@ -29,7 +29,8 @@ class GraphExecutor(EagerExecutor):
 
     Where several steps may run at once, they are recorded as one. What changes from step to step is on the device: the
     order of the examples, and the number of the batch. Python numbers that a layer or loss reads keep their values from
-    the recording. If recording fails, a warning says why, and steps run one by one.
+    the recording; :meth:`retain` drops it where they have changed. If recording fails, a warning says why, and steps
+    run one by one.
     """
 
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):

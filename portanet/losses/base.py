@@ -40,7 +40,7 @@ class Loss(Configured):
     threshold: ClassVar[float | None] = None
     """For binary losses: the prediction above which the class is 1."""
 
-    _device_numbers: tuple[Any, Array] = None, None  # numbers, and the same on the device of the last call
+    _device_numbers: tuple[Any, tuple[Array, ...]] = None, ()  # numbers, and the same on each device in each dtype
 
     reduction = Checked(check_choice, choices=("mean", "sum", "none"))
 
@@ -144,18 +144,22 @@ class Loss(Configured):
         """
         Return the n numbers of an attribute as an array beside another one.
 
-        The array of the last call is kept, so that no step copies numbers to the device.
+        An array is kept for each device and dtype, so that no step copies numbers to the device, and none is freed that
+        a recorded step reads.
         """
-        (kept, array), numbers = self._device_numbers, getattr(self, name)
+        (kept, arrays), numbers = self._device_numbers, getattr(self, name)
         if len(numbers) != n:
             fix = "give one for each; a dict must name the last class"
             raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes: {fix}")
-        is_kept = kept is numbers and type(array) is type(like)
-        if not is_kept or array.device != like.device or array.dtype != like.dtype:
-            if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
-                raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
-            array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
-            self._device_numbers = numbers, array
+        if kept is not numbers:
+            arrays = ()
+        for array in arrays:
+            if type(array) is type(like) and array.device == like.device and array.dtype == like.dtype:
+                return array
+        if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
+            raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
+        array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
+        self._device_numbers = numbers, (*arrays, array)
         return array
 
     def __getstate__(self) -> dict[str, Any]:

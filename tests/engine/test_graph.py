@@ -408,6 +408,62 @@ def test_a_recording_is_discarded_when_the_arrays_change(recording: Backend, act
     assert runs[0][0] != run(a_trainer(recording), "auto", epochs=5)[0]
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "momentum": lambda trainer: setattr(trainer.optimizer, "momentum", 0.1),
+    "nesterov": lambda trainer: setattr(trainer.optimizer, "nesterov", True),
+    "weight_decay": lambda trainer: setattr(trainer.optimizer, "weight_decay", 0.3),
+    "clip_norm": lambda trainer: setattr(trainer.optimizer, "clip_norm", 0.01),
+    "a loss": lambda trainer: setattr(trainer.loss, "label_smoothing", 0.5),
+    "class weights": lambda trainer: setattr(trainer.loss, "weight", (0.1, 1.0, 9.0)),
+    "a layer": lambda trainer: setattr(trainer.net[3], "p", 0.9),
+}
+
+
+class BeforeStep(pn.Callback):
+    """Does something before the ninth step, within the second epoch."""
+
+    def __init__(self, act: Callable[[Any], object]):
+        self.act = act
+
+    def on_train_batch_begin(self, trainer: Training) -> None:
+        if trainer.steps == 9:
+            self.act(trainer)
+
+
+@pytest.mark.parametrize("when", [After, BeforeStep])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_recording_is_discarded_when_settings_change(
+    recording: Backend, name: str, when: Callable[..., pn.Callback]
+) -> None:
+    def trained(how: Capture, *callbacks: pn.Callback) -> Outcome:
+        trainer = a_trainer(recording, pn.SGD(0.1, momentum=0.9))
+        trainer.loss = pn.CrossEntropyLoss(weight=(1.0, 1.0, 1.0))
+        return run(trainer, how, epochs=4, callbacks=callbacks)
+
+    changed, eager = (trained(how, when(CHANGES[name])) for how in CAPTURES)
+    assert_equal(changed, eager)
+    assert changed[0] != trained("auto", when(lambda trainer: None))[0]
+
+
+def test_a_recording_is_discarded_when_the_precision_of_products_changes(recording: Backend) -> None:
+    trainers = [a_trainer(recording) for _ in range(3)]
+    run(trainers[0], "auto", epochs=4)
+    run(trainers[1], "auto", epochs=4, callbacks=[After(lambda t: setattr(t, "float32_matmul_precision", "tf32"))])
+    try:
+        run(trainers[2], "auto", epochs=4, callbacks=[After(lambda t: pn.set_float32_matmul_precision("bfloat16"))])
+    finally:
+        pn.set_float32_matmul_precision("float32")
+    once, *anew = map(calls_of, trainers)
+    assert anew == [once + 1, once + 1]
+
+
+def test_a_learning_rate_that_changes_keeps_the_recording(recording: Backend) -> None:
+    trainers = [a_trainer(recording) for _ in range(2)]
+    for trainer, callbacks in zip(trainers, ([], [pn.LearningRateScheduler(lambda t: 0.1 / (1 + t))]), strict=True):
+        run(trainer, "auto", callbacks=callbacks)
+    assert calls_of(trainers[0]) == calls_of(trainers[1])
+
+
 @pytest.mark.parametrize("how", ["auto", "never"])
 def test_weights_that_move_between_epochs_are_noticed(recording: Backend, how: Capture) -> None:
     with pytest.raises(RuntimeError, match="have moved"):

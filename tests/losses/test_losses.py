@@ -397,3 +397,14 @@ def test_a_term_of_no_probability_is_0_even_where_the_prediction_is_impossible(b
     loss, of_logarithms = pn.KLDivLoss(reduction="sum"), pn.KLDivLoss(reduction="sum", log_target=True)
     assert float(loss(p, t)) == 0.0
     assert float(of_logarithms(backend.asarray([[-1.0, 0.0]], "float64"), p)) == 0.0
+
+
+def test_class_weights_are_kept_for_each_dtype() -> None:
+    """A recorded step may read those of another dtype; they must not be freed."""
+    loss = pn.CrossEntropyLoss(weight=(1.0, 2.0, 3.0))
+    likes = [np.ones((2, 3), dtype) for dtype in ("float32", "float64")]
+    first = [loss.device_numbers(np, "weight", like, 3) for like in likes]
+    assert [weights.dtype for weights in first] == ["float32", "float64"]
+    assert all(loss.device_numbers(np, "weight", like, 3) is w for like, w in zip(likes, first, strict=True))
+    loss.weight = (3.0, 2.0, 1.0)
+    np.testing.assert_array_equal(loss.device_numbers(np, "weight", likes[0], 3), [3.0, 2.0, 1.0])
