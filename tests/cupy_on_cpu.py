@@ -289,6 +289,7 @@ class CuPy(ModuleType):
             Stream=_Stream,
             alloc_pinned_memory=bytearray,
             get_current_stream=lambda: self.streams[-1],
+            get_local_runtime_version=lambda: 12090,
             memory=SimpleNamespace(OutOfMemoryError=self.OutOfMemoryError),
             runtime=SimpleNamespace(
                 CUDARuntimeError=_CUDARuntimeError,
@@ -296,7 +297,6 @@ class CuPy(ModuleType):
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda index: {"name": b"a CPU in disguise", "totalGlobalMem": memory},
                 memGetInfo=lambda: (memory, memory),
-                runtimeGetVersion=lambda: 12090,
             ),
             using_allocator=self.using_allocator,
         )

@@ -23,7 +23,7 @@ def load(ordinal: str | None = None) -> Backend:
     cupy, standard = _import()
     index = _device_index(cupy, "0" if ordinal is None else ordinal)
     device = cupy.cuda.Device(index)
-    _test_computation(cupy, index)
+    version = _test_computation(cupy, index)
     # Imported here, because they import cupy, which may be absent.
     from portanet.backends.cupy import batches, blas, conv, elementwise, graph, kernels, memory, pooling
 
@@ -37,7 +37,6 @@ def load(ordinal: str | None = None) -> Backend:
     xp = ModuleType("portanet.backends.cupy.xp")
     vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat)
     properties = cupy.cuda.runtime.getDeviceProperties(index)
-    version = cupy.cuda.runtime.runtimeGetVersion()
 
     def to_numpy(array: Any) -> np.ndarray:
         with cupy.cuda.Device(index):  # the copy is ordered in the stream of the current device
@@ -113,13 +112,20 @@ def _device_index(cupy: Any, ordinal: str) -> int:
     return int(ordinal)
 
 
-def _test_computation(cupy: Any, index: int) -> None:
-    """Compile a kernel and multiply matrices: a missing library of the CUDA toolkit fails here."""
+def _test_computation(cupy: Any, index: int) -> int:
+    """
+    Compile a kernel and multiply matrices: a missing library of the CUDA toolkit fails here.
+
+    Return the version of the CUDA runtime that is installed; ``runtimeGetVersion`` gives the one that CuPy was built
+    with.
+    """
     try:
         with cupy.cuda.Device(index):
             a = cupy.ones((2, 2), dtype="float32")
             cupy.matmul(a, a)
             cupy.cuda.Device(index).synchronize()
+            version: int = cupy.cuda.get_local_runtime_version()
+            return version
     except Exception as error:  # ImportError, RuntimeError or CuPy's CompileException, depending on the library
         raise BackendUnavailable(
             f"cupy {cupy.__version__} finds device 'cuda:{index}' but cannot compute on it "
