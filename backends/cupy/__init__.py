@@ -17,6 +17,9 @@ from portanet.backends.base import Backend, BackendUnavailable
 
 _INSTALL = "pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cuda13]' for CUDA 13"
 
+MAX_BLOCK_ELEMENTS = 2**25
+"""See :class:`Backend`: 128 MiB in float32. Blocks that fit a CPU's cache would leave a GPU waiting for launches."""
+
 
 def load(ordinal: str | None = None) -> Backend:
     """Load the backend of a CUDA device, by its ordinal, ``"0"`` by default."""
@@ -34,8 +37,12 @@ def load(ordinal: str | None = None) -> Backend:
             arrays = [standard.concat(arrays[i : i + 8], axis=axis) for i in range(0, len(arrays), 8)]
         return standard.concat(arrays, axis=axis)
 
+    def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+        # Of real arrays. CuPy 14.2 has none, and array-api-compat makes it a batch of products of a row and a column.
+        return standard.sum(x1 * x2, axis=axis)
+
     xp = ModuleType("portanet.backends.cupy.xp")
-    vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat)
+    vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat, vecdot=vecdot)
     properties = cupy.cuda.runtime.getDeviceProperties(index)
 
     def to_numpy(array: Any) -> np.ndarray:
@@ -56,6 +63,7 @@ def load(ordinal: str | None = None) -> Backend:
         synchronize=device.synchronize,
         activate=partial(memory.activate, index),
         capture=graph.Recording,
+        max_block_elements=MAX_BLOCK_ELEMENTS,
         fits=partial(memory.fits, index),
         prefetch=memory.prefetch,
         kernels={

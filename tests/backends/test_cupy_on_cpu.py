@@ -18,6 +18,7 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.backends.tracing import Symbol
+from portanet.kernels.distances import blocks
 from portanet.kernels.windows import Window
 from portanet.training.data import Data
 from portanet.typing import Pullback
@@ -332,6 +333,25 @@ def test_concat_of_many_arrays(cuda: Backend) -> None:
     arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
     joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
     np.testing.assert_array_equal(cuda.to_numpy(joined), np.concatenate(arrays, axis=1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_vecdot_is_one_sum(cuda: Backend, axis: int) -> None:
+    a, b = np.arange(12.0).reshape(3, 4), np.arange(12.0, 0.0, -1.0).reshape(3, 4)
+    x, y = cuda.asarray(a), cuda.asarray(b)
+    CuPy.current.launches.clear()
+    dots = cuda.xp.vecdot(x, y, axis=axis)
+    np.testing.assert_array_equal(cuda.to_numpy(dots), np.sum(a * b, axis=axis))
+    assert CuPy.current.launches == ["multiply", "add"]  # the add is the sum
+
+
+def test_clusters_are_computed_in_larger_blocks_than_on_a_cpu(cuda: Backend) -> None:
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    sizes = [[rows.stop - rows.start for rows in blocks(values, 2000)] for values in (x, cuda.asarray(x))]
+    assert sizes == [[524] * 5 + [380], [3000]]
+    centres = [pn.kernels.nearest_centres(a, a[:5], a[0]) for a in (x, cuda.asarray(x))]
+    for expected, actual in zip(*centres, strict=True):
+        np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-12)
 
 
 def a_trainer(device: Backend | str, dtype: str) -> pn.Trainer:
