@@ -43,6 +43,9 @@ class EagerExecutor:
            [ 1.]])
     """
 
+    epochs_remaining = 1
+    """Epochs that are to be run, with the current one, unless training is stopped."""
+
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
         self.step, self.data, self.batches, self.metrics, self.backend = step, data, batches, metrics, backend
 

@@ -19,13 +19,17 @@ from portanet.typing import Array
 WARM_UP_STEPS = 2
 """Steps before one is recorded; they compile the kernels."""
 
+MIN_STEPS_TO_RECORD = 64
+"""Fewest remaining steps for which one is recorded: what they gain is estimated to be what the recording costs."""
+
 STEPS_PER_GRAPH = 16
 """Steps recorded as one graph. Launching a graph is estimated to take as long as a small step."""
 
 
 class GraphExecutor(EagerExecutor):
     """
-    Records a step, and replays it for every batch of the same size; a shorter last batch runs eagerly.
+    Records a step, and replays it for every batch of the same size; a shorter last batch runs eagerly, and so do all
+    steps if only few remain.
 
     Where several steps may run at once, they are recorded as one. What changes from step to step is on the device: the
     order of the examples, and the number of the batch. Python numbers that a layer or loss reads keep their values from
@@ -71,7 +75,7 @@ class GraphExecutor(EagerExecutor):
         if batch.stop - batch.start != self.batch_size:
             return super().run()
         n, replay = 1, None
-        if self.full_steps >= WARM_UP_STEPS:
+        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._is_worth_recording()):
             full_remaining = self.remaining - (self.batches[-1].stop - self.batches[-1].start != self.batch_size)
             n = self.steps_per_graph if min(most, full_remaining) >= self.steps_per_graph else 1
             replay = self.replays.get(n) or self._record(n)
@@ -81,6 +85,9 @@ class GraphExecutor(EagerExecutor):
         self.full_steps += n
         self.n_done += n
         return n
+
+    def _is_worth_recording(self) -> bool:
+        return self.remaining + (self.epochs_remaining - 1) * len(self.batches) >= MIN_STEPS_TO_RECORD
 
     def _run_on_device(self, n: int = 1) -> None:
         """Run ``n`` steps whose batches the device selects by its own counter."""

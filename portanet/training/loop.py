@@ -161,6 +161,7 @@ class FitLoop:
                 at_end.callback(call.on_train_end, training)
             try:
                 while len(history.epochs) < epochs and not self.stopped:
+                    self.executor.epochs_remaining = epochs - len(history.epochs)
                     logs = self._train()
                     if self.validate is not None:
                         logs |= self._validate(self.validate)

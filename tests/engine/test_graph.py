@@ -40,6 +40,11 @@ def recording() -> Backend:
     return replace(pn.get_backend("strict"), name="recording", capture=tape.capture)
 
 
+@pytest.fixture(autouse=True)
+def _records_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
+
+
 class Counted(pn.Linear):
     """Counts how often its Python runs in training."""
 
@@ -99,6 +104,20 @@ def test_replayed_steps_run_no_python(
     full, short = 5, 1  # in each of 4 epochs of 45 examples
     assert calls_of(trainer) == WARM_UP_STEPS + recorded + 4 * short
     assert trainer.steps == 4 * (full + short)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "recorded"),
+    [(3, 18), (4, WARM_UP_STEPS + 1 + 4), (40, WARM_UP_STEPS + 1 + 40)],  # a recorded epoch has a short last batch
+)
+def test_few_steps_are_not_recorded(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch, epochs: int, recorded: int
+) -> None:
+    """Recording takes as long as many steps."""
+    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 20)
+    trainer = a_trainer(recording)
+    run(trainer, "auto", epochs=epochs)
+    assert calls_of(trainer) == recorded
 
 
 def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(
