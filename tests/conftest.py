@@ -88,6 +88,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         pytest.skip(str(why))
 
 
+@pytest.fixture(autouse=True)
+def _records_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record steps in short trainings too."""
+    monkeypatch.setattr("portanet.engine.graph.MIN_STEPS_TO_RECORD", 1)
+
+
 @pytest.fixture
 def torch() -> Iterator[ModuleType]:
     torch = pytest.importorskip("torch", reason="PyTorch is what is compared with")

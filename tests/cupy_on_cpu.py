@@ -4,6 +4,9 @@ The part of CuPy that PortaNet uses, on a CPU: arrays are NumPy arrays, and CUDA
 The kernels are compiled from the same sources as for CUDA. The threads of a block run one after another; if a kernel
 exchanges values within a warp, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
 column-major loops.
+
+What it cannot show: that memory of a pool is used again, that work in two streams overlaps, and that subnormal numbers
+are 0. Only a GPU can: see test_cupy_on_gpu.py.
 """
 
 import ctypes

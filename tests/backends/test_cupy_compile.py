@@ -16,6 +16,9 @@ from tests.kernel_cases import elementwise_fns, loss_fns
 
 WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (2, 2)))
 
+CUPY_OPTIONS = [b"-std=c++17", b"-ftz=true", b"--device-as-default-execution-space"]
+"""Options with which CuPy 14.2 calls the compiler."""
+
 
 @cache
 def nvrtc() -> ctypes.CDLL | None:
@@ -32,7 +35,7 @@ def compile_for(architecture: str, code: str) -> tuple[int, str]:
     """Return the size of the machine code, 0 after an error, and the log of the compiler."""
     library, program = nvrtc(), ctypes.c_void_p()
     assert library is not None
-    options = [f"-arch={architecture}".encode(), b"-std=c++17"]
+    options = [f"-arch={architecture}".encode(), *CUPY_OPTIONS]
     assert not library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
     failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()

@@ -33,11 +33,6 @@ def usable(device: str) -> Backend:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(autouse=True)
-def _records_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
-
-
 @pytest.fixture
 def cuda() -> Backend:
     return usable("cuda")

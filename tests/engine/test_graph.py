@@ -40,11 +40,6 @@ def recording() -> Backend:
     return replace(pn.get_backend("strict"), name="recording", capture=tape.capture)
 
 
-@pytest.fixture(autouse=True)
-def _records_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
-
-
 class Counted(pn.Linear):
     """Counts how often its Python runs in training."""
 
