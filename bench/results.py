@@ -29,6 +29,7 @@ NETWORK: Schema = {
     "tasks": {...: {"portanet": {"seconds": is_positive}, ...: RATIO}},
     "memory": {...: NUMBER},
     "absent": {...: {...: str}},
+    ...: {...: NUMBER},  # "gpu_memory", where it was measured
 }
 MECHANISMS: Schema = {
     "mechanisms": {...: {"on": is_positive, "off": is_positive, "ratio": is_positive, "quartiles": [is_positive]}},
