@@ -6,7 +6,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench import compare, estimators, files, results, scaling
+from bench import compare, estimators, files, fit, results, scaling
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
@@ -60,6 +60,7 @@ def report(folder: Path, out: Path) -> str:
     """Return the report on a folder of results, with paths relative to the report ``out``."""
     chapters: dict[str, Chapter] = {
         "peers": peers_parts,
+        "fit": fit_parts,
         "busy": busy_parts,
         "mechanisms": mechanism_parts,
         "estimators": estimator_parts,
@@ -241,6 +242,17 @@ def absent(networks: Mapping[str, Any]) -> str:
                 line = f"{name}: {reason}"
                 counts[line] = counts.get(line, 0) + 1
     return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in counts.items())
+
+
+def fit_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "fit"."""
+    return [
+        f"## Steps a second of fit: {file['machine']['gpu'] or file['machine']['cpu']}",
+        f"{machine_line(file)}{unfinished(file)}",
+        f"Training on random data that are on the device, in epochs of {counted(file['steps'], 'step')}; the median of "
+        f"{counted(file['epochs'], 'epoch')}, without the one before them: `python -m bench fit`.",
+        markdown(fit.HEADER, fit.table_rows(file["networks"])),
+    ]
 
 
 def busy_parts(file: Mapping[str, Any]) -> list[str]:
