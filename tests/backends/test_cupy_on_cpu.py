@@ -82,13 +82,37 @@ def test_the_launches_of_a_recorded_step(cuda: Backend, compute_types: list[int]
     CuPy.current.launches.clear()
     executor.run()
     assert CuPy.current.launches == [
-        *("gather_batch", "gather_batch"),
+        "gather_batch",
         *("product", "add", "elementwise", "product", "add"),
         *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the add is the sum of the losses
         *("product", "column_sums", "product", "elementwise_gradient", "product", "column_sums"),
         *("adam_scalars", "adam"),
         "write_metrics",
     ]
+
+
+def test_arrays_of_several_dtypes_are_gathered(cuda: Backend) -> None:
+    """In one launch, unless floats of two dtypes are among them or there are more than three arrays."""
+    rng, order, index = np.random.default_rng(0), np.asarray([4, 2, 0, 1, 3, 5]), np.asarray([1])
+    x, y, weights, other = (
+        rng.normal(size=(6, 2, 3)),
+        rng.integers(9, size=6, dtype="uint8"),
+        rng.random(6),
+        rng.random(6),
+    )
+    for arrays, launches in (
+        ([x, y], 1),
+        ([x, y, weights], 1),
+        ([y], 1),
+        ([x, y, weights, other], 2),
+        ([x, y, weights.astype("float32")], 3),
+    ):
+        CuPy.current.launches.clear()
+        batch = cuda.kernels["gather_batch"](cuda.asarray(order), cuda.asarray(index), 2, [*map(cuda.asarray, arrays)])
+        assert CuPy.current.launches == ["gather_batch"] * launches
+        for array, found in zip(arrays, batch, strict=True):
+            np.testing.assert_array_equal(cuda.to_numpy(found), array[[0, 1]])
+            assert found.dtype == array.dtype
 
 
 @pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
