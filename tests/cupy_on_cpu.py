@@ -2,7 +2,7 @@
 The part of CuPy that PortaNet uses, on a CPU: arrays are NumPy arrays, and CUDA kernels are compiled by g++.
 
 The kernels are compiled from the same sources as for CUDA. The threads of a block run one after another; if a kernel
-exchanges values within a warp, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
+exchanges values between threads, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
 column-major loops.
 
 What it cannot show: that memory of a pool is used again, that work in two streams overlaps, and that subnormal numbers
@@ -48,6 +48,7 @@ template <class T> T erfcx(T x) { // Laplace's continued fraction
 }
 #define __global__
 #define __device__ static
+#define __shared__ static
 struct { unsigned x; } threadIdx, blockIdx, blockDim;
 unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 
@@ -56,7 +57,7 @@ namespace fibers {
   ucontext_t scheduler, contexts[max_threads];
   char stacks[max_threads][stack_bytes], slots[2][max_threads][8];
   bool done[max_threads];
-  int n_exchanges[max_threads];
+  int n_exchanges[max_threads], n_barriers[max_threads];
   void (*body)();
   void begin() { body(); done[threadIdx.x] = true; }
   void run(void (*f)()) {
@@ -67,7 +68,7 @@ namespace fibers {
       contexts[t].uc_stack.ss_size = stack_bytes;
       contexts[t].uc_link = &scheduler;
       makecontext(&contexts[t], begin, 0);
-      done[t] = false, n_exchanges[t] = 0;
+      done[t] = false, n_exchanges[t] = n_barriers[t] = 0;
     }
     for (bool running = true; running;) {
       running = false;
@@ -85,6 +86,18 @@ template <class V> V __shfl_xor_sync(unsigned, V value, int distance) {
   threadIdx.x = t;
   memcpy(&value, slots[slot][t ^ distance], sizeof value);
   return value;
+}
+
+void __syncthreads() {
+  using namespace fibers;
+  const unsigned t = threadIdx.x;
+  ++n_barriers[t];
+  for (bool waits = true; waits;) {
+    waits = false;
+    for (unsigned other = 0; other < blockDim.x; ++other)
+      if (!done[other] && n_barriers[other] < n_barriers[t]) waits = true;
+    if (waits) swapcontext(&contexts[t], &scheduler), threadIdx.x = t;
+  }
 }
 
 template <class A> bool fits(const char* kind, int i) {

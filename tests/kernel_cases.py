@@ -233,6 +233,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         *((p, fn, t) for p, t in normal((4, 5), (4, 5)) for fn in loss_fns()),
     ],
     "erfcx": [(np.asarray([[0.0, 1e-9, 0.4, 2.0], [5.0, 10.0, 27.0, np.nan]], dtype),) for dtype in TOLERANCE],
+    "mean_cross_entropy": [
+        (logits, np.arange(len(logits), dtype="uint8") % 12)
+        for shape in ((3, 4), (300, 10), (33, 64), (5, 65), (1025, 3), (1, 1))
+        for (logits,) in normal(shape)
+    ]
+    + [(logits, np.asarray([[0, 3, 1], [70, -1, 2]])) for (logits,) in normal((2, 3, 4))]
+    + [(with_masked(logits), np.arange(20) % 12) for (logits,) in normal((20, 10))],
     "sparse_softmax_cross_entropy": [
         (*logits, np.asarray(labels))
         for logits in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
@@ -249,15 +256,15 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "dense": [
         (x, w, b, fn)
-        for shape in ((5, 4), (2, 3, 4))
-        for x, w, bias in normal(shape, (4, 3), (3,))
+        for shape, n_out in (((5, 4), 3), ((2, 3, 4), 3), ((1, 4), 1), ((7, 70), 60))
+        for x, w, bias in normal(shape, (shape[-1], n_out), (n_out,))
         for b in (bias, None)
         for fn in (None, layers.TanH().elementwise, layers.SiLU().elementwise)
     ],
     "dense_gradient": [
         (dz, x, w, dw if with_grads else None, db if with_bias else None, need_dx, None)
-        for n in ((5,), (2, 3))
-        for dz, x, w, dw, db in normal((*n, 3), (*n, 4), (4, 3), (4, 3), (3,))
+        for n, n_in, n_out in (((5,), 4, 3), ((2, 3), 4, 3), ((1,), 1, 2), ((7,), 70, 60))
+        for dz, x, w, dw, db in normal((*n, n_out), (*n, n_in), (n_in, n_out), (n_in, n_out), (n_out,))
         for with_grads, with_bias, need_dx in ((True, True, True), (True, False, False), (False, False, True))
     ],
     "log_softmax_gradient": softmax_gradients(kernels.log_softmax),
@@ -328,6 +335,8 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 result = form(*arguments)
                 if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
+                if name == "mean_cross_entropy":
+                    result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:
                     result = result[0], result[1](result[0])
             # The arguments are compared too: some kernels change them, the others must not.

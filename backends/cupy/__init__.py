@@ -28,7 +28,7 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     version = _test_computation(cupy, index)
     # Imported here, because they import cupy, which may be absent.
-    from portanet.backends.cupy import batches, blas, conv, elementwise, graph, kernels, memory, pooling
+    from portanet.backends.cupy import batches, blas, conv, dense, elementwise, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # For nine arrays or more, CuPy copies their addresses from the host, which cannot be recorded in a graph.
@@ -75,11 +75,14 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv,
                 conv.conv_input_gradient,
                 conv.conv_weight_gradient,
+                dense.dense,
+                dense.dense_gradient,
                 elementwise.elementwise,
                 elementwise.erfcx,
                 elementwise.sigmoid,
                 kernels.adam,
                 kernels.bias_grad,
+                kernels.mean_cross_entropy,
                 kernels.sparse_softmax_cross_entropy,
                 kernels.log_softmax,
                 kernels.random_bits,

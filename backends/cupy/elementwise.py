@@ -6,7 +6,7 @@ because it branches on a value for instance, uses the portable form.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cupy
 
@@ -47,7 +47,8 @@ def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Ar
     return y, TracedPullback(traced.derivative, saved, saved if t is None else other)
 
 
-class TracedPullback(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TracedPullback:
     """
     The function ``dy -> dx = dy f'(x)`` of a traced function.
 

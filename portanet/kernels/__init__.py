@@ -17,6 +17,7 @@ from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
     log_softmax_gradient,
+    mean_cross_entropy,
     softmax,
     softmax_gradient,
     sparse_softmax_cross_entropy,
@@ -66,6 +67,7 @@ __all__ = [
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
+    "mean_cross_entropy",
     "nadam",
     "nearest_centres",
     "norm",

@@ -58,6 +58,10 @@ class Loss(Configured):
             f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
         )
 
+    def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
+        """Return the mean and its pullback from one kernel, or None if there is no such kernel for the loss."""
+        return None
+
     @property
     def weighs_terms(self) -> bool:
         """Whether the loss gives its terms weights, so that batches of equal size may differ in the sum of weights."""
@@ -112,8 +116,10 @@ class Loss(Configured):
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
         if sample_weight is not None:
             sample_weight = self._check_weights(xp, prediction, sample_weight)
-        terms, dterms = self.unreduced(xp, prediction, target)
         weights = None
+        if sample_weight is None and self.reduction == "mean" and (fused := self.fused_mean(prediction, target)):
+            return self._checked(*fused)
+        terms, dterms = self.unreduced(xp, prediction, target)
         if sample_weight is not None:
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))
@@ -131,6 +137,16 @@ class Loss(Configured):
             return dterms(factor if weights is None else factor * weights)
 
         return terms if self.reduction == "none" else xp.sum(terms) / n, pullback
+
+    def _checked(self, value: Array, dvalue: Callable[[float | Array], Array]) -> tuple[Array, LossPullback]:
+        """Return the value, and a pullback that checks its argument."""
+
+        def pullback(dloss: float | Array = 1.0) -> Array:
+            if type(dloss) is not float:
+                self._check_gradient(dloss, value.shape)
+            return dvalue(dloss)
+
+        return value, pullback
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
         """Return the value alone; on the host, also the values of the target are checked."""

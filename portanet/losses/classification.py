@@ -191,6 +191,11 @@ class CrossEntropyLoss(ClassificationLoss):
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = label_smoothing
 
+    def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
+        plain = not (self.label_smoothing or self.weighs_terms) and target.ndim < prediction.ndim
+        own = type(self).unreduced is CrossEntropyLoss.unreduced
+        return kernels.mean_cross_entropy(prediction, target) if plain and own else None
+
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:
             terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, self.labels(xp, target))

@@ -53,16 +53,22 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     cupy = CuPy()
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, elementwise, kernels, pooling, tracing
+        from portanet.backends.cupy import batches, conv, dense, elementwise, kernels, pooling, tracing
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
-        for module in (batches, kernels, conv, elementwise, pooling):
+        for module in (batches, kernels, conv, dense, elementwise, pooling):
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
         traced = [tracing.TracedFn.trace(fn, np.dtype("float32")) for fn in elementwise_fns()]
+        for name, of_none in (("BIAS", None), ("DENSE", dense.IDENTITY), ("INPUT_GRADIENT", dense.ONE)):
+            value_of, _ = found.pop(name)
+            for i, fn in enumerate([None, *filter(None, traced)]):
+                macros_of = of_none if fn is None else fn.derivative if name == "INPUT_GRADIENT" else fn.output
+                if macros_of is not None:
+                    found[f"{name} {i}"] = value_of, {**macros_of, "HAS_BIAS": i % 2}
         traced += [tracing.TracedFn.trace(fn, np.dtype("float32"), has_other=True) for fn in loss_fns()]
         for i, fn in enumerate(filter(None, traced)):
             found[f"ELEMENTWISE {i}"] = value, fn.output

@@ -83,12 +83,66 @@ def test_the_launches_of_a_recorded_step(cuda: Backend, compute_types: list[int]
     executor.run()
     assert CuPy.current.launches == [
         "gather_batch",
-        *("product", "add", "elementwise", "product", "add"),
-        *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the add is the sum of the losses
-        *("product", "column_sums", "product", "elementwise_gradient", "product", "column_sums"),
+        *("dense", "dense", "mean_cross_entropy"),
+        *("dense_weight_gradient", "dense_input_gradient", "dense_weight_gradient"),
         *("adam_scalars", "adam"),
         "write_metrics",
     ]
+
+
+@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("n_in", [5, 900])  # a small product, and one by cuBLAS
+def test_dense_layers_have_the_gradients_of_the_portable_form(cuda: Backend, layer: pn.Activation, n_in: int) -> None:
+    """With the derivative of the activation below in the product."""
+    rng, fn = np.random.default_rng(0), layer.elementwise
+    host = [rng.normal(size=shape) for shape in ((4, n_in), (n_in, 6), (6,), (6, 3), (3,), (4, 3))]
+    outcomes = []
+    for kernels, arrays in ((portable_kernels(), host), (cuda.kernels, [*map(cuda.asarray, host)])):
+        x, w1, b1, w2, b2, dy = arrays
+        grads = [0 * a for a in (w1, b1, w2, b2)]
+        y, below = kernels["dense"](x, w1, b1, fn)
+        z, none = kernels["dense"](y, w2, b2, None)
+        assert none is None
+        CuPy.current.launches.clear()
+        dz = kernels["dense_gradient"](dy, y, w2, *grads[2:], True, below)
+        launches = list(CuPy.current.launches)
+        dx = kernels["dense_gradient"](dz, x, w1, *grads[:2], True, None)
+        outcomes.append([y, z, dz, dx, *grads])
+    assert launches == ["dense_weight_gradient", "dense_input_gradient"]
+    for expected, actual in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-9, atol=1e-11)
+
+
+def portable_kernels() -> dict[str, Callable[..., Any]]:
+    return {name: getattr(pn.kernels, name).portable for name in ("dense", "dense_gradient")}
+
+
+def test_a_bias_and_an_activation_are_one_launch_after_a_product(cuda: Backend) -> None:
+    x, w, b = (cuda.asarray(np.ones(shape)) for shape in ((4, 900), (900, 6), (6,)))
+    CuPy.current.launches.clear()
+    y, _ = cuda.kernels["dense"](x, w, b, pn.TanH().elementwise)
+    assert CuPy.current.launches == ["bias_elementwise"]  # a product is not counted here
+    np.testing.assert_allclose(cuda.to_numpy(y), np.tanh(901.0))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((4, 3), (5, 2), (2,)), "x must have shape (4, 5), got (4, 3)"),
+        (((4, 5), (5, 2), (3,)), "b must have shape (2,), got (3,)"),
+    ],
+)
+def test_dense_layers_refuse_shapes_that_do_not_fit(cuda: Backend, shapes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cuda.kernels["dense"](*(cuda.asarray(np.ones(shape)) for shape in shapes), None)
+
+
+def test_gradients_of_dense_layers_refuse_shapes_that_do_not_fit(cuda: Backend) -> None:
+    shapes = {"dz": (4, 2), "x": (4, 5), "w": (5, 2), "dw": (5, 2), "db": (2,)}
+    for name, shape in (("dz", (4, 3)), ("dz", (3, 2)), ("dw", (2, 5)), ("db", (3,))):
+        arrays = [cuda.asarray(np.ones(s)) for s in {**shapes, name: shape}.values()]
+        with pytest.raises(ValueError, match=f"{name} must have shape"):
+            cuda.kernels["dense_gradient"](*arrays, True, None)
 
 
 def test_arrays_of_several_dtypes_are_gathered(cuda: Backend) -> None:
@@ -100,13 +154,14 @@ def test_arrays_of_several_dtypes_are_gathered(cuda: Backend) -> None:
         rng.random(6),
         rng.random(6),
     )
-    for arrays, launches in (
+    cases: list[tuple[list[Any], int]] = [
         ([x, y], 1),
         ([x, y, weights], 1),
         ([y], 1),
         ([x, y, weights, other], 2),
         ([x, y, weights.astype("float32")], 3),
-    ):
+    ]
+    for arrays, launches in cases:
         CuPy.current.launches.clear()
         batch = cuda.kernels["gather_batch"](cuda.asarray(order), cuda.asarray(index), 2, [*map(cuda.asarray, arrays)])
         assert CuPy.current.launches == ["gather_batch"] * launches
@@ -320,12 +375,12 @@ def test_the_precision_selects_the_compute_type_of_cublas(cuda: Backend, compute
 def test_the_precision_of_a_trainer_applies_to_its_steps_only(
     cuda: Backend, compute_types: list[int], precision: Literal["float32", "bfloat16"] | None, expected: set[int]
 ) -> None:
-    net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
+    net = pn.Sequential(pn.Linear(80, 60), pn.TanH(), pn.Linear(60, 80)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul_precision=precision)
-    x = np.ones((6, 3), "float32")
+    x = np.ones((6, 80), "float32")
     pn.set_float32_matmul_precision("tf32")
     try:
-        trainer.fit(x, x[:, :2], batch_size=3, progress=False, capture="never")
+        trainer.fit(x, x, batch_size=3, progress=False, capture="never")
         assert set(compute_types) == expected
         compute_types.clear()
         trainer.predict(x)
