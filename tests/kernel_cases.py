@@ -226,6 +226,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for window, groups, x, w, _ in convolutions()
         for bias in (None, np.random.default_rng(0).normal(size=(w.shape[-1],)).astype(w.dtype))
     ],
+    "conv_vjp": [
+        (x, w, window, groups, bias)
+        for window, groups, x, w, _ in convolutions()
+        for bias in (None, np.arange(1.0, w.shape[-1] + 1, dtype=w.dtype))
+    ],
     "conv_input_gradient": [(dy, w, window, groups) for window, groups, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window, groups) for window, groups, x, _, dy in convolutions()],
     "elementwise": [
@@ -335,6 +340,11 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 result = form(*arguments)
                 if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
+                if name == "conv_vjp":
+                    y, add_weight_gradient = result
+                    grad = 0.5 * arguments[1]
+                    add_weight_gradient(y, grad)
+                    result = y, grad
                 if name == "mean_cross_entropy":
                     result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:

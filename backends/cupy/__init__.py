@@ -74,6 +74,7 @@ def load(ordinal: str | None = None) -> Backend:
                 blas.matmul_into,
                 conv.conv,
                 conv.conv_input_gradient,
+                conv.conv_vjp,
                 conv.conv_weight_gradient,
                 dense.dense,
                 dense.dense_gradient,

@@ -38,6 +38,22 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
 
 
 @kernel
+def conv_vjp(
+    x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
+) -> tuple[Array, Callable[[Array, Array], None]]:
+    """
+    Return :func:`conv`, and a function that adds :func:`conv_weight_gradient`: ``add_weight_gradient(dy, dw)``.
+
+    A backend may keep for it what the convolution has computed.
+    """
+
+    def add_weight_gradient(dy: Array, dw: Array) -> None:
+        dw += conv_weight_gradient(x, dy, window, groups)
+
+    return conv(x, w, window, groups, bias), add_weight_gradient
+
+
+@kernel
 def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """Gradient of the convolution with respect to x, from dy, (N, *output_shape, O): shape (N, *input_shape, C)."""
     if groups > 1:

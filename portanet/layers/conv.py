@@ -109,11 +109,13 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = kernels.conv(x, w, window, groups, None if self.bias is None else self.bias.data)
+        bias = None if self.bias is None else self.bias.data
+        y, add_weight_gradient = kernels.conv_vjp(x, w, window, groups, bias)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(kernels.conv_weight_gradient(x, dy, window, groups))
+                if not self.weight.frozen:
+                    add_weight_gradient(dy, self.weight.grad)
                 if self.bias is not None:
                     self.bias.accumulate(kernels.bias_grad(dy))
             return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None

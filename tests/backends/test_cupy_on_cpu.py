@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from bench.networks import NETWORKS
 from portanet.backends import Backend, get_backend
 from portanet.backends.tracing import Symbol
 from portanet.kernels.distances import blocks
@@ -143,6 +144,51 @@ def test_gradients_of_dense_layers_refuse_shapes_that_do_not_fit(cuda: Backend) 
         arrays = [cuda.asarray(np.ones(s)) for s in {**shapes, name: shape}.values()]
         with pytest.raises(ValueError, match=f"{name} must have shape"):
             cuda.kernels["dense_gradient"](*arrays, True, None)
+
+
+LAUNCHES = {
+    "003-mlp": [
+        *("gather_batch", "product", "bias_elementwise", "dense", "mean_cross_entropy"),
+        *("dense_weight_gradient", "dense_input_gradient", "product", "column_sums"),
+        *("sgd", "write_metrics"),
+    ],
+    "003-lenet": [
+        "gather_batch",
+        *("im2col", "product", "max_pool", "elementwise") * 2,
+        *("product", "bias_elementwise", "dense", "mean_cross_entropy"),
+        "copy",  # sets gradients to zero
+        *("dense_weight_gradient", "dense_input_gradient"),
+        *("product", "column_sums", "product", "elementwise_gradient"),
+        *("max_pool_gradient", "product", "column_sums", "add", "product", "col2im", "elementwise_gradient"),
+        *("max_pool_gradient", "product", "column_sums", "add"),
+        *("adam_scalars", "adam", "write_metrics"),
+    ],
+    "004-cnn": [
+        "gather_batch",
+        *("im2col", "product", "max_pool", "elementwise") * 3,
+        *("dense", "dense", "mean_cross_entropy"),
+        "copy",
+        *("dense_weight_gradient", "dense_input_gradient") * 2,
+        "elementwise_gradient",
+        *("max_pool_gradient", "product", "column_sums", "add", "product", "col2im", "elementwise_gradient") * 2,
+        *("max_pool_gradient", "product", "column_sums", "add"),
+        *("rmsprop", "write_metrics"),
+    ],
+}
+"""Launches of a recorded step; before small products, losses and columns had kernels of their own, 19, 51 and 66."""
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_the_launches_of_the_networks_of_the_reports(cuda: Backend, compute_types: list[int], name: str) -> None:
+    network = NETWORKS[name]
+    net = network.build().initialize(device=cuda)
+    trainer = pn.Trainer(net, network.loss(), network.optimizer())
+    x = np.random.default_rng(0).random((2, *network.input_shape)).astype("float32")
+    executor, _ = trainer._executor(Data(cuda.asarray(x), cuda.asarray(np.arange(2))), 2, record=True)
+    executor.start_epoch(None)
+    CuPy.current.launches.clear()
+    executor.run()
+    assert CuPy.current.launches == LAUNCHES[name]
 
 
 def test_arrays_of_several_dtypes_are_gathered(cuda: Backend) -> None:
@@ -399,6 +445,25 @@ def test_convolutions_of_a_few_examples_at_a_time(cuda: Backend, monkeypatch: py
         actual = cuda.kernels[name](cuda.asarray(x), cuda.asarray(w), window, groups)
         expected = getattr(pn.kernels, name).portable(x, w, window, groups)
         np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("limit", "launches"), [(2**27, 1), (0, 2)], ids=["kept", "computed again"])
+def test_the_columns_of_a_convolution_are_kept(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch, limit: int, launches: int
+) -> None:
+    from portanet.backends.cupy import conv
+
+    monkeypatch.setattr(conv, "MAX_KEPT_COLUMNS_BYTES", limit)
+    layer = pn.Conv2D(2, 3, 3).initialize(device=cuda)
+    x = cuda.asarray(np.random.default_rng(0).normal(size=(4, 6, 7, 2)), "float32")
+    CuPy.current.launches.clear()
+    y, pullback = layer.vjp(x)
+    pullback(y, need_dx=False)
+    assert CuPy.current.launches.count("im2col") == launches
+    twin = pn.Conv2D(2, 3, 3).initialize(device="cpu")
+    y, pullback = twin.vjp(cuda.to_numpy(x))
+    pullback(y, need_dx=False)
+    np.testing.assert_allclose(cuda.to_numpy(layer.weight.grad), twin.weight.grad, rtol=1e-5, atol=1e-6)
 
 
 def test_the_weight_gradient_of_no_examples_is_zero(cuda: Backend) -> None:
