@@ -341,10 +341,10 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
                 if name == "conv_vjp":
-                    y, add_weight_gradient = result
-                    grad = 0.5 * arguments[1]
-                    add_weight_gradient(y, grad)
-                    result = y, grad
+                    y, add_gradients = result
+                    grads = [0.5 * a for a in arguments[1:5:3] if a is not None]
+                    add_gradients(y, *grads, *[None] * (2 - len(grads)))
+                    result = y, *grads
                 if name == "mean_cross_entropy":
                     result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:

@@ -1,14 +1,16 @@
 """Convolution for CuPy: im2col and one cuBLAS matrix product, for a limited number of examples at a time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.blas import multiply
+from portanet.backends.cupy.kernels import bias_grad
 from portanet.backends.cupy.source import Source, check_shape, contiguous
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
+from portanet.kernels.conv import AddGradients
 from portanet.kernels.slices import slices
 from portanet.kernels.windows import Window
 from portanet.typing import Array
@@ -70,25 +72,29 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
 
 def conv_vjp(
     x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
-) -> tuple[Array, Callable[[Array, Array], None]]:
+) -> tuple[Array, AddGradients]:
     """Keep the columns for the gradient, if they are few."""
     few = x.size > 0 and _columns_bytes(window, x) * x.shape[0] <= MAX_KEPT_COLUMNS_BYTES
     if groups > 1 or not is_supported(window, x, w) or not few:
-        result: tuple[Array, Callable[[Array, Array], None]] = kernels.conv_vjp.portable(x, w, window, groups, bias)
+        result: tuple[Array, AddGradients] = kernels.conv_vjp.portable(x, w, window, groups, bias)
         return result
     check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
     n_out = w.shape[-1]
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     columns = _multiply_columns(contiguous(x), w, window, bias, y)
 
-    def add_weight_gradient(dy: Array, dw: Array) -> None:
+    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
         check_shape("dy", dy, y.shape)
-        if dw.flags.c_contiguous and dy.dtype == dw.dtype == x.dtype:
+        if dw is not None and dw.flags.c_contiguous and dy.dtype == dw.dtype == x.dtype:
             multiply(dw.reshape(-1, n_out), columns.T, contiguous(dy).reshape(-1, n_out), add=True)
-        else:
+        elif dw is not None:
             dw += conv_weight_gradient(x, dy, window)
+        if db is not None and db.flags.c_contiguous and db.dtype == dy.dtype:
+            bias_grad(dy, db, add=True)
+        elif db is not None:
+            db += bias_grad(dy)
 
-    return y, add_weight_gradient
+    return y, add_gradients
 
 
 def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:

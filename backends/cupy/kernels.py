@@ -72,13 +72,13 @@ KERNEL partial_sums(INDEX n, const T* rows, T* sums, INDEX size) {
 }
 
 // One warp for each column, for at most MAX_ROWS_PER_WARP rows.
-KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size) {
+KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size, INDEX add) {
   THREAD_INDEX(i);
   const INDEX columns = n / 32;
   T sum = 0;
   for (long long j = i / 32 + (long long)(i % 32) * columns; j < size; j += 32 * (long long)columns) sum += rows[j];
   for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
-  if (i % 32 == 0) sums[i / 32] = sum;
+  if (i % 32 == 0) sums[i / 32] = add ? sums[i / 32] + sum : sum;
 }
 """)
 
@@ -237,15 +237,15 @@ def rmsprop(  # noqa: PLR0917
     UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *state, lr, *scalars)
 
 
-def bias_grad(dy: Array, out: Array | None = None) -> Array:
-    """Reduce to partial sums until one warp can sum each column."""
+def bias_grad(dy: Array, out: Array | None = None, *, add: bool = False) -> Array:
+    """Reduce to partial sums until one warp can sum each column; overwrite ``out``, or add to it."""
     rows, out = contiguous(dy).reshape(-1, dy.shape[-1]), cupy.empty(dy.shape[-1:], dy.dtype) if out is None else out
     check_shape("out", out, dy.shape[-1:])
     while len(rows) > MAX_ROWS_PER_WARP:
         sums = cupy.empty((-(-len(rows) // ROWS_PER_THREAD), dy.shape[-1]), dtype=dy.dtype)
         SUMS.launch("partial_sums", sums.size, dy.dtype, rows, sums, rows.size)
         rows = sums
-    SUMS.launch("column_sums", 32 * out.size, dy.dtype, rows, out, rows.size)
+    SUMS.launch("column_sums", 32 * out.size, dy.dtype, rows, out, rows.size, int(add))
     return out
 
 

@@ -43,6 +43,9 @@ class EagerExecutor:
            [ 1.]])
     """
 
+    records = False
+    """Whether steps are recorded, so that :meth:`retain` must know what they read."""
+
     epochs_remaining = 1
     """Epochs that are to be run, with the current one, unless training is stopped."""
 

@@ -37,6 +37,8 @@ class GraphExecutor(EagerExecutor):
     run one by one.
     """
 
+    records = True
+
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
         super().__init__(step, data, batches, metrics, backend)
         self.batch_size = batches[0].stop

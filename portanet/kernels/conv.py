@@ -12,12 +12,16 @@ of outputs sees its group of inputs: w has the shape (*size, C / groups, O).
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 from portanet.backends import namespace
-from portanet.kernels.bias import bias_add
+from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.windows import Window
 from portanet.typing import Array
+
+AddGradients: TypeAlias = Callable[[Array, Array | None, Array | None], None]
+"""``add_gradients(dy, dw, db)`` adds the gradients of w and b, of those that are not None, to ``dw`` and ``db``."""
 
 
 @kernel
@@ -40,17 +44,16 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
 @kernel
 def conv_vjp(
     x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
-) -> tuple[Array, Callable[[Array, Array], None]]:
-    """
-    Return :func:`conv`, and a function that adds :func:`conv_weight_gradient`: ``add_weight_gradient(dy, dw)``.
+) -> tuple[Array, AddGradients]:
+    """Return :func:`conv`, and a function that adds its gradients; a backend may keep what the two have in common."""
 
-    A backend may keep for it what the convolution has computed.
-    """
+    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
+        if dw is not None:
+            dw += conv_weight_gradient(x, dy, window, groups)
+        if db is not None:
+            db += bias_grad(dy)
 
-    def add_weight_gradient(dy: Array, dw: Array) -> None:
-        dw += conv_weight_gradient(x, dy, window, groups)
-
-    return conv(x, w, window, groups, bias), add_weight_gradient
+    return conv(x, w, window, groups, bias), add_gradients
 
 
 @kernel

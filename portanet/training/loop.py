@@ -198,7 +198,8 @@ class FitLoop:
 
     def _run_steps(self) -> None:
         training, state, executor = self.training, self.state, self.executor
-        self._retain()
+        if executor.records:
+            self._retain()
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
         executor.start_epoch(
             None if self.shuffle is None else self.shuffle.permutation(executor.n_examples or 0), self._n_done
@@ -209,7 +210,7 @@ class FitLoop:
             self.ranks.check_signals(self._signals)
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
-            if self._before_steps:  # they may have changed settings
+            if executor.records and self._before_steps:  # they may have changed settings
                 self._retain()
             state.check_current()
             begin = perf_counter()

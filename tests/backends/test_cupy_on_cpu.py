@@ -159,8 +159,8 @@ LAUNCHES = {
         "copy",  # sets gradients to zero
         *("dense_weight_gradient", "dense_input_gradient"),
         *("product", "column_sums", "product", "elementwise_gradient"),
-        *("max_pool_gradient", "product", "column_sums", "add", "product", "col2im", "elementwise_gradient"),
-        *("max_pool_gradient", "product", "column_sums", "add"),
+        *("max_pool_gradient", "product", "column_sums", "product", "col2im", "elementwise_gradient"),
+        *("max_pool_gradient", "product", "column_sums"),
         *("adam_scalars", "adam", "write_metrics"),
     ],
     "004-cnn": [
@@ -170,8 +170,8 @@ LAUNCHES = {
         "copy",
         *("dense_weight_gradient", "dense_input_gradient") * 2,
         "elementwise_gradient",
-        *("max_pool_gradient", "product", "column_sums", "add", "product", "col2im", "elementwise_gradient") * 2,
-        *("max_pool_gradient", "product", "column_sums", "add"),
+        *("max_pool_gradient", "product", "column_sums", "product", "col2im", "elementwise_gradient") * 2,
+        *("max_pool_gradient", "product", "column_sums"),
         *("rmsprop", "write_metrics"),
     ],
 }
