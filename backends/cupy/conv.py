@@ -81,10 +81,10 @@ def conv_vjp(
     check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
     n_out = w.shape[-1]
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
-    columns = _multiply_columns(contiguous(x), w, window, bias, y)
+    columns, shape = _multiply_columns(contiguous(x), w, window, bias, y), y.shape
 
     def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
-        check_shape("dy", dy, y.shape)
+        check_shape("dy", dy, shape)
         if dw is not None and dw.flags.c_contiguous and dy.dtype == dw.dtype == x.dtype:
             multiply(dw.reshape(-1, n_out), columns.T, contiguous(dy).reshape(-1, n_out), add=True)
         elif dw is not None:
