@@ -83,7 +83,7 @@ def gradients(parameters: Iterable[Parameter]) -> list[Array]:
     runs: list[list[Parameter]] = []
     for parameter in parameters:
         before = runs[-1][-1] if runs else None
-        if before and before.flat is parameter.flat and before.offset + before.size == parameter.offset:
+        if before is not None and before.flat is parameter.flat and before.offset + before.size == parameter.offset:
             runs[-1].append(parameter)
         else:
             runs.append([parameter])

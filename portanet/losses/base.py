@@ -116,10 +116,10 @@ class Loss(Configured):
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
         if sample_weight is not None:
             sample_weight = self._check_weights(xp, prediction, sample_weight)
-        weights = None
         if sample_weight is None and self.reduction == "mean" and (fused := self.fused_mean(prediction, target)):
             return self._checked(*fused)
         terms, dterms = self.unreduced(xp, prediction, target)
+        weights = None
         if sample_weight is not None:
             weights = xp.reshape(sample_weight, (-1, *(1 for _ in prediction.shape[1:])))
             terms = terms * xp.reshape(sample_weight, (-1, *(1 for _ in terms.shape[1:])))

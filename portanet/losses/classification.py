@@ -193,8 +193,9 @@ class CrossEntropyLoss(ClassificationLoss):
 
     def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
         plain = not (self.label_smoothing or self.weighs_terms) and target.ndim < prediction.ndim
-        own = type(self).unreduced is CrossEntropyLoss.unreduced
-        return kernels.mean_cross_entropy(prediction, target) if plain and own else None
+        kind = type(self)  # a subclass may compute other terms, or another mean
+        same = kind.unreduced is CrossEntropyLoss.unreduced and kind.normalizer is CrossEntropyLoss.normalizer
+        return kernels.mean_cross_entropy(prediction, target) if plain and same else None
 
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:

@@ -366,7 +366,11 @@ def _settings_without_lr(optimizer: Optimizer) -> list[str]:
     >>> _settings_without_lr(portanet.SGD(0.1, momentum=0.9))[:2]
     ['momentum=0.9', 'nesterov=False']
     """
-    return [f"{name}={value!r}" for name, value in optimizer.arguments().items() if name != "lr"]
+    try:
+        arguments = optimizer.arguments()
+    except TypeError:  # of a class that does not keep them
+        return [repr(optimizer)]
+    return [f"{name}={value!r}" for name, value in arguments.items() if name != "lr"]
 
 
 def _overriding(hook: str, callbacks: Sequence[Callback]) -> list[Callback]:

@@ -459,6 +459,17 @@ def test_a_recording_is_discarded_when_settings_change(
     assert changed[0] != trained("auto", when(lambda trainer: None))[0]
 
 
+class Nameless(pn.SGD):
+    """An optimizer that does not keep the argument of its constructor."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(lr=rate)
+
+
+def test_an_optimizer_that_does_not_keep_its_arguments_is_recorded(recording: Backend) -> None:
+    assert_equal(*(run(a_trainer(recording, Nameless(0.1)), how) for how in CAPTURES))
+
+
 def test_a_recording_is_discarded_when_the_precision_of_products_changes(recording: Backend) -> None:
     trainers = [a_trainer(recording) for _ in range(3)]
     run(trainers[0], "auto", epochs=4)
