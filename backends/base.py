@@ -97,6 +97,8 @@ class Backend:
         ``capture(step)`` records the device operations of ``step()``, and returns a function without arguments that
         replays them on the same arrays. ``capture(step, other)`` shares the memory pool of an earlier recording, which
         must not run at the same time. It raises if an operation cannot be recorded.
+    max_block_elements : int, optional
+        Maximum elements of an array that is computed in blocks of rows; by default as many as stay in a CPU's cache.
     fits : callable
         ``fits(nbytes)`` tells whether data of so many bytes should be on the device as a whole.
     prefetch : callable, optional
@@ -115,6 +117,7 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
     capture: Callable[..., Callable[[], None]] | None = None
+    max_block_elements: int | None = None
     fits: Callable[[int], bool] = lambda nbytes: True
     prefetch: Callable[[Iterable[Batch]], Iterator[tuple[Any, ...]]] | None = None
     get_num_threads: Callable[[], int] | None = None

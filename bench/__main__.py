@@ -5,6 +5,7 @@ import sys
 
 import bench.compare
 import bench.estimators
+import bench.fit
 import bench.mechanisms
 import bench.peers.command
 import bench.report
@@ -26,7 +27,8 @@ def _main(arguments: list[str] | None) -> int:
         epilog="Start with: python -m bench peers --step --networks 003-mlp",
     )
     commands = parser.add_subparsers(title="commands", metavar="command")
-    for module in (bench.peers.command, bench.mechanisms, bench.estimators, bench.scaling, bench.compare, bench.report):
+    measured = bench.peers.command, bench.fit, bench.mechanisms, bench.estimators, bench.scaling
+    for module in (*measured, bench.compare, bench.report):
         module.add_to(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:

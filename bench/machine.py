@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -65,6 +66,14 @@ def gpu() -> str:
 
     description: str = get_backend("cuda").description
     return description
+
+
+def gpu_memory_used() -> int:
+    """Return the memory in use on the first visible GPU, by all processes, in bytes."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", first]
+    done = subprocess.run(query, capture_output=True, text=True, check=True)
+    return int(done.stdout) * 2**20
 
 
 def versions() -> dict[str, str]:

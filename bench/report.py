@@ -6,11 +6,11 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bench import compare, estimators, files, prediction, results, scaling
+from bench import compare, estimators, files, fit, prediction, results, scaling
 from bench.command import CommandError, print_lines
 from bench.networks import NETWORKS
 from bench.peers import busy
-from bench.peers.competitors import OURS
+from bench.peers.competitors import OURS, PRECISIONS
 from bench.peers.ratios import INFERENCE_MEANS, SKLEARN, STEP_MEAN, best, best_ratio, gemm_share, mean, verdict
 from bench.peers.table import quartiles_cell
 from bench.text import counted, duration, factor, markdown, mebibytes, percent
@@ -60,6 +60,7 @@ def report(folder: Path, out: Path) -> str:
     """Return the report on a folder of results, with paths relative to the report ``out``."""
     chapters: dict[str, Chapter] = {
         "peers": peers_parts,
+        "fit": fit_parts,
         "busy": busy_parts,
         "mechanisms": mechanism_parts,
         "estimators": estimator_parts,
@@ -99,13 +100,15 @@ def peers_parts(file: Mapping[str, Any]) -> list[str]:
         "Training step against PyTorch": steps(networks),
         "Inference against PyTorch": inference(networks),
         "Training step against scikit-learn": sklearn(networks),
-        "Peak memory of a training process": memory(networks),
+        "Peak memory of a training process": memory(networks, "memory"),
+        "Memory on the GPU after the first step": memory(networks, "gpu_memory"),
         "Before the first step": costs(file["costs"]),
         "Competitors left out": absent(networks),
     }
     return [
         f"## Comparison with other libraries: {file['machine']['gpu'] or file['machine']['cpu']}",
-        f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{unfinished(file)}",
+        f"{machine_line(file)} {counted(file['rounds'], 'round')} of {file['seconds']:g} s.{precision(file)}"
+        f"{unfinished(file)}",
         *(f"### {title}\n\n{section}" for title, section in sections.items() if section),
     ]
 
@@ -119,6 +122,12 @@ def machine_line(file: Mapping[str, Any]) -> str:
         f"{gpu}{machine['cpu']}, {machine['cores']} usable cores, {machine['memory_gib']:g} GiB, {machine['system']}; "
         f"threads: {file['threads']}; load before the run: {file['load']:g}; {versions}; {file['date']}."
     )
+
+
+def precision(file: Mapping[str, Any]) -> str:
+    """Name the precision of products and convolutions on a GPU."""
+    known = file["machine"]["gpu"] and file.get("precision") in PRECISIONS
+    return f" Products and convolutions of all libraries are in {file['precision']}." if known else ""
 
 
 def unfinished(file: Mapping[str, Any]) -> str:
@@ -201,11 +210,11 @@ def sklearn(networks: Mapping[str, Any]) -> str:
     return markdown(header, rows) if rows else ""
 
 
-def memory(networks: Mapping[str, Any]) -> str:
-    """Return the table of peak memory; for PyTorch, that of the variant with the smallest."""
+def memory(networks: Mapping[str, Any], key: str) -> str:
+    """Return the table of a kind of memory; for PyTorch, that of the variant with the smallest."""
     rows = []
     for id, result in networks.items():
-        sizes: Mapping[str, int] = result["memory"]
+        sizes: Mapping[str, int] = result.get(key, {})
         theirs = min((size for name, size in sizes.items() if name.startswith("torch")), default=None)
         if OURS in sizes and theirs is not None:
             sklearn = mebibytes(sizes["sklearn"]) if "sklearn" in sizes else ""
@@ -239,6 +248,17 @@ def absent(networks: Mapping[str, Any]) -> str:
                 line = f"{name}: {reason}"
                 counts[line] = counts.get(line, 0) + 1
     return "\n".join(f"- {line} ({counted(times, 'time')})" for line, times in counts.items())
+
+
+def fit_parts(file: Mapping[str, Any]) -> list[str]:
+    """Return the chapter on a file of kind "fit"."""
+    return [
+        f"## Steps a second of fit: {file['machine']['gpu'] or file['machine']['cpu']}",
+        f"{machine_line(file)}{unfinished(file)}",
+        f"Training on random data that are on the device, in epochs of {counted(file['steps'], 'step')}; the median of "
+        f"{counted(file['epochs'], 'epoch')}, without the one before them: `python -m bench fit`.",
+        markdown(fit.HEADER, fit.table_rows(file["networks"])),
+    ]
 
 
 def busy_parts(file: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ NETWORK: Schema = {
     "tasks": {...: {"portanet": {"seconds": is_positive}, ...: RATIO}},
     "memory": {...: NUMBER},
     "absent": {...: {...: str}},
+    ...: {...: NUMBER},  # "gpu_memory", where it was measured
 }
 MECHANISMS: Schema = {
     "mechanisms": {...: {"on": is_positive, "off": is_positive, "ratio": is_positive, "quartiles": [is_positive]}},
@@ -46,6 +47,7 @@ SCHEMAS: dict[str, Schema] = {
     "busy": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: BUSY}},
     "suite": {**INFO, "benchmarks": [BENCHMARK]},
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
+    "fit": {**INFO, "steps": int, "epochs": int, "networks": {...: {...: is_positive}}},
     "scaling": {**INFO, "rounds": int, "networks": {...: {...: {...: NUMBER}}}},
     "estimators": {**INFO, "datasets": {...: {"portanet": ESTIMATOR, "scikit-learn": ESTIMATOR}}},
 }
@@ -56,6 +58,7 @@ WRITTEN_BY = {
     "mechanisms": "python -m bench mechanisms --out FILE",
     "estimators": "python -m bench estimators --out FILE",
     "scaling": "python -m bench scaling --out FILE",
+    "fit": "python -m bench fit --out FILE",
 }
 
 
@@ -73,7 +76,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
     path : Path
         The file.
     kind : str
-        "peers", "busy", "suite", "mechanisms", "estimators" or "scaling".
+        "peers", "busy", "suite", "mechanisms", "estimators", "scaling" or "fit".
 
     Raises
     ------

@@ -340,7 +340,7 @@ def _plus_plus(data: _Data, n_clusters: int, rng: np.random.Generator) -> Array:
     """
     xp, x, asarray = data.backend.xp, data.x, data.backend.asarray
     direction = asarray(rng.normal(size=x.shape[1]), "float64")
-    places = [xp.matmul(xp.astype(x[rows, ...], xp.float64), direction) for rows in blocks(*x.shape)]
+    places = [xp.matmul(xp.astype(x[rows, ...], xp.float64), direction) for rows in blocks(x, x.shape[1])]
     order = xp.argsort(xp.concat(places))
 
     def costs_with(candidates: Array, costs: Array) -> Array:

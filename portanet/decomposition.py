@@ -127,7 +127,7 @@ class PCA(Estimator):
         backend, examples, _ = self._to_device_of(self.components_, x)
         xp, axes = backend.xp, backend.xp.matrix_transpose(self.components_)
         with backend.activate():
-            pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(*examples.shape)]
+            pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(examples, examples.shape[1])]
             return like_input(backend, x, xp.concat(pieces))
 
     def inverse_transform(self, z: Any) -> Any:
@@ -156,7 +156,7 @@ def _eigenvectors(x: Array, mean: Array) -> tuple[Array, Array]:
     """Eigenvectors of the scatter matrix as rows, largest eigenvalue first, and the eigenvalues."""
     xp = namespace(x)
     scatter = xp.zeros((x.shape[1], x.shape[1]), dtype=mean.dtype, device=x.device)
-    for rows in blocks(*x.shape):
+    for rows in blocks(x, x.shape[1]):
         centred = x[rows, ...] - mean
         scatter += xp.matmul(xp.matrix_transpose(centred), centred)
     values, vectors = xp.linalg.eigh(scatter)

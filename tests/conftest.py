@@ -23,7 +23,7 @@ DEVICES = {"numpy": "cpu", "array_api_strict": "strict", "torch": "torch", "cupy
 MARKS = {"array_api_strict": [pytest.mark.strict], "torch": [pytest.mark.torch], "cupy": [pytest.mark.gpu]}
 REQUIRED = {name for name in os.environ.get("PORTANET_REQUIRE", "").split(",") if name}
 FOLDER = Path(__file__).parent
-SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_packaging.py")
+SLOW = ("test_experiments_quick.py", "test_cupy_on_cpu.py", "test_cupy_launches.py", "test_packaging.py")
 REASONS = {  # of skips whose text names a layer, an argument, a kernel or a data set
     "uses the whole batch": "the layer uses the whole batch, or draws random numbers",
     "no usable backend overrides": "no usable backend overrides the kernel",
@@ -86,6 +86,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
         if request.param in REQUIRED:
             raise
         pytest.skip(str(why))
+
+
+@pytest.fixture(autouse=True)
+def _records_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record steps in short trainings too."""
+    monkeypatch.setattr("portanet.engine.graph.MIN_STEPS_TO_RECORD", 1)
 
 
 @pytest.fixture

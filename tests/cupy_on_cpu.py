@@ -2,8 +2,11 @@
 The part of CuPy that PortaNet uses, on a CPU: arrays are NumPy arrays, and CUDA kernels are compiled by g++.
 
 The kernels are compiled from the same sources as for CUDA. The threads of a block run one after another; if a kernel
-exchanges values within a warp, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
+exchanges values between threads, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
 column-major loops.
+
+What it cannot show: that memory of a pool is used again, that work in two streams overlaps, and that subnormal numbers
+are 0. Only a GPU can: see test_cupy_on_gpu.py.
 """
 
 import ctypes
@@ -45,6 +48,7 @@ template <class T> T erfcx(T x) { // Laplace's continued fraction
 }
 #define __global__
 #define __device__ static
+#define __shared__ static
 struct { unsigned x; } threadIdx, blockIdx, blockDim;
 unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 
@@ -53,7 +57,7 @@ namespace fibers {
   ucontext_t scheduler, contexts[max_threads];
   char stacks[max_threads][stack_bytes], slots[2][max_threads][8];
   bool done[max_threads];
-  int n_exchanges[max_threads];
+  int n_exchanges[max_threads], n_barriers[max_threads];
   void (*body)();
   void begin() { body(); done[threadIdx.x] = true; }
   void run(void (*f)()) {
@@ -64,7 +68,7 @@ namespace fibers {
       contexts[t].uc_stack.ss_size = stack_bytes;
       contexts[t].uc_link = &scheduler;
       makecontext(&contexts[t], begin, 0);
-      done[t] = false, n_exchanges[t] = 0;
+      done[t] = false, n_exchanges[t] = n_barriers[t] = 0;
     }
     for (bool running = true; running;) {
       running = false;
@@ -82,6 +86,18 @@ template <class V> V __shfl_xor_sync(unsigned, V value, int distance) {
   threadIdx.x = t;
   memcpy(&value, slots[slot][t ^ distance], sizeof value);
   return value;
+}
+
+void __syncthreads() {
+  using namespace fibers;
+  const unsigned t = threadIdx.x;
+  ++n_barriers[t];
+  for (bool waits = true; waits;) {
+    waits = false;
+    for (unsigned other = 0; other < blockDim.x; ++other)
+      if (!done[other] && n_barriers[other] < n_barriers[t]) waits = true;
+    if (waits) swapcontext(&contexts[t], &scheduler), threadIdx.x = t;
+  }
 }
 
 template <class A> bool fits(const char* kind, int i) {
@@ -243,6 +259,7 @@ def _poisoned(empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     @wraps(empty)
     def filled(*args: Any, **kwargs: Any) -> np.ndarray:
         array = np.array(empty(*args, **kwargs))
+        CuPy.current.allocators[-1](array.nbytes)
         array.fill(np.nan if array.dtype.kind == "f" else 77)
         return array
 
@@ -274,24 +291,28 @@ class CuPy(ModuleType):
         self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
         self.asnumpy = lambda array: np.array(array).view(np.ndarray)
         self.RawKernel = _RawKernel
-        self.OutOfMemoryError = type("OutOfMemoryError", (MemoryError,), {"_size": 3 * 2**30})
+        self.OutOfMemoryError = _OutOfMemoryError
+        self.is_full = False  # whether cudaMalloc fails
+        self.allocators: list[Callable[[int], Any]] = [lambda size: None]
         pool = _MemoryPool()
         self.get_default_memory_pool = lambda: pool
         self.cuda = SimpleNamespace(
             Device=_Device,
             Event=_Event,
             Memory=_Memory,
+            MemoryPointer=lambda memory, offset: memory,
             MemoryPool=_MemoryPool,
             Stream=_Stream,
             alloc_pinned_memory=bytearray,
             get_current_stream=lambda: self.streams[-1],
+            get_local_runtime_version=lambda: 12090,
             memory=SimpleNamespace(OutOfMemoryError=self.OutOfMemoryError),
             runtime=SimpleNamespace(
+                CUDARuntimeError=_CUDARuntimeError,
                 getDevice=lambda: 0,
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda index: {"name": b"a CPU in disguise", "totalGlobalMem": memory},
                 memGetInfo=lambda: (memory, memory),
-                runtimeGetVersion=lambda: 12090,
             ),
             using_allocator=self.using_allocator,
         )
@@ -299,8 +320,12 @@ class CuPy(ModuleType):
     @contextmanager
     def using_allocator(self, allocator: Any) -> Iterator[None]:
         self.events.append("set allocator")
-        yield
-        self.events.append("reset allocator")
+        self.allocators.append(allocator)
+        try:
+            yield
+        finally:
+            self.allocators.pop()
+            self.events.append("reset allocator")
 
     def matmul(self, a: Any, b: Any) -> Any:
         if a.size > 4:  # the test computation while the backend is loaded is smaller
@@ -379,14 +404,41 @@ class _Device:
         pass
 
 
+class _CUDARuntimeError(RuntimeError):
+    def __init__(self, status: int):
+        super().__init__(f"error {status}")
+        self.status = status
+
+
+class _OutOfMemoryError(MemoryError):
+    def __init__(self, size: int = 3 * 2**30, total: int = -1, limit: int = 0):
+        super().__init__(f"Out of memory allocating {size:,} bytes")
+        self._size = size
+
+
 class _Memory:
     def __init__(self, size: int):
+        if CuPy.current.is_full:
+            raise _CUDARuntimeError(2)  # cudaErrorMemoryAllocation
         self.buffer = ctypes.create_string_buffer(size)
         self.ptr = ctypes.addressof(self.buffer)
 
 
 class _MemoryPool:
-    malloc = _Memory
+    """Caches no blocks. As in CuPy, it frees them if cudaMalloc fails, but not after an OutOfMemoryError."""
+
+    def __init__(self, allocator: Callable[[int], Any] = _Memory):
+        self.allocator = allocator
+
+    def malloc(self, size: int) -> Any:
+        try:
+            return self.allocator(size)
+        except _CUDARuntimeError:
+            self.free_all_blocks()
+            raise _OutOfMemoryError(size) from None
+
+    def set_limit(self, size: int) -> None:
+        CuPy.current.events.append(f"limit {size}")
 
     def free_all_blocks(self) -> None:
         CuPy.current.events.append("free")

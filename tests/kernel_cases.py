@@ -226,6 +226,11 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for window, groups, x, w, _ in convolutions()
         for bias in (None, np.random.default_rng(0).normal(size=(w.shape[-1],)).astype(w.dtype))
     ],
+    "conv_vjp": [
+        (x, w, window, groups, bias)
+        for window, groups, x, w, _ in convolutions()
+        for bias in (None, np.arange(1.0, w.shape[-1] + 1, dtype=w.dtype))
+    ],
     "conv_input_gradient": [(dy, w, window, groups) for window, groups, _, w, dy in convolutions()],
     "conv_weight_gradient": [(x, dy, window, groups) for window, groups, x, _, dy in convolutions()],
     "elementwise": [
@@ -240,6 +245,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ]
     + [(dy, np.asarray([], "int64"), 4) for (dy,) in normal((0, 3))],
     "erfcx": [(np.asarray([[0.0, 1e-9, 0.4, 2.0], [5.0, 10.0, 27.0, np.nan]], dtype),) for dtype in TOLERANCE],
+    "mean_cross_entropy": [
+        (logits, np.arange(len(logits), dtype="uint8") % 12)
+        for shape in ((3, 4), (300, 10), (33, 64), (5, 65), (1025, 3), (1, 1))
+        for (logits,) in normal(shape)
+    ]
+    + [(logits, np.asarray([[0, 3, 1], [70, -1, 2]])) for (logits,) in normal((2, 3, 4))]
+    + [(with_masked(logits), np.arange(20) % 12) for (logits,) in normal((20, 10))],
     "sparse_softmax_cross_entropy": [
         (*logits, np.asarray(labels))
         for logits in (*normal((3, 4)), *normal((3, 4)), *normal((3, 70)))
@@ -256,15 +268,15 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "dense": [
         (x, w, b, fn)
-        for shape in ((5, 4), (2, 3, 4))
-        for x, w, bias in normal(shape, (4, 3), (3,))
+        for shape, n_out in (((5, 4), 3), ((2, 3, 4), 3), ((1, 4), 1), ((7, 70), 60))
+        for x, w, bias in normal(shape, (shape[-1], n_out), (n_out,))
         for b in (bias, None)
         for fn in (None, layers.TanH().elementwise, layers.SiLU().elementwise)
     ],
     "dense_gradient": [
         (dz, x, w, dw if with_grads else None, db if with_bias else None, need_dx, None)
-        for n in ((5,), (2, 3))
-        for dz, x, w, dw, db in normal((*n, 3), (*n, 4), (4, 3), (4, 3), (3,))
+        for n, n_in, n_out in (((5,), 4, 3), ((2, 3), 4, 3), ((1,), 1, 2), ((7,), 70, 60))
+        for dz, x, w, dw, db in normal((*n, n_out), (*n, n_in), (n_in, n_out), (n_in, n_out), (n_out,))
         for with_grads, with_bias, need_dx in ((True, True, True), (True, False, False), (False, False, True))
     ],
     "log_softmax_gradient": softmax_gradients(kernels.log_softmax),
@@ -335,6 +347,13 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 result = form(*arguments)
                 if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
+                if name == "conv_vjp":
+                    y, add_gradients = result
+                    grads = [0.5 * a for a in arguments[1:5:3] if a is not None]
+                    add_gradients(y, *grads, *[None] * (2 - len(grads)))
+                    result = y, *grads
+                if name == "mean_cross_entropy":
+                    result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:
                     result = result[0], result[1](result[0])
             # The arguments are compared too: some kernels change them, the others must not.

@@ -21,15 +21,18 @@ LOCAL_RANKS = "LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SL
 
 _INSTALL = "pip install 'portanet[cuda12]' for a CUDA 12 driver, or 'portanet[cuda13]' for CUDA 13"
 
+MAX_BLOCK_ELEMENTS = 2**25
+"""See :class:`Backend`: 128 MiB in float32. Blocks that fit a CPU's cache would leave a GPU waiting for launches."""
+
 
 def load(ordinal: str | None = None) -> Backend:
     """Load the backend of a CUDA device, by its ordinal; by default, each process of a machine takes another one."""
     cupy, standard = _import()
     index = _device_index(cupy, ordinal)
     device = cupy.cuda.Device(index)
-    _test_computation(cupy, index)
+    version = _test_computation(cupy, index)
     # Imported here, because they import cupy, which may be absent.
-    from portanet.backends.cupy import batches, blas, conv, elementwise, graph, kernels, memory, pooling
+    from portanet.backends.cupy import batches, blas, conv, dense, elementwise, graph, kernels, memory, pooling
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # For nine arrays or more, CuPy copies their addresses from the host, which cannot be recorded in a graph.
@@ -38,10 +41,13 @@ def load(ordinal: str | None = None) -> Backend:
             arrays = [standard.concat(arrays[i : i + 8], axis=axis) for i in range(0, len(arrays), 8)]
         return standard.concat(arrays, axis=axis)
 
+    def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+        # Of real arrays. CuPy 14.2 has none, and array-api-compat makes it a batch of products of a row and a column.
+        return standard.sum(x1 * x2, axis=axis)
+
     xp = ModuleType("portanet.backends.cupy.xp")
-    vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat)
+    vars(xp).update(vars(standard), matmul=blas.matmul, concat=concat, vecdot=vecdot)
     properties = cupy.cuda.runtime.getDeviceProperties(index)
-    version = cupy.cuda.runtime.runtimeGetVersion()
 
     def to_numpy(array: Any) -> np.ndarray:
         with cupy.cuda.Device(index):  # the copy is ordered in the stream of the current device
@@ -61,6 +67,7 @@ def load(ordinal: str | None = None) -> Backend:
         synchronize=device.synchronize,
         activate=partial(memory.activate, index),
         capture=graph.Recording,
+        max_block_elements=MAX_BLOCK_ELEMENTS,
         fits=partial(memory.fits, index),
         prefetch=memory.prefetch,
         kernels={
@@ -71,12 +78,16 @@ def load(ordinal: str | None = None) -> Backend:
                 blas.matmul_into,
                 conv.conv,
                 conv.conv_input_gradient,
+                conv.conv_vjp,
                 conv.conv_weight_gradient,
+                dense.dense,
+                dense.dense_gradient,
                 elementwise.elementwise,
                 elementwise.erfcx,
                 elementwise.sigmoid,
                 kernels.adam,
                 kernels.bias_grad,
+                kernels.mean_cross_entropy,
                 kernels.sparse_softmax_cross_entropy,
                 kernels.log_softmax,
                 kernels.random_bits,
@@ -120,13 +131,20 @@ def _device_index(cupy: Any, ordinal: str | None) -> int:
     return int(ordinal)
 
 
-def _test_computation(cupy: Any, index: int) -> None:
-    """Compile a kernel and multiply matrices: a missing library of the CUDA toolkit fails here."""
+def _test_computation(cupy: Any, index: int) -> int:
+    """
+    Compile a kernel and multiply matrices: a missing library of the CUDA toolkit fails here.
+
+    Return the version of the CUDA runtime that is installed; ``runtimeGetVersion`` gives the one that CuPy was built
+    with.
+    """
     try:
         with cupy.cuda.Device(index):
             a = cupy.ones((2, 2), dtype="float32")
             cupy.matmul(a, a)
             cupy.cuda.Device(index).synchronize()
+            version: int = cupy.cuda.get_local_runtime_version()
+            return version
     except Exception as error:  # ImportError, RuntimeError or CuPy's CompileException, depending on the library
         raise BackendUnavailable(
             f"cupy {cupy.__version__} finds device 'cuda:{index}' but cannot compute on it "

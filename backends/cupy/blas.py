@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from portanet.backends.cupy.source import check_device, contiguous
+from portanet.backends.cupy.memory import allocate
+from portanet.backends.cupy.source import check_device, check_shape, contiguous
 from portanet.backends.precision import get_float32_matmul_precision
 from portanet.typing import Array
 
@@ -26,6 +27,7 @@ _DTYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
 _COMPUTE_32F = {"float32": 68, "bfloat16": 75, "tf32": 77}  # cublasComputeType_t; the last two may round the factors
 _COMPUTE_64F = 70
 _DEFAULT_ALGORITHM = -1
+_ALLOC_FAILED = 3  # cublasStatus_t
 _ZERO_AND_ONE = {
     name: (kind(0.0), kind(1.0)) for name, kind in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
 }
@@ -74,9 +76,16 @@ def multiply(out: Array, a: Array, b: Array, *, add: bool = False) -> None:
     Raises
     ------
     ValueError
-        If a matrix has 2**31 rows or columns or more.
+        If the shapes do not fit, or a matrix has 2**31 rows or columns or more.
+    TypeError
+        If the dtypes differ.
     """
     check_device(out, a, b)
+    batch, n_inner = out.shape[:-2], a.shape[-1]
+    check_shape("a", a, (*batch, out.shape[-2], n_inner))
+    check_shape("b", b, (*batch, n_inner, out.shape[-1]))
+    if not out.dtype == a.dtype == b.dtype:
+        raise TypeError(f"a product needs arrays of one dtype, got {out.dtype}, {a.dtype}, {b.dtype}: use net.asarray")
     if not out.size:
         return
     if not a.size:
@@ -137,7 +146,7 @@ class Handle:
     def __init__(self) -> None:
         self.address, self.device = ctypes.c_void_p(), cupy.cuda.Device()
         cupy.get_default_memory_pool().free_all_blocks()  # they may be all the memory that is left
-        self.workspace = cupy.cuda.Memory(WORKSPACE_BYTES)  # from no pool: it may outlive the current one
+        self.workspace = allocate(WORKSPACE_BYTES)  # from no pool: it may outlive the current one
         cublas, stream = _library(), cupy.cuda.get_current_stream().ptr
         _check(cublas.cublasCreate_v2(ctypes.byref(self.address)), "cublasCreate")
         _check(cublas.cublasSetStream_v2(self.address, stream), "cublasSetStream")
@@ -183,6 +192,8 @@ def _device_and_stream() -> tuple[int, int]:
 
 
 def _check(status: int, function: str) -> None:
+    if status == _ALLOC_FAILED:
+        raise cupy.cuda.memory.OutOfMemoryError(0, -1)  # cuBLAS does not say how much it asked for
     if status:
         raise RuntimeError(f"{function} failed with status {status} of cublasStatus_t")
 

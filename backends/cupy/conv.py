@@ -7,8 +7,10 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.blas import multiply
-from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.cupy.kernels import bias_grad
+from portanet.backends.cupy.source import Source, check_shape, contiguous
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
+from portanet.kernels.conv import AddGradients
 from portanet.kernels.slices import slices
 from portanet.kernels.windows import Window
 from portanet.typing import Array
@@ -16,12 +18,20 @@ from portanet.typing import Array
 MAX_COLUMNS_BYTES = 2**28
 """Maximum size of the im2col matrix; that of one example may exceed it."""
 
+MAX_KEPT_COLUMNS_BYTES = 2**27
+"""Maximum size of the im2col matrix that a layer keeps for its gradient, instead of computing it again."""
+
 CONVOLUTION = Source(
     WINDOW_MACROS
     + """
-// The row of the columns is an (example, output position), its elements are (offset, channel).
-KERNEL im2col(INDEX n, const T* x, T* columns) {
+// The row of the columns is an (example, output position), its elements are (offset, channel). What comes after them is
+// y, to which the product is added: the threads there write the bias.
+KERNEL im2col(INDEX n, const T* x, T* columns, INDEX size, const T* bias, T* y, INDEX n_out) {
   THREAD_INDEX(i);
+  if (i >= size) {
+    y[i - size] = bias[(i - size) % n_out];
+    return;
+  }
   const int c = i % CHANNELS, k2 = i / CHANNELS % SIZE2, k1 = i / CHANNELS / SIZE2 % SIZE1;
   const int k0 = i / CHANNELS / SIZE2 / SIZE1 % SIZE0;
   const INDEX row = i / CHANNELS / SIZE2 / SIZE1 / SIZE0;
@@ -53,12 +63,38 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
     if groups > 1 or not is_supported(window, x, w):
         return kernels.conv.portable(x, w, window, groups, bias)
     x, n_out = contiguous(x), w.shape[-1]
+    check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
-        multiply(y[examples].reshape(-1, n_out), _columns(x[examples], window), w.reshape(-1, n_out))
-    if bias is not None:
-        kernels.bias_add(y, bias)
+        _multiply_columns(x[examples], w, window, bias, y[examples])
     return y
+
+
+def conv_vjp(
+    x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
+) -> tuple[Array, AddGradients]:
+    """Keep the columns for the gradient, if they are few."""
+    few = x.size > 0 and _columns_bytes(window, x) * x.shape[0] <= MAX_KEPT_COLUMNS_BYTES
+    if groups > 1 or not is_supported(window, x, w) or not few:
+        result: tuple[Array, AddGradients] = kernels.conv_vjp.portable(x, w, window, groups, bias)
+        return result
+    check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
+    n_out = w.shape[-1]
+    y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
+    columns, shape = _multiply_columns(contiguous(x), w, window, bias, y), y.shape
+
+    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
+        check_shape("dy", dy, shape)
+        if dw is not None and dw.flags.c_contiguous and dy.dtype == dw.dtype == x.dtype:
+            multiply(dw.reshape(-1, n_out), columns.T, contiguous(dy).reshape(-1, n_out), add=True)
+        elif dw is not None:
+            dw += conv_weight_gradient(x, dy, window)
+        if db is not None and db.flags.c_contiguous and db.dtype == dy.dtype:
+            bias_grad(dy, db, add=True)
+        elif db is not None:
+            db += bias_grad(dy)
+
+    return y, add_gradients
 
 
 def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:
@@ -66,6 +102,8 @@ def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -
     if groups > 1 or not is_supported(window, x, dy):
         return kernels.conv_weight_gradient.portable(x, dy, window, groups)
     x, dy, n_out = contiguous(x), contiguous(dy), dy.shape[-1]
+    check_shape("x", x, (x.shape[0], *window.input_shape, x.shape[-1]))
+    check_shape("dy", dy, (x.shape[0], *window.output_shape, n_out))
     create = cupy.empty if x.shape[0] else cupy.zeros  # the first product overwrites it
     dw = create((math.prod(window.size) * x.shape[-1], n_out), dtype=x.dtype)
     for examples in _chunks(window, x):
@@ -78,6 +116,7 @@ def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) ->
     if groups > 1 or not is_supported(window, dy, w):
         return kernels.conv_input_gradient.portable(dy, w, window, groups)
     dy, (n_in, n_out) = contiguous(dy), w.shape[-2:]
+    check_shape("dy", dy, (dy.shape[0], *window.output_shape, n_out))
     dx = cupy.empty((dy.shape[0], *window.input_shape, n_in), dtype=dy.dtype)
     for examples in _chunks(window, dx):
         rows, out = dy[examples].reshape(-1, n_out), dx[examples]
@@ -87,14 +126,32 @@ def conv_input_gradient(dy: Array, w: Array, window: Window, groups: int = 1) ->
     return dx
 
 
-def _columns(x: Array, window: Window) -> Array:
+def _multiply_columns(x: Array, w: Array, window: Window, bias: Array | None, y: Array) -> Array:
+    """Write the convolution into y; return the columns of x."""
+    n_out = w.shape[-1]
+    if bias is not None:
+        check_shape("bias", bias, (n_out,))
+    columns = _columns(x, window, bias, y)
+    multiply(y.reshape(-1, n_out), columns, w.reshape(-1, n_out), add=bias is not None)
+    return columns
+
+
+def _columns(x: Array, window: Window, bias: Array | None = None, y: Array | None = None) -> Array:
+    """Return the columns of x, and write a bias into each row of y."""
     n_rows, channels = x.shape[0] * math.prod(window.output_shape), x.shape[-1]
     columns = cupy.empty((n_rows, math.prod(window.size) * channels), dtype=x.dtype)
-    CONVOLUTION.launch("im2col", columns.size, x.dtype, x, columns, **macros(window, channels))
+    n, others = columns.size, (columns, columns, 1)
+    if bias is not None and y is not None:
+        n, others = n + y.size, (contiguous(bias), y, bias.size)
+    CONVOLUTION.launch("im2col", n, x.dtype, x, columns, columns.size, *others, **macros(window, channels))
     return columns
 
 
 def _chunks(window: Window, x: Array) -> Iterator[slice]:
     """Slices of the examples in x, (N, *input_shape, C), whose columns fit into ``MAX_COLUMNS_BYTES``."""
-    example_bytes = math.prod(window.output_shape) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize
-    return slices(x.shape[0], max(1, MAX_COLUMNS_BYTES // example_bytes))
+    return slices(x.shape[0], max(1, MAX_COLUMNS_BYTES // _columns_bytes(window, x)))
+
+
+def _columns_bytes(window: Window, x: Array) -> int:
+    """Size of the columns of one example."""
+    return int(math.prod(window.output_shape) * math.prod(window.size) * x.shape[-1] * x.dtype.itemsize)

@@ -6,6 +6,7 @@ because it branches on a value for instance, uses the portable form.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cupy
 
@@ -43,19 +44,39 @@ def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Ar
     other, y = x if t is None else contiguous(t), cupy.empty_like(x)
     ELEMENTWISE.launch("elementwise", x.size, x.dtype, x, other, y, **traced.output)
     saved = y if traced.from_output else x
+    return y, TracedPullback(traced.derivative, saved, saved if t is None else other)
 
-    def pullback(dy: float | Array) -> Array:
-        dx, array, scalar, expression = cupy.empty_like(saved), saved, 1.0, "dy[i]"
+
+@dataclass(frozen=True, eq=False)
+class TracedPullback:
+    """
+    The function ``dy -> dx = dy f'(x)`` of a traced function.
+
+    Parameters
+    ----------
+    derivative : dict of str to str
+        See :class:`portanet.backends.cupy.tracing.TracedFn`.
+    saved : array
+        What the derivative is computed from: x, or the output.
+    other : array
+        Second argument of the function, or any array if there is none.
+    """
+
+    derivative: dict[str, int | str]
+    saved: Array
+    other: Array
+
+    def __call__(self, dy: float | Array) -> Array:
+        """Return dx."""
+        saved, array, scalar, expression = self.saved, self.saved, 1.0, "dy[i]"
         if isinstance(dy, cupy.ndarray):
             array = contiguous(cupy.broadcast_to(dy, saved.shape).astype(saved.dtype, copy=False))
         else:
             scalar, expression = float(dy), "scalar_dy"
-        arguments = saved, other, array, scalar, dx
-        macros = {**traced.derivative, "DY": expression}
-        GRADIENT.launch("elementwise_gradient", saved.size, saved.dtype, *arguments, **macros)
+        dx = cupy.empty_like(saved)
+        arguments = saved, self.other, array, scalar, dx
+        GRADIENT.launch("elementwise_gradient", saved.size, saved.dtype, *arguments, **self.derivative, DY=expression)
         return dx
-
-    return y, pullback
 
 
 def sigmoid(x: Array) -> Array:

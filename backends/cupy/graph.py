@@ -2,13 +2,14 @@
 
 import gc
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cupy
 
 from portanet.backends.cupy.blas import Handle, forget_handle, use_handle
+from portanet.backends.cupy.memory import allocate
 
 
 class Recording:
@@ -17,7 +18,7 @@ class Recording:
 
     Arrays that the step allocates come from a memory pool that lives as long as the graph, so that their addresses are
     never reused. The caller must keep the other arrays that the step uses. The step must have run before, so that its
-    kernels are compiled.
+    kernels are compiled. If memory runs out, CuPy's OutOfMemoryError is raised; recordings of the same pool stay valid.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class Recording:
 
     def __init__(self, step: Callable[[], Any], share_pool_with: "Recording | None" = None):
         self.step = step
-        gc.collect()  # now, because to free device memory during the capture would invalidate it
+        gc.collect()  # now, because it is disabled during the capture
         cupy.get_default_memory_pool().free_all_blocks()  # the new pool cannot use the free blocks of this one
         other = share_pool_with
         self.pool: _Pool = other.pool if other else _Pool()
@@ -39,7 +40,8 @@ class Recording:
             self.cublas: Handle = other.cublas if other else Handle()
             use_handle(self.cublas)
             try:
-                self.graph = _record(step, self.stream)
+                with _garbage_collection_disabled():
+                    self.graph = _record(step, self.stream)
             finally:
                 forget_handle()
         self.graph.upload()  # may fail: do it now, while the caller can still run the step without a graph
@@ -49,16 +51,33 @@ class Recording:
 
 
 class _Pool:
-    """Memory pool of graphs, which returns its memory to the device when it is deleted."""
+    """
+    Memory pool of graphs, which returns its memory to the device when it is deleted.
+
+    Until then it frees no block, also if memory runs out: graphs hold the addresses of its cached blocks.
+    """
 
     def __init__(self) -> None:
-        self.blocks, self.device = cupy.cuda.MemoryPool(), cupy.cuda.Device()
+        self.blocks, self.device = cupy.cuda.MemoryPool(allocate), cupy.cuda.Device()
+        self.blocks.set_limit(size=0)  # that of CUPY_GPU_MEMORY_LIMIT would hold for each pool by itself
 
     def __del__(self) -> None:
         # Explicitly: CuPy deletes a pool without its free blocks, because they and their list refer to each other.
         if not sys.is_finalizing():
             with self.device:
                 self.blocks.free_all_blocks()
+
+
+@contextmanager
+def _garbage_collection_disabled() -> Iterator[None]:
+    """A collection during the capture might free device memory, which would invalidate the capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _record(step: Callable[[], Any], stream: Any) -> Any:

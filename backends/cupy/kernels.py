@@ -1,10 +1,12 @@
 """Kernels of ``portanet.kernels`` for CuPy, in few launches. Sums are deterministic: they use no atomics."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cupy
 
-from portanet.backends.cupy.source import TYPES, Source, contiguous
+from portanet import kernels
+from portanet.backends.cupy.source import THREADS_PER_BLOCK, TYPES, Source, check_shape, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
@@ -70,13 +72,13 @@ KERNEL partial_sums(INDEX n, const T* rows, T* sums, INDEX size) {
 }
 
 // One warp for each column, for at most MAX_ROWS_PER_WARP rows.
-KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size) {
+KERNEL column_sums(INDEX n, const T* rows, T* sums, INDEX size, INDEX add) {
   THREAD_INDEX(i);
   const INDEX columns = n / 32;
   T sum = 0;
   for (long long j = i / 32 + (long long)(i % 32) * columns; j < size; j += 32 * (long long)columns) sum += rows[j];
   for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
-  if (i % 32 == 0) sums[i / 32] = sum;
+  if (i % 32 == 0) sums[i / 32] = add ? sums[i / 32] + sum : sum;
 }
 """)
 
@@ -120,6 +122,36 @@ KERNEL log_softmax(INDEX n, const T* logits, T* log_p, INDEX classes) {
 }
 """
 )
+
+MEAN_CROSS_ENTROPY = Source("""
+// One block of 256 threads, each for some of the rows. It is the whole loss of a small batch: no other launch sums it.
+KERNEL mean_cross_entropy(INDEX n, const T* logits, const VALUE* labels, T* mean, T* gradient, INDEX rows,
+                          INDEX classes) {
+  THREAD_INDEX(i);
+  __shared__ T sums[8];
+  T loss = 0;
+  for (INDEX row = i; row < rows; row += n) {
+    const T* x = logits + (long long)row * classes;
+    T* dx = gradient + (long long)row * classes;
+    T maximum = x[0], sum = 0;
+    for (INDEX c = 0; c < classes; ++c) maximum = x[c] > maximum || x[c] != x[c] ? x[c] : maximum;
+    for (INDEX c = 0; c < classes; ++c) sum += exp(x[c] - maximum);
+    const long long label = labels[row];
+    const bool in_range = label >= 0 && label < classes;
+    for (INDEX c = 0; c < classes; ++c) dx[c] = (exp(x[c] - maximum) / sum * in_range - (c == label)) / rows;
+    if (in_range) loss += log(sum) - (x[label] - maximum);
+  }
+  for (int d = 16; d; d /= 2) loss += __shfl_xor_sync(0xffffffffu, loss, d);
+  if (i % 32 == 0) sums[i / 32] = loss;
+  __syncthreads();
+  if (i) return;
+  for (int warp = 1; warp < 8; ++warp) loss += sums[warp];
+  *mean = loss / rows;
+}
+""")
+
+MAX_ROWS_PER_BLOCK, MAX_CLASSES_PER_THREAD = 1024, 64
+"""Maximum size of a batch whose loss one block computes. It is not tuned on a GPU."""
 
 CROSS_ENTROPY = Source(
     ROW_FUNCTIONS
@@ -205,14 +237,15 @@ def rmsprop(  # noqa: PLR0917
     UPDATES.launch("rmsprop", data.size, data.dtype, data, contiguous(grad), *state, lr, *scalars)
 
 
-def bias_grad(dy: Array, out: Array | None = None) -> Array:
-    """Reduce to partial sums until one warp can sum each column."""
+def bias_grad(dy: Array, out: Array | None = None, *, add: bool = False) -> Array:
+    """Reduce to partial sums until one warp can sum each column; overwrite ``out``, or add to it."""
     rows, out = contiguous(dy).reshape(-1, dy.shape[-1]), cupy.empty(dy.shape[-1:], dy.dtype) if out is None else out
+    check_shape("out", out, dy.shape[-1:])
     while len(rows) > MAX_ROWS_PER_WARP:
         sums = cupy.empty((-(-len(rows) // ROWS_PER_THREAD), dy.shape[-1]), dtype=dy.dtype)
         SUMS.launch("partial_sums", sums.size, dy.dtype, rows, sums, rows.size)
         rows = sums
-    SUMS.launch("column_sums", 32 * out.size, dy.dtype, rows, out, rows.size)
+    SUMS.launch("column_sums", 32 * out.size, dy.dtype, rows, out, rows.size, int(add))
     return out
 
 
@@ -224,8 +257,27 @@ def log_softmax(x: Array) -> Array:
     return y
 
 
+def mean_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+    """Compute loss and gradient of a small batch in one kernel."""
+    check_shape("labels", labels, logits.shape[:-1])
+    if not 0 < labels.size <= MAX_ROWS_PER_BLOCK or logits.shape[-1] > MAX_CLASSES_PER_THREAD:
+        result: tuple[Array, Any] = kernels.mean_cross_entropy.portable(logits, labels)
+        return result
+    logits, labels = contiguous(logits), contiguous(labels)
+    mean, gradient = cupy.empty((), dtype=logits.dtype), cupy.empty_like(logits)
+    arguments = logits, labels, mean, gradient, labels.size, logits.shape[-1]
+    label_type = TYPES[labels.dtype.name]
+    MEAN_CROSS_ENTROPY.launch("mean_cross_entropy", THREADS_PER_BLOCK, logits.dtype, *arguments, VALUE=label_type)
+
+    def pullback(dloss: float | Array) -> Array:
+        return gradient if type(dloss) is float and dloss == 1.0 else gradient * dloss
+
+    return mean, pullback
+
+
 def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Compute losses and gradient in one kernel."""
+    check_shape("labels", labels, logits.shape[:-1])
     logits, labels = contiguous(logits), contiguous(labels)
     losses, gradient = cupy.empty(labels.shape, dtype=logits.dtype), cupy.empty_like(logits)
     arguments = logits, labels, losses, gradient, logits.shape[-1]

@@ -11,6 +11,8 @@ import numpy as np
 from portanet.backends.base import Batch, OutOfMemory
 from portanet.typing import Array
 
+_MEMORY_ALLOCATION_ERROR = 2  # cudaErrorMemoryAllocation
+
 
 @contextmanager
 def activate(index: int) -> Iterator[None]:
@@ -24,6 +26,23 @@ def activate(index: int) -> Iterator[None]:
             traceback.clear_frames(error.__traceback__)
             cupy.get_default_memory_pool().free_all_blocks()
             raise OutOfMemory(f"cuda:{index}", error._size, free) from error
+
+
+def allocate(size: int) -> Any:
+    """
+    Allocate device memory that belongs to no pool.
+
+    Raises
+    ------
+    OutOfMemoryError
+        CuPy's, if cudaMalloc fails. After any other error, a pool of CuPy frees its cached blocks and tries again.
+    """
+    try:
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status != _MEMORY_ALLOCATION_ERROR:
+            raise
+        raise cupy.cuda.memory.OutOfMemoryError(size, -1) from error
 
 
 def fits(index: int, nbytes: int) -> bool:

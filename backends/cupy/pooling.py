@@ -3,7 +3,7 @@
 import cupy
 
 from portanet import kernels
-from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.cupy.source import Source, check_shape, contiguous
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
 from portanet.kernels.windows import Window
 from portanet.typing import Array
@@ -78,21 +78,21 @@ def max_pool(x: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool`."""
     if not is_supported(window, x):
         return kernels.max_pool.portable(x, window)
-    return _launch("max_pool", window.output_shape, window, x)
+    return _launch("max_pool", window.output_shape, window, x=x)
 
 
 def max_pool_gradient(dy: Array, x: Array, y: Array, window: Window) -> Array:
     """See :func:`portanet.kernels.max_pool_gradient`."""
     if not is_supported(window, dy, x, y):
         return kernels.max_pool_gradient.portable(dy, x, y, window)
-    return _launch("max_pool_gradient", window.input_shape, window, dy, x, y)
+    return _launch("max_pool_gradient", window.input_shape, window, dy=dy, x=x, y=y)
 
 
 def sum_pool(x: Array, window: Window, factor: float = 1.0) -> Array:
     """See :func:`portanet.kernels.sum_pool`."""
     if not is_supported(window, x):
         return kernels.sum_pool.portable(x, window, factor)
-    y = _launch("sum_pool", window.output_shape, window, x)
+    y = _launch("sum_pool", window.output_shape, window, x=x)
     return y if factor == 1.0 else y * factor
 
 
@@ -100,12 +100,15 @@ def sum_pool_gradient(dy: Array, window: Window, factor: float = 1.0) -> Array:
     """See :func:`portanet.kernels.sum_pool_gradient`."""
     if not is_supported(window, dy):
         return kernels.sum_pool_gradient.portable(dy, window, factor)
-    return _launch("sum_pool_gradient", window.input_shape, window, dy if factor == 1.0 else dy * factor)
+    return _launch("sum_pool_gradient", window.input_shape, window, dy=dy if factor == 1.0 else dy * factor)
 
 
-def _launch(name: str, spatial_shape: tuple[int, ...], window: Window, *arrays: Array) -> Array:
-    """Return the result of a kernel, an array (N, *spatial_shape, C)."""
-    n, channels, dtype = arrays[0].shape[0], arrays[0].shape[-1], arrays[0].dtype
+def _launch(name: str, spatial_shape: tuple[int, ...], window: Window, **arrays: Array) -> Array:
+    """Return the result of a kernel of arrays x, y and dy, an array (N, *spatial_shape, C)."""
+    first = next(iter(arrays.values()))
+    n, channels, dtype = first.shape[0], first.shape[-1], first.dtype
+    for argument, array in arrays.items():
+        check_shape(argument, array, (n, *(window.input_shape if argument == "x" else window.output_shape), channels))
     out = cupy.empty((n, *spatial_shape, channels), dtype=dtype)
-    POOLING.launch(name, out.size, dtype, *map(contiguous, arrays), out, **macros(window, channels))
+    POOLING.launch(name, out.size, dtype, *map(contiguous, arrays.values()), out, **macros(window, channels))
     return out

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from bench.peers import Unsupported
-from bench.peers.competitors import COMPETITORS
+from bench.peers.competitors import COMPETITORS, PRECISIONS
 from bench.recipe import Recipe
 
 MIN_REPEATS = 5
@@ -29,9 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.peers.child", description=__doc__)
     parser.add_argument("competitor", choices=COMPETITORS)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     options = parser.parse_args()
     answers = _private_stdout()
-    worker = Worker(options.competitor, options.device)
+    worker = Worker(options.competitor, options.device, options.precision)
     for line in sys.stdin:
         try:
             answer = worker.answer(json.loads(line))
@@ -58,8 +59,8 @@ def _private_stdout() -> TextIO:
 class Worker:
     """Prepares tasks of one competitor, and times the current one."""
 
-    def __init__(self, competitor: str, device: str):
-        self.competitor, self.device = COMPETITORS[competitor], device
+    def __init__(self, competitor: str, device: str, precision: str = PRECISIONS[0]):
+        self.competitor, self.device, self.precision = COMPETITORS[competitor], device, precision
         self.run: Callable[[], Any] = lambda: None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +72,8 @@ class Worker:
                 return time(self.run, seconds)
             case {"do": ("step" | "inference") as task, "recipe": recipe, **arguments}:
                 module = importlib.import_module(f"bench.peers.{self.competitor.module}")
+                if self.device == "cuda" and hasattr(module, "set_precision"):
+                    module.set_precision(self.precision)
                 prepare = getattr(module, task)
                 self.run = prepare(Recipe.from_json(recipe), self.device, **self.competitor.options, **arguments)
                 self.run()

@@ -23,7 +23,7 @@ from bench.files import check_writable
 from bench.machine import cores, file_name, measurement_info
 from bench.networks import NETWORKS, Network
 from bench.peers import busy
-from bench.peers.competitors import COMPETITORS, OURS
+from bench.peers.competitors import COMPETITORS, OURS, PRECISIONS
 from bench.peers.costs import all_costs
 from bench.peers.process import ChildFailed
 from bench.peers.race import INFERENCE, STEP, Settings, run_network
@@ -58,6 +58,12 @@ def add_to(commands: Any) -> None:
         "--competitors", nargs="+", default=[], metavar="NAME", help=f"besides portanet: {_other_names()}"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of products and convolutions on a GPU, in all libraries (default: float32)",
+    )
     add_settings(parser, seconds=0.3)
     parser.set_defaults(run=run)
 
@@ -88,14 +94,18 @@ def check_settings(options: argparse.Namespace) -> None:
 
 
 def start_record(
-    kind: str, options: argparse.Namespace, device: str, networks: Sequence[str], *, complete: bool
+    kind: str, options: argparse.Namespace, device: str, networks: Sequence[str], *, complete: bool, name: str = ""
 ) -> Record:
-    """Describe the machine in a record; without --out only a complete run is written, to ``bench/results``."""
+    """
+    Describe the machine in a record; without --out only a complete run is written, to ``bench/results``.
+
+    The name of the file begins with ``name``, by default the kind.
+    """
     try:
         info = measurement_info([device], options.threads)
     except BackendUnavailable as error:
         raise CommandError(f"--device {device}: {error}", FAILED) from error
-    out = options.out or (results.FOLDER / file_name(kind, info) if complete else None)
+    out = options.out or (results.FOLDER / file_name(name or kind, info) if complete else None)
     if out:
         check_writable(out)
     if info["load"] > MAX_LOAD:
@@ -122,9 +132,12 @@ def run(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys([OURS, *(options.competitors or default)]))
     complete = everything and not options.networks and not options.competitors
     networks = selected_networks(options.networks) if tasks else []
-    settings = Settings(options.device, options.threads, options.rounds, options.seconds, options.limit)
-    record = start_record("peers", options, options.device, networks, complete=complete)
-    record.file["costs"] = {}
+    settings = Settings(
+        options.device, options.threads, options.rounds, options.seconds, options.limit, options.precision
+    )
+    kind = "peers" if options.precision == PRECISIONS[0] else f"peers-{options.precision}"
+    record = start_record("peers", options, options.device, networks, complete=complete, name=kind)
+    record.file |= {"costs": {}, "precision": options.precision}
     with kept(record):
         time_networks(record, lambda network, log: run_network(network, names, tasks, settings, log), network_table)
         if options.costs or everything:

@@ -6,6 +6,13 @@ from typing import Any
 
 OURS, GEMM_BOUND = "portanet", "gemm-bound"
 
+PRECISIONS = ("float32", "tf32")
+"""
+Of products and convolutions on a GPU, for all libraries alike.
+
+Left to themselves they differ: PyTorch's convolutions and JAX's products are in TF32, other products in float32.
+"""
+
 
 @dataclass(frozen=True)
 class Competitor:

@@ -20,6 +20,11 @@ TINY = 1e-12
 """Lower limit of probabilities, so that their logarithm is finite."""
 
 
+def set_precision(precision: str) -> None:
+    """Set the precision of products and convolutions on a GPU."""
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
+
+
 def step(recipe: Recipe, device: str) -> Callable[[], Any]:
     """Return a training step on one batch."""
     _check_device(device)

@@ -5,8 +5,13 @@ from typing import Any
 
 from bench.recipe import Config, Recipe
 from bench.recorded import training_step
-from portanet import Sequential, Trainer
+from portanet import Sequential, Trainer, set_float32_matmul_precision
 from portanet.config import from_json
+
+
+def set_precision(precision: Any) -> None:
+    """Set the precision of products on a GPU."""
+    set_float32_matmul_precision(precision)
 
 
 def step(recipe: Recipe, device: str) -> Callable[[], Any]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from bench.peers import Unsupported
+from bench.peers.competitors import PRECISIONS
 
 ROOT = Path(__file__).parents[2]
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
@@ -33,14 +34,24 @@ class Child:
         Size of each thread pool.
     variables : mapping of str to str, optional
         Additional environment variables of the process.
+    precision : str
+        On a GPU, see :mod:`bench.peers.competitors`.
     """
 
-    def __init__(self, competitor: str, device: str, threads: int, variables: Mapping[str, str] = NO_VARIABLES):
-        self._command = [sys.executable, "-m", "bench.peers.child", competitor, "--device", device]
+    def __init__(
+        self,
+        competitor: str,
+        device: str,
+        threads: int,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        precision: str = PRECISIONS[0],
+    ):
+        options = ("--device", device, "--precision", precision)
+        self._command = [sys.executable, "-m", "bench.peers.child", competitor, *options]
         self._process = subprocess.Popen(
             self._command,
             cwd=ROOT,
-            env={**environment(threads), **variables},
+            env={**environment(threads, precision), **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -102,7 +113,11 @@ class Child:
         self._process.communicate()
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return environment variables that give every thread pool the same number of threads."""
+def environment(threads: int, precision: str = PRECISIONS[0]) -> dict[str, str]:
+    """Return environment variables: as many threads for every pool, and no TF32 on a GPU if float32 is asked for."""
     count = {f"{pool}_NUM_THREADS": str(threads) for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
-    return {**os.environ, **count, "TORCHINDUCTOR_COMPILE_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    # JAX would take most of the memory of a GPU at once, so that no other library runs beside it.
+    gpu = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    if precision == "float32":
+        gpu["NVIDIA_TF32_OVERRIDE"] = "0"
+    return {**os.environ, **count, **gpu, "TORCHINDUCTOR_COMPILE_THREADS": "1", "PYTHONWARNINGS": "ignore"}

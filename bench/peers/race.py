@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from time import sleep
 from typing import Any, TypeAlias
 
+from bench.machine import gpu_memory_used
 from bench.networks import Network
 from bench.peers import Unsupported
-from bench.peers.competitors import OURS
+from bench.peers.competitors import OURS, PRECISIONS
 from bench.peers.process import Child, ChildFailed
 from bench.peers.ratios import compare
 from bench.text import counted
@@ -38,6 +39,8 @@ class Settings:
         Duration of a turn.
     limit : float
         Seconds that a competitor may take to prepare a task, torch.compile included.
+    precision : str
+        On a GPU, see :mod:`bench.peers.competitors`.
     """
 
     device: str = "cpu"
@@ -45,6 +48,7 @@ class Settings:
     rounds: int = 9
     seconds: float = 0.3
     limit: float = 180.0
+    precision: str = PRECISIONS[0]
 
 
 def run_network(
@@ -70,8 +74,9 @@ def run_network(
     -------
     dict
         ``"tasks"``: the result of :func:`bench.peers.ratios.compare` for each task. ``"memory"``: peak memory of each
-        competitor in bytes, after the training steps. ``"absent"``: for each task the competitors that failed or do not
-        support it, and why.
+        competitor in bytes, after the training steps. ``"gpu_memory"``: on a GPU, what each holds there after its first
+        training step, with the CUDA context. ``"absent"``: for each task the competitors that failed or do not support
+        it, and why.
 
     Raises
     ------
@@ -81,16 +86,23 @@ def run_network(
     recipe = network.recipe().to_json()
     result: dict[str, Any] = {"tasks": {}, "memory": {}, "absent": {}}
     with ExitStack() as stack:
-        children = {name: stack.enter_context(Child(name, settings.device, settings.threads)) for name in names}
+        children = {
+            name: stack.enter_context(Child(name, settings.device, settings.threads, precision=settings.precision))
+            for name in names
+        }
         for task in tasks:
             title = task_name(task)
             absent: dict[str, str] = {}
             present: dict[str, Child] = {}
             for name, child in children.items():
                 log(f"{network.id}, {title}: preparing {name}")
+                measured = settings.device == "cuda" and task == STEP
+                before = gpu_memory_used() if measured else 0
                 try:
                     child.ask(settings.limit, recipe=recipe, **task)
                     present[name] = child
+                    if measured:
+                        result.setdefault("gpu_memory", {})[name] = gpu_memory_used() - before
                 except (Unsupported, ChildFailed) as reason:
                     _leave_out(name, reason, absent)
             log(f"{network.id}, {title}: {counted(settings.rounds, 'round')}")

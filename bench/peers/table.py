@@ -47,7 +47,9 @@ def quartiles_cell(row: Mapping[str, Any]) -> str:
 
 def _task(network: Network, task: str, result: Mapping[str, Any]) -> str:
     times, memory = result["tasks"].get(task, {}), result["memory"] if task == "step" else {}
-    rows = [(f"{network.id}, {task}", "time", "PortaNet / it", "quartiles", "GEMM bound / it", "peak memory")]
+    on_gpu = result.get("gpu_memory", {}) if task == "step" else {}
+    header = ("time", "PortaNet / it", "quartiles", "GEMM bound / it", "peak memory")
+    rows: list[tuple[str, ...]] = [(f"{network.id}, {task}", *header, *(["on the GPU"] if on_gpu else []))]
     for name, row in sorted(times.items(), key=lambda item: float(item[1]["seconds"])):
         share = gemm_share(times, name)
         rows.append(
@@ -58,6 +60,7 @@ def _task(network: Network, task: str, result: Mapping[str, Any]) -> str:
                 quartiles_cell(row) if "ratio" in row else "",
                 "" if share is None else percent(share),
                 mebibytes(memory[name]) if name in memory else "",
+                *((mebibytes(on_gpu[name]) if name in on_gpu else "",) if on_gpu else ()),
             )
         )
     absent = [f"  {name}: {reason}" for name, reason in result["absent"][task].items()]

@@ -19,6 +19,11 @@ from bench.recipe import Config, Recipe
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def set_precision(precision: str) -> None:
+    """Set the precision of products and convolutions on a GPU."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
 def step(
     recipe: Recipe,
     device: str,

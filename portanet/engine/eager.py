@@ -43,11 +43,21 @@ class EagerExecutor:
            [ 1.]])
     """
 
+    records = False
+    """Whether steps are recorded, so that :meth:`retain` must know what they read."""
+
+    epochs_remaining = 1
+    """Epochs that are to be run, with the current one, unless training is stopped."""
+
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
         self.step, self.data, self.batches, self.metrics, self.backend = step, data, batches, metrics, backend
 
     def retain(self, arrays: Sequence[Array], settings: object = None) -> None:
         """Keep the arrays that the steps of an epoch change, and their settings; only recorded steps need it."""
+
+    def free_memory(self) -> bool:
+        """Free what makes steps faster; return whether there was any. It is not to be called within a step."""
+        return False
 
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the examples in an order or as they are, after steps that were done before."""

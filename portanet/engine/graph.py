@@ -19,18 +19,25 @@ from portanet.typing import Array
 WARM_UP_STEPS = 2
 """Steps before one is recorded; they compile the kernels."""
 
+MIN_STEPS_TO_RECORD = 64
+"""Fewest remaining steps for which one is recorded: what they gain is estimated to be what the recording costs."""
+
 STEPS_PER_GRAPH = 16
 """Steps recorded as one graph. Launching a graph is estimated to take as long as a small step."""
 
 
 class GraphExecutor(EagerExecutor):
     """
-    Records a step, and replays it for every batch of the same size; a shorter last batch runs eagerly.
+    Records a step, and replays it for every batch of the same size; a shorter last batch runs eagerly, and so do all
+    steps if only few remain.
 
     Where several steps may run at once, they are recorded as one. What changes from step to step is on the device: the
     order of the examples, and the number of the batch. Python numbers that a layer or loss reads keep their values from
-    the recording. If recording fails, a warning says why, and steps run one by one.
+    the recording; :meth:`retain` drops it where they have changed. If recording fails, a warning says why, and steps
+    run one by one.
     """
+
+    records = True
 
     def __init__(self, step: Step, data: tuple[Array, ...], batches: Sequence[slice], metrics: Array, backend: Backend):
         super().__init__(step, data, batches, metrics, backend)
@@ -50,6 +57,12 @@ class GraphExecutor(EagerExecutor):
             self.replays.clear()
         self.retained, self.settings = arrays, settings
 
+    def free_memory(self) -> bool:
+        """Drop the recordings, and with them the memory that they hold; return whether there were any."""
+        had_any = bool(self.replays)
+        self.replays.clear()
+        return had_any
+
     def start_epoch(self, order: np.ndarray | None, n_done: int = 0) -> None:
         """Begin an epoch, with the order of the examples on the device."""
         super().start_epoch(order, n_done)
@@ -64,7 +77,7 @@ class GraphExecutor(EagerExecutor):
         if batch.stop - batch.start != self.batch_size:
             return super().run()
         n, replay = 1, None
-        if self.full_steps >= WARM_UP_STEPS:
+        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._is_worth_recording()):
             full_remaining = self.remaining - (self.batches[-1].stop - self.batches[-1].start != self.batch_size)
             n = self.steps_per_graph if min(most, full_remaining) >= self.steps_per_graph else 1
             replay = self.replays.get(n) or self._record(n)
@@ -74,6 +87,9 @@ class GraphExecutor(EagerExecutor):
         self.full_steps += n
         self.n_done += n
         return n
+
+    def _is_worth_recording(self) -> bool:
+        return self.remaining + (self.epochs_remaining - 1) * len(self.batches) >= MIN_STEPS_TO_RECORD
 
     def _run_on_device(self, n: int = 1) -> None:
         """Run ``n`` steps whose batches the device selects by its own counter."""
@@ -93,11 +109,11 @@ class GraphExecutor(EagerExecutor):
         try:
             self.replays[n] = self.capture(partial(self._run_on_device, n), *others)
         except Exception as error:  # of the library, or of code that reads a number from the device
+            self.replays.clear()  # memory may have run out, and they hold some
             if n > 1:  # a single step may do
                 self.steps_per_graph = 1
                 return None
             self.capture = None
-            self.replays.clear()
             warnings.warn(
                 f"training steps run one by one: recording a step failed ({type(error).__name__}: {error})",
                 RuntimeWarning,

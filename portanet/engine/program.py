@@ -6,7 +6,7 @@ Before dense layers were one kernel, a training step without the engine took 1.6
 was not measured since.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from portanet.backends.disabled import enabled
@@ -14,6 +14,7 @@ from portanet.engine.chain import Chain, Runnable
 from portanet.engine.dense import DenseSegment, dense_segments
 from portanet.engine.rewrite import rewrite, unfold
 from portanet.layers.base import Layer
+from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback
 
 
@@ -43,6 +44,7 @@ class Program:
         self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
         overwritten = {p for part in parts if isinstance(part, DenseSegment) for p in part.parameters}
         self._added = [parameter for parameter in parameters.values() if parameter not in overwritten]
+        self._grads: list[Array] | None = None  # of these parameters
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""
@@ -61,8 +63,36 @@ class Program:
 
     def zero_grad(self) -> None:
         """Set to zero the gradients that no dense segment overwrites."""
-        for parameter in self._added:
-            parameter.grad[...] = 0.0
+        if self._grads is None:
+            self._grads = gradients(self._added)
+        for grad in self._grads:
+            grad[...] = 0.0
+
+
+def gradients(parameters: Iterable[Parameter]) -> list[Array]:
+    """
+    Return the gradients of parameters, with neighbours in the flat array as one array.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(3, 2), portanet.Linear(2, 1)).initialize()
+    >>> first, _, *others = net.flat.parameters
+    >>> [grad.shape for grad in gradients([first, *others])]
+    [(3, 2), (3,)]
+    """
+    runs: list[list[Parameter]] = []
+    for parameter in parameters:
+        before = runs[-1][-1] if runs else None
+        if before is not None and before.flat is parameter.flat and before.offset + before.size == parameter.offset:
+            runs[-1].append(parameter)
+        else:
+            runs.append([parameter])
+    return [run[0].grad if len(run) == 1 else _flat_gradient(run[0], run[-1]) for run in runs]
+
+
+def _flat_gradient(first: Parameter, last: Parameter) -> Array:
+    assert first.flat is not None
+    return first.flat.grad[first.offset : last.offset + last.size]
 
 
 def compiled(net: Layer) -> Program:

@@ -4,7 +4,7 @@ from portanet.kernels.attention import attention
 from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.clusters import cluster_sums, nearest_centres
-from portanet.kernels.conv import conv, conv_input_gradient, conv_weight_gradient
+from portanet.kernels.conv import conv, conv_input_gradient, conv_vjp, conv_weight_gradient
 from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances, sum_of_squares
@@ -19,6 +19,7 @@ from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
     log_softmax_gradient,
+    mean_cross_entropy,
     softmax,
     softmax_gradient,
     sparse_softmax_cross_entropy,
@@ -53,6 +54,7 @@ __all__ = [
     "cluster_sums",
     "conv",
     "conv_input_gradient",
+    "conv_vjp",
     "conv_weight_gradient",
     "dense",
     "dense_gradient",
@@ -70,6 +72,7 @@ __all__ = [
     "matmul_into",
     "max_pool",
     "max_pool_gradient",
+    "mean_cross_entropy",
     "nadam",
     "nearest_centres",
     "norm",

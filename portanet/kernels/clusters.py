@@ -35,7 +35,7 @@ def nearest_centres(x: Array, centres: Array, origin: Array) -> tuple[Array, Arr
     origin = xp.astype(origin, xp.float64)  # in float32, rounding would exchange centres that are far from the origin
     labels = xp.concat([xp.argmin(distances, axis=1) for _, distances in distance_blocks(x, centres, origin)])
     squares = []
-    for rows in blocks(*x.shape):
+    for rows in blocks(x, x.shape[1]):
         differences = x[rows, ...] - xp.take(centres, labels[rows], axis=0)
         squares.append(xp.vecdot(differences, differences))
     return labels, xp.concat(squares)

@@ -12,12 +12,16 @@ of outputs sees its group of inputs: w has the shape (*size, C / groups, O).
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 from portanet.backends import namespace
-from portanet.kernels.bias import bias_add
+from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.windows import Window
 from portanet.typing import Array
+
+AddGradients: TypeAlias = Callable[[Array, Array | None, Array | None], None]
+"""``add_gradients(dy, dw, db)`` adds the gradients of w and b, of those that are not None, to ``dw`` and ``db``."""
 
 
 @kernel
@@ -35,6 +39,21 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
     for offset, region in window.offsets:
         y += xp.matmul(xp.reshape(padded[region], (-1, n_in)), w[*offset, ...])
     return xp.reshape(y, (x.shape[0], *window.output_shape, n_out))
+
+
+@kernel
+def conv_vjp(
+    x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
+) -> tuple[Array, AddGradients]:
+    """Return :func:`conv`, and a function that adds its gradients; a backend may keep what the two have in common."""
+
+    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
+        if dw is not None:
+            dw += conv_weight_gradient(x, dy, window, groups)
+        if db is not None:
+            db += bias_grad(dy)
+
+    return conv(x, w, window, groups, bias), add_gradients
 
 
 @kernel

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from portanet.backends import namespace
+from portanet.backends import backend_of, namespace
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.slices import slices
 from portanet.typing import Array
 
 MAX_BLOCK_ELEMENTS = 2**20
-"""Maximum elements of the arrays for one block of rows, so that they stay in the cache of a CPU."""
+"""Maximum elements of the arrays for one block of rows, unless the backend says more: they stay in a CPU's cache."""
 
 MIN_BLOCK_ROWS = 256
 """Minimum rows of a block, even if they exceed ``MAX_BLOCK_ELEMENTS``: smaller matrix products are slow."""
@@ -63,7 +63,7 @@ def distance_blocks(x: Array, y: Array, origin: Array) -> Iterator[tuple[Array, 
     [[0.0, -1.0], [-1.0, 0.0]] [[1.0], [1.0]]
     """
     y = y - origin
-    for block in blocks(x.shape[0], x.shape[1] + 4 * y.shape[0]):
+    for block in blocks(x, x.shape[1] + 4 * y.shape[0]):
         rows = x[block, ...] - origin
         yield rows, squared_distances(rows, y)
 
@@ -80,19 +80,27 @@ def sum_of_squares(x: Array, origin: Array | float = 0.0) -> Array:
     """
     xp = namespace(x)
     total = xp.zeros((), dtype=x.dtype, device=x.device)
-    for block in blocks(*x.shape):
+    for block in blocks(x, x.shape[1]):
         rows = x[block, ...] - origin
         total = total + xp.sum(xp.vecdot(rows, rows))
     return total
 
 
-def blocks(n: int, elements_per_row: int) -> Iterator[slice]:
+def blocks(x: Array, elements_per_row: int) -> Iterator[slice]:
     """
-    Slices of ``n`` rows that hold at most ``MAX_BLOCK_ELEMENTS`` elements, but at least ``MIN_BLOCK_ROWS`` rows.
+    Slices of the rows of x, of at most ``MAX_BLOCK_ELEMENTS`` elements, but at least ``MIN_BLOCK_ROWS`` rows.
+
+    Parameters
+    ----------
+    x : array, shape (N, ...)
+        Its backend may set another maximum.
+    elements_per_row : int
+        Elements of all arrays that are computed for one row.
 
     Examples
     --------
-    >>> [(rows.start, rows.stop) for rows in blocks(6000, 350)]
+    >>> [(rows.start, rows.stop) for rows in blocks(np.zeros((6000, 2)), elements_per_row=350)]
     [(0, 2995), (2995, 5990), (5990, 6000)]
     """
-    return slices(n, max(MIN_BLOCK_ROWS, MAX_BLOCK_ELEMENTS // elements_per_row))
+    maximum = backend_of(x).max_block_elements or MAX_BLOCK_ELEMENTS
+    return slices(x.shape[0], max(MIN_BLOCK_ROWS, maximum // elements_per_row))

@@ -1,5 +1,8 @@
 """Softmax, log-softmax, and the cross-entropy of softmax with class labels."""
 
+import math
+from collections.abc import Callable
+
 from portanet.backends import namespace
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.labels import one_hot
@@ -37,6 +40,35 @@ def log_softmax_gradient(dy: Array, y: Array) -> Array:
     """Return dx of ``y = log_softmax(x)``: ``dy - exp(y) sum(dy)``."""
     xp = namespace(y)
     return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
+
+
+@kernel
+def mean_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+    """
+    Mean of :func:`sparse_softmax_cross_entropy`, and its pullback.
+
+    Parameters
+    ----------
+    logits : array of float, shape (..., C)
+    labels : array of int, shape (...)
+        Class indices. An index out of range has loss and gradient 0, and counts in the mean.
+
+    Returns
+    -------
+    mean : array, shape ()
+    pullback : callable
+        Returns the gradient of ``dloss`` times the mean with respect to the logits, shape (..., C).
+
+    Examples
+    --------
+    >>> mean, pullback = mean_cross_entropy(np.zeros((2, 2)), np.asarray([1, 0]))
+    >>> mean.round(4), pullback(1.0)
+    (np.float64(0.6931), array([[ 0.25, -0.25],
+           [-0.25,  0.25]]))
+    """
+    losses, gradient = sparse_softmax_cross_entropy(logits, labels)
+    n = max(1, math.prod(losses.shape))
+    return namespace(losses).sum(losses) / n, lambda dloss: gradient * (dloss / n)
 
 
 @kernel

@@ -109,13 +109,11 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y = kernels.conv(x, w, window, groups, None if self.bias is None else self.bias.data)
+        y, add_gradients = kernels.conv_vjp(x, w, window, groups, None if self.bias is None else self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                self.weight.accumulate(kernels.conv_weight_gradient(x, dy, window, groups))
-                if self.bias is not None:
-                    self.bias.accumulate(kernels.bias_grad(dy))
+                add_gradients(dy, _gradient(self.weight), _gradient(self.bias))
             return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None
 
         return y, pullback
@@ -138,6 +136,11 @@ class Conv(Layer):
         if len(shape) == self.n_axes + 1 and self.groups == 1:
             return f": {type(self).__name__}({shape[-1]}, {self.out_channels}, ...)?"
         return ""
+
+
+def _gradient(parameter: Parameter | None) -> Array | None:
+    """Return where the gradient of a parameter is added; None if there is none, or it is frozen."""
+    return None if parameter is None or parameter.frozen else parameter.grad
 
 
 class Conv1D(Conv):

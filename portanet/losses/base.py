@@ -40,7 +40,7 @@ class Loss(Configured):
     threshold: ClassVar[float | None] = None
     """For binary losses: the prediction above which the class is 1."""
 
-    _device_numbers: tuple[Any, Array] = None, None  # numbers, and the same on the device of the last call
+    _device_numbers: tuple[Any, tuple[Array, ...]] = None, ()  # numbers, and the same on each device in each dtype
 
     reduction = Checked(check_choice, choices=("mean", "sum", "none"))
 
@@ -57,6 +57,10 @@ class Loss(Configured):
         raise NotImplementedError(
             f"{type(self).__name__} needs a method unreduced(self, xp, prediction, target): see portanet.Loss"
         )
+
+    def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
+        """Return the mean and its pullback from one kernel, or None if there is no such kernel for the loss."""
+        return None
 
     @property
     def weighs_terms(self) -> bool:
@@ -112,6 +116,8 @@ class Loss(Configured):
             raise ValueError(f"target is on {ours} but the prediction is on {theirs}: use net.asarray(target)")
         if sample_weight is not None:
             sample_weight = self._check_weights(xp, prediction, sample_weight)
+        if sample_weight is None and self.reduction == "mean" and (fused := self.fused_mean(prediction, target)):
+            return self._checked(*fused)
         terms, dterms = self.unreduced(xp, prediction, target)
         weights = None
         if sample_weight is not None:
@@ -132,6 +138,16 @@ class Loss(Configured):
 
         return terms if self.reduction == "none" else xp.sum(terms) / n, pullback
 
+    def _checked(self, value: Array, dvalue: Callable[[float | Array], Array]) -> tuple[Array, LossPullback]:
+        """Return the value, and a pullback that checks its argument."""
+
+        def pullback(dloss: float | Array = 1.0) -> Array:
+            if type(dloss) is not float:
+                self._check_gradient(dloss, value.shape)
+            return dvalue(dloss)
+
+        return value, pullback
+
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
         """Return the value alone; on the host, also the values of the target are checked."""
         value, _ = self.vjp(prediction, target, sample_weight)
@@ -144,18 +160,22 @@ class Loss(Configured):
         """
         Return the n numbers of an attribute as an array beside another one.
 
-        The array of the last call is kept, so that no step copies numbers to the device.
+        An array is kept for each device and dtype, so that no step copies numbers to the device, and none is freed that
+        a recorded step reads.
         """
-        (kept, array), numbers = self._device_numbers, getattr(self, name)
+        (kept, arrays), numbers = self._device_numbers, getattr(self, name)
         if len(numbers) != n:
             fix = "give one for each; a dict must name the last class"
             raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes: {fix}")
-        is_kept = kept is numbers and type(array) is type(like)
-        if not is_kept or array.device != like.device or array.dtype != like.dtype:
-            if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
-                raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
-            array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
-            self._device_numbers = numbers, array
+        if kept is not numbers:
+            arrays = ()
+        for array in arrays:
+            if type(array) is type(like) and array.device == like.device and array.dtype == like.dtype:
+                return array
+        if (largest := max(numbers, default=0.0)) > float(xp.finfo(like.dtype).max):
+            raise ValueError(f"{name} holds {largest}, which is too large for {like.dtype}: divide all weights")
+        array = xp.concat([xp.full((1,), number, dtype=like.dtype, device=like.device) for number in numbers])
+        self._device_numbers = numbers, (*arrays, array)
         return array
 
     def __getstate__(self) -> dict[str, Any]:

@@ -191,6 +191,12 @@ class CrossEntropyLoss(ClassificationLoss):
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = label_smoothing
 
+    def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
+        plain = not (self.label_smoothing or self.weighs_terms) and target.ndim < prediction.ndim
+        kind = type(self)  # a subclass may compute other terms, or another mean
+        same = kind.unreduced is CrossEntropyLoss.unreduced and kind.normalizer is CrossEntropyLoss.normalizer
+        return kernels.mean_cross_entropy(prediction, target) if plain and same else None
+
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.ndim < prediction.ndim and not self.label_smoothing and self.weight is None:
             terms, gradient = kernels.sparse_softmax_cross_entropy(prediction, self.labels(xp, target))

@@ -153,7 +153,7 @@ def neighbourhood_hit(x: Array, target: Array, k: int) -> Array:
     finite = xp.isfinite(as_floats(x))  # to refuse other numbers would copy from the device to the host
     index, points = xp.arange(n, device=x.device), _standardised(xp.where(finite, x, xp.zeros_like(x)))
     hits = xp.where(xp.all(finite), xp.zeros((), dtype=xp.float64, device=x.device), math.nan)
-    for rows in blocks(n, x.shape[1] + 4 * n):
+    for rows in blocks(points, x.shape[1] + 4 * n):
         remaining = squared_distances(points[rows, ...], points)
         nearest = own = index[rows]
         for _ in range(k):  # a sort would take longer than a few searches

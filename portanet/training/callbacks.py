@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portanet.backends import namespace
+from portanet.backends.precision import MatmulPrecision
 from portanet.checks import (
     Checked,
     as_number,
@@ -72,6 +73,7 @@ class Training(Protocol):
     history: History
     steps: int
     metric_names: tuple[str, ...]
+    float32_matmul_precision: MatmulPrecision | None
 
     @property
     def net(self) -> Layer: ...

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import OutOfMemory
+from portanet.backends.precision import get_float32_matmul_precision
 from portanet.checks import check_count, check_flag, shown
 from portanet.engine.eager import EagerExecutor
 from portanet.files import as_file_errors
+from portanet.optimizers import Optimizer
 from portanet.schema import Schema, first_mismatch, is_array, is_number
 from portanet.training.callbacks import (
     Callback,
@@ -168,6 +170,7 @@ class FitLoop:
                 at_end.callback(call.on_train_end, training)
             try:
                 while len(history.epochs) < epochs and not self.stopped:
+                    self.executor.epochs_remaining = epochs - len(history.epochs)
                     logs = self._train()
                     if self.validate is not None:
                         logs |= self._validate(self.validate)
@@ -199,14 +202,13 @@ class FitLoop:
                 self._check_finite(table[:, 0], before)
                 return self.scorer.averages(table, executor.sizes)
         except OutOfMemory as error:
+            executor.free_memory()
             raise self.on_out_of_memory(error) from None
 
     def _run_steps(self) -> None:
         training, state, executor = self.training, self.state, self.executor
-        optimizer = state.optimizer
-        options = optimizer.weight_decay, optimizer.clip_norm, optimizer.maximize, optimizer.groups
-        settings = state.net.topology, *options
-        executor.retain([*state.arrays.values(), optimizer.lr_array], settings)
+        if executor.records:
+            self._retain()
         self.order_state = {} if self.shuffle is None else dict(self.shuffle.bit_generator.state)
         executor.start_epoch(
             None if self.shuffle is None else self.shuffle.permutation(executor.n_examples or 0), self._n_done
@@ -217,6 +219,8 @@ class FitLoop:
             self.ranks.check_signals(self._signals)
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
+            if executor.records and self._before_steps:  # they may have changed settings
+                self._retain()
             state.check_current()
             begin = perf_counter()
             n_run = executor.run(1 if self._before_steps else executor.remaining)
@@ -229,6 +233,17 @@ class FitLoop:
         if executor.n_steps is not None and executor.n_done < executor.n_steps:
             text = f"x yields only {executor.n_done} batches of steps_per_epoch={executor.n_steps}"
             warnings.warn(text, UserWarning, stacklevel=6)  # the call of fit
+
+    def _retain(self) -> None:
+        """Tell the executor which arrays the steps change, and all that they read from Python."""
+        state, precision = self.state, self.training.float32_matmul_precision
+        settings = (
+            state.net.topology,
+            *(repr(state.net), repr(self.training.loss)),
+            _settings_without_lr(state.optimizer),
+            precision or get_float32_matmul_precision(),
+        )
+        self.executor.retain([*state.arrays.values(), state.optimizer.lr_array], settings)
 
     def _remaining(self) -> int:
         """Return how many steps are left in the epoch; a signal does not wait for the next batch of an iterable."""
@@ -252,7 +267,12 @@ class FitLoop:
 
     def _validate(self, validate: Callable[[], Logs]) -> Logs:
         with self._immediate():
-            scores = validate()
+            try:
+                scores = validate()
+            except OutOfMemory:
+                if not self.executor.free_memory():
+                    raise
+                scores = validate()
         if not math.isfinite(scores["loss"]):
             fix = "check validation_data for extreme values, or take a lower learning rate"
             warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit
@@ -344,6 +364,22 @@ class FitLoop:
             "shuffle": self.shuffle is not None,
             "metrics": list(self.scorer.names),
         }
+
+
+def _settings_without_lr(optimizer: Optimizer) -> list[str]:
+    """
+    Write the settings of an optimizer but the learning rate, which steps read from the device.
+
+    Examples
+    --------
+    >>> _settings_without_lr(portanet.SGD(0.1, momentum=0.9))[:2]
+    ['momentum=0.9', 'nesterov=False']
+    """
+    try:
+        arguments = optimizer.arguments()
+    except TypeError:  # of a class that does not keep them
+        return [repr(optimizer)]
+    return [f"{name}={value!r}" for name, value in arguments.items() if name != "lr"]
 
 
 def _overriding(hook: str, callbacks: Sequence[Callback]) -> list[Callback]:

@@ -1,14 +1,18 @@
-"""A registry that a test may fill, and that is itself again afterwards."""
+"""A registry that a test may fill, and the CUDA backend with a stand-in for CuPy."""
 
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
+import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import pytest
 
 from portanet import kernels
+from portanet.backends import Backend, get_backend
 from portanet.backends import registry as module
 from portanet.backends.tracing import Symbol
+from tests.cupy_on_cpu import CuPy, pathfinder, stand_ins, standing_in
 
 
 @pytest.fixture
@@ -26,3 +30,32 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         mock.patch.dict(module.by_type, {Symbol: module.by_type[Symbol]}, clear=True),
     ):
         yield module
+
+
+@pytest.fixture
+def cuda(registry: ModuleType) -> Iterator[Backend]:
+    """The backend "cuda" with a stand-in for CuPy."""
+    cupy = CuPy()
+    with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
+        yield get_backend("cuda")
+
+
+@pytest.fixture
+def compute_types(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The cublasComputeType_t of each product, in order."""
+    from portanet.backends.cupy import blas
+
+    compute_types: list[int] = []
+    library = blas._library()
+
+    class Recorder:
+        def cublasGemmEx(self, *arguments: Any) -> int:
+            compute_types.append(arguments[-2])
+            CuPy.current.launches.append("product")
+            return library.cublasGemmEx(*arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(library, name)
+
+    monkeypatch.setattr(blas, "_library", Recorder)
+    return compute_types

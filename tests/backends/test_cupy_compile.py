@@ -16,6 +16,9 @@ from tests.kernel_cases import elementwise_fns, loss_fns
 
 WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (2, 2)))
 
+CUPY_OPTIONS = [b"-std=c++17", b"-ftz=true", b"--device-as-default-execution-space"]
+"""Options with which CuPy 14.2 calls the compiler."""
+
 
 @cache
 def nvrtc() -> ctypes.CDLL | None:
@@ -32,7 +35,7 @@ def compile_for(architecture: str, code: str) -> tuple[int, str]:
     """Return the size of the machine code, 0 after an error, and the log of the compiler."""
     library, program = nvrtc(), ctypes.c_void_p()
     assert library is not None
-    options = [f"-arch={architecture}".encode(), b"-std=c++17"]
+    options = [f"-arch={architecture}".encode(), *CUPY_OPTIONS]
     assert not library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
     failed = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()
@@ -50,16 +53,22 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     cupy = CuPy()
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, elementwise, kernels, pooling, tracing
+        from portanet.backends.cupy import batches, conv, dense, elementwise, kernels, pooling, tracing
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
-        for module in (batches, kernels, conv, elementwise, pooling):
+        for module in (batches, kernels, conv, dense, elementwise, pooling):
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
         (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
         traced = [tracing.TracedFn.trace(fn, np.dtype("float32")) for fn in elementwise_fns()]
+        for name, of_none in (("BIAS", None), ("DENSE", dense.IDENTITY), ("INPUT_GRADIENT", dense.ONE)):
+            value_of, _ = found.pop(name)
+            for i, fn in enumerate([None, *filter(None, traced)]):
+                macros_of = of_none if fn is None else fn.derivative if name == "INPUT_GRADIENT" else fn.output
+                if macros_of is not None:
+                    found[f"{name} {i}"] = value_of, {**macros_of, "HAS_BIAS": i % 2}
         traced += [tracing.TracedFn.trace(fn, np.dtype("float32"), has_other=True) for fn in loss_fns()]
         for i, fn in enumerate(filter(None, traced)):
             found[f"ELEMENTWISE {i}"] = value, fn.output
@@ -89,9 +98,9 @@ def test_the_sources_are_found() -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_source_compiles_without_warnings(name: str, types: tuple[str, str, str], architecture: str) -> None:
     source, macros = SOURCES[name]
-    size, log = compile_for(
-        architecture, source.text({**dict(zip(("T", "INDEX", "VALUE"), types, strict=True)), **macros})
-    )
+    named = dict(zip(("T", "INDEX", "VALUE"), types, strict=True))
+    named |= {f"VALUE{i}": named["VALUE"] for i in range(3)}
+    size, log = compile_for(architecture, source.text({**named, **macros}))
     assert not log
     assert size > 1000
 

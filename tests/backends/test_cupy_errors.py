@@ -67,9 +67,13 @@ class FakeCuPy(ModuleType):
         runtime = SimpleNamespace(
             getDeviceCount=lambda: self._call("getDeviceCount", count),
             getDeviceProperties=lambda index: {"name": b"Abacus %d" % index, "totalGlobalMem": 80 * 2**30},
-            runtimeGetVersion=lambda: 12090,
+            runtimeGetVersion=lambda: 12000,  # CuPy was built with it
         )
-        self.cuda = SimpleNamespace(Device=Device, runtime=runtime)
+        self.cuda = SimpleNamespace(
+            Device=Device,
+            runtime=runtime,
+            get_local_runtime_version=lambda: self._call("get_local_runtime_version", 12090),
+        )
         self.ones = lambda shape, dtype: self._call("ones", Array(np.ones(shape, dtype), self.current))
         self.matmul = lambda a, b: self._call("matmul", a)
         self.asnumpy = lambda array: array.values
@@ -150,6 +154,7 @@ def test_a_device_that_does_not_exist(install: Install, count: int, device: str)
         ("ones", RuntimeError("CuPy failed to load libnvrtc.so.12:\nOSError")),
         ("matmul", ImportError('Failure finding "libcublas.so": No such file\n')),
         ("synchronize", RuntimeError("cudaErrorIllegalAddress")),
+        ("get_local_runtime_version", RuntimeError("CuPy failed to load libcudart.so.12")),
     ],
 )
 def test_a_toolkit_library_is_missing(install: Install, function: str, error: Exception) -> None:

@@ -7,8 +7,8 @@ These tests show that the sources are correct and are called correctly. Tests on
 
 import gc
 import re
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
@@ -18,26 +18,11 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend, get_backend
 from portanet.backends.tracing import Symbol
-from portanet.training.data import Data
+from portanet.kernels.distances import blocks
+from portanet.kernels.windows import Window
 from portanet.typing import Pullback
-from tests.cupy_on_cpu import COMPILER, CuPy, pathfinder, stand_ins, standing_in
+from tests.cupy_on_cpu import CuPy, pathfinder, stand_ins, standing_in
 from tests.kernel_cases import CASES, compare, copy_batch_last
-
-ACTIVATIONS = [
-    *(pn.ReLU(), pn.LeakyReLU(), pn.ELU(), pn.GELU(), pn.GELU(approximate=True)),
-    *(pn.SiLU(), pn.Softplus(), pn.TanH(), pn.Sigmoid(), pn.SELU(), pn.CELU(0.7)),
-    *(pn.ReLU6(), pn.Hardtanh(), pn.Hardswish(), pn.Mish(), pn.LogSigmoid()),
-]
-
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels")
-
-
-@pytest.fixture
-def cuda(registry: ModuleType) -> Iterator[Backend]:
-    """The backend "cuda" with a stand-in for CuPy."""
-    cupy = CuPy()
-    with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
-        yield get_backend("cuda")
 
 
 def test_every_override_is_tested(cuda: Backend) -> None:
@@ -68,67 +53,6 @@ def test_gradients_of_another_dtype_are_cast(cuda: Backend, dy: Any) -> None:
     x = np.asarray([-0.5, 0.1, 0.3], "float32")
     _, pullback = pn.TanH().vjp(cuda.asarray(x))
     np.testing.assert_allclose(cuda.to_numpy(pullback(cuda.asarray(dy))), dy * (1 - np.tanh(x) ** 2), rtol=1e-6)
-
-
-def test_the_launches_of_a_recorded_step(cuda: Backend, compute_types: list[int]) -> None:
-    """Each launch takes microseconds, which is most of the time of a small network's step: none may be added."""
-    net = pn.Sequential(pn.Linear(4, 8), pn.Sigmoid(), pn.Linear(8, 3)).initialize(device=cuda)
-    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam())
-    data = Data(cuda.asarray(np.ones((6, 4), "float32")), cuda.asarray(np.ones(6, int)))
-    executor, _ = trainer._executor(data, 3, record=True)
-    executor.start_epoch(None)
-    CuPy.current.launches.clear()
-    executor.run()
-    assert CuPy.current.launches == [
-        *("gather_batch", "gather_batch"),
-        *("product", "add", "elementwise", "product", "add"),
-        *("sparse_softmax_cross_entropy", "add", "divide", "multiply"),  # the add is the sum of the losses
-        *("product", "column_sums", "product", "elementwise_gradient", "product", "column_sums"),
-        *("adam_scalars", "adam"),
-        "write_metrics",
-    ]
-
-
-@pytest.mark.parametrize("layer", ACTIVATIONS, ids=repr)
-def test_an_activation_is_one_kernel_forward_and_one_backward(cuda: Backend, layer: pn.Activation) -> None:
-    x = cuda.asarray(np.linspace(-3, 3, 12).reshape(3, 4))
-    _, pullback = layer.vjp(x)
-    pullback(x)
-    assert CuPy.current.launches == ["elementwise", "elementwise_gradient"]
-
-
-def test_a_derivative_of_the_output_does_not_save_the_input(cuda: Backend) -> None:
-    """The next layer saves the output anyway."""
-    from portanet.backends.cupy.tracing import TracedFn
-
-    traced = {type(layer).__name__: TracedFn.trace(layer.elementwise, np.dtype("float32")) for layer in ACTIVATIONS}
-    assert None not in traced.values()
-    assert {name for name, fn in traced.items() if fn and fn.from_output} == {"Hardtanh", "ReLU6", "Sigmoid", "TanH"}
-
-
-def test_a_function_that_symbols_do_not_support_is_not_traced(cuda: Backend) -> None:
-    from portanet.backends.cupy.tracing import TracedFn
-
-    def in_place(xp: Any, x: Any) -> Any:
-        y = xp.exp(x)
-        z = y
-        y += 1.0
-        return y, lambda: z
-
-    weight = cuda.asarray(np.ones(4, "float32"))
-    for fn in (
-        lambda xp, x: (x if x > 0 else -x, lambda: 1.0),
-        lambda xp, x: (x * weight, lambda: weight),
-        lambda xp, x: (xp.cumulative_sum(x), lambda: 1.0),
-        lambda xp, x: (x * float("inf"), lambda: 1.0),
-        lambda xp, x: (x, lambda: x.missing),
-        lambda xp, x: (((x > 0) + (x > 1)) * x, lambda: 1.0),  # a sum of booleans
-        lambda xp, x: (xp.where(x, x, 0.0), lambda: 1.0),
-        lambda xp, x: (x, lambda: x > 0),
-        lambda xp, x: (xp.astype(x, "int32") * 1.0, lambda: 1.0),
-        in_place,
-    ):
-        assert TracedFn.trace(fn, np.dtype("float32")) is None
 
 
 def test_random_bits_of_several_thread_blocks(cuda: Backend) -> None:
@@ -196,6 +120,59 @@ def test_matmul_of_other_dtypes_is_computed_by_cupy(cuda: Backend) -> None:
         cuda.xp.matmul(*(cuda.asarray(np.ones((3, 3), "int64")) for _ in range(2)))
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes", "message"),
+    [
+        ("matmul_into", ((4, 5), (4, 3), (2, 5)), "b must have shape (3, 5), got (2, 5)"),
+        ("matmul_into", ((3, 5), (4, 3), (3, 5)), "a must have shape (3, 3), got (4, 3)"),
+        ("matmul_into", ((4, 5), (1, 4, 3), (3, 5)), "a must have shape (4, 3), got (1, 4, 3)"),
+        ("bias_grad", ((6, 4), (5,)), "out must have shape (4,), got (5,)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(
+    cuda: Backend, name: str, shapes: tuple[tuple[int, ...], ...], message: str
+) -> None:
+    """A kernel would write outside of the arrays."""
+    arrays = [cuda.asarray(np.ones(shape)) for shape in shapes]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cuda.kernels[name](*arrays)
+    assert "column_sums" not in CuPy.current.launches
+
+
+@pytest.mark.parametrize("labels", [(5,), (7,), (6, 1)], ids=str)
+def test_labels_of_another_shape_are_refused(cuda: Backend, labels: tuple[int, ...]) -> None:
+    logits, indices = cuda.asarray(np.ones((6, 3))), cuda.asarray(np.zeros(labels, int))
+    with pytest.raises(ValueError, match=re.escape(f"labels must have shape (6,), got {labels}")):
+        cuda.kernels["sparse_softmax_cross_entropy"](logits, indices)
+
+
+def test_windows_that_do_not_fit_are_refused(cuda: Backend) -> None:
+    window = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding="valid")
+    x, w, dy = (cuda.asarray(np.ones(shape)) for shape in ((2, 9, 8, 3), (3, 2, 3, 4), (2, *window.output_shape, 4)))
+    kernels: Any = SimpleNamespace(**cuda.kernels)
+    compute: Callable[[], Any]
+    for compute in (
+        lambda: kernels.conv(x[:, 1:], w, window),
+        lambda: kernels.conv(x, w[..., :1, :], window),
+        lambda: kernels.conv_weight_gradient(x[1:], dy, window),
+        lambda: kernels.conv_input_gradient(dy[:, 1:], w, window),
+        lambda: kernels.max_pool(x[:, 1:], window),
+        lambda: kernels.max_pool_gradient(x, x, x, window),
+        lambda: kernels.sum_pool(dy, window),
+        lambda: kernels.sum_pool_gradient(x, window),
+    ):
+        with pytest.raises(ValueError, match=r"(x|dy) must have shape \(.*\), got"):
+            compute()
+
+
+def test_a_product_of_two_dtypes_is_refused(cuda: Backend) -> None:
+    from portanet.backends.cupy.blas import multiply
+
+    out, a, b = (cuda.asarray(np.ones((2, 2), dtype)) for dtype in ("float32", "float64", "float32"))
+    with pytest.raises(TypeError, match="one dtype, got float32, float64, float32"):
+        multiply(out, a, b)
+
+
 def test_multiply_can_add_to_its_output(cuda: Backend) -> None:
     from portanet.backends.cupy.blas import multiply
 
@@ -203,27 +180,6 @@ def test_multiply_can_add_to_its_output(cuda: Backend) -> None:
     out = cuda.asarray(np.ones((4, 5)))
     multiply(out, a, b, add=True)
     np.testing.assert_allclose(cuda.to_numpy(out), 1 + np.asarray(a) @ np.asarray(b))
-
-
-@pytest.fixture
-def compute_types(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The cublasComputeType_t of each product, in order."""
-    from portanet.backends.cupy import blas
-
-    compute_types: list[int] = []
-    library = blas._library()
-
-    class Recorder:
-        def cublasGemmEx(self, *arguments: Any) -> int:
-            compute_types.append(arguments[-2])
-            CuPy.current.launches.append("product")
-            return library.cublasGemmEx(*arguments)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(library, name)
-
-    monkeypatch.setattr(blas, "_library", Recorder)
-    return compute_types
 
 
 def test_the_precision_selects_the_compute_type_of_cublas(cuda: Backend, compute_types: list[int]) -> None:
@@ -241,12 +197,12 @@ def test_the_precision_selects_the_compute_type_of_cublas(cuda: Backend, compute
 def test_the_precision_of_a_trainer_applies_to_its_steps_only(
     cuda: Backend, compute_types: list[int], precision: Literal["float32", "bfloat16"] | None, expected: set[int]
 ) -> None:
-    net = pn.Sequential(pn.Linear(3, 4), pn.TanH(), pn.Linear(4, 2)).initialize(device=cuda)
+    net = pn.Sequential(pn.Linear(80, 60), pn.TanH(), pn.Linear(60, 80)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul_precision=precision)
-    x = np.ones((6, 3), "float32")
+    x = np.ones((6, 80), "float32")
     pn.set_float32_matmul_precision("tf32")
     try:
-        trainer.fit(x, x[:, :2], batch_size=3, progress=False, capture="never")
+        trainer.fit(x, x, batch_size=3, progress=False, capture="never")
         assert set(compute_types) == expected
         compute_types.clear()
         trainer.predict(x)
@@ -267,6 +223,25 @@ def test_convolutions_of_a_few_examples_at_a_time(cuda: Backend, monkeypatch: py
         np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("limit", "launches"), [(2**27, 1), (0, 2)], ids=["kept", "computed again"])
+def test_the_columns_of_a_convolution_are_kept(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch, limit: int, launches: int
+) -> None:
+    from portanet.backends.cupy import conv
+
+    monkeypatch.setattr(conv, "MAX_KEPT_COLUMNS_BYTES", limit)
+    layer = pn.Conv2D(2, 3, 3).initialize(device=cuda)
+    x = cuda.asarray(np.random.default_rng(0).normal(size=(4, 6, 7, 2)), "float32")
+    CuPy.current.launches.clear()
+    y, pullback = layer.vjp(x)
+    pullback(y, need_dx=False)
+    assert CuPy.current.launches.count("im2col") == launches
+    twin = pn.Conv2D(2, 3, 3).initialize(device="cpu")
+    y, pullback = twin.vjp(cuda.to_numpy(x))
+    pullback(y, need_dx=False)
+    np.testing.assert_allclose(cuda.to_numpy(layer.weight.grad), twin.weight.grad, rtol=1e-5, atol=1e-6)
+
+
 def test_the_weight_gradient_of_no_examples_is_zero(cuda: Backend) -> None:
     x, w, window, groups = CASES["conv"][8][:4]
     dy = np.empty((0, *window.output_shape, w.shape[-1]), x.dtype)
@@ -278,6 +253,25 @@ def test_concat_of_many_arrays(cuda: Backend) -> None:
     arrays = [np.full((2, i % 3 + 1), i) for i in range(70)]
     joined = cuda.xp.concat([cuda.asarray(a) for a in arrays], axis=1)
     np.testing.assert_array_equal(cuda.to_numpy(joined), np.concatenate(arrays, axis=1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_vecdot_is_one_sum(cuda: Backend, axis: int) -> None:
+    a, b = np.arange(12.0).reshape(3, 4), np.arange(12.0, 0.0, -1.0).reshape(3, 4)
+    x, y = cuda.asarray(a), cuda.asarray(b)
+    CuPy.current.launches.clear()
+    dots = cuda.xp.vecdot(x, y, axis=axis)
+    np.testing.assert_array_equal(cuda.to_numpy(dots), np.sum(a * b, axis=axis))
+    assert CuPy.current.launches == ["multiply", "add"]  # the add is the sum
+
+
+def test_clusters_are_computed_in_larger_blocks_than_on_a_cpu(cuda: Backend) -> None:
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    sizes = [[rows.stop - rows.start for rows in blocks(values, 2000)] for values in (x, cuda.asarray(x))]
+    assert sizes == [[524] * 5 + [380], [3000]]
+    centres = [pn.kernels.nearest_centres(a, a[:5], a[0]) for a in (x, cuda.asarray(x))]
+    for expected, actual in zip(*centres, strict=True):
+        np.testing.assert_allclose(cuda.to_numpy(actual), expected, rtol=1e-12)
 
 
 def a_trainer(device: Backend | str, dtype: str) -> pn.Trainer:
@@ -344,6 +338,20 @@ def test_out_of_memory_reports_the_sizes(cuda: Backend) -> None:
     assert CuPy.current.events == ["free"]
 
 
+def test_cublas_without_memory_is_out_of_memory(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portanet.backends.cupy import blas
+
+    x = cuda.asarray(np.ones((3, 3)))
+    CuPy.current.is_full = True
+    with pytest.raises(pn.OutOfMemory, match=r"0\.03 GiB were asked for"), cuda.activate():
+        cuda.xp.matmul(x, x)
+    CuPy.current.is_full = False
+    library = SimpleNamespace(cublasCreate_v2=lambda address: 3, cublasGemmEx=None)  # CUBLAS_STATUS_ALLOC_FAILED
+    monkeypatch.setattr(blas, "_library", lambda: library)
+    with pytest.raises(pn.OutOfMemory, match=r"0\.00 GiB were asked for"), cuda.activate():
+        cuda.xp.matmul(x, x)
+
+
 @pytest.mark.parametrize("capture", ["auto", "never"])
 def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["auto", "never"]) -> None:
     """CuPy's error is raised inside a step, eager or recorded."""
@@ -374,7 +382,9 @@ class TestCapture:
     def test_a_step_is_recorded_with_its_own_memory_pool(self, cuda: Backend) -> None:
         events = CuPy.current.events
         replay = recorded(cuda, lambda: events.append("step"))
-        assert events == ["free", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"]
+        assert events == [
+            *("free", "limit 0", "set allocator", "free", "begin", "step", "end", "reset allocator", "upload"),
+        ]
         replay()
         replay()
         assert events[-2:] == ["launch", "launch"]
@@ -408,6 +418,31 @@ class TestCapture:
             recorded(cuda, step)
         assert CuPy.current.events[-1] in {"end", "free"}
         assert len(CuPy.current.streams) == 1
+
+    def test_out_of_memory_frees_no_block_whose_address_is_recorded(self, cuda: Backend) -> None:
+        cupy, events = CuPy.current, CuPy.current.events
+        first = recorded(cuda, lambda: None)
+
+        def step() -> None:
+            cupy.is_full = True
+            cupy.empty((2, 3))
+
+        events.clear()
+        with pytest.raises(cupy.OutOfMemoryError, match="allocating 48 bytes"):
+            recorded(cuda, step, first)
+        assert events == ["free", "set allocator", "begin", "end", "reset allocator"]  # the first is another pool's
+
+    def test_no_garbage_is_collected_during_the_capture(self, cuda: Backend) -> None:
+        enabled = []
+        recorded(cuda, lambda: enabled.append(gc.isenabled()))
+        assert enabled == [False]
+        assert gc.isenabled()
+        gc.disable()
+        try:
+            recorded(cuda, lambda: None)
+            assert not gc.isenabled()
+        finally:
+            gc.enable()
 
 
 def test_floats_of_two_dtypes_are_refused(cuda: Backend) -> None:

@@ -54,7 +54,7 @@ Outcome = tuple[list[dict[str, float]], dict[str, np.ndarray]]
 
 def run(trainer: pn.Trainer, *, capture: Literal["auto", "never"] = "auto", epochs: int = 4) -> Outcome:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a step that cannot be recorded only warns
+        warnings.filterwarnings("error", "training steps run one by one")  # and no other: CuPy has some of its own
         history = trainer.fit(X, LABELS, epochs=epochs, batch_size=32, progress=False, capture=capture)
     return history.epochs, trainer.net.get_weights()
 
@@ -272,6 +272,31 @@ def test_out_of_memory_suggests_a_batch_size_and_leaves_the_network_usable(cuda:
     finally:
         with cuda.activate():
             pool.set_limit(size=0)
+
+
+def test_out_of_memory_while_recording_changes_no_result(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second recording, of a single step, has no memory left; the first one shares its pool."""
+    cupy = pytest.importorskip("cupy", reason="it allocates the memory")
+    from portanet.backends.cupy import graph, memory
+
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 3)
+    made: list[graph.Recording] = []
+
+    def allocate(size: int) -> object:
+        if made:
+            raise cupy.cuda.memory.OutOfMemoryError(size, -1)
+        return memory.allocate(size)
+
+    def capture(step: Callable[[], None], *beside: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, *beside))
+        return made[-1]
+
+    monkeypatch.setattr(graph, "allocate", allocate)
+    trainer = a_trainer(replace(cuda, capture=capture))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = trainer.fit(X, LABELS, epochs=4, batch_size=32, progress=False)
+    assert_equal((history.epochs, trainer.net.get_weights()), run(a_trainer(cuda), capture="never"))
 
 
 def test_two_gpus_are_bit_equal(cuda: Backend) -> None:

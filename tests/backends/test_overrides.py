@@ -1,5 +1,7 @@
 """Every override of a backend equals the portable form on the same arrays."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from tests.kernel_cases import CASES, compare, copy_batch_last
 
 
 def usable() -> list[Backend]:
+    if "cupy" in os.environ.get("PORTANET_REQUIRE", "").split(","):
+        get_backend("cuda")  # raises if it is missing
     return [get_backend(device.name) for device in devices() if device.usable]
 
 

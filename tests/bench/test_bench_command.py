@@ -459,3 +459,24 @@ def test_odd_values_are_named_in_one_line(
     message = error_of(capsys, 2, "report", "--results", str(tmp_path), "--out", str(tmp_path / "RESULTS.md"))
     assert str(file) in message
     assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_the_report_shows_memory_and_precision_of_a_gpu() -> None:
+    file = deepcopy(PEERS)
+    assert "on the GPU" not in "".join(report.peers_parts(file))
+    file["machine"]["gpu"], file["precision"] = "CuPy 14.2.0 on a GPU", "tf32"
+    file["networks"]["003-mlp"]["gpu_memory"] = {"portanet": 600 * 2**20, "torch-graph": 900 * 2**20}
+    page = "\n".join(report.peers_parts(file))
+    assert "Products and convolutions of all libraries are in tf32." in page
+    assert "### Memory on the GPU after the first step" in page
+    assert "| 003-mlp | 600 MiB | 900 MiB |" in page
+
+
+def test_a_race_in_tf32_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr("bench.peers.command.time_networks", lambda *_: None)
+    monkeypatch.setattr("bench.peers.command.all_costs", lambda *_: {})
+    assert main(["peers", "--precision", "tf32"]) == 0
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("peers-tf32-")
+    assert results.read(path, "peers")["precision"] == "tf32"

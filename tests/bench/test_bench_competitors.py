@@ -1,21 +1,25 @@
 """Competitors, their processes, and the costs of libraries."""
 
+import importlib
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any, Self
 
 import numpy as np
 import pytest
 
 from bench.networks import NETWORKS
-from bench.peers import Unsupported, costs, gemm_bound
-from bench.peers.child import one_line, time
+from bench.peers import Unsupported, costs, gemm_bound, race
+from bench.peers.child import Worker, one_line, time
 from bench.peers.competitors import COMPETITORS
 from bench.peers.process import Child, ChildFailed
 from bench.peers.race import Settings
+from bench.peers.table import network_table
+from portanet.backends.precision import get_float32_matmul_precision
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,82 @@ def test_child_has_additional_environment_variables(monkeypatch: pytest.MonkeyPa
     Child("portanet", "cpu", 1, {"PORTANET_DISABLE": "adam"})
     assert started["PORTANET_DISABLE"] == "adam"
     assert started["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(("precision", "override"), [("float32", "0"), ("tf32", None)])
+def test_a_race_on_a_gpu_is_of_equal_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: str, override: str | None
+) -> None:
+    started: dict[str, Any] = {}
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    monkeypatch.setattr("subprocess.Popen", lambda command, *, env, **_: started.update(command=command, env=env))
+    Child("jax", "cuda", 1, precision=precision)
+    assert started["command"][-2:] == ["--precision", precision]
+    assert started["env"].get("NVIDIA_TF32_OVERRIDE") == override
+    assert started["env"]["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+def test_the_precision_of_each_library_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    portanet = importlib.import_module("bench.peers.portanet")
+    try:
+        portanet.set_precision("tf32")
+        assert get_float32_matmul_precision() == "tf32"
+    finally:
+        portanet.set_precision("float32")
+    pytest.importorskip("jax", reason="it is one of the libraries")
+    jax = importlib.import_module("bench.peers.jax")
+    for precision, name in (("tf32", "tensorfloat32"), ("float32", "highest")):
+        jax.set_precision(precision)
+        assert jax.jax.config.jax_default_matmul_precision == name
+    pytest.importorskip("torch", reason="it is one of the libraries")
+    torch = importlib.import_module("bench.peers.torch")
+    for precision in ("tf32", "float32"):
+        torch.set_precision(precision)
+        flags = torch.torch.backends.cuda.matmul.allow_tf32, torch.torch.backends.cudnn.allow_tf32
+        assert flags == (precision == "tf32",) * 2
+
+
+def test_a_child_sets_the_precision_on_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("bench.peers.portanet")
+    chosen: list[str] = []
+    monkeypatch.setattr(module, "set_precision", chosen.append)
+    monkeypatch.setattr(module, "step", lambda recipe, device: int)
+    for device in ("cpu", "cuda"):
+        Worker("portanet", device, "tf32").answer({"do": "step", "recipe": NETWORKS["000-toy"].recipe().to_json()})
+    assert chosen == ["tf32"]
+
+
+class OnGPU:
+    """A child that takes 100 bytes of the GPU, or 300 for PyTorch, in its first task."""
+
+    used = 1000
+
+    def __init__(self, competitor: str, device: str, threads: int, *, precision: str):
+        self.size = 100 if competitor == "portanet" else 300
+        assert precision == "tf32"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, limit: float = 0.0, **request: Any) -> dict[str, float]:
+        if "recipe" in request:
+            OnGPU.used += self.size
+        return {"median": 1.0, "bytes": 2.0}
+
+
+def test_the_memory_on_the_gpu_is_that_of_each_competitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(race, "Child", OnGPU)
+    monkeypatch.setattr(race, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(race, "gpu_memory_used", lambda: OnGPU.used)
+    settings = Settings("cuda", rounds=2, precision="tf32")
+    names, tasks = ["portanet", "torch-graph"], [race.STEP, race.INFERENCE[0]]
+    result = race.run_network(NETWORKS["000-toy"], names, tasks, settings, lambda _: None)
+    assert result["gpu_memory"] == {"portanet": 100, "torch-graph": 300}
+    header, *_ = network_table(NETWORKS["000-toy"], result).splitlines()
+    assert header.endswith("on the GPU")
 
 
 def test_child_is_killed_after_the_time_limit() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import pytest
@@ -99,6 +99,20 @@ def test_replayed_steps_run_no_python(
     full, short = 5, 1  # in each of 4 epochs of 45 examples
     assert calls_of(trainer) == WARM_UP_STEPS + recorded + 4 * short
     assert trainer.steps == 4 * (full + short)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "recorded"),
+    [(3, 18), (4, WARM_UP_STEPS + 1 + 4), (40, WARM_UP_STEPS + 1 + 40)],  # a recorded epoch has a short last batch
+)
+def test_few_steps_are_not_recorded(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch, epochs: int, recorded: int
+) -> None:
+    """Recording takes as long as many steps."""
+    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 20)
+    trainer = a_trainer(recording)
+    run(trainer, "auto", epochs=epochs)
+    assert calls_of(trainer) == recorded
 
 
 def test_steps_with_a_callback_before_each_are_replayed_one_at_a_time(
@@ -223,6 +237,30 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
     assert_equal(made, run(a_trainer(recording), "never"))
 
 
+def test_a_failed_recording_frees_those_whose_memory_it_shares(
+    recording: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
+    calls, kept = [], []
+
+    def capture(step: Callable[[], Any], *beside: Callable[[], None]) -> Callable[[], None]:
+        calls.append(len(beside))
+        if len(calls) == 2:
+            raise MemoryError
+        replay = tape.capture(step)
+        kept.append(weakref.ref(replay.__self__))
+        return replay
+
+    def note(trainer: Any) -> None:
+        alive.append(kept[0]() is not None)
+
+    alive: list[bool] = []
+    made = run(a_trainer(replace(recording, capture=capture)), "auto", callbacks=[After(note)])
+    assert calls == [0, 1, 0]  # one step, five steps that share its memory, and one step anew
+    assert alive == [False]
+    assert_equal(made, run(a_trainer(recording), "never"))
+
+
 def test_a_recording_shares_the_memory_pool_of_earlier_ones(
     recording: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +352,47 @@ def test_out_of_memory_says_which_batch_size_fits_and_leaves_the_network_usable(
     assert trainer.fit(X, LABELS, batch_size=10, epochs=20, progress=False)["loss"][-1] < 1.0
 
 
+class Crowded(pn.Layer):
+    """Has no memory for inference while a recording is alive."""
+
+    alive: ClassVar["weakref.WeakSet[Any]"] = weakref.WeakSet()
+
+    def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
+        return x, lambda dy, **_: dy
+
+    def forward(self, x: Any) -> Any:
+        if self.alive:
+            raise pn.OutOfMemory("recording", asked=2**30, free=0)
+        return x
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_validation_without_memory_drops_the_recordings_and_tries_again(recording: Backend, capture: Capture) -> None:
+    made = []
+
+    def tracked(step: Callable[[], Any], *beside: Any) -> Callable[[], None]:
+        replay = tape.capture(step)
+        Crowded.alive.add(replay.__self__)
+        made.append(len(beside))
+        return replay
+
+    net = pn.Sequential(pn.Linear(4, 3), Crowded())
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), device=replace(recording, capture=tracked), seed=3)
+    logs = run(trainer, capture, validation_data=(X, LABELS))[0]
+    assert [set(epoch) for epoch in logs] == [{"loss", "val_loss"}] * 3
+    assert made == ([0] * 3 if capture == "auto" else [])  # anew in each epoch
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_validation_that_has_no_memory_even_without_recordings_fails(recording: Backend, capture: Capture) -> None:
+    other = pn.MSELoss()  # anything that stays alive
+    Crowded.alive.add(other)
+    net = pn.Sequential(pn.Linear(4, 3), Crowded())
+    trainer = pn.Trainer(net, pn.CrossEntropyLoss(), pn.SGD(0.1), device=recording)
+    with pytest.raises(pn.OutOfMemory, match="out of memory on recording"):
+        run(trainer, capture, validation_data=(X, LABELS))
+
+
 def test_out_of_memory_at_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hungry, "most", 0)
     trainer = pn.Trainer(pn.Sequential(pn.Linear(4, 3), Hungry()), pn.CrossEntropyLoss(), pn.SGD(0.1))
@@ -345,6 +424,73 @@ def test_a_recording_is_discarded_when_the_arrays_change(recording: Backend, act
     runs = [run(a_trainer(recording), how, epochs=5, callbacks=[After(act)]) for how in CAPTURES]
     assert_equal(*runs)
     assert runs[0][0] != run(a_trainer(recording), "auto", epochs=5)[0]
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "momentum": lambda trainer: setattr(trainer.optimizer, "momentum", 0.1),
+    "nesterov": lambda trainer: setattr(trainer.optimizer, "nesterov", True),
+    "weight_decay": lambda trainer: setattr(trainer.optimizer, "weight_decay", 0.3),
+    "clip_norm": lambda trainer: setattr(trainer.optimizer, "clip_norm", 0.01),
+    "a loss": lambda trainer: setattr(trainer.loss, "label_smoothing", 0.5),
+    "class weights": lambda trainer: setattr(trainer.loss, "weight", (0.1, 1.0, 9.0)),
+    "a layer": lambda trainer: setattr(trainer.net[3], "p", 0.9),
+}
+
+
+class BeforeStep(pn.Callback):
+    """Does something before the ninth step, within the second epoch."""
+
+    def __init__(self, act: Callable[[Any], object]):
+        self.act = act
+
+    def on_train_batch_begin(self, trainer: Training) -> None:
+        if trainer.steps == 9:
+            self.act(trainer)
+
+
+@pytest.mark.parametrize("when", [After, BeforeStep])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_recording_is_discarded_when_settings_change(
+    recording: Backend, name: str, when: Callable[..., pn.Callback]
+) -> None:
+    def trained(how: Capture, *callbacks: pn.Callback) -> Outcome:
+        trainer = a_trainer(recording, pn.SGD(0.1, momentum=0.9))
+        trainer.loss = pn.CrossEntropyLoss(weight=(1.0, 1.0, 1.0))
+        return run(trainer, how, epochs=4, callbacks=callbacks)
+
+    changed, eager = (trained(how, when(CHANGES[name])) for how in CAPTURES)
+    assert_equal(changed, eager)
+    assert changed[0] != trained("auto", when(lambda trainer: None))[0]
+
+
+class Nameless(pn.SGD):
+    """An optimizer that does not keep the argument of its constructor."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(lr=rate)
+
+
+def test_an_optimizer_that_does_not_keep_its_arguments_is_recorded(recording: Backend) -> None:
+    assert_equal(*(run(a_trainer(recording, Nameless(0.1)), how) for how in CAPTURES))
+
+
+def test_a_recording_is_discarded_when_the_precision_of_products_changes(recording: Backend) -> None:
+    trainers = [a_trainer(recording) for _ in range(3)]
+    run(trainers[0], "auto", epochs=4)
+    run(trainers[1], "auto", epochs=4, callbacks=[After(lambda t: setattr(t, "float32_matmul_precision", "tf32"))])
+    try:
+        run(trainers[2], "auto", epochs=4, callbacks=[After(lambda t: pn.set_float32_matmul_precision("bfloat16"))])
+    finally:
+        pn.set_float32_matmul_precision("float32")
+    once, *anew = map(calls_of, trainers)
+    assert anew == [once + 1, once + 1]
+
+
+def test_a_learning_rate_that_changes_keeps_the_recording(recording: Backend) -> None:
+    trainers = [a_trainer(recording) for _ in range(2)]
+    for trainer, callbacks in zip(trainers, ([], [pn.LearningRateScheduler(lambda t: 0.1 / (1 + t))]), strict=True):
+        run(trainer, "auto", callbacks=callbacks)
+    assert calls_of(trainers[0]) == calls_of(trainers[1])
 
 
 @pytest.mark.parametrize("how", ["auto", "never"])

@@ -397,3 +397,32 @@ def test_a_term_of_no_probability_is_0_even_where_the_prediction_is_impossible(b
     loss, of_logarithms = pn.KLDivLoss(reduction="sum"), pn.KLDivLoss(reduction="sum", log_target=True)
     assert float(loss(p, t)) == 0.0
     assert float(of_logarithms(backend.asarray([[-1.0, 0.0]], "float64"), p)) == 0.0
+
+
+def test_a_subclass_of_the_cross_entropy_has_its_own_terms_and_mean() -> None:
+    class Doubled(pn.CrossEntropyLoss):
+        def unreduced(self, xp: Any, prediction: Any, target: Any) -> Any:
+            terms, gradient = super().unreduced(xp, prediction, target)
+            return 2.0 * terms, lambda factor: 2.0 * gradient(factor)
+
+    class Halved(pn.CrossEntropyLoss):
+        def normalizer(self, xp: Any, terms: Any, target: Any, sample_weight: Any = None) -> float:
+            return 2.0 * len(terms)
+
+    logits, labels = X[:3], np.arange(3) % X.shape[1]
+    value, pullback = pn.CrossEntropyLoss().vjp(logits, labels)
+    for loss, factor in ((Doubled(), 2.0), (Halved(), 0.5)):
+        own_value, own_pullback = loss.vjp(logits, labels)
+        assert float(own_value) == pytest.approx(factor * float(value))
+        np.testing.assert_allclose(own_pullback(), factor * pullback(), rtol=1e-12)
+
+
+def test_class_weights_are_kept_for_each_dtype() -> None:
+    """A recorded step may read those of another dtype; they must not be freed."""
+    loss = pn.CrossEntropyLoss(weight=(1.0, 2.0, 3.0))
+    likes = [np.ones((2, 3), dtype) for dtype in ("float32", "float64")]
+    first = [loss.device_numbers(np, "weight", like, 3) for like in likes]
+    assert [weights.dtype for weights in first] == ["float32", "float64"]
+    assert all(loss.device_numbers(np, "weight", like, 3) is w for like, w in zip(likes, first, strict=True))
+    loss.weight = (3.0, 2.0, 1.0)
+    np.testing.assert_array_equal(loss.device_numbers(np, "weight", likes[0], 3), [3.0, 2.0, 1.0])
