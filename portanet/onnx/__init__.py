@@ -1,5 +1,6 @@
 """Networks in the ONNX format: a runtime, and files in both directions."""
 
 from portanet.onnx.backend import Backend
+from portanet.onnx.exporting import export
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "export"]

@@ -109,7 +109,7 @@ class Backend(base.Backend):
         return PreparedModel(Program(model, cls._backend(device)))
 
     @classmethod
-    def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> tuple[Any, ...]:
+    def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> Any:
         """Return the outputs of a model."""
         return cls.prepare(model, device, **options).run(inputs)
 
@@ -121,7 +121,7 @@ class Backend(base.Backend):
         device: str = "CPU",
         outputs_info: Sequence[tuple[np.dtype, tuple[int, ...]]] | None = None,
         **options: Any,
-    ) -> tuple[Any, ...]:
+    ) -> Any:
         """
         Return the outputs of one node.
 
