@@ -2,5 +2,6 @@
 
 from portanet.onnx.backend import Backend
 from portanet.onnx.exporting import export
+from portanet.onnx.loading import load
 
-__all__ = ["Backend", "export"]
+__all__ = ["Backend", "export", "load"]

@@ -39,13 +39,27 @@ def _attribute_value(attribute: AttributeProto) -> Any:
         return value.decode()
     if isinstance(value, TensorProto):
         return array_of(value)
+    if attribute.type == AttributeProto.FLOAT:
+        return shortest(value)
     if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS):
         return list(value)
     if attribute.type == AttributeProto.STRINGS:
         return [text.decode() for text in value]
-    if attribute.type not in (AttributeProto.INT, AttributeProto.FLOAT):
+    if attribute.type != AttributeProto.INT:
         raise ValueError(f"attribute {attribute.name!r} is no number, text or tensor")
     return value
+
+
+def shortest(value: Any) -> float:
+    """
+    Return a float32 as the shortest number that rounds to it: the one that its author wrote.
+
+    Examples
+    --------
+    >>> float(np.float32(0.3)), shortest(np.float32(0.3))
+    (0.30000001192092896, 0.3)
+    """
+    return float(str(np.float32(value)))
 
 
 def array_of(tensor: TensorProto) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""The table of importers: which function makes layers of a node."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from portanet.onnx.importers.flow import Flow, Node
+
+Importer: TypeAlias = Callable[[Flow, Node], None]
+"""``importer(flow, node)`` appends the layers of a node to those of its input."""
+
+IMPORTERS: dict[str, Importer] = {}
+
+
+def imports(*operators: str) -> Callable[[Importer], Importer]:
+    """Add a function to the table, for operators of ONNX."""
+
+    def add(importer: Importer) -> Importer:
+        IMPORTERS.update(dict.fromkeys(operators, importer))
+        return importer
+
+    return add
+
+
+def import_node(flow: Flow, node: Node) -> None:
+    """
+    Append the layers of a node.
+
+    Raises
+    ------
+    ValueError
+        If no layer of PortaNet computes it; the message names the node and its operator.
+    """
+    importer = IMPORTERS.get(node.proto.op_type) if node.proto.domain in ("", "ai.onnx") else None
+    if importer is None:
+        raise node.error("there is no layer for this operator")
+    try:
+        importer(flow, node)
+    except (TypeError, KeyError, IndexError) as error:
+        raise node.error(str(error)) from error
+    except ValueError as error:
+        raise error if "cannot become a layer" in str(error) else node.error(str(error)) from error

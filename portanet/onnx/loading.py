@@ -1,0 +1,185 @@
+"""ONNX files read as networks that train on."""
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, NodeProto, ValueInfoProto, shape_inference
+
+from portanet import layers
+from portanet.backends import Backend, get_backend
+from portanet.checks import check_path
+from portanet.files import as_file_errors
+from portanet.layers.base import Layer
+from portanet.onnx.importers import Flow, Node, channels_first_axes
+from portanet.onnx.importers.blocks import import_nodes
+from portanet.onnx.operators.arrays import DTYPES
+from portanet.onnx.protos import array_of, attributes_of, constant_of, named
+from portanet.onnx.reading import read_model
+from portanet.onnx.runtime import inlined, operator_of, versions_of
+from portanet.parameters import Buffer, Parameter
+
+__all__ = ["load"]
+
+FOLDED = ("Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
+"""Operators that are computed at once if all inputs are constant: their outputs are hardly larger than their inputs."""
+
+MAX_FOLDED_SIZE = 2**28
+"""Most numbers of a constant that other constants are computed to."""
+
+
+def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> layers.Sequential:
+    """
+    Read an ONNX file as a network, which predicts, trains and is saved as any other.
+
+    The nodes become :class:`portanet.Sequential`; within it, sums of branches become :class:`portanet.Residual` and
+    concatenations :class:`portanet.Parallel`. Inputs and outputs are channels-last, as everywhere in PortaNet: a file
+    with inputs (N, C, H, W) becomes a network that takes (N, H, W, C). Nothing in the file is run as code.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; tensors in other files are read if these lie in the same folder.
+    device : str, optional
+        Where to put the network.
+
+    Returns
+    -------
+    Sequential
+        With the weights of the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    FileFormatError
+        If it is damaged, or has a node that is no layer of PortaNet; the message names the node and its operator.
+        :class:`portanet.onnx.Backend` may run such a file.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Conv2D(3, 8, 3), portanet.ReLU(), portanet.GlobalAvgPool())
+    >>> portanet.onnx.export(net, "net.onnx", (32, 32, 3))
+    >>> copy = load("net.onnx")
+    >>> copy
+    Sequential(Conv2D(3, 8, 3), ReLU(), GlobalAvgPool())
+    >>> x = np.ones((5, 32, 32, 3), dtype="float32")
+    >>> bool(np.allclose(copy(x), net(x)))
+    True
+    """
+    path, backend = check_path("path", path), get_backend(device)
+    model = read_model(Path(path))
+    with as_file_errors(path):
+        flow, dtype = to_layers(inlined(model))
+        net = layers.Sequential(*flow.layers)
+        arrays = _arrays_of(net, flow, dtype)
+    net._bind_arrays(backend, dtype, arrays)
+    return net
+
+
+def _arrays_of(net: Layer, flow: Flow, dtype: str) -> dict[str, np.ndarray]:
+    """Return the values of a network by name: those of the file, and the initial state of layers such as Dropout."""
+    rng, arrays = np.random.default_rng(0), {}
+    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
+    for name, array in kept.items():
+        values = flow.arrays[array] if array in flow.arrays else array.init(array.shape, rng)
+        arrays[name] = values.astype(dtype) if values.dtype.kind == "f" else values
+        if not np.all(np.isfinite(arrays[name])):
+            raise ValueError(f"{name} holds NaN or infinity")
+    return arrays
+
+
+def to_layers(model: ModelProto) -> tuple[Flow, str]:
+    """
+    Return the layers of a model, and the dtype of the network.
+
+    Inputs of three axes or more are taken as channels-first, and as channels-last if the layers do not fit.
+    """
+    source, target = _input(model), _output(model)
+    constants = _constants(model)
+    dtype = DTYPES.get(source.type.tensor_type.elem_type, "")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"its input {source.name!r} has another dtype than float32 and float64")
+    nodes = _needed_nodes(model, constants, source.name, target)
+    n_examples, *lengths = [axis.dim_value for axis in source.type.tensor_type.shape.dim] or [0]
+    if not lengths or min(lengths) < 1:
+        raise ValueError(f"its input {source.name!r} does not say all lengths of one example")
+    ndim = len(lengths) + 1
+    orders = [Flow((*lengths[1:], lengths[0]), channels_first_axes(ndim), n_examples=n_examples)]
+    if ndim > 2:
+        orders.append(Flow(tuple(lengths), tuple(range(ndim)), n_examples=n_examples))
+    errors = []
+    for flow in orders:
+        try:
+            import_nodes(flow, source.name, nodes, target)
+            if flow.features is not None or not (flow.is_channels_first or flow.is_channels_last):
+                raise ValueError(f"its output {target!r} has neither the order (N, C, ...) nor (N, ..., C)")
+            return flow, dtype
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _input(model: ModelProto) -> ValueInfoProto:
+    """Return the input, the only one that has no initializer."""
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs: list[ValueInfoProto] = [value for value in model.graph.input if value.name not in given]
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs without initializers, not one")
+    return inputs[0]
+
+
+def _output(model: ModelProto) -> str:
+    if len(model.graph.output) != 1:
+        raise ValueError(f"it has {len(model.graph.output)} outputs, not one")
+    return str(model.graph.output[0].name)
+
+
+def _constants(model: ModelProto) -> dict[str, np.ndarray]:
+    """Return initializers, constants, shapes, and what nodes compute of them, by name."""
+    constants = {tensor.name: array_of(tensor) for tensor in model.graph.initializer}
+    versions = versions_of(model)
+    shapes = _shapes(model) if any(node.op_type == "Shape" for node in model.graph.node) else {}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = constant_of(node)
+        elif node.op_type == "Shape" and node.input[0] in shapes:
+            chosen = slice(attributes_of(node).get("start", 0), attributes_of(node).get("end"))
+            constants[node.output[0]] = np.asarray(shapes[node.input[0]][chosen], "int64")
+        elif node.op_type in FOLDED and all(name in constants for name in node.input):
+            constants[node.output[0]] = _folded(node, [constants[name] for name in node.input], versions)
+    return constants
+
+
+def _folded(node: NodeProto, inputs: list[np.ndarray], versions: dict[str, int]) -> np.ndarray:
+    """Compute a node of constants."""
+    if sum(array.size for array in inputs) > MAX_FOLDED_SIZE:
+        raise ValueError(f"{named(node)} computes too large a constant")
+    xp = get_backend("cpu").xp
+    (result,) = operator_of(node, versions)(xp, inputs, attributes_of(node), 1)
+    return np.asarray(result)
+
+
+def _shapes(model: ModelProto) -> dict[str, list[int]]:
+    """Return the shapes of all values whose lengths are known; 0 stands for the batch, as in the operator Reshape."""
+    graph = shape_inference.infer_shapes(model).graph
+    found = {}
+    for value in (*graph.input, *graph.value_info):
+        axes = value.type.tensor_type.shape.dim
+        lengths = [0, *(axis.dim_value for axis in axes[1:])] if axes else []
+        if lengths and min(lengths[1:], default=1) > 0:
+            found[value.name] = lengths
+    return found
+
+
+def _needed_nodes(model: ModelProto, constants: dict[str, np.ndarray], source: str, target: str) -> list[Node]:
+    """Return the nodes between the input and the output that are not constant, in order."""
+    versions, needed, found = versions_of(model), {target}, []
+    for node in reversed(model.graph.node):
+        if needed & {*node.output} - constants.keys():
+            needed |= {*node.input}
+            arrays = [constants.get(name) for name in node.input]
+            found.append(Node(node, attributes_of(node), arrays, versions.get("", 1)))
+    if source not in needed:
+        raise ValueError(f"its output {target!r} does not depend on its input {source!r}")
+    return found[::-1]
