@@ -1,5 +1,6 @@
 """ONNX files read as networks that train on."""
 
+import math
 from os import PathLike
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from portanet.parameters import Buffer, Parameter
 __all__ = ["load"]
 
 FOLDED = ("Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
-"""Operators that are computed at once if all inputs are constant: their outputs are hardly larger than their inputs."""
+"""Operators that are computed at once if all inputs are constant."""
 
-MAX_FOLDED_SIZE = 2**28
-"""Most numbers of a constant that other constants are computed to."""
+MIN_BUDGET = 2**16
+"""Numbers that all computed constants may have together, besides four times as many as the file holds."""
 
 
 def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> layers.Sequential:
@@ -139,6 +140,7 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
     """Return initializers, constants, shapes, and what nodes compute of them, by name."""
     constants = {tensor.name: array_of(tensor) for tensor in model.graph.initializer}
     versions = versions_of(model)
+    budget = MIN_BUDGET + 4 * sum(array.size for array in constants.values())
     shapes = _shapes(model) if any(node.op_type == "Shape" for node in model.graph.node) else {}
     for node in model.graph.node:
         if node.op_type == "Constant":
@@ -147,17 +149,25 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
             chosen = slice(attributes_of(node).get("start", 0), attributes_of(node).get("end"))
             constants[node.output[0]] = np.asarray(shapes[node.input[0]][chosen], "int64")
         elif node.op_type in FOLDED and all(name in constants for name in node.input):
-            constants[node.output[0]] = _folded(node, [constants[name] for name in node.input], versions)
+            inputs = [constants[name] for name in node.input]
+            budget -= _largest_size(node.op_type, inputs)
+            if budget < 0:
+                raise ValueError(f"{named(node)} computes too large a constant")
+            constants[node.output[0]] = _folded(node, inputs, versions)
     return constants
 
 
 def _folded(node: NodeProto, inputs: list[np.ndarray], versions: dict[str, int]) -> np.ndarray:
     """Compute a node of constants."""
-    if sum(array.size for array in inputs) > MAX_FOLDED_SIZE:
-        raise ValueError(f"{named(node)} computes too large a constant")
     xp = get_backend("cpu").xp
     (result,) = operator_of(node, versions)(xp, inputs, attributes_of(node), 1)
     return np.asarray(result)
+
+
+def _largest_size(operator: str, inputs: list[np.ndarray]) -> int:
+    """Return the most numbers that the output of an operator of :data:`FOLDED` can have."""
+    sizes = [array.size for array in inputs]
+    return math.prod(sizes) if operator == "Gather" else sum(sizes)
 
 
 def _shapes(model: ModelProto) -> dict[str, list[int]]:

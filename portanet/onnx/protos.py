@@ -30,10 +30,10 @@ def named(node: NodeProto) -> str:
 
 def attributes_of(node: NodeProto) -> dict[str, Any]:
     """Return the attributes of a node: numbers, texts, lists of them, or NumPy arrays."""
-    return {a.name: _attribute_value(a) for a in node.attribute if a.name not in OBSOLETE}
+    return {a.name: _attribute_value(node, a) for a in node.attribute if a.name not in OBSOLETE}
 
 
-def _attribute_value(attribute: AttributeProto) -> Any:
+def _attribute_value(node: NodeProto, attribute: AttributeProto) -> Any:
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode()
@@ -46,7 +46,7 @@ def _attribute_value(attribute: AttributeProto) -> Any:
     if attribute.type == AttributeProto.STRINGS:
         return [text.decode() for text in value]
     if attribute.type != AttributeProto.INT:
-        raise ValueError(f"attribute {attribute.name!r} is no number, text or tensor")
+        raise ValueError(f"{named(node)} has an attribute {attribute.name!r}, which is no number, text or tensor")
     return value
 
 

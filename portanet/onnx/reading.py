@@ -1,12 +1,13 @@
 """ONNX files, read so that a damaged or hostile one gives one clear error."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from onnx import GraphProto, ModelProto, TensorProto, checker
 
-from portanet.files import FileFormatError, as_file_errors, read_regular
+from portanet.files import as_file_errors, read_regular, read_span
 from portanet.onnx.protos import array_of
 
 MAX_BYTES = 2**31
@@ -31,11 +32,13 @@ def read_model(path: Path) -> ModelProto:
             model.ParseFromString(content)
         except Exception as error:
             raise ValueError("it is no ONNX file") from error
+        _read_external_tensors(model, path.parent)
         for tensor in tensors_of(model.graph):
-            if tensor.data_location == TensorProto.EXTERNAL:
-                _read_external(tensor, path.parent)
             array_of(tensor)
-        checker.check_model(model)
+        try:
+            checker.check_model(model)
+        except checker.ValidationError as error:
+            raise ValueError(f"it is no valid model: {error}") from error
     return model
 
 
@@ -49,21 +52,31 @@ def tensors_of(graph: GraphProto) -> Iterator[TensorProto]:
             yield from tensors_of(attribute.g)
 
 
-def _read_external(tensor: TensorProto, folder: Path) -> None:
-    """Put the bytes of another file into a tensor."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    path, root = Path(os.path.realpath(folder / location)), Path(os.path.realpath(folder))
+def _read_external_tensors(model: ModelProto, folder: Path) -> None:
+    """Put the bytes of other files into the tensors that refer to them."""
+    read: Counter[Path] = Counter()
+    for tensor in tensors_of(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        path = _external_path(tensor, entries.get("location", ""), folder)
+        try:
+            size, offset = path.stat().st_size, int(entries.get("offset", 0))
+            length = int(entries.get("length", size - offset))
+            read[path] += length
+            if read[path] > size:
+                raise ValueError("its tensors are larger than the file together")
+            content = read_span(path, offset, length)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"tensor {tensor.name!r} lies in {path.name!r}, which cannot be read: {error}") from error
+        tensor.raw_data = content
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _external_path(tensor: TensorProto, location: str, folder: Path) -> Path:
+    """Return the path of another file; links are followed first, and must stay within the folder."""
+    root, path = Path(os.path.realpath(folder)), Path(os.path.realpath(folder / location))
     if not location or Path(location).is_absolute() or root not in path.parents:
         raise ValueError(f"tensor {tensor.name!r} lies in {location!r}, outside of the folder of the file")
-    try:
-        content = read_regular(path)
-    except (OSError, FileFormatError) as error:
-        raise ValueError(f"tensor {tensor.name!r} lies in {location!r}, which cannot be read: {error}") from error
-    offset = int(entries.get("offset", 0))
-    length = int(entries.get("length", len(content) - offset))
-    if offset < 0 or length < 0 or offset + length > len(content):
-        raise ValueError(f"tensor {tensor.name!r} lies beyond the end of {location!r}")
-    tensor.raw_data = content[offset : offset + length]
-    tensor.data_location = TensorProto.DEFAULT
-    del tensor.external_data[:]
+    return path

@@ -1,6 +1,6 @@
 """Graphs of ONNX, computed node by node on any backend."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from portanet.onnx.operators import Operator, find_operator
 from portanet.onnx.operators.arrays import dtype_of
 from portanet.onnx.protos import array_of, attributes_of, constant_of, named
 from portanet.typing import Array
+
+MAX_NODES = 2**16
+"""Most nodes of a model with functions."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,33 @@ class Program:
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """Return a model without functions of its own."""
-    return inliner.inline_local_functions(model) if model.functions else model
+    """
+    Return a model without functions of its own.
+
+    Raises
+    ------
+    ValueError
+        If it had too many nodes: functions that call others twice, and so on, are short in a file.
+    """
+    if not model.functions:
+        return model
+    functions = {(function.domain, function.name): function for function in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[NodeProto], callers: tuple[tuple[str, str], ...] = ()) -> int:
+        total = 0
+        for node in nodes:
+            key = node.domain, node.op_type
+            if key in callers:
+                raise ValueError(f"the function {key[1]!r} calls itself")
+            if key in functions and key not in counts:
+                counts[key] = count(functions[key].node, (*callers, key))
+            total += counts.get(key, 1)
+        return total
+
+    if count(model.graph.node) > MAX_NODES:
+        raise ValueError(f"its functions have more than {MAX_NODES} nodes in all")
+    return inliner.inline_local_functions(model)
 
 
 def versions_of(model: ModelProto) -> dict[str, int]:

@@ -63,6 +63,7 @@ def _ancestors(nodes: Nodes, end: str) -> Nodes:
 def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     """Append the layer of a block: branches that a sum, a concatenation or a product joins."""
     *inner, join = nodes
+    _check_apart(inner, join)
     kind = join.proto.op_type
     varying = [name for name, values in zip(join.proto.input, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
@@ -77,6 +78,14 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         _import_rms_norm(flow, start, nodes)
     else:
         raise join.error("there is no layer that joins branches in this way")
+
+
+def _check_apart(nodes: Nodes, join: Node) -> None:
+    """Refuse branches that share nodes: each would get layers of its own, with weights that training takes apart."""
+    if join.proto.op_type in ("Add", "Sum", "Concat"):
+        branches = [_ancestors(nodes, name) for name in dict.fromkeys(join.proto.input)]
+        if sum(map(len, branches)) > len(nodes):
+            raise join.error("its branches share nodes")
 
 
 def _operators(nodes: Nodes) -> list[str]:

@@ -95,8 +95,8 @@ class Flow:
         Shape of one example in PortaNet.
     axes : tuple of int
         For each axis of the value in the graph, that of the value in PortaNet.
-    features : array of int, optional
-        For each number of a row of the graph, its position in PortaNet's row; None if both are equal.
+    features : tuple of two tuples, optional
+        Shape and axes of what was flattened to rows in another order than PortaNet's; None if the orders are equal.
     n_examples : int
         Number of examples for which the graph was written; 0 for any number.
     arrays : dict of Parameter or Buffer to array
@@ -106,7 +106,7 @@ class Flow:
 
     shape: Shape
     axes: Shape
-    features: np.ndarray | None = None
+    features: tuple[Shape, Shape] | None = None
     n_examples: int = 0
     arrays: Arrays = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
@@ -120,6 +120,8 @@ class Flow:
         shape = layer.output_shape(self.shape)
         for name, values in arrays.items():
             kept = getattr(layer, name)
+            if values.dtype.kind != "f":
+                raise ValueError(f"{layer!r} has {name} of dtype {values.dtype}, not of floats")
             if kept.shape != values.shape:
                 raise ValueError(f"{layer!r} has {name} of shape {kept.shape}, but the file has {values.shape}")
             self.arrays[kept] = values
@@ -168,16 +170,17 @@ class Flow:
         """Return numbers of the features of the graph in PortaNet's order, along the first axis."""
         if self.features is None:
             return values
+        shape, axes = self.features
+        positions = np.arange(len(values)).reshape(shape).transpose([axis - 1 for axis in axes[1:]])
         ordered = np.empty_like(values)
-        ordered[self.features] = values
+        ordered[positions.ravel()] = values
         return ordered
 
     def flatten(self) -> None:
         """Make a row of each example, in the order of the graph."""
-        if self.ndim > 2:
-            positions = np.arange(np.prod(self.shape)).reshape(self.shape)
-            order = positions.transpose([axis - 1 for axis in self.axes[1:]]).ravel()
-            self.features = None if np.array_equal(order, np.arange(len(order))) else order
+        kept = [axis for axis in self.axes if axis == 0 or self.shape[axis - 1] > 1]
+        if kept != sorted(kept):
+            self.features = self.shape, self.axes
         last = self.layers[-1] if self.layers else None
         if isinstance(last, POOLS_TO_ONE) and last.output_size == 1:
             self.layers[-1] = layers.GlobalMaxPool() if isinstance(last, MAX_POOLS) else layers.GlobalAvgPool()
@@ -189,12 +192,10 @@ class Flow:
     def _reorder_reshaped(self, node: Node) -> None:
         """Take what was reshaped to (C, ...) as channels-last; the Linear before it gives its outputs in that order."""
         channels, *lengths = self.shape
-        order = np.arange(np.prod(self.shape)).reshape(self.shape)
-        order = np.moveaxis(order, 0, -1).ravel()
         reshape, before = self._split_at_reshape(node)
         for layer in reversed(before):
             if isinstance(layer, (layers.Linear, layers.BatchNorm)):
-                self._permute(layer, order)
+                self._permute(layer)
             if isinstance(layer, layers.Linear):
                 break
             if not isinstance(layer, (*KEEP_FEATURES, layers.BatchNorm)):
@@ -213,12 +214,14 @@ class Flow:
                 break
         raise node.error("its input has the order (N, ..., C)")
 
-    def _permute(self, layer: Layer, order: np.ndarray) -> None:
-        """Put the outputs of a layer in another order."""
+    def _permute(self, layer: Layer) -> None:
+        """Give the outputs of a layer, which are reshaped to (C, ...), the order of (..., C)."""
         own: list[Parameter | Buffer] = [*layer.topology.parameter_list, *layer.topology.buffers.values()]
         for kept in own:
             if kept.shape and kept in self.arrays:
-                self.arrays[kept] = np.ascontiguousarray(self.arrays[kept][..., order])
+                values = self.arrays[kept]
+                blocks = np.moveaxis(values.reshape((*values.shape[:-1], *self.shape)), values.ndim - 1, -1)
+                self.arrays[kept] = blocks.reshape(values.shape)
 
 
 MAX_POOLS = (layers.AdaptiveMaxPool1D, layers.AdaptiveMaxPool2D, layers.AdaptiveMaxPool3D)

@@ -8,6 +8,9 @@ from portanet import layers
 from portanet.onnx.importers.flow import Flow, Node
 from portanet.onnx.importers.table import imports
 
+MAX_CHANNELS = 2**16
+"""Most channels for which the numbers of groups are repeated."""
+
 
 def _affine(flow: Flow, node: Node) -> dict[str, np.ndarray]:
     """Return the scale and the shift of the channels."""
@@ -31,8 +34,8 @@ def import_layer_norm(flow: Flow, node: Node) -> None:
     """Over the last axes of channels-last."""
     flow.need_channels_last(node)
     lengths, bias = _normalized_shape(flow, node), node.constant(2)
-    scale = np.broadcast_to(node.weight(1), lengths)
-    shift = np.zeros(lengths, scale.dtype) if bias is None else np.broadcast_to(bias, lengths)
+    scale = _whole(node, node.weight(1), lengths)
+    shift = np.zeros_like(scale) if bias is None else _whole(node, bias, lengths)
     shape = lengths if len(lengths) > 1 else lengths[0]
     flow.add(layers.LayerNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale, bias=shift)
 
@@ -42,9 +45,16 @@ def import_rms_norm(flow: Flow, node: Node) -> None:
     """Over the last axes of channels-last."""
     flow.need_channels_last(node)
     lengths = _normalized_shape(flow, node)
-    scale = np.broadcast_to(node.weight(1), lengths)
+    scale = _whole(node, node.weight(1), lengths)
     shape = lengths if len(lengths) > 1 else lengths[0]
     flow.add(layers.RMSNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale)
+
+
+def _whole(node: Node, values: np.ndarray, lengths: tuple[int, ...]) -> np.ndarray:
+    """Return a scale or shift that has a number for each place."""
+    if values.shape != lengths:
+        raise node.error(f"its scale or shift has shape {values.shape}, not {lengths}")
+    return values
 
 
 def _normalized_shape(flow: Flow, node: Node) -> tuple[int, ...]:
@@ -61,6 +71,8 @@ def import_group_norm(flow: Flow, node: Node) -> None:
     flow.need_channels_first(node)
     n_groups, n_channels = node.get("num_groups"), flow.shape[-1]
     arrays: dict[str, Any] = {"weight": node.weight(1), "bias": node.weight(2)}
+    if n_channels > MAX_CHANNELS:
+        raise node.error(f"its input has {n_channels} channels")
     if node.version < 21:
         arrays = {name: np.repeat(values, n_channels // n_groups) for name, values in arrays.items()}
     flow.add(layers.GroupNorm(n_groups, n_channels, eps=node.get("epsilon", 1e-5)), **arrays)

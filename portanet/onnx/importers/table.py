@@ -35,7 +35,7 @@ def import_node(flow: Flow, node: Node) -> None:
         raise node.error("there is no layer for this operator")
     try:
         importer(flow, node)
-    except (TypeError, KeyError, IndexError) as error:
+    except (TypeError, LookupError, ArithmeticError) as error:
         raise node.error(str(error)) from error
     except ValueError as error:
         raise error if "cannot become a layer" in str(error) else node.error(str(error)) from error

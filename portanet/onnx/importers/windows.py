@@ -155,8 +155,10 @@ def import_resize(flow: Flow, node: Node) -> None:
     if scales is None or not scales.size:
         lengths = np.asarray([1, flow.shape[-1], *flow.shape[:-1]])
         scales = np.ones(flow.ndim) if sizes is None else np.where(np.arange(flow.ndim) < 2, 1, sizes / lengths)
+    if not np.all((scales >= 1) & (scales < 2**31)):
+        raise node.error(f"its scales {scales.tolist()} are no whole numbers for the spatial axes")
     factors = scales[2:].astype(int)
-    if node.get("axes") is not None or not np.array_equal(scales, [1, 1, *factors]) or factors.min() < 1:
+    if node.get("axes") is not None or not np.array_equal(scales, [1, 1, *factors]):
         raise node.error(f"its scales {scales.tolist()} are no whole numbers for the spatial axes")
     mode = node.get("mode", "nearest")
     positions = node.get("coordinate_transformation_mode", "half_pixel" if is_resize else "asymmetric")
