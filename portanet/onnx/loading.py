@@ -11,9 +11,9 @@ from portanet import layers
 from portanet.backends import Backend, get_backend
 from portanet.checks import check_path
 from portanet.files import as_file_errors
+from portanet.graph import Flow, Node, channels_first_axes
+from portanet.graph.blocks import import_nodes
 from portanet.layers.base import Layer
-from portanet.onnx.importers import Flow, Node, channels_first_axes
-from portanet.onnx.importers.blocks import import_nodes
 from portanet.onnx.operators.arrays import DTYPES
 from portanet.onnx.protos import array_of, attributes_of, constant_of, named
 from portanet.onnx.reading import read_model
@@ -189,7 +189,9 @@ def _needed_nodes(model: ModelProto, constants: dict[str, np.ndarray], source: s
         if needed & {*node.output} - constants.keys():
             needed |= {*node.input}
             arrays = [constants.get(name) for name in node.input]
-            found.append(Node(node, attributes_of(node), arrays, versions.get("", 1)))
+            operator = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+            ends = tuple(node.input), tuple(node.output)
+            found.append(Node(named(node), operator, *ends, attributes_of(node), arrays, versions.get("", 1)))
     if source not in needed:
         raise ValueError(f"its output {target!r} does not depend on its input {source!r}")
     return found[::-1]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 
+from portanet.graph.flow import shortest
 from portanet.onnx.operators.arrays import DTYPES
 from portanet.onnx.operators.registry import OBSOLETE
 
@@ -48,18 +49,6 @@ def _attribute_value(node: NodeProto, attribute: AttributeProto) -> Any:
     if attribute.type != AttributeProto.INT:
         raise ValueError(f"{named(node)} has an attribute {attribute.name!r}, which is no number, text or tensor")
     return value
-
-
-def shortest(value: Any) -> float:
-    """
-    Return a float32 as the shortest number that rounds to it: the one that its author wrote.
-
-    Examples
-    --------
-    >>> float(np.float32(0.3)), shortest(np.float32(0.3))
-    (0.30000001192092896, 0.3)
-    """
-    return float(str(np.float32(value)))
 
 
 def array_of(tensor: TensorProto) -> np.ndarray:

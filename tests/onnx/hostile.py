@@ -117,7 +117,7 @@ def change_graph(rng: np.random.Generator, model: onnx.ModelProto) -> None:
             model.graph.node.append(pick(rng, model.graph.node))
         case 2:
             nodes = list(model.graph.node)
-            rng.shuffle(nodes)  # type: ignore[arg-type]
+            rng.shuffle(nodes)
             del model.graph.node[:]
             model.graph.node.extend(nodes)
         case _:

@@ -5,7 +5,21 @@ from typing import Any
 from onnx import TensorProto
 
 from portanet.backends import backend_of
-from portanet.typing import Array, Shape
+from portanet.graph.padding import integers, positive_axes
+from portanet.typing import Array
+
+__all__ = [
+    "DTYPES",
+    "channels_first",
+    "channels_last",
+    "dtype_of",
+    "from_host",
+    "integers",
+    "is_kind",
+    "number",
+    "per_channel",
+    "positive_axes",
+]
 
 DTYPES = {
     **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool"},
@@ -34,22 +48,6 @@ def is_kind(xp: Any, x: Array, kind: str) -> bool:
     return bool(xp.isdtype(x.dtype, kind))
 
 
-def integers(values: Any) -> Shape:
-    """
-    Return axes, lengths or the like as Python numbers: an attribute is a list, an input an array.
-
-    Examples
-    --------
-    >>> integers([1, 2]), integers(np.asarray([3])), integers(np.asarray(4)), integers(5)
-    ((1, 2), (3,), (4,), (5,))
-    """
-    if isinstance(values, int):
-        return (values,)
-    if isinstance(values, (list, tuple)):
-        return tuple(map(int, values))
-    return tuple(map(int, backend_of(values).to_numpy(values).ravel()))
-
-
 def number(value: Any, default: float) -> float:
     """Return an attribute or an input of one number as a Python number; ``default`` if it is left out."""
     if value is None:
@@ -62,26 +60,6 @@ def number(value: Any, default: float) -> float:
 def from_host(values: Any, like: Array) -> Array:
     """Copy NumPy data to the device of an array."""
     return backend_of(like).asarray(values)
-
-
-def positive_axes(axes: Any, ndim: int) -> Shape:
-    """
-    Return axes counted from the front.
-
-    Raises
-    ------
-    ValueError
-        If there is no such axis.
-
-    Examples
-    --------
-    >>> positive_axes([-1, 0], 3)
-    (2, 0)
-    """
-    for axis in (axes := integers(axes)):
-        if not -ndim <= axis < ndim:
-            raise ValueError(f"axis must be from {-ndim} to {ndim - 1} for an array of {ndim} axes, got {axis}")
-    return tuple(axis % ndim for axis in axes)
 
 
 def channels_last(xp: Any, x: Array) -> Array:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from portanet import kernels
+from portanet.graph.padding import conv_window
 from portanet.kernels.windows import Window
 from portanet.onnx.operators.arrays import channels_first, channels_last
 from portanet.onnx.operators.registry import operator
-from portanet.onnx.operators.windows import conv_window
 from portanet.typing import Array
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from portanet import kernels
+from portanet.graph.padding import conv_window, explicit_pads
 from portanet.kernels.windows import Window
 from portanet.onnx.operators.arrays import channels_first, channels_last, integers
 from portanet.onnx.operators.registry import operator
-from portanet.onnx.operators.windows import conv_window, explicit_pads
 from portanet.typing import Array
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
-from portanet.onnx.importers.flow import Flow, Node
-from portanet.onnx.importers.table import imports
+from portanet.graph.flow import Flow, Node
+from portanet.graph.table import imports
 
 MAX_CHANNELS = 2**16
 """Most channels for which the numbers of groups are repeated."""

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto
 
 from portanet import layers
 from portanet.layers.base import Layer
-from portanet.onnx.protos import named, shortest
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Shape
 
@@ -17,6 +15,18 @@ Arrays = dict[Parameter | Buffer, np.ndarray]
 
 KEEP_FEATURES = (layers.Activation, layers.Dropout)
 """Layers that compute each number of a row by itself."""
+
+
+def shortest(value: Any) -> float:
+    """
+    Return a float32 as the shortest number that rounds to it: the one that its author wrote.
+
+    Examples
+    --------
+    >>> float(np.float32(0.3)), shortest(np.float32(0.3))
+    (0.30000001192092896, 0.3)
+    """
+    return float(str(np.float32(value)))
 
 
 def single_number(values: np.ndarray) -> float | None:
@@ -34,18 +44,26 @@ class Node:
 
     Parameters
     ----------
-    proto : NodeProto
+    title : str
+        Its name and operator, for messages.
+    operator : str
+        What it computes, by ONNX's name or another key of the table of importers.
+    inputs, outputs : tuple of str
+        Names of values.
     attributes : dict of str to object
     constants : list of arrays or None
         One for each input; None for one that depends on the input of the graph, or is left out.
     version : int
-        Version of the operator set.
+        Version of ONNX's operator set.
     """
 
-    proto: NodeProto
+    title: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     attributes: dict[str, Any]
     constants: list[np.ndarray | None]
-    version: int
+    version: int = 21
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""
@@ -69,7 +87,7 @@ class Node:
 
     def error(self, why: str) -> ValueError:
         """Return the error that this node cannot become a layer."""
-        return ValueError(f"{named(self.proto)} cannot become a layer of PortaNet: {why}")
+        return ValueError(f"{self.title} cannot become a layer of PortaNet: {why}")
 
 
 def channels_first_axes(ndim: int) -> Shape:

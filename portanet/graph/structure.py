@@ -5,9 +5,12 @@ import math
 import numpy as np
 
 from portanet import layers
-from portanet.onnx.importers.flow import Flow, Node, channels_first_axes, single_number
-from portanet.onnx.importers.table import imports
-from portanet.onnx.operators.arrays import DTYPES, positive_axes
+from portanet.graph.flow import Flow, Node, channels_first_axes, single_number
+from portanet.graph.padding import positive_axes
+from portanet.graph.table import imports
+
+FLOAT32, FLOAT64 = 1, 11
+"""ONNX's numbers of dtypes."""
 
 
 @imports("Gemm")
@@ -131,7 +134,7 @@ def import_identity(flow: Flow, node: Node) -> None:
 @imports("Cast")
 def import_cast(flow: Flow, node: Node) -> None:
     """Nothing, since a network has one dtype."""
-    if DTYPES.get(node.get("to")) not in ("float32", "float64"):
+    if node.get("to") not in (FLOAT32, FLOAT64):
         raise node.error("it converts to another dtype than float32 and float64")
 
 

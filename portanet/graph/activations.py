@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from portanet import layers
-from portanet.onnx.importers.flow import Flow, Node, single_number
-from portanet.onnx.importers.table import Importer, imports
+from portanet.graph.flow import Flow, Node, single_number
+from portanet.graph.table import Importer, imports
 
 ACTIVATIONS: dict[str, Callable[[Node], layers.Layer]] = {
     "Relu": lambda node: layers.ReLU(),

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
-from portanet.onnx.importers.flow import Flow, Node, single_number
-from portanet.onnx.importers.table import imports
-from portanet.onnx.operators.arrays import positive_axes
-from portanet.onnx.operators.windows import conv_window
+from portanet.graph.flow import Flow, Node, single_number
+from portanet.graph.padding import conv_window, positive_axes
+from portanet.graph.table import imports
 
 CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 CONV_TRANSPOSE = (layers.ConvTranspose1D, layers.ConvTranspose2D, layers.ConvTranspose3D)
@@ -150,7 +149,7 @@ def import_pad(flow: Flow, node: Node) -> None:
 def import_resize(flow: Flow, node: Node) -> None:
     """By whole numbers, with the positions of PortaNet's layer."""
     flow.need_channels_first(node)
-    is_resize = node.proto.op_type == "Resize" and node.version > 10
+    is_resize = node.operator == "Resize" and node.version > 10
     scales, sizes = node.given("scales", 2 if is_resize else 1), node.constant(3)
     if scales is None or not scales.size:
         lengths = np.asarray([1, flow.shape[-1], *flow.shape[:-1]])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from portanet.onnx.importers.flow import Flow, Node
+from portanet.graph.flow import Flow, Node
 
 Importer: TypeAlias = Callable[[Flow, Node], None]
 """``importer(flow, node)`` appends the layers of a node to those of its input."""
@@ -30,7 +30,7 @@ def import_node(flow: Flow, node: Node) -> None:
     ValueError
         If no layer of PortaNet computes it; the message names the node and its operator.
     """
-    importer = IMPORTERS.get(node.proto.op_type) if node.proto.domain in ("", "ai.onnx") else None
+    importer = IMPORTERS.get(node.operator)
     if importer is None:
         raise node.error("there is no layer for this operator")
     try:

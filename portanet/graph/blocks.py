@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from portanet import layers
+from portanet.graph.flow import Flow, Node, single_number
+from portanet.graph.table import import_node
 from portanet.layers.base import Layer
-from portanet.onnx.importers.flow import Flow, Node, single_number
-from portanet.onnx.importers.table import import_node
 
 Nodes = Sequence[Node]
 
@@ -34,12 +34,12 @@ def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
 
 def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, str]]:
     """Yield the values before and after each block, and its nodes."""
-    last_use = {name: i for i, node in enumerate(nodes) for name in node.proto.input}
+    last_use = {name: i for i, node in enumerate(nodes) for name in node.inputs}
     last_use[end] = len(nodes)
     open_values, block, first = {start}, [], start
     for i, node in enumerate(nodes):
         block.append(node)
-        open_values |= set(node.proto.output)
+        open_values |= set(node.outputs)
         open_values = {name for name in open_values if last_use.get(name, -1) > i}
         if len(open_values) == 1:
             (last,) = open_values
@@ -54,9 +54,9 @@ def _ancestors(nodes: Nodes, end: str) -> Nodes:
     """Return the nodes that a value is computed by, in order."""
     needed, found = {end}, []
     for node in reversed(nodes):
-        if needed & set(node.proto.output):
+        if needed & set(node.outputs):
             found.append(node)
-            needed |= set(node.proto.input)
+            needed |= set(node.inputs)
     return found[::-1]
 
 
@@ -64,8 +64,8 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     """Append the layer of a block: branches that a sum, a concatenation or a product joins."""
     *inner, join = nodes
     _check_apart(inner, join)
-    kind = join.proto.op_type
-    varying = [name for name, values in zip(join.proto.input, join.constants, strict=True) if values is None and name]
+    kind = join.operator
+    varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
         _import_sum(flow, start, inner, varying, join)
     elif kind == "Concat":
@@ -82,14 +82,14 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
 
 def _check_apart(nodes: Nodes, join: Node) -> None:
     """Refuse branches that share nodes: each would get layers of its own, with weights that training takes apart."""
-    if join.proto.op_type in ("Add", "Sum", "Concat"):
-        branches = [_ancestors(nodes, name) for name in dict.fromkeys(join.proto.input)]
+    if join.operator in ("Add", "Sum", "Concat"):
+        branches = [_ancestors(nodes, name) for name in dict.fromkeys(join.inputs)]
         if sum(map(len, branches)) > len(nodes):
             raise join.error("its branches share nodes")
 
 
 def _operators(nodes: Nodes) -> list[str]:
-    return [node.proto.op_type for node in nodes]
+    return [node.operator for node in nodes]
 
 
 def _branch(flow: Flow, start: str, nodes: Nodes, end: str) -> tuple[Flow, Layer | None]:
@@ -126,7 +126,7 @@ def _import_sum(flow: Flow, start: str, nodes: Nodes, names: list[str], join: No
 
 def _import_concat(flow: Flow, start: str, nodes: Nodes, names: list[str], join: Node) -> None:
     """Parallel of several branches."""
-    if len(names) < len(join.proto.input):
+    if len(names) < len(join.inputs):
         raise join.error("one of its inputs is constant")
     parts = [_branch(flow, start, nodes, name) for name in names]
     for end, _ in parts[1:]:
@@ -141,10 +141,10 @@ def _import_glu(flow: Flow, nodes: Nodes) -> None:
     split, sigmoid, product = nodes
     sizes = split.given("split", 1)
     flow.need_channels(split, split.get("axis", 0))
-    a, b = split.proto.output
+    a, b = split.outputs
     if sizes is not None and len({*sizes.tolist()}) > 1:
         raise split.error("its parts have different lengths")
-    if list(sigmoid.proto.input) != [b] or {*product.proto.input} != {a, *sigmoid.proto.output}:
+    if sigmoid.inputs != (b,) or {*product.inputs} != {a, *sigmoid.outputs}:
         raise product.error("there is no layer that joins branches in this way")
     flow.add(layers.GLU())
 
@@ -153,7 +153,7 @@ def _import_rms_norm(flow: Flow, start: str, nodes: Nodes) -> None:
     """``x / √(mean(x²) + eps)``."""
     square, mean, add, _, quotient = nodes
     axes, eps = mean.given("axes", 1), add.constant(1)
-    if list(square.proto.input) != [start] * 2 or quotient.proto.input[0] != start or axes is None or eps is None:
+    if square.inputs != (start, start) or quotient.inputs[0] != start or axes is None or eps is None:
         raise quotient.error("there is no layer that joins branches in this way")
     flow.need_channels_last(quotient)
     lengths = flow.shape[-axes.size :]
