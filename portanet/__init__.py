@@ -340,7 +340,7 @@ __all__ = [
     "training",
 ]
 
-ON_DEMAND = ("onnx",)
+ON_DEMAND = ("interop", "onnx")
 """Parts that need further libraries, and are imported when they are first asked for."""
 
 

@@ -38,6 +38,9 @@ def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, st
     last_use[end] = len(nodes)
     open_values, block, first = {start}, [], start
     for i, node in enumerate(nodes):
+        varying = [name for name, values in zip(node.inputs, node.constants, strict=False) if values is None and name]
+        if unknown := [name for name in varying if name not in open_values]:
+            raise node.error(f"its input {unknown[0]!r} comes from nowhere")
         block.append(node)
         open_values |= set(node.outputs)
         open_values = {name for name in open_values if last_use.get(name, -1) > i}

@@ -11,14 +11,12 @@ from portanet import layers
 from portanet.backends import Backend, get_backend
 from portanet.checks import check_path
 from portanet.files import as_file_errors
-from portanet.graph import Flow, Node, channels_first_axes
-from portanet.graph.blocks import import_nodes
-from portanet.layers.base import Layer
+from portanet.graph import Flow, Node
+from portanet.graph.network import build_network, import_graph
 from portanet.onnx.operators.arrays import DTYPES
 from portanet.onnx.protos import array_of, attributes_of, constant_of, named
 from portanet.onnx.reading import read_model
 from portanet.onnx.runtime import inlined, operator_of, versions_of
-from portanet.parameters import Buffer, Parameter
 
 __all__ = ["load"]
 
@@ -72,53 +70,20 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> l
     model = read_model(Path(path))
     with as_file_errors(path):
         flow, dtype = to_layers(inlined(model))
-        net = layers.Sequential(*flow.layers)
-        arrays = _arrays_of(net, flow, dtype)
-    net._bind_arrays(backend, dtype, arrays)
-    return net
-
-
-def _arrays_of(net: Layer, flow: Flow, dtype: str) -> dict[str, np.ndarray]:
-    """Return the values of a network by name: those of the file, and the initial state of layers such as Dropout."""
-    rng, arrays = np.random.default_rng(0), {}
-    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
-    for name, array in kept.items():
-        values = flow.arrays[array] if array in flow.arrays else array.init(array.shape, rng)
-        arrays[name] = values.astype(dtype) if values.dtype.kind == "f" else values
-        if not np.all(np.isfinite(arrays[name])):
-            raise ValueError(f"{name} holds NaN or infinity")
-    return arrays
+        return build_network(flow, dtype, backend)
 
 
 def to_layers(model: ModelProto) -> tuple[Flow, str]:
-    """
-    Return the layers of a model, and the dtype of the network.
-
-    Inputs of three axes or more are taken as channels-first, and as channels-last if the layers do not fit.
-    """
+    """Return the layers of a model, and the dtype of the network."""
     source, target = _input(model), _output(model)
-    constants = _constants(model)
     dtype = DTYPES.get(source.type.tensor_type.elem_type, "")
     if dtype not in ("float32", "float64"):
         raise ValueError(f"its input {source.name!r} has another dtype than float32 and float64")
-    nodes = _needed_nodes(model, constants, source.name, target)
+    nodes = _needed_nodes(model, _constants(model), source.name, target)
     n_examples, *lengths = [axis.dim_value for axis in source.type.tensor_type.shape.dim] or [0]
     if not lengths or min(lengths) < 1:
         raise ValueError(f"its input {source.name!r} does not say all lengths of one example")
-    ndim = len(lengths) + 1
-    orders = [Flow((*lengths[1:], lengths[0]), channels_first_axes(ndim), n_examples=n_examples)]
-    if ndim > 2:
-        orders.append(Flow(tuple(lengths), tuple(range(ndim)), n_examples=n_examples))
-    errors = []
-    for flow in orders:
-        try:
-            import_nodes(flow, source.name, nodes, target)
-            if flow.features is not None or not (flow.is_channels_first or flow.is_channels_last):
-                raise ValueError(f"its output {target!r} has neither the order (N, C, ...) nor (N, ..., C)")
-            return flow, dtype
-        except ValueError as error:
-            errors.append(error)
-    raise errors[0]
+    return import_graph(source.name, lengths, nodes, target, n_examples=n_examples), dtype
 
 
 def _input(model: ModelProto) -> ValueInfoProto:
