@@ -12,7 +12,7 @@ True
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
 
 if find_spec("portanet.backends") is None:  # only in a clone, where backends/ lies beside this folder
     raise ImportError(
@@ -344,7 +344,7 @@ ON_DEMAND = ("interop", "onnx")
 """Parts that need further libraries, and are imported when they are first asked for."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> ModuleType:
     if name in ON_DEMAND:
         return import_module(f"portanet.{name}")
     ours = our_name(name, __all__)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from portanet import layers
+from portanet.graph.adaptive import import_adaptive_pool, is_adaptive_pool
 from portanet.graph.flow import Flow, Node, single_number
 from portanet.graph.table import import_node
 from portanet.layers.base import Layer
@@ -71,6 +72,8 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
         _import_sum(flow, start, inner, varying, join)
+    elif kind == "Concat" and is_adaptive_pool(nodes):
+        import_adaptive_pool(flow, start, nodes)
     elif kind == "Concat":
         _import_concat(flow, start, inner, varying, join)
     elif tuple(_operators(nodes)) in GATED and varying.count(start) == 1:

@@ -11,6 +11,7 @@ from portanet.files import as_file_errors, read_regular
 from portanet.interop import builders
 from portanet.interop.table import Binding, Context
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.sizes import UnbuiltLayers
 
 __all__ = ["load_state_dict", "to_torch"]
 
@@ -71,13 +72,17 @@ def _bound(net: Layer, input_shape: Any) -> tuple[Any, list[Binding]]:
     from torch import nn
 
     check_layer("net", net)
-    context = Context(nn)
-    if input_shape is not None:
-        shape = check_input_shape("input_shape", input_shape)
-        net.build(shape) if net.topology.unsized else net.output_shape(shape)
-        context.ndim, context.channels = len(shape) + 1, shape[-1]
-    net._check_sized()
-    return builders.build(context, net), context.bindings
+    context, before = Context(nn), UnbuiltLayers(net)
+    try:
+        if input_shape is not None:
+            shape = check_input_shape("input_shape", input_shape)
+            _ = net.build(shape) if net.topology.unsized else net.output_shape(shape)
+            context.ndim, context.channels = len(shape) + 1, shape[-1]
+        net._check_sized()
+        return builders.build(context, net), context.bindings
+    except BaseException:
+        before.restore()
+        raise
 
 
 def load_state_dict(net: Layer, weights: Any, input_shape: Any = None) -> None:

@@ -9,7 +9,7 @@ from onnx import ModelProto, ValueInfoProto, checker, helper
 from portanet.checks import check_flag, check_input_shape, check_path
 from portanet.files import write_atomically
 from portanet.layers.base import Layer, check_layer
-from portanet.onnx.exporters import GraphBuilder, Value, export_layer
+from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
 from portanet.parameters import Buffer, Parameter
 from portanet.version import __version__
 
@@ -66,6 +66,7 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
     check_layer("net", net)
     shape = check_input_shape("input_shape", input_shape)
     check_flag("channels_first", channels_first)
+    check_exportable(net)
     if net.topology.unsized:
         net.build(shape)
     net.output_shape(shape)

@@ -86,7 +86,11 @@ class Program:
     def _compute(self, step: Step, values: dict[str, Array]) -> None:
         node = step.node
         arrays = [values[name] for name in node.input]
-        results = step.operator(self.backend.xp, arrays, step.attributes, len(node.output))
+        try:
+            results = step.operator(self.backend.xp, arrays, step.attributes, len(node.output))
+        except Exception as error:
+            error.add_note(f"in {named(node)}")
+            raise
         # NumPy gives scalars where other libraries give arrays of shape ().
         values.update(zip(node.output, map(self._as_array, results), strict=False))
         for name in step.last_used:

@@ -295,6 +295,15 @@ def test_a_layer_of_ones_own_is_refused(torch: ModuleType) -> None:
         to_torch(pn.Sequential(Own()))
 
 
+def test_a_refused_network_keeps_its_open_sizes(torch: ModuleType) -> None:
+    net = pn.Sequential(pn.Linear(2), pn.GaussianNoise(0.1))
+    with pytest.raises(ValueError, match="GaussianNoise"):
+        to_torch(net, (3,))
+    assert repr(net) == "Sequential(Linear(2), GaussianNoise(0.1))"
+    with pytest.raises(RuntimeError, match="no input size yet"):
+        to_torch(net)
+
+
 def test_a_layer_used_twice_is_one_module(torch: ModuleType) -> None:
     layer = pn.Linear(3, 3)
     module = to_torch(pn.Sequential(layer, pn.TanH(), layer))

@@ -178,6 +178,24 @@ def test_one_node_runs_in_an_old_operator_set() -> None:
     assert new[0, 0, 0] == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("version", [9, 15])
+def test_batch_normalization_in_training_updates_its_statistics(version: int) -> None:
+    names = ["y", "m", "v", "sm", "sv"][: 5 if version < 14 else 3]
+    options: Any = {"training_mode": 1} if version > 13 else {}
+    node = helper.make_node("BatchNormalization", ["x", "s", "b", "m0", "v0"], names, momentum=0.5, **options)
+    x, ones, zeros = X.T, np.ones(1, "float32"), np.zeros(1, "float32")
+    outputs = Backend.run_node(node, [x, ones, zeros, zeros, ones], opset_version=version)
+    np.testing.assert_allclose(outputs[0].ravel(), [-1, 1], rtol=1e-4)
+    np.testing.assert_allclose([outputs[1][0], outputs[2][0]], [0.25, 0.5 + 0.5 * 2.25])
+
+
+def test_an_error_in_a_node_names_it() -> None:
+    model = model_with(helper.make_node("MatMul", ["x", "x"], ["y"], name="square"))
+    with pytest.raises(ValueError, match=r"matmul|shapes") as error:
+        Backend.run_model(model, [X])
+    assert error.value.__notes__ == ["in node 'square' (MatMul)"]
+
+
 def test_a_wrong_number_of_inputs_is_refused() -> None:
     prepared = Backend.prepare(model_with(helper.make_node("Relu", ["x"], ["y"])))
     with pytest.raises(ValueError, match="inputs must be 1 arrays, for x, got 2"):

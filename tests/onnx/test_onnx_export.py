@@ -161,6 +161,17 @@ def test_a_layer_of_ones_own_is_refused_and_nothing_is_written(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_a_refused_network_keeps_its_open_sizes(tmp_path: Path) -> None:
+    class Own(pn.ReLU):
+        pass
+
+    for net, shape in ((pn.Sequential(pn.Linear(2), Own()), (3,)), (pn.Sequential(pn.Conv2D(2, 9)), (5, 5, 1))):
+        before = repr(net)
+        with pytest.raises(ValueError, match=r"Own|does not fit"):
+            export(net, tmp_path / "net.onnx", shape)
+        assert repr(net) == before
+
+
 @pytest.mark.parametrize("wrong", [(4,), (2, 4), "3", None, (-3,)])
 def test_an_input_shape_that_does_not_fit_is_refused(wrong: Any, tmp_path: Path) -> None:
     with pytest.raises((ValueError, TypeError), match=r"shape"):

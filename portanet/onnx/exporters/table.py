@@ -23,20 +23,24 @@ def exports(*kinds: type[Layer]) -> Callable[[Exporter], Exporter]:
     return add
 
 
-def export_layer(graph: GraphBuilder, layer: Layer, x: Value, name: str = "") -> Value:
+def check_exportable(net: Layer) -> None:
     """
-    Add the nodes of a layer, whose name within the layer around it is given.
+    Refuse a network with a layer that has no exporter.
 
     Raises
     ------
     ValueError
         If ONNX has no operators for it, or its class is not one of PortaNet.
     """
-    exporter = EXPORTERS.get(type(layer))
-    if exporter is None:
-        raise ValueError(f"net cannot be exported: there are no ONNX operators for the layer {shown(layer)}")
+    for layer in net.topology.layers.values():
+        if type(layer) not in EXPORTERS:
+            raise ValueError(f"net cannot be exported: there are no ONNX operators for the layer {shown(layer)}")
+
+
+def export_layer(graph: GraphBuilder, layer: Layer, x: Value, name: str = "") -> Value:
+    """Add the nodes of a layer, whose name within the layer around it is given."""
     outer = graph.scope
     graph.scope = f"{outer}.{name}" if outer and name else outer or name
-    y = exporter(graph, layer, x)
+    y = EXPORTERS[type(layer)](graph, layer, x)
     graph.scope = outer
     return y

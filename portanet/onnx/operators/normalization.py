@@ -29,17 +29,19 @@ def batch_normalization(  # noqa: PLR0917 (the inputs, in ONNX's order)
     training_mode: int = 0,
     is_test: int = 1,
     spatial: int = 1,
+    n_outputs: int = 1,
 ) -> Any:
     """Normalize each channel by running statistics; in training by those of the batch, and update the running ones."""
     if not spatial:
         raise ValueError("spatial must be 1: statistics of each position are not supported")
-    if training_mode or not is_test:
+    if training_mode or n_outputs > 1:  # before version 14, further outputs ask for training
         axes = (0, *range(2, x.ndim))
         mean_here = xp.mean(x, axis=axes)
         centred = x - per_channel(xp, mean_here, x.ndim)
         variance_here = xp.mean(centred * centred, axis=axes)
         running = [old * momentum + new * (1 - momentum) for old, new in ((mean, mean_here), (variance, variance_here))]
-        return (_batch_normalized(xp, x, scale, bias, mean_here, variance_here, epsilon), *running)
+        y = _batch_normalized(xp, x, scale, bias, mean_here, variance_here, epsilon)
+        return (y, *running, mean_here, variance_here)[:n_outputs]
     return _batch_normalized(xp, x, scale, bias, mean, variance, epsilon)
 
 
