@@ -146,6 +146,7 @@ def _import_glu(flow: Flow, nodes: Nodes) -> None:
     """``a σ(b)`` of two halves."""
     split, sigmoid, product = nodes
     sizes = split.given("split", 1)
+    flow.need_plain_features(split)
     flow.need_channels(split, split.get("axis", 0))
     a, b = split.outputs
     if sizes is not None and len({*sizes.tolist()}) > 1:

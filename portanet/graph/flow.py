@@ -37,6 +37,10 @@ def single_number(values: np.ndarray) -> float | None:
     return shortest(number) if values.dtype == np.float32 else float(number)
 
 
+class NoLayer(ValueError):
+    """A node of a graph cannot become a layer; the message names the node."""
+
+
 @dataclass(frozen=True)
 class Node:
     """
@@ -85,9 +89,9 @@ class Node:
             raise self.error(f"its input {i} is no constant")
         return values
 
-    def error(self, why: str) -> ValueError:
+    def error(self, why: str) -> "NoLayer":
         """Return the error that this node cannot become a layer."""
-        return ValueError(f"{self.title} cannot become a layer of PortaNet: {why}")
+        return NoLayer(f"{self.title} cannot become a layer of PortaNet: {why}")
 
 
 def channels_first_axes(ndim: int) -> Shape:
@@ -141,7 +145,7 @@ class Flow:
             if values.dtype.kind != "f":
                 raise ValueError(f"{layer!r} has {name} of dtype {values.dtype}, not of floats")
             if kept.shape != values.shape:
-                raise ValueError(f"{layer!r} has {name} of shape {kept.shape}, but the file has {values.shape}")
+                raise ValueError(f"{layer!r} has {name} of shape {kept.shape}, but the graph has {values.shape}")
             self.arrays[kept] = values
         self.layers.append(layer)
         self.shape = shape
@@ -181,8 +185,14 @@ class Flow:
 
     def need_channels_last(self, node: Node) -> None:
         """Refuse a node whose input has not the order (N, ..., C)."""
+        self.need_plain_features(node)
         if not self.is_channels_last:
             raise node.error(f"its input is no array (N, ..., C), but has the axes {self.axes} of it")
+
+    def need_plain_features(self, node: Node) -> None:
+        """Refuse a node that tells features apart, after rows were flattened in another order than PortaNet's."""
+        if self.features is not None:
+            raise node.error("its input was flattened in the order (C, ...), which only a product puts right")
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
         """Return numbers of the features of the graph in PortaNet's order, along the first axis."""

@@ -69,6 +69,7 @@ def _normalized_shape(flow: Flow, node: Node) -> tuple[int, ...]:
 def import_group_norm(flow: Flow, node: Node) -> None:
     """Before version 21, a scale and a shift belong to a group."""
     flow.need_channels_first(node)
+    flow.need_plain_features(node)
     n_groups, n_channels = node.get("num_groups"), flow.shape[-1]
     arrays: dict[str, Any] = {"weight": node.weight(1), "bias": node.weight(2)}
     if n_channels > MAX_CHANNELS:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from portanet.graph.flow import Flow, Node
+from portanet.graph.flow import Flow, Node, NoLayer
 
 Importer: TypeAlias = Callable[[Flow, Node], None]
 """``importer(flow, node)`` appends the layers of a node to those of its input."""
@@ -37,5 +37,7 @@ def import_node(flow: Flow, node: Node) -> None:
         importer(flow, node)
     except (TypeError, LookupError, ArithmeticError) as error:
         raise node.error(str(error)) from error
+    except NoLayer:
+        raise
     except ValueError as error:
-        raise error if "cannot become a layer" in str(error) else node.error(str(error)) from error
+        raise node.error(str(error)) from error

@@ -1,5 +1,6 @@
 """PyTorch modules as networks of PortaNet."""
 
+import inspect
 import operator
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "max_pool2d": ("torch.nn.MaxPool2d", _max_pool),
     "avg_pool1d": ("torch.nn.AvgPool1d", _avg_pool),
     "avg_pool2d": ("torch.nn.AvgPool2d", _avg_pool),
+    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: {"module": SimpleNamespace(p=p)}),
     "flatten": ("Flatten", lambda start_dim=0: {"axis": start_dim}),
 }
 """Functions and methods of tensors: the node that each becomes, and its attributes by the further arguments."""
@@ -112,7 +114,7 @@ def _traced(module: Any) -> tuple[str, list[Node], str]:
 
     class Tracer(fx.Tracer):
         def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
-            return type(m).__name__ in MODULES or super().is_leaf_module(m, module_qualified_name)
+            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
     inner, seen = dict(module.named_modules(remove_duplicate=False)), set()
     graph = Tracer().trace(module) if list(module.children()) else _single(module)
@@ -153,11 +155,16 @@ def _single(module: Any) -> Any:
     return graph
 
 
+def _is_known(module: Any) -> bool:
+    """Whether a module is of a class of PyTorch, or of :func:`portanet.interop.to_torch`, that has an importer."""
+    kind = type(module)
+    return kind.__name__ in MODULES and kind.__module__.startswith(("torch.nn.", "portanet.interop."))
+
+
 def _of_module(node: Any, module: Any) -> Node:
     kind = f"torch.nn.{type(module).__name__}"
     title = f"module {node.target!r} ({type(module).__name__})"
-    known = type(module).__module__.startswith(("torch.nn.", "portanet.interop."))
-    if type(module).__name__ not in MODULES or not known:
+    if not _is_known(module):
         raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this module")
     inputs = tuple(value.name for value in node.args)
     return Node(title, kind, inputs, (node.name,), {"module": module}, [None] * len(inputs))
@@ -179,11 +186,9 @@ def _of_function(node: Any) -> Node:
     values = [*node.args[0]] if isinstance(node.args[0], (list, tuple)) else [a for a in node.args if _is_node(a)]
     others = [a for a in node.args[1:] if not _is_node(a)]
     names = tuple(value.name for value in values)
-    given = _named_arguments(attributes, others) | {
-        key: value for key, value in node.kwargs.items() if key not in ("inplace", "_stacklevel", "dtype")
-    }
+    others_by_name = {key: value for key, value in node.kwargs.items() if key not in ("_stacklevel", "dtype")}
     try:
-        found = attributes(**given)
+        found = attributes(**_named_arguments(attributes, others), **others_by_name)
     except TypeError as error:
         raise ValueError(f"{title} cannot become a layer of PortaNet: {error}") from error
     return Node(title, kind, names, (node.name,), found, [None] * len(names))
@@ -195,7 +200,9 @@ def _is_node(value: Any) -> bool:
 
 def _named_arguments(function: Callable[..., Any], values: list[Any]) -> dict[str, Any]:
     """Return positional arguments by name."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    names = tuple(inspect.signature(function).parameters)
+    if len(values) > len(names):
+        raise TypeError(f"its argument {values[len(names)]!r} is not supported")
     return dict(zip(names, values, strict=False))
 
 

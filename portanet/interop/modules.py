@@ -95,8 +95,8 @@ def import_prelu(flow: Flow, node: Node, module: Any) -> None:
 def import_along_channels(flow: Flow, node: Node, module: Any) -> None:
     """Along the channels."""
     flow.need_channels(node, -1 if module.dim is None else module.dim)
-    if flow.features is not None and type(module).__name__ == "GLU":
-        raise node.error("its input was flattened in another order")
+    if type(module).__name__ == "GLU":
+        flow.need_plain_features(node)
     kinds = {"Softmax": layers.Softmax, "LogSoftmax": layers.LogSoftmax, "GLU": layers.GLU}
     flow.add(kinds[type(module).__name__]())
 
@@ -189,8 +189,7 @@ def import_batch_norm(flow: Flow, node: Node, module: Any) -> None:
 def import_group_norm(flow: Flow, node: Node, module: Any) -> None:
     """Over groups of channels."""
     flow.need_channels_first(node)
-    if flow.features is not None:
-        raise node.error("its input was flattened in another order")
+    flow.need_plain_features(node)
     layer = layers.GroupNorm(module.num_groups, module.num_channels, eps=module.eps, affine=module.affine)
     flow.add(layer, **{name: host(tensor) for name, tensor in _affine(module).items()})
 

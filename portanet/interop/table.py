@@ -42,6 +42,15 @@ class Binding:
         return values.reshape(shape).transpose(inverse).reshape(self.kept.shape)
 
 
+@dataclass(frozen=True)
+class Built:
+    """A module, whether its input has positions and how it was flattened, and the context after it."""
+
+    module: Any
+    before: tuple[bool, int | None]
+    after: tuple[int | None, int | None, int | None]
+
+
 @dataclass
 class Context:
     """
@@ -58,7 +67,7 @@ class Context:
     flattened : int or None
         Number of channels that the rows had before they were flattened in PyTorch's order.
     bindings : list of Binding
-    modules : dict of int to torch.nn.Module
+    modules : dict of int to Built
         What layers with parameters became, by their id: a layer that is used twice is one module.
     """
 
@@ -67,7 +76,7 @@ class Context:
     channels: int | None = None
     flattened: int | None = None
     bindings: list[Binding] = field(default_factory=list)
-    modules: dict[int, tuple[Any, int | None, int | None]] = field(default_factory=dict)
+    modules: dict[int, Built] = field(default_factory=dict)
 
     def bind(self, layer: Layer, module: Any, **axes: Shape) -> None:
         """Bind the arrays of a layer to the tensors of the same names; ``axes`` gives their orders."""
@@ -117,10 +126,14 @@ def build(context: Context, layer: Layer) -> Any:
     builder = BUILDERS.get(type(layer))
     if builder is None:
         raise ValueError(f"net cannot become a module of PyTorch: there is none for the layer {shown(layer)}")
-    if id(layer) in context.modules:
-        context.channels, context.flattened = context.modules[id(layer)][1:]
-        return context.modules[id(layer)][0]
+    before = context.ndim is not None and context.ndim > 2, context.flattened
+    if (known := context.modules.get(id(layer))) is not None:
+        if known.before != before:
+            raise ValueError(f"net uses {shown(layer)} twice, on inputs of different orders: make it two layers")
+        context.ndim, context.channels, context.flattened = known.after
+        return known.module
     module = builder(context, layer)
     if layer.topology.parameter_list:
-        context.modules[id(layer)] = module, context.channels, context.flattened
+        after = context.ndim, context.channels, context.flattened
+        context.modules[id(layer)] = Built(module, before, after)
     return module

@@ -108,6 +108,8 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
     budget = MIN_BUDGET + 4 * sum(array.size for array in constants.values())
     shapes = _shapes(model) if any(node.op_type == "Shape" for node in model.graph.node) else {}
     for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            continue
         if node.op_type == "Constant":
             constants[node.output[0]] = constant_of(node)
         elif node.op_type == "Shape" and node.input[0] in shapes:

@@ -277,7 +277,9 @@ def test_modules_and_functions_without_a_layer_are_named(torch: ModuleType) -> N
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), "it has no running statistics"),
         (Own(lambda inner, x: torch.cumsum(inner(x), 1)), r"\(cumsum\) cannot become a layer"),
         (Own(lambda inner, x: inner(inner(x))), "module 'inner' is called twice"),
-        (Own(lambda inner, x: inner(x[:, :3])), r"comes from nowhere|cannot become a layer"),
+        (Own(lambda inner, x: inner(x[:, :3])), r"\(getitem\) cannot become a layer"),
+        (Own(lambda inner, x: inner(x) + 1.0), r"\(add\) cannot become a layer of PortaNet: its argument 1.0"),
+        (Own(lambda inner, x: inner(x) + x.size(0)), "comes from nowhere"),
         (nn.Linear(3, 2).half(), "must be of float32 or float64, got float16"),
     ]
     for module, message in refused:
@@ -285,6 +287,25 @@ def test_modules_and_functions_without_a_layer_are_named(torch: ModuleType) -> N
             from_torch(module, (1, 8, 8) if "padding_mode" in message else (3,))
     with pytest.raises(TypeError, match=r"must be a torch.nn.Module, got str"):
         from_torch("module", (3,))
+
+
+def test_a_module_of_ones_own_may_have_the_name_of_another(torch: ModuleType) -> None:
+    class Normalize(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 3)
+
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.dropout(self.inner(x), 0.2)
+
+    assert repr(from_torch(torch.nn.Sequential(Normalize()), (3,))) == "Sequential(Linear(3, 3), Dropout(p=0.2))"
+
+
+def test_a_layer_used_on_two_orders_of_axes_is_refused(torch: ModuleType) -> None:
+    layer = pn.Linear(8, 8)
+    net = pn.Sequential(pn.Conv2D(1, 2, 1), pn.Flatten(), layer, pn.ReLU(), layer)
+    with pytest.raises(ValueError, match=r"uses Linear\(8, 8\) twice, on inputs of different orders"):
+        to_torch(net)
 
 
 def test_a_layer_of_ones_own_is_refused(torch: ModuleType) -> None:

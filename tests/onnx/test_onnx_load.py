@@ -207,6 +207,24 @@ def test_one_node_becomes_one_layer(
     assert repr(net) == f"Sequential({expected})"
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        [node("GroupNormalization", "a s s", "y", num_groups=2, epsilon=1e-5)],
+        [node("Split", "a", "b c", axis=1, num_outputs=2), node("Sigmoid", "c", "d"), node("Mul", "b d", "y")],
+        [node("LayerNormalization", "a s", "y")],
+        [node("Reshape", "a t", "y")],
+    ],
+    ids=lambda nodes: nodes[0].op_type,
+)
+def test_features_in_another_order_are_not_told_apart(after: list[onnx.NodeProto], tmp_path: Path) -> None:
+    arrays = {"s": np.ones(8, "float32"), "t": np.asarray([-1, 4, 2])}
+    pool = node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2])
+    write(tmp_path / "f.onnx", [pool, node("Flatten", "p", "a"), *after], ["N", 2, 4, 4], arrays, ndim=2)
+    with pytest.raises(pn.FileFormatError, match=r"flattened in the order|order \(N"):
+        load(tmp_path / "f.onnx")
+
+
 REFUSED: list[tuple[list[onnx.NodeProto], str]] = [
     ([node("Det", "x", "y")], r"node 'the Det' \(Det\) cannot become a layer"),
     ([node("Softmax", "x", "y", axis=2)], r"node 'the Softmax' \(Softmax\) .*axis 2 .* not that of the channels"),
