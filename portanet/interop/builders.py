@@ -73,7 +73,7 @@ def build_linear(context: Context, layer: layers.Linear) -> Any:
     if context.flattened is not None:
         weight = next(binding for binding in context.bindings if binding.kept is layer.weight)
         split = (n_in // context.flattened, context.flattened, n_out)
-        context.bindings[context.bindings.index(weight)] = Binding(layer.weight, module.weight, split, (2, 1, 0))
+        context.bindings[context.bindings.index(weight)] = Binding(layer.weight, module, "weight", split, (2, 1, 0))
     context.channels, context.flattened = n_out, None
     return context.around(module)
 

@@ -102,7 +102,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
     source, nodes, target = _traced(module)
     flow = import_graph(source, shape, nodes, target)
-    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in module.parameters()} or {"float32"}
+    tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors} or {"float32"}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(f"module must be of float32 or float64, got {', '.join(sorted(dtypes))}: use module.float()")
     return build_network(flow, dtypes.pop(), backend)

@@ -20,7 +20,9 @@ class Binding:
     Parameters
     ----------
     kept : Parameter or Buffer
-    tensor : torch.Tensor
+    module : torch.nn.Module
+    name : str
+        Attribute of the module. ``module.to`` replaces the tensors of buffers, so that these are not kept.
     split : tuple of int
         Shape that the array is given before its axes are put in another order.
     axes : tuple of int
@@ -28,9 +30,15 @@ class Binding:
     """
 
     kept: Parameter | Buffer
-    tensor: Any
+    module: Any
+    name: str
     split: Shape
     axes: Shape
+
+    @property
+    def tensor(self) -> Any:
+        """The tensor."""
+        return getattr(self.module, self.name)
 
     def to_torch(self, values: np.ndarray) -> np.ndarray:
         """Return the array in PyTorch's order."""
@@ -82,10 +90,10 @@ class Context:
         """Bind the arrays of a layer to the tensors of the same names; ``axes`` gives their orders."""
         names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "mean", "std")
         for name in names:
-            kept, tensor = getattr(layer, name, None), getattr(module, name, None)
-            if isinstance(kept, (Parameter, Buffer)) and tensor is not None:
+            kept = getattr(layer, name, None)
+            if isinstance(kept, (Parameter, Buffer)) and getattr(module, name, None) is not None:
                 order = axes.get(name, tuple(range(len(kept.shape))))
-                self.bindings.append(Binding(kept, tensor, kept.shape, order))
+                self.bindings.append(Binding(kept, module, name, kept.shape, order))
 
     def around(self, module: Any) -> Any:
         """Return a module that takes (N, ..., C) as one that takes (N, C, ...)."""

@@ -13,6 +13,7 @@ import portanet as pn
 from bench.networks import NETWORKS
 from portanet.interop import from_torch, load_state_dict, to_torch
 from tests.cases import LAYERS
+from tests.random_nets import random_net
 
 LAYERS = copy.deepcopy(LAYERS)  # other tests change theirs
 TOLERANCE: Any = {"rtol": 1e-6, "atol": 1e-6}
@@ -165,9 +166,21 @@ def test_every_network_of_the_experiments_becomes_an_equal_module_and_comes_back
     expected = holder.get_weights()
     for parameter_name, parameter in net.named_parameters():
         np.testing.assert_allclose(parameter.grad, expected[parameter_name], **TOLERANCE)
+    module = to_torch(net).eval()  # with other running statistics than those of the start
+    np.testing.assert_allclose(last(module(torch.tensor(first(x))).detach().numpy()), net.predict(x), **TOLERANCE)
     back = from_torch(module, first(x).shape[1:])
     np.testing.assert_allclose(back.predict(x), net.predict(x), rtol=1e-12)
     assert [type(layer) for layer in back] == [type(layer) for layer in net]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_become_equal_modules_and_come_back(seed: int, torch: ModuleType) -> None:
+    net, x = random_net(seed)
+    module, expected = to_torch(net, x.shape[1:]).eval(), net.predict(x)
+    y = module(torch.tensor(first(x))).detach().numpy()
+    np.testing.assert_allclose(last(y), expected, rtol=1e-7, atol=1e-9)
+    back = from_torch(module, first(x).shape[1:]).to("cpu", dtype="float64")  # float32 if it has no weights
+    np.testing.assert_allclose(back.predict(x), expected, rtol=1e-7, atol=1e-9)
 
 
 REFUSED = {

@@ -13,6 +13,7 @@ import portanet as pn
 from bench.networks import NETWORKS
 from portanet.onnx import Backend, export, load
 from tests.cases import LAYERS
+from tests.random_nets import random_net
 
 LAYERS = copy.deepcopy(LAYERS)  # other tests change theirs
 
@@ -62,6 +63,16 @@ def test_every_network_of_the_experiments_is_loaded_and_trains_on(name: str, tmp
     target = np.zeros(copy.predict(x).shape, "float32")
     pn.Trainer(copy, pn.MSELoss(), pn.SGD(0.1)).fit(x, target, epochs=1, progress=False)
     assert any(np.any(before[name] != values) for name, values in copy.get_weights().items())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_are_loaded_as_they_were_exported(seed: int, tmp_path: Path) -> None:
+    net, x = random_net(seed)
+    export(net, tmp_path / "net.onnx", x.shape[1:])
+    expected = net.predict(x)
+    np.testing.assert_allclose(load(tmp_path / "net.onnx").predict(x), expected, rtol=1e-7, atol=1e-9)
+    y = Backend.run_model(onnx.load(tmp_path / "net.onnx"), [np.moveaxis(x, -1, 1)])[0]
+    np.testing.assert_allclose(np.moveaxis(y, 1, -1), expected, rtol=1e-7, atol=1e-9)
 
 
 def value(name: str, shape: list[Any]) -> onnx.ValueInfoProto:

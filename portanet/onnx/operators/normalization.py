@@ -15,6 +15,11 @@ def _standardized(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple
     return centred * scale, mean, scale
 
 
+def _precise(xp: Any, x: Array, kind: Any) -> Array:
+    """Return x in the dtype that a node asks for, unless its own is more precise."""
+    return x if x.dtype == xp.float64 else xp.astype(x, kind)
+
+
 @operator("BatchNormalization")
 def batch_normalization(  # noqa: PLR0917 (the inputs, in ONNX's order)
     xp: Any,
@@ -66,9 +71,10 @@ def layer_normalization(
 ) -> tuple[Array, Array, Array]:
     """Normalize over the axes from ``axis`` on; also return the mean and the inverse standard deviation."""
     (axis,) = positive_axes(axis, x.ndim)
-    z, mean, factor = _standardized(xp, xp.astype(x, dtype_of(xp, stash_type)), tuple(range(axis, x.ndim)), epsilon)
+    kind = dtype_of(xp, stash_type)
+    z, mean, factor = _standardized(xp, _precise(xp, x, kind), tuple(range(axis, x.ndim)), epsilon)
     y = xp.astype(z, x.dtype) * scale
-    return y if bias is None else y + bias, mean, factor
+    return y if bias is None else y + bias, xp.astype(mean, kind), xp.astype(factor, kind)
 
 
 @operator("RMSNormalization")
@@ -77,7 +83,7 @@ def rms_normalization(
 ) -> Array:
     """Divide by the root of the mean square over the axes from ``axis`` on."""
     (axis,) = positive_axes(axis, x.ndim)
-    z = xp.astype(x, dtype_of(xp, stash_type))
+    z = _precise(xp, x, dtype_of(xp, stash_type))
     square = xp.mean(z * z, axis=tuple(range(axis, x.ndim)), keepdims=True)
     return xp.astype(z / xp.sqrt(square + epsilon), x.dtype) * scale
 
@@ -105,7 +111,7 @@ def group_normalization(
 ) -> Array:
     """Normalize each group of channels of each example."""
     groups = xp.reshape(x, (x.shape[0], num_groups, -1))
-    z, *_ = _standardized(xp, xp.astype(groups, dtype_of(xp, stash_type)), (2,), epsilon)
+    z, *_ = _standardized(xp, _precise(xp, groups, dtype_of(xp, stash_type)), (2,), epsilon)
     z = xp.reshape(xp.astype(z, x.dtype), x.shape)
     return z * per_channel(xp, scale, x.ndim) + per_channel(xp, bias, x.ndim)
 
