@@ -127,7 +127,7 @@ def _import_sum(flow: Flow, start: str, nodes: Nodes, names: list[str], join: No
         total = layers.Residual(branch, projection=total)
     assert total is not None
     flow.add(total)
-    flow.axes = parts[0][0].axes
+    flow.axes, flow.features = parts[0][0].axes, None
 
 
 def _import_concat(flow: Flow, start: str, nodes: Nodes, names: list[str], join: Node) -> None:
@@ -139,7 +139,7 @@ def _import_concat(flow: Flow, start: str, nodes: Nodes, names: list[str], join:
         _check_equal(parts[0][0], end, join)
     parts[0][0].need_channels(join, join.get("axis", 1))
     flow.add(layers.Parallel(*(layers.Sequential() if layer is None else layer for _, layer in parts)))
-    flow.axes = parts[0][0].axes
+    flow.axes, flow.features = parts[0][0].axes, None
 
 
 def _import_glu(flow: Flow, nodes: Nodes) -> None:

@@ -107,7 +107,7 @@ def import_div(flow: Flow, node: Node) -> None:
     values, last = _operand(node), flow.layers[-1] if flow.layers else None
     if node.constant(0) is not None:
         raise node.error("it divides a constant")
-    if type(last) is layers.Normalize and values.shape == last.std.shape:
+    if type(last) is layers.Normalize and values.shape == last.std.shape and np.all(flow.arrays[last.std] == 1):
         flow.arrays[last.std] = values
         return
     number = single_number(values)

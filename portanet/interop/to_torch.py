@@ -139,7 +139,7 @@ def load_state_dict(net: Layer, weights: Any, input_shape: Any = None) -> None:
 def _read(weights: Any) -> Mapping[str, Any]:
     """Return arrays by name, of a mapping or a safetensors file."""
     if isinstance(weights, Mapping):
-        return {name: tensor.detach().cpu().numpy() for name, tensor in weights.items()}
+        return {name: a.detach().cpu().numpy() if hasattr(a, "detach") else a for name, a in weights.items()}
     if not isinstance(weights, (str, PathLike)):
         raise TypeError(f"weights must be a path or a mapping of names to tensors, got {type(weights).__name__}")
     from safetensors.numpy import load

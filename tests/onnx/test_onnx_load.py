@@ -176,6 +176,27 @@ def test_branches_become_residual_and_parallel(tmp_path: Path) -> None:
     assert [type(layer).__name__ for layer in net] == ["Conv2D", "Residual", "Parallel", "GlobalAvgPool"]
 
 
+def test_branches_after_flatten_take_the_channels_in_portanets_order(tmp_path: Path) -> None:
+    nodes = [
+        node("MaxPool", "x", "p", kernel_shape=[1, 1]),
+        node("Flatten", "p", "f"),
+        node("Gemm", "f v", "a"),
+        node("Gemm", "f w", "b"),
+        node("Add", "a b", "c"),
+        node("Gemm", "c u", "y"),
+    ]
+    arrays = {"v": normal(24, 24), "w": normal(24, 24), "u": normal(24, 5)}
+    model = write(tmp_path / "f.onnx", nodes, ["N", 2, 3, 4], arrays, ndim=2)
+    assert_loaded(tmp_path / "f.onnx", model, normal(2, 2, 3, 4))
+
+
+def test_two_divisions_by_channels_are_not_one(tmp_path: Path) -> None:
+    nodes = [node("Sub", "x m", "a"), node("Div", "a s", "b"), node("Div", "b s", "y")]
+    write(tmp_path / "f.onnx", nodes, ["N", 3], {"m": normal(3), "s": np.abs(normal(3)) + 1})
+    with pytest.raises(pn.FileFormatError, match="its constant is neither one number"):
+        load(tmp_path / "f.onnx")
+
+
 def test_residual_of_three_branches(tmp_path: Path) -> None:
     nodes = [node("Relu", "x", "a"), node("Tanh", "x", "b"), node("Sigmoid", "x", "c"), node("Sum", "a b c", "y")]
     model = write(tmp_path / "f.onnx", nodes, ["N", 3])
