@@ -8,6 +8,7 @@ from portanet import layers
 from portanet.backends import Backend
 from portanet.graph.blocks import import_nodes
 from portanet.graph.flow import Flow, Node, channels_first_axes
+from portanet.graph.order import graph_flattens_first
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
 
@@ -24,7 +25,7 @@ def import_graph(
         Names of the input and the output.
     lengths : sequence of int
         Shape of one input in the graph. Three axes or more, with that of the batch, are taken as channels-first, and as
-        channels-last if the layers do not fit.
+        channels-last if the layers do not fit. Three axes that are flattened first are a picture without channels.
     nodes : sequence of Node
         In order, each after those that it needs.
     n_examples : int
@@ -39,6 +40,8 @@ def import_graph(
     orders = [Flow((*others, first), channels_first_axes(ndim), n_examples=n_examples)]
     if ndim > 2:
         orders.append(Flow(tuple(lengths), tuple(range(ndim)), n_examples=n_examples))
+    if ndim == 3 and graph_flattens_first(nodes):
+        orders.reverse()
     errors = []
     for flow in orders:
         try:

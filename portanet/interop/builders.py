@@ -248,8 +248,9 @@ def build_flatten(context: Context, layer: layers.Flatten) -> Any:
     """In PortaNet's order; :func:`build_sequential` has one in PyTorch's order, before a Linear."""
     from portanet.interop import torch_modules
 
-    context.ndim, context.channels = 2, None
-    return torch_modules.ReshapeChannelsLast(-1)
+    min_ndim = 4 if context.is_input else 3
+    context.ndim, context.channels, context.is_input = 2, None, False
+    return torch_modules.ReshapeChannelsLast(-1, min_ndim=min_ndim)
 
 
 @builds(layers.Reshape)
@@ -257,8 +258,10 @@ def build_reshape(context: Context, layer: layers.Reshape) -> Any:
     """In PortaNet's order."""
     from portanet.interop import torch_modules
 
+    min_ndim = 4 if context.is_input else 3
     context.ndim, context.channels = len(layer.shape) + 1, None if layer.shape[-1] == -1 else layer.shape[-1]
-    return torch_modules.ReshapeChannelsLast(*layer.shape)
+    context.is_input = False
+    return torch_modules.ReshapeChannelsLast(*layer.shape, min_ndim=min_ndim)
 
 
 @builds(layers.Sequential)
@@ -267,10 +270,11 @@ def build_sequential(context: Context, layer: layers.Sequential) -> Any:
     modules = []
     for i, inner in enumerate(layer):
         after = next((other for other in layer.layers[i + 1 :] if type(other) not in SIMPLE), None)
-        if type(inner) is layers.Flatten and type(after) is layers.Linear and context.channels is not None:
+        has_channels = context.channels is not None and not (context.is_input and context.ndim == 3)
+        if type(inner) is layers.Flatten and type(after) is layers.Linear and has_channels:
             modules.append(context.nn.Flatten())
             context.flattened = context.channels if context.ndim is not None and context.ndim > 2 else None
-            context.ndim, context.channels = 2, None
+            context.ndim, context.channels, context.is_input = 2, None, False
         else:
             modules.append(build(context, inner))
     return context.nn.Sequential(*modules)

@@ -237,7 +237,10 @@ def import_channels_last(flow: Flow, node: Node, module: Any) -> None:
 @of_module("ReshapeChannelsLast")
 def import_reshape_channels_last(flow: Flow, node: Node, module: Any) -> None:
     """Reshape in PortaNet's order."""
-    flow.need_channels_first(node)
+    if flow.ndim >= module.min_ndim:
+        flow.need_channels_first(node)
+    else:
+        flow.need_channels_last(node)
     flow.add(layers.Flatten() if len(module.shape) == 1 else layers.Reshape(*module.shape))
     flow.axes = channels_first_axes(len(module.shape) + 1)
 

@@ -72,6 +72,8 @@ class Context:
         Number of its axes, with that of the batch; None if it is not known.
     channels : int or None
         Number of its channels.
+    is_input : bool
+        Whether it is the input of the network, up to activations.
     flattened : int or None
         Number of channels that the rows had before they were flattened in PyTorch's order.
     bindings : list of Binding
@@ -83,6 +85,7 @@ class Context:
     ndim: int | None = None
     channels: int | None = None
     flattened: int | None = None
+    is_input: bool = False
     bindings: list[Binding] = field(default_factory=list)
     modules: dict[int, Built] = field(default_factory=dict)
 

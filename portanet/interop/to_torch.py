@@ -8,6 +8,7 @@ import numpy as np
 
 from portanet.checks import check_input_shape, check_path
 from portanet.files import as_file_errors, read_regular
+from portanet.graph.order import flattens_first
 from portanet.interop import builders
 from portanet.interop.table import Binding, Context
 from portanet.layers.base import Layer, check_layer
@@ -30,7 +31,7 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
     input_shape : tuple of int, optional
         Shape of one input of the network, channels-last, without the batch axis. It is needed where the layers do not
         tell the number of axes: a BatchNorm of images before any convolution, for instance. Without it, the inputs of a
-        Linear are taken as rows.
+        Linear are taken as rows. Inputs of three axes that the network flattens first have no channels.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def _bound(net: Layer, input_shape: Any) -> tuple[Any, list[Binding]]:
     from torch import nn
 
     check_layer("net", net)
-    context, before = Context(nn), UnbuiltLayers(net)
+    context, before = Context(nn, is_input=flattens_first(net)), UnbuiltLayers(net)
     try:
         if input_shape is not None:
             shape = check_input_shape("input_shape", input_shape)

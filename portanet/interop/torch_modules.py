@@ -52,15 +52,19 @@ class ChannelsLast(nn.Module):
 
 
 class ReshapeChannelsLast(nn.Module):
-    """Give every example a new shape, in the order of (N, ..., C)."""
+    """
+    Give every example a new shape, in the order of (N, ..., C).
 
-    def __init__(self, *shape: int):
+    Inputs of fewer than ``min_ndim`` axes have no channels.
+    """
+
+    def __init__(self, *shape: int, min_ndim: int = 3):
         super().__init__()
-        self.shape = shape
+        self.shape, self.min_ndim = shape, min_ndim
 
     def forward(self, x: Any) -> Any:
         """Return the output in the order (N, C, ...)."""
-        rows = x.movedim(1, -1) if x.ndim > 2 else x
+        rows = x.movedim(1, -1) if x.ndim >= self.min_ndim else x
         y = rows.reshape(len(x), *self.shape)
         return y.movedim(-1, 1) if y.ndim > 2 else y
 

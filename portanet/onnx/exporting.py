@@ -8,6 +8,7 @@ from onnx import ModelProto, ValueInfoProto, checker, helper
 
 from portanet.checks import check_flag, check_input_shape, check_path
 from portanet.files import write_atomically
+from portanet.graph.order import flattens_first
 from portanet.layers.base import Layer, check_layer
 from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
 from portanet.parameters import Buffer, Parameter
@@ -36,7 +37,8 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
         Shape of one input, without the batch axis, channels-last as in PortaNet.
     channels_first : bool
         Whether inputs and outputs of the file have the order (N, C, ...) of other tools, where they have three axes or
-        more. Otherwise they have PortaNet's order, (N, ..., C).
+        more. Otherwise they have PortaNet's order, (N, ..., C). Inputs of three axes that the network flattens first,
+        such as images (N, H, W), have no channels and keep their order.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
     kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
     names = {array: name for name, array in kept.items()}
     graph = GraphBuilder(names, backend.to_numpy, dtype)
-    spatial = channels_first and len(shape) > 1
+    spatial = channels_first and len(shape) > (2 if flattens_first(net) else 1)
     y = export_layer(graph, net, Value("input", shape, spatial))
     result = graph.in_order(y, channels_first=channels_first)
     graph.rename(graph.node("Identity", result) if result == "input" else result, "output")

@@ -183,6 +183,15 @@ def test_random_networks_become_equal_modules_and_come_back(seed: int, torch: Mo
     np.testing.assert_allclose(back.predict(x), expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("input_shape", [(6, 4), None])
+def test_pictures_without_channels_keep_their_order(input_shape: Any, torch: ModuleType) -> None:
+    net = pn.Sequential(pn.Rescale(0.5), pn.Flatten(), pn.Linear(24, 3)).initialize(seed=1)
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    module = to_torch(net, input_shape)
+    np.testing.assert_allclose(module(torch.tensor(x)).detach().numpy(), net.predict(x), **TOLERANCE)
+    np.testing.assert_allclose(from_torch(module, (6, 4)).predict(x), net.predict(x), **TOLERANCE)
+
+
 REFUSED = {
     **dict.fromkeys(
         [

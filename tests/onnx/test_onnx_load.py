@@ -75,6 +75,16 @@ def test_random_networks_are_loaded_as_they_were_exported(seed: int, tmp_path: P
     np.testing.assert_allclose(np.moveaxis(y, 1, -1), expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("first_layer", [pn.Flatten(), pn.Reshape(4, 6, 1), pn.Sequential(pn.Rescale(), pn.Flatten())])
+def test_pictures_without_channels_keep_their_order(first_layer: pn.Layer, tmp_path: Path) -> None:
+    net = pn.Sequential(first_layer, pn.Linear(1 if type(first_layer) is pn.Reshape else 24, 3))
+    export(net, tmp_path / "net.onnx", (6, 4))
+    x = normal(2, 6, 4)
+    y = Backend.run_model(onnx.load(tmp_path / "net.onnx"), [x])[0]
+    np.testing.assert_allclose(np.moveaxis(y, 1, -1), net.predict(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(load(tmp_path / "net.onnx").predict(x), net.predict(x), rtol=1e-5, atol=1e-6)
+
+
 def value(name: str, shape: list[Any]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
