@@ -10,8 +10,9 @@ PortaNet: neural networks written once against the Array API, on NumPy or on a C
 True
 """
 
+from importlib import import_module
 from importlib.util import find_spec
-from typing import NoReturn
+from types import ModuleType
 
 if find_spec("portanet.backends") is None:  # only in a clone, where backends/ lies beside this folder
     raise ImportError(
@@ -361,8 +362,13 @@ __all__ = [
     "training",
 ]
 
+ON_DEMAND = ("interop", "onnx")
+"""Parts that need further libraries, and are imported when they are first asked for."""
 
-def __getattr__(name: str) -> NoReturn:
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ON_DEMAND:
+        return import_module(f"portanet.{name}")
     ours = our_name(name, __all__)
     hint = f": it is called {ours} here" if ours else ""
     raise AttributeError(f"module 'portanet' has no attribute {name!r}{hint}", name=name)

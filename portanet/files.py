@@ -128,6 +128,27 @@ def read_regular(path: str | PathLike[str], *, max_bytes: int | None = None) -> 
     return content
 
 
+def read_span(path: str | PathLike[str], offset: int, length: int) -> bytes:
+    """
+    Read some bytes of a regular file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    FileFormatError
+        If it is no regular file, or is too short.
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FileFormatError(path, "it is no regular file")
+        if offset < 0 or length < 0 or offset + length > status.st_size:
+            raise FileFormatError(path, f"it has no {length} bytes from byte {offset} on")
+        file.seek(offset)
+        return file.read(length)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file; a pipe that nobody writes to is opened too, instead of waited for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import portanet
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -24,6 +26,14 @@ def test_examples_of_a_document_run(document: Path, tmp_path: Path, monkeypatch:
         for block in blocks:
             lines_before = "\n" * text.count("\n", 0, block.start(1))  # so that a traceback names the line
             exec(compile(lines_before + block[1], str(document), "exec"), names)
+
+
+def test_the_table_of_keras_names_layers_that_exist() -> None:
+    text = (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.partition("| Keras 3 |")[2].splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([A-Z]\w*)\(", row[2])}
+    assert len(names) > 30
+    assert names <= set(portanet.__all__)
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)

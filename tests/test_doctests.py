@@ -24,6 +24,8 @@ FOUND = {m.name for p in PACKAGES for m in pkgutil.walk_packages(p.__path__, f"{
 MODULES = sorted({p.__name__ for p in PACKAGES} | FOUND - {"portanet.backends.numpy.core._core"})  # it is compiled
 if find_spec("cupy") is None and "cupy" not in os.environ.get("PORTANET_REQUIRE", ""):
     MODULES = [name for name in MODULES if not name.startswith("portanet.backends.cupy.")]
+if find_spec("torch") is None:
+    MODULES = [name for name in MODULES if not name.startswith("portanet.interop.")]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -278,6 +278,25 @@ def network(folder: Path) -> Case:
     return lambda rng: safetensors(rng, content, folder), load
 
 
+def onnx_model(folder: Path) -> Case:
+    onnx = pytest.importorskip("onnx", reason="onnx reads the file")
+    from tests.onnx.hostile import a_model, changed_model
+
+    model = a_model()
+    content = model.SerializeToString()
+
+    def make(rng: np.random.Generator) -> bytes:
+        if rng.random() < 0.3:
+            return changed_bytes(rng, content)
+        return changed_model(rng, model).SerializeToString()
+
+    def load(path: Path) -> None:
+        pn.onnx.load(path)
+
+    assert onnx
+    return make, load
+
+
 def table_network(folder: Path) -> Case:
     pd = pytest.importorskip("pandas", reason="pandas makes the table")
     pytest.importorskip("sklearn", reason="scikit-learn encodes the table")
@@ -467,6 +486,7 @@ def json_file(content: dict[str, Any]) -> Callable[[np.random.Generator], bytes]
 
 KINDS: dict[str, tuple[Callable[[Path], Case], int, int]] = {
     "network": (network, 300, 15_000),
+    "onnx": (onnx_model, 300, 15_000),
     "table": (table_network, 300, 10_000),
     "checkpoint loaded": (lambda folder: checkpoint(folder, False), 120, 10_000),
     "checkpoint resumed": (lambda folder: checkpoint(folder, True), 120, 10_000),

@@ -9,7 +9,19 @@ import pytest
 
 import portanet
 
-HEAVY = {"cupy", "torch", "array_api_strict", "matplotlib", "scipy", "sklearn", "skimage", "pooch", "tqdm", "pandas"}
+HEAVY = {
+    "cupy",
+    "torch",
+    "array_api_strict",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "skimage",
+    "pooch",
+    "tqdm",
+    "pandas",
+    "onnx",
+}
 CODE = """
 import sys
 from importlib.abc import MetaPathFinder

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypedDict, Unpack
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, check_flag, optional
-from portanet.kernels.windows import Padding, Window, dilated, pads_of, pads_per_axis, per_axis
+from portanet.kernels.windows import Padding, Pads, Window, dilated, pads_of, pads_per_axis, per_axis
 from portanet.layers.base import Layer, batch, check_floating, check_spatial, input_pullback
 from portanet.layers.windows import CheckedPerAxis, PerAxis, check_padding, check_per_axis, window_of
 from portanet.typing import Array, Pullback, Shape
@@ -127,12 +127,16 @@ class AvgPool(Pool):
         y = kernels.sum_pool(x, window) / count
         return y, input_pullback(lambda dy: kernels.sum_pool_gradient(dy / count, window))
 
+    def counted_pads(self, window: Window) -> Pads:
+        """Return the padding that counts with ``count_include_pad``: not what ``ceil_mode`` adds to it."""
+        padding = pads_per_axis(self.padding, self.n_axes)
+        return pads_of(padding, window.input_shape, window.size, window.stride)
+
     def _count(self, xp: Any, x: Array, window: Window) -> Array:
         """Return how many numbers each mean is over; those that only ``ceil_mode`` adds never count."""
         counted = window
         if self.count_include_pad:
-            padding = pads_per_axis(self.padding, self.n_axes)
-            pads = pads_of(padding, window.input_shape, window.size, window.stride)
+            pads = self.counted_pads(window)
             ends = tuple(low + n + high for n, (low, high) in zip(window.input_shape, pads, strict=True))
             rest = tuple((0, whole - n) for whole, n in zip(window.padded_shape, ends, strict=True))
             counted = replace(window, input_shape=ends, pads=rest)

@@ -1,0 +1,257 @@
+"""What is known of a value while a graph becomes layers: its shape in PortaNet, and its order in the graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from portanet import layers
+from portanet.layers.base import Layer
+from portanet.parameters import Buffer, Parameter
+from portanet.typing import Shape
+
+Arrays = dict[Parameter | Buffer, np.ndarray]
+
+KEEP_FEATURES = (layers.Activation, layers.Dropout)
+"""Layers that compute each number of a row by itself."""
+
+
+def shortest(value: Any) -> float:
+    """
+    Return a float32 as the shortest number that rounds to it: the one that its author wrote.
+
+    Examples
+    --------
+    >>> float(np.float32(0.3)), shortest(np.float32(0.3))
+    (0.30000001192092896, 0.3)
+    """
+    return float(str(np.float32(value)))
+
+
+def single_number(values: np.ndarray) -> float | None:
+    """Return the number of an array of one; else None."""
+    if values.size != 1:
+        return None
+    number = values.reshape(())
+    return shortest(number) if values.dtype == np.float32 else float(number)
+
+
+class NoLayer(ValueError):
+    """A node of a graph cannot become a layer; the message names the node."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """
+    A node of the graph with what is constant in it.
+
+    Parameters
+    ----------
+    title : str
+        Its name and operator, for messages.
+    operator : str
+        What it computes, by ONNX's name or another key of the table of importers.
+    inputs, outputs : tuple of str
+        Names of values.
+    attributes : dict of str to object
+    constants : list of arrays or None
+        One for each input; None for one that depends on the input of the graph, or is left out.
+    version : int
+        Version of ONNX's operator set.
+    """
+
+    title: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    constants: list[np.ndarray | None]
+    version: int = 21
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute."""
+        return self.attributes.get(name, default)
+
+    def constant(self, i: int) -> np.ndarray | None:
+        """Return a constant input; None if it is left out."""
+        return self.constants[i] if i < len(self.constants) else None
+
+    def given(self, name: str, i: int) -> np.ndarray | None:
+        """Return what is an attribute in some versions, and an input in others."""
+        value = self.attributes.get(name)
+        return self.constant(i) if value is None else np.asarray(value)
+
+    def weight(self, i: int) -> np.ndarray:
+        """Return a constant input that must be there."""
+        values = self.constant(i)
+        if values is None:
+            raise self.error(f"its input {i} is no constant")
+        return values
+
+    def error(self, why: str) -> "NoLayer":
+        """Return the error that this node cannot become a layer."""
+        return NoLayer(f"{self.title} cannot become a layer of PortaNet: {why}")
+
+
+def channels_first_axes(ndim: int) -> Shape:
+    """
+    Return the axes of (N, ..., C) in the order (N, C, ...).
+
+    Examples
+    --------
+    >>> channels_first_axes(4), channels_first_axes(2)
+    ((0, 3, 1, 2), (0, 1))
+    """
+    return (0, ndim - 1, *range(1, ndim - 1))
+
+
+@dataclass
+class Flow:
+    """
+    A value on its way through the graph, and the layers that compute it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one example in PortaNet.
+    axes : tuple of int
+        For each axis of the value in the graph, that of the value in PortaNet.
+    features : tuple of two tuples, optional
+        Shape and axes of what was flattened to rows in another order than PortaNet's; None if the orders are equal.
+    n_examples : int
+        Number of examples for which the graph was written; 0 for any number.
+    arrays : dict of Parameter or Buffer to array
+        Values of the layers, in PortaNet's order.
+    layers : list of Layer
+    """
+
+    shape: Shape
+    axes: Shape
+    features: tuple[Shape, Shape] | None = None
+    n_examples: int = 0
+    arrays: Arrays = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+
+    def branch(self) -> "Flow":
+        """Return the same value without the layers before it."""
+        return replace(self, layers=[])
+
+    def add(self, layer: Layer, **arrays: np.ndarray) -> None:
+        """Append a layer with its arrays, by attribute."""
+        shape = layer.output_shape(self.shape)
+        for name, values in arrays.items():
+            kept = getattr(layer, name)
+            if values.dtype.kind != "f":
+                raise ValueError(f"{layer!r} has {name} of dtype {values.dtype}, not of floats")
+            if kept.shape != values.shape:
+                raise ValueError(f"{layer!r} has {name} of shape {kept.shape}, but the graph has {values.shape}")
+            self.arrays[kept] = values
+        self.layers.append(layer)
+        self.shape = shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the value, with that of the batch."""
+        return len(self.axes)
+
+    @property
+    def is_channels_first(self) -> bool:
+        """Whether the graph has the order (N, C, ...)."""
+        return self.axes == channels_first_axes(self.ndim)
+
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether the graph has PortaNet's order."""
+        return self.axes == tuple(range(self.ndim)) and self.features is None
+
+    def axis(self, node: Node, axis: int) -> int:
+        """Return the axis in PortaNet of an axis in the graph."""
+        if not -self.ndim <= axis < self.ndim:
+            raise node.error(f"its axis {axis} is none of {self.ndim}")
+        return self.axes[axis]
+
+    def need_channels(self, node: Node, axis: int) -> None:
+        """Refuse a node that works along another axis than that of the channels."""
+        if self.axis(node, axis) != self.ndim - 1:
+            raise node.error(f"axis {axis} of its input is not that of the channels")
+
+    def need_channels_first(self, node: Node, *, n_axes: int | None = None) -> None:
+        """Refuse a node whose input has not the order (N, C, ...) or has another number of spatial axes."""
+        if self.ndim > 2 and self.is_channels_last:
+            self._reorder_reshaped(node)
+        if not self.is_channels_first or (n_axes is not None and self.ndim != n_axes + 2):
+            raise node.error(f"its input is no array (N, C, ...), but has the axes {self.axes} of (N, ..., C)")
+
+    def need_channels_last(self, node: Node) -> None:
+        """Refuse a node whose input has not the order (N, ..., C)."""
+        self.need_plain_features(node)
+        if not self.is_channels_last:
+            raise node.error(f"its input is no array (N, ..., C), but has the axes {self.axes} of it")
+
+    def need_plain_features(self, node: Node) -> None:
+        """Refuse a node that tells features apart, after rows were flattened in another order than PortaNet's."""
+        if self.features is not None:
+            raise node.error("its input was flattened in the order (C, ...), which only a product puts right")
+
+    def in_order(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers of the features of the graph in PortaNet's order, along the first axis."""
+        if self.features is None:
+            return values
+        shape, axes = self.features
+        positions = np.arange(len(values)).reshape(shape).transpose([axis - 1 for axis in axes[1:]])
+        ordered = np.empty_like(values)
+        ordered[positions.ravel()] = values
+        return ordered
+
+    def flatten(self) -> None:
+        """Make a row of each example, in the order of the graph."""
+        kept = [axis for axis in self.axes if axis == 0 or self.shape[axis - 1] > 1]
+        if kept != sorted(kept):
+            self.features = self.shape, self.axes
+        last = self.layers[-1] if self.layers else None
+        if isinstance(last, POOLS_TO_ONE) and last.output_size == 1:
+            self.layers[-1] = layers.GlobalMaxPool() if isinstance(last, MAX_POOLS) else layers.GlobalAvgPool()
+            self.shape = self.shape[-1:]
+        else:
+            self.add(layers.Flatten())
+        self.axes = (0, 1)
+
+    def _reorder_reshaped(self, node: Node) -> None:
+        """Take what was reshaped to (C, ...) as channels-last; the Linear before it gives its outputs in that order."""
+        channels, *lengths = self.shape
+        reshape, before = self._split_at_reshape(node)
+        for layer in reversed(before):
+            if isinstance(layer, (layers.Linear, layers.BatchNorm)):
+                self._permute(layer)
+            if isinstance(layer, layers.Linear):
+                break
+            if not isinstance(layer, (*KEEP_FEATURES, layers.BatchNorm)):
+                raise node.error(f"its input comes from {layer!r}, whose outputs cannot be put in another order")
+        else:
+            raise node.error("its input is reshaped from the input of the graph")
+        self.layers[reshape] = layers.Reshape(*lengths, channels)
+        self.shape, self.axes = (*lengths, channels), channels_first_axes(self.ndim)
+
+    def _split_at_reshape(self, node: Node) -> tuple[int, Sequence[Layer]]:
+        """Return the position of the last Reshape, with activations only after it, and the layers before it."""
+        for i in range(len(self.layers) - 1, -1, -1):
+            if type(self.layers[i]) is layers.Reshape:
+                return i, self.layers[:i]
+            if not isinstance(self.layers[i], KEEP_FEATURES):
+                break
+        raise node.error("its input has the order (N, ..., C)")
+
+    def _permute(self, layer: Layer) -> None:
+        """Give the outputs of a layer, which are reshaped to (C, ...), the order of (..., C)."""
+        own: list[Parameter | Buffer] = [*layer.topology.parameter_list, *layer.topology.buffers.values()]
+        for kept in own:
+            if kept.shape and kept in self.arrays:
+                values = self.arrays[kept]
+                blocks = np.moveaxis(values.reshape((*values.shape[:-1], *self.shape)), values.ndim - 1, -1)
+                self.arrays[kept] = blocks.reshape(values.shape)
+
+
+MAX_POOLS = (layers.AdaptiveMaxPool1D, layers.AdaptiveMaxPool2D, layers.AdaptiveMaxPool3D)
+AVERAGE_POOLS = (layers.AdaptiveAvgPool1D, layers.AdaptiveAvgPool2D, layers.AdaptiveAvgPool3D)
+POOLS_TO_ONE = (*MAX_POOLS, *AVERAGE_POOLS)

@@ -1,0 +1,86 @@
+"""Normalization layers."""
+
+from typing import Any
+
+import numpy as np
+
+from portanet import layers
+from portanet.graph.flow import Flow, Node
+from portanet.graph.table import imports
+
+MAX_CHANNELS = 2**16
+"""Most channels for which the numbers of groups are repeated."""
+
+
+def _affine(flow: Flow, node: Node) -> dict[str, np.ndarray]:
+    """Return the scale and the shift of the channels."""
+    return {"weight": flow.in_order(node.weight(1)), "bias": flow.in_order(node.weight(2))}
+
+
+@imports("BatchNormalization")
+def import_batch_norm(flow: Flow, node: Node) -> None:
+    """ONNX's momentum is one minus PortaNet's."""
+    flow.need_channels_first(node)
+    if node.get("training_mode", 0):
+        raise node.error("it is in training mode")
+    statistics = {"running_mean": flow.in_order(node.weight(3)), "running_var": flow.in_order(node.weight(4))}
+    momentum = min(max(1 - node.get("momentum", 0.9), 1e-6), 1.0)
+    layer = layers.BatchNorm(flow.shape[-1], eps=node.get("epsilon", 1e-5), momentum=round(momentum, 7))
+    flow.add(layer, **_affine(flow, node), **statistics)
+
+
+@imports("LayerNormalization")
+def import_layer_norm(flow: Flow, node: Node) -> None:
+    """Over the last axes of channels-last."""
+    flow.need_channels_last(node)
+    lengths, bias = _normalized_shape(flow, node), node.constant(2)
+    scale = _whole(node, node.weight(1), lengths)
+    shift = np.zeros_like(scale) if bias is None else _whole(node, bias, lengths)
+    shape = lengths if len(lengths) > 1 else lengths[0]
+    flow.add(layers.LayerNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale, bias=shift)
+
+
+@imports("RMSNormalization")
+def import_rms_norm(flow: Flow, node: Node) -> None:
+    """Over the last axes of channels-last."""
+    flow.need_channels_last(node)
+    lengths = _normalized_shape(flow, node)
+    scale = _whole(node, node.weight(1), lengths)
+    shape = lengths if len(lengths) > 1 else lengths[0]
+    flow.add(layers.RMSNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale)
+
+
+def _whole(node: Node, values: np.ndarray, lengths: tuple[int, ...]) -> np.ndarray:
+    """Return a scale or shift that has a number for each place."""
+    if values.shape != lengths:
+        raise node.error(f"its scale or shift has shape {values.shape}, not {lengths}")
+    return values
+
+
+def _normalized_shape(flow: Flow, node: Node) -> tuple[int, ...]:
+    axis = node.get("axis", -1)
+    lengths = flow.shape[axis if axis < 0 else axis - 1 :]
+    if axis == 0 or len(lengths) > len(flow.shape):
+        raise node.error("it normalizes over the batch")
+    return lengths
+
+
+@imports("GroupNormalization")
+def import_group_norm(flow: Flow, node: Node) -> None:
+    """Before version 21, a scale and a shift belong to a group."""
+    flow.need_channels_first(node)
+    flow.need_plain_features(node)
+    n_groups, n_channels = node.get("num_groups"), flow.shape[-1]
+    arrays: dict[str, Any] = {"weight": node.weight(1), "bias": node.weight(2)}
+    if n_channels > MAX_CHANNELS:
+        raise node.error(f"its input has {n_channels} channels")
+    if node.version < 21:
+        arrays = {name: np.repeat(values, n_channels // n_groups) for name, values in arrays.items()}
+    flow.add(layers.GroupNorm(n_groups, n_channels, eps=node.get("epsilon", 1e-5)), **arrays)
+
+
+@imports("InstanceNormalization")
+def import_instance_norm(flow: Flow, node: Node) -> None:
+    """Over the positions."""
+    flow.need_channels_first(node)
+    flow.add(layers.InstanceNorm(flow.shape[-1], eps=node.get("epsilon", 1e-5), affine=True), **_affine(flow, node))

@@ -1,0 +1,43 @@
+"""The table of importers: which function makes layers of a node."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from portanet.graph.flow import Flow, Node, NoLayer
+
+Importer: TypeAlias = Callable[[Flow, Node], None]
+"""``importer(flow, node)`` appends the layers of a node to those of its input."""
+
+IMPORTERS: dict[str, Importer] = {}
+
+
+def imports(*operators: str) -> Callable[[Importer], Importer]:
+    """Add a function to the table, for operators of ONNX."""
+
+    def add(importer: Importer) -> Importer:
+        IMPORTERS.update(dict.fromkeys(operators, importer))
+        return importer
+
+    return add
+
+
+def import_node(flow: Flow, node: Node) -> None:
+    """
+    Append the layers of a node.
+
+    Raises
+    ------
+    ValueError
+        If no layer of PortaNet computes it; the message names the node and its operator.
+    """
+    importer = IMPORTERS.get(node.operator)
+    if importer is None:
+        raise node.error("there is no layer for this operator")
+    try:
+        importer(flow, node)
+    except (TypeError, LookupError, ArithmeticError) as error:
+        raise node.error(str(error)) from error
+    except NoLayer:
+        raise
+    except ValueError as error:
+        raise node.error(str(error)) from error

@@ -1,0 +1,218 @@
+"""PyTorch modules as networks of PortaNet."""
+
+import inspect
+import operator
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from portanet import layers
+from portanet.backends import Backend, get_backend
+from portanet.checks import check_input_shape
+from portanet.graph import Node
+from portanet.graph.network import build_network, import_graph
+from portanet.interop.modules import MODULES
+
+__all__ = ["from_torch"]
+
+
+def _max_pool(  # noqa: PLR0917 (as in PyTorch)
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> dict[str, Any]:
+    return {"module": SimpleNamespace(**locals())}
+
+
+def _avg_pool(  # noqa: PLR0917 (as in PyTorch)
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> dict[str, Any]:
+    return {"module": SimpleNamespace(**locals())}
+
+
+FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+    "add": ("Add", lambda: {}),
+    "cat": ("Concat", lambda dim=0: {"axis": dim}),
+    "concat": ("Concat", lambda dim=0: {"axis": dim}),
+    "relu": ("Relu", lambda inplace=False: {}),
+    "tanh": ("Tanh", lambda: {}),
+    "sigmoid": ("Sigmoid", lambda: {}),
+    "silu": ("torch.nn.SiLU", lambda inplace=False: {}),
+    "log_softmax": ("LogSoftmax", lambda dim=-1: {"axis": dim}),
+    "softmax": ("Softmax", lambda dim=-1: {"axis": dim}),
+    "max_pool1d": ("torch.nn.MaxPool1d", _max_pool),
+    "max_pool2d": ("torch.nn.MaxPool2d", _max_pool),
+    "avg_pool1d": ("torch.nn.AvgPool1d", _avg_pool),
+    "avg_pool2d": ("torch.nn.AvgPool2d", _avg_pool),
+    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: {"module": SimpleNamespace(p=p)}),
+    "flatten": ("Flatten", lambda start_dim=0: {"axis": start_dim}),
+}
+"""Functions and methods of tensors: the node that each becomes, and its attributes by the further arguments."""
+
+
+def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = None) -> layers.Sequential:
+    """
+    Return a network with the layers and the weights of a PyTorch module.
+
+    It takes channels-last inputs: (N, H, W, C) where the module takes (N, C, H, W). Weights are transposed accordingly,
+    also those of the first Linear after a Flatten. Outputs and gradients are equal up to rounding.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        ``nn.Sequential``, or a module whose ``forward`` calls modules and functions without conditions on data, so that
+        ``torch.fx`` can trace it. Sums of branches become :class:`portanet.Residual`, ``torch.cat`` becomes
+        :class:`portanet.Parallel`.
+    input_shape : tuple of int
+        Shape of one input of the module, without the batch axis: (C, H, W) for images.
+    device : str, optional
+        Where to put the network.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch is not installed.
+    ValueError
+        If a module or function is no layer of PortaNet; the message names it.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    >>> net = from_torch(module, (3, 8, 8))
+    >>> net
+    Sequential(Conv2D(3, 8, 3), ReLU(), Flatten(), Linear(288, 10))
+    >>> net(np.zeros((5, 8, 8, 3), dtype="float32")).shape
+    (5, 10)
+    """
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
+    source, nodes, target = _traced(module)
+    flow = import_graph(source, shape, nodes, target)
+    tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors} or {"float32"}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(f"module must be of float32 or float64, got {', '.join(sorted(dtypes))}: use module.float()")
+    return build_network(flow, dtypes.pop(), backend)
+
+
+def _traced(module: Any) -> tuple[str, list[Node], str]:
+    """Return the name of the input, the nodes, and the name of the output."""
+    from torch import fx
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
+            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
+
+    inner, seen = dict(module.named_modules(remove_duplicate=False)), set()
+    graph = Tracer().trace(module) if list(module.children()) else _single(module)
+    nodes, sources, target = [], [], ""
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            sources.append(node.name)
+        elif node.op == "output":
+            target = getattr(node.args[0], "name", "")
+        elif node.op == "call_module":
+            called = inner[node.target]
+            if id(called) in seen and list(called.parameters()):
+                raise ValueError(f"module {node.target!r} is called twice: two layers would learn different weights")
+            seen.add(id(called))
+            nodes.append(_of_module(node, inner[node.target]))
+        elif not _is_shape(node):
+            nodes.append(_of_function(node))
+    if len(sources) != 1 or not target:
+        raise ValueError("module must have one input and one output")
+    return sources[0], nodes, target
+
+
+def _is_shape(node: Any) -> bool:
+    """Whether a node is ``x.size(0)``, ``x.shape`` or a length of it."""
+    if node.op == "call_method":
+        return bool(node.target == "size")
+    first = node.args[0] if node.args else None
+    is_attribute = node.target is getattr and node.args[1:] == ("shape",)
+    return is_attribute or (node.target is operator.getitem and _is_node(first) and _is_shape(first))
+
+
+def _single(module: Any) -> Any:
+    """Return the graph of a module without others inside, which a trace would enter."""
+    from torch import fx
+
+    graph = fx.Graph()
+    graph.output(graph.call_module("", (graph.placeholder("x"),)))
+    return graph
+
+
+def _is_known(module: Any) -> bool:
+    """Whether a module is of a class of PyTorch, or of :func:`portanet.interop.to_torch`, that has an importer."""
+    kind = type(module)
+    return kind.__name__ in MODULES and kind.__module__.startswith(("torch.nn.", "portanet.interop."))
+
+
+def _of_module(node: Any, module: Any) -> Node:
+    kind = f"torch.nn.{type(module).__name__}"
+    title = f"module {node.target!r} ({type(module).__name__})"
+    if not _is_known(module):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this module")
+    inputs = tuple(value.name for value in node.args)
+    return Node(title, kind, inputs, (node.name,), {"module": module}, [None] * len(inputs))
+
+
+def _of_function(node: Any) -> Node:
+    """Return the node of a function or a method of a tensor."""
+    name = node.target if isinstance(node.target, str) else node.target.__name__
+    if name == "fn":  # functions of torch.nn.functional that dispatch on a flag
+        name = node.name.rstrip("_0123456789")
+    title = f"{node.name!r} ({name})"
+    if node.op == "get_attr":
+        raise ValueError(f"{title} cannot become a layer of PortaNet: it is a tensor of the module itself")
+    if name in ("view", "reshape"):
+        return _reshape(node, title)
+    if name not in FUNCTIONS and node.target is not operator.add:
+        raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this function")
+    kind, attributes = FUNCTIONS[name]
+    values = [*node.args[0]] if isinstance(node.args[0], (list, tuple)) else [a for a in node.args if _is_node(a)]
+    others = [a for a in node.args[1:] if not _is_node(a)]
+    names = tuple(value.name for value in values)
+    others_by_name = {key: value for key, value in node.kwargs.items() if key not in ("_stacklevel", "dtype")}
+    try:
+        found = attributes(**_named_arguments(attributes, others), **others_by_name)
+    except TypeError as error:
+        raise ValueError(f"{title} cannot become a layer of PortaNet: {error}") from error
+    return Node(title, kind, names, (node.name,), found, [None] * len(names))
+
+
+def _is_node(value: Any) -> bool:
+    return hasattr(value, "op")
+
+
+def _named_arguments(function: Callable[..., Any], values: list[Any]) -> dict[str, Any]:
+    """Return positional arguments by name."""
+    names = tuple(inspect.signature(function).parameters)
+    if len(values) > len(names):
+        raise TypeError(f"its argument {values[len(names)]!r} is not supported")
+    return dict(zip(names, values, strict=False))
+
+
+def _reshape(node: Any, title: str) -> Node:
+    """``x.view(n, -1)``, where n may be the number of examples."""
+    x, *lengths = node.args
+    lengths = [*lengths[0]] if len(lengths) == 1 and isinstance(lengths[0], (list, tuple)) else lengths
+    rest = lengths[1:]
+    if not all(isinstance(n, int) for n in rest):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: its lengths {rest} are no numbers")
+    shape = np.asarray([0, *rest])
+    return Node(title, "Reshape", (x.name, "shape"), (node.name,), {}, [None, shape])

@@ -1,0 +1,103 @@
+"""Networks written as ONNX files."""
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, ValueInfoProto, checker, helper
+
+from portanet.checks import check_flag, check_input_shape, check_path
+from portanet.files import write_atomically
+from portanet.graph.order import flattens_first
+from portanet.layers.base import Layer, check_layer
+from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
+from portanet.parameters import Buffer, Parameter
+from portanet.version import __version__
+
+__all__ = ["export"]
+
+OPSET, IR_VERSION = 21, 10
+"""The operator set and the file format of ONNX 1.16, of 2024, which other tools know."""
+
+
+def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_first: bool = True) -> None:
+    """
+    Write a network as an ONNX file, which computes what the network does in inference.
+
+    The file has an input "input" and an output "output", of the dtype of the network and for batches of any size. It
+    is written completely or not at all.
+
+    Parameters
+    ----------
+    net : Layer
+        Made of layers of PortaNet; layers without values are drawn from seed 0.
+    path : path-like
+        The file.
+    input_shape : tuple of int
+        Shape of one input, without the batch axis, channels-last as in PortaNet.
+    channels_first : bool
+        Whether inputs and outputs of the file have the order (N, C, ...) of other tools, where they have three axes or
+        more. Otherwise they have PortaNet's order, (N, ..., C). Inputs of three axes that the network flattens first,
+        such as images (N, H, W), have no channels and keep their order.
+
+    Raises
+    ------
+    ValueError
+        If a layer has no operators in ONNX, such as one of your own, or does not take inputs of this shape.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Conv2D(3, 8, 3), portanet.ReLU(), portanet.GlobalAvgPool())
+    >>> export(net, "net.onnx", (32, 32, 3))
+    >>> import onnx
+    >>> model = onnx.load("net.onnx")
+    >>> [node.op_type for node in model.graph.node]
+    ['Conv', 'Relu', 'GlobalAveragePool', 'Flatten']
+    >>> [axis.dim_param or axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    ['N', 3, 32, 32]
+    """
+    path = check_path("path", path)
+    model = to_model(net, input_shape, channels_first=channels_first)
+    write_atomically(path, model.SerializeToString())
+
+
+def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> ModelProto:
+    """Return the model that :func:`export` writes."""
+    check_layer("net", net)
+    shape = check_input_shape("input_shape", input_shape)
+    check_flag("channels_first", channels_first)
+    check_exportable(net)
+    if net.topology.unsized:
+        net.build(shape)
+    net.output_shape(shape)
+    backend, dtype = net._ready()
+    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
+    names = {array: name for name, array in kept.items()}
+    graph = GraphBuilder(names, backend.to_numpy, dtype)
+    spatial = channels_first and len(shape) > (2 if flattens_first(net) else 1)
+    y = export_layer(graph, net, Value("input", shape, spatial))
+    result = graph.in_order(y, channels_first=channels_first)
+    graph.rename(graph.node("Identity", result) if result == "input" else result, "output")
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            type(net).__name__,
+            [_described("input", shape, dtype, spatial)],
+            [_described("output", y.shape, dtype, channels_first and len(y.shape) > 1)],
+            list(graph.initializers.values()),
+        ),
+        producer_name="PortaNet",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    checker.check_model(model, full_check=True)
+    return model
+
+
+def _described(name: str, shape: tuple[int, ...], dtype: str, channels_first: bool) -> ValueInfoProto:
+    """Return name, dtype and shape of an input or output, for batches of any size N."""
+    lengths = (shape[-1], *shape[:-1]) if channels_first else shape
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["N", *lengths])

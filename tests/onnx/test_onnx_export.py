@@ -1,0 +1,187 @@
+"""Exported files: valid, and with the outputs of the network in onnxruntime, in ONNX's evaluator and in PortaNet."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import portanet as pn
+from bench.networks import NETWORKS
+from portanet.onnx import Backend, export
+from portanet.onnx.exporters import EXPORTERS
+from portanet.onnx.exporting import to_model
+from portanet.version import __version__
+from tests.cases import LAYERS, concrete
+
+TOLERANCE: Any = {"rtol": 1e-5, "atol": 1e-5}
+LAYERS = copy.deepcopy(LAYERS)  # other tests change theirs
+
+NOT_IN_ONNX_EVALUATOR = {
+    "MaxPool1D(3, stride=1, padding=1)": "ONNX's evaluator reads beyond padded signals with a stride of 1",
+    "ConvTranspose2D(4, 6, (3, 2), stride=2, padding='same', groups=2)": (
+        "ONNX's evaluator divides the weight of a transposed convolution with groups by outputs, not by inputs"
+    ),
+}
+"""Layers whose nodes ONNX's evaluator (1.23) cannot compute, by the reason; onnxruntime can."""
+
+
+def first(x: np.ndarray) -> np.ndarray:
+    """Channels-first order of (N, ..., C)."""
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 2 else x
+
+
+def last(y: np.ndarray) -> np.ndarray:
+    """Channels-last order of (N, C, ...)."""
+    return np.moveaxis(y, 1, -1) if y.ndim > 2 else y
+
+
+def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    outputs: Any = session.run(None, {"input": x})
+    return outputs[0]
+
+
+def in_onnx_evaluator(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    outputs: Any = ReferenceEvaluator(model).run(None, {"input": x})
+    return outputs[0]
+
+
+def in_portanet(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    return Backend.run_model(model, [x])[0]
+
+
+def assert_same_outputs(net: pn.Layer, x: np.ndarray, folder: Path, channels_first: bool = True) -> onnx.ModelProto:
+    export(net, folder / "net.onnx", x.shape[1:], channels_first=channels_first)
+    model = onnx.load(folder / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    expected = net.predict(x)
+    runtimes = [in_onnxruntime, in_portanet, *([] if repr(net) in NOT_IN_ONNX_EVALUATOR else [in_onnx_evaluator])]
+    for n in (len(x), 1):  # the batch axis is dynamic
+        for run in runtimes:
+            y = run(model, first(x[:n]) if channels_first else x[:n])
+            actual = last(y) if channels_first else y
+            np.testing.assert_allclose(actual, expected[:n], **TOLERANCE, err_msg=run.__name__)
+    return model
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
+def test_every_layer(layer: pn.Layer, x: np.ndarray, channels_first: bool, tmp_path: Path) -> None:
+    layer.initialize(seed=1)
+    assert_same_outputs(layer, x.astype("float32"), tmp_path, channels_first)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_of_the_experiments(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]
+    net = network.build().initialize(seed=1)
+    x = np.random.default_rng(0).uniform(size=(2, *network.input_shape)).astype("float32")
+    train_a_step(net, x)
+    assert_same_outputs(net, x, tmp_path)
+
+
+def train_a_step(net: pn.Layer, x: np.ndarray) -> None:
+    """So that running statistics and biases are not those of the start."""
+    y, pullback = net.vjp(x)
+    optimizer = pn.SGD(0.01).bind(net)
+    net.zero_grad()
+    pullback(np.ones_like(y), need_dx=False)
+    optimizer.step()
+
+
+def test_every_class_of_layers_is_exported() -> None:
+    assert set(EXPORTERS) == concrete(pn.Layer)
+
+
+@pytest.mark.parametrize("name", NOT_IN_ONNX_EVALUATOR)
+def test_what_onnx_evaluator_cannot_compute_is_still_so(name: str) -> None:
+    layer, x = next((layer, x) for layer, x in LAYERS if repr(layer) == name)
+    with pytest.raises((IndexError, ValueError)):
+        in_onnx_evaluator(to_model(layer, x.shape[1:]), first(x.astype("float32")))
+
+
+def test_the_file_names_portanet_and_its_version(tmp_path: Path) -> None:
+    export(pn.Linear(3, 2), tmp_path / "net.onnx", (3,))
+    model = onnx.load(tmp_path / "net.onnx")
+    assert (model.producer_name, model.producer_version) == ("PortaNet", __version__)
+
+
+def test_initializers_have_the_names_of_the_weights(tmp_path: Path) -> None:
+    net = pn.Sequential(pn.Linear(3, 3), pn.Residual(pn.Linear(3, 3)))
+    export(net, tmp_path / "net.onnx", (3,))
+    names = {tensor.name for tensor in onnx.load(tmp_path / "net.onnx").graph.initializer}
+    assert names == {"0.weight", "0.bias", "1.branch.weight", "1.branch.bias"}
+
+
+def test_a_layer_used_twice_is_written_with_one_weight(tmp_path: Path) -> None:
+    layer = pn.Linear(3, 3)
+    model = assert_same_outputs(pn.Sequential(layer, pn.TanH(), layer), np.ones((2, 3), "float32"), tmp_path)
+    assert [tensor.name for tensor in model.graph.initializer] == ["0.weight", "0.bias"]
+    assert len({node.name for node in model.graph.node}) == 3
+
+
+def test_no_transposition_between_spatial_layers(tmp_path: Path) -> None:
+    net = pn.Sequential(pn.Conv2D(1, 2, 3), pn.ReLU(), pn.BatchNorm(2), pn.MaxPool2D(2), pn.Flatten(), pn.Linear(8, 3))
+    model = assert_same_outputs(net, np.ones((2, 6, 6, 1), "float32"), tmp_path)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators == ["Conv", "Relu", "BatchNormalization", "MaxPool", "Transpose", "Flatten", "Gemm"]
+
+
+def test_sizes_that_are_not_known_are_those_of_the_input_shape(tmp_path: Path) -> None:
+    net = pn.Sequential(pn.Conv2D(2, 3), pn.Flatten(), pn.Linear(4))
+    assert_same_outputs(net, np.ones((2, 5, 5, 1), "float32"), tmp_path)
+
+
+def test_float64_networks_give_float64_files(tmp_path: Path) -> None:
+    net = pn.Sequential(pn.Linear(3, 3), pn.TanH()).initialize(dtype="float64")
+    export(net, tmp_path / "net.onnx", (3,))
+    model, x = onnx.load(tmp_path / "net.onnx"), np.random.default_rng(0).normal(size=(2, 3))
+    np.testing.assert_allclose(in_onnxruntime(model, x), net.predict(x), rtol=1e-14)
+
+
+def test_networks_on_a_device_are_exported(tmp_path: Path) -> None:
+    net = pn.Linear(3, 2).initialize(seed=1, device="strict")
+    export(net, tmp_path / "net.onnx", (3,))
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_allclose(in_onnxruntime(onnx.load(tmp_path / "net.onnx"), x), net.predict(x), rtol=1e-6)
+
+
+def test_a_layer_of_ones_own_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    class Twice(pn.ReLU):
+        def elementwise(self, xp: Any, x: Any) -> Any:
+            return 2 * x, lambda: 2.0
+
+    with pytest.raises(ValueError, match=r"no ONNX operators for the layer Twice\(\)"):
+        export(pn.Sequential(Twice()), tmp_path / "net.onnx", (3,))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_network_keeps_its_open_sizes(tmp_path: Path) -> None:
+    class Own(pn.ReLU):
+        pass
+
+    for net, shape in ((pn.Sequential(pn.Linear(2), Own()), (3,)), (pn.Sequential(pn.Conv2D(2, 9)), (5, 5, 1))):
+        before = repr(net)
+        with pytest.raises(ValueError, match=r"Own|does not fit"):
+            export(net, tmp_path / "net.onnx", shape)
+        assert repr(net) == before
+
+
+@pytest.mark.parametrize("wrong", [(4,), (2, 4), "3", None, (-3,)])
+def test_an_input_shape_that_does_not_fit_is_refused(wrong: Any, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"shape"):
+        export(pn.Linear(3, 2), tmp_path / "net.onnx", wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_file_stays_if_the_export_fails(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="needs x of shape"):
+        export(pn.Linear(3, 2), path, (4,))
+    assert path.read_bytes() == b"old"
