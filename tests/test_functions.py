@@ -49,6 +49,7 @@ VALID: dict[str, Any] = {
     "rng": np.random.default_rng(0),
     "score": lambda points: points[:, 0],
     "sample_weight": np.ones(3),
+    "sequences": [[1, 2], [3], [4, 5]],
     "shape": (3, 2),
     "size": 2,
     "step": 1,
@@ -177,9 +178,11 @@ def is_fine(function: Callable[..., Any], name: str, value: Any) -> bool:
     if isinstance(value, str):
         return name in TEXTS or (name, function.__name__) == ("classes", "scatter")
     if isinstance(value, (np.ndarray, list)) and np.ndim(value):
-        return name in ("arrays", "images") or (name == "x" and function.__module__ == "portanet.testing")
+        return name in ("arrays", "images", "sequences") or (name == "x" and function.__module__ == "portanet.testing")
     minus_7 = isinstance(value, int) and value == -7
-    return minus_7 and (name in ("level", "threshold", "ignore_index") or function.__name__ == "central_difference")
+    return minus_7 and (
+        name in ("level", "threshold", "ignore_index", "padding_value") or function.__name__ == "central_difference"
+    )
 
 
 @pytest.mark.parametrize(("function", "name"), ARGUMENTS)

@@ -25,9 +25,20 @@ from portanet.datasets.batching import batches
 from portanet.datasets.catalogue import SOURCES
 from portanet.datasets.fetch import DatasetError
 from portanet.datasets.labels import one_hot
+from portanet.datasets.sequences import bucket_batches, pad_sequences
 from portanet.datasets.splitting import train_test_split
 
-__all__ = ["Dataset", "DatasetError", "batches", "load", "names", "one_hot", "train_test_split"]
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "batches",
+    "bucket_batches",
+    "load",
+    "names",
+    "one_hot",
+    "pad_sequences",
+    "train_test_split",
+]
 
 
 @dataclass(frozen=True, eq=False)
