@@ -77,7 +77,7 @@ class Backend:
     xp : module
         Array API namespace; functions may be replaced by faster ones of the same meaning.
     array_type : type
-        Type of the library's arrays; :func:`portanet.backends.namespace` goes by it. Backends of one type, such as two
+        Type of the library's arrays; :func:`portanet.namespace` goes by it. Backends of one type, such as two
         GPUs, share the namespace and the kernels of the one that was loaded first.
     device : object
         The library's own device, given to its creation functions.
@@ -92,7 +92,7 @@ class Backend:
     activate : callable
         Returns the context to train and predict in. It makes the device the library's current one (CuPy puts every new
         array on the current device, whatever device the operands are on), silences overflow as on a GPU (``fit``
-        reports it), and turns the library's out-of-memory error into :class:`OutOfMemory`.
+        reports it), and turns the library's out-of-memory error into :class:`portanet.OutOfMemory`.
     capture : callable, optional
         ``capture(step)`` records the device operations of ``step()``, and returns a function without arguments that
         replays them on the same arrays. ``capture(step, other)`` shares the memory pool of an earlier recording, which

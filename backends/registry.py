@@ -69,8 +69,8 @@ def register(name: str, factory: Factory, *, library: str) -> None:
     name : str
         Device name without ordinal, such as ``"npu"``.
     factory : callable
-        ``factory(ordinal)`` returns a :class:`Backend`; ``ordinal`` is what follows the colon in ``"npu:1"``, or None.
-        It raises :class:`BackendUnavailable` where the device cannot be used.
+        ``factory(ordinal)`` returns a :class:`portanet.backends.Backend`; ``ordinal`` is what follows the colon in
+        ``"npu:1"``, or None. It raises :class:`portanet.BackendUnavailable` where the device cannot be used.
     library : str
         Top-level module of the array type, by which arrays made elsewhere find their backend.
 

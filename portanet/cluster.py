@@ -65,7 +65,7 @@ class KMeans(Estimator):
         Sum of the squared distances of the examples to their centres.
     n_iter_ : int
         Iterations of the best run.
-    cost_history_ : array of float64, shape (n_iter_ + 1,)
+    cost_history_ : array of float64, shape ``(n_iter_ + 1,)``
         Inertia of the best run before each iteration and at its end, on the host.
 
     References

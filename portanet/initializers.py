@@ -2,7 +2,7 @@
 Initial values of parameters, drawn on the host so that a seed gives the same network on every device.
 
 An initializer is called with a shape and a NumPy generator, and returns an array of float64. For a weight of shape
-(*kernel, in, out), fan in is ``kernel size x in``, and fan out ``kernel size x out``.
+``(*kernel, in, out)``, fan in is ``kernel size x in``, and fan out ``kernel size x out``.
 """
 
 import math

@@ -23,14 +23,14 @@ def one_hot(labels: Any, n_classes: int, dtype: str = "float32") -> Array:
 
     Returns
     -------
-    array, shape (*labels.shape, C)
+    array, shape ``(*labels.shape, C)``
         On the device of the labels; NumPy for lists.
 
     Raises
     ------
     ValueError
         If a label is not in ``[0, n_classes)``. This check copies from the device to the host: inside a training step,
-        use :func:`portanet.kernels.one_hot`.
+        use ``portanet.kernels.one_hot``.
 
     Examples
     --------

@@ -32,13 +32,13 @@ class _Group:
 
 class Threads(Communicator):
     """
-    One of several threads; :func:`run_threads` starts them.
+    One of several threads; :func:`portanet.distributed.run_threads` starts them.
 
     Parameters
     ----------
     rank : int
     group : object
-        What :func:`run_threads` makes for all.
+        What :func:`portanet.distributed.run_threads` makes for all.
     """
 
     def __init__(self, rank: int, group: Any):

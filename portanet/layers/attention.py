@@ -33,7 +33,7 @@ class MultiHeadAttention(Random):
 
     ``q = x W_q + b_q``, likewise k and v; each of these is split into num_heads parts. For each part,
     ``softmax(q kᵀ / √d) v`` with d = embed_dim / num_heads. The parts are joined again: ``y = joined W_out + b_out``.
-    Gradients: :func:`portanet.kernels.attention` and :class:`portanet.Linear`.
+    Gradients: ``portanet.kernels.attention`` and :class:`portanet.Linear`.
 
     Parameters
     ----------

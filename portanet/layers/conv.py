@@ -183,7 +183,7 @@ class Conv2D(Conv):
     bias : bool
         Whether to add b.
     init : Initializer
-        Initial W, of shape (*kernel_size, in_channels / groups, out_channels); b starts at zero.
+        Initial W, of shape ``(*kernel_size, in_channels / groups, out_channels)``; b starts at zero.
 
     Notes
     -----
@@ -322,7 +322,7 @@ class ConvTranspose2D(ConvTranspose):
     Parameters
     ----------
     in_channels, out_channels, kernel_size, stride, dilation, groups, bias, init
-        See :class:`Conv2D`; the weight has shape (*kernel_size, in_channels, out_channels / groups).
+        See :class:`Conv2D`; the weight has shape ``(*kernel_size, in_channels, out_channels / groups)``.
     padding : {"valid", "same"}, int, or tuple of int or (int, int)
         Rows cut off the output at both ends, (before, after): its lengths are
         ``(n - 1) stride + dilation (kernel_size - 1) + 1 - before - after + output_padding``, with "same" ``n stride``.

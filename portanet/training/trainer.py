@@ -288,7 +288,7 @@ class Trainer:
         Parameters
         ----------
         x, y : array
-            A batch on the network's device; :meth:`Layer.asarray` brings it there.
+            A batch on the network's device; :meth:`portanet.Layer.asarray` brings it there.
         sample_weight : array, shape (N,), optional
             Weight of each example, on the device.
 
