@@ -60,8 +60,8 @@ class Normalize(Layer):
         """
         Compute mean and standard deviation of data, in float64; a channel that is constant is divided by 1.
 
-        A channel counts as constant if its values differ by rounding only. :meth:`portanet.Layer.initialize` forgets the
-        statistics; ``to`` and ``Trainer`` keep them.
+        A channel counts as constant if its values differ by rounding only. :meth:`portanet.Layer.initialize` forgets
+        the statistics; ``to`` and ``Trainer`` keep them.
 
         Parameters
         ----------
