@@ -67,7 +67,7 @@ def add_numbers(run: Run) -> Figures:
     heads = [f"head {i}" for i in range(1, 5)]
     for i in range(2):
         title = f"block {i + 1}: how much the 4 blanks (rows) look at the 10 tokens"
-        weights = _attention(net, i, x_test[:200])[:, 6:]
+        weights = np.kron(_attention(net, i, x_test[:200])[:, 6:], np.ones((8, 8)))
         run.picture(f"attention {i + 1}", plots.image_grid(weights, columns=4, captions=heads, title=title), title)
     return {"exact sums": float(np.mean(right.all(axis=1))), "digits": float(np.mean(right))}
 
