@@ -80,7 +80,7 @@ class Recurrence:
     activations : sequence of str
         Names, for one direction after the other.
     clip : float or None
-        Bound of the inputs of activations.
+        Bound of the inputs of the gates; as in onnxruntime, not of the cell of an LSTM.
     direction : {"forward", "reverse", "bidirectional"}
     layout : int
         1 if the batch is the first axis, not that of the positions.
@@ -120,19 +120,13 @@ class Recurrence:
         """Return the weights and the activations of one direction."""
         w, r, b, p = weights
         n, hidden = w.shape[1], r.shape[2]
-        biases = (0.0, 0.0) if b is None else (b[i, :n], b[i, n:])
+        biases: tuple[Any, Any] = (0.0, 0.0) if b is None else (b[i, :n], b[i, n:])
         peepholes = [0.0] * 3 if p is None else [p[i, j : j + hidden] for j in range(0, 3 * hidden, hidden)]
         each = len(self.activations) // w.shape[0]
         names = self.activations[i * each : (i + 1) * each]
-        return Cell(xp, w[i, ...], r[i, ...], *biases, peepholes, [self._activation(xp, name) for name in names])
-
-    def _activation(self, xp: Any, name: str) -> Callable[[Array], Array]:
-        compute = ACTIVATIONS.get(name.lower())
-        if compute is None:
-            raise ValueError(f"its activation {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
-        if self.clip is None:
-            return lambda x: compute(xp, x)
-        return lambda x: compute(xp, xp.clip(x, -self.clip, self.clip))
+        bounds = self.clip, self.clip, None
+        activations = [_activation(xp, name, bound) for name, bound in zip(names, bounds, strict=False)]
+        return Cell(xp, w[i, ...], r[i, ...], *biases, peepholes, activations)
 
     def _run_direction(
         self, x: Array, cell: Cell, state: State, sequence_lens: Array | None, i: int
@@ -150,6 +144,16 @@ class Recurrence:
                 state = tuple(xp.where(inside, n, o) for n, o in zip(new, state, strict=True))
                 outputs[t] = xp.where(inside, new[0], xp.zeros_like(new[0]))
         return outputs, state
+
+
+def _activation(xp: Any, name: str, bound: float | None) -> Callable[[Array], Array]:
+    """Return a function by ONNX's name, whose input is clipped."""
+    compute = ACTIVATIONS.get(name.lower())
+    if compute is None:
+        raise ValueError(f"its activation {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
+    if bound is None:
+        return lambda x: compute(xp, x)
+    return lambda x: compute(xp, xp.clip(x, -bound, bound))
 
 
 def _swapped(xp: Any, x: Array | None) -> Array | None:
