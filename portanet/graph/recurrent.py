@@ -52,16 +52,20 @@ ACTIVATIONS = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", 
 Step: TypeAlias = tuple[str, tuple[int, ...]]
 """An operator that changes the axes, and its numbers."""
 
+MAX_AXES = 8
+"""Most numbers of such an operator."""
+
 FIRST_TWO: Step = ("Transpose", (1, 0, 2))
 
-AFTER: dict[tuple[int, int, bool], list[Step]] = {
-    (0, 0, False): [("Squeeze", (1,)), FIRST_TWO],
-    (0, 0, True): [("Transpose", (0, 2, 1, 3)), ("Reshape", (0, 0, -1)), FIRST_TWO],
-    (0, 1, False): [("Squeeze", (0,))],
-    (1, 0, False): [("Squeeze", (2,))],
-    (1, 1, False): [("Squeeze", (1,))],
+AFTER: dict[tuple[bool, int, bool], list[Step]] = {
+    (False, 0, False): [("Squeeze", (1,)), FIRST_TWO],
+    (False, 0, True): [("Transpose", (0, 2, 1, 3)), ("Reshape", (0, 0, -1)), FIRST_TWO],
+    (False, 1, False): [("Squeeze", (0,))],
+    (True, 0, False): [("Squeeze", (2,))],
+    (True, 1, False): [("Squeeze", (1,))],
 }
-"""The nodes after an operator, by its layout, the number of its output, and whether it has two directions."""
+"""The nodes after an operator, by whether the batch comes first, the number of its output, and whether it has both
+directions."""
 
 
 def to_onnx(kind: str, values: np.ndarray) -> np.ndarray:
@@ -95,53 +99,60 @@ def _in_order(order: Any, values: np.ndarray) -> np.ndarray:
 
 
 def join_recurrent(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes in which each recurrent operator with its transpositions is one node, from (N, T, D)."""
-    joined = list(nodes)
+    """Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D)."""
+    makers = {name: node for node in nodes for name in node.outputs if name}
+    users: dict[str, list[Node]] = {}
     for node in nodes:
-        if node.operator in GATES:
-            _join(joined, node)
-    return joined
+        for name in {*node.inputs} - {""}:
+            users.setdefault(name, []).append(node)
+    replaced: dict[int, Node | None] = {}
+    transposed: set[str] = set()
+    for node in nodes:
+        if node.operator in GATES and (chain := _nodes_after(node, makers, users)):
+            replaced |= {id(old): None for old in (node, *chain)}
+            replaced[id(chain[-1])] = _joined(node, makers, chain)
+            transposed.add(node.inputs[0])
+    rest = [new for node in nodes if (new := replaced.get(id(node), node)) is not None]
+    unused = transposed - {name for node in rest for name in node.inputs}
+    return [node for node in rest if not unused & {*node.outputs}]
 
 
-def _join(nodes: list[Node], node: Node) -> None:
-    """Put one node in place of an operator and the nodes around it, if these are as :data:`AFTER` says."""
-    layout, source = node.get("layout", 0), node.inputs[0]
-    before = next((other for other in nodes if source in other.outputs), None)
-    if not layout and (before is None or _step(before) != FIRST_TWO):
-        return
-    named = [(i, name) for i, name in enumerate(node.outputs) if name]
-    used = [(i, name) for i, name in named if any(name in other.inputs for other in nodes)]
-    is_bidirectional = node.get("direction", "forward") == "bidirectional"
-    steps = AFTER.get((layout, used[0][0], is_bidirectional)) if len(used) == 1 else None
-    chain = [] if steps is None else _chain(nodes, used[0][1], steps)
-    if not chain:
-        return
-    inputs = node.inputs if layout or before is None else (before.inputs[0], *node.inputs[1:])
-    attributes = {**node.attributes, "return_sequences": used[0][0] == 0}
-    nodes[nodes.index(chain[-1])] = replace(node, inputs=inputs, outputs=chain[-1].outputs, attributes=attributes)
-    for old in (node, *chain[:-1]):
-        nodes.remove(old)
-    if not layout and before is not None and not any(source in other.inputs for other in nodes):
-        nodes.remove(before)
-
-
-def _chain(nodes: Sequence[Node], name: str, steps: list[Step]) -> list[Node]:
-    """Return the nodes that use a value one after the other, if they are these steps; else none."""
-    chain: list[Node] = []
-    for step in steps:
-        users = [other for other in nodes if name in other.inputs]
-        if len(users) != 1 or _step(users[0]) != step:
+def _nodes_after(node: Node, makers: dict[str, Node], users: dict[str, list[Node]]) -> list[Node]:
+    """Return the nodes after an operator if they, and that before it, are as :data:`AFTER` says; else none."""
+    before = makers.get(node.inputs[0])
+    if not _has_batch_first(node) and (before is None or _step(before) != FIRST_TWO):
+        return []
+    used = [(i, name) for i, name in enumerate(node.outputs) if name in users]
+    if len(used) != 1:
+        return []
+    (i, name), chain = used[0], []
+    for step in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
+        following = users.get(name, [])
+        if len(following) != 1 or _step(following[0]) != step:
             return []
-        chain.append(users[0])
-        name = users[0].outputs[0]
+        chain.append(following[0])
+        name = following[0].outputs[0]
     return chain
+
+
+def _joined(node: Node, makers: dict[str, Node], chain: list[Node]) -> Node:
+    """Return the operator as a node from (N, T, D) to the output of the last node after it."""
+    source = node.inputs[0] if _has_batch_first(node) else makers[node.inputs[0]].inputs[0]
+    attributes = {**node.attributes, "return_sequences": chain[0].inputs[0] == node.outputs[0]}
+    return replace(node, inputs=(source, *node.inputs[1:]), outputs=chain[-1].outputs, attributes=attributes)
+
+
+def _has_batch_first(node: Node) -> bool:
+    return bool(node.get("layout", 0) == 1)
 
 
 def _step(node: Node) -> Step | None:
     """Return an operator that changes the axes, and its numbers."""
     names = {"Transpose": "perm", "Squeeze": "axes", "Reshape": "shape"}
     numbers = node.given(names[node.operator], 1) if node.operator in names else None
-    return None if numbers is None else (node.operator, tuple(int(n) for n in np.ravel(numbers)))
+    if numbers is None or numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
+        return None
+    return node.operator, tuple(numbers.ravel().tolist())
 
 
 @imports(*GATES)
