@@ -162,13 +162,12 @@ def import_recurrent(flow: Flow, node: Node) -> None:
     if return_sequences is None:
         raise node.error("its output is neither all states (N, T, H) nor the last one (N, H)")
     flow.need_channels_last(node)
+    n_directions = _check_weights(node)
     _check_computed(node)
-    arrays = [_direction(node, i) for i in range(len(node.weight(1)))]
-    n_in, n_out = arrays[0]["weight_ih"].shape
-    backwards = node.get("direction", "forward") == "reverse"
-    layer = getattr(layers, kind)(
-        *(n_in, n_out // len(GATES[kind].order)), return_sequences=return_sequences, go_backwards=backwards
-    )
+    arrays = [_direction(node, i) for i in range(n_directions)]
+    n_in, hidden_size = (len(arrays[0][name]) for name in ("weight_ih", "weight_hh"))
+    backwards = node.get("direction") == "reverse"
+    layer = getattr(layers, kind)(n_in, hidden_size, return_sequences=return_sequences, go_backwards=backwards)
     if len(arrays) == 1:
         flow.add(layer, **arrays[0])
     else:
@@ -177,6 +176,17 @@ def import_recurrent(flow: Flow, node: Node) -> None:
             flow.branch().add(each, **given)
         flow.add(both)
     flow.axes = (0, 1, 2) if return_sequences else (0, 1)
+
+
+def _check_weights(node: Node) -> int:
+    """Return the number of directions, for which both weights must have parts."""
+    w, r, n_gates = node.weight(1), node.weight(2), len(GATES[node.operator].order)
+    n_directions = 2 if node.get("direction") == "bidirectional" else 1
+    if w.ndim != 3 or r.ndim != 3 or not w.shape[1] == r.shape[1] == n_gates * r.shape[2]:
+        raise node.error(f"its weights of shapes {w.shape} and {r.shape} are not those of its gates")
+    if len(w) != n_directions or len(r) != n_directions:
+        raise node.error(f"it has weights of {len(w)} and {len(r)} directions, not {n_directions}")
+    return n_directions
 
 
 def _direction(node: Node, i: int) -> dict[str, np.ndarray]:
