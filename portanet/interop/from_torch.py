@@ -75,7 +75,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
         ``torch.fx`` can trace it. Sums of branches become :class:`portanet.Residual`, ``torch.cat`` becomes
         :class:`portanet.Parallel`.
     input_shape : tuple of int
-        Shape of one input of the module, without the batch axis: (C, H, W) for images.
+        Shape of one input of the module, without the batch axis: (C, H, W) for images, (T,) for ids, (T, C) for a
+        module such as ``nn.LSTM(batch_first=True)``.
     device : str, optional
         Where to put the network.
 

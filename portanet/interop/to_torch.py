@@ -33,8 +33,9 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
         Layers without values are drawn from seed 0.
     input_shape : tuple of int, optional
         Shape of one input of the network, channels-last, without the batch axis. It is needed where the layers do not
-        tell the number of axes: a BatchNorm of images before any convolution, for instance. Without it, the inputs of a
-        Linear are taken as rows. Inputs of three axes that the network flattens first have no channels.
+        tell the number of axes: an Embedding, or a BatchNorm of images before any convolution, for instance. Without
+        it, the inputs of a Linear are taken as rows. Inputs of three axes that the network flattens first have no
+        channels.
 
     Returns
     -------

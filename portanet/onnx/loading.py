@@ -34,7 +34,8 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> l
 
     The nodes become :class:`portanet.Sequential`; within it, sums of branches become :class:`portanet.Residual` and
     concatenations :class:`portanet.Parallel`. Inputs and outputs are channels-last, as everywhere in PortaNet: a file
-    with inputs (N, C, H, W) becomes a network that takes (N, H, W, C). Nothing in the file is run as code.
+    with inputs (N, C, H, W) becomes a network that takes (N, H, W, C). Integers are ids of an
+    :class:`portanet.Embedding`. Attention is not recognized. Nothing in the file is run as code.
 
     Parameters
     ----------
