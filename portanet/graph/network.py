@@ -37,7 +37,7 @@ def import_graph(
     ValueError
         If a node is no layer of PortaNet, or the output has neither order of axes.
     """
-    nodes = join_recurrent(nodes)
+    nodes = join_recurrent(nodes, target)
     ndim, (first, *others) = len(lengths) + 1, lengths
     orders = [Flow((*others, first), channels_first_axes(ndim), n_examples=n_examples)]
     if ndim > 2:

@@ -55,6 +55,9 @@ Step: TypeAlias = tuple[str, tuple[int, ...]]
 MAX_AXES = 8
 """Most numbers of such an operator."""
 
+FIRST_STATE = 5
+"""Number of the input that is the first state h; the cell c follows it."""
+
 FIRST_TWO: Step = ("Transpose", (1, 0, 2))
 
 AFTER: dict[tuple[bool, int, bool], list[Step]] = {
@@ -98,36 +101,70 @@ def _in_order(order: Any, values: np.ndarray) -> np.ndarray:
     return blocks[list(order)].reshape(values.shape)
 
 
-def join_recurrent(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D)."""
+def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
+    """
+    Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D).
+
+    First states that a graph computes as zeros are left out. An operator may follow another one directly.
+    """
+    if not any(node.operator in GATES for node in nodes):
+        return list(nodes)
     makers = {name: node for node in nodes for name in node.outputs if name}
+    nodes = _needed([_without_zero_states(node, makers) for node in nodes], target)
     users: dict[str, list[Node]] = {}
     for node in nodes:
         for name in {*node.inputs} - {""}:
             users.setdefault(name, []).append(node)
     replaced: dict[int, Node | None] = {}
-    transposed: set[str] = set()
+    swapped: dict[str, str] = {}  # values (T, N, D), and those of the same numbers (N, T, D)
     for node in nodes:
-        if node.operator in GATES and (chain := _nodes_after(node, makers, users)):
+        if _step(node) == FIRST_TWO:
+            swapped[node.outputs[0]] = node.inputs[0]
+        if node.operator in GATES and (chain := _nodes_after(node, users, swapped)):
             replaced |= {id(old): None for old in (node, *chain)}
-            replaced[id(chain[-1])] = _joined(node, makers, chain)
-            transposed.add(node.inputs[0])
-    rest = [new for node in nodes if (new := replaced.get(id(node), node)) is not None]
-    unused = transposed - {name for node in rest for name in node.inputs}
-    return [node for node in rest if not unused & {*node.outputs}]
+            replaced[id(chain[-1])] = _joined(node, swapped, chain)
+            if not _has_batch_first(node) and _step(chain[-1]) != FIRST_TWO:
+                swapped[chain[-1].outputs[0]] = chain[-1].outputs[0]
+    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], target)
 
 
-def _nodes_after(node: Node, makers: dict[str, Node], users: dict[str, list[Node]]) -> list[Node]:
+def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
+    """Return the nodes that the output needs, in order."""
+    needed, found = {target}, []
+    for node in reversed(nodes):
+        if needed & {*node.outputs} - {""}:
+            needed |= {*node.inputs}
+            found.append(node)
+    return found[::-1]
+
+
+def _without_zero_states(node: Node, makers: dict[str, Node]) -> Node:
+    """Leave out first states that are zeros of a shape that the graph computes."""
+    if node.operator not in GATES:
+        return node
+    zero = [i >= FIRST_STATE and _is_zero(makers.get(name)) for i, name in enumerate(node.inputs)]
+    return replace(node, inputs=tuple("" if z else name for z, name in zip(zero, node.inputs, strict=True)))
+
+
+def _is_zero(node: Node | None) -> bool:
+    """Whether a node repeats the number zero."""
+    if node is None or node.operator not in ("Expand", "ConstantOfShape"):
+        return False
+    values = node.constant(0) if node.operator == "Expand" else np.asarray(node.get("value", 0))
+    return values is not None and not np.any(values)
+
+
+def _nodes_after(node: Node, users: dict[str, list[Node]], swapped: dict[str, str]) -> list[Node]:
     """Return the nodes after an operator if they, and that before it, are as :data:`AFTER` says; else none."""
-    before = makers.get(node.inputs[0])
-    if not _has_batch_first(node) and (before is None or _step(before) != FIRST_TWO):
-        return []
     used = [(i, name) for i, name in enumerate(node.outputs) if name in users]
-    if len(used) != 1:
+    if len(used) != 1 or not (_has_batch_first(node) or node.inputs[0] in swapped):
         return []
-    (i, name), chain = used[0], []
+    i, name = used[0]
+    chain: list[Node] = []
     for step in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
         following = users.get(name, [])
+        if step == FIRST_TWO and following and all(_takes(other, name) for other in following):
+            return chain
         if len(following) != 1 or _step(following[0]) != step:
             return []
         chain.append(following[0])
@@ -135,9 +172,14 @@ def _nodes_after(node: Node, makers: dict[str, Node], users: dict[str, list[Node
     return chain
 
 
-def _joined(node: Node, makers: dict[str, Node], chain: list[Node]) -> Node:
+def _takes(node: Node, name: str) -> bool:
+    """Whether a recurrent operator takes a sequence (T, N, D)."""
+    return node.operator in GATES and not _has_batch_first(node) and node.inputs[0] == name
+
+
+def _joined(node: Node, swapped: dict[str, str], chain: list[Node]) -> Node:
     """Return the operator as a node from (N, T, D) to the output of the last node after it."""
-    source = node.inputs[0] if _has_batch_first(node) else makers[node.inputs[0]].inputs[0]
+    source = node.inputs[0] if _has_batch_first(node) else swapped[node.inputs[0]]
     attributes = {**node.attributes, "return_sequences": chain[0].inputs[0] == node.outputs[0]}
     return replace(node, inputs=(source, *node.inputs[1:]), outputs=chain[-1].outputs, attributes=attributes)
 

@@ -92,7 +92,7 @@ ZERO, W, SMALL_R = np.asarray([0]), np.ones((1, 8, 2), "float32"), np.ones((1, 8
 
 
 def weights_without_axes() -> onnx.ModelProto:
-    return recurrent_model(np.float32(1.0).reshape(()), SMALL_R, ZERO)
+    return recurrent_model(np.ones((), "float32"), SMALL_R, ZERO)
 
 
 def weights_of_too_many_directions() -> onnx.ModelProto:

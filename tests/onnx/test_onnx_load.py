@@ -412,6 +412,40 @@ def test_recurrent_operators_are_layers(case: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(net.predict(x), Backend.run_model(model, [x])[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_directions", [1, 2])
+def test_stacked_operators_with_computed_zero_states_are_layers(n_directions: int, tmp_path: Path) -> None:
+    """As PyTorch writes a GRU of two layers: the second takes (T, N, D), and the shape of the states is computed."""
+    state = [
+        *(node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Unsqueeze", "n zero_axis", "m")),
+        *(node("Concat", "directions m hidden", "t", axis=0), node("Expand", "no_state t", "h")),
+    ]
+    direction = "bidirectional" if n_directions == 2 else "forward"
+    steps: list[onnx.NodeProto] = []
+    for i, start in enumerate(("a", "z0")):
+        names = [start, f"w{i}", f"r{i}", f"b{i}", "", "h"]
+        options: Any = {"hidden_size": 2, "linear_before_reset": 1, "direction": direction}
+        steps.append(helper.make_node("GRU", names, [f"q{i}"], **options))
+        if n_directions == 2:
+            steps += [
+                node("Transpose", f"q{i}", f"p{i}", perm=[0, 2, 1, 3]),
+                node("Reshape", f"p{i} joined", f"z{i}"),
+            ]
+        else:
+            steps.append(node("Squeeze", f"q{i} one", f"z{i}"))
+    arrays = {name: np.asarray([i]) for name, i in (("one", 1), ("zero_axis", 0), ("directions", n_directions))}
+    arrays |= {"zero": np.asarray(0), "hidden": np.asarray([2]), "joined": np.asarray([0, 0, -1])}
+    arrays["no_state"] = np.zeros((), "float32")
+    for i, n_in in enumerate((3, 2 * n_directions)):
+        given = {"w": normal(n_directions, 6, n_in), "r": normal(n_directions, 6, 2), "b": normal(n_directions, 12)}
+        arrays |= {f"{name}{i}": values for name, values in given.items()}
+    nodes = [*state, BATCH_FIRST, *steps, node("Transpose", "z1", "y", perm=[1, 0, 2])]
+    model = write(tmp_path / "f.onnx", nodes, ["N", 5, 3], arrays)
+    net, x = load(tmp_path / "f.onnx"), normal(4, 5, 3)
+    kind = pn.Bidirectional if n_directions == 2 else pn.GRU
+    assert [type(layer) for layer in net] == [kind, kind]
+    np.testing.assert_allclose(net.predict(x), Backend.run_model(model, [x])[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "attributes", "message"),
     [
