@@ -41,6 +41,10 @@ class NoLayer(ValueError):
     """A node of a graph cannot become a layer; the message names the node."""
 
 
+class WrongOrder(NoLayer):
+    """The input of a node has its axes in another order than the node needs."""
+
+
 @dataclass(frozen=True)
 class Node:
     """
@@ -89,9 +93,9 @@ class Node:
             raise self.error(f"its input {i} is no constant")
         return values
 
-    def error(self, why: str) -> "NoLayer":
+    def error(self, why: str, kind: type[NoLayer] = NoLayer) -> NoLayer:
         """Return the error that this node cannot become a layer."""
-        return NoLayer(f"{self.title} cannot become a layer of PortaNet: {why}")
+        return kind(f"{self.title} cannot become a layer of PortaNet: {why}")
 
 
 def channels_first_axes(ndim: int) -> Shape:
@@ -181,13 +185,14 @@ class Flow:
         if self.ndim > 2 and self.is_channels_last:
             self._reorder_reshaped(node)
         if not self.is_channels_first or (n_axes is not None and self.ndim != n_axes + 2):
-            raise node.error(f"its input is no array (N, C, ...), but has the axes {self.axes} of (N, ..., C)")
+            why = f"its input is no array (N, C, ...), but has the axes {self.axes} of (N, ..., C)"
+            raise node.error(why, WrongOrder)
 
     def need_channels_last(self, node: Node) -> None:
         """Refuse a node whose input has not the order (N, ..., C)."""
         self.need_plain_features(node)
         if not self.is_channels_last:
-            raise node.error(f"its input is no array (N, ..., C), but has the axes {self.axes} of it")
+            raise node.error(f"its input is no array (N, ..., C), but has the axes {self.axes} of it", WrongOrder)
 
     def need_plain_features(self, node: Node) -> None:
         """Refuse a node that tells features apart, after rows were flattened in another order than PortaNet's."""

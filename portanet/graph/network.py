@@ -7,8 +7,9 @@ import numpy as np
 from portanet import layers
 from portanet.backends import Backend
 from portanet.graph.blocks import import_nodes
-from portanet.graph.flow import Flow, Node, channels_first_axes
+from portanet.graph.flow import Flow, Node, WrongOrder, channels_first_axes
 from portanet.graph.order import graph_flattens_first
+from portanet.graph.recurrent import join_recurrent
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
 
@@ -36,6 +37,7 @@ def import_graph(
     ValueError
         If a node is no layer of PortaNet, or the output has neither order of axes.
     """
+    nodes = join_recurrent(nodes, target)
     ndim, (first, *others) = len(lengths) + 1, lengths
     orders = [Flow((*others, first), channels_first_axes(ndim), n_examples=n_examples)]
     if ndim > 2:
@@ -51,7 +53,7 @@ def import_graph(
             return flow
         except ValueError as error:
             errors.append(error)
-    raise errors[0]
+    raise next((error for error in errors if not isinstance(error, WrongOrder)), errors[0])
 
 
 def build_network(flow: Flow, dtype: str, backend: Backend) -> layers.Sequential:

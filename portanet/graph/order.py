@@ -1,4 +1,4 @@
-"""Whether inputs have channels: rows and pictures without colours have none, and keep their order of axes."""
+"""Whether inputs have channels: rows, ids and pictures without colours have none, and keep their order of axes."""
 
 from collections.abc import Sequence
 
@@ -30,6 +30,27 @@ def flattens_first(net: Layer) -> bool:
         first = next((layer for layer in net if not isinstance(layer, ANY_ORDER)), None)
         return first is not None and flattens_first(first)
     return isinstance(net, layers.Reshape)
+
+
+def takes_ids(net: Layer) -> bool:
+    """
+    Whether a network takes integers that stand for vectors, such as the tokens of a text.
+
+    Examples
+    --------
+    >>> takes_ids(portanet.Sequential(portanet.Embedding(9, 4), portanet.LSTM(4, 3)))
+    True
+    >>> takes_ids(portanet.LSTM(4, 3))
+    False
+    """
+    if isinstance(net, layers.AutoEncoder):
+        return takes_ids(net.encoder)
+    if isinstance(net, layers.Sequential):
+        first = next((layer for layer in net if not isinstance(layer, layers.Reshape)), None)
+        return first is not None and takes_ids(first)
+    if isinstance(net, layers.Parallel):
+        return all(takes_ids(branch) for branch in net.branches)
+    return isinstance(net, layers.Embedding)
 
 
 def graph_flattens_first(nodes: Sequence[Node]) -> bool:

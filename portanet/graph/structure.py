@@ -66,14 +66,33 @@ def _operand(node: Node) -> np.ndarray:
 
 @imports("Add")
 def import_add(flow: Flow, node: Node) -> None:
-    """The bias of a Linear, or one number."""
+    """The bias of a Linear, vectors of positions, or one number."""
     values, last = _operand(node), flow.layers[-1] if flow.layers else None
     if type(last) is layers.Linear and last.bias is None and flow.axes[-1] == flow.ndim - 1:
         _add_bias(flow, node, values)
     elif type(last) is layers.Rescale and last.offset == 0 and (number := single_number(values)) is not None:
         flow.layers[-1] = layers.Rescale(last.scale, number)
+    elif values.size > 1 and flow.is_channels_last and flow.ndim == 3 and _row_shape(values) == flow.shape:
+        flow.add(layers.PositionalEmbedding(*flow.shape), weight=values.reshape(flow.shape))
     else:
         _add_rescale(flow, node, 1.0, single_number(values))
+
+
+def _row_shape(values: np.ndarray) -> tuple[int, ...]:
+    """Return the shape of one example, of which a constant may have the axis of the batch."""
+    return values.shape[1:] if values.ndim == 3 and len(values) == 1 else values.shape
+
+
+@imports("Gather")
+def import_gather(flow: Flow, node: Node) -> None:
+    """Vectors for the ids that the graph takes."""
+    if node.get("axis", 0) != 0 or node.weight(0).ndim != 2 or node.constant(1) is not None:
+        raise node.error("it does not take rows of a constant matrix")
+    if any(not isinstance(layer, layers.Reshape) for layer in flow.layers):
+        raise node.error("its ids are not those that the network takes")
+    flow.need_channels_last(node)
+    flow.add(layers.Embedding(*node.weight(0).shape), weight=node.weight(0))
+    flow.axes = tuple(range(len(flow.shape) + 1))
 
 
 @imports("Sub")

@@ -14,6 +14,7 @@ from portanet.checks import check_input_shape
 from portanet.graph import Node
 from portanet.graph.network import build_network, import_graph
 from portanet.interop.modules import MODULES
+from portanet.interop.sequence_modules import ALL_STATES, LAST_STATE
 
 __all__ = ["from_torch"]
 
@@ -74,7 +75,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
         ``torch.fx`` can trace it. Sums of branches become :class:`portanet.Residual`, ``torch.cat`` becomes
         :class:`portanet.Parallel`.
     input_shape : tuple of int
-        Shape of one input of the module, without the batch axis: (C, H, W) for images.
+        Shape of one input of the module, without the batch axis: (C, H, W) for images, (T,) for ids, (T, C) for a
+        module such as ``nn.LSTM(batch_first=True)``.
     device : str, optional
         Where to put the network.
 
@@ -118,7 +120,8 @@ def _traced(module: Any) -> tuple[str, list[Node], str]:
             return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
     inner, seen = dict(module.named_modules(remove_duplicate=False)), set()
-    graph = Tracer().trace(module) if list(module.children()) else _single(module)
+    is_one = _is_known(module) or not list(module.children())
+    graph = _single(module) if is_one else Tracer().trace(module)
     nodes, sources, target = [], [], ""
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -131,11 +134,52 @@ def _traced(module: Any) -> tuple[str, list[Node], str]:
                 raise ValueError(f"module {node.target!r} is called twice: two layers would learn different weights")
             seen.add(id(called))
             nodes.append(_of_module(node, inner[node.target]))
+        elif (path := _path(node, inner)) is not None:
+            call, indices = path
+            nodes += _of_output(node, inner[call.target], call.name, indices)
         elif not _is_shape(node):
             nodes.append(_of_function(node))
     if len(sources) != 1 or not target:
         raise ValueError("module must have one input and one output")
     return sources[0], nodes, target
+
+
+SEVERAL_OUTPUTS = ("RNN", "GRU", "LSTM", "MultiheadAttention")
+"""Modules that return a tuple."""
+
+LAST_POSITION = (slice(None), -1)
+"""The index in ``y[:, -1]``."""
+
+LAST_PATHS: list[tuple[str, tuple[Any, ...]]] = [
+    *((name, (0, LAST_POSITION)) for name in ("RNN", "GRU", "LSTM")),
+    *(("RNN", (1, -1)), ("GRU", (1, -1)), ("LSTM", (1, 0, -1))),
+]
+"""Modules, and the indices, one after the other, that take the last state of their last layer."""
+
+
+def _path(node: Any, inner: dict[str, Any]) -> tuple[Any, tuple[Any, ...]] | None:
+    """Return the call of a module with several outputs, and the indices that lead from it to a node."""
+    path: tuple[Any, ...] = ()
+    while node.op == "call_function" and node.target is operator.getitem and _is_node(node.args[0]):
+        node, path = node.args[0], (node.args[1], *path)
+    is_known = node.op == "call_module" and type(inner[node.target]).__name__ in SEVERAL_OUTPUTS
+    return (node, path) if is_known and path else None
+
+
+def _of_output(node: Any, module: Any, source: str, path: tuple[Any, ...]) -> list[Node]:
+    """Return the node of an output of a module; none if it is not used, or only on the way to another."""
+    title = f"{node.name!r} (getitem)"
+    kind = LAST_STATE if (type(module).__name__, path) in LAST_PATHS else ALL_STATES
+    if kind == LAST_STATE or (path == (0,) and _is_used(node)):
+        return [Node(title, kind, (source,), (node.name,), {}, [None])]
+    if _is_used(node):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: it is neither all states nor the last one")
+    return []
+
+
+def _is_used(node: Any) -> bool:
+    """Whether a node is used by others than those that take a part of it."""
+    return any(user.target is not operator.getitem for user in node.users)
 
 
 def _is_shape(node: Any) -> bool:
@@ -167,6 +211,10 @@ def _of_module(node: Any, module: Any) -> Node:
     title = f"module {node.target!r} ({type(module).__name__})"
     if not _is_known(module):
         raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this module")
+    if given := [name for name, value in node.kwargs.items() if (name, value) != ("need_weights", False)]:
+        raise ValueError(f"{title} cannot become a layer of PortaNet: its argument {given[0]!r} is not supported")
+    if not all(map(_is_node, node.args)):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: its arguments are not all tensors")
     inputs = tuple(value.name for value in node.args)
     return Node(title, kind, inputs, (node.name,), {"module": module}, [None] * len(inputs))
 

@@ -40,14 +40,42 @@ class Binding:
         """The tensor."""
         return getattr(self.module, self.name)
 
+    @property
+    def part(self) -> Any:
+        """What the array is of the tensor: all of it."""
+        return self.tensor
+
     def to_torch(self, values: np.ndarray) -> np.ndarray:
         """Return the array in PyTorch's order."""
-        return values.reshape(self.split).transpose(self.axes).reshape(tuple(self.tensor.shape))
+        return values.reshape(self.split).transpose(self.axes).reshape(tuple(self.part.shape))
 
     def from_torch(self, values: np.ndarray) -> np.ndarray:
         """Return the tensor in PortaNet's order."""
         shape, inverse = [self.split[axis] for axis in self.axes], np.argsort(self.axes)
         return values.reshape(shape).transpose(inverse).reshape(self.kept.shape)
+
+
+@dataclass(frozen=True)
+class PaddedBinding(Binding):
+    """The vectors of an Embedding: that of ``padding_idx`` is zero in PyTorch."""
+
+    def to_torch(self, values: np.ndarray) -> np.ndarray:
+        is_padding = np.arange(len(values)) == self.module.padding_idx
+        return np.where(is_padding[:, None], np.zeros_like(values), values)
+
+
+@dataclass(frozen=True)
+class RowsBinding(Binding):
+    """An array that is some rows of a tensor."""
+
+    rows: slice
+
+    @property
+    def part(self) -> Any:
+        return self.tensor[self.rows]
+
+    def from_torch(self, values: np.ndarray) -> np.ndarray:
+        return super().from_torch(values[self.rows])
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ import numpy as np
 
 from portanet.checks import check_input_shape, check_path
 from portanet.files import as_file_errors, read_regular
-from portanet.graph.order import flattens_first
-from portanet.interop import builders
+from portanet.graph.order import flattens_first, takes_ids
+from portanet.interop import builders, sequence_builders
 from portanet.interop.table import Binding, Context
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.sizes import UnbuiltLayers
+
+FAMILIES = (builders, sequence_builders)
+"""Each module adds its layers to the table."""
 
 __all__ = ["load_state_dict", "to_torch"]
 
@@ -30,8 +33,9 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
         Layers without values are drawn from seed 0.
     input_shape : tuple of int, optional
         Shape of one input of the network, channels-last, without the batch axis. It is needed where the layers do not
-        tell the number of axes: a BatchNorm of images before any convolution, for instance. Without it, the inputs of a
-        Linear are taken as rows. Inputs of three axes that the network flattens first have no channels.
+        tell the number of axes: an Embedding, or a BatchNorm of images before any convolution, for instance. Without
+        it, the inputs of a Linear are taken as rows. Inputs of three axes that the network flattens first have no
+        channels.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
     with torch.no_grad():
         for binding in bindings:
             values = binding.to_torch(np.asarray(backend.to_numpy(binding.kept.data)))
-            binding.tensor.copy_(torch.from_numpy(np.array(values)))
+            binding.part.copy_(torch.from_numpy(np.array(values)))
     return module
 
 
@@ -78,7 +82,7 @@ def _bound(net: Layer, input_shape: Any) -> tuple[Any, list[Binding]]:
         if input_shape is not None:
             shape = check_input_shape("input_shape", input_shape)
             _ = net.build(shape) if net.topology.unsized else net.output_shape(shape)
-            context.ndim, context.channels = len(shape) + 1, shape[-1]
+            context.ndim, context.channels = len(shape) + 1, None if takes_ids(net) else shape[-1]
         net._check_sized()
         return builders.build(context, net), context.bindings
     except BaseException:

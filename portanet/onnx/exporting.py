@@ -8,7 +8,7 @@ from onnx import ModelProto, ValueInfoProto, checker, helper
 
 from portanet.checks import check_flag, check_input_shape, check_path
 from portanet.files import write_atomically
-from portanet.graph.order import flattens_first
+from portanet.graph.order import flattens_first, takes_ids
 from portanet.layers.base import Layer, check_layer
 from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
 from portanet.parameters import Buffer, Parameter
@@ -24,8 +24,8 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     """
     Write a network as an ONNX file, which computes what the network does in inference.
 
-    The file has an input "input" and an output "output", of the dtype of the network and for batches of any size. It
-    is written completely or not at all.
+    The file has an input "input" and an output "output", of the dtype of the network and for batches of any size. An
+    input of ids, which an Embedding takes, is of int64. The file is written completely or not at all.
 
     Parameters
     ----------
@@ -34,11 +34,12 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     path : path-like
         The file.
     input_shape : tuple of int
-        Shape of one input, without the batch axis, channels-last as in PortaNet.
+        Shape of one input, without the batch axis, channels-last as in PortaNet. The file takes sequences
+        of this length.
     channels_first : bool
         Whether inputs and outputs of the file have the order (N, C, ...) of other tools, where they have three axes or
         more. Otherwise they have PortaNet's order, (N, ..., C). Inputs of three axes that the network flattens first,
-        such as images (N, H, W), have no channels and keep their order.
+        such as images (N, H, W), have no channels and keep their order, and so do ids.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
     kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
     names = {array: name for name, array in kept.items()}
     graph = GraphBuilder(names, backend.to_numpy, dtype)
-    spatial = channels_first and len(shape) > (2 if flattens_first(net) else 1)
+    given = "int64" if takes_ids(net) else dtype
+    spatial = channels_first and given == dtype and len(shape) > (2 if flattens_first(net) else 1)
     y = export_layer(graph, net, Value("input", shape, spatial))
     result = graph.in_order(y, channels_first=channels_first)
     graph.rename(graph.node("Identity", result) if result == "input" else result, "output")
@@ -84,7 +86,7 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
         helper.make_graph(
             graph.nodes,
             type(net).__name__,
-            [_described("input", shape, dtype, spatial)],
+            [_described("input", shape, given, spatial)],
             [_described("output", y.shape, dtype, channels_first and len(y.shape) > 1)],
             list(graph.initializers.values()),
         ),

@@ -13,6 +13,7 @@ from portanet.checks import check_path
 from portanet.files import as_file_errors
 from portanet.graph import Flow, Node
 from portanet.graph.network import build_network, import_graph
+from portanet.graph.order import takes_ids
 from portanet.onnx.operators.arrays import DTYPES
 from portanet.onnx.protos import array_of, attributes_of, constant_of, named
 from portanet.onnx.reading import read_model
@@ -33,7 +34,8 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> l
 
     The nodes become :class:`portanet.Sequential`; within it, sums of branches become :class:`portanet.Residual` and
     concatenations :class:`portanet.Parallel`. Inputs and outputs are channels-last, as everywhere in PortaNet: a file
-    with inputs (N, C, H, W) becomes a network that takes (N, H, W, C). Nothing in the file is run as code.
+    with inputs (N, C, H, W) becomes a network that takes (N, H, W, C). Integers are ids of an
+    :class:`portanet.Embedding`. Attention is not recognized. Nothing in the file is run as code.
 
     Parameters
     ----------
@@ -77,13 +79,19 @@ def to_layers(model: ModelProto) -> tuple[Flow, str]:
     """Return the layers of a model, and the dtype of the network."""
     source, target = _input(model), _output(model)
     dtype = DTYPES.get(source.type.tensor_type.elem_type, "")
-    if dtype not in ("float32", "float64"):
+    if dtype not in ("float32", "float64", "int32", "int64"):
         raise ValueError(f"its input {source.name!r} has another dtype than float32 and float64")
     nodes = _needed_nodes(model, _constants(model), source.name, target)
     n_examples, *lengths = [axis.dim_value for axis in source.type.tensor_type.shape.dim] or [0]
     if not lengths or min(lengths) < 1:
         raise ValueError(f"its input {source.name!r} does not say all lengths of one example")
-    return import_graph(source.name, lengths, nodes, target, n_examples=n_examples), dtype
+    flow = import_graph(source.name, lengths, nodes, target, n_examples=n_examples)
+    if dtype.startswith("int"):
+        if not takes_ids(layers.Sequential(*flow.layers)):
+            raise ValueError(f"its input {source.name!r} has integers, which are no ids of an Embedding")
+        constants = [array for node in nodes for array in node.constants if array is not None]
+        dtype = next(str(array.dtype) for array in constants if array.dtype.kind == "f")
+    return flow, dtype
 
 
 def _input(model: ModelProto) -> ValueInfoProto:

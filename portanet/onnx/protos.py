@@ -26,7 +26,7 @@ def named(node: NodeProto) -> str:
     operator = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
     if node.name:
         return f"node {node.name!r} ({operator})"
-    return f"the node of {next(iter(node.output), '')!r} ({operator})"
+    return f"the node of {next(filter(None, node.output), '')!r} ({operator})"
 
 
 def attributes_of(node: NodeProto) -> dict[str, Any]:

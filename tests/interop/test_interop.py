@@ -210,6 +210,11 @@ REFUSED = {
     "RandomZoom((0.5, 1.0))": "there is none for the layer",
     "RandomZoom((0.8, 2.5))": "there is none for the layer",
     "GaussianNoise(0.1)": "there is none for the layer",
+    **{
+        repr(layer): "its mask_zeros must be False"
+        for layer, _ in LAYERS
+        if any(getattr(each, "mask_zeros", False) for each in layer.topology.layers.values())
+    },
 }
 """Layers without a module, with what the error says."""
 

@@ -35,6 +35,11 @@ def first(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 2 else x
 
 
+def single(x: np.ndarray) -> np.ndarray:
+    """Floats as float32; ids stay integers."""
+    return x.astype("float32") if x.dtype.kind == "f" else x
+
+
 def last(y: np.ndarray) -> np.ndarray:
     """Channels-last order of (N, C, ...)."""
     return np.moveaxis(y, 1, -1) if y.ndim > 2 else y
@@ -73,7 +78,7 @@ def assert_same_outputs(net: pn.Layer, x: np.ndarray, folder: Path, channels_fir
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=[repr(layer) for layer, _ in LAYERS])
 def test_every_layer(layer: pn.Layer, x: np.ndarray, channels_first: bool, tmp_path: Path) -> None:
     layer.initialize(seed=1)
-    assert_same_outputs(layer, x.astype("float32"), tmp_path, channels_first)
+    assert_same_outputs(layer, single(x), tmp_path, channels_first)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -135,6 +140,49 @@ def test_no_transposition_between_spatial_layers(tmp_path: Path) -> None:
 def test_sizes_that_are_not_known_are_those_of_the_input_shape(tmp_path: Path) -> None:
     net = pn.Sequential(pn.Conv2D(2, 3), pn.Flatten(), pn.Linear(4))
     assert_same_outputs(net, np.ones((2, 5, 5, 1), "float32"), tmp_path)
+
+
+PADDING = np.random.default_rng(5).normal(size=(5, 6, 4)).astype("float32")
+PADDING[0, 4:] = PADDING[1, :3] = PADDING[2, [0, 2, 5]] = PADDING[3] = 0.0  # after, before, between, all
+
+
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("kind", [pn.RNN, pn.GRU, pn.LSTM])
+def test_padding_anywhere_is_not_seen_by_recurrent_layers(
+    kind: Any, return_sequences: bool, go_backwards: bool, tmp_path: Path
+) -> None:
+    layer = kind(4, 3, return_sequences=return_sequences, go_backwards=go_backwards, mask_zeros=True)
+    assert_same_outputs(layer.initialize(seed=1), PADDING, tmp_path)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_padding_anywhere_is_not_seen_by_attention(is_causal: bool, tmp_path: Path) -> None:
+    attention = pn.MultiHeadAttention(4, 2, is_causal=is_causal, mask_zeros=True)
+    block = pn.TransformerBlock(4, 2, is_causal=is_causal, mask_zeros=True)
+    assert_same_outputs(pn.Sequential(attention, block).initialize(seed=1), PADDING, tmp_path)
+
+
+def test_ids_are_an_int64_input_in_their_own_order(tmp_path: Path) -> None:
+    for net, shape in (
+        (pn.Sequential(pn.Embedding(9, 4), pn.GRU(4, 3)), (5,)),
+        (pn.Sequential(pn.Flatten(), pn.Embedding(9, 4)), (2, 3)),
+        (pn.Parallel(pn.Embedding(9, 4), pn.Embedding(9, 2)), (3,)),
+    ):
+        export(net, tmp_path / "net.onnx", shape)
+        model = onnx.load(tmp_path / "net.onnx")
+        assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT64
+        ids = np.random.default_rng(0).integers(0, 9, size=(2, *shape))
+        for run in (in_onnxruntime, in_onnx_evaluator, in_portanet):
+            np.testing.assert_allclose(last(run(model, ids)), net.predict(ids), **TOLERANCE)
+
+
+def test_sequences_in_float64_are_exported(tmp_path: Path) -> None:
+    x = PADDING.astype("float64")
+    net = pn.Sequential(pn.PositionalEncoding(4), pn.MultiHeadAttention(4, 2), pn.Bidirectional(pn.LSTM(4, 3)))
+    export(net.initialize(dtype="float64"), tmp_path / "net.onnx", x.shape[1:])
+    y = in_onnx_evaluator(onnx.load(tmp_path / "net.onnx"), first(x))
+    np.testing.assert_allclose(y, net.predict(x), rtol=1e-12)
 
 
 def test_float64_networks_give_float64_files(tmp_path: Path) -> None:

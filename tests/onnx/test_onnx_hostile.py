@@ -79,6 +79,48 @@ def a_huge_reshape() -> onnx.ModelProto:
     return model_of(nodes, ["N", 2], arrays)
 
 
+def recurrent_model(w: np.ndarray, r: np.ndarray, steps: np.ndarray) -> onnx.ModelProto:
+    nodes = [
+        *(node("Transpose", "x", "a", perm=[1, 0, 2]), helper.make_node("LSTM", ["a", "w", "r"], ["", "c"])),
+        node("Squeeze", "c s", "y"),
+    ]
+    return model_of(nodes, ["N", 3, 2], {"w": w, "r": r, "s": steps})
+
+
+ZERO, W, SMALL_R = np.asarray([0]), np.ones((1, 8, 2), "float32"), np.ones((1, 8, 2), "float32")
+"""Axes, and the weights of an LSTM from 2 to 2 numbers."""
+
+
+def weights_without_axes() -> onnx.ModelProto:
+    return recurrent_model(np.ones((), "float32"), SMALL_R, ZERO)
+
+
+def weights_of_too_many_directions() -> onnx.ModelProto:
+    return recurrent_model(np.repeat(W, 3, axis=0), SMALL_R, ZERO)
+
+
+def weights_of_no_gates() -> onnx.ModelProto:
+    return recurrent_model(W[:, :7], SMALL_R, ZERO)
+
+
+def recurrent_weights_of_integers() -> onnx.ModelProto:
+    return recurrent_model(W.astype("int64"), SMALL_R, ZERO)
+
+
+def axes_that_are_no_numbers() -> onnx.ModelProto:
+    return recurrent_model(W, SMALL_R, np.asarray([np.nan]))
+
+
+def axes_without_end() -> onnx.ModelProto:
+    return recurrent_model(W, SMALL_R, np.zeros(10**5, "int64"))
+
+
+def ids_of_no_vectors() -> onnx.ModelProto:
+    model = model_of([node("Gather", "w x", "y")], ["N", 3], {"w": np.zeros((0, 2), "float32")})
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    return model
+
+
 def constants_that_grow() -> onnx.ModelProto:
     nodes = [node("Concat", f"c{i} c{i}", f"c{i + 1}", axis=0) for i in range(60)]
     return model_of([*nodes, node("Add", "x c60", "y")], ["N", 3], {"c0": np.ones(3, "float32")})
@@ -145,6 +187,13 @@ ATTACKS: dict[Callable[[], onnx.ModelProto], str] = {
     weights_of_integers: "weight of dtype int64",
     weights_of_nan: "0.weight holds NaN or infinity",
     an_input_of_texts: "has another dtype than float32 and float64",
+    weights_without_axes: r"node of 'c' \(LSTM\) cannot become a layer .*weights of shapes \(\) and \(1, 8, 2\)",
+    weights_of_too_many_directions: "it has weights of 3 and 1 directions, not 1",
+    weights_of_no_gates: r"its weights of shapes \(1, 7, 2\) and \(1, 8, 2\) are not those of its gates",
+    recurrent_weights_of_integers: "weight_ih of dtype int64",
+    axes_that_are_no_numbers: "it moves the axis of the batch",
+    axes_without_end: "it moves the axis of the batch",
+    ids_of_no_vectors: r"node 'the Gather' \(Gather\) cannot become a layer .*num_embeddings",
     a_graph_in_a_node: r"node 'the If' \(If\) has an attribute 'else_branch'",
 }
 

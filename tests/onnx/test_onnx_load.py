@@ -17,7 +17,27 @@ from tests.random_nets import random_net
 
 LAYERS = copy.deepcopy(LAYERS)  # other tests change theirs
 
-NOT_LOADED = {"Pad(8, mode='circular')": "Gather", "RandomCrop(3, 2)": "Slice"}
+NOT_LOADED = {
+    "Pad(8, mode='circular')": "Gather",
+    "RandomCrop(3, 2)": "Slice",
+    # With padding, a layer is many nodes, which a mask joins.
+    "PositionalEncoding(4, mask_zeros=True)": "Mul",
+    "PositionalEmbedding(7, 4, mask_zeros=True)": "Mul",
+    "Sequential(Embedding(5, 4, padding_idx=0), PositionalEmbedding(3, 4, mask_zeros=True))": "Mul",
+    "RNN(4, 3, mask_zeros=True)": "MatMul",
+    "Bidirectional(GRU(4, 2, return_sequences=True, mask_zeros=True))": "MatMul",
+    **{
+        f"Sequential(Embedding(5, 4, padding_idx=0), {kind}(4, 3, return_sequences=True, mask_zeros=True))": "MatMul"
+        for kind in ("RNN", "GRU", "LSTM")
+    },
+    # Attention is many nodes, which products join.
+    "MultiHeadAttention(4, 2)": "MatMul",
+    "MultiHeadAttention(4, 2, dropout=0.4, is_causal=True, bias=False)": "MatMul",
+    "MultiHeadAttention(4, 1, mask_zeros=True)": "Mul",
+    "TransformerBlock(4, 2, dim_feedforward=5, dropout=0.2)": "MatMul",
+    "TransformerBlock(4, 2, dim_feedforward=16, is_causal=True, mask_zeros=True)": "Mul",
+    "Sequential(Embedding(5, 4, padding_idx=0), TransformerBlock(4, 2, dim_feedforward=16, mask_zeros=True))": "Mul",
+}
 """Layers whose nodes are no layer of their own, with the operator that the error names."""
 
 
@@ -38,7 +58,7 @@ def trained(net: pn.Layer, x: np.ndarray) -> pn.Layer:
 def test_every_layer_is_loaded_as_it_was_exported(
     layer: pn.Layer, x: np.ndarray, channels_first: bool, tmp_path: Path
 ) -> None:
-    x = x.astype("float32")
+    x = x.astype("float32") if x.dtype.kind == "f" else x
     trained(layer, x)
     export(layer, tmp_path / "net.onnx", x.shape[1:], channels_first=channels_first)
     if repr(layer) in NOT_LOADED:
@@ -340,3 +360,130 @@ def test_a_model_for_a_fixed_number_of_examples_takes_any_number(tmp_path: Path)
     arrays = {"s": np.asarray([3, -1]), "w": normal(8, 2)}
     write(tmp_path / "f.onnx", nodes, [3, 2, 2, 2], arrays, ndim=2)
     assert load(tmp_path / "f.onnx").predict(normal(7, 2, 2, 2)).shape == (7, 2)
+
+
+def recurrent_arrays(kind: str, n_directions: int = 1) -> dict[str, np.ndarray]:
+    """Weights of an operator from 3 to 2 numbers."""
+    n = 2 * {"RNN": 1, "GRU": 3, "LSTM": 4}[kind]
+    return {"w": normal(n_directions, n, 3), "r": normal(n_directions, n, 2), "b": normal(n_directions, 2 * n)}
+
+
+BATCH_FIRST = node("Transpose", "x", "a", perm=[1, 0, 2])
+RECURRENT: list[Any] = [
+    (
+        "LSTM",
+        {},
+        "b",
+        [node("Squeeze", "b one", "c"), node("Transpose", "c", "y", perm=[1, 0, 2])],
+        "LSTM(3, 2, {all})",
+    ),
+    ("RNN", {}, " c", [node("Squeeze", "c zero", "y")], "RNN(3, 2)"),
+    (
+        *("GRU", {"linear_before_reset": 1, "direction": "reverse"}, " c", [node("Squeeze", "c zero", "y")]),
+        "GRU(3, 2, go_backwards=True)",
+    ),
+    ("RNN", {"layout": 1}, "b", [node("Squeeze", "b two", "y")], "RNN(3, 2, {all})"),
+    ("LSTM", {"layout": 1}, " c d", [node("Squeeze", "c one", "y")], "LSTM(3, 2)"),
+    (
+        *("LSTM", {"direction": "bidirectional"}, "b"),
+        [
+            *(node("Transpose", "b", "c", perm=[0, 2, 1, 3]), node("Reshape", "c joined", "d")),
+            node("Transpose", "d", "y", perm=[1, 0, 2]),
+        ],
+        "Bidirectional(LSTM(3, 2, {all}))",
+    ),
+]
+"""Operators with their attributes, outputs and nodes after them, as PyTorch and others write them."""
+
+
+@pytest.mark.parametrize("case", RECURRENT, ids=[expected for *_, expected in RECURRENT])
+def test_recurrent_operators_are_layers(case: Any, tmp_path: Path) -> None:
+    kind, attributes, outputs, after, expected = case
+    names = outputs.split(" ")
+    start = "x" if "layout" in attributes else "a"
+    operator = helper.make_node(kind, [start, "w", "r", "b0"], names, hidden_size=2, **attributes)
+    weights = recurrent_arrays(kind, 2 if "bidirectional" in attributes.values() else 1)
+    axes = {name: np.asarray([i]) for i, name in enumerate(("zero", "one", "two"))}
+    arrays = {"w": weights["w"], "r": weights["r"], "b0": weights["b"], **axes, "joined": np.asarray([0, 0, -1])}
+    nodes = [*([] if "layout" in attributes else [BATCH_FIRST]), operator, *after]
+    model = write(tmp_path / "f.onnx", nodes, ["N", 5, 3], arrays, ndim=3 if "all" in expected else 2)
+    net, x = load(tmp_path / "f.onnx"), normal(4, 5, 3)
+    assert repr(net) == f"Sequential({expected.format(all='return_sequences=True')})"
+    np.testing.assert_allclose(net.predict(x), Backend.run_model(model, [x])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_directions", [1, 2])
+def test_stacked_operators_with_computed_zero_states_are_layers(n_directions: int, tmp_path: Path) -> None:
+    """As PyTorch writes a GRU of two layers: the second takes (T, N, D), and the shape of the states is computed."""
+    state = [
+        *(node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Unsqueeze", "n zero_axis", "m")),
+        *(node("Concat", "directions m hidden", "t", axis=0), node("Expand", "no_state t", "h")),
+    ]
+    direction = "bidirectional" if n_directions == 2 else "forward"
+    steps: list[onnx.NodeProto] = []
+    for i, start in enumerate(("a", "z0")):
+        names = [start, f"w{i}", f"r{i}", f"b{i}", "", "h"]
+        options: Any = {"hidden_size": 2, "linear_before_reset": 1, "direction": direction}
+        steps.append(helper.make_node("GRU", names, [f"q{i}"], **options))
+        if n_directions == 2:
+            steps += [
+                node("Transpose", f"q{i}", f"p{i}", perm=[0, 2, 1, 3]),
+                node("Reshape", f"p{i} joined", f"z{i}"),
+            ]
+        else:
+            steps.append(node("Squeeze", f"q{i} one", f"z{i}"))
+    arrays = {name: np.asarray([i]) for name, i in (("one", 1), ("zero_axis", 0), ("directions", n_directions))}
+    arrays |= {"zero": np.asarray(0), "hidden": np.asarray([2]), "joined": np.asarray([0, 0, -1])}
+    arrays["no_state"] = np.zeros((), "float32")
+    for i, n_in in enumerate((3, 2 * n_directions)):
+        given = {"w": normal(n_directions, 6, n_in), "r": normal(n_directions, 6, 2), "b": normal(n_directions, 12)}
+        arrays |= {f"{name}{i}": values for name, values in given.items()}
+    nodes = [*state, BATCH_FIRST, *steps, node("Transpose", "z1", "y", perm=[1, 0, 2])]
+    model = write(tmp_path / "f.onnx", nodes, ["N", 5, 3], arrays)
+    net, x = load(tmp_path / "f.onnx"), normal(4, 5, 3)
+    kind = pn.Bidirectional if n_directions == 2 else pn.GRU
+    assert [type(layer) for layer in net] == [kind, kind]
+    np.testing.assert_allclose(net.predict(x), Backend.run_model(model, [x])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "message"),
+    [
+        ("GRU", "", {}, "its linear_before_reset is 0, not 1"),
+        ("RNN", "", {"activations": ["Relu"]}, r"its activations are \['Relu'\], not \['tanh'\]"),
+        ("LSTM", "", {"clip": 3.0}, "its clip is 3.0, not None"),
+        ("RNN", " lens", {}, "its input 4 gives lengths of sequences"),
+        ("RNN", " - h", {}, "its input 5 gives a first state"),
+    ],
+)
+def test_recurrent_operators_that_no_layer_computes_are_named(
+    kind: str, inputs: str, attributes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    names = ["a", "w", "r", "b", *("" if name == "-" else name for name in inputs.split())]
+    operator = helper.make_node(kind, names, ["", "c"], name="states", hidden_size=2, **attributes)
+    arrays = {**recurrent_arrays(kind), "lens": np.asarray([5], "int32"), "h": normal(1, 1, 2), "zero": np.asarray([0])}
+    write(tmp_path / "f.onnx", [BATCH_FIRST, operator, node("Squeeze", "c zero", "y")], ["N", 5, 3], arrays, ndim=2)
+    with pytest.raises(pn.FileFormatError, match=rf"node 'states' \({kind}\) cannot become a layer .*{message}"):
+        load(tmp_path / "f.onnx")
+
+
+def write_ids(path: Path, nodes: list[onnx.NodeProto], shape: list[Any], ndim: int) -> None:
+    """Write a model from int64 to floats, with a matrix ``w`` of 6 rows."""
+    write(path, nodes, shape, {"w": normal(6, 3)}, ndim=ndim)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    path.write_bytes(model.SerializeToString())
+
+
+def test_ids_of_more_axes_keep_their_order(tmp_path: Path) -> None:
+    write_ids(tmp_path / "f.onnx", [node("Gather", "w x", "y")], ["N", 2, 4], 4)
+    ids = rng.integers(0, 6, size=(3, 2, 4))
+    net, (expected,) = load(tmp_path / "f.onnx"), Backend.run_model(onnx.load(tmp_path / "f.onnx"), [ids])
+    assert repr(net) == "Sequential(Embedding(6, 3))"
+    np.testing.assert_array_equal(net.predict(ids), expected)
+
+
+def test_integers_that_are_no_ids_are_refused(tmp_path: Path) -> None:
+    write_ids(tmp_path / "f.onnx", [node("Cast", "x", "y", to=TensorProto.FLOAT)], ["N", 3], 2)
+    with pytest.raises(pn.FileFormatError, match="its input 'x' has integers, which are no ids of an Embedding"):
+        load(tmp_path / "f.onnx")

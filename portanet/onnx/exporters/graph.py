@@ -1,5 +1,6 @@
 """The ONNX graph that an export makes: values with a shape and an order of axes, nodes, and initializers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,11 @@ class GraphBuilder:
         self.initializers: dict[str, TensorProto] = {}
         self.scope = ""
         self.dtype = dtype
+        self.mask: str | None = None
+        """Which positions are data, as a layer around knows it, see :func:`portanet.layers.padding_mask.mask_as`."""
         self._names, self._to_numpy = names, to_numpy
         self._counts: dict[str, int] = {}
-        self._written: dict[tuple[Parameter | Buffer, tuple[int, ...] | None], str] = {}
+        self._written: dict[tuple[Parameter | Buffer, Any], str] = {}
         self._transposed: dict[tuple[str, bool], str] = {}
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -92,12 +95,15 @@ class GraphBuilder:
 
     def weight(self, kept: Parameter | Buffer, axes: tuple[int, ...] | None = None) -> str:
         """Add a parameter or buffer once, its axes in another order, and return its name."""
-        name = self._written.get((kept, axes))
+        return self.arranged(lambda values: values if axes is None else values.transpose(axes), kept, form=axes)
+
+    def arranged(self, arrange: Callable[..., np.ndarray], *kept: Parameter | Buffer, form: Any) -> str:
+        """Add what a function makes of parameters once for each form, and return the name of the first of them."""
+        name = self._written.get((kept[0], form))
         if name is None:
-            name = self._written[kept, axes] = self._unique(self._names[kept])
-            values = self._to_numpy(kept.data)
-            ordered = np.ascontiguousarray(values if axes is None else values.transpose(axes))
-            self.initializers[name] = numpy_helper.from_array(ordered, name)
+            name = self._written[kept[0], form] = self._unique(self._names[kept[0]])
+            values = arrange(*(self._to_numpy(array.data) for array in kept))
+            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
     def first(self, value: Value) -> str:

@@ -29,7 +29,7 @@ def export_residual(graph: GraphBuilder, layer: layers.Residual, x: Value) -> Va
     return replace(y, name=graph.node("Add", graph.in_order(direct, channels_first=y.is_channels_first), y.name))
 
 
-@exports(layers.Parallel)
+@exports(layers.Parallel, layers.Bidirectional)
 def export_parallel(graph: GraphBuilder, layer: layers.Parallel, x: Value) -> Value:
     """The outputs of the branches, joined along the channels."""
     outputs = [export_layer(graph, branch, x, name) for name, branch in layer.named_children()]

@@ -8,6 +8,7 @@ from portanet.onnx.operators import (
     normalization,
     pooling,
     products,
+    recurrent,
     reductions,
     resize,
     shapes,
@@ -17,7 +18,7 @@ from portanet.onnx.operators.registry import OPERATORS, Operator, find_operator,
 
 FAMILIES = (
     *(activations, arithmetic, indexing, losses, normalization, pooling),
-    *(products, reductions, resize, shapes, training),
+    *(products, recurrent, reductions, resize, shapes, training),
 )
 """Each module adds its operators to the table."""
 

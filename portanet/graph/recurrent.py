@@ -1,0 +1,258 @@
+"""
+Recurrent operators as layers, and the order of their gates.
+
+ONNX's operators take the positions as the first axis and return an axis of directions, so that files have a few nodes
+that put the axes right before and after each. These nodes and the operator become one node first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from portanet import layers
+from portanet.graph.flow import Flow, Node
+from portanet.graph.table import imports
+
+
+@dataclass(frozen=True)
+class Gates:
+    """
+    The gates of an operator.
+
+    Parameters
+    ----------
+    order : tuple of int
+        For each gate in ONNX, that in PortaNet.
+    attributes : dict of str to object
+        With which the operator computes what the layer does.
+    """
+
+    order: tuple[int, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+GATES = {
+    "RNN": Gates((0,)),
+    "GRU": Gates((1, 0, 2), {"linear_before_reset": 1}),
+    "LSTM": Gates((0, 3, 1, 2)),
+}
+"""Gates by operator: r z n of a GRU are z r h in ONNX, and i f g o of an LSTM are i o f c."""
+
+DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(["activation_alpha", "activation_beta", "clip"]),
+    **{"input_forget": 0, "linear_before_reset": 0},
+}
+"""Attributes that change what an operator computes, with ONNX's defaults."""
+
+ACTIVATIONS = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
+"""Activations of one direction, as the layers have them."""
+
+Step: TypeAlias = tuple[str, tuple[int, ...]]
+"""An operator that changes the axes, and its numbers."""
+
+MAX_AXES = 8
+"""Most numbers of such an operator."""
+
+FIRST_STATE = 5
+"""Number of the input that is the first state h; the cell c follows it."""
+
+FIRST_TWO: Step = ("Transpose", (1, 0, 2))
+
+AFTER: dict[tuple[bool, int, bool], list[Step]] = {
+    (False, 0, False): [("Squeeze", (1,)), FIRST_TWO],
+    (False, 0, True): [("Transpose", (0, 2, 1, 3)), ("Reshape", (0, 0, -1)), FIRST_TWO],
+    (False, 1, False): [("Squeeze", (0,))],
+    (True, 0, False): [("Squeeze", (2,))],
+    (True, 1, False): [("Squeeze", (1,))],
+}
+"""The nodes after an operator, by whether the batch comes first, the number of its output, and whether it has both
+directions."""
+
+
+def to_onnx(kind: str, values: np.ndarray) -> np.ndarray:
+    """
+    Return a weight (in, gates * H) as ONNX's (gates * H, in), or a bias (gates * H) in its order.
+
+    Examples
+    --------
+    >>> to_onnx("LSTM", np.asarray([1, 2, 3, 4]))
+    array([1, 4, 2, 3])
+    """
+    return _in_order(GATES[kind].order, values.T)
+
+
+def from_onnx(kind: str, values: np.ndarray) -> np.ndarray:
+    """
+    Return what :func:`to_onnx` was given.
+
+    Examples
+    --------
+    >>> from_onnx("LSTM", np.asarray([1, 4, 2, 3]))
+    array([1, 2, 3, 4])
+    """
+    return _in_order(np.argsort(GATES[kind].order), values).T
+
+
+def _in_order(order: Any, values: np.ndarray) -> np.ndarray:
+    """Put the blocks of the first axis in another order."""
+    blocks = values.reshape(len(order), -1, *values.shape[1:])
+    return blocks[list(order)].reshape(values.shape)
+
+
+def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
+    """
+    Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D).
+
+    First states that a graph computes as zeros are left out. An operator may follow another one directly.
+    """
+    if not any(node.operator in GATES for node in nodes):
+        return list(nodes)
+    makers = {name: node for node in nodes for name in node.outputs if name}
+    nodes = _needed([_without_zero_states(node, makers) for node in nodes], target)
+    users: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in {*node.inputs} - {""}:
+            users.setdefault(name, []).append(node)
+    replaced: dict[int, Node | None] = {}
+    swapped: dict[str, str] = {}  # values (T, N, D), and those of the same numbers (N, T, D)
+    for node in nodes:
+        if _step(node) == FIRST_TWO:
+            swapped[node.outputs[0]] = node.inputs[0]
+        if node.operator in GATES and (chain := _nodes_after(node, users, swapped)):
+            replaced |= {id(old): None for old in (node, *chain)}
+            replaced[id(chain[-1])] = _joined(node, swapped, chain)
+            if not _has_batch_first(node) and _step(chain[-1]) != FIRST_TWO:
+                swapped[chain[-1].outputs[0]] = chain[-1].outputs[0]
+    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], target)
+
+
+def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
+    """Return the nodes that the output needs, in order."""
+    needed, found = {target}, []
+    for node in reversed(nodes):
+        if needed & {*node.outputs} - {""}:
+            needed |= {*node.inputs}
+            found.append(node)
+    return found[::-1]
+
+
+def _without_zero_states(node: Node, makers: dict[str, Node]) -> Node:
+    """Leave out first states that are zeros of a shape that the graph computes."""
+    if node.operator not in GATES:
+        return node
+    zero = [i >= FIRST_STATE and _is_zero(makers.get(name)) for i, name in enumerate(node.inputs)]
+    return replace(node, inputs=tuple("" if z else name for z, name in zip(zero, node.inputs, strict=True)))
+
+
+def _is_zero(node: Node | None) -> bool:
+    """Whether a node repeats the number zero."""
+    if node is None or node.operator not in ("Expand", "ConstantOfShape"):
+        return False
+    values = node.constant(0) if node.operator == "Expand" else np.asarray(node.get("value", 0))
+    return values is not None and not np.any(values)
+
+
+def _nodes_after(node: Node, users: dict[str, list[Node]], swapped: dict[str, str]) -> list[Node]:
+    """Return the nodes after an operator if they, and that before it, are as :data:`AFTER` says; else none."""
+    used = [(i, name) for i, name in enumerate(node.outputs) if name in users]
+    if len(used) != 1 or not (_has_batch_first(node) or node.inputs[0] in swapped):
+        return []
+    i, name = used[0]
+    chain: list[Node] = []
+    for step in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
+        following = users.get(name, [])
+        if step == FIRST_TWO and following and all(_takes(other, name) for other in following):
+            return chain
+        if len(following) != 1 or _step(following[0]) != step:
+            return []
+        chain.append(following[0])
+        name = following[0].outputs[0]
+    return chain
+
+
+def _takes(node: Node, name: str) -> bool:
+    """Whether a recurrent operator takes a sequence (T, N, D)."""
+    return node.operator in GATES and not _has_batch_first(node) and node.inputs[0] == name
+
+
+def _joined(node: Node, swapped: dict[str, str], chain: list[Node]) -> Node:
+    """Return the operator as a node from (N, T, D) to the output of the last node after it."""
+    source = node.inputs[0] if _has_batch_first(node) else swapped[node.inputs[0]]
+    attributes = {**node.attributes, "return_sequences": chain[0].inputs[0] == node.outputs[0]}
+    return replace(node, inputs=(source, *node.inputs[1:]), outputs=chain[-1].outputs, attributes=attributes)
+
+
+def _has_batch_first(node: Node) -> bool:
+    return bool(node.get("layout", 0) == 1)
+
+
+def _step(node: Node) -> Step | None:
+    """Return an operator that changes the axes, and its numbers."""
+    names = {"Transpose": "perm", "Squeeze": "axes", "Reshape": "shape"}
+    numbers = node.given(names[node.operator], 1) if node.operator in names else None
+    if numbers is None or numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
+        return None
+    return node.operator, tuple(numbers.ravel().tolist())
+
+
+@imports(*GATES)
+def import_recurrent(flow: Flow, node: Node) -> None:
+    """With zeros as the first state, and ONNX's own activations."""
+    kind, return_sequences = node.operator, node.get("return_sequences")
+    if return_sequences is None:
+        raise node.error("its output is neither all states (N, T, H) nor the last one (N, H)")
+    flow.need_channels_last(node)
+    n_directions = _check_weights(node)
+    _check_computed(node)
+    arrays = [_direction(node, i) for i in range(n_directions)]
+    n_in, hidden_size = (len(arrays[0][name]) for name in ("weight_ih", "weight_hh"))
+    backwards = node.get("direction") == "reverse"
+    layer = getattr(layers, kind)(n_in, hidden_size, return_sequences=return_sequences, go_backwards=backwards)
+    if len(arrays) == 1:
+        flow.add(layer, **arrays[0])
+    else:
+        both = layers.Bidirectional(layer)
+        for each, given in zip(both.branches, arrays, strict=True):
+            flow.branch().add(each, **given)
+        flow.add(both)
+    flow.axes = (0, 1, 2) if return_sequences else (0, 1)
+
+
+def _check_weights(node: Node) -> int:
+    """Return the number of directions, for which both weights must have parts."""
+    w, r, n_gates = node.weight(1), node.weight(2), len(GATES[node.operator].order)
+    n_directions = 2 if node.get("direction") == "bidirectional" else 1
+    if w.ndim != 3 or r.ndim != 3 or not w.shape[1] == r.shape[1] == n_gates * r.shape[2]:
+        raise node.error(f"its weights of shapes {w.shape} and {r.shape} are not those of its gates")
+    if len(w) != n_directions or len(r) != n_directions:
+        raise node.error(f"it has weights of {len(w)} and {len(r)} directions, not {n_directions}")
+    return n_directions
+
+
+def _direction(node: Node, i: int) -> dict[str, np.ndarray]:
+    """Return the weights of one direction by PortaNet's names."""
+    kind, w, r = node.operator, node.weight(1), node.weight(2)
+    b = np.zeros((len(w), 2 * w.shape[1]), w.dtype) if node.constant(3) is None else node.weight(3)
+    b_ih, b_hh = np.split(b[i], 2)
+    found = {"weight_ih": w[i], "weight_hh": r[i], "bias_ih": b_ih, "bias_hh": b_hh}
+    return {name: from_onnx(kind, values) for name, values in found.items()}
+
+
+def _check_computed(node: Node) -> None:
+    """Refuse a node that computes something else than the layer of its name."""
+    for name, default in (DEFAULTS | GATES[node.operator].attributes).items():
+        found = node.get(name, DEFAULTS[name])
+        if found != default:
+            raise node.error(f"its {name} is {found!r}, not {default!r}")
+    expected = ACTIVATIONS[node.operator] * len(node.weight(1))
+    if [name.lower() for name in node.get("activations", expected)] != expected:
+        raise node.error(f"its activations are {node.get('activations')}, not {expected}")
+    for i, name in enumerate(node.inputs):
+        values = node.constant(i)
+        if i > 0 and name and values is None:
+            raise node.error(f"its input {i} is no constant")
+        if i > 3 and values is not None and (i == 4 or np.any(values != 0)):
+            what = "lengths of sequences" if i == 4 else "a first state or weights of the cell"
+            raise node.error(f"its input {i} gives {what}, which no layer has")
