@@ -274,14 +274,23 @@ def import_unflatten(flow: Flow, node: Node, module: Any) -> None:
     _as_onnx(flow, node, "Reshape", np.asarray([-1, *module.unflattened_size]))
 
 
+UPSAMPLE_MODES = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area"), "nearest"),  # equal for whole factors
+    **dict.fromkeys(("linear", "bilinear", "trilinear"), "linear"),
+}
+"""ONNX's mode for each of PyTorch's."""
+
+
 @of_module("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
 def import_upsample(flow: Flow, node: Node, module: Any) -> None:
     """By whole numbers."""
     flow.need_channels_first(node)
     if module.align_corners:
         raise node.error("its align_corners is True")
+    mode = UPSAMPLE_MODES.get(module.mode)
+    if mode is None:
+        raise node.error(f"its mode is {module.mode!r}, which is none of Upsample: use {', '.join(UPSAMPLE_MODES)}")
     factors = [1.0, 1.0, *map(float, _factors(flow, module))]
-    mode = "nearest" if module.mode == "nearest" else "linear"
     how = {"mode": mode, "coordinate_transformation_mode": "half_pixel" if mode == "linear" else "asymmetric"}
     _as_onnx(flow, node, "Resize", None, np.asarray(factors), nearest_mode="floor", **how)
 
