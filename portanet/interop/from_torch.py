@@ -13,6 +13,7 @@ from portanet.backends import Backend, get_backend
 from portanet.checks import check_input_shape
 from portanet.graph import Node
 from portanet.graph.network import build_network, import_graph
+from portanet.interop.checks import check_dropout, check_in_place, check_module
 from portanet.interop.modules import MODULES
 
 __all__ = ["from_torch"]
@@ -65,7 +66,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     Return a network with the layers and the weights of a PyTorch module.
 
     It takes channels-last inputs: (N, H, W, C) where the module takes (N, C, H, W). Weights are transposed accordingly,
-    also those of the first Linear after a Flatten. Outputs and gradients are equal up to rounding.
+    also those of the first Linear after a Flatten. Outputs and gradients are equal up to rounding. Parameters that
+    require no gradient are frozen.
 
     Parameters
     ----------
@@ -83,7 +85,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     ImportError
         If PyTorch is not installed.
     ValueError
-        If a module or function is no layer of PortaNet; the message names it.
+        If a module or function is no layer of PortaNet, overwrites a value that is used again, or has hooks or tied
+        weights; the message names it.
 
     Examples
     --------
@@ -95,10 +98,7 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     >>> net(np.zeros((5, 8, 8, 3), dtype="float32")).shape
     (5, 10)
     """
-    import torch
-
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
     source, nodes, target = _traced(module)
     flow = import_graph(source, shape, nodes, target)
@@ -111,14 +111,10 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
 
 def _traced(module: Any) -> tuple[str, list[Node], str]:
     """Return the name of the input, the nodes, and the name of the output."""
-    from torch import fx
-
-    class Tracer(fx.Tracer):
-        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
-            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
-
     inner, seen = dict(module.named_modules(remove_duplicate=False)), set()
-    graph = Tracer().trace(module) if list(module.children()) else _single(module)
+    graph = _graph_of(module)
+    check_in_place(graph, inner)
+    check_dropout(graph, module, _graph_of)
     nodes, sources, target = [], [], ""
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -136,6 +132,17 @@ def _traced(module: Any) -> tuple[str, list[Node], str]:
     if len(sources) != 1 or not target:
         raise ValueError("module must have one input and one output")
     return sources[0], nodes, target
+
+
+def _graph_of(module: Any) -> Any:
+    """Return the graph of ``torch.fx``, whose modules are those with an importer."""
+    from torch import fx
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
+            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
+
+    return Tracer().trace(module) if list(module.children()) else _single(module)
 
 
 def _is_shape(node: Any) -> bool:

@@ -21,10 +21,22 @@ def of_module(*names: str) -> Callable[[ModuleImporter], ModuleImporter]:
 
     def add(importer: ModuleImporter) -> ModuleImporter:
         MODULES.update(names)
-        imports(*(f"torch.nn.{name}" for name in names))(lambda flow, node: importer(flow, node, node.get("module")))
+        imports(*(f"torch.nn.{name}" for name in names))(lambda flow, node: _import(importer, flow, node))
         return importer
 
     return add
+
+
+def _import(importer: ModuleImporter, flow: Flow, node: Node) -> None:
+    """Append the layers of a module; parameters that require no gradient are frozen."""
+    n, module = len(flow.layers), node.get("module")
+    importer(flow, node, module)
+    needs = {tensor.requires_grad for tensor in getattr(module, "parameters", tuple)()}
+    if len(needs) > 1:
+        raise node.error("some of its parameters require gradients and some do not")
+    if needs == {False}:
+        for parameter in (parameter for layer in flow.layers[n:] for parameter in layer.topology.parameter_list):
+            parameter._frozen = True
 
 
 def host(tensor: Any) -> np.ndarray:
