@@ -19,6 +19,11 @@ from portanet.interop.modules import MODULES
 __all__ = ["from_torch"]
 
 
+def _module(**arguments: Any) -> dict[str, Any]:
+    """Return the attributes of a node whose arguments are those of a module."""
+    return {"module": SimpleNamespace(**arguments)}
+
+
 def _max_pool(  # noqa: PLR0917 (as in PyTorch)
     kernel_size: Any,
     stride: Any = None,
@@ -41,6 +46,25 @@ def _avg_pool(  # noqa: PLR0917 (as in PyTorch)
     return {"module": SimpleNamespace(**locals())}
 
 
+ACTIVATIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+    "gelu": ("GELU", lambda approximate="none": _module(approximate=approximate)),
+    "elu": ("ELU", lambda alpha=1.0, inplace=False: _module(alpha=alpha)),
+    "celu": ("CELU", lambda alpha=1.0, inplace=False: _module(alpha=alpha)),
+    "leaky_relu": ("LeakyReLU", lambda negative_slope=0.01, inplace=False: _module(negative_slope=negative_slope)),
+    "hardtanh": (
+        "Hardtanh",
+        lambda min_val=-1.0, max_val=1.0, inplace=False: _module(min_val=min_val, max_val=max_val),
+    ),
+    "softplus": ("Softplus", lambda beta=1, threshold=20: _module(beta=beta)),
+    "logsigmoid": ("LogSigmoid", lambda: {}),
+    "log_sigmoid": ("LogSigmoid", lambda: {}),
+    "relu6": ("ReLU6", lambda inplace=False: {}),
+    "mish": ("Mish", lambda inplace=False: {}),
+    "hardswish": ("Hardswish", lambda inplace=False: {}),
+    "selu": ("SELU", lambda inplace=False: {}),
+}
+"""Functions of modules with the same arguments, as :data:`FUNCTIONS`."""
+
 FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "add": ("Add", lambda: {}),
     "cat": ("Concat", lambda dim=0: {"axis": dim}),
@@ -51,14 +75,26 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "silu": ("torch.nn.SiLU", lambda inplace=False: {}),
     "log_softmax": ("LogSoftmax", lambda dim=-1: {"axis": dim}),
     "softmax": ("Softmax", lambda dim=-1: {"axis": dim}),
+    **{name: (f"torch.nn.{kind}", arguments) for name, (kind, arguments) in ACTIVATIONS.items()},
     "max_pool1d": ("torch.nn.MaxPool1d", _max_pool),
     "max_pool2d": ("torch.nn.MaxPool2d", _max_pool),
     "avg_pool1d": ("torch.nn.AvgPool1d", _avg_pool),
     "avg_pool2d": ("torch.nn.AvgPool2d", _avg_pool),
-    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: {"module": SimpleNamespace(p=p)}),
+    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: _module(p=p)),
     "flatten": ("Flatten", lambda start_dim=0: {"axis": start_dim}),
 }
 """Functions and methods of tensors: the node that each becomes, and its attributes by the further arguments."""
+
+MODULE_FORMS = {
+    **{f"adaptive_{kind}_pool{n}d": f"nn.Adaptive{kind.title()}Pool{n}d" for kind in ("avg", "max") for n in (1, 2, 3)},
+    **{f"{kind}_pool3d": f"nn.{kind.title()}Pool3d" for kind in ("avg", "max")},
+    **{"interpolate": "nn.Upsample", "pad": "nn.ConstantPad2d", "layer_norm": "nn.LayerNorm", "linear": "nn.Linear"},
+    **{"group_norm": "nn.GroupNorm", "batch_norm": "nn.BatchNorm2d", "prelu": "nn.PReLU", "glu": "nn.GLU"},
+}
+"""Functions that are refused, by the modules that are known."""
+
+NOT_ARGUMENTS = ("_stacklevel", "dtype", "tensors", "input")
+"""Arguments by name that change no attribute."""
 
 
 def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = None) -> layers.Sequential:
@@ -142,7 +178,15 @@ def _graph_of(module: Any) -> Any:
         def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
             return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
-    return Tracer().trace(module) if list(module.children()) else _single(module)
+    if not list(module.children()):
+        return _single(module)
+    try:
+        return Tracer().trace(module)
+    except (fx.proxy.TraceError, TypeError, RuntimeError, AttributeError, LookupError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"module cannot be traced ({why}): its forward must not depend on values of tensors"
+        ) from error
 
 
 def _is_shape(node: Any) -> bool:
@@ -189,17 +233,27 @@ def _of_function(node: Any) -> Node:
     if name in ("view", "reshape"):
         return _reshape(node, title)
     if name not in FUNCTIONS and node.target is not operator.add:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this function")
+        advice = f": write {MODULE_FORMS[name]} in __init__ and call it" if name in MODULE_FORMS else ""
+        raise ValueError(f"{title} cannot become a layer of PortaNet: no layer is known for this function{advice}")
     kind, attributes = FUNCTIONS[name]
-    values = [*node.args[0]] if isinstance(node.args[0], (list, tuple)) else [a for a in node.args if _is_node(a)]
-    others = [a for a in node.args[1:] if not _is_node(a)]
+    values, others = _arguments(node)
+    if not all(map(_is_node, values)):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: some of its inputs {values} are no tensors")
     names = tuple(value.name for value in values)
-    others_by_name = {key: value for key, value in node.kwargs.items() if key not in ("_stacklevel", "dtype")}
+    others_by_name = {key: value for key, value in node.kwargs.items() if key not in NOT_ARGUMENTS}
     try:
         found = attributes(**_named_arguments(attributes, others), **others_by_name)
     except TypeError as error:
         raise ValueError(f"{title} cannot become a layer of PortaNet: {error}") from error
     return Node(title, kind, names, (node.name,), found, [None] * len(names))
+
+
+def _arguments(node: Any) -> tuple[list[Any], list[Any]]:
+    """Return the inputs and the other positional arguments of a function."""
+    first, *rest = node.args or (node.kwargs.get("tensors", node.kwargs.get("input")),)
+    if isinstance(first, (list, tuple)):
+        return [*first], rest
+    return [first, *filter(_is_node, rest)], [value for value in rest if not _is_node(value)]
 
 
 def _is_node(value: Any) -> bool:
