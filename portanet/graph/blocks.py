@@ -16,6 +16,9 @@ GATED: dict[tuple[str, ...], type[Layer]] = {
 }
 """Activations of the form ``x g(x)``, by the operators of the nodes."""
 
+WITHOUT_LAYER = ("Transpose", "Identity", "Cast")
+"""Operators that add no layer, so that branches may share them."""
+
 MAX_DEPTH = 32
 """Branches within branches, and terms of a sum; deeper networks reach Python's limit of calls in their methods."""
 
@@ -30,7 +33,7 @@ def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         If a node, or a block of nodes, is no layer of PortaNet; the message names a node.
     """
     for first, block, last in _blocks(start, nodes, end):
-        if len(block) == 1:
+        if len(block) == 1 and block[0].operator != "Concat":
             import_node(flow, block[0])
         else:
             _import_block(flow, first, block, last)
@@ -79,7 +82,7 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     """Append the layer of a block: branches that a sum, a concatenation or a product joins."""
     *inner, join = nodes
     makers = _Makers(inner, join)
-    _check_apart(inner, join, makers)
+    _check_apart(join, makers)
     kind = join.operator
     varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
@@ -98,14 +101,15 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         raise join.error("there is no layer that joins branches in this way")
 
 
-def _check_apart(nodes: Nodes, join: Node, makers: _Makers) -> None:
+def _check_apart(join: Node, makers: _Makers) -> None:
     """Refuse branches that share nodes: each would get layers of its own, with weights that training takes apart."""
     if join.operator in ("Add", "Sum", "Concat"):
-        n_nodes = 0
+        seen: set[str] = set()
         for name in dict.fromkeys(join.inputs):
-            n_nodes += len(makers.ancestors(name))
-            if n_nodes > len(nodes):
+            own = {node.outputs[0] for node in makers.ancestors(name) if node.operator not in WITHOUT_LAYER}
+            if own & seen:
                 raise join.error("its branches share nodes")
+            seen |= own
 
 
 def _operators(nodes: Nodes) -> list[str]:
@@ -160,6 +164,8 @@ def _import_concat(flow: Flow, start: str, makers: _Makers, names: list[str], jo
     for end, _ in parts[1:]:
         _check_equal(parts[0][0], end, join)
     parts[0][0].need_channels(join, join.get("axis", 1))
+    if len(parts) == 1:
+        return
     flow.add(layers.Parallel(*(layers.Sequential() if layer is None else layer for _, layer in parts)))
     flow.axes, flow.features = parts[0][0].axes, None
 

@@ -104,6 +104,8 @@ def import_max_pool(flow: Flow, node: Node) -> None:
 def import_average_pool(flow: Flow, node: Node) -> None:
     """Without dilation."""
     kind, size = _of_axes(AVERAGE_POOL, flow, node), tuple(node.get("kernel_shape"))
+    if any(n != 1 for n in node.get("dilations") or ()):
+        raise node.error(f"its dilations are {node.get('dilations')}, not 1")
     arguments = _pool_arguments(flow, node, size)
     flags = {name: bool(node.get(name, 0)) for name in ("ceil_mode", "count_include_pad")}
     flow.add(kind(_compact(size), **arguments, **flags))

@@ -125,7 +125,9 @@ def import_linear(flow: Flow, node: Node, module: Any) -> None:
 def import_conv(flow: Flow, node: Node, module: Any) -> None:
     """The attributes are those of ONNX, but for the padding."""
     if module.padding_mode != "zeros":
-        raise node.error(f"its padding_mode is {module.padding_mode!r}, not 'zeros': put nn.ReflectionPad2d before it")
+        kind = {"reflect": "Reflection", "replicate": "Replication"}.get(module.padding_mode, "Circular")
+        pad = f"nn.{kind}Pad{flow.ndim - 2}d"
+        raise node.error(f"its padding_mode is {module.padding_mode!r}, not 'zeros': put {pad} before it")
     attributes = {"strides": module.stride, "dilations": module.dilation, "group": module.groups}
     if isinstance(module.padding, str):  # as TensorFlow's, since PyTorch has it for a stride of 1 only
         attributes["auto_pad"] = "SAME_UPPER" if module.padding == "same" else "VALID"

@@ -26,7 +26,7 @@ def calling(torch: ModuleType, function: Any) -> Any:
     return Own()
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "gelu": ({"approximate": "tanh"}, "GELU(approximate=True)"),
     "elu": ({"alpha": 0.5}, "ELU(alpha=0.5)"),
     "celu": ({"alpha": 0.5}, "CELU(alpha=0.5)"),

@@ -112,3 +112,13 @@ def test_a_module_with_one_frozen_parameter_of_two_is_refused(torch: ModuleType)
     module.bias.requires_grad_(requires_grad=False)
     with pytest.raises(ValueError, match="some of its parameters require gradients"):
         from_torch(module, (3,))
+
+
+@pytest.mark.parametrize(
+    ("mode", "fix"), [("reflect", "ReflectionPad2d"), ("replicate", "ReplicationPad2d"), ("circular", "CircularPad2d")]
+)
+def test_a_padding_mode_is_refused_with_the_module_that_has_it(mode: str, fix: str, torch: ModuleType) -> None:
+    nn = torch.nn
+    with pytest.raises(ValueError, match=f"its padding_mode is '{mode}', not 'zeros': put nn.{fix} before it"):
+        from_torch(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode)), (1, 5, 5))
+    assert len(from_torch(nn.Sequential(getattr(nn, fix)(1), nn.Conv2d(1, 1, 3)), (1, 5, 5))) == 2
