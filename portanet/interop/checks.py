@@ -1,5 +1,6 @@
 """What makes a PyTorch module compute something else than its graph tells, and is refused."""
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,14 +77,15 @@ def check_in_place(graph: Any, modules: dict[str, Any]) -> None:
             if len(value.users) > 1:
                 raise ValueError(
                     f"{node.name!r} ({_kind(node, modules)}) overwrites {value.name!r}, which is used again: "
-                    "make it without inplace=True"
+                    "make it without inplace=True or +="
                 )
 
 
 def _is_in_place(node: Any, modules: dict[str, Any]) -> bool:
     if node.op == "call_module":
         return bool(getattr(modules[node.target], "inplace", False))
-    return node.op == "call_function" and bool(node.kwargs.get("inplace", False))
+    is_sum = node.target is operator.iadd
+    return node.op == "call_function" and (is_sum or bool(node.kwargs.get("inplace", False)))
 
 
 def _kind(node: Any, modules: dict[str, Any]) -> str:

@@ -67,6 +67,7 @@ ACTIVATIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
 
 FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "add": ("Add", lambda: {}),
+    "iadd": ("Add", lambda: {}),
     "cat": ("Concat", lambda dim=0: {"axis": dim}),
     "concat": ("Concat", lambda dim=0: {"axis": dim}),
     "relu": ("Relu", lambda inplace=False: {}),
@@ -174,7 +175,14 @@ def _graph_of(module: Any) -> Any:
     """Return the graph of ``torch.fx``, whose modules are those with an importer."""
     from torch import fx
 
+    class Proxy(fx.Proxy):
+        def __iadd__(self, other: Any) -> Any:  # without it, ``x += y`` looks like ``x + y``, which leaves x as it is
+            return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
     class Tracer(fx.Tracer):
+        def proxy(self, node: Any) -> Any:
+            return Proxy(node, self)
+
         def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
             return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
@@ -244,8 +252,13 @@ def _of_function(node: Any) -> Node:
     try:
         found = attributes(**_named_arguments(attributes, others), **others_by_name)
     except TypeError as error:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: {error}") from error
+        raise ValueError(f"{title} cannot become a layer of PortaNet: {_why(error)}") from error
     return Node(title, kind, names, (node.name,), found, [None] * len(names))
+
+
+def _why(error: TypeError) -> str:
+    """Return what is wrong with the arguments of a function of :data:`FUNCTIONS`, without its name."""
+    return str(error).replace("<lambda>() ", "it ")
 
 
 def _arguments(node: Any) -> tuple[list[Any], list[Any]]:

@@ -60,11 +60,27 @@ def test_an_operation_in_place_whose_input_is_used_again_is_refused(torch: Modul
         y = m.a(x)
         return y + relu(torch, torch.flatten(y, 1))
 
+    def augmented(m: Any, x: Any) -> Any:
+        y = z = m.a(x)
+        z += x
+        return y + z
+
+    with pytest.raises(ValueError, match=r"'iadd' \(iadd\) overwrites 'a', which is used again"):
+        from_torch(traced(torch, augmented), (3,))
     for forward, name in [(residual, r"'relu' \(ReLU\)"), (function, "'relu'"), (through_a_view, "'relu'")]:
         with pytest.raises(ValueError, match=f"{name}.* overwrites 'a', which is used again"):
             from_torch(traced(torch, forward), (3,))
     net = from_torch(traced(torch, lambda m, x: m.b(relu(torch, m.relu(m.a(x))))), (3,))
     assert repr(net) == "Sequential(Linear(3, 3), ReLU(), ReLU(), Linear(3, 3))"
+
+
+def test_an_augmented_sum_whose_input_is_not_used_again_is_a_residual(torch: ModuleType) -> None:
+    def forward(m: Any, x: Any) -> Any:
+        y = m.a(x)
+        y += x
+        return m.b(y)
+
+    assert repr(from_torch(traced(torch, forward), (3,))) == "Sequential(Residual(Linear(3, 3)), Linear(3, 3))"
 
 
 def test_hooks_are_refused(torch: ModuleType) -> None:
