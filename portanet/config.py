@@ -80,8 +80,8 @@ class Configured:
                 continue  # a layer whose input size is not known yet
             elif parameter.default is parameter.empty or _is_size(type(self), parameter):
                 shown.append(_shown(value))
-            elif value is not parameter.default and _shown(value) != repr(parameter.default):
-                shown.append(f"{name}={_shown(value)}")
+            elif value is not parameter.default and (text := _shown(value)) != repr(parameter.default):
+                shown.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

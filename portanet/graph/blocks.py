@@ -16,6 +16,12 @@ GATED: dict[tuple[str, ...], type[Layer]] = {
 }
 """Activations of the form ``x g(x)``, by the operators of the nodes."""
 
+WITHOUT_LAYER = ("Transpose", "Identity", "Cast")
+"""Operators that add no layer, so that branches may share them."""
+
+MAX_DEPTH = 32
+"""Branches within branches, and terms of a sum; deeper networks reach Python's limit of calls in their methods."""
+
 
 def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     """
@@ -27,7 +33,7 @@ def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         If a node, or a block of nodes, is no layer of PortaNet; the message names a node.
     """
     for first, block, last in _blocks(start, nodes, end):
-        if len(block) == 1:
+        if len(block) == 1 and block[0].operator != "Concat":
             import_node(flow, block[0])
         else:
             _import_block(flow, first, block, last)
@@ -43,8 +49,8 @@ def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, st
         if unknown := [name for name in varying if name not in open_values]:
             raise node.error(f"its input {unknown[0]!r} comes from nowhere")
         block.append(node)
-        open_values |= set(node.outputs)
-        open_values = {name for name in open_values if last_use.get(name, -1) > i}
+        open_values |= {name for name in node.outputs if last_use.get(name, -1) > i}
+        open_values -= {name for name in node.inputs if last_use[name] <= i}
         if len(open_values) == 1:
             (last,) = open_values
             if last != first:
@@ -54,28 +60,37 @@ def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, st
         raise block[0].error("its output is not used")
 
 
-def _ancestors(nodes: Nodes, end: str) -> Nodes:
-    """Return the nodes that a value is computed by, in order."""
-    needed, found = {end}, []
-    for node in reversed(nodes):
-        if needed & set(node.outputs):
-            found.append(node)
-            needed |= set(node.inputs)
-    return found[::-1]
+class _Makers:
+    """The nodes of a block by the values that they compute, and the node that joins its branches."""
+
+    def __init__(self, nodes: Nodes, join: Node):
+        self.join, self._nodes = join, nodes
+        self._positions = {name: i for i, node in enumerate(nodes) for name in node.outputs}
+
+    def ancestors(self, end: str) -> Nodes:
+        """Return the nodes that a value is computed by, in order."""
+        found, open_values = set(), [end]
+        while open_values:
+            i = self._positions.get(open_values.pop())
+            if i is not None and i not in found:
+                found.add(i)
+                open_values += self._nodes[i].inputs
+        return [self._nodes[i] for i in sorted(found)]
 
 
 def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     """Append the layer of a block: branches that a sum, a concatenation or a product joins."""
     *inner, join = nodes
-    _check_apart(inner, join)
+    makers = _Makers(inner, join)
+    _check_apart(join, makers)
     kind = join.operator
     varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
-        _import_sum(flow, start, inner, varying, join)
+        _import_sum(flow, start, makers, varying, join)
     elif kind == "Concat" and is_adaptive_pool(nodes):
         import_adaptive_pool(flow, start, nodes)
     elif kind == "Concat":
-        _import_concat(flow, start, inner, varying, join)
+        _import_concat(flow, start, makers, varying, join)
     elif tuple(_operators(nodes)) in GATED and varying.count(start) == 1:
         flow.add(GATED[tuple(_operators(nodes))]())
     elif sorted(_operators(nodes)) == ["Mul", "Sigmoid", "Split"]:
@@ -86,25 +101,35 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         raise join.error("there is no layer that joins branches in this way")
 
 
-def _check_apart(nodes: Nodes, join: Node) -> None:
+def _check_apart(join: Node, makers: _Makers) -> None:
     """Refuse branches that share nodes: each would get layers of its own, with weights that training takes apart."""
     if join.operator in ("Add", "Sum", "Concat"):
-        branches = [_ancestors(nodes, name) for name in dict.fromkeys(join.inputs)]
-        if sum(map(len, branches)) > len(nodes):
-            raise join.error("its branches share nodes")
+        seen: set[str] = set()
+        for name in dict.fromkeys(join.inputs):
+            own = {node.outputs[0] for node in makers.ancestors(name) if node.operator not in WITHOUT_LAYER}
+            if own & seen:
+                raise join.error("its branches share nodes")
+            seen |= own
 
 
 def _operators(nodes: Nodes) -> list[str]:
     return [node.operator for node in nodes]
 
 
-def _branch(flow: Flow, start: str, nodes: Nodes, end: str) -> tuple[Flow, Layer | None]:
+def _branch(flow: Flow, start: str, makers: _Makers, end: str) -> tuple[Flow, Layer | None]:
     """Return a branch as one layer, None if it does nothing."""
     branch = flow.branch()
-    import_nodes(branch, start, _ancestors(nodes, end), end)
+    _check_depth(branch.depth, makers.join)
+    import_nodes(branch, start, makers.ancestors(end), end)
     if not branch.layers:
         return branch, None
     return branch, branch.layers[0] if len(branch.layers) == 1 else layers.Sequential(*branch.layers)
+
+
+def _check_depth(depth: int, join: Node) -> None:
+    """Refuse branches within branches that methods of the network could not follow."""
+    if depth > MAX_DEPTH:
+        raise join.error(f"its branches are nested more than {MAX_DEPTH} deep")
 
 
 def _check_equal(first: Flow, other: Flow, join: Node) -> None:
@@ -113,15 +138,16 @@ def _check_equal(first: Flow, other: Flow, join: Node) -> None:
         raise join.error("its inputs have their axes in different orders")
 
 
-def _import_sum(flow: Flow, start: str, nodes: Nodes, names: list[str], join: Node) -> None:
+def _import_sum(flow: Flow, start: str, makers: _Makers, names: list[str], join: Node) -> None:
     """Residual of two branches, one of which may do nothing; of more, one within the other."""
-    parts = [_branch(flow, start, nodes, name) for name in names]
+    parts = [_branch(flow, start, makers, name) for name in names]
     for end, _ in parts[1:]:
         _check_equal(parts[0][0], end, join)
     direct = [layer for _, layer in parts if layer is None]
     branches = [layer for _, layer in parts if layer is not None]
     if len(direct) > 1 or not branches:
         raise join.error("it adds a value to itself")
+    _check_depth(flow.depth + len(branches), join)
     total = None if direct else branches.pop(0)
     for branch in branches:
         total = layers.Residual(branch, projection=total)
@@ -130,14 +156,16 @@ def _import_sum(flow: Flow, start: str, nodes: Nodes, names: list[str], join: No
     flow.axes, flow.features = parts[0][0].axes, None
 
 
-def _import_concat(flow: Flow, start: str, nodes: Nodes, names: list[str], join: Node) -> None:
+def _import_concat(flow: Flow, start: str, makers: _Makers, names: list[str], join: Node) -> None:
     """Parallel of several branches."""
     if len(names) < len(join.inputs):
         raise join.error("one of its inputs is constant")
-    parts = [_branch(flow, start, nodes, name) for name in names]
+    parts = [_branch(flow, start, makers, name) for name in names]
     for end, _ in parts[1:]:
         _check_equal(parts[0][0], end, join)
     parts[0][0].need_channels(join, join.get("axis", 1))
+    if len(parts) == 1:
+        return
     flow.add(layers.Parallel(*(layers.Sequential() if layer is None else layer for _, layer in parts)))
     flow.axes, flow.features = parts[0][0].axes, None
 

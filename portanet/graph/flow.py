@@ -128,6 +128,8 @@ class Flow:
     arrays : dict of Parameter or Buffer to array
         Values of the layers, in PortaNet's order.
     layers : list of Layer
+    depth : int
+        Number of branches, one within the other, around the value.
     """
 
     shape: Shape
@@ -136,10 +138,11 @@ class Flow:
     n_examples: int = 0
     arrays: Arrays = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
+    depth: int = 0
 
     def branch(self) -> "Flow":
         """Return the same value without the layers before it."""
-        return replace(self, layers=[])
+        return replace(self, layers=[], depth=self.depth + 1)
 
     def add(self, layer: Layer, **arrays: np.ndarray) -> None:
         """Append a layer with its arrays, by attribute."""

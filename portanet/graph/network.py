@@ -13,6 +13,9 @@ from portanet.graph.recurrent import join_recurrent
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
 
+MAX_NODES = 10_000
+"""Nodes of a graph at most; the largest published networks have some thousands."""
+
 
 def import_graph(
     source: str, lengths: Sequence[int], nodes: Sequence[Node], target: str, *, n_examples: int = 0
@@ -35,8 +38,10 @@ def import_graph(
     Raises
     ------
     ValueError
-        If a node is no layer of PortaNet, or the output has neither order of axes.
+        If a node is no layer of PortaNet, the output has neither order of axes, or there are too many nodes.
     """
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"it has {len(nodes):,} nodes, more than {MAX_NODES:,}")
     nodes = join_recurrent(nodes, target)
     ndim, (first, *others) = len(lengths) + 1, lengths
     orders = [Flow((*others, first), channels_first_axes(ndim), n_examples=n_examples)]

@@ -66,7 +66,10 @@ def _operand(node: Node) -> np.ndarray:
 
 @imports("Add")
 def import_add(flow: Flow, node: Node) -> None:
-    """The bias of a Linear, vectors of positions, or one number."""
+    """The bias of a Linear, vectors of positions, one number, or the input itself."""
+    if node.inputs[:1] == node.inputs[1:]:
+        _add_rescale(flow, node, 2.0, 0.0)
+        return
     values, last = _operand(node), flow.layers[-1] if flow.layers else None
     if type(last) is layers.Linear and last.bias is None and flow.axes[-1] == flow.ndim - 1:
         _add_bias(flow, node, values)

@@ -19,6 +19,9 @@ AVERAGE_TO_ONE = (layers.AdaptiveAvgPool1D, layers.AdaptiveAvgPool2D, layers.Ada
 
 MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
+ROUNDING = (("round_prefer_floor", "round_prefer_ceil"), ("floor",))
+"""Values of nearest_mode that repeat each position, for positions from the centres and from the corners of pixels."""
+
 
 def _of_axes(kinds: tuple[Any, ...], flow: Flow, node: Node) -> Any:
     """Return the class for the spatial axes of a value."""
@@ -101,6 +104,8 @@ def import_max_pool(flow: Flow, node: Node) -> None:
 def import_average_pool(flow: Flow, node: Node) -> None:
     """Without dilation."""
     kind, size = _of_axes(AVERAGE_POOL, flow, node), tuple(node.get("kernel_shape"))
+    if any(n != 1 for n in node.get("dilations") or ()):
+        raise node.error(f"its dilations are {node.get('dilations')}, not 1")
     arguments = _pool_arguments(flow, node, size)
     flags = {name: bool(node.get(name, 0)) for name in ("ceil_mode", "count_include_pad")}
     flow.add(kind(_compact(size), **arguments, **flags))
@@ -164,8 +169,9 @@ def import_resize(flow: Flow, node: Node) -> None:
     known = {"nearest": ("asymmetric", "half_pixel", "pytorch_half_pixel"), "linear": ("half_pixel",)}
     if positions not in known.get(mode, ()):
         raise node.error(f"its mode {mode} with {positions} is none of Upsample")
-    if positions == "asymmetric" and is_resize and node.get("nearest_mode", "round_prefer_floor") != "floor":
-        raise node.error("its nearest_mode is not floor")
+    rounding = node.get("nearest_mode", "round_prefer_floor") if is_resize else "floor"
+    if mode == "nearest" and rounding not in ROUNDING[positions == "asymmetric"]:
+        raise node.error(f"its nearest_mode {rounding} with {positions} is none of Upsample")
     if mode == "linear":
         mode = ("linear", "bilinear", "trilinear")[flow.ndim - 3]
     flow.add(layers.Upsample(_compact(tuple(factors.tolist())), mode=mode))

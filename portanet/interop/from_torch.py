@@ -13,10 +13,16 @@ from portanet.backends import Backend, get_backend
 from portanet.checks import check_input_shape
 from portanet.graph import Node
 from portanet.graph.network import build_network, import_graph
+from portanet.interop.checks import check_dropout, check_in_place, check_module
 from portanet.interop.modules import MODULES
 from portanet.interop.sequence_modules import ALL_STATES, LAST_STATE
 
 __all__ = ["from_torch"]
+
+
+def _module(**arguments: Any) -> dict[str, Any]:
+    """Return the attributes of a node whose arguments are those of a module."""
+    return {"module": SimpleNamespace(**arguments)}
 
 
 def _max_pool(  # noqa: PLR0917 (as in PyTorch)
@@ -41,8 +47,28 @@ def _avg_pool(  # noqa: PLR0917 (as in PyTorch)
     return {"module": SimpleNamespace(**locals())}
 
 
+ACTIVATIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+    "gelu": ("GELU", lambda approximate="none": _module(approximate=approximate)),
+    "elu": ("ELU", lambda alpha=1.0, inplace=False: _module(alpha=alpha)),
+    "celu": ("CELU", lambda alpha=1.0, inplace=False: _module(alpha=alpha)),
+    "leaky_relu": ("LeakyReLU", lambda negative_slope=0.01, inplace=False: _module(negative_slope=negative_slope)),
+    "hardtanh": (
+        "Hardtanh",
+        lambda min_val=-1.0, max_val=1.0, inplace=False: _module(min_val=min_val, max_val=max_val),
+    ),
+    "softplus": ("Softplus", lambda beta=1, threshold=20: _module(beta=beta)),
+    "logsigmoid": ("LogSigmoid", lambda: {}),
+    "log_sigmoid": ("LogSigmoid", lambda: {}),
+    "relu6": ("ReLU6", lambda inplace=False: {}),
+    "mish": ("Mish", lambda inplace=False: {}),
+    "hardswish": ("Hardswish", lambda inplace=False: {}),
+    "selu": ("SELU", lambda inplace=False: {}),
+}
+"""Functions of modules with the same arguments, as :data:`FUNCTIONS`."""
+
 FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "add": ("Add", lambda: {}),
+    "iadd": ("Add", lambda: {}),
     "cat": ("Concat", lambda dim=0: {"axis": dim}),
     "concat": ("Concat", lambda dim=0: {"axis": dim}),
     "relu": ("Relu", lambda inplace=False: {}),
@@ -51,14 +77,26 @@ FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "silu": ("torch.nn.SiLU", lambda inplace=False: {}),
     "log_softmax": ("LogSoftmax", lambda dim=-1: {"axis": dim}),
     "softmax": ("Softmax", lambda dim=-1: {"axis": dim}),
+    **{name: (f"torch.nn.{kind}", arguments) for name, (kind, arguments) in ACTIVATIONS.items()},
     "max_pool1d": ("torch.nn.MaxPool1d", _max_pool),
     "max_pool2d": ("torch.nn.MaxPool2d", _max_pool),
     "avg_pool1d": ("torch.nn.AvgPool1d", _avg_pool),
     "avg_pool2d": ("torch.nn.AvgPool2d", _avg_pool),
-    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: {"module": SimpleNamespace(p=p)}),
+    "dropout": ("torch.nn.Dropout", lambda p=0.5, training=True, inplace=False: _module(p=p)),
     "flatten": ("Flatten", lambda start_dim=0: {"axis": start_dim}),
 }
 """Functions and methods of tensors: the node that each becomes, and its attributes by the further arguments."""
+
+MODULE_FORMS = {
+    **{f"adaptive_{kind}_pool{n}d": f"nn.Adaptive{kind.title()}Pool{n}d" for kind in ("avg", "max") for n in (1, 2, 3)},
+    **{f"{kind}_pool3d": f"nn.{kind.title()}Pool3d" for kind in ("avg", "max")},
+    **{"interpolate": "nn.Upsample", "pad": "nn.ConstantPad2d", "layer_norm": "nn.LayerNorm", "linear": "nn.Linear"},
+    **{"group_norm": "nn.GroupNorm", "batch_norm": "nn.BatchNorm2d", "prelu": "nn.PReLU", "glu": "nn.GLU"},
+}
+"""Functions that are refused, by the modules that are known."""
+
+NOT_ARGUMENTS = ("_stacklevel", "dtype", "tensors", "input")
+"""Arguments by name that change no attribute."""
 
 
 def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = None) -> layers.Sequential:
@@ -66,7 +104,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     Return a network with the layers and the weights of a PyTorch module.
 
     It takes channels-last inputs: (N, H, W, C) where the module takes (N, C, H, W). Weights are transposed accordingly,
-    also those of the first Linear after a Flatten. Outputs and gradients are equal up to rounding.
+    also those of the first Linear after a Flatten. Outputs and gradients are equal up to rounding. Parameters that
+    require no gradient are frozen.
 
     Parameters
     ----------
@@ -85,7 +124,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     ImportError
         If PyTorch is not installed.
     ValueError
-        If a module or function is no layer of PortaNet; the message names it.
+        If a module or function is no layer of PortaNet, overwrites a value that is used again, or has hooks or tied
+        weights; the message names it.
 
     Examples
     --------
@@ -97,10 +137,7 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     >>> net(np.zeros((5, 8, 8, 3), dtype="float32")).shape
     (5, 10)
     """
-    import torch
-
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
     source, nodes, target = _traced(module)
     flow = import_graph(source, shape, nodes, target)
@@ -113,15 +150,10 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
 
 def _traced(module: Any) -> tuple[str, list[Node], str]:
     """Return the name of the input, the nodes, and the name of the output."""
-    from torch import fx
-
-    class Tracer(fx.Tracer):
-        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
-            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
-
     inner, seen = dict(module.named_modules(remove_duplicate=False)), set()
-    is_one = _is_known(module) or not list(module.children())
-    graph = _single(module) if is_one else Tracer().trace(module)
+    graph = _graph_of(module)
+    check_in_place(graph, inner)
+    check_dropout(graph, module, _graph_of)
     nodes, sources, target = [], [], ""
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -182,6 +214,32 @@ def _is_used(node: Any) -> bool:
     return any(user.target is not operator.getitem for user in node.users)
 
 
+def _graph_of(module: Any) -> Any:
+    """Return the graph of ``torch.fx``, whose modules are those with an importer."""
+    from torch import fx
+
+    class Proxy(fx.Proxy):
+        def __iadd__(self, other: Any) -> Any:  # without it, ``x += y`` looks like ``x + y``, which leaves x as it is
+            return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    class Tracer(fx.Tracer):
+        def proxy(self, node: Any) -> Any:
+            return Proxy(node, self)
+
+        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
+            return _is_known(m) or super().is_leaf_module(m, module_qualified_name)
+
+    if _is_known(module) or not list(module.children()):
+        return _single(module)
+    try:
+        return Tracer().trace(module)
+    except (fx.proxy.TraceError, TypeError, RuntimeError, AttributeError, LookupError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"module cannot be traced ({why}): its forward must not depend on values of tensors"
+        ) from error
+
+
 def _is_shape(node: Any) -> bool:
     """Whether a node is ``x.size(0)``, ``x.shape`` or a length of it."""
     if node.op == "call_method":
@@ -230,17 +288,32 @@ def _of_function(node: Any) -> Node:
     if name in ("view", "reshape"):
         return _reshape(node, title)
     if name not in FUNCTIONS and node.target is not operator.add:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this function")
+        advice = f": write {MODULE_FORMS[name]} in __init__ and call it" if name in MODULE_FORMS else ""
+        raise ValueError(f"{title} cannot become a layer of PortaNet: no layer is known for this function{advice}")
     kind, attributes = FUNCTIONS[name]
-    values = [*node.args[0]] if isinstance(node.args[0], (list, tuple)) else [a for a in node.args if _is_node(a)]
-    others = [a for a in node.args[1:] if not _is_node(a)]
+    values, others = _arguments(node)
+    if not all(map(_is_node, values)):
+        raise ValueError(f"{title} cannot become a layer of PortaNet: some of its inputs {values} are no tensors")
     names = tuple(value.name for value in values)
-    others_by_name = {key: value for key, value in node.kwargs.items() if key not in ("_stacklevel", "dtype")}
+    others_by_name = {key: value for key, value in node.kwargs.items() if key not in NOT_ARGUMENTS}
     try:
         found = attributes(**_named_arguments(attributes, others), **others_by_name)
     except TypeError as error:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: {error}") from error
+        raise ValueError(f"{title} cannot become a layer of PortaNet: {_why(error)}") from error
     return Node(title, kind, names, (node.name,), found, [None] * len(names))
+
+
+def _why(error: TypeError) -> str:
+    """Return what is wrong with the arguments of a function of :data:`FUNCTIONS`, without its name."""
+    return str(error).replace("<lambda>() ", "it ")
+
+
+def _arguments(node: Any) -> tuple[list[Any], list[Any]]:
+    """Return the inputs and the other positional arguments of a function."""
+    first, *rest = node.args or (node.kwargs.get("tensors", node.kwargs.get("input")),)
+    if isinstance(first, (list, tuple)):
+        return [*first], rest
+    return [first, *filter(_is_node, rest)], [value for value in rest if not _is_node(value)]
 
 
 def _is_node(value: Any) -> bool:

@@ -21,10 +21,22 @@ def of_module(*names: str) -> Callable[[ModuleImporter], ModuleImporter]:
 
     def add(importer: ModuleImporter) -> ModuleImporter:
         MODULES.update(names)
-        imports(*(f"torch.nn.{name}" for name in names))(lambda flow, node: importer(flow, node, node.get("module")))
+        imports(*(f"torch.nn.{name}" for name in names))(lambda flow, node: _import(importer, flow, node))
         return importer
 
     return add
+
+
+def _import(importer: ModuleImporter, flow: Flow, node: Node) -> None:
+    """Append the layers of a module; parameters that require no gradient are frozen."""
+    n, module = len(flow.layers), node.get("module")
+    importer(flow, node, module)
+    needs = {tensor.requires_grad for tensor in getattr(module, "parameters", tuple)()}
+    if len(needs) > 1:
+        raise node.error("some of its parameters require gradients and some do not")
+    if needs == {False}:
+        for parameter in (parameter for layer in flow.layers[n:] for parameter in layer.topology.parameter_list):
+            parameter._frozen = True
 
 
 def host(tensor: Any) -> np.ndarray:
@@ -113,7 +125,9 @@ def import_linear(flow: Flow, node: Node, module: Any) -> None:
 def import_conv(flow: Flow, node: Node, module: Any) -> None:
     """The attributes are those of ONNX, but for the padding."""
     if module.padding_mode != "zeros":
-        raise node.error(f"its padding_mode is {module.padding_mode!r}, not 'zeros': put nn.ReflectionPad2d before it")
+        kind = {"reflect": "Reflection", "replicate": "Replication"}.get(module.padding_mode, "Circular")
+        pad = f"nn.{kind}Pad{flow.ndim - 2}d"
+        raise node.error(f"its padding_mode is {module.padding_mode!r}, not 'zeros': put {pad} before it")
     attributes = {"strides": module.stride, "dilations": module.dilation, "group": module.groups}
     if isinstance(module.padding, str):  # as TensorFlow's, since PyTorch has it for a stride of 1 only
         attributes["auto_pad"] = "SAME_UPPER" if module.padding == "same" else "VALID"
@@ -274,14 +288,23 @@ def import_unflatten(flow: Flow, node: Node, module: Any) -> None:
     _as_onnx(flow, node, "Reshape", np.asarray([-1, *module.unflattened_size]))
 
 
+UPSAMPLE_MODES = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area"), "nearest"),  # equal for whole factors
+    **dict.fromkeys(("linear", "bilinear", "trilinear"), "linear"),
+}
+"""ONNX's mode for each of PyTorch's."""
+
+
 @of_module("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
 def import_upsample(flow: Flow, node: Node, module: Any) -> None:
     """By whole numbers."""
     flow.need_channels_first(node)
     if module.align_corners:
         raise node.error("its align_corners is True")
+    mode = UPSAMPLE_MODES.get(module.mode)
+    if mode is None:
+        raise node.error(f"its mode is {module.mode!r}, which is none of Upsample: use {', '.join(UPSAMPLE_MODES)}")
     factors = [1.0, 1.0, *map(float, _factors(flow, module))]
-    mode = "nearest" if module.mode == "nearest" else "linear"
     how = {"mode": mode, "coordinate_transformation_mode": "half_pixel" if mode == "linear" else "asymmetric"}
     _as_onnx(flow, node, "Resize", None, np.asarray(factors), nearest_mode="floor", **how)
 

@@ -13,6 +13,7 @@ from portanet.interop import builders, sequence_builders
 from portanet.interop.table import Binding, Context
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.sizes import UnbuiltLayers
+from portanet.parameters import Parameter
 
 FAMILIES = (builders, sequence_builders)
 """Each module adds its layers to the table."""
@@ -25,7 +26,8 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
     Return a PyTorch module with the layers and the weights of a network.
 
     It takes channels-first inputs: (N, C, H, W) where the network takes (N, H, W, C). A Linear after a Flatten has its
-    weights in PyTorch's order. Outputs and gradients are equal up to rounding.
+    weights in PyTorch's order. Outputs and gradients are equal up to rounding. Frozen parameters require no gradient; a
+    BatchNorm that is frozen keeps its running statistics, in PyTorch only after ``module.eval()``.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
         for binding in bindings:
             values = binding.to_torch(np.asarray(backend.to_numpy(binding.kept.data)))
             binding.part.copy_(torch.from_numpy(np.array(values)))
+            if isinstance(binding.kept, Parameter):
+                binding.tensor.requires_grad_(not binding.kept.frozen)
     return module
 
 

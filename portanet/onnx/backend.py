@@ -105,7 +105,10 @@ class Backend(base.Backend):
         ValueError, TypeError
             If it is no valid model, or uses an operator or a dtype that is not supported; the message names the node.
         """
-        checker.check_model(model)
+        try:
+            checker.check_model(model)
+        except checker.ValidationError as error:
+            raise ValueError(f"model is not valid: {error}") from error
         return PreparedModel(Program(model, cls._backend(device)))
 
     @classmethod

@@ -324,7 +324,7 @@ def test_a_module_of_ones_own_may_have_the_name_of_another(torch: ModuleType) ->
             self.inner = torch.nn.Linear(3, 3)
 
         def forward(self, x: Any) -> Any:
-            return torch.nn.functional.dropout(self.inner(x), 0.2)
+            return torch.nn.functional.dropout(self.inner(x), 0.2, self.training)
 
     assert repr(from_torch(torch.nn.Sequential(Normalize()), (3,))) == "Sequential(Linear(3, 3), Dropout(p=0.2))"
 

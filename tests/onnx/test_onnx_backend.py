@@ -260,3 +260,8 @@ def test_functions_of_a_model_run() -> None:
 def test_a_device_that_does_not_exist_is_not_supported() -> None:
     assert Backend.supports_device("CPU")
     assert not Backend.supports_device("FPGA")
+
+
+def test_an_empty_model_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="model is not valid"):
+        Backend.prepare(onnx.ModelProto())

@@ -192,6 +192,15 @@ def test_float64_networks_give_float64_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(in_onnxruntime(model, x), net.predict(x), rtol=1e-14)
 
 
+@pytest.mark.parametrize("layer", [layer for layer, _ in LAYERS if isinstance(layer, pn.layers.Activation)], ids=repr)
+def test_every_activation_is_written_in_float64(layer: pn.Layer) -> None:
+    x = next(x for other, x in LAYERS if other is layer)
+    layer = copy.deepcopy(layer).initialize(seed=1, dtype="float64")
+    model = to_model(layer, x.shape[1:])
+    onnx.checker.check_model(model, full_check=True)
+    np.testing.assert_allclose(last(in_portanet(model, first(x))), layer.predict(x), rtol=1e-6, atol=1e-6)
+
+
 def test_networks_on_a_device_are_exported(tmp_path: Path) -> None:
     net = pn.Linear(3, 2).initialize(seed=1, device="strict")
     export(net, tmp_path / "net.onnx", (3,))

@@ -227,6 +227,29 @@ def test_two_divisions_by_channels_are_not_one(tmp_path: Path) -> None:
         load(tmp_path / "f.onnx")
 
 
+JOINED: list[tuple[pn.Layer, str]] = [
+    (pn.Residual(pn.Sequential()), "Rescale(scale=2.0)"),
+    (pn.Residual(pn.GaussianNoise(0.1)), "Rescale(scale=2.0)"),
+    (pn.Parallel(pn.Sequential(), pn.Sequential()), "Parallel(Sequential(), Sequential())"),
+    (pn.Parallel(pn.Conv1D(4, 3, 1)), "Conv1D(4, 3, 1)"),
+    (
+        pn.Parallel(pn.Conv1D(4, 3, 1), *(pn.Sequential(pn.LayerNorm(4), pn.Conv1D(4, 2, 1)) for _ in range(2))),
+        "Parallel(Conv1D(4, 3, 1), Sequential(LayerNorm(4), Conv1D(4, 2, 1)), "
+        "Sequential(LayerNorm(4), Conv1D(4, 2, 1)))",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "expected"), JOINED, ids=[repr(layer) for layer, _ in JOINED])
+def test_branches_that_do_little_or_share_a_transposition_are_loaded(
+    layer: pn.Layer, expected: str, tmp_path: Path
+) -> None:
+    export(layer.initialize(seed=1), tmp_path / "net.onnx", (6, 4))
+    net, x = load(tmp_path / "net.onnx"), normal(2, 6, 4)
+    assert repr(net) == f"Sequential({expected})"
+    np.testing.assert_allclose(net.predict(x), layer.predict(x), rtol=1e-5, atol=1e-6)
+
+
 def test_residual_of_three_branches(tmp_path: Path) -> None:
     nodes = [node("Relu", "x", "a"), node("Tanh", "x", "b"), node("Sigmoid", "x", "c"), node("Sum", "a b c", "y")]
     model = write(tmp_path / "f.onnx", nodes, ["N", 3])
@@ -293,6 +316,10 @@ REFUSED: list[tuple[list[onnx.NodeProto], str]] = [
     ([node("Transpose", "x", "y", perm=[1, 0, 2, 3])], "moves the axis of the batch"),
     ([node("Relu", "x", "a"), node("Mul", "a x", "y")], r"node 'the Mul' \(Mul\).* joins branches"),
     ([node("Conv", "x x", "y")], r"node 'the Conv' \(Conv\) .*input 1 is no constant"),
+    (
+        [node("AveragePool", "x", "y", kernel_shape=[2, 2], dilations=[2, 1])],
+        r"node 'the AveragePool' .*: its dilations are \[2, 1\], not 1",
+    ),
     ([node("MaxPool", "x", "y", kernel_shape=[9, 9])], r"node 'the MaxPool' .* does not fit"),
     ([node("Selu", "x", "y", alpha=2.0)], r"its alpha is 2.0, not 1.67326"),
     ([node("Transpose", "x", "y", perm=[0, 2, 1, 3])], "its output 'y' has neither the order"),

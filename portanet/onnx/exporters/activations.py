@@ -12,7 +12,6 @@ OPERATORS: dict[type[layers.Layer], tuple[str, Callable[[Any], dict[str, Any]]]]
     layers.ReLU: ("Relu", lambda layer: {}),
     layers.LeakyReLU: ("LeakyRelu", lambda layer: {"alpha": layer.negative_slope}),
     layers.ELU: ("Elu", lambda layer: {"alpha": layer.alpha}),
-    layers.CELU: ("Celu", lambda layer: {"alpha": layer.alpha}),
     layers.SELU: ("Selu", lambda layer: {}),
     layers.GELU: ("Gelu", lambda layer: {"approximate": "tanh" if layer.approximate else "none"}),
     layers.Mish: ("Mish", lambda layer: {}),
@@ -39,6 +38,15 @@ for _kind, _entry in OPERATORS.items():
 def export_silu(graph: GraphBuilder, layer: layers.SiLU, x: Value) -> Value:
     """Swish of a later operator set, by its formula."""
     return replace(x, name=graph.node("Mul", x.name, graph.node("Sigmoid", x.name)))
+
+
+@exports(layers.CELU)
+def export_celu(graph: GraphBuilder, layer: layers.CELU, x: Value) -> Value:
+    """``α elu(x / α)`` in float64, which Celu does not take."""
+    if graph.dtype == "float32":
+        return replace(x, name=graph.node("Celu", x.name, alpha=layer.alpha))
+    alpha = graph.constant(layer.alpha)
+    return replace(x, name=graph.node("Mul", graph.node("Elu", graph.node("Div", x.name, alpha), alpha=1.0), alpha))
 
 
 @exports(layers.LogSigmoid)
