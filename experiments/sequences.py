@@ -1,5 +1,7 @@
 """Sequences: digits read row by row, and a transformer that adds numbers."""
 
+from typing import Any
+
 import numpy as np
 
 from experiments.runner import Figures, Run, at_least, classify, experiment
@@ -17,7 +19,6 @@ from portanet import (
     Trainer,
     TransformerBlock,
     kernels,
-    plots,
 )
 from portanet.schedules import OneCycle
 
@@ -64,11 +65,9 @@ def add_numbers(run: Run) -> Figures:
     with run.training(net):
         trainer.fit(x, y, epochs=epochs, batch_size=100, callbacks=[cycle])
     right = np.argmax(trainer.predict(x_test), axis=-1)[:, 6:] == y_test[:, 6:]
-    heads = [f"head {i}" for i in range(1, 5)]
     for i in range(2):
-        title = f"block {i + 1}: how much the 4 blanks (rows) look at the 10 tokens"
-        weights = np.kron(_attention(net, i, x_test[:200])[:, 6:], np.ones((8, 8)))
-        run.picture(f"attention {i + 1}", plots.image_grid(weights, columns=4, captions=heads, title=title), title)
+        title = f"block {i + 1}: how much the 4 blanks look at the 10 tokens"
+        run.picture(f"attention {i + 1}", _drawn(_attention(net, i, x_test[:200])[:, 6:], title), title)
     return {"exact sums": float(np.mean(right.all(axis=1))), "digits": float(np.mean(right))}
 
 
@@ -92,3 +91,17 @@ def _attention(net: Sequential, i: int, x: np.ndarray) -> np.ndarray:
     p = kernels.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(width // heads))
     mean: np.ndarray = p.mean(axis=0)
     return mean
+
+
+def _drawn(weights: np.ndarray, title: str) -> Any:
+    """Draw the weights of each head; darker is more."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure.suptitle(title)
+    for head, axes in enumerate(figure.subplots(1, len(weights))):
+        axes.imshow(weights[head], cmap="Greys", vmin=0, vmax=1)
+        axes.set_title(f"head {head + 1}", fontsize="medium")
+        axes.set_xticks(range(10), ["a1", "a10", "a100", "b1", "b10", "b100", *4 * ["_"]], rotation=90, fontsize=7)
+        axes.set_yticks(range(4), ["1", "10", "100", "1000"], fontsize=7)
+    return figure

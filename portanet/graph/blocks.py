@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from portanet import layers
 from portanet.graph.adaptive import import_adaptive_pool, is_adaptive_pool
 from portanet.graph.flow import Flow, Node, single_number
+from portanet.graph.recurrent import GATES
 from portanet.graph.table import import_node
 from portanet.layers.base import Layer
 
@@ -33,6 +34,8 @@ def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         If a node, or a block of nodes, is no layer of PortaNet; the message names a node.
     """
     for first, block, last in _blocks(start, nodes, end):
+        if last not in block[-1].outputs[:1] and block[-1].operator not in GATES:
+            raise block[-1].error(f"its output {last!r} is not the first one")
         if len(block) == 1 and block[0].operator != "Concat":
             import_node(flow, block[0])
         else:
@@ -86,6 +89,8 @@ def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
     kind = join.operator
     varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
     if kind in ("Add", "Sum") and len(varying) >= 2:
+        if len(varying) < len(join.inputs):
+            raise join.error("one of its inputs is constant")
         _import_sum(flow, start, makers, varying, join)
     elif kind == "Concat" and is_adaptive_pool(nodes):
         import_adaptive_pool(flow, start, nodes)

@@ -18,6 +18,8 @@ def import_gemm(flow: Flow, node: Node) -> None:
     """A constant matrix, and a constant row."""
     if flow.ndim != 2 or node.get("transA", 0) or node.constant(0) is not None:
         raise node.error("its first input is no batch of rows")
+    if len(node.inputs) > 2 and node.inputs[2] and node.constant(2) is None:
+        raise node.error("its third input is no constant")
     weight = node.weight(1).T if node.get("transB", 0) else node.weight(1)
     _add_linear(flow, node, weight * _scale(weight, node.get("alpha", 1.0)))
     if (bias := node.constant(2)) is not None:
@@ -115,7 +117,8 @@ def import_sub(flow: Flow, node: Node) -> None:
 def import_mul(flow: Flow, node: Node) -> None:
     """One number, or the scale of RMSNorm."""
     values, last = _operand(node), flow.layers[-1] if flow.layers else None
-    if type(last) is layers.RMSNorm and last.weight is None and values.shape == last._lengths:
+    aligned = flow.is_channels_last
+    if aligned and type(last) is layers.RMSNorm and last.weight is None and values.shape == last._lengths:
         flow.layers[-1] = layer = layers.RMSNorm(last.normalized_shape, eps=last.eps)
         assert layer.weight is not None
         flow.arrays[layer.weight] = values
@@ -129,7 +132,8 @@ def import_div(flow: Flow, node: Node) -> None:
     values, last = _operand(node), flow.layers[-1] if flow.layers else None
     if node.constant(0) is not None:
         raise node.error("it divides a constant")
-    if type(last) is layers.Normalize and values.shape == last.std.shape and np.all(flow.arrays[last.std] == 1):
+    aligned = flow.is_channels_last and type(last) is layers.Normalize and values.shape == last.std.shape
+    if aligned and isinstance(last, layers.Normalize) and np.all(flow.arrays[last.std] == 1):
         flow.arrays[last.std] = values
         return
     number = single_number(values)
@@ -224,7 +228,7 @@ def import_reshape(flow: Flow, node: Node) -> None:
     size = math.prod(old)
     if lengths.count(-1) == 1 and n_rows != -1:
         lengths[lengths.index(-1)] = size // max(1, math.prod(n for n in lengths if n != -1))
-    if n_rows not in (-1, 0, 1, flow.n_examples) or math.prod(lengths) != size:
+    if n_rows not in (-1, 0, flow.n_examples) or math.prod(lengths) != size:
         raise node.error(f"its shape {target.tolist()} does not keep the examples apart")
     if len(lengths) == 1:
         if flow.ndim > 2:

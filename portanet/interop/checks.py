@@ -36,8 +36,10 @@ def check_module(module: Any) -> None:
         title = f"module {name!r} ({type(inner).__name__})" if name else f"module ({type(inner).__name__})"
         if (attribute := WRAPPERS.get(type(inner).__name__)) is not None and hasattr(inner, attribute):
             raise ValueError(f"{title} runs another module: give its attribute {attribute!r}")
-        if inner._forward_hooks or inner._forward_pre_hooks:
-            raise ValueError(f"{title} has hooks, which may change its output: remove them")
+        of_tensors = any(tensor._backward_hooks for tensor in inner.parameters(recurse=False))
+        backward = inner._backward_hooks or inner._backward_pre_hooks or of_tensors
+        if inner._forward_hooks or inner._forward_pre_hooks or backward:
+            raise ValueError(f"{title} has hooks, which may change its output or gradients: remove them")
     _check_tensors(module)
 
 

@@ -56,7 +56,7 @@ ACTIVATIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
         "Hardtanh",
         lambda min_val=-1.0, max_val=1.0, inplace=False: _module(min_val=min_val, max_val=max_val),
     ),
-    "softplus": ("Softplus", lambda beta=1, threshold=20: _module(beta=beta)),
+    "softplus": ("Softplus", lambda beta=1, threshold=20: _module(beta=beta, threshold=threshold)),
     "logsigmoid": ("LogSigmoid", lambda: {}),
     "log_sigmoid": ("LogSigmoid", lambda: {}),
     "relu6": ("ReLU6", lambda inplace=False: {}),
@@ -333,6 +333,10 @@ def _reshape(node: Any, title: str) -> Node:
     x, *lengths = node.args
     lengths = [*lengths[0]] if len(lengths) == 1 and isinstance(lengths[0], (list, tuple)) else lengths
     rest = lengths[1:]
+    if lengths and isinstance(lengths[0], int) and lengths[0] != -1:
+        raise ValueError(
+            f"{title} cannot become a layer of PortaNet: its first length is {lengths[0]}, not the batch's"
+        )
     if not all(isinstance(n, int) for n in rest):
         raise ValueError(f"{title} cannot become a layer of PortaNet: its lengths {rest} are no numbers")
     shape = np.asarray([0, *rest])

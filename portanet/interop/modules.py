@@ -81,8 +81,8 @@ def import_identity(flow: Flow, node: Node, module: Any) -> None:
 @of_module("Softplus")
 def import_softplus(flow: Flow, node: Node, module: Any) -> None:
     """With beta 1."""
-    if module.beta != 1:
-        raise node.error(f"its beta is {module.beta}, not 1")
+    if module.beta != 1 or module.threshold < 20:
+        raise node.error(f"its beta is {module.beta}, not 1, or its threshold {module.threshold} is below 20")
     flow.add(layers.Softplus())
 
 
@@ -106,6 +106,8 @@ def import_prelu(flow: Flow, node: Node, module: Any) -> None:
 @of_module("Softmax", "LogSoftmax", "GLU")
 def import_along_channels(flow: Flow, node: Node, module: Any) -> None:
     """Along the channels."""
+    if module.dim is None and flow.ndim != 2:
+        raise node.error("its dim is None, which is the batch here: give it")
     flow.need_channels(node, -1 if module.dim is None else module.dim)
     if type(module).__name__ == "GLU":
         flow.need_plain_features(node)

@@ -85,13 +85,13 @@ class Backend(base.Backend):
     @classmethod
     def is_compatible(cls, model: ModelProto, device: str = "CPU", **options: Any) -> bool:
         """Whether PortaNet has all operators of a model, and the device all dtypes."""
-        model = inlined(model)
         try:
+            model = inlined(model)
             check_types(model.graph, cls._backend(device))
             for node in model.graph.node:
                 if node.op_type != "Constant":
                     operator_of(node, versions_of(model))
-        except (ValueError, TypeError):
+        except (BackendUnavailable, ValueError, TypeError):
             return False
         return True
 

@@ -368,3 +368,27 @@ def test_importing_the_package_does_not_import_pytorch() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False False\n"
     )
+
+
+def modules_that_differ(torch: Any) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Modules that PortaNet has no layer for, by what the error says."""
+
+    class FlatView(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x.view(1, -1)
+
+    hooked = torch.nn.Linear(4, 4)
+    hooked.weight.register_hook(lambda gradient: gradient * 0)
+    return {
+        "its threshold 0.5 is below 20": (torch.nn.Softplus(threshold=0.5), (4,)),
+        "its dim is None, which is the batch here": (torch.nn.Softmax(), (4, 3)),
+        "its first length is 1, not the batch's": (torch.nn.Sequential(FlatView()), (4,)),
+        "has hooks, which may change its output or gradients": (hooked, (4,)),
+    }
+
+
+def test_what_computes_something_else_is_refused() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for message, (module, shape) in modules_that_differ(torch).items():
+        with pytest.raises(ValueError, match=message):
+            from_torch(module, shape)

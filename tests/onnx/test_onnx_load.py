@@ -514,3 +514,26 @@ def test_integers_that_are_no_ids_are_refused(tmp_path: Path) -> None:
     write_ids(tmp_path / "f.onnx", [node("Cast", "x", "y", to=TensorProto.FLOAT)], ["N", 3], 2)
     with pytest.raises(pn.FileFormatError, match="its input 'x' has integers, which are no ids of an Embedding"):
         load(tmp_path / "f.onnx")
+
+
+X4 = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([("Relu", ["x"], ["r"]), ("Sum", ["x", "r", "c"], ["y"])], {"c": np.ones(4)}, "one of its inputs is constant"),
+        ([("Gemm", ["x", "w", "x"], ["y"])], {"w": np.eye(4)}, "its third input is no constant"),
+        ([("Dropout", ["x"], ["d", "y"])], {}, "its output 'y' is not the first one"),
+    ],
+)
+def test_an_input_or_output_that_no_layer_has_is_refused(
+    tmp_path: Path, nodes: Any, constants: dict[str, np.ndarray], message: str
+) -> None:
+    initializers = [numpy_helper.from_array(values.astype("float32"), name) for name, values in constants.items()]
+    kind = TensorProto.BOOL if nodes[0][0] == "Dropout" else TensorProto.FLOAT
+    output = helper.make_tensor_value_info("y", kind, ["N", 4])
+    graph = helper.make_graph([helper.make_node(*node) for node in nodes], "g", [X4], [output], initializers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), tmp_path / "net.onnx")
+    with pytest.raises(pn.FileFormatError, match=message):
+        pn.onnx.load(tmp_path / "net.onnx")

@@ -82,10 +82,8 @@ def thresholded_relu(xp: Any, x: Array, *, alpha: float = 1.0) -> Array:
 @operator("Shrink")
 def shrink(xp: Any, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     """Move numbers by ``bias`` towards 0, those within ``lambd`` of 0 to 0."""
-    kind = x.dtype
-    above, below = xp.astype(x > lambd, kind), xp.astype(x < -lambd, kind)
-    bias = bias if xp.isdtype(kind, "real floating") else int(bias)
-    return (x - bias) * above + (x + bias) * below
+    bias = bias if xp.isdtype(x.dtype, "real floating") else int(bias)
+    return xp.where(x > lambd, x - bias, xp.where(x < -lambd, x + bias, xp.zeros_like(x)))
 
 
 @operator("Softsign")

@@ -25,7 +25,8 @@ def negative_log_likelihood_loss(
     if weight is not None:
         counted = counted * xp.reshape(xp.take(weight, xp.reshape(target, (-1,))), target.shape)
     chosen = xp.take_along_axis(log_p, xp.expand_dims(target, axis=1), axis=1)
-    loss = -xp.squeeze(chosen, axis=1) * counted
+    chosen = xp.where(counted > 0, xp.squeeze(chosen, axis=1), 0.0)  # a score of -inf that does not count adds nothing
+    loss = -chosen * counted
     if reduction == "none":
         return loss
     return xp.sum(loss) / xp.sum(counted) if reduction == "mean" else xp.sum(loss)
