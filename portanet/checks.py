@@ -479,3 +479,9 @@ def refuse_switch(owner: object, name: str) -> None:
     """
     if name in SWITCHES and (name == "frozen" or not hasattr(type(owner), name)):
         raise AttributeError(f"{name!r} of {type(owner).__name__} cannot be set: {SWITCHES[name]}")
+
+
+def check_ranks(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a communicator, whose class stands above the modules that call this."""
+    if value is not None and not hasattr(value, "all_reduce"):
+        raise TypeError(f"{name} must be a Communicator or None, got {shown(value)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet import kernels
 from portanet.backends import Backend, as_array, namespace
-from portanet.checks import Checked, check_count, check_number, check_sample_weight, optional, shown
+from portanet.checks import Checked, check_count, check_number, check_ranks, check_sample_weight, optional, shown
 from portanet.estimator import Estimator, like_input
 from portanet.kernels.distances import blocks, distance_blocks
 from portanet.kernels.slices import part_of
@@ -143,8 +143,7 @@ class KMeans(Estimator):
         ValueError
             If the examples or the initial centres are unfit. An earlier fit is kept then.
         """
-        if communicator is not None and not hasattr(communicator, "all_reduce"):
-            raise TypeError(f"communicator must be a Communicator or None, got {shown(communicator)}")
+        check_ranks("communicator", communicator)
         backend, examples, scale = self._to_device(x)
         if communicator is not None:
             given = "none" if sample_weight is None else "given"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from portanet.backends import as_array, take_rows
-from portanet.checks import check_count, check_flag, optional, shown
+from portanet.checks import check_count, check_flag, check_ranks, optional
 from portanet.kernels.slices import part_of, slices
 from portanet.typing import Array, Ranks
 
@@ -117,8 +117,7 @@ def batches(
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"arrays must hold equally many examples, at least one, got {lengths}")
     batch_size, drop_last = check_count("batch_size", batch_size), check_flag("drop_last", drop_last)
-    if communicator is not None and not hasattr(communicator, "all_reduce"):
-        raise TypeError(f"communicator must be a Communicator or None, got {shown(communicator)}")
+    check_ranks("communicator", communicator)
     rank, n_ranks = (0, 1) if communicator is None else (communicator.rank, communicator.size)
     if drop_last and batch_size * n_ranks > lengths[0]:
         raise ValueError(f"batch_size={batch_size} with drop_last leaves no batch of {lengths[0]} examples: lower it")
