@@ -116,6 +116,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
         )
     ),
     (pn.Parallel(pn.Linear(6, 2), pn.TanH(), pn.Sequential(pn.Linear(6, 3), pn.Dropout(0.5))), X),
+    (pn.Graph((pn.Linear(6, 6), "x", "a"), (pn.Add(), ("x", "a"), "y")), X),
+    (pn.Graph((pn.TanH(), "x", "a"), (pn.Linear(6, 6), "a", "b"), (pn.Multiply(), ("a", "x", "b"), "y")), X),
+    (pn.Graph((pn.Linear(6, 6), "x", "a"), (pn.Dot(), ("x", "a"), "y")), X),
+    (pn.Graph((pn.Linear(4, 2), "x", "a"), (pn.Concatenate(), ("a", "x"), "y")), SIGNALS),
     (pn.AutoEncoder(pn.Sequential(pn.Linear(6, 2), pn.TanH()), pn.Linear(2, 6)), X),
     (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),
     (pn.Sequential(pn.Linear(6, 4), pn.Sequential(pn.Sigmoid(), pn.Linear(4, 4)), pn.Softmax()), X),

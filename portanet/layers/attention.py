@@ -16,7 +16,7 @@ from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
 from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
 
@@ -54,8 +54,8 @@ class MultiHeadAttention(Random):
 
     Notes
     -----
-    In a layer of your own, ``vjp((x, memory))`` lets x attend to another sequence, memory (N, S, embed_dim); the
-    pullback returns ``(dx, dmemory)``.
+    With a tuple (x, memory), as a node of a :class:`portanet.Graph` takes it, x attends to another sequence, memory
+    (N, S, embed_dim); the pullback returns ``(dx, dmemory)``.
 
     References
     ----------
@@ -100,11 +100,16 @@ class MultiHeadAttention(Random):
         """Whether the projections add a vector."""
         return self.q_proj.bias is not None
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return check_sequence(self, shape, self.embed_dim)
+    def output_shape(self, shape: Shapes) -> Shape:
+        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        for other in memory:
+            check_sequence(self, other, self.embed_dim)
+        return check_sequence(self, target, self.embed_dim)
 
-    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        return ((name, layer, shape) for name, layer in self.named_children())
+    def _children_with_shapes(self, shape: Shapes) -> Iterator[tuple[str, Layer, Shapes]]:
+        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        shapes = target, *(memory or [target]) * 2, target
+        return ((name, layer, one) for (name, layer), one in zip(self.named_children(), shapes, strict=True))
 
     def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
         target, memory = x if isinstance(x, tuple) else (x, x)

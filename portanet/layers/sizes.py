@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from portanet.checks import check_input_shape
 from portanet.layers.placement import Placement
 from portanet.layers.topology import changed
-from portanet.typing import Shape
+from portanet.typing import Shape, Shapes
 
 
 class LazyBuild(Placement):
@@ -39,14 +39,14 @@ class LazyBuild(Placement):
         if cls.input_size_argument is not None and "output_shape" in vars(cls):
             cls.output_shape = _of_any_size(cls.output_shape)  # type: ignore[method-assign]
 
-    def build(self, input_shape: Shape) -> Self:
+    def build(self, input_shape: Shapes) -> Self:
         """
         Give the layers that were made without an input size theirs.
 
         Parameters
         ----------
         input_shape : tuple of int
-            Shape of one input, without the batch axis.
+            Shape of one input, without the batch axis; for several inputs, a tuple or dict of shapes.
 
         Raises
         ------
@@ -74,7 +74,9 @@ class LazyBuild(Placement):
         return self
 
     def _arguments_for(self, shape: Shape) -> dict[str, Any]:
-        """Return the arguments of the constructor, with the input size for an input of a shape."""
+        """Return the arguments of the constructor, with the input size for an input of a shape, or the first input."""
+        while shape and isinstance(shape[0], tuple):
+            shape = shape[0]
         if not shape:
             raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
         return self.arguments() | {str(self.input_size_argument): shape[-1]}

@@ -80,6 +80,10 @@ class Loss(Configured):
         """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
         self._check_shapes(shape, target.shape)
 
+    def fit_target(self, target: Array, shape: Shape) -> Array:
+        """Return a target that :meth:`check_target` has accepted, in the shape that metrics take, too."""
+        return target
+
     def vjp(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, LossPullback]:
         """
         Return the value of the loss, and its pullback.

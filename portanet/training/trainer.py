@@ -25,10 +25,10 @@ from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor,
 from portanet.engine.streaming import StreamingExecutor
 from portanet.files import as_file_errors
 from portanet.kernels.slices import part_of
-from portanet.layers.base import Layer, check_layer
+from portanet.layers.base import Layer, check_layer, check_rows_of
 from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers
-from portanet.losses import Loss
+from portanet.losses import Loss, MultiOutputLoss
 from portanet.optimizers import Optimizer
 from portanet.training.batches import BatchStream, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
@@ -56,7 +56,8 @@ from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
-from portanet.typing import Array
+from portanet.tree import map_shapes, named_leaves, rebuild
+from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
 
@@ -301,7 +302,7 @@ class Trainer:
         batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
-        except AttributeError:  # no arrays
+        except AttributeError:  # trees, or no arrays
             batch = ()
         with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
@@ -337,11 +338,11 @@ class Trainer:
 
         Parameters
         ----------
-        x : array_like, shape (N, ...), or iterable of tuple
+        x : array_like, shape (N, ...), or dict or tuple of these, or iterable of tuple
             Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there. Without
             y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a generator or a data loader of
             PyTorch, which is read one batch ahead. ``batch_size``, ``shuffle`` and the weights are then up to it.
-        y : array_like
+        y : array_like, or dict or tuple of these
             N targets, as the loss documents.
         epochs : int
             Passes over the data.
@@ -441,7 +442,7 @@ class Trainer:
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
         if self.optimizer.full_batch and stream is None and executor.n_steps != 1:
-            name, n = type(self.optimizer).__name__, data.x.shape[0]
+            name, n = type(self.optimizer).__name__, data.n_examples
             text = f"{name} needs all {n} examples in each step: give fit batch_size={n}"
             warnings.warn(text, UserWarning, stacklevel=3)
         self.metric_names = scorer.names if validate is None else (*scorer.names, *(f"val_{n}" for n in scorer.names))
@@ -451,6 +452,7 @@ class Trainer:
             self._state,
             executor,
             scorer,
+            data=data,
             shuffle=self._shuffle if shuffle else None,
             validate=validate,
             callbacks=[call for call in all_callbacks if call.on_all_ranks or self.communicator.rank == 0],
@@ -664,11 +666,13 @@ class Trainer:
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        x, like = as_array(x, name="x"), self._state.flat.data
-        if x.ndim == 0:
-            raise ValueError("x is a single number: give an array with one row an example")
-        shape = (x.shape[0], *self.net.output_shape(tuple(x.shape[1:])))
-        self.loss(self.backend.xp.zeros(shape, dtype=like.dtype, device=like.device), y, sample_weight)
+        arrays, like = [as_array(values, name=name) for name, values in named_leaves("x", x)], self._state.flat.data
+        n, input_shape = check_rows_of("x", arrays), rebuild(x, [tuple(array.shape[1:]) for array in arrays])
+
+        def zeros(shape: Shape) -> Array:
+            return self.backend.xp.zeros((n, *shape), dtype=like.dtype, device=like.device)
+
+        self.loss(map_shapes(zeros, self.net.output_shape(input_shape)), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
@@ -691,14 +695,19 @@ class Trainer:
         ranks, weighted = self.communicator, data.sample_weight is not None
         scorer = Scorer(self.loss, self.metrics, has_weights=weighted, communicator=ranks)
 
-        def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
+        def step(*arrays: Array) -> Sequence[Array | float]:
+            x, y, sample_weight = data.like(arrays)
             value, prediction = self._train_step(x, y, sample_weight)
             _, *numbers = scorer.row(value, prediction, y, sample_weight)
             return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
+        if ranks.size > 1 and isinstance(self.loss, MultiOutputLoss) and self.loss.weighs_terms:
+            fix = "give sample_weight instead of weights of classes, and no ignore_index"
+            raise ValueError(f"several ranks need losses that are means over the examples, got {self.loss}: {fix}")
         xp, like = self.backend.xp, self._state.flat.data
-        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size * ranks.size)
-        settings = ParallelSettings(ranks, 1 + scorer.weighted, self.sync_batch_norm)
+        batches = [slice(0)] if stream else batch_slices(self.net, data.n_examples, batch_size * ranks.size)
+        n_arrays = len(data.arrays) - weighted
+        settings = ParallelSettings(ranks, n_arrays, 1 + scorer.weighted, self.sync_batch_norm)
         table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
         if stream and ranks.size > 1:
             return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, settings=settings), scorer
@@ -706,7 +715,7 @@ class Trainer:
             return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         if ranks.size > 1:
             return ParallelExecutor(step, data.arrays, batches, table, self.backend, settings=settings), scorer
-        on_host = not isinstance(data.x, self.backend.array_type)
+        on_host = not isinstance(data.arrays[0], self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
@@ -756,7 +765,7 @@ class Trainer:
 
     def _evaluate(self, data: Data, batch_size: int) -> Logs:
         ranks, weighted = self.communicator, data.sample_weight is not None
-        mine = data if ranks.size == 1 else data.take(part_of(slice(0, data.x.shape[0]), ranks.rank, ranks.size))
+        mine = data if ranks.size == 1 else data.take(part_of(slice(0, data.n_examples), ranks.rank, ranks.size))
         return self._scores(mine.batches(self.net, batch_size), has_weights=weighted)
 
     def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
@@ -780,6 +789,6 @@ class Trainer:
         before = self.snapshot()
         try:
             with self.backend.activate():
-                self._train_step(*data.batch(self.net, slice(0, batch_size)).arrays)
+                self._train_step(*data.batch(self.net, slice(0, batch_size)))
         finally:
             self.restore(before)
