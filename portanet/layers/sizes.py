@@ -73,7 +73,7 @@ class LazyBuild(Placement):
             raise
         return self
 
-    def _arguments_for(self, shape: Shape) -> dict[str, Any]:
+    def _arguments_for(self, shape: Shapes) -> dict[str, Any]:
         """Return the arguments of the constructor, with the input size for an input of a shape, or the first input."""
         while shape and isinstance(shape[0], tuple):
             shape = shape[0]

@@ -44,9 +44,7 @@ NAMES_OF_PREDICTION: dict[Any, str] = {functions.r2_score: "y_pred", functions.r
 """Metrics with keyword-only arguments, as scikit-learn names them, and the name of the prediction."""
 
 
-def resolve(
-    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric], loss: Loss
-) -> dict[str, Metric]:
+def resolve(metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any], loss: Loss) -> dict[str, Metric]:
     """
     Return metrics by name; each name differs from all others and from "loss".
 

@@ -147,7 +147,7 @@ class Trainer:
         With reduction "mean" or "sum".
     optimizer : Optimizer
         Bound to the network here.
-    metrics : sequence of str or callable, or mapping of name to these
+    metrics : sequence of str or callable, or dict of str to these
         Names such as ``"accuracy"``, which fits the loss, or functions ``metric(prediction, target)`` that return a
         number; reported beside the loss. A function of your own gets all predictions of an epoch together. If it is a
         mean over the examples, ``metric.needs_all = False`` saves this memory, and lets a GPU record the steps.
@@ -182,7 +182,7 @@ class Trainer:
         loss: Loss,
         optimizer: Optimizer,
         *,
-        metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric] = (),
+        metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any] = (),
         device: str | Backend | None = None,
         seed: int = 0,
         float32_matmul_precision: MatmulPrecision | None = None,
@@ -244,7 +244,7 @@ class Trainer:
         return self._metrics
 
     @metrics.setter
-    def metrics(self, metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric]) -> None:
+    def metrics(self, metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any]) -> None:
         self._metrics = resolve(metrics, self._loss)
 
     @property

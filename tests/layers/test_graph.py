@@ -131,7 +131,7 @@ def test_input_sizes_come_from_shapes_or_data() -> None:
     assert repr(made().build(shapes)) == repr(made().build(((6,), (5,))))
     net = made()
     assert net.predict({"user": USER, "item": ITEM}).shape == (3, 1)
-    assert net.nodes[1][0].in_features == 5
+    assert net.nodes[1][0].arguments()["in_features"] == 5
     net = made()
     with pytest.raises(ValueError, match="Dot"):
         net.build({"user": (6,), "item": (5, 2)})
@@ -195,9 +195,9 @@ def test_layers_of_tuples_refuse_other_shapes() -> None:
     with pytest.raises(ValueError, match="differ in the last axis only"):
         pn.Concatenate().vjp((USER, np.ones((3, 2, 2))))
     with pytest.raises(ValueError, match="needs a tuple of two arrays or more"):
-        pn.Add().vjp(USER)
+        pn.Add()(USER)
     with pytest.raises(ValueError, match="needs two arrays"):
-        pn.Dot().vjp((USER, USER, USER))
+        pn.Dot()((USER, USER, USER))
 
 
 def test_gradients_of_another_structure_are_refused() -> None:
