@@ -8,6 +8,7 @@ from portanet.backends import namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
 from portanet.layers.activations import GELU
 from portanet.layers.base import Layer
+from portanet.layers.cache import Cache, current_cache
 from portanet.layers.combine import Residual
 from portanet.layers.embedding import check_sequence
 from portanet.layers.linear import Linear
@@ -120,6 +121,8 @@ class MultiHeadAttention(Random):
         kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
         (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
+        if (cache := current_cache()) is not None and not isinstance(x, tuple):
+            k, v, kept = self._extend(cache, k, v, kept, train=train)
         if kept is not None:
             kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
         # The size of the whole batch decides: random numbers must not depend on how it is shared out.
@@ -127,7 +130,7 @@ class MultiHeadAttention(Random):
         joined, pull_attention = kernels.attention(
             *(self._split(xp, a) for a in (q, k, v)),
             kept=kept,
-            is_causal=self.is_causal,
+            is_causal=self.is_causal and not (cache is not None and q.shape[1] == 1),  # it sees all before it
             drop=self._drop(target.shape[0], first) if train and self.dropout > 0 else None,
             block_size=max(1, MAX_SCORES // max(1, n_total * self.num_heads * memory.shape[1])),
         )
@@ -152,6 +155,19 @@ class MultiHeadAttention(Random):
         if not self.mask_zeros:
             return None
         return padding_mask(x, x.dtype) if known is None else known
+
+    def _extend(
+        self, cache: Cache, k: Array, v: Array, kept: Array | None, *, train: bool
+    ) -> tuple[Array, Array, Array | None]:
+        """Return keys, values and mask together with those of the positions before, and keep them for the next."""
+        if train or not self.is_causal:
+            raise ValueError(f"{self!r} needs the whole sequence: parts are for inference with is_causal=True")
+        new, before = (k, v) if kept is None else (k, v, kept), cache.get(self)
+        if before and k.shape[1] > 1:
+            raise ValueError(f"{self!r} goes on by one position at a time, got {k.shape[1]}")
+        joined = [namespace(k).concat(parts, axis=1) for parts in zip(before, new, strict=True)] if before else new
+        cache.put(self, *joined)
+        return joined[0], joined[1], None if kept is None else joined[2]
 
     def _split(self, xp: Any, x: Array) -> Array:
         """Take (N, T, embed_dim) to (N num_heads, T, d)."""

@@ -15,11 +15,12 @@ from portanet.backends import namespace
 from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
 from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional"]
 
@@ -44,6 +45,7 @@ class Recurrent(Layer):
     input_size_argument = "input_size"
     hidden_size = Fixed(check_count)
     return_sequences = Fixed(check_flag)
+    return_state = Fixed(check_flag)
     go_backwards = Fixed(check_flag)
     mask_zeros = Fixed(check_flag)
 
@@ -53,11 +55,13 @@ class Recurrent(Layer):
         hidden_size: int | None = None,
         *,
         return_sequences: bool = False,
+        return_state: bool = False,
         go_backwards: bool = False,
         mask_zeros: bool = False,
     ):
         n_in, self.hidden_size = check_count("input_size", input_size), check_count("hidden_size", hidden_size)
-        self.return_sequences, self.go_backwards, self.mask_zeros = return_sequences, go_backwards, mask_zeros
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.mask_zeros = go_backwards, mask_zeros
         n_out, bound = self.n_gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
         init = Uniform(-bound, bound)
         self.weight_ih, self.weight_hh = Parameter((n_in, n_out), init), Parameter((self.hidden_size, n_out), init)
@@ -72,14 +76,20 @@ class Recurrent(Layer):
         """Return the next state, and its pullback."""
         raise NotImplementedError(f"{type(self).__name__} needs a method step(self, xp, a, u, state)")
 
-    def output_shape(self, shape: Shape) -> Shape:
-        check_sequence(self, shape, self.input_size)
-        if shape[0] == 0:
-            raise ValueError(f"{self!r} needs x with at least one position, got {batch(shape)}")
-        return (shape[0], self.hidden_size) if self.return_sequences else (self.hidden_size,)
+    def output_shape(self, shape: Shapes) -> Shapes:
+        of_x, *states = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        check_sequence(self, of_x, self.input_size)
+        if of_x[0] == 0:
+            raise ValueError(f"{self!r} needs x with at least one position, got {batch(of_x)}")
+        state = (self.hidden_size,)
+        if states and states != [state] * self.n_states:
+            raise ValueError(f"{self!r} needs {self.n_states} initial states (N, {self.hidden_size}), got {states}")
+        y = (of_x[0], *state) if self.return_sequences else state
+        return (y, *(state,) * self.n_states) if self.return_state else y
 
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        self.output_shape(x.shape[1:])
+    def vjp(self, x: Array | tuple[Array, ...], *, train: bool = True) -> tuple[Any, Pullback]:
+        self.output_shape(tuple(a.shape[1:] for a in x) if isinstance(x, tuple) else x.shape[1:])
+        x, *initial = x if isinstance(x, tuple) else (x,)
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
         check_input(x, w_ih)
         (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
@@ -90,7 +100,7 @@ class Recurrent(Layer):
         )  # step by step, so that each is contiguous
         a = xp.reshape(kernels.linear(rows, w_ih) + self.bias_ih.data, (n_steps, n, n_out))
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
-        state: State = (zero,) * self.n_states
+        state: State = tuple(initial) or self._carried() or (zero,) * self.n_states
         before: list[Array] = [zero] * n_steps  # h before each step
         after: list[Array] = [zero] * n_steps
         pullbacks: dict[int, StepPullback] = {}
@@ -104,9 +114,15 @@ class Recurrent(Layer):
             y = xp.stack(after, axis=1)
             y = y if kept is None else y * xp.permute_dims(kept, (1, 0, 2))
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
+        if (cache := current_cache()) is not None:
+            cache.put(self, *state)
+
+        def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             da, du = [zero] * n_steps, [zero] * n_steps
-            dstate: State = ((zero if self.return_sequences else dy), *(zero,) * (self.n_states - 1))
+            dy, *dlast = dy if self.return_state else (dy,)
+            dstate: State = tuple(dlast) or (zero,) * self.n_states
+            if not self.return_sequences:
+                dstate = (dstate[0] + dy, *dstate[1:])
             for t in reversed(steps):
                 old: State = ()
                 if self.return_sequences:
@@ -128,9 +144,17 @@ class Recurrent(Layer):
             if not need_dx:
                 return None
             dx = xp.reshape(kernels.linear(all_da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
-            return xp.permute_dims(dx, (1, 0, 2))
+            dx = xp.permute_dims(dx, (1, 0, 2))
+            return (dx, *dstate) if initial else dx
 
-        return y, pullback
+        return (y, *state) if self.return_state else y, pullback
+
+    def _carried(self) -> State:
+        """Return the state after the part of the sequence before; none if there was none."""
+        cache = current_cache()
+        if cache is not None and self.go_backwards:
+            raise ValueError(f"{self!r} begins at the end of a sequence, which cannot come in parts")
+        return () if cache is None else cache.get(self)
 
 
 def _blend(kept: Array, new: State, old: State) -> State:
@@ -141,7 +165,7 @@ def _blend(kept: Array, new: State, old: State) -> State:
 
 class RNN(Recurrent):
     """
-    Recurrent layer: ``h_t = tanh(a_t + u_t)``, ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``, ``h_0 = 0``.
+    Recurrent layer: ``h_t = tanh(a_t + u_t)``, ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``, first h = 0.
 
     x (N, T, input_size); y is the last h, (N, hidden_size), or all of them, (N, T, hidden_size). Gradient of a step:
     ``da_t = du_t = dh_t (1 - h_t²)``; ``dh_(t-1) = du_t W_hhᵀ``.
@@ -152,6 +176,8 @@ class RNN(Recurrent):
         Lengths of the last axis of x and of y. ``RNN(hidden_size)`` takes input_size from the first data.
     return_sequences : bool
         Whether y holds h after each step, and not after the last one alone.
+    return_state : bool
+        Whether the output is a tuple of y and the last state: ``(y, h)``.
     go_backwards : bool
         Whether to begin with the last position. The states in y have the order of x, unlike in Keras.
     mask_zeros : bool
@@ -162,6 +188,12 @@ class RNN(Recurrent):
     >>> x = np.ones((2, 5, 3), dtype="float32")
     >>> RNN(3, 4)(x).shape, RNN(3, 4, return_sequences=True)(x).shape
     ((2, 4), (2, 5, 4))
+
+    An initial state, in a tuple with x, and the last one, as nodes of a :class:`portanet.Graph` take and give them:
+
+    >>> y, h = RNN(3, 4, return_state=True)((x, np.zeros((2, 4), dtype="float32")))
+    >>> y.shape, h.shape
+    ((2, 4), (2, 4))
 
     Two layers, and two directions:
 
@@ -194,7 +226,7 @@ class GRU(Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, return_sequences, go_backwards, mask_zeros
+    input_size, hidden_size, return_sequences, return_state, go_backwards, mask_zeros
         See :class:`RNN`.
 
     References
@@ -236,7 +268,7 @@ class LSTM(Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, return_sequences, go_backwards, mask_zeros
+    input_size, hidden_size, return_sequences, return_state, go_backwards, mask_zeros
         See :class:`RNN`.
 
     References
@@ -285,8 +317,8 @@ class Bidirectional(Parallel):
     """
 
     def __init__(self, layer: Recurrent):
-        if not isinstance(layer, Recurrent) or layer.go_backwards:
-            raise TypeError(f"layer must be an RNN, GRU or LSTM that goes forwards, got {shown(layer)}")
+        if not isinstance(layer, Recurrent) or layer.go_backwards or layer.return_state:
+            raise TypeError(f"layer must be an RNN, GRU or LSTM that goes forwards and returns y, got {shown(layer)}")
         super().__init__(layer, type(layer)(**layer.arguments() | {"go_backwards": True}))
 
     @property
