@@ -137,7 +137,7 @@ def generate(
 
 def _goes_forwards(net: Layer) -> bool:
     """Whether the output at a position depends only on that position, and on what layers keep of those before."""
-    return all(
+    return not net.topology.reuses_layers and all(
         (isinstance(layer, POSITIONWISE) and not isinstance(getattr(layer, "normalized_shape", 0), tuple))
         or (isinstance(layer, (MultiHeadAttention, TransformerBlock)) and layer.is_causal)
         or (isinstance(layer, Recurrent) and not layer.go_backwards and not layer.return_state)

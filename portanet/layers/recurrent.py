@@ -14,7 +14,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
-from portanet.layers.base import Layer, batch, check_input
+from portanet.layers.base import Layer, batch, check_input, check_rows_of
 from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
@@ -88,8 +88,7 @@ class Recurrent(Layer):
         return (y, *(state,) * self.n_states) if self.return_state else y
 
     def vjp(self, x: Array | tuple[Array, ...], *, train: bool = True) -> tuple[Any, Pullback]:
-        self.output_shape(tuple(a.shape[1:] for a in x) if isinstance(x, tuple) else x.shape[1:])
-        x, *initial = x if isinstance(x, tuple) else (x,)
+        x, *initial = self._with_states(x)
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
         check_input(x, w_ih)
         (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
@@ -148,6 +147,13 @@ class Recurrent(Layer):
             return (dx, *dstate) if initial else dx
 
         return (y, *state) if self.return_state else y, pullback
+
+    def _with_states(self, x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return x and the initial states that are given, after checks."""
+        self.output_shape(tuple(a.shape[1:] for a in x) if isinstance(x, tuple) else x.shape[1:])
+        given = x if isinstance(x, tuple) else (x,)
+        check_rows_of("x", given)
+        return given
 
     def _carried(self) -> State:
         """Return the state after the part of the sequence before; none if there was none."""

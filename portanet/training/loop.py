@@ -46,6 +46,7 @@ FIT: Schema = {
     "losses": is_array,
     "metrics": [[is_number]],
     "kept": [[is_array]],
+    "carried": [[is_array]],
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
 """What :meth:`FitLoop.state_dict` returns."""
@@ -301,6 +302,7 @@ class FitLoop:
             # As numbers, which may be NaN: no checkpoint is written with an array that is not finite.
             "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
+            "carried": executor.carried() if within else [],
             "callbacks": [
                 {"class": type(call).__name__, "state": state, "needed": call.required_state and call.on_all_ranks}
                 for call in self.callbacks
@@ -343,6 +345,7 @@ class FitLoop:
             rows = backend.asarray(np.asarray(state["metrics"], dtype="float64"), self.state.flat.dtype, name="metrics")
             losses = xp.expand_dims(state["losses"], axis=1)
             self.executor.restore(n_done, xp.concat([losses, xp.reshape(rows, (n_done, -1))], axis=1))
+            self.executor.carry(state["carried"])
 
     def _fits_table(self, state: dict[str, Any], n_done: int) -> bool:
         """Whether a state has a loss, and a number for each other column of the table, for each step done."""

@@ -101,7 +101,7 @@ def _resolve_outputs(metrics: Any, loss: MultiOutputLoss) -> dict[str, Metric]:
         rest = listed if isinstance(listed, Mapping) else [metric for metric in listed if metric != "loss"]
         for name, metric in {**named, **resolve(rest, losses[output])}.items():
             of_output: Any = partial(_of_output, metric, output)
-            of_output.needs_all = metric.weighs_terms if isinstance(metric, Loss) else _needs_all(metric)
+            of_output.needs_all = metric.weighs_terms if isinstance(metric, Loss) else needs_all(metric)
             found[f"{output}_{name}" if isinstance(output, str) else f"output{output}_{name}"] = of_output
     return found
 
@@ -147,7 +147,7 @@ def _accuracy(loss: Loss) -> Metric:
     raise ValueError(f"'accuracy' does not fit {loss!r}: name accuracy or binary_accuracy of portanet as a function")
 
 
-def _needs_all(metric: Metric) -> bool:
+def needs_all(metric: Metric) -> bool:
     """Whether a metric is no mean over the examples, as functions of the user's own may be."""
     function = getattr(metric, "func", metric)
     ours = getattr(function, "__module__", "").startswith("portanet.")
@@ -186,7 +186,7 @@ class Scorer:
     ):
         self.communicator = communicator
         self.loss, self.names = loss, ("loss", *metrics)
-        self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
+        self.of_all = {name: metric for name, metric in metrics.items() if needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
         self.kept: list[tuple[Any, Any]] = []
         self.weighted = loss.reduction != "sum" and (has_weights or loss.weighs_terms)

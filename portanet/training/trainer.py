@@ -23,6 +23,7 @@ from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
 from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelSettings, ParallelStep
 from portanet.engine.streaming import StreamingExecutor
+from portanet.engine.truncated import TruncatedExecutor
 from portanet.files import as_file_errors
 from portanet.kernels.slices import part_of
 from portanet.layers.base import Layer, check_layer, check_rows_of
@@ -51,6 +52,7 @@ from portanet.training.data import (
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
+from portanet.training.parts import check_sequences
 from portanet.training.progress import progress_callbacks
 from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
@@ -328,6 +330,7 @@ class Trainer:
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        truncated_bptt_steps: int | None = None,
         callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
@@ -363,6 +366,10 @@ class Trainer:
             Weight of each example in the loss: weight 2 counts as two examples. Metrics are not weighted.
         class_weight : sequence of float, or dict of int to float, optional
             Weight of each class; multiplies ``sample_weight``. Classes that a dict does not name weigh 1.
+        truncated_bptt_steps : int, optional
+            Positions of a step, for long sequences: x (N, T, ...) and y (N, T, ...) are divided along T, and each part
+            is a step. Recurrent layers go on with the state of the part before; the gradient ends where a part begins.
+            Loss and metrics are averaged over the positions.
         callbacks : Callback or sequence of Callback
             Called before and after steps, and after each epoch.
         progress : bool
@@ -411,6 +418,7 @@ class Trainer:
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
         steps_per_epoch = optional(check_count)("steps_per_epoch", steps_per_epoch)
+        part = optional(check_count)("truncated_bptt_steps", truncated_bptt_steps)
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -423,9 +431,12 @@ class Trainer:
             "validation_split": validation_split or None,
             "sample_weight": sample_weight,
             "class_weight": class_weight,
+            "truncated_bptt_steps": part,
         }
         if stream is None:
             data, validation_data = self._arrays(x, y, validation_data, **given)
+            if part is not None:
+                check_sequences(self.net, data, self.metrics, self.communicator)
             warn_if_merged(self.net, self.loss, x, y)
         elif unused := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
@@ -440,7 +451,9 @@ class Trainer:
         warn_if_unfit(self.net, self.loss, data)
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
-        executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
+        executor, scorer = self._executor(
+            data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch, part=part
+        )
         if self.optimizer.full_batch and stream is None and executor.n_steps != 1:
             name, n = type(self.optimizer).__name__, data.n_examples
             text = f"{name} needs all {n} examples in each step: give fit batch_size={n}"
@@ -690,6 +703,7 @@ class Trainer:
         record: bool,
         stream: BatchStream | None = None,
         n_steps: int | None = None,
+        part: int | None = None,
     ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         ranks, weighted = self.communicator, data.sample_weight is not None
@@ -708,13 +722,17 @@ class Trainer:
         batches = [slice(0)] if stream else batch_slices(self.net, data.n_examples, batch_size * ranks.size)
         n_arrays = len(data.arrays) - weighted
         settings = ParallelSettings(ranks, n_arrays, 1 + scorer.weighted, self.sync_batch_norm)
-        table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
+        n_rows = len(batches) * (1 if part is None else -(-data.arrays[0].shape[1] // part))
+        table = xp.zeros((n_rows, scorer.n_columns), dtype=like.dtype, device=like.device)
         if stream and ranks.size > 1:
             return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, settings=settings), scorer
         if stream:
             return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         if ranks.size > 1:
             return ParallelExecutor(step, data.arrays, batches, table, self.backend, settings=settings), scorer
+        if part is not None:
+            sequences = {"n_sequences": n_arrays, "length": part}
+            return TruncatedExecutor(step, data.arrays, batches, table, self.backend, **sequences), scorer
         on_host = not isinstance(data.arrays[0], self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
@@ -729,6 +747,7 @@ class Trainer:
         validation_split: float | None,
         sample_weight: Any,
         class_weight: Mapping[int, float] | Sequence[float] | None,
+        truncated_bptt_steps: int | None,
     ) -> tuple[Data, Any]:
         """Return the data to train on, and those to validate with."""
         given = (x, y, sample_weight)
@@ -736,7 +755,8 @@ class Trainer:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
-        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
+        keep: Any = "if too large" if USE_STREAMING and truncated_bptt_steps is None else "never"
+        data = prepare_data(self.net, self.loss, *given, keep_on_host=keep)
         return apply_class_weight(self.net, data, class_weight), validation_data
 
     def _validation(self, data: Any) -> Callable[[], Logs]:
