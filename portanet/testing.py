@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet.backends import Backend, get_backend, host_array
 from portanet.checks import check_callable, check_flag, check_number, shown
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, one_or_several
 from portanet.layers.embedding import Embedding
 from portanet.layers.graph import first_layers
 from portanet.losses import Loss
@@ -101,6 +101,8 @@ def check_gradients(
         needed = "an array for a loss" if target is None else "None for a layer"
         raise ValueError(f"target must be {needed}, got {shown(target)}")
     backend, train = get_backend(device), check_flag("train", train)
+    several = module._takes_several() if isinstance(module, Layer) else module.takes_several
+    x, target = (one_or_several(name, value, several=several) for name, value in (("x", x), ("target", target)))
     inputs = {name: host_array(values, name=name) for name, values in named_leaves("x", x)}
     takers = first_layers(module, x) if isinstance(module, Layer) else []
     ids = {name for name, taker in zip(inputs, takers, strict=False) if isinstance(taker, Embedding)}

@@ -1,5 +1,7 @@
 """Continuing sequences: greedy, drawn, and by beams."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -112,10 +114,10 @@ def recurrent(kind: Any) -> pn.Layer:
     )
 
 
-CACHED = {
+CACHED: dict[str, Callable[[], pn.Layer]] = {
     "transformer": transformer,
     "transformer, mask": lambda: transformer(mask_zeros=True),
-    **{kind.__name__: lambda kind=kind: recurrent(kind) for kind in (pn.RNN, pn.GRU, pn.LSTM)},
+    **{kind.__name__: partial(recurrent, kind) for kind in (pn.RNN, pn.GRU, pn.LSTM)},
     "graph": lambda: pn.Graph(
         (pn.Sequential(pn.Embedding(7, 8), pn.PositionalEncoding(8)), "ids", "x"),
         (pn.MultiHeadAttention(8, 2, is_causal=True), "x", "a"),
@@ -133,11 +135,14 @@ def test_caching_gives_the_same_tokens_and_runs_the_net_on_new_ones_only(
     for parameter in net.parameters():  # else all tokens are nearly equally probable
         parameter.data[...] = parameter.data * 3
     beginning = [[1, 2, 3], [4, 5, 6], [6, 0, 2]]
-    lengths = []
+    lengths: list[int] = []
     predict = pn.Layer.predict
-    monkeypatch.setattr(
-        pn.Layer, "predict", lambda self, x, **options: lengths.append(x.shape[1]) or predict(self, x, **options)
-    )
+
+    def counted(self: pn.Layer, x: Any, **options: Any) -> Any:
+        lengths.append(x.shape[1])
+        return predict(self, x, **options)
+
+    monkeypatch.setattr(pn.Layer, "predict", counted)
     options: list[dict[str, Any]] = [{}, {"temperature": 0.7}, {"num_beams": 3}, {"num_beams": 4, "eos_token_id": 5}]
     cached = [pn.generate(net, beginning, 8, **each) for each in options]
     assert lengths[:8] == [3, *[1] * 7]

@@ -69,6 +69,7 @@ class MultiHeadAttention(Random):
     (3, 5, 8)
     """
 
+    takes_several = True
     num_heads = Fixed(check_count)
     dropout = Checked(check_number, at_least=0, below=1)
     is_causal = Checked(check_flag)
@@ -162,7 +163,7 @@ class MultiHeadAttention(Random):
         """Return keys, values and mask together with those of the positions before, and keep them for the next."""
         if train or not self.is_causal:
             raise ValueError(f"{self!r} needs the whole sequence: parts are for inference with is_causal=True")
-        new, before = (k, v) if kept is None else (k, v, kept), cache.get(self)
+        new, before = [k, v] if kept is None else [k, v, kept], cache.get(self)
         if before and k.shape[1] > 1:
             raise ValueError(f"{self!r} goes on by one position at a time, got {k.shape[1]}")
         joined = [namespace(k).concat(parts, axis=1) for parts in zip(before, new, strict=True)] if before else new

@@ -106,6 +106,9 @@ class Layer(LazyBuild, Configured):
     min_batch: ClassVar[int] = 1
     """Fewest examples of a batch that it can be trained on."""
 
+    takes_several: ClassVar[bool] = False
+    """Whether it may take a tuple or dict of arrays, see :class:`portanet.Graph`."""
+
     takes_integers: ClassVar[bool] = False
     """Whether it converts integers to the network's dtype; as the first layer, it lets the network take integers."""
 
@@ -147,6 +150,7 @@ class Layer(LazyBuild, Configured):
         Arrays must have the device and dtype of the weights. Other data, such as lists, are converted; for an array of
         another library, so is the output. A network of several inputs takes a dict or tuple of arrays.
         """
+        x = one_or_several("x", x, several=self._takes_several())
         if is_tree(x):
             self._build_for(x)
             return Layer._infer(self, self.asarray(x, name="x"))
@@ -175,6 +179,7 @@ class Layer(LazyBuild, Configured):
         batch_size = check_count("batch_size", batch_size)
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return tree_map(np.array, Layer._infer(self, x))  # a copy: the output of Flatten shares memory with x
+        x = one_or_several("x", x, several=self._takes_several())
         if self._flat is None:
             self._build_for(x)
         backend = self.backend
@@ -201,6 +206,10 @@ class Layer(LazyBuild, Configured):
         """
         self.build(input_shape)
         print(table(self, input_shape))
+
+    def _takes_several(self) -> bool:
+        """Whether x may be a tuple or dict of arrays: containers ask their first layer."""
+        return self.takes_several
 
     def _build_for(self, x: Any) -> None:
         """Find the input sizes that are not known yet, for a batch."""
@@ -235,6 +244,23 @@ class Layer(LazyBuild, Configured):
 
 def _unchanged(y: Array) -> Array:
     return y
+
+
+def one_or_several(name: str, values: Any, *, several: bool) -> Any:
+    """
+    Return several arrays where they are taken; else a dict is refused, and a tuple of arrays is one array of rows.
+
+    Examples
+    --------
+    >>> one_or_several("x", (np.zeros(2), np.ones(2)), several=False)
+    array([[0., 0.],
+           [1., 1.]])
+    """
+    if several or not is_tree(values):
+        return values
+    if isinstance(values, dict):
+        raise ValueError(f"{name} is a dict: give an array or a list of numbers; for several arrays see portanet.Graph")
+    return as_array(values, name=name)
 
 
 def check_rows_of(name: str, arrays: Sequence[Array]) -> int:

@@ -187,6 +187,9 @@ class AutoEncoder(Layer):
     def output_shape(self, shape: Shapes) -> Shapes:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
+    def _takes_several(self) -> bool:
+        return self.encoder._takes_several()
+
     def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         yield "encoder", self.encoder, shape
         yield "decoder", self.decoder, self.encoder.output_shape(shape)

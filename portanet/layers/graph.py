@@ -64,6 +64,8 @@ class Graph(Layer):
     {'copy': (2, 6), 'label': (2, 3)}
     """
 
+    takes_several = True
+
     def __init__(self, *nodes: Node, outputs: Names | None = None):
         if not nodes:
             raise ValueError("Graph needs at least one node (layer, takes, gives)")

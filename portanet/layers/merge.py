@@ -14,6 +14,8 @@ __all__ = ["Add", "Concatenate", "Dot", "Multiply"]
 class Merge(Layer):
     """Base of layers of several arrays, which all have one shape."""
 
+    takes_several = True
+
     def output_shape(self, shape: Shapes) -> Shape:
         first, *others = self._shapes(shape)
         if any(other != first for other in others):
@@ -35,9 +37,10 @@ class Add(Merge):
 
     Examples
     --------
-    >>> Add()((np.ones((2, 3)), np.ones((2, 3))))
-    array([[2., 2., 2.],
-           [2., 2., 2.]])
+    >>> x = np.ones((2, 3), dtype="float32")
+    >>> Add()((x, x, x))
+    array([[3., 3., 3.],
+           [3., 3., 3.]], dtype=float32)
     """
 
     def vjp(self, x: tuple[Array, ...], *, train: bool = True) -> tuple[Array, Pullback]:
@@ -53,8 +56,9 @@ class Multiply(Merge):
 
     Examples
     --------
-    >>> Multiply()((np.full((1, 3), 2.0), np.full((1, 3), 5.0)))
-    array([[10., 10., 10.]])
+    >>> x = np.asarray([[1, 2, 3]], dtype="float32")
+    >>> Multiply()((x, x))
+    array([[1., 4., 9.]], dtype=float32)
     """
 
     def vjp(self, x: tuple[Array, ...], *, train: bool = True) -> tuple[Array, Pullback]:
@@ -74,8 +78,9 @@ class Dot(Merge):
 
     Examples
     --------
-    >>> Dot()((np.asarray([[1.0, 2.0]]), np.asarray([[3.0, 4.0]])))
-    array([[11.]])
+    >>> x = np.asarray([[1, 2, 3]], dtype="float32")
+    >>> Dot()((x, x))
+    array([[14.]], dtype=float32)
     """
 
     def output_shape(self, shape: Shapes) -> Shape:

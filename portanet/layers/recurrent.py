@@ -42,6 +42,7 @@ class Recurrent(Layer):
 
     n_gates: ClassVar[int]
     n_states: ClassVar[int] = 1
+    takes_several = True
     input_size_argument = "input_size"
     hidden_size = Fixed(check_count)
     return_sequences = Fixed(check_flag)

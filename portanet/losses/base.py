@@ -37,6 +37,9 @@ class Loss(Configured):
     >>> portanet.testing.check_gradients(Exponential(), np.asarray([[0.3, -1.0]]), np.asarray([[1.0, -1.0]]))
     """
 
+    takes_several: ClassVar[bool] = False
+    """Whether it compares a tuple or dict of predictions with one of targets."""
+
     threshold: ClassVar[float | None] = None
     """For binary losses: the prediction above which the class is 1."""
 

@@ -62,6 +62,7 @@ class MultiOutputLoss(Loss):
     1.886
     """
 
+    takes_several = True
     losses = Fixed(_check_losses)
     weights = Fixed(_check_weights)
     reduction = Fixed(check_choice, choices=("mean", "sum"))

@@ -20,7 +20,7 @@ from portanet.backends import (
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import Embedding, Layer
-from portanet.layers.base import check_rows_of
+from portanet.layers.base import check_rows_of, one_or_several
 from portanet.layers.graph import first_layers
 from portanet.losses import (
     Loss,
@@ -124,6 +124,8 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
+    x = one_or_several(f"{name}x", x, several=net._takes_several())
+    y = one_or_several(f"{name}y", y, several=loss.takes_several)
     inputs = [(own, examples(own, values, net.backend)) for own, values in named_leaves(f"{name}x", x)]
     targets = [(own, _targets(own, values, net.backend)) for own, values in named_leaves(f"{name}y", y)]
     given, n = [array for _, array in (*inputs, *targets)], check_rows_of(f"{name}x", [array for _, array in inputs])

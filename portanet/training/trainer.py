@@ -26,7 +26,7 @@ from portanet.engine.streaming import StreamingExecutor
 from portanet.engine.truncated import TruncatedExecutor
 from portanet.files import as_file_errors
 from portanet.kernels.slices import part_of
-from portanet.layers.base import Layer, check_layer, check_rows_of
+from portanet.layers.base import Layer, check_layer, check_rows_of, one_or_several
 from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers
 from portanet.losses import Loss, MultiOutputLoss
@@ -750,7 +750,8 @@ class Trainer:
         truncated_bptt_steps: int | None,
     ) -> tuple[Data, Any]:
         """Return the data to train on, and those to validate with."""
-        given = (x, y, sample_weight)
+        x = one_or_several("x", x, several=self.net._takes_several())
+        given = (x, one_or_several("y", y, several=self.loss.takes_several), sample_weight)
         if validation_split:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")

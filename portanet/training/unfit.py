@@ -18,7 +18,6 @@ from portanet.losses import (
     GaussianNLLLoss,
     KLDivLoss,
     Loss,
-    MultiOutputLoss,
     NLLLoss,
     SoftMarginLoss,
 )
@@ -47,7 +46,7 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
     """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
     if not net.topology.trainable and net.n_parameters:
         warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
-    if isinstance(loss, MultiOutputLoss) or is_tree(data.x):
+    if loss.takes_several or is_tree(data.x):
         return
     last = UNFIT.get((type(_last_layer(net)), type(loss))) or _unfit_values(net, loss, data)
     for text in (_unfit_inputs(net, data), last):
@@ -66,8 +65,8 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
 
 def warn_if_merged(net: Layer, loss: Loss, x: Any, y: Any) -> None:
     """Warn where different numbers of the first examples, such as times in seconds, become one in the net's dtype."""
-    targets = [] if isinstance(loss, MultiOutputLoss) else [("y", y)]
-    for name, given in (*named_leaves("x", x), *targets):
+    inputs = named_leaves("x", x) if net._takes_several() else [("x", x)]
+    for name, given in inputs if loss.takes_several else (*inputs, ("y", y)):
         values, dtype = examples(name, given, net.backend), net.flat.dtype
         xp = namespace(values)
         if values.dtype == getattr(xp, dtype) or (name == "y" and isinstance(loss, ClassificationLoss)):
