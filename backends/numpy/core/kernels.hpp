@@ -97,6 +97,7 @@ template <class T> struct Kernels {
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);
     void (*products)(const std::vector<Product<T>> &); // that do not depend on one another
+    void (*stacked_products)(const std::vector<Product<T>> &);
     void (*max_pool)(const Pooling &, const T *x, T *y);
     void (*max_pool_gradient)(const Pooling &, const T *dy, const T *x, const T *y, T *dx);
     void (*sum_pool)(const Pooling &, const T *x, T *y);

@@ -187,3 +187,15 @@ template <class T> void products(const std::vector<Product<T>> &all) {
     std::stable_sort(order.begin(), order.end(), later);
     pool::run(static_cast<long>(order.size()), [&](long i) { parts[order[i].first](order[i].second); });
 }
+
+// Products of one shape, each of them in one thread; if there are few but large ones, each of them in all threads.
+template <class T> void stacked_products(const std::vector<Product<T>> &all) {
+    const long n = static_cast<long>(all.size());
+    if (n < 16 && n > 0 && ProductParts<T>(all[0]).shared()) return products(all);
+    for_ranges(n, n ? work(all[0]) : 0, [&](long begin, long end) {
+        for (long i = begin; i < end; i++) {
+            const ProductParts<T> parts(all[i]);
+            for (long part = 0; part < parts.count(); part++) parts(part);
+        }
+    });
+}

@@ -48,6 +48,7 @@ template <class T> constexpr Kernels<T> table = {
     conv_weight_gradient<T>,
     run_program<T>,
     products<T>,
+    stacked_products<T>,
     max_pool<T>,
     max_pool_gradient<T>,
     sum_pool<T>,
