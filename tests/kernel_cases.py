@@ -60,6 +60,20 @@ def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
     return problems
 
 
+def recurrences() -> list[tuple[Any, ...]]:
+    """Arguments of recurrence for the steps of all layers, for few and many numbers, with and without padding."""
+    rng, problems = np.random.default_rng(0), []
+    for layer in (layers.RNN(1, 1), layers.GRU(1, 1), layers.LSTM(1, 1)):
+        for steps, n, hidden in ((1, 1, 1), (3, 5, 4), (4, 17, 70), (2, 3, 256)):
+            width = layer.n_gates * hidden
+            for dtype in TOLERANCE:
+                a, w, b = (rng.normal(size=s).astype(dtype) for s in ((steps, n, width), (hidden, width), (width,)))
+                state = tuple(rng.normal(size=(layer.n_states, n, hidden)).astype(dtype))
+                kept = rng.integers(2, size=(steps, n, 1)).astype(dtype)
+                problems += [(a, w / hidden, b, state, layer.step, mask) for mask in (None, kept)]
+    return problems
+
+
 def with_special(x: np.ndarray) -> np.ndarray:
     """Return a copy of x with NaN and infinities at many places, also next to each other."""
     rng, x = np.random.default_rng(0), x.copy()
@@ -304,6 +318,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for n in (0, 1, 4, 5, 1000, 70_001)
         for first in (0, 3, 16, 12_345)
     ],
+    "recurrence": recurrences(),
     "rmsprop": [
         (data, grad, np.abs(square), mean, velocity, lr, 0.9, momentum, 1e-7)
         for data, grad, square, m, v, lr in flat(5)
@@ -352,6 +367,9 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                     grads = [0.5 * a for a in arguments[1:5:3] if a is not None]
                     add_gradients(y, *grads, *[None] * (2 - len(grads)))
                     result = y, *grads
+                if name == "recurrence":
+                    h, state, pullback = result
+                    result = h, state, pullback(0.5 * h, state), pullback(None, state)
                 if name == "mean_cross_entropy":
                     result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:

@@ -75,6 +75,24 @@ def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
             "must have one length of rows",
         ),
         (
+            "recurrence",
+            (zeros(2, 4, 3), zeros(3, 6), zeros(6), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 0)),
+            "a, w, kept, states, u and saved do not fit",
+        ),
+        (
+            "recurrence",
+            (zeros(2, 4, 3), zeros(3, 3), zeros(3), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 3)),
+            "the program has too few results",
+        ),
+        (
+            "recurrence_gradient",
+            (
+                *(zeros(2, 4, 3), zeros(3, 3), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 0)),
+                *(zeros(1, 4, 3), zeros(1, 4, 3), zeros(2, 4, 3), None),
+            ),
+            "dh, dstates, da and du do not fit",
+        ),
+        (
             "dense_gradient",
             (zeros(5, 4), X, zeros(3, 4), zeros(3, 4), None, None, None, None),
             "x, w, dz and dw do not fit",

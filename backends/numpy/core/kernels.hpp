@@ -85,6 +85,12 @@ struct Normalization {
     long statistics() const { return kept * width; } // of an example
 };
 
+// A recurrent layer: lengths of its arrays, `saved` those that the gradient needs, and whether u is kept for each step.
+struct Recurrence {
+    long steps, batch, hidden, gates, states, saved;
+    bool keeps_u;
+};
+
 // Rows of some features, and clusters of them.
 struct Clusters {
     long rows, features, clusters;
@@ -119,6 +125,10 @@ template <class T> struct Kernels {
                       T *mean, T *variance);
     void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,
                                const T *weight, double eps, T *dx, T *dweight, T *dbias);
+    void (*recurrence)(const Recurrence &, const T *a, const T *w, const T *b, const T *kept, const Program<T> &program,
+                       T *states, T *u, T *saved);
+    void (*recurrence_gradient)(const Recurrence &, const T *a, const T *w, const T *kept, const Program<T> &program,
+                                const T *states, const T *u, const T *saved, const T *dh, T *dstates, T *da, T *du);
     void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
     void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
                             T *distances);

@@ -17,6 +17,7 @@ from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.products import linear, matmul_into
 from portanet.backends.numpy.core.random import dropout, random_bits
+from portanet.backends.numpy.core.recurrence import recurrence
 from portanet.backends.numpy.core.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -52,6 +53,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     normalize,
     normalize_gradient,
     random_bits,
+    recurrence,
     rmsprop,
     sgd,
     sigmoid,

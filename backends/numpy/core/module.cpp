@@ -3,8 +3,8 @@
 #include "boundary.hpp"
 
 extern PyMethodDef bias_functions[], cluster_functions[], convolution_functions[], elementwise_functions[],
-    normalize_functions[], pooling_functions[], product_functions[], random_functions[], softmax_functions[],
-    update_functions[];
+    normalize_functions[], pooling_functions[], product_functions[], random_functions[], recurrence_functions[],
+    softmax_functions[], update_functions[];
 
 namespace v4 {
 extern const Kernels<float> float_kernels;
@@ -106,7 +106,7 @@ PyMODINIT_FUNC PyInit__core(void) {
     if (!module) return nullptr;
     for (PyMethodDef *table : {functions, bias_functions, cluster_functions, convolution_functions,
                                elementwise_functions, normalize_functions, pooling_functions, product_functions,
-                               random_functions, softmax_functions, update_functions})
+                               random_functions, recurrence_functions, softmax_functions, update_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

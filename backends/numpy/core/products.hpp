@@ -44,7 +44,9 @@ template <class T> class ProductParts {
         across = (b.columns + width - 1) / width;
         // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
         pieces = parts_for(64, work(p));
-        down = std::min(blocks, (pieces + across - 1) / across);
+        // Each part packs b again: then no more parts than the threads can share.
+        const long wanted = packed ? std::min(pieces, 2l * pool::threads()) : pieces;
+        down = std::min(blocks, (wanted + across - 1) / across);
     }
 
     long count() const { return across * down; }

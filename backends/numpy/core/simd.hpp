@@ -28,6 +28,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "products.hpp"
 
+#include "recurrence.hpp"
+
 #include "convolution.hpp"
 
 #include "pooling.hpp"
@@ -67,6 +69,8 @@ template <class T> constexpr Kernels<T> table = {
     dropout<T>,
     normalize<T>,
     normalize_gradient<T>,
+    recurrence<T>,
+    recurrence_gradient<T>,
     sum_of_squares<T>,
     nearest_centres<T>,
     cluster_sums<T>,
