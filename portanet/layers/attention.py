@@ -1,5 +1,6 @@
 """Attention, and the block of which transformers are made."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,7 +117,7 @@ class MultiHeadAttention(Random):
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
         (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
         if kept is not None:
-            kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
+            kept = xp.matrix_transpose(kept)[:, None, :, :]
         # The size of the whole batch decides: random numbers must not depend on how it is shared out.
         first, n_total = place_in_batch(target.shape[0])
         joined, pull_attention = kernels.attention(
@@ -149,18 +150,14 @@ class MultiHeadAttention(Random):
         return padding_mask(x, x.dtype) if known is None else known
 
     def _split(self, xp: Any, x: Array) -> Array:
-        """Take (N, T, embed_dim) to (N num_heads, T, d)."""
+        """Take (N, T, embed_dim) to (N, num_heads, T, d)."""
         n, length, features = x.shape
-        d = features // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n * self.num_heads, length, d))
+        return xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, features // self.num_heads)), (0, 2, 1, 3))
 
     def _join(self, xp: Any, x: Array) -> Array:
-        """Take (N num_heads, T, d) to (N, T, embed_dim)."""
-        n_heads, length, d = x.shape
-        n = n_heads // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, self.num_heads, length, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n, length, self.num_heads * d))
+        """Take (N, num_heads, T, d) to (N, T, embed_dim)."""
+        n, heads, length, d = x.shape
+        return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (n, length, heads * d))
 
     def _drop(self, n: int, first: int) -> Callable[[int, Array], Any]:
         """Return a function that drops weights of n examples, each block of queries with a stream of its own."""
@@ -170,7 +167,7 @@ class MultiHeadAttention(Random):
         def drop(block: int, p: Array) -> Any:
             xp = namespace(p)
             own = xp.stack([stream[0], stream[1] + block])
-            each = p.shape[0] // max(1, n) * p.shape[1] * p.shape[2]
+            each = math.prod(p.shape[1:])
             bits = kernels.random_bits(own, n * each, first * each)
             return kernels.dropout(p, xp.reshape(bits, p.shape), keep)
 

@@ -85,6 +85,18 @@ struct Normalization {
     long statistics() const { return kept * width; } // of an example
 };
 
+// Arrays (examples, heads, length, features), and the steps of the first three axes, in numbers.
+template <class T> struct Heads {
+    T *data;
+    long example_step, head_step, row_step;
+};
+
+struct Attention {
+    long examples, heads, queries, keys, features;
+    bool is_causal;
+    double scale;
+};
+
 // A recurrent layer: lengths of its arrays, `saved` those that the gradient needs, and whether u is kept for each step.
 struct Recurrence {
     long steps, batch, hidden, gates, states, saved;
@@ -125,6 +137,11 @@ template <class T> struct Kernels {
                       T *mean, T *variance);
     void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,
                                const T *weight, double eps, T *dx, T *dweight, T *dbias);
+    void (*attention)(const Attention &, const Heads<const T> &q, const Heads<const T> &k, const Heads<const T> &v,
+                      const T *kept, const Heads<T> &y, T *log_sums);
+    void (*attention_gradient)(const Attention &, const Heads<const T> &q, const Heads<const T> &k,
+                               const Heads<const T> &v, const T *kept, const T *log_sums, const Heads<const T> &dy,
+                               const Heads<T> &dq, const Heads<T> &dk, const Heads<T> &dv);
     void (*recurrence)(const Recurrence &, const T *a, const T *w, const T *b, const T *kept, const Program<T> &program,
                        T *states, T *u, T *saved);
     void (*recurrence_gradient)(const Recurrence &, const T *a, const T *w, const T *kept, const Program<T> &program,

@@ -8,6 +8,7 @@ try it and fall back on the portable form; those that arrange the arrays first a
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from portanet.backends.numpy.core.attention import attention
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.conv import conv, conv_input_gradient, conv_weight_gradient
@@ -32,6 +33,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     adagrad,
     adam,
     add_scaled,
+    attention,
     bias_add,
     bias_grad,
     cluster_sums,

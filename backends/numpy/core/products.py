@@ -15,6 +15,8 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return y
         except ValueError:  # other dtypes or shapes; the look at them would cost as much as a small product
             pass
+    elif a.ndim == b.ndim > 3 and a.shape[:-2] == b.shape[:-2]:
+        return matmul(*(x.reshape(-1, *x.shape[-2:]) for x in (a, b))).reshape(*a.shape[:-1], b.shape[-1])
     product: np.ndarray = np.matmul(a, b)
     return product
 

@@ -3,33 +3,6 @@
 // A step is the product u = h w + b and an elementwise program. Each thread takes some rows of the batch through all
 // steps, so that it waits for no other thread, and its states stay in the cache.
 
-// A matrix in panels of columns, packed once for many products.
-template <class T> class Panels {
-  public:
-    explicit Panels(const Matrix<T> &b)
-        : length(b.rows), columns(b.columns), memory((columns + width - 1) / width * width * length) {
-        for (long c = 0; c < columns; c += width)
-            pack_panel(b, 0, length, c, std::min(width, columns - c), &memory[c * length]);
-    }
-
-    // y = a b + bias, or y += a b.
-    void multiply(Rows<const T> a, long rows, Rows<T> y, const T *bias, bool accumulate) const {
-        Run<T> run{a.data, nullptr, length};
-        Tile<T> t{&run, 1, 1, a.step, width, nullptr, y.step, accumulate};
-        for (long c = 0; c < columns; c += width) {
-            run.x = &memory[c * length];
-            t.y = y.data + c;
-            t.bias = bias ? bias + c : nullptr;
-            compute(t, rows, std::min(width, columns - c));
-        }
-    }
-
-  private:
-    static constexpr long width = 2 * lanes<T>;
-    long length, columns;
-    std::vector<T> memory;
-};
-
 // Call work(first row, end) for parts of the batch.
 template <class Work> void for_batch_parts(const Recurrence &s, const Work &work) {
     const double operations = 0.4 * s.steps * s.batch * s.hidden * s.hidden * s.gates;
@@ -46,14 +19,15 @@ template <class T, class U> void add_parts(std::vector<Rows<T>> &rows, U *first,
 template <class T> void recurrence(const Recurrence &s, const T *a, const T *w, const T *b, const T *kept,
                                    const Program<T> &program, T *states, T *u, T *saved) {
     const long hidden = s.hidden, width = s.gates * hidden, size = s.batch * hidden;
-    const Panels<T> panels({w, hidden, width, width, 1});
+    Panels<T> panels;
+    panels.pack({w, hidden, width, width, 1});
     for_batch_parts(s, [&](long begin, long end) {
         Interpreter<T> interpreter(program);
         for (long t = 0; t < s.steps; t++) {
             const long row = t * s.batch + begin;
             const auto state = [&](long i, long t) { return states + (i * (s.steps + 1) + t) * size + begin * hidden; };
             T *u_rows = u + (s.keeps_u ? row : begin) * width;
-            panels.multiply({state(0, t), hidden}, end - begin, {u_rows, width}, b, false);
+            panels.multiply({state(0, t), hidden}, end - begin, width, {u_rows, width}, b);
             std::vector<Rows<const T>> arguments;
             std::vector<Rows<T>> results;
             add_parts(arguments, a + row * width, s.gates, hidden);
@@ -78,7 +52,8 @@ template <class T> void recurrence_gradient(const Recurrence &s, const T *a, con
                                             const Program<T> &program, const T *states, const T *u, const T *saved,
                                             const T *dh, T *dstates, T *da, T *du) {
     const long hidden = s.hidden, width = s.gates * hidden, size = s.batch * hidden;
-    const Panels<T> panels({w, width, hidden, 1, width});
+    Panels<T> panels;
+    panels.pack({w, width, hidden, 1, width});
     for_batch_parts(s, [&](long begin, long end) {
         Interpreter<T> interpreter(program);
         const long n = (end - begin) * hidden;
@@ -109,7 +84,7 @@ template <class T> void recurrence_gradient(const Recurrence &s, const T *a, con
                 for (long i = 0; i < s.states; i++)
                     std::copy_n(dstate(i) + r * hidden, hidden, &before[i * n + r * hidden]);
             }
-            panels.multiply({du_rows, width}, end - begin, {before.data(), hidden}, nullptr, true);
+            panels.multiply({du_rows, width}, end - begin, hidden, {before.data(), hidden}, nullptr, true);
             for (long i = 0; i < s.states; i++) std::copy_n(&before[i * n], n, dstate(i));
         }
     });

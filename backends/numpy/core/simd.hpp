@@ -28,6 +28,8 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "products.hpp"
 
+#include "attention.hpp"
+
 #include "recurrence.hpp"
 
 #include "convolution.hpp"
@@ -69,6 +71,8 @@ template <class T> constexpr Kernels<T> table = {
     dropout<T>,
     normalize<T>,
     normalize_gradient<T>,
+    attention<T>,
+    attention_gradient<T>,
     recurrence<T>,
     recurrence_gradient<T>,
     sum_of_squares<T>,
