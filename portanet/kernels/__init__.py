@@ -15,6 +15,7 @@ from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.recurrence import recurrence
 from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
@@ -82,6 +83,7 @@ __all__ = [
     "one_hot",
     "radam",
     "random_bits",
+    "recurrence",
     "rmsprop",
     "sgd",
     "sigmoid",

@@ -1,5 +1,6 @@
 """Attention, and the block of which transformers are made."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -125,7 +126,7 @@ class MultiHeadAttention(Random):
         if (cache := current_cache()) is not None and not isinstance(x, tuple):
             k, v, kept = self._extend(cache, k, v, kept, train=train)
         if kept is not None:
-            kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
+            kept = xp.matrix_transpose(kept)[:, None, :, :]
         # The size of the whole batch decides: random numbers must not depend on how it is shared out.
         first, n_total = place_in_batch(target.shape[0])
         joined, pull_attention = kernels.attention(
@@ -171,18 +172,14 @@ class MultiHeadAttention(Random):
         return joined[0], joined[1], None if kept is None else joined[2]
 
     def _split(self, xp: Any, x: Array) -> Array:
-        """Take (N, T, embed_dim) to (N num_heads, T, d)."""
+        """Take (N, T, embed_dim) to (N, num_heads, T, d)."""
         n, length, features = x.shape
-        d = features // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n * self.num_heads, length, d))
+        return xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, features // self.num_heads)), (0, 2, 1, 3))
 
     def _join(self, xp: Any, x: Array) -> Array:
-        """Take (N num_heads, T, d) to (N, T, embed_dim)."""
-        n_heads, length, d = x.shape
-        n = n_heads // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, self.num_heads, length, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n, length, self.num_heads * d))
+        """Take (N, num_heads, T, d) to (N, T, embed_dim)."""
+        n, heads, length, d = x.shape
+        return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (n, length, heads * d))
 
     def _drop(self, n: int, first: int) -> Callable[[int, Array], Any]:
         """Return a function that drops weights of n examples, each block of queries with a stream of its own."""
@@ -192,7 +189,7 @@ class MultiHeadAttention(Random):
         def drop(block: int, p: Array) -> Any:
             xp = namespace(p)
             own = xp.stack([stream[0], stream[1] + block])
-            each = p.shape[0] // max(1, n) * p.shape[1] * p.shape[2]
+            each = math.prod(p.shape[1:])
             bits = kernels.random_bits(own, n * each, first * each)
             return kernels.dropout(p, xp.reshape(bits, p.shape), keep)
 

@@ -7,13 +7,13 @@ but for the transposition: a weight has shape (in, out).
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
+from portanet.kernels.recurrence import Arrays, StepPullback
 from portanet.layers.base import Layer, batch, check_input, check_rows_of
 from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
@@ -23,12 +23,6 @@ from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional"]
-
-State: TypeAlias = tuple[Array, ...]
-"""Arrays of shape (N, H), first the output h; an LSTM also has the cell c."""
-
-StepPullback: TypeAlias = Callable[[State], tuple[Array, Array, State]]
-"""Takes the gradient of the new state to those of the two products, and to that of the old state past the products."""
 
 
 class Recurrent(Layer):
@@ -73,8 +67,8 @@ class Recurrent(Layer):
         """Length of the last axis of x."""
         return self.weight_ih.shape[0]
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        """Return the next state, and its pullback."""
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        """Return the next state, and its pullback; a and u have an array (N, H) for each gate."""
         raise NotImplementedError(f"{type(self).__name__} needs a method step(self, xp, a, u, state)")
 
     def output_shape(self, shape: Shapes) -> Shapes:
@@ -93,61 +87,56 @@ class Recurrent(Layer):
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
         check_input(x, w_ih)
         (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
-        steps = range(n_steps)[::-1] if self.go_backwards else range(n_steps)
-        kept = xp.permute_dims(padding_mask(x, x.dtype), (1, 0, 2)) if self.mask_zeros else None
-        rows = xp.reshape(
-            xp.permute_dims(x, (1, 0, 2)), (n_steps * n, n_in)
-        )  # step by step, so that each is contiguous
-        a = xp.reshape(kernels.linear(rows, w_ih) + self.bias_ih.data, (n_steps, n, n_out))
+
+        def in_order(array: Array) -> Array:
+            """Reverse the axis T, or not."""
+            return xp.flip(array, axis=1) if self.go_backwards else array
+
+        def by_step(array: Array) -> Array:
+            """Take (N, T, ...) to (T, N, ...), in the order of the steps."""
+            return xp.permute_dims(in_order(array), (1, 0, 2))
+
+        kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
+        rows = xp.reshape(by_step(x), (n_steps * n, n_in))
+        a = kernels.linear(rows, w_ih)
+        kernels.bias_add(a, self.bias_ih.data)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
-        state: State = tuple(initial) or self._carried() or (zero,) * self.n_states
-        before: list[Array] = [zero] * n_steps  # h before each step
-        after: list[Array] = [zero] * n_steps
-        pullbacks: dict[int, StepPullback] = {}
-        for t in steps:
-            before[t] = state[0]
-            new, pullbacks[t] = self.step(xp, a[t, ...], kernels.linear(state[0], w_hh) + self.bias_hh.data, state)
-            state = new if kept is None else _blend(kept[t, ...], new, state)
-            after[t] = state[0]
-        y = state[0]
+        zeros = (zero,) * self.n_states
+        first = tuple(initial) or self._carried() or zeros
+        h, last, pull_steps = kernels.recurrence(
+            xp.reshape(a, (n_steps, n, n_out)), w_hh, self.bias_hh.data, first, self.step, kept
+        )
+        y = last[0]
         if self.return_sequences:
-            y = xp.stack(after, axis=1)
-            y = y if kept is None else y * xp.permute_dims(kept, (1, 0, 2))
+            y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
 
         if (cache := current_cache()) is not None:
-            cache.put(self, *state)
+            cache.put(self, *last)
 
         def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
-            da, du = [zero] * n_steps, [zero] * n_steps
-            dy, *dlast = dy if self.return_state else (dy,)
-            dstate: State = tuple(dlast) or (zero,) * self.n_states
-            if not self.return_sequences:
-                dstate = (dstate[0] + dy, *dstate[1:])
-            for t in reversed(steps):
-                old: State = ()
-                if self.return_sequences:
-                    dh = dy[:, t, :]
-                    dstate = (dstate[0] + (dh if kept is None else dh * kept[t, ...]), *dstate[1:])
-                if kept is not None:  # a padded step hands the gradient on
-                    old = tuple(d * (1 - kept[t, ...]) for d in dstate)
-                    dstate = tuple(d * kept[t, ...] for d in dstate)
-                da[t], du[t], dstate = pullbacks[t](dstate)
-                dstate = (dstate[0] + kernels.linear(du[t], xp.matrix_transpose(w_hh)), *dstate[1:])
-                if kept is not None:
-                    dstate = tuple(d + passed for d, passed in zip(dstate, old, strict=True))
-            all_da, all_du = (xp.concat(parts, axis=0) for parts in (da, du))
+            dy, *dstates = dy if self.return_state else (dy,)
+            dlast = tuple(dstates) or zeros
+            if self.return_sequences:
+                dh = by_step(dy) if kept is None else by_step(dy) * kept
+                da, du, dfirst = pull_steps(dh, dlast)
+            else:
+                da, du, dfirst = pull_steps(None, (dlast[0] + dy, *dlast[1:]))
+            da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
             if need_grads:
-                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), all_da))
-                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(xp.concat(before, axis=0)), all_du))
-                self.bias_ih.accumulate(kernels.bias_grad(all_da))
-                self.bias_hh.accumulate(kernels.bias_grad(all_du))
+                before = xp.reshape(
+                    xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size)
+                )
+                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), da))
+                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(before), du))
+                self.bias_ih.accumulate(kernels.bias_grad(da))
+                self.bias_hh.accumulate(kernels.bias_grad(du))
             if not need_dx:
                 return None
-            dx = xp.reshape(kernels.linear(all_da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
-            dx = xp.permute_dims(dx, (1, 0, 2))
-            return (dx, *dstate) if initial else dx
+            dx = xp.reshape(kernels.linear(da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
+            dx = in_order(xp.permute_dims(dx, (1, 0, 2)))
+            return (dx, *dfirst) if initial else dx
 
-        return (y, *state) if self.return_state else y, pullback
+        return (y, *last) if self.return_state else y, pullback
 
     def _with_states(self, x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         """Return x and the initial states that are given, after checks."""
@@ -156,18 +145,12 @@ class Recurrent(Layer):
         check_rows_of("x", given)
         return given
 
-    def _carried(self) -> State:
+    def _carried(self) -> tuple[Array, ...]:
         """Return the state after the part of the sequence before; none if there was none."""
         cache = current_cache()
         if cache is not None and self.go_backwards:
             raise ValueError(f"{self!r} begins at the end of a sequence, which cannot come in parts")
         return () if cache is None else cache.get(self)
-
-
-def _blend(kept: Array, new: State, old: State) -> State:
-    """Return the new state where there is data, else the old one."""
-    xp = namespace(kept)
-    return tuple(xp.where(kept > 0, n, o) for n, o in zip(new, old, strict=True))
 
 
 class RNN(Recurrent):
@@ -211,11 +194,11 @@ class RNN(Recurrent):
 
     n_gates = 1
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        h = xp.tanh(a + u)
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        h = xp.tanh(a[0] + u[0])
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
-            da = dstate[0] * (1 - h * h)
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            da = (dstate[0] * (1 - h * h),)
             return da, da, (xp.zeros_like(h),)
 
         return (h,), pullback
@@ -248,17 +231,16 @@ class GRU(Recurrent):
 
     n_gates = 3
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        (old,), hidden = state, self.hidden_size
-        gates = kernels.sigmoid(a[:, : 2 * hidden] + u[:, : 2 * hidden])
-        r, z, u_n = gates[:, :hidden], gates[:, hidden:], u[:, 2 * hidden :]
-        new = xp.tanh(a[:, 2 * hidden :] + r * u_n)
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        (a_r, a_z, a_n), (u_r, u_z, u_n), (old,) = a, u, state
+        r, z = kernels.sigmoid(a_r + u_r), kernels.sigmoid(a_z + u_z)
+        new = xp.tanh(a_n + r * u_n)
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
             (dh,) = dstate
             dn = dh * (1 - z) * (1 - new * new)
-            dgates = xp.concat([dn * u_n, dh * (old - new)], axis=1) * gates * (1 - gates)
-            return xp.concat([dgates, dn], axis=1), xp.concat([dgates, r * dn], axis=1), (z * dh,)
+            dr, dz = dn * u_n * r * (1 - r), dh * (old - new) * z * (1 - z)
+            return (dr, dz, dn), (dr, dz, r * dn), (z * dh,)
 
         return ((1 - z) * new + z * old,), pullback
 
@@ -291,18 +273,17 @@ class LSTM(Recurrent):
     n_gates = 4
     n_states = 2
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        old, hidden, sums = state[1], self.hidden_size, a + u
-        i_f, o = kernels.sigmoid(sums[:, : 2 * hidden]), kernels.sigmoid(sums[:, 3 * hidden :])
-        i, f, g = i_f[:, :hidden], i_f[:, hidden:], xp.tanh(sums[:, 2 * hidden : 3 * hidden])
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        sum_i, sum_f, sum_g, sum_o = (from_x + from_h for from_x, from_h in zip(a, u, strict=True))
+        i, f, o = (kernels.sigmoid(gate) for gate in (sum_i, sum_f, sum_o))
+        g, old = xp.tanh(sum_g), state[1]
         c = f * old + i * g
         tanh_c = xp.tanh(c)
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
             dh, dc = dstate
             dc = dc + dh * o * (1 - tanh_c * tanh_c)
-            parts = dc * g * i * (1 - i), dc * old * f * (1 - f), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
-            da = xp.concat(parts, axis=1)
+            da = dc * g * i * (1 - i), dc * old * f * (1 - f), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
             return da, da, (xp.zeros_like(c), f * dc)
 
         return (o * tanh_c, c), pullback

@@ -8,6 +8,7 @@ import pytest
 import portanet as pn
 from portanet.backends import Backend
 from portanet.layers.cache import Cache, cached
+from portanet.layers.recurrent import Recurrent
 from portanet.testing import check_gradients
 
 RNG = np.random.default_rng(0)
@@ -91,6 +92,56 @@ def test_a_sequence_of_padding_alone_keeps_the_first_state(kind: Any) -> None:
 def test_backwards_is_the_reversed_sequence(kind: Any) -> None:
     forward, backward = (placed(kind(4, 5, return_sequences=True, go_backwards=back)) for back in (False, True))
     np.testing.assert_array_equal(backward(X)[:, ::-1], forward(np.ascontiguousarray(X[:, ::-1])))
+
+
+class Decaying(Recurrent):
+    """``h_t = tanh(a_t) + rate u_t``: a step that depends on a setting."""
+
+    n_gates = 1
+
+    def __init__(self, input_size: int | None = None, hidden_size: int | None = None, *, rate: float = 0.5):
+        super().__init__(input_size, hidden_size, return_sequences=True)
+        self.rate = rate
+
+    def step(self, xp: Any, a: Any, u: Any, state: Any) -> Any:
+        new = xp.tanh(a[0])
+
+        def pullback(dstate: Any) -> Any:
+            (dh,) = dstate
+            return (dh * (1 - new * new),), (self.rate * dh,), (xp.zeros_like(new),)
+
+        return (new + self.rate * u[0],), pullback
+
+
+class WithWeight(Decaying):
+    """A step that reads a weight, which no backend may keep as a constant."""
+
+    def step(self, xp: Any, a: Any, u: Any, state: Any) -> Any:
+        self.rate = float(self.bias_ih.data[0])
+        return super().step(xp, a, u, state)
+
+
+@pytest.mark.parametrize("kind", [Decaying, WithWeight])
+def test_layers_of_your_own_have_the_gradient_of_their_step(kind: Any) -> None:
+    pn.testing.check_gradients(placed(Decaying(4, 3)), X)
+    layer = placed(kind(4, 3))
+    first = layer(X)
+    layer.rate = 0.1
+    layer.bias_ih.data[0] += 0.1
+    changed = layer(X)
+    np.testing.assert_allclose(changed, portable(layer, X), rtol=1e-12, atol=1e-14)
+    assert np.abs(changed - first).max() > 1e-3
+
+
+def portable(layer: Any, x: np.ndarray) -> np.ndarray:
+    """Return the states of a layer by its own step, in a loop."""
+    h = np.zeros((len(x), layer.hidden_size))
+    outputs = []
+    for x_t in np.moveaxis(x, 1, 0):
+        a, u = x_t @ layer.weight_ih.data + layer.bias_ih.data, h @ layer.weight_hh.data + layer.bias_hh.data
+        ((h,), _) = layer.step(np, (a,), (u,), (h,))
+        outputs.append(h)
+    return np.stack(outputs, axis=1)
 
 
 def test_the_input_size_comes_from_the_data() -> None:
