@@ -43,6 +43,26 @@ def positive_axes(axes: Any, ndim: int) -> Shape:
     return tuple(axis % ndim for axis in axes)
 
 
+def aligned_shape(shape: Shape, ndim: int, axis: int) -> Shape:
+    """
+    Return the shape with which an array is broadcast to ``ndim`` axes, its first axis to that of number ``axis``.
+
+    Raises
+    ------
+    ValueError
+        If the array has more axes than there are from ``axis`` on.
+
+    Examples
+    --------
+    >>> aligned_shape((3,), 4, 1)
+    (3, 1, 1)
+    """
+    (first,) = positive_axes(axis, ndim)
+    if first + len(shape) > ndim:
+        raise ValueError(f"an array of shape {shape} has more axes than there are from axis {axis} on, of {ndim}")
+    return (*shape, *(1,) * (ndim - first - len(shape)))
+
+
 def explicit_pads(pads: Any, n_axes: int) -> Pads:
     """
     Return pairs (before, after) for each axis; ONNX gives those before all axes first.

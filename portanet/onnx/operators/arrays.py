@@ -5,11 +5,12 @@ from typing import Any
 from onnx import TensorProto
 
 from portanet.backends import backend_of
-from portanet.graph.padding import integers, positive_axes
+from portanet.graph.padding import aligned_shape, integers, positive_axes
 from portanet.typing import Array
 
 __all__ = [
     "DTYPES",
+    "aligned_shape",
     "channels_first",
     "channels_last",
     "dtype_of",
