@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
-from portanet.graph import Flow, Node, import_node, imports
+from portanet.graph import Flow, Node, channels_first_axes, import_node, imports
 from portanet.interop.modules import host, of_module
 from portanet.interop.sequence_builders import parts
 from portanet.layers.base import Layer
@@ -123,7 +123,7 @@ def _import_inner(flow: Flow, node: Node, module: Any, **attributes: Any) -> Non
 def import_channels_first(flow: Flow, node: Node, module: Any) -> None:
     """A module that returns (N, ..., C), within others that take (N, C, ...)."""
     _import_inner(flow, node, module.module)
-    flow.axes = (0, flow.ndim - 1, *range(1, flow.ndim - 1))
+    flow.axes = channels_first_axes(flow.ndim)
 
 
 @of_module("PositionalEncoding")

@@ -11,7 +11,6 @@ from portanet.files import write_atomically
 from portanet.graph.order import flattens_first, takes_ids
 from portanet.layers.base import Layer, check_layer
 from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
-from portanet.parameters import Buffer, Parameter
 from portanet.version import __version__
 
 __all__ = ["export"]
@@ -74,8 +73,7 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
         net.build(shape)
     net.output_shape(shape)
     backend, dtype = net._ready()
-    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
-    names = {array: name for name, array in kept.items()}
+    names = {array: name for name, array in net._named_arrays().items()}
     graph = GraphBuilder(names, backend.to_numpy, dtype)
     given = "int64" if takes_ids(net) else dtype
     spatial = channels_first and given == dtype and len(shape) > (2 if flattens_first(net) else 1)
