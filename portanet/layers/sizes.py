@@ -7,6 +7,7 @@ which checks its other arguments, and the network has no weights.
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -113,6 +114,36 @@ class UnbuiltLayers:
             _reset(layer, attributes)
         if self.unsized:
             object.__setattr__(self.net, "_flat", None)
+
+
+@contextmanager
+def unchanged_on_error(net: LazyBuild) -> Iterator[None]:
+    """
+    Take sizes and weights that a network gets within away again if there is an error.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(2))
+    >>> try:
+    ...     with unchanged_on_error(net):
+    ...         _ = net.build((3,)).initialize()
+    ...         raise OSError
+    ... except OSError:
+    ...     print(net)
+    Sequential(Linear(2))
+    """
+    before, topology = UnbuiltLayers(net), net.topology
+    parameters = [parameter for parameter in topology.parameter_list if parameter.flat is None]
+    buffers = [buffer for buffer in topology.buffers.values() if buffer.backend is None]
+    try:
+        yield
+    except BaseException:
+        for parameter in parameters:
+            parameter.unbind()
+        for buffer in buffers:
+            buffer.backend = None
+        before.restore()
+        raise
 
 
 def _reset(layer: LazyBuild, attributes: dict[str, Any]) -> None:
