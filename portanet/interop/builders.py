@@ -277,7 +277,7 @@ def build_sequential(context: Context, layer: layers.Sequential) -> Any:
         if type(inner) is layers.Flatten and type(after) is layers.Linear and has_channels:
             modules.append(context.nn.Flatten())
             context.flatten()
-        elif type(inner) is layers.Flatten and type(after) is layers.Linear and context.is_ambiguous:
+        elif type(inner) is layers.Flatten and type(after) is layers.Linear and context.has_unknown_order:
             raise ValueError(f"the number of channels at {inner!r} is not known: give input_shape")
         elif type(inner) is layers.Reshape and isinstance(after, TAKE_CHANNELS):
             modules.append(_unflatten(context, inner, layer.layers[:i]) or build(context, inner))

@@ -150,8 +150,8 @@ class Context:
         return self.torch_modules.nn
 
     @property
-    def is_ambiguous(self) -> bool:
-        """Whether PyTorch may flatten it in another order, so that weights for it have an unknown order."""
+    def has_unknown_order(self) -> bool:
+        """Whether PyTorch may flatten it in another order, which weights of the next Linear would have."""
         return self.weights_only and not self.is_input and self.ndim != 2
 
     def ndim_at(self, layer: Layer) -> int:

@@ -1,6 +1,7 @@
 """ONNX's own backend tests: all pass on each device, except those that are left out here with a reason."""
 
 import math
+import re
 import unittest
 import warnings
 from collections.abc import Iterator
@@ -133,6 +134,19 @@ def test_onnx_tests_pass(
 def test_models_of_tests_that_are_left_out_are_refused(device: str, models: dict[str, Any]) -> None:
     left_out = [model for kind in KINDS for name, model in models[kind].items() if is_left_out(name, model)]
     assert not any(BACKENDS[device].is_compatible(model) for model in left_out)
+
+
+def test_the_documentation_counts_the_tests(models: dict[str, Any]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w-]+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    documented = {kind: (int(passed), int(total)) for kind, passed, total in rows}
+    assert documented.keys() == set(KINDS)
+    assert all(documented[kind][0] >= fewest for kind, fewest in FEWEST.items())
+    version = re.search(r"ONNX\s+(\d[\d.]+\d):", text)
+    assert version
+    if version[1] == onnx.__version__:  # another version has other tests
+        found = {kind: [not is_left_out(*item) for item in models[kind].items()] for kind in KINDS}
+        assert documented == {kind: (sum(runs), len(runs)) for kind, runs in found.items()}
 
 
 def test_every_reason_to_leave_tests_out_is_needed(models: dict[str, Any]) -> None:
