@@ -1,4 +1,4 @@
-"""Graphs of nodes, in ONNX's terms, become layers: the nodes of files and of traced modules; one module a family."""
+"""Graphs become layers: nodes of ONNX files, and of traced PyTorch modules in ONNX's terms; one module a family."""
 
 from portanet.graph import activations, norms, recurrent, structure, windows
 from portanet.graph.axes import channels_first_axes

@@ -47,7 +47,7 @@ def _add_linear(flow: Flow, node: Node, weight: np.ndarray) -> None:
 
 
 def _add_bias(flow: Flow, node: Node, bias: np.ndarray) -> None:
-    """Give the last layer, a Linear without a bias, this one."""
+    """Give a bias to the last layer, a Linear without one."""
     last = flow.layers.pop()
     assert isinstance(last, layers.Linear)
     weight = flow.arrays.pop(last.weight)

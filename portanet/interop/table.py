@@ -37,7 +37,7 @@ class Binding:
 
     @property
     def tensor(self) -> Any:
-        """The tensor."""
+        """The tensor of the module."""
         return getattr(self.module, self.name)
 
     @property

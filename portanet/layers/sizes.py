@@ -63,15 +63,11 @@ class LazyBuild(Placement):
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
         shape = check_input_shape("input_shape", input_shape)
-        before = UnbuiltLayers(self)
-        try:
+        with unchanged_on_error(self):
             self._infer_sizes(shape)
             self.output_shape(shape)
             if left := self.topology.unsized:
                 raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
-        except BaseException:
-            before.restore()
-            raise
         return self
 
     def _arguments_for(self, shape: Shape) -> dict[str, Any]:
@@ -119,7 +115,7 @@ class UnbuiltLayers:
 @contextmanager
 def unchanged_on_error(net: LazyBuild) -> Iterator[None]:
     """
-    Take sizes and weights that a network gets within away again if there is an error.
+    If there is an error within, take away the input sizes and weights that a network got there.
 
     Examples
     --------
