@@ -162,7 +162,7 @@ def _check_depth(depth: int, join: Node) -> None:
 
 
 def _import_sum(flow: Flow, start: str, block: _Block) -> None:
-    """Residual of two branches, one of which may do nothing; of more, one within the other."""
+    """Append the Residual of two branches, one of which may do nothing; of more branches, one within the other."""
     first, found = _branches(flow, start, block)
     branches = [layer for layer in found if layer is not None]
     if len(found) - len(branches) > 1:
@@ -177,7 +177,7 @@ def _import_sum(flow: Flow, start: str, block: _Block) -> None:
 
 
 def _import_concat(flow: Flow, start: str, block: _Block) -> None:
-    """Parallel of several branches."""
+    """Append the Parallel of several branches; one alone stays as it is."""
     first, found = _branches(flow, start, block)
     first.need_channels(block.join, block.join.get("axis", 1))
     if len(found) > 1:
@@ -186,21 +186,21 @@ def _import_concat(flow: Flow, start: str, block: _Block) -> None:
 
 
 def _import_glu(flow: Flow, nodes: Nodes) -> None:
-    """``a σ(b)`` of two halves."""
+    """Append GLU, ``a σ(b)`` of two halves."""
     split, sigmoid, product = nodes
     sizes = split.given("split", 1)
     flow.need_plain_features(split)
     flow.need_channels(split, split.get("axis", 0))
+    if len(split.outputs) != 2 or (sizes is not None and len({*sizes.tolist()}) > 1):
+        raise split.error("it does not divide the channels into two halves")
     a, b = split.outputs
-    if sizes is not None and len({*sizes.tolist()}) > 1:
-        raise split.error("its parts have different lengths")
     if sigmoid.inputs != (b,) or {*product.inputs} != {a, *sigmoid.outputs}:
         raise product.error(OTHER_JOIN)
     flow.add(layers.GLU())
 
 
 def _import_rms_norm(flow: Flow, start: str, nodes: Nodes) -> None:
-    """``x / √(mean(x²) + eps)``."""
+    """Append RMSNorm, ``x / √(mean(x²) + eps)``."""
     square, mean, add, _, quotient = nodes
     axes, eps = mean.given("axes", 1), add.constant(1)
     if square.inputs != (start, start) or quotient.inputs[0] != start or axes is None or eps is None:

@@ -349,6 +349,14 @@ BLOCKS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
         {"w": np.ones((4, 3), "float32")},
         "Mul",
     ),
+    "GLU of three parts": (
+        [
+            *(node("Gemm", "x w", "a"), node("Split", "a", "b c d", axis=1, num_outputs=3)),
+            *(node("Sigmoid", "c", "e"), node("Mul", "b e", "y")),
+        ],
+        {"w": np.ones((4, 3), "float32")},
+        "Split",
+    ),
     "RMSNorm with a negative eps": (
         [
             *(node("Mul", "x x", "a"), node("ReduceMean", "a axes", "b"), node("Add", "b eps", "c")),
@@ -362,7 +370,7 @@ BLOCKS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_an_error_of_a_block_names_its_last_node(name: str, tmp_path: Path) -> None:
+def test_an_error_of_a_block_names_a_node(name: str, tmp_path: Path) -> None:
     nodes, arrays, operator = BLOCKS[name]
     graph = helper.make_graph(nodes, "g", [value("x", ["N", 4])], [value("y", ["N", "C"])])
     graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in arrays.items())
