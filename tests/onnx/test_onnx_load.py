@@ -406,6 +406,14 @@ def test_old_operators_broadcast_from_an_axis_on(tmp_path: Path) -> None:
         load(tmp_path / "f.onnx")
     model = model_with(node("Add", "x c", "y", broadcast=1), ["N", 4, 4], np.ones(1, "float32"))
     assert_loaded(tmp_path / "f.onnx", model, normal(2, 4, 4))
+    nodes = [node("MatMul", "x w", "a"), node("Add", "a b", "y", broadcast=1, axis=1)]
+    arrays = {"w": normal(4, 3), "b": normal(3)}
+    inputs = [value("x", ["N", 4]), *(value(name, [*array.shape]) for name, array in arrays.items())]
+    tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", inputs, [value("y", ["N", 3])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    assert repr(assert_loaded(tmp_path / "f.onnx", model, normal(2, 4))) == "Sequential(Linear(4, 3))"
     model_with(node("Add", "x c", "y"), ["N", 4, 4], np.ones(1, "float32"))
     with pytest.raises(pn.FileFormatError, match=r"\(Add\) .* must be constant and its broadcast 1"):
         load(tmp_path / "f.onnx")

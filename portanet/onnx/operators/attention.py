@@ -37,8 +37,8 @@ def attention(  # noqa: PLR0917 (the inputs, in ONNX's order)
     n_past = 0 if past_key is None else past_key.shape[2]
     k = k if past_key is None else xp.concat([past_key, k], axis=2)
     v = v if past_value is None else xp.concat([past_value, v], axis=2)
-    n_shared = q.shape[1] // k.shape[1]  # heads of queries for one head of keys
-    keys, values = (xp.repeat(x, n_shared, axis=1) for x in (k, v))
+    group_size = q.shape[1] // k.shape[1]  # heads of queries for each head of keys
+    keys, values = (xp.repeat(x, group_size, axis=1) for x in (k, v))
     factor = math.sqrt(1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     raw = xp.matmul(q * factor, xp.matrix_transpose(keys) * factor)
     capped = softcap * xp.tanh(raw / softcap) if softcap > 0 else raw
@@ -81,15 +81,12 @@ def _window(xp: Any, scores: Array, offset: Any, bounds: tuple[int, int], n_keys
 
 
 def _masked(xp: Any, scores: Array, attn_mask: Array | None, seen: Array) -> Array:
-    """Add a mask of floats to the scores; a key that is not seen gets -inf, and so does one after a short mask."""
+    """Add a mask of floats to the scores; keys that are not seen, or come after the end of the mask, get -inf."""
     if attn_mask is not None:
-        n = attn_mask.shape[-1]
-        if xp.isdtype(attn_mask.dtype, "bool"):
-            scores_seen = xp.where(attn_mask, scores[..., :n], -math.inf)
-        else:
-            scores_seen = scores[..., :n] + attn_mask
-        rest = xp.full((*scores.shape[:3], scores.shape[3] - n), -math.inf, dtype=scores.dtype, device=scores.device)
-        scores = xp.concat([scores_seen, rest], axis=3)
+        n, is_bool = attn_mask.shape[-1], xp.isdtype(attn_mask.dtype, "bool")
+        first = scores[..., :n]
+        first = xp.where(attn_mask, first, -math.inf) if is_bool else first + attn_mask
+        scores = xp.concat([first, xp.full_like(scores[..., n:], -math.inf)], axis=3)
     return xp.where(seen, scores, -math.inf)
 
 
