@@ -204,3 +204,13 @@ def concrete(base: type) -> set[type]:
     public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}
     bases = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
     return public - bases
+
+
+def state_of(net: pn.Layer) -> tuple[str, dict[str, bytes | None]]:
+    """Sizes and values of a network; None for an array that has no values yet."""
+    values: dict[str, bytes | None] = {}
+    for name, parameter in net.named_parameters():
+        values[name] = None if parameter.flat is None else np.asarray(parameter.data).tobytes()
+    for name, buffer in net.named_buffers():
+        values[name] = None if buffer.backend is None else np.asarray(buffer.data).tobytes()
+    return repr(net), values

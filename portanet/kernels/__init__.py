@@ -25,7 +25,7 @@ from portanet.kernels.softmax import (
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
-from portanet.kernels.special import erfcx, sigmoid
+from portanet.kernels.special import erf, erfcx, sigmoid
 from portanet.kernels.updates import (
     adadelta,
     adagrad,
@@ -62,6 +62,7 @@ __all__ = [
     "dropout",
     "elementwise",
     "embedding_gradient",
+    "erf",
     "erfcx",
     "gather_batch",
     "kernel",

@@ -7,6 +7,7 @@ which checks its other arguments, and the network has no weights.
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -62,15 +63,11 @@ class LazyBuild(Placement):
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
         shape = check_input_shape("input_shape", input_shape)
-        before = UnbuiltLayers(self)
-        try:
+        with unchanged_on_error(self):
             self._infer_sizes(shape)
             self.output_shape(shape)
             if left := self.topology.unsized:
                 raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
-        except BaseException:
-            before.restore()
-            raise
         return self
 
     def _arguments_for(self, shape: Shapes) -> dict[str, Any]:
@@ -115,6 +112,36 @@ class UnbuiltLayers:
             _reset(layer, attributes)
         if self.unsized:
             object.__setattr__(self.net, "_flat", None)
+
+
+@contextmanager
+def unchanged_on_error(net: LazyBuild) -> Iterator[None]:
+    """
+    If there is an error within, take away the input sizes and weights that a network got there.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(2))
+    >>> try:
+    ...     with unchanged_on_error(net):
+    ...         _ = net.build((3,)).initialize()
+    ...         raise OSError
+    ... except OSError:
+    ...     print(net)
+    Sequential(Linear(2))
+    """
+    before, topology = UnbuiltLayers(net), net.topology
+    parameters = [parameter for parameter in topology.parameter_list if parameter.flat is None]
+    buffers = [buffer for buffer in topology.buffers.values() if buffer.backend is None]
+    try:
+        yield
+    except BaseException:
+        for parameter in parameters:
+            parameter.unbind()
+        for buffer in buffers:
+            buffer.backend = None
+        before.restore()
+        raise
 
 
 def _reset(layer: LazyBuild, attributes: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from portanet.checks import check_flag, check_input_shape, check_path
 from portanet.files import write_atomically
 from portanet.graph.order import flattens_first, takes_ids
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.sizes import unchanged_on_error
 from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
-from portanet.parameters import Buffer, Parameter
 from portanet.version import __version__
 
 __all__ = ["export"]
@@ -44,7 +44,8 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     Raises
     ------
     ValueError
-        If a layer has no operators in ONNX, such as one of your own, or does not take inputs of this shape.
+        If a layer has no operators in ONNX, such as one of your own, or does not take inputs of this shape; the
+        network is as before.
     OSError
         If the file cannot be written.
 
@@ -60,13 +61,14 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     ['N', 3, 32, 32]
     """
     path = check_path("path", path)
-    model = to_model(net, input_shape, channels_first=channels_first)
-    write_atomically(path, model.SerializeToString())
+    check_layer("net", net)
+    with unchanged_on_error(net):
+        model = to_model(net, input_shape, channels_first=channels_first)
+        write_atomically(path, model.SerializeToString())
 
 
 def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> ModelProto:
     """Return the model that :func:`export` writes."""
-    check_layer("net", net)
     shape = check_input_shape("input_shape", input_shape)
     check_flag("channels_first", channels_first)
     check_exportable(net)
@@ -74,8 +76,7 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
         net.build(shape)
     net.output_shape(shape)
     backend, dtype = net._ready()
-    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
-    names = {array: name for name, array in kept.items()}
+    names = {array: name for name, array in net._named_arrays().items()}
     graph = GraphBuilder(names, backend.to_numpy, dtype)
     given = "int64" if takes_ids(net) else dtype
     spatial = channels_first and given == dtype and len(shape) > (2 if flattens_first(net) else 1)

@@ -12,7 +12,7 @@ from portanet.onnx.exporters.table import export_layer, exports
 
 @exports(layers.MultiHeadAttention)
 def export_attention(graph: GraphBuilder, layer: layers.MultiHeadAttention, x: Value) -> Value:
-    """``softmax(q kᵀ / √d) v`` for each head; keys that a query does not see get a score that makes the weight 0."""
+    """Write ``softmax(q kᵀ / √d) v`` of each head; the score of a key that is not seen makes its weight 0."""
     length, d = x.shape[0], layer.embed_dim // layer.num_heads
     x = Value(graph.last(x), x.shape)
     mask = _mask(graph, layer, x)
@@ -35,14 +35,14 @@ def export_attention(graph: GraphBuilder, layer: layers.MultiHeadAttention, x: V
 
 
 def _mask(graph: GraphBuilder, layer: layers.MultiHeadAttention, x: Value) -> str | None:
-    """Return the mask of the layer around, or that of the input."""
+    """Return the name of the padding mask of the layer around, or of the input; None without ``mask_zeros``."""
     if not layer.mask_zeros:
         return None
     return export_padding_mask(graph, x.name) if graph.mask is None else graph.mask
 
 
 def _heads(graph: GraphBuilder, layer: layers.MultiHeadAttention, x: Value, name: str, axes: tuple[int, ...]) -> str:
-    """Return a projection of (N, T, embed_dim), split to (N, T, num_heads, d), its axes in another order."""
+    """Return a projection of x as (N, T, num_heads, d), with its axes in another order."""
     projected = export_layer(graph, getattr(layer, name), x, name)
     shape = [-1, x.shape[0], layer.num_heads, layer.embed_dim // layer.num_heads]
     return graph.node("Transpose", graph.node("Reshape", projected.name, graph.integers(shape)), perm=axes)
@@ -50,7 +50,7 @@ def _heads(graph: GraphBuilder, layer: layers.MultiHeadAttention, x: Value, name
 
 @exports(layers.TransformerBlock)
 def export_transformer_block(graph: GraphBuilder, layer: layers.TransformerBlock, x: Value) -> Value:
-    """The attention sees the padding of the input of the block: normalization changes the zeros."""
+    """Write both halves; the padding mask is that of the input of the block, since normalization changes the zeros."""
     x, outer = Value(graph.last(x), x.shape), graph.mask
     graph.mask = mask = export_padding_mask(graph, x.name) if layer.mask_zeros else None
     y = export_layer(graph, layer.attention, x, "attention")

@@ -33,7 +33,7 @@ class _Packed(NamedTuple):
 
 @exports(layers.RNN, layers.GRU, layers.LSTM)
 def export_recurrent(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """Padding leaves the state as it is, so that the states of the data are those without the padding."""
+    """Write the operator of the same name; with ``mask_zeros``, put the data before the padding first."""
     shape, name = layer.output_shape(x.shape), graph.last(x)
     if not layer.mask_zeros:
         sequences, last = _operator(graph, layer, name, "reverse" if layer.go_backwards else "forward")
@@ -50,8 +50,8 @@ def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> lis
     """Add the operator, which takes (T, N, D), and return its states (T, 1, N, H) and the last one, (1, N, H)."""
     kind = type(layer).__name__
     weights = [
-        graph.arranged(lambda values: to_onnx(kind, values)[None], kept, form="ONNX")
-        for kept in (layer.weight_ih, layer.weight_hh)
+        graph.arranged(lambda values: to_onnx(kind, values)[None], weight, form="ONNX")
+        for weight in (layer.weight_ih, layer.weight_hh)
     ]
     biases = graph.arranged(
         lambda *both: np.concatenate([to_onnx(kind, values) for values in both])[None],
@@ -64,7 +64,7 @@ def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> lis
 
 
 def _sequences(graph: GraphBuilder, states: str) -> str:
-    """Take (T, 1, N, H) to (N, T, H)."""
+    """Turn (T, 1, N, H) into (N, T, H)."""
     return graph.node("Transpose", graph.node("Squeeze", states, graph.integers([1])), perm=(1, 0, 2))
 
 
@@ -74,10 +74,10 @@ def _packed(graph: GraphBuilder, name: str, length: int, go_backwards: bool) -> 
     mask = graph.node("Squeeze", export_padding_mask(graph, name), graph.integers([2]))
     counted = graph.node("CumSum", mask, graph.integers(1), reverse=int(go_backwards))
     ranks = graph.node("Unsqueeze", graph.node("Mul", counted, mask), graph.integers([1]))  # from 1; 0 for padding
-    places = graph.constant(np.arange(1, length + 1))
-    column = graph.node("Unsqueeze", places, graph.integers([1]))
+    positions = graph.constant(np.arange(1, length + 1))
+    column = graph.node("Unsqueeze", positions, graph.integers([1]))
     order = graph.node("Cast", graph.node("Equal", ranks, column), to=dtype)
     rows = graph.node("Unsqueeze", mask, graph.integers([1]))
     n_data = graph.node("ReduceSum", rows, graph.integers([2]), keepdims=1)
-    last = graph.node("Cast", graph.node("Equal", n_data, places), to=dtype)
+    last = graph.node("Cast", graph.node("Equal", n_data, positions), to=dtype)
     return _Packed(graph.node("MatMul", order, name), order, last)

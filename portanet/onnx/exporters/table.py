@@ -38,7 +38,7 @@ def check_exportable(net: Layer) -> None:
 
 
 def export_layer(graph: GraphBuilder, layer: Layer, x: Value, name: str = "") -> Value:
-    """Add the nodes of a layer, whose name within the layer around it is given."""
+    """Add the nodes of a layer; ``name`` is its name in the layer around it."""
     outer = graph.scope
     graph.scope = f"{outer}.{name}" if outer and name else outer or name
     y = EXPORTERS[type(layer)](graph, layer, x)
