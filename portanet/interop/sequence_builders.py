@@ -7,9 +7,10 @@ from portanet.interop.table import Binding, Context, PaddedBinding, RowsBinding,
 from portanet.layers.base import Layer
 
 
-def _refuse_mask(layer: Any) -> None:
-    if layer.mask_zeros:
-        raise ValueError(f"{layer!r} has no counterpart in PyTorch: its mask_zeros must be False")
+def _check_arguments(layer: Any) -> None:
+    for name in ("mask_zeros", "return_state"):
+        if getattr(layer, name, False):
+            raise ValueError(f"{layer!r} has no counterpart in PyTorch: its {name} must be False")
 
 
 @builds(layers.Embedding)
@@ -25,14 +26,14 @@ def build_embedding(context: Context, layer: layers.Embedding) -> Any:
 @builds(layers.PositionalEncoding)
 def build_positional_encoding(context: Context, layer: layers.PositionalEncoding) -> Any:
     """Return a module of PortaNet's: PyTorch has none."""
-    _refuse_mask(layer)
+    _check_arguments(layer)
     return context.torch_modules.ChannelsLast(context.torch_modules.PositionalEncoding(layer.embedding_dim))
 
 
 @builds(layers.PositionalEmbedding)
 def build_positional_embedding(context: Context, layer: layers.PositionalEmbedding) -> Any:
     """Return a module of PortaNet's: PyTorch has none."""
-    _refuse_mask(layer)
+    _check_arguments(layer)
     module = context.torch_modules.PositionalEmbedding(layer.max_len, layer.embedding_dim)
     context.bind(layer, module)
     return context.torch_modules.ChannelsLast(module)
@@ -52,7 +53,7 @@ def build_bidirectional(context: Context, layer: layers.Bidirectional) -> Any:
 
 def _recurrent(context: Context, directions: tuple[Any, ...], *, go_backwards: bool = False) -> Any:
     first = directions[0]
-    _refuse_mask(first)
+    _check_arguments(first)
     kind = getattr(context.nn, type(first).__name__)
     module = kind(first.input_size, first.hidden_size, batch_first=True, bidirectional=len(directions) > 1)
     for layer, suffix in zip(directions, ("_l0", "_l0_reverse"), strict=False):
@@ -68,7 +69,7 @@ def _recurrent(context: Context, directions: tuple[Any, ...], *, go_backwards: b
 @builds(layers.MultiHeadAttention)
 def build_attention(context: Context, layer: layers.MultiHeadAttention) -> Any:
     """Return the attention of a sequence to itself."""
-    _refuse_mask(layer)
+    _check_arguments(layer)
     module = context.nn.MultiheadAttention(
         layer.embed_dim, layer.num_heads, dropout=layer.dropout, bias=layer.bias, batch_first=True
     )
@@ -89,7 +90,7 @@ def _bind_attention(context: Context, layer: layers.MultiHeadAttention, module: 
 @builds(layers.TransformerBlock)
 def build_transformer_block(context: Context, layer: layers.TransformerBlock) -> Any:
     """Return PyTorch's layer with the normalization first."""
-    _refuse_mask(layer)
+    _check_arguments(layer)
     module = context.nn.TransformerEncoderLayer(
         *(layer.d_model, layer.num_heads, layer.dim_feedforward, layer.dropout),
         activation="gelu",

@@ -90,39 +90,41 @@ class Graph(Layer):
             raise ValueError(f"outputs names {unknown[0]!r}, which no node gives: choose among {', '.join(given)}")
 
     def vjp(self, x: Any, *, train: bool = True) -> tuple[Any, Pullback]:
-        values, pullbacks = self._by_name(x), []
+        values, pullbacks = self.by_name(x), []
         for layer, takes, gives in self.nodes:
-            y, pullback = layer.vjp(_take(values, takes), train=train)
-            values |= _name(gives, y)
+            y, pullback = layer.vjp(take_values(values, takes), train=train)
+            values |= name_values(gives, y)
             pullbacks.append(pullback)
 
         def pullback_all(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             gradients = dict(dy) if isinstance(self.outputs, tuple) else {self.outputs: dy}
             needed = self._needed(need_dx)
             for (layer, takes, gives), pull in zip(reversed(self.nodes), reversed(pullbacks), strict=True):
-                if not gradients.keys() & {*_tuple(gives)} or not needed & {*_tuple(gives)}:
+                taken, given = {*_tuple(takes)}, {*_tuple(gives)}
+                if not gradients.keys() & given or not needed & given:
                     continue
-                dgives = {name: gradients.pop(name, None) for name in _tuple(gives)}
-                filled = {name: _zeros(values[name]) if d is None else d for name, d in dgives.items()}
-                inner = bool(needed & {*_tuple(takes)})
-                dtakes = pull(_take(filled, gives), need_dx=inner, need_grads=need_grads and layer.topology.trainable)
-                for name, d in _name(takes, dtakes).items() if inner else ():
+                dgiven = {name: gradients.pop(name, None) for name in _tuple(gives)}
+                filled = {name: _zeros(values[name]) if d is None else d for name, d in dgiven.items()}
+                options = {"need_dx": bool(needed & taken), "need_grads": need_grads and layer.topology.trainable}
+                dtaken = pull(take_values(filled, gives), **options)
+                pairs = zip(_tuple(takes), dtaken if isinstance(takes, tuple) else [dtaken], strict=True)
+                for name, d in pairs if needed & taken else ():
                     gradients[name] = gradients[name] + d if name in gradients else d
             return self._like(x, gradients, values) if need_dx else None
 
         return self._output(values), pullback_all
 
     def forward(self, x: Any) -> Any:
-        values = self._by_name(x)
+        values = self.by_name(x)
         for layer, takes, gives in self.nodes:
-            values |= _name(gives, layer.forward(_take(values, takes)))
+            values |= name_values(gives, layer.forward(take_values(values, takes)))
         return self._output(values)
 
     def output_shape(self, shape: Shapes) -> Shapes:
-        shapes = self._by_name(shape)
+        shapes = self.by_name(shape)
         for i, (layer, takes, gives) in enumerate(self.nodes):
             try:
-                shapes |= _name(gives, layer.output_shape(_take(shapes, takes)))
+                shapes |= name_values(gives, layer.output_shape(take_values(shapes, takes)))
             except ValueError as error:
                 raise ValueError(f"node {i}, {takes!r} to {gives!r}: {error}") from None
         return self._output(shapes)
@@ -131,12 +133,12 @@ class Graph(Layer):
         return (("_".join(_tuple(gives)), layer) for layer, _, gives in self.nodes)
 
     def _children_with_shapes(self, shape: Shapes) -> Iterator[tuple[str, Layer, Shapes]]:
-        shapes = self._by_name(shape)
+        shapes = self.by_name(shape)
         for name, (layer, takes, gives) in zip(dict(self._members()), self.nodes, strict=True):
-            yield name, layer, _take(shapes, takes)
-            shapes |= _name(gives, layer.output_shape(_take(shapes, takes)))
+            yield name, layer, take_values(shapes, takes)
+            shapes |= name_values(gives, layer.output_shape(take_values(shapes, takes)))
 
-    def _by_name(self, x: Any) -> dict[str, Any]:
+    def by_name(self, x: Any) -> dict[str, Any]:
         """Return the inputs, or their shapes, by name."""
         if isinstance(x, dict):
             if x.keys() != {*self.inputs}:
@@ -173,13 +175,27 @@ def _tuple(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
 
 
-def _take(values: dict[str, Any], names: Names) -> Any:
-    """Return one value, or a tuple of several."""
+def take_values(values: dict[str, Any], names: Names) -> Any:
+    """
+    Return one value, or a tuple of several.
+
+    Examples
+    --------
+    >>> take_values({"a": 1, "b": 2}, "a"), take_values({"a": 1, "b": 2}, ("b", "a"))
+    (1, (2, 1))
+    """
     return values[names] if isinstance(names, str) else tuple(values[name] for name in names)
 
 
-def _name(names: Names, values: Any) -> dict[str, Any]:
-    """Return one value, or the values of a tuple, by name."""
+def name_values(names: Names, values: Any) -> dict[str, Any]:
+    """
+    Return one value, or the values of a tuple, by name.
+
+    Examples
+    --------
+    >>> name_values("a", 1), name_values(("a", "b"), (1, 2))
+    ({'a': 1}, {'a': 1, 'b': 2})
+    """
     return {names: values} if isinstance(names, str) else dict(zip(names, values, strict=True))
 
 

@@ -221,6 +221,7 @@ REFUSED = {
     "RandomZoom((0.5, 1.0))": "there is none for the layer",
     "RandomZoom((0.8, 2.5))": "there is none for the layer",
     "GaussianNoise(0.1)": "there is none for the layer",
+    **{repr(layer): "there is none for the layer" for layer, _ in LAYERS if isinstance(layer, pn.Graph)},
     **{
         repr(layer): "its mask_zeros must be False"
         for layer, _ in LAYERS

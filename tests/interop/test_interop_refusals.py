@@ -179,3 +179,8 @@ def test_a_padding_mode_is_refused_with_the_module_that_has_it(mode: str, fix: s
     with pytest.raises(ValueError, match=f"its padding_mode is '{mode}', not 'zeros': put nn.{fix} before it"):
         from_torch(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode)), (1, 5, 5))
     assert len(from_torch(nn.Sequential(getattr(nn, fix)(1), nn.Conv2d(1, 1, 3)), (1, 5, 5))) == 2
+
+
+def test_states_of_recurrent_layers_are_refused(torch: ModuleType) -> None:
+    with pytest.raises(ValueError, match="its return_state must be False"):
+        to_torch(pn.GRU(3, 4, return_state=True))

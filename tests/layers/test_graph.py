@@ -213,3 +213,8 @@ def test_summary_and_notebooks_show_each_node(capsys: pytest.CaptureFixture[str]
     net.summary({"user": (6,), "item": (5,)})
     assert "score  Dot()" in capsys.readouterr().out
     assert "Dot" in net._repr_html_()
+
+
+def test_a_node_may_take_a_value_twice(backend: Backend) -> None:
+    net = pn.Graph((pn.Linear(6, 4), "x", "a"), (pn.Multiply(), ("a", "a"), "y"))
+    check_gradients(net, USER, device=backend)

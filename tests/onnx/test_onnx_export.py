@@ -65,12 +65,12 @@ def with_random_values(net: pn.Layer) -> pn.Layer:
 
 def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    outputs: Any = session.run(None, {"input": x})
+    outputs: Any = session.run(None, {model.graph.input[0].name: x})
     return outputs[0]
 
 
 def in_onnx_evaluator(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    outputs: Any = ReferenceEvaluator(model).run(None, {"input": x})
+    outputs: Any = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x})
     return outputs[0]
 
 

@@ -1,5 +1,6 @@
 """Recurrent layers, by ONNX's operators of the same names."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,13 +33,19 @@ class _Packed(NamedTuple):
 
 
 @exports(layers.RNN, layers.GRU, layers.LSTM)
-def export_recurrent(graph: GraphBuilder, layer: Any, x: Value) -> Value:
+def export_recurrent(graph: GraphBuilder, layer: Any, x: Value | tuple[Value, ...]) -> Value | tuple[Value, ...]:
     """Write the operator of the same name; with ``mask_zeros``, put the data before the padding first."""
-    shape, name = layer.output_shape(x.shape), graph.last(x)
+    x, *initial = x if isinstance(x, tuple) else (x,)
+    state = (layer.hidden_size,)
+    shape, name = (x.shape[0], *state) if layer.return_sequences else state, graph.last(x)
     if not layer.mask_zeros:
-        sequences, last = _operator(graph, layer, name, "reverse" if layer.go_backwards else "forward")
-        y = _sequences(graph, sequences) if layer.return_sequences else graph.node("Squeeze", last, graph.integers([0]))
-        return Value(y, shape)
+        direction = "reverse" if layer.go_backwards else "forward"
+        sequences, *states = _operator(graph, layer, name, direction, [value.name for value in initial])
+        last = [Value(graph.node("Squeeze", one, graph.integers([0])), state) for one in states]
+        y = Value(_sequences(graph, sequences), shape) if layer.return_sequences else last[0]
+        return (y, *last) if layer.return_state else y
+    if initial or layer.return_state:
+        raise ValueError(f"net cannot be exported: ONNX has no padding mask for the states of {layer!r}")
     packed = _packed(graph, name, x.shape[0], layer.go_backwards)
     y = _sequences(graph, _operator(graph, layer, packed.x, "forward")[0])
     if layer.return_sequences:
@@ -46,8 +53,12 @@ def export_recurrent(graph: GraphBuilder, layer: Any, x: Value) -> Value:
     return Value(graph.node("Squeeze", graph.node("MatMul", packed.last, y), graph.integers([1])), shape)
 
 
-def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> list[str]:
-    """Add the operator, which takes (T, N, D), and return its states (T, 1, N, H) and the last one, (1, N, H)."""
+def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str, initial: Sequence[str] = ()) -> list[str]:
+    """
+    Add the operator, which takes (T, N, D), and return h of all steps, (T, 1, N, H), and the last states, (1, N, H).
+
+    ``initial`` names the states before the first step, (N, H).
+    """
     kind = type(layer).__name__
     weights = [
         graph.arranged(lambda values: to_onnx(kind, values)[None], weight, form="ONNX")
@@ -60,7 +71,9 @@ def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> lis
     )
     attributes = {"hidden_size": layer.hidden_size, "direction": direction, **GATES[kind].attributes}
     steps = graph.node("Transpose", name, perm=(1, 0, 2))
-    return graph.node_with_outputs(kind, steps, *weights, biases, n_outputs=2, **attributes)
+    states = [graph.node("Unsqueeze", state, graph.integers([0])) for state in initial]
+    inputs = steps, *weights, biases, *(("", *states) if states else ())  # "" stands for the lengths
+    return graph.node_with_outputs(kind, *inputs, n_outputs=1 + layer.n_states, **attributes)
 
 
 def _sequences(graph: GraphBuilder, states: str) -> str:
