@@ -58,7 +58,7 @@ from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
-from portanet.tree import map_shapes, named_leaves, rebuild
+from portanet.tree import leaves, map_shapes, named_leaves, rebuild
 from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -304,8 +304,10 @@ class Trainer:
         batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
-        except AttributeError:  # trees, or no arrays
-            batch = ()
+        except AttributeError:  # several arrays, or what is no array
+            parts = [*leaves(x), *leaves(y), *([] if sample_weight is None else [sample_weight])]
+            known = all(hasattr(part, "shape") for part in parts)
+            batch = tuple((part.shape, part.dtype) for part in parts) if known else ()
         with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
                 if self.communicator.size > 1:
