@@ -17,6 +17,7 @@ from portanet.kernels.recurrence import Arrays, StepPullback
 from portanet.layers.base import Layer, batch, check_input
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
+from portanet.layers.linear import affine_pullback
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
@@ -88,8 +89,7 @@ class Recurrent(Layer):
 
         kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
         rows = xp.reshape(by_step(x), (n_steps * n, n_in))
-        a = kernels.linear(rows, w_ih)
-        kernels.bias_add(a, self.bias_ih.data)
+        a, _ = kernels.dense(rows, w_ih, self.bias_ih.data, None)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
         first = (zero,) * self.n_states
         h, last, pull_steps = kernels.recurrence(
@@ -106,17 +106,12 @@ class Recurrent(Layer):
             else:
                 da, du, _ = pull_steps(None, (dy, *first[1:]))
             da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
-            if need_grads:
-                before = xp.reshape(
-                    xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size)
-                )
-                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), da))
-                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(before), du))
-                self.bias_ih.accumulate(kernels.bias_grad(da))
-                self.bias_hh.accumulate(kernels.bias_grad(du))
-            if not need_dx:
+            before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
+            affine_pullback(du, before, self.weight_hh, self.bias_hh, need_dx=False, need_grads=need_grads)
+            dx = affine_pullback(da, rows, self.weight_ih, self.bias_ih, need_dx=need_dx, need_grads=need_grads)
+            if dx is None:
                 return None
-            dx = xp.reshape(kernels.linear(da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
+            dx = xp.reshape(dx, (n_steps, n, n_in))
             return in_order(xp.permute_dims(dx, (1, 0, 2)))
 
         return y, pullback

@@ -42,7 +42,8 @@ def recurrence(  # noqa: PLR0917
             a, w, b, state, step, kept
         )
         return portable
-    a, w, b, kept = (None if x is None else np.ascontiguousarray(x) for x in (a, w, b, kept))
+    a, w, b = (np.ascontiguousarray(x) for x in (a, w, b))
+    kept = None if kept is None else np.ascontiguousarray(kept)
     (n_steps, n, width), hidden = a.shape, len(w)
     states = np.empty((len(state), n_steps + 1, n, hidden), a.dtype)
     states[:, 0] = state
@@ -66,8 +67,9 @@ def _programs_of(step: Callable[..., Any], counts: tuple[int, int], dtype: np.dt
     owner = getattr(step, "__self__", None)
     if owner is None:
         return None
+    kind: Any = type(owner)
     settings = tuple([item for item in vars(owner).items() if type(item[1]) in PLAIN])  # not the weights
-    return _programs(method.__func__, type(owner), settings, counts, dtype)
+    return _programs(method.__func__, kind, settings, counts, dtype)
 
 
 @lru_cache(maxsize=256)
