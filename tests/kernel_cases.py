@@ -83,10 +83,12 @@ def recurrences() -> list[tuple[Any, ...]]:
         for steps, n, hidden in ((1, 1, 1), (3, 5, 4), (4, 17, 70), (2, 3, 256)):
             width = layer.n_gates * hidden
             for dtype in TOLERANCE:
-                a, w, b = (rng.normal(size=s).astype(dtype) for s in ((steps, n, width), (hidden, width), (width,)))
+                shapes = (3, width), (hidden, width), (width,), (width,)
+                x, w_ih, w_hh, *biases = (rng.normal(size=s).astype(dtype) for s in ((steps, n, 3), *shapes))
                 state = tuple(rng.normal(size=(layer.n_states, n, hidden)).astype(dtype))
                 kept = rng.integers(2, size=(steps, n, 1)).astype(dtype)
-                problems += [(a, w / hidden, b, state, layer.step, mask) for mask in (None, kept)]
+                weights = w_ih, w_hh / hidden, *biases
+                problems += [(x, weights, state, layer.step, mask) for mask in (None, kept)]
     return problems
 
 

@@ -88,13 +88,10 @@ class Recurrent(Layer):
             return xp.permute_dims(in_order(array), (1, 0, 2))
 
         kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
-        rows = xp.reshape(by_step(x), (n_steps * n, n_in))
-        a, _ = kernels.dense(rows, w_ih, self.bias_ih.data, None)
+        steps = by_step(x)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
-        first = (zero,) * self.n_states
-        h, last, pull_steps = kernels.recurrence(
-            xp.reshape(a, (n_steps, n, n_out)), w_hh, self.bias_hh.data, first, self.step, kept
-        )
+        first, weights = (zero,) * self.n_states, (w_ih, w_hh, self.bias_ih.data, self.bias_hh.data)
+        h, last, pull_steps = kernels.recurrence(steps, weights, first, self.step, kept)
         y = last[0]
         if self.return_sequences:
             y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
@@ -106,6 +103,7 @@ class Recurrent(Layer):
             else:
                 da, du, _ = pull_steps(None, (dy, *first[1:]))
             da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
+            rows = xp.reshape(steps, (n_steps * n, n_in))
             before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
             affine_pullback(du, before, self.weight_hh, self.bias_hh, need_dx=False, need_grads=need_grads)
             dx = affine_pullback(da, rows, self.weight_ih, self.bias_ih, need_dx=need_dx, need_grads=need_grads)
