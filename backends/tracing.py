@@ -207,29 +207,26 @@ class TracedRecurrence(NamedTuple):
         The last steps of ``forward`` give the states, then the numbers to save; those of ``backward`` the gradients of
         the gates of a, those of u unless they are the same, and those of the states.
     n_saved : int
-        Functions such as tanh that the pullback takes from the forward step, instead of computing them again.
+        Numbers that the pullback takes from the forward step: gates, and functions of them such as tanh.
     same_gradients : bool
         Whether u has the gradients of a.
-    needs_u : bool
-        Whether the pullback takes u.
 
     Examples
     --------
     >>> traced = trace_recurrence(portanet.RNN(3, 2).step, 1, 1, np.dtype("float32"))
     >>> [(step.operation, *step.operands) for step in traced.forward]
-    [('add', 'a0', 'u0'), ('tanh', 0), ('copy', 1), ('copy', 1)]
-    >>> traced.n_saved, traced.same_gradients, traced.needs_u
-    (1, True, False)
+    [('add', 'a0', 'u0'), ('tanh', 0)]
+    >>> traced.n_saved, traced.same_gradients
+    (0, True)
     """
 
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
     n_saved: int
     same_gradients: bool
-    needs_u: bool
 
 
-_CHEAP = {"add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "argument", "constant"}
+_CHEAP = {"add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "constant"}
 """Operations that a pullback computes again: to save their results would take longer."""
 
 
@@ -237,27 +234,39 @@ def trace_recurrence(step: Callable[..., Any], n_gates: int, n_states: int, dtyp
     """
     Trace a step for :func:`portanet.kernels.recurrence`; return None if it does what symbols do not support.
 
-    Arguments are called a0, a1 ... and u0 ... for the gates, s0 ... for the states, d0 ... for the gradients of the
-    next states, and v0 ... for what was saved.
+    Arguments are called a0, a1 ... and u0 ... for the gates, s0 ... for the states. Those of the pullback are s0 ...,
+    n0 ... for the next states, d0 ... for their gradients, and v0 ... for what was saved.
     """
-    counts = {"a": n_gates, "u": n_gates, "s": n_states, "d": n_states}
-    a, u, states, dstates = groups = [tuple(_argument(dtype) for _ in range(n)) for n in counts.values()]
-    given = {f"{kind}{i}": x for kind, group in zip(counts, groups, strict=True) for i, x in enumerate(group)}
+    a, u, states, dstates = (tuple(_argument(dtype) for _ in range(n)) for n in (n_gates, n_gates, n_states, n_states))
     try:
         new, pullback = step(SYMBOLIC_XP, a, u, states)
-        saved = [symbol for symbol in _reached(new).values() if symbol.operation not in _CHEAP]
         da, du, old = pullback(dstates)
         gradients = (*da, *(() if du is da else du), *old)
-        reached = _reached(gradients, stop=saved)
-        saved = [symbol for symbol in saved if id(symbol) in reached]
-        backward = _steps(gradients, {**given, **{f"v{i}": symbol for i, symbol in enumerate(saved)}})
-        forward = _steps((*new, *saved), given)
+        known = {*map(id, states)}  # what the next states and these give is computed again
+        to_save = [
+            symbol
+            for symbol in _reached(new).values()
+            if symbol.operation not in _CHEAP and not _arguments([symbol], stop=new) <= known
+        ]
+        reached = _reached(gradients, stop=(*to_save, *new))
+        saved = [symbol for symbol in to_save if id(symbol) in reached]
+        forward = _steps((*new, *saved), _named(a=a, u=u, s=states))
+        backward = _steps(gradients, _named(s=states, n=new, v=saved, d=dstates))
     except Exception:
         return None
     if (len(new), len(da), len(du), len(old)) != (n_states, n_gates, n_gates, n_states):
         return None
-    needs_u = any(operand in given and str(operand)[0] == "u" for step in backward for operand in step.operands)
-    return TracedRecurrence(forward, backward, len(saved), du is da, needs_u)
+    return TracedRecurrence(forward, backward, len(saved), du is da)
+
+
+def _named(**groups: Sequence[Symbol]) -> dict[str, Symbol]:
+    """Number the symbols of each group."""
+    return {f"{kind}{i}": symbol for kind, group in groups.items() for i, symbol in enumerate(group)}
+
+
+def _arguments(results: Iterable[Any], stop: Iterable[Symbol]) -> set[int]:
+    """Return the ids of the arguments that results depend on, not through ``stop``."""
+    return {key for key, symbol in _reached(results, stop).items() if symbol.operation == "argument"}
 
 
 def _reached(results: Iterable[Any], stop: Iterable[Symbol] = ()) -> dict[int, Symbol]:

@@ -62,7 +62,7 @@ def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
 
 def attentions() -> list[tuple[Any, ...]]:
     """Arguments of attention for one and more heads, more and fewer keys than queries, masks, and in blocks."""
-    rng, problems = np.random.default_rng(0), []
+    rng, problems = np.random.default_rng(0), list[tuple[Any, ...]]()
     for lead, n_queries, n_keys, features in (
         *(((1,), 1, 1, 1), ((3,), 5, 7, 4), ((2, 3), 7, 5, 4), ((2, 2), 60, 60, 33), ((5, 4), 33, 40, 8)),
     ):
@@ -72,7 +72,7 @@ def attentions() -> list[tuple[Any, ...]]:
             kept[0] = 0.0  # a sequence of padding alone
             for mask, is_causal in ((None, False), (None, True), (kept, False), (kept, True)):
                 problems.append((q, k, v, {"kept": mask, "is_causal": is_causal}))
-            problems.append((2 * q, k, v, {"block_size": 3, "is_causal": True}))
+            problems.append((2 * q, k, v, {"is_causal": True, "block_size": 3}))
     return problems
 
 
@@ -83,10 +83,12 @@ def recurrences() -> list[tuple[Any, ...]]:
         for steps, n, hidden in ((1, 1, 1), (3, 5, 4), (4, 17, 70), (2, 3, 256)):
             width = layer.n_gates * hidden
             for dtype in TOLERANCE:
-                a, w, b = (rng.normal(size=s).astype(dtype) for s in ((steps, n, width), (hidden, width), (width,)))
+                shapes = (3, width), (hidden, width), (width,), (width,)
+                x, w_ih, w_hh, *biases = (rng.normal(size=s).astype(dtype) for s in ((steps, n, 3), *shapes))
                 state = tuple(rng.normal(size=(layer.n_states, n, hidden)).astype(dtype))
                 kept = rng.integers(2, size=(steps, n, 1)).astype(dtype)
-                problems += [(a, w / hidden, b, state, layer.step, mask) for mask in (None, kept)]
+                weights = w_ih, w_hh / hidden, *biases
+                problems += [(x, weights, state, layer.step, mask) for mask in (None, kept)]
     return problems
 
 

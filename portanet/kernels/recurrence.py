@@ -21,20 +21,20 @@ RecurrencePullback: TypeAlias = Callable[[Array | None, Arrays], tuple[Array, Ar
 
 
 @kernel
-def recurrence(  # noqa: PLR0917
-    a: Array, w: Array, b: Array, state: Arrays, step: RecurrentStep, kept: Array | None = None
+def recurrence(
+    x: Array, weights: Arrays, state: Arrays, step: RecurrentStep, kept: Array | None = None
 ) -> tuple[Array, Arrays, RecurrencePullback]:
     """
-    Run ``state_t = step(a_t, u_t, state_(t-1))`` with ``u_t = h_(t-1) w + b`` through T steps.
+    Run ``state_t = step(a_t, u_t, state_(t-1))`` with ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``.
 
-    Gradients: ``dstate_(t-1)`` is that of the step, plus ``du_t wᵀ`` for h. Padding leaves the state as it is.
+    Gradients: ``dstate_(t-1)`` is that of the step, plus ``du_t W_hhᵀ`` for h. Padding leaves the state as it is.
 
     Parameters
     ----------
-    a : array, shape (T, N, G H)
-        Of each step, the input of G gates side by side.
-    w : array, shape (H, G H)
-    b : array, shape (G H,)
+    x : array, shape (T, N, I)
+        Input of each of the T steps.
+    weights : tuple of arrays
+        W_ih of shape (I, G H), W_hh (H, G H), b_ih and b_hh (G H,), with the columns of G gates side by side.
     state : tuple of arrays, shape (N, H)
         Before the first step; h first.
     step : callable
@@ -55,24 +55,27 @@ def recurrence(  # noqa: PLR0917
     --------
     >>> def step(xp, a, u, state):
     ...     return (a[0] + u[0],), lambda dstate: (dstate, dstate, (xp.zeros_like(dstate[0]),))
-    >>> h, state, pullback = recurrence(np.ones((3, 1, 1)), 2 * np.eye(1), np.zeros(1), (np.zeros((1, 1)),), step)
+    >>> weights, first = (np.eye(1), 2 * np.eye(1), np.zeros(1), np.zeros(1)), (np.zeros((1, 1)),)
+    >>> h, state, pullback = recurrence(np.ones((3, 1, 1)), weights, first, step)
     >>> h[:, 0, 0]
     array([1., 3., 7.])
     >>> da, du, dstate = pullback(None, (np.ones((1, 1)),))
     >>> da[:, 0, 0], dstate
     (array([4., 2., 1.]), (array([[8.]]),))
     """
-    xp, hidden, states, pullbacks = namespace(a), w.shape[0], [state], []
-    columns = [slice(i, i + hidden) for i in range(0, w.shape[1], hidden)]
-    for t in range(a.shape[0]):
-        a_t, u_t = ([x[:, gate] for gate in columns] for x in (a[t, ...], linear(states[t][0], w) + b))
-        new, step_pullback = step(xp, tuple(a_t), tuple(u_t), states[t])
+    xp, (n_steps, n, n_in), (w_ih, w_hh, b_ih, b_hh) = namespace(x), x.shape, weights
+    a = xp.reshape(linear(xp.reshape(x, (n_steps * n, n_in)), w_ih) + b_ih, (n_steps, n, w_ih.shape[1]))
+    gates = [slice(i, i + w_hh.shape[0]) for i in range(0, w_hh.shape[1], w_hh.shape[0])]
+    states, pullbacks = [state], []
+    for t in range(n_steps):
+        a_t, u_t = (tuple(v[:, gate] for gate in gates) for v in (a[t, ...], linear(states[t][0], w_hh) + b_hh))
+        new, step_pullback = step(xp, a_t, u_t, states[t])
         states.append(new if kept is None else _blend(kept[t, ...], new, states[t]))
         pullbacks.append(step_pullback)
 
     def pullback(dh: Array | None, dstate: Arrays) -> tuple[Array, Array, Arrays]:
         da, du = [], []
-        for t in reversed(range(a.shape[0])):
+        for t in reversed(range(n_steps)):
             dstate = dstate if dh is None else (dstate[0] + dh[t, ...], *dstate[1:])
             passed = dstate
             if kept is not None:  # a padded step hands the gradient on
@@ -80,7 +83,7 @@ def recurrence(  # noqa: PLR0917
             da_t, du_t, dstate = pullbacks[t](dstate)
             da.append(xp.concat(da_t, axis=1))
             du.append(da[-1] if du_t is da_t else xp.concat(du_t, axis=1))
-            dstate = (dstate[0] + linear(du[-1], xp.matrix_transpose(w)), *dstate[1:])
+            dstate = (dstate[0] + linear(du[-1], xp.matrix_transpose(w_hh)), *dstate[1:])
             if kept is not None:
                 dstate = tuple(d + p for d, p in zip(dstate, passed, strict=True))
         return xp.stack(da[::-1]), xp.stack(du[::-1]), dstate

@@ -18,6 +18,7 @@ from portanet.layers.base import Layer, batch, check_input, check_rows_of
 from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
+from portanet.layers.linear import affine_pullback
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shapes
@@ -97,15 +98,11 @@ class Recurrent(Layer):
             return xp.permute_dims(in_order(array), (1, 0, 2))
 
         kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
-        rows = xp.reshape(by_step(x), (n_steps * n, n_in))
-        a = kernels.linear(rows, w_ih)
-        kernels.bias_add(a, self.bias_ih.data)
+        steps = by_step(x)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
-        zeros = (zero,) * self.n_states
+        zeros, weights = (zero,) * self.n_states, (w_ih, w_hh, self.bias_ih.data, self.bias_hh.data)
         first = tuple(initial) or self._carried() or zeros
-        h, last, pull_steps = kernels.recurrence(
-            xp.reshape(a, (n_steps, n, n_out)), w_hh, self.bias_hh.data, first, self.step, kept
-        )
+        h, last, pull_steps = kernels.recurrence(steps, weights, first, self.step, kept)
         y = last[0]
         if self.return_sequences:
             y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
@@ -122,18 +119,13 @@ class Recurrent(Layer):
             else:
                 da, du, dfirst = pull_steps(None, (dlast[0] + dy, *dlast[1:]))
             da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
-            if need_grads:
-                before = xp.reshape(
-                    xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size)
-                )
-                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), da))
-                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(before), du))
-                self.bias_ih.accumulate(kernels.bias_grad(da))
-                self.bias_hh.accumulate(kernels.bias_grad(du))
-            if not need_dx:
+            rows = xp.reshape(steps, (n_steps * n, n_in))
+            before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
+            affine_pullback(du, before, self.weight_hh, self.bias_hh, need_dx=False, need_grads=need_grads)
+            dx = affine_pullback(da, rows, self.weight_ih, self.bias_ih, need_dx=need_dx, need_grads=need_grads)
+            if dx is None:
                 return None
-            dx = xp.reshape(kernels.linear(da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
-            dx = in_order(xp.permute_dims(dx, (1, 0, 2)))
+            dx = in_order(xp.permute_dims(xp.reshape(dx, (n_steps, n, n_in)), (1, 0, 2)))
             return (dx, *dfirst) if initial else dx
 
         return (y, *last) if self.return_state else y, pullback

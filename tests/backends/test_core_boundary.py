@@ -23,6 +23,10 @@ def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
 
 
 HEADS = zeros(1, 2, 4, 3)
+RECURRENCE: Any = (
+    *(zeros(2, 4, 5), zeros(5, 3), zeros(3, 3), zeros(3), zeros(3), None, DOUBLE),
+    *(zeros(1, 3, 4, 3), zeros(2, 4, 0)),
+)
 
 
 @needs_core
@@ -98,22 +102,18 @@ HEADS = zeros(1, 2, 4, 3)
             (*[HEADS] * 3, None, False, zeros(1, 2, 4), zeros(1, 2, 5, 3), *[zeros(1, 2, 4, 3) for _ in "qkv"]),
             "gradients must have the shapes of their arrays",
         ),
+        ("recurrence", (*RECURRENCE[:-1], zeros(2, 5, 0)), "w_hh, kept, states and saved do not fit"),
+        ("recurrence", (zeros(2, 4, 6), *RECURRENCE[1:]), "x, w_ih, b_ih and b_hh do not fit"),
+        ("recurrence", (*RECURRENCE[:-1], zeros(2, 4, 3)), "the program has too few results"),
+        ("recurrence", (*RECURRENCE[:7], RECURRENCE[0].reshape(1, 2, 4, 5), zeros(1, 4, 5)), "must not overlap"),
         (
-            "recurrence",
-            (zeros(2, 4, 3), zeros(3, 6), zeros(6), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 0)),
-            "a, w, kept, states, u and saved do not fit",
-        ),
-        (
-            "recurrence",
-            (zeros(2, 4, 3), zeros(3, 3), zeros(3), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 3)),
-            "the program has too few results",
+            "recurrence_gradient",
+            (X[:3], None, DOUBLE, zeros(1, 3, 4, 3), zeros(2, 4, 0), None, *[zeros(1, 4, 3)] * 2, None),
+            "the result must not overlap an operand",
         ),
         (
             "recurrence_gradient",
-            (
-                *(zeros(2, 4, 3), zeros(3, 3), None, DOUBLE, zeros(1, 3, 4, 3), zeros(1, 4, 3), zeros(2, 4, 0)),
-                *(zeros(1, 4, 3), zeros(1, 4, 3), zeros(2, 4, 3), None),
-            ),
+            (X[:3], None, DOUBLE, zeros(1, 3, 4, 3), zeros(2, 4, 0), None, zeros(1, 4, 3), zeros(1, 4, 3), None),
             "dh, dstates, da and du do not fit",
         ),
         (

@@ -74,7 +74,7 @@ def copy_layer(layer: Layer, twin: Any, flattened: tuple[int, ...] | None = None
         copy_array(weight, getattr(twin, name))
 
 
-def copy_block(layer: TransformerBlock, twin: Any) -> None:
+def copy_block(layer: Any, twin: Any) -> None:
     """Copy the weights of a transformer block, with those of queries, keys and values in one matrix."""
     norm1, attention, _ = layer.attention.branch
     norm2, first, _, _, second, _ = layer.feed_forward.branch

@@ -28,8 +28,9 @@ def attention(
             raise ValueError("the core does not drop weights")
         compiled.attention(*given, mask, is_causal, y, log_sums)
     except ValueError:  # other dtypes or shapes, or no numbers
-        options = {"kept": kept, "is_causal": is_causal, "drop": drop, "block_size": block_size}
-        portable: tuple[np.ndarray, Any] = kernels.attention.portable(q, k, v, **options)
+        portable: tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]] = kernels.attention.portable(
+            q, k, v, kept=kept, is_causal=is_causal, drop=drop, block_size=block_size
+        )
         return portable
 
     def pullback(dy: np.ndarray) -> tuple[np.ndarray, ...]:

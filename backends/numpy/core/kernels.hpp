@@ -97,10 +97,9 @@ struct Attention {
     double scale;
 };
 
-// A recurrent layer: lengths of its arrays, `saved` those that the gradient needs, and whether u is kept for each step.
+// A recurrent layer: lengths of its arrays, `saved` of those that the gradient needs.
 struct Recurrence {
-    long steps, batch, hidden, gates, states, saved;
-    bool keeps_u;
+    long steps, batch, inputs, hidden, gates, states, saved;
 };
 
 // Rows of some features, and clusters of them.
@@ -142,10 +141,10 @@ template <class T> struct Kernels {
     void (*attention_gradient)(const Attention &, const Heads<const T> &q, const Heads<const T> &k,
                                const Heads<const T> &v, const T *kept, const T *log_sums, const Heads<const T> &dy,
                                const Heads<T> &dq, const Heads<T> &dk, const Heads<T> &dv);
-    void (*recurrence)(const Recurrence &, const T *a, const T *w, const T *b, const T *kept, const Program<T> &program,
-                       T *states, T *u, T *saved);
-    void (*recurrence_gradient)(const Recurrence &, const T *a, const T *w, const T *kept, const Program<T> &program,
-                                const T *states, const T *u, const T *saved, const T *dh, T *dstates, T *da, T *du);
+    void (*recurrence)(const Recurrence &, const T *x, const T *w_ih, const T *w_hh, const T *b_ih, const T *b_hh,
+                       const T *kept, const Program<T> &program, T *states, T *saved);
+    void (*recurrence_gradient)(const Recurrence &, const T *w_hh, const T *kept, const Program<T> &program,
+                                const T *states, const T *saved, const T *dh, T *dstates, T *da, T *du);
     void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
     void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
                             T *distances);

@@ -22,39 +22,34 @@ class _Programs(NamedTuple):
     backward: Program
     n_saved: int
     same_gradients: bool
-    needs_u: bool
 
 
-def recurrence(  # noqa: PLR0917
-    a: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray,
-    state: Arrays,
-    step: Callable[..., Any],
-    kept: np.ndarray | None = None,
+def recurrence(
+    x: np.ndarray, weights: Arrays, state: Arrays, step: Callable[..., Any], kept: np.ndarray | None = None
 ) -> tuple[np.ndarray, Arrays, Callable[..., Any]]:
     """See :func:`portanet.kernels.recurrence`."""
     programs = None
-    if a.size > 0 and is_supported(a, w, b, kept, *state):
-        programs = _programs_of(step, (w.shape[1] // w.shape[0], len(state)), a.dtype)
+    if x.size > 0 and is_supported(x, kept, *weights, *state):
+        hidden, width = weights[1].shape
+        programs = _programs_of(step, (width // hidden, len(state)), x.dtype)
     if programs is None:
         portable: tuple[np.ndarray, Arrays, Callable[..., Any]] = kernels.recurrence.portable(
-            a, w, b, state, step, kept
+            x, weights, state, step, kept
         )
         return portable
-    a, w, b, kept = (None if x is None else np.ascontiguousarray(x) for x in (a, w, b, kept))
-    (n_steps, n, width), hidden = a.shape, len(w)
-    states = np.empty((len(state), n_steps + 1, n, hidden), a.dtype)
+    x, w_ih, w_hh, b_ih, b_hh = map(np.ascontiguousarray, (x, *weights))
+    kept = None if kept is None else np.ascontiguousarray(kept)
+    n_steps, n, _ = x.shape
+    states = np.empty((len(state), n_steps + 1, n, hidden), x.dtype)
     states[:, 0] = state
-    u = np.empty((n_steps if programs.needs_u else 1, n, width), a.dtype)
-    saved = np.empty((n_steps, n, programs.n_saved * hidden), a.dtype)
-    compiled.recurrence(a, w, b, kept, programs.forward.code, states, u, saved)
+    saved = np.empty((n_steps, n, programs.n_saved * hidden), x.dtype)
+    compiled.recurrence(x, w_ih, w_hh, b_ih, b_hh, kept, programs.forward.code, states, saved)
 
     def pullback(dh: np.ndarray | None, dstate: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
-        dh = None if dh is None else np.ascontiguousarray(dh, a.dtype)
-        dstates, da = np.array(dstate, a.dtype), np.empty_like(a)
-        du = None if programs.same_gradients else np.empty_like(a)
-        compiled.recurrence_gradient(a, w, kept, programs.backward.code, states, u, saved, dh, dstates, da, du)
+        dh = None if dh is None else np.ascontiguousarray(dh, x.dtype)
+        dstates, da = np.array(dstate, x.dtype), np.empty((n_steps, n, width), x.dtype)
+        du = None if programs.same_gradients else np.empty_like(da)
+        compiled.recurrence_gradient(w_hh, kept, programs.backward.code, states, saved, dh, dstates, da, du)
         return da, da if du is None else du, tuple(dstates)
 
     return states[0, 1:], tuple(states[:, -1]), pullback
@@ -66,8 +61,9 @@ def _programs_of(step: Callable[..., Any], counts: tuple[int, int], dtype: np.dt
     owner = getattr(step, "__self__", None)
     if owner is None:
         return None
+    kind: Any = type(owner)
     settings = tuple([item for item in vars(owner).items() if type(item[1]) in PLAIN])  # not the weights
-    return _programs(method.__func__, type(owner), settings, counts, dtype)
+    return _programs(method.__func__, kind, settings, counts, dtype)
 
 
 @lru_cache(maxsize=256)
@@ -84,7 +80,10 @@ def _programs(
     traced = trace_recurrence(function.__get__(holder), n_gates, n_states, dtype)
     if traced is None:
         return None
-    before = [f"{kind}{i}" for kind, n in (("a", n_gates), ("u", n_gates), ("s", n_states)) for i in range(n)]
-    after = [f"{kind}{i}" for kind, n in (("v", traced.n_saved), ("d", n_states)) for i in range(n)]
-    forward, backward = compile_steps(traced.forward, before), compile_steps(traced.backward, [*before, *after])
+    forward = compile_steps(traced.forward, _names(a=n_gates, u=n_gates, s=n_states))
+    backward = compile_steps(traced.backward, _names(s=n_states, n=n_states, v=traced.n_saved, d=n_states))
     return None if forward is None or backward is None else _Programs(forward, backward, *traced[2:])
+
+
+def _names(**counts: int) -> list[str]:
+    return [f"{kind}{i}" for kind, n in counts.items() for i in range(n)]

@@ -47,10 +47,10 @@ def export_recurrent(graph: GraphBuilder, layer: Any, x: Value | tuple[Value, ..
     if initial or layer.return_state:
         raise ValueError(f"net cannot be exported: ONNX has no padding mask for the states of {layer!r}")
     packed = _packed(graph, name, x.shape[0], layer.go_backwards)
-    y = _sequences(graph, _operator(graph, layer, packed.x, "forward")[0])
+    h = _sequences(graph, _operator(graph, layer, packed.x, "forward")[0])
     if layer.return_sequences:
-        return Value(graph.node("MatMul", graph.node("Transpose", packed.order, perm=(0, 2, 1)), y), shape)
-    return Value(graph.node("Squeeze", graph.node("MatMul", packed.last, y), graph.integers([1])), shape)
+        return Value(graph.node("MatMul", graph.node("Transpose", packed.order, perm=(0, 2, 1)), h), shape)
+    return Value(graph.node("Squeeze", graph.node("MatMul", packed.last, h), graph.integers([1])), shape)
 
 
 def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str, initial: Sequence[str] = ()) -> list[str]:
