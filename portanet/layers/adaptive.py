@@ -117,7 +117,7 @@ class AdaptiveAvgPool2D(AdaptiveAvgPool):
     """
     Mean of each window, for inputs of any size: x (N, H, W, C), y (N, H', W', C).
 
-    ``dx`` sums ``dy / number of positions`` of all windows that cover it.
+    ``dx`` sums ``dy / count`` of all windows that cover it, each with count positions.
 
     Parameters
     ----------

@@ -253,7 +253,8 @@ class _GlobalPool(Layer):
 
 class GlobalAvgPool(_GlobalPool):
     """
-    Mean over all axes but the first and the last: x (N, ..., C), y (N, C); ``dx = dy / number of positions``.
+    Mean over all axes but the first and the last: x (N, ..., C), y (N, C); ``dx = dy / count``, for count
+    positions.
 
     Examples
     --------
