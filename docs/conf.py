@@ -5,9 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS))
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import formulas  # noqa: E402
+import numbers_page  # noqa: E402
 
 from portanet import __version__  # noqa: E402
 
@@ -93,5 +94,6 @@ def setup(app):
     def typeset(app, what, name, obj, options, lines):  # noqa: PLR0917
         lines[:] = formulas.typeset("\n".join(lines)).split("\n")
 
+    numbers_page.write(DOCS / "results" / "numbers.md")
     app.connect("source-read", replace)
     app.connect("autodoc-process-docstring", typeset)

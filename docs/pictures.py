@@ -21,15 +21,21 @@ def save_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str,
     if not isinstance(figure, Figure):
         return ""
     light = Path(next(block_vars["image_path_iterator"]))
-    dark = light.with_stem(f"{light.stem}_dark")
-    figure.savefig(light, dpi=DPI)
-    darken(figure)
-    figure.savefig(dark, dpi=DPI)
+    dark = save_light_and_dark(figure, light)
     return "\n".join(
         f"\n.. image:: /{path.relative_to(gallery_conf['src_dir']).as_posix()}\n"
         f"   :alt: {describe(figure)}\n   :class: only-{theme}\n"
         for path, theme in ((light, "light"), (dark, "dark"))
     )
+
+
+def save_light_and_dark(figure: Figure, path: Path, dpi: int = DPI) -> Path:
+    """Save a figure at a path, and its dark form beside it, whose path is returned."""
+    dark = path.with_stem(f"{path.stem}-dark")
+    figure.savefig(path, dpi=dpi)
+    darken(figure)
+    figure.savefig(dark, dpi=dpi)
+    return dark
 
 
 def darken(figure: Figure) -> None:

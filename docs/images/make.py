@@ -1,9 +1,10 @@
 """
 Draw the pictures of the documentation: ``python docs/images/make.py``. It needs the extra ``experiments``.
 
-It writes ``boundary.png`` and ``training_step.png`` beside this file.
+It writes ``boundary.png``, its dark form, and ``training_step.png`` beside this file.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from matplotlib.figure import Figure
 import portanet as pn
 
 FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from pictures import save_light_and_dark  # noqa: E402
+
 BLUE, GREY, GREEN = "#dbe9f6", "#eeeeee", "#e2f0d9"
 
 
@@ -102,5 +107,5 @@ def training_step() -> Any:
 
 
 if __name__ == "__main__":
-    boundary().savefig(FOLDER / "boundary.png", dpi=80)
+    save_light_and_dark(boundary(), FOLDER / "boundary.png", dpi=80)
     training_step().savefig(FOLDER / "training_step.png", dpi=100)

@@ -36,7 +36,7 @@ PAGES = {
         },
     ),
     "001": Page(
-        "Report 001: the network, grown",
+        "Report 001: larger auto-encoders and convolutions",
         "A student project of 2024 on the same exercises, with larger auto-encoders and 2-D convolutions. It concludes "
         "that binary cross-entropy reconstructs better than the mean squared error, and that noise in the training of "
         "an auto-encoder is useless.\n\n"
@@ -137,4 +137,9 @@ def _section(experiment: Experiment, result: Result, pictures: str) -> Iterator[
         yield f":::{{dropdown}} What the report leaves open\n{result['choices']}\n:::"
     if result["pictures"]:
         images = (f"![{caption}]({pictures}/{experiment.id}/{name})" for name, caption in result["pictures"].items())
-        yield "::::{grid} 1 1 2 2\n" + "\n".join(f":::{{grid-item}}\n{image}\n:::" for image in images) + "\n::::"
+        columns = min(2, len(result["pictures"]))
+        yield (
+            f"::::{{grid}} 1 1 {columns} {columns}\n"
+            + "\n".join(f":::{{grid-item}}\n{image}\n:::" for image in images)
+            + "\n::::"
+        )
