@@ -13,11 +13,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 
 # A page for each public name. The docstrings give types and shapes, and the signatures the defaults.
 autosummary_generate = True
