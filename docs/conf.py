@@ -88,8 +88,9 @@ def setup(app):
     """Let links to these pages lead to the site's own, and typeset the formulas of docstrings."""
 
     def replace(app, name, source):
+        up = "../" * name.count("/")
         for path, page in RESULTS.items():
-            source[0] = source[0].replace(f"({path})", f"({page})")
+            source[0] = source[0].replace(f"({up}{path})", f"({up}{page})")
 
     def typeset(app, what, name, obj, options, lines):  # noqa: PLR0917
         lines[:] = formulas.typeset("\n".join(lines)).split("\n")
