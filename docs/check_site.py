@@ -35,6 +35,8 @@ THEMES = {"light": "1", "dark": "0"}
 """Themes, and Chromium's numbers for them."""
 LOADED = {"script": "src", "img": "src", "source": "srcset", "iframe": "src", "link": "href"}
 """Elements that load a file, and the attribute that names it."""
+NOTICE = re.compile(r"\[PST\]|Got invalid theme mode: \.")
+"""What the theme tells the console on a first visit."""
 MEASURE = """<script>addEventListener("load", () => setTimeout(() => {
   const page = document.documentElement;
   page.dataset.tooWide = page.scrollWidth - page.clientWidth;
@@ -125,7 +127,7 @@ def opened(browser: str, address: str, size: tuple[int, int], theme: str) -> tup
             *("--dump-dom", address),
         ]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    messages = [line for line in result.stderr.splitlines() if ":CONSOLE" in line]
+    messages = [line for line in result.stderr.splitlines() if ":CONSOLE" in line and not NOTICE.search(line)]
     return result.stdout, "\n".join(messages)
 
 

@@ -49,7 +49,7 @@ def tex(text: str) -> str | None:
     if not IS_FORMULA.search(text) or IS_CODE.search(text):
         return None
     try:
-        return _Parser(text).whole()
+        return _Parser(text).whole().strip()  # a role may not end with a space
     except ValueError:
         return None
 
