@@ -52,7 +52,7 @@ sphinx_gallery_conf = {
     "capture_repr": (),
     "matplotlib_animations": False,
     "abort_on_example_error": True,
-    "first_notebook_cell": "%matplotlib inline\n%pip install --quiet portanet[experiments]",
+    "first_notebook_cell": None,
     "show_signature": False,
     "show_memory": False,
     "min_reported_time": 1e9,  # the pages of two builds are equal
@@ -71,12 +71,14 @@ html_static_path = ["_static", str(MATHJAX)]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
+    "header_links_before_dropdown": 7,
     "show_prev_next": False,
     "navigation_with_keys": False,
     "pygments_light_style": "tango",
     "logo": {"text": "PortaNet"},
     "footer_start": ["copyright"],
     "footer_end": [],
+    "secondary_sidebar_items": {"**": ["page-toc"], "examples/*/*": []},  # room for whole lines of code
 }
 html_sidebars = {"index": []}
 

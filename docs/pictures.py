@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 DPI = 130
-FOREGROUND, BACKGROUND = "#ced6dd", "#121212"
+FOREGROUND, BACKGROUND = "#ced6dd", "#14181e"
 """Colours of text and of the page in the theme's dark form."""
 
 

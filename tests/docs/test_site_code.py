@@ -30,7 +30,7 @@ import pictures  # noqa: E402
         ("|r| - beta / 2", r"\left|r\right| - \frac{\mathrm{beta}}{2}"),
         ("h_t = o tanh(c_(t-1))", r"h_{t} = o\, \operatorname{tanh}\left(c_{t - 1}\right)"),
         ("m̂ = m / (1 - β₁ᵗ)", r"\hat{m} = \frac{m}{1 - \beta _{1}^{t}}"),
-        ("-α", r"-\alpha"),
+        ("-λ", r"-\lambda"),
         ("(a) (b) / (c)", r"\frac{\left(a\right)\, \left(b\right)}{c}"),
         ("y[k] = Σ_i x[i] W[i, k]", r"y\left[k\right] = \sum_{i} x\left[i\right]\, W\left[i, k\right]"),
     ],

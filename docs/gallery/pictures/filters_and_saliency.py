@@ -28,7 +28,8 @@ trainer.fit(data.x_train[:12000], data.y_train[:12000], epochs=3, progress=False
 # %%
 # Filters
 # -------
-# The weights of a convolution have the shape (height, width, input channels, output channels). Bright is positive.
+# The weights of a convolution have the shape (height, width, input channels, output channels). Positive
+# weights are dark.
 
 filters = np.moveaxis(net[0].weight.data, -1, 0)
 pn.plots.image_grid(filters / np.abs(filters).max() / 2 + 0.5, columns=8, title="the 16 filters of the first layer")

@@ -37,7 +37,7 @@ networks = sorted(first, key=lambda id: first[id])
 panels = {"seconds": {name: [row.get(id, float("nan")) for id in networks] for name, row in times.items()}}
 figure = pn.plots.curves(list(range(len(networks))), panels, title="training step", log="y")
 figure.axes[0].set_xticks(range(len(networks)), networks, rotation=60, ha="right")
-figure  # noqa: B018
+figure
 
 # %%
 # On a GPU of your own
