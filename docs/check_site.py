@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 PAGES = [
     "index.html",
+    "learn/linear.html",
     "examples/index.html",
     "examples/pictures/autoencoder.html",
     "reference/generated/portanet.LSTM.html",
