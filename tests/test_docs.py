@@ -14,6 +14,7 @@ import pytest
 
 import portanet
 from portanet.backends import registry
+from tests.cases import concrete
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -88,12 +89,31 @@ def test_every_block_of_code_is_closed_and_of_a_known_language(document: Path) -
     assert not any(fences[1::2])
 
 
-def test_the_table_of_keras_names_layers_that_exist() -> None:
-    text = (DOCS / "start" / "keras.md").read_text(encoding="utf-8")
-    rows = [line.split("|") for line in text.partition("| Keras 3 |")[2].splitlines() if line.startswith("| `")]
-    names = {name for row in rows for name in re.findall(r"`([A-Z]\w*)\(", row[2])}
-    assert len(names) > 30
+@pytest.mark.parametrize(("page", "head", "n"), [("keras", "| Keras 3 |", 30), ("pytorch", "| PyTorch |", 15)])
+def test_a_table_of_names_names_what_exists(page: str, head: str, n: int) -> None:
+    text = (DOCS / "start" / f"{page}.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.partition(head)[2].splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([A-Z]\w*)", row[2])}
+    assert len(names) >= n
     assert names <= set(portanet.__all__)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("learn/losses.md", {kind.__name__ for kind in concrete(portanet.losses.Loss)}),
+        ("howto/schedules.md", {*portanet.schedules.__all__} - {"Schedule"}),
+    ],
+)
+def test_a_page_names_every_class_of_its_kind(page: str, names: set[str]) -> None:
+    assert len(names) > 5
+    assert names <= {*re.findall(r"`(\w+)", (DOCS / page).read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_picture_that_a_page_draws_is_shown_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert not [name for name in re.findall(r'savefig\("(\w+\.png)"', text) if f"(../images/{name})" not in text]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=name_of)
