@@ -1,6 +1,7 @@
 """The Python examples of the README and of the folder docs run."""
 
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -108,6 +109,13 @@ def test_a_table_of_names_names_what_exists(page: str, head: str, n: int) -> Non
 def test_a_page_names_every_class_of_its_kind(page: str, names: set[str]) -> None:
     assert len(names) > 5
     assert names <= {*re.findall(r"`(\w+)", (DOCS / page).read_text(encoding="utf-8"))}
+
+
+def test_the_page_of_measurements_says_whether_a_gpu_was_measured() -> None:
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "bench" / "results").glob("*.json")]
+    measured = any(result.get("machine", {}).get("gpu") for result in results)
+    said = "| CUDA: results and times | no: it has not run on a GPU | |"
+    assert (said in (DOCS / "internals" / "measured.md").read_text(encoding="utf-8")) is not measured
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
