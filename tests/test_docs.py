@@ -34,12 +34,18 @@ def name_of(document: Path) -> str:
 
 def small_mnist() -> portanet.datasets.Dataset:
     """Return some digits of scikit-learn in the shape of MNIST: the tests do not train on 60,000 images."""
-    digits, parts = portanet.datasets.load("digits"), {}
-    for part, n in (("train", 400), ("test", 100)):
-        images = np.repeat(np.repeat(getattr(digits, f"x_{part}")[:n], 3, axis=1), 3, axis=2)
-        parts[f"x_{part}"] = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        parts[f"y_{part}"] = getattr(digits, f"y_{part}")[:n]
-    return dataclasses.replace(digits, **parts)
+    digits = portanet.datasets.load("digits")
+
+    def enlarged(images: np.ndarray) -> np.ndarray:
+        return np.pad(np.repeat(np.repeat(images, 3, axis=1), 3, axis=2), ((0, 0), (2, 2), (2, 2), (0, 0)))
+
+    return dataclasses.replace(
+        digits,
+        x_train=enlarged(digits.x_train[:400]),
+        y_train=digits.y_train[:400],
+        x_test=enlarged(digits.x_test[:100]),
+        y_test=digits.y_test[:100],
+    )
 
 
 def small_mnist_of_keras() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
