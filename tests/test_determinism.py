@@ -1,4 +1,4 @@
-"""What docs/howto/reproducibility.md says of results: some are equal to the bit, others up to rounding."""
+"""What docs/howto/reproducibility.md says of results that are equal to the bit, or up to rounding."""
 
 import json
 import multiprocessing

@@ -1,6 +1,7 @@
 """The Python examples of the README and of the folder docs run."""
 
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 import portanet
 from portanet.backends import registry
+from tests.cases import concrete
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,12 +34,18 @@ def name_of(document: Path) -> str:
 
 def small_mnist() -> portanet.datasets.Dataset:
     """Return some digits of scikit-learn in the shape of MNIST: the tests do not train on 60,000 images."""
-    digits, parts = portanet.datasets.load("digits"), {}
-    for part, n in (("train", 400), ("test", 100)):
-        images = np.repeat(np.repeat(getattr(digits, f"x_{part}")[:n], 3, axis=1), 3, axis=2)
-        parts[f"x_{part}"] = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        parts[f"y_{part}"] = getattr(digits, f"y_{part}")[:n]
-    return dataclasses.replace(digits, **parts)
+    digits = portanet.datasets.load("digits")
+
+    def enlarged(images: np.ndarray) -> np.ndarray:
+        return np.pad(np.repeat(np.repeat(images, 3, axis=1), 3, axis=2), ((0, 0), (2, 2), (2, 2), (0, 0)))
+
+    return dataclasses.replace(
+        digits,
+        x_train=enlarged(digits.x_train[:400]),
+        y_train=digits.y_train[:400],
+        x_test=enlarged(digits.x_test[:100]),
+        y_test=digits.y_test[:100],
+    )
 
 
 def small_mnist_of_keras() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -88,12 +96,38 @@ def test_every_block_of_code_is_closed_and_of_a_known_language(document: Path) -
     assert not any(fences[1::2])
 
 
-def test_the_table_of_keras_names_layers_that_exist() -> None:
-    text = (DOCS / "start" / "keras.md").read_text(encoding="utf-8")
-    rows = [line.split("|") for line in text.partition("| Keras 3 |")[2].splitlines() if line.startswith("| `")]
-    names = {name for row in rows for name in re.findall(r"`([A-Z]\w*)\(", row[2])}
-    assert len(names) > 30
+@pytest.mark.parametrize(("page", "head", "n"), [("keras", "| Keras 3 |", 30), ("pytorch", "| PyTorch |", 15)])
+def test_a_table_of_names_names_what_exists(page: str, head: str, n: int) -> None:
+    text = (DOCS / "start" / f"{page}.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.partition(head)[2].splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`([A-Z]\w*)", row[2])}
+    assert len(names) >= n
     assert names <= set(portanet.__all__)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("learn/losses.md", {kind.__name__ for kind in concrete(portanet.losses.Loss)}),
+        ("howto/schedules.md", {*portanet.schedules.__all__} - {"Schedule"}),
+    ],
+)
+def test_a_page_names_every_class_of_its_kind(page: str, names: set[str]) -> None:
+    assert len(names) > 5
+    assert names <= {*re.findall(r"`(\w+)", (DOCS / page).read_text(encoding="utf-8"))}
+
+
+def test_the_page_of_measurements_says_whether_a_gpu_was_measured() -> None:
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "bench" / "results").glob("*.json")]
+    measured = any(result.get("machine", {}).get("gpu") for result in results)
+    said = "| CUDA: results and times | no: it has not run on a GPU | |"
+    assert (said in (DOCS / "internals" / "measured.md").read_text(encoding="utf-8")) is not measured
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_picture_that_a_page_draws_is_shown_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert not [name for name in re.findall(r'savefig\("(\w+\.png)"', text) if f"(../images/{name})" not in text]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=name_of)

@@ -52,7 +52,7 @@ def imported(path: Path) -> Iterator[str]:
 def imports() -> Graph:
     """Return the parts, and those that each imports."""
     parts = {part_of(module) for module, _ in sources() if module != "portanet"} - EVERYWHERE
-    graph: Graph = {part: set() for part in parts}
+    graph: Graph = {part: set() for part in sorted(parts)}
     for module, path in sources():
         if module != "portanet" and part_of(module) in parts:  # portanet itself imports all that users need
             targets = (part_of(name) for name in imported(path) if name.startswith("portanet."))
@@ -87,7 +87,7 @@ def places(graph: Graph) -> dict[str, tuple[float, float]]:
     """Return a place for each part: rows by height; within a row, near the parts that it is joined to."""
     height = heights(graph)
     rows = [sorted(p for p in graph if height[p] == level) for level in range(max(height.values()) + 1)]
-    joined = {part: graph[part] | {other for other in graph if part in graph[other]} for part in graph}
+    joined = {part: sorted(graph[part] | {other for other in graph if part in graph[other]}) for part in graph}
     x = {part: i - (len(row) - 1) / 2 for row in rows for i, part in enumerate(row)}
     for _ in range(20):
         for row in rows:
@@ -103,7 +103,7 @@ def house() -> Any:
     width, top = (max(place[axis] for place in at.values()) for axis in (0, 1))
     figure, axes = new_axes(9.8, 7.4, (-width - 1.4, width + 1.4), (-0.7, top + 0.7))
     for part, (x, y) in at.items():
-        for target in graph[part]:
+        for target in sorted(graph[part]):
             end_x, end_y = at[target]
             arrow(axes, (x, y - 0.34), (end_x, end_y + 0.36), color="#999999", linewidth=0.7)
     for part, (x, y) in at.items():

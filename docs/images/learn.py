@@ -1,13 +1,10 @@
-"""The pictures of the pages that teach."""
+"""Drawings for the pages that teach."""
 
 from typing import Any
 
 import numpy as np
 from drawing import BLUE, GREEN, ORANGE, arrow, box, new_axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-
-import portanet as pn
 
 
 def chain() -> Any:
@@ -26,23 +23,6 @@ def chain() -> Any:
         left, right = 4 * i - 0.76, 4 * i + 1.56
         arrow(axes, (left, 3.4), (right, 3.4), values[i])
         arrow(axes, (right - 0.36, 0.7), (left + 0.36, 0.7), gradients[i])
-    return figure
-
-
-def activations() -> Any:
-    """Draw activations and their derivatives."""
-    figure = Figure(figsize=(7.6, 2.9), layout="constrained")
-    x = np.linspace(-4, 4, 401)[None]
-    panels = figure.subplots(1, 2)
-    for layer in (pn.ReLU(), pn.TanH(), pn.Sigmoid(), pn.SiLU()):
-        y, pullback = layer.vjp(x)
-        panels[0].plot(x[0], y[0], label=type(layer).__name__)
-        panels[1].plot(x[0], pullback(np.ones_like(x))[0])
-    panels[0].set(title="f(x)", ylim=(-1.5, 3), xlabel="x")
-    panels[1].set(title="f'(x)", ylim=(-0.3, 1.3), xlabel="x")
-    panels[0].legend()
-    for axes in panels:
-        axes.grid(alpha=0.3)
     return figure
 
 

@@ -1,17 +1,22 @@
 """
 Draw the pictures of the documentation: ``python docs/images/make.py``. It needs the extra ``experiments``.
 
-It writes them beside this file. Names as arguments, such as ``chain house``, draw these alone.
+It writes them beside this file. Names as arguments, such as ``chain house``, draw these alone. Some pictures are drawn
+by the code of the page that shows them.
 """
 
+import os
+import re
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from drawing import BLUE, GREEN, GREY, arrow, box, new_axes
 from house import house
-from learn import activations, chain, convolution, recurrent
+from learn import chain, convolution, recurrent
 
 import portanet as pn
 
@@ -86,13 +91,37 @@ def training_step() -> Any:
     return figure
 
 
-PICTURES = (boundary, training_step, chain, activations, convolution, recurrent, house)
+def run_page(page: str) -> None:
+    """Run the blocks of a page in an empty folder, and keep the pictures that they write."""
+    text = (FOLDER.parent / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        exec("\n".join(blocks), {"__name__": "__main__"})
+        for picture in Path(folder).glob("*.png"):
+            shutil.copy(picture, FOLDER)
+        os.chdir(FOLDER)
+
+
+PICTURES = (boundary, training_step, chain, convolution, recurrent, house)
+PAGES = {
+    "activations": "learn/relu.md",
+    "vanishing": "learn/recurrent.md",
+    "network": "howto/data.md",
+    "changed": "howto/augmentation.md",
+    "schedule": "howto/schedules.md",
+    "curves": "howto/logging.md",
+}
 
 if __name__ == "__main__":
+    wanted = sys.argv[1:] or [*(draw.__name__ for draw in PICTURES), *PAGES]
     for draw in PICTURES:
-        if draw.__name__ in (sys.argv[1:] or [draw.__name__]):
+        if draw.__name__ in wanted:
             path = FOLDER / f"{draw.__name__}.png"
             if draw is boundary:  # on the front page
                 save_light_and_dark(draw(), path, dpi=80)
             else:
                 draw().savefig(path, dpi=140)
+    for name, page in PAGES.items():
+        if name in wanted:
+            run_page(page)
