@@ -4,6 +4,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.ext.autosummary import autosummary_table
+
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
@@ -85,6 +88,11 @@ RESULTS = {"../bench/RESULTS.md": "results/benchmarks.md", "../experiments/RESUL
 """Pages that lie elsewhere in the repository, and their names in the site."""
 
 
+def is_citation(node):
+    """Whether a node is a number in brackets that leads to the references."""
+    return isinstance(node, nodes.Element) and node.get("reftype") == "ref" and node.get("refdomain") == "citation"
+
+
 def setup(app):
     """Let links to these pages lead to the site's own, and typeset the formulas of docstrings."""
 
@@ -96,6 +104,16 @@ def setup(app):
     def typeset(app, what, name, obj, options, lines):  # noqa: PLR0917
         lines[:] = formulas.typeset("\n".join(lines)).split("\n")
 
+    def leave_out_citations(app, doctree):
+        # The tables of names show first lines without the list of references that these cite.
+        for table in doctree.findall(autosummary_table):
+            for citation in list(table.findall(is_citation)):
+                parent, place = citation.parent, citation.parent.index(citation)
+                if place and isinstance(parent[place - 1], nodes.Text):
+                    parent[place - 1] = nodes.Text(parent[place - 1].rstrip())
+                parent.remove(citation)
+
     numbers_page.write(DOCS / "results" / "numbers.md")
     app.connect("source-read", replace)
     app.connect("autodoc-process-docstring", typeset)
+    app.connect("doctree-read", leave_out_citations)
