@@ -23,6 +23,11 @@ def devices() -> list[Device]:
     """
     List every known device, and why unusable ones cannot be used.
 
+    Returns
+    -------
+    list of Device
+        Each has a ``name``, says whether it is ``usable``, and has a ``description``, which is the reason if it is not.
+
     Examples
     --------
     >>> [d.name for d in devices() if d.name == "cpu" and d.usable]

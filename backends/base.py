@@ -105,6 +105,12 @@ class Backend:
         See :meth:`iter_batches`.
     get_num_threads, set_num_threads : callable, optional
         See :func:`portanet.get_num_threads` and :func:`portanet.set_num_threads`.
+
+    Examples
+    --------
+    >>> backend = portanet.get_backend("cpu")
+    >>> backend.name, backend.xp.sum(backend.asarray([1, 2], "float32"))
+    ('cpu', np.float32(3.0))
     """
 
     name: str

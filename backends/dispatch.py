@@ -18,6 +18,16 @@ def namespace(array: Any) -> Any:
     """
     Return the Array API namespace of an array's library, by one look-up of its type.
 
+    Parameters
+    ----------
+    array : array
+        Of any library that a backend knows.
+
+    Returns
+    -------
+    module
+        The functions of the standard, some of them replaced by faster ones.
+
     Raises
     ------
     TypeError

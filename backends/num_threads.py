@@ -11,6 +11,11 @@ def get_num_threads() -> int:
     At first it is ``PORTANET_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the number of cores that this process may
     use. Without the compiled kernels, it is the number of threads of NumPy's BLAS.
 
+    Returns
+    -------
+    int
+        At least 1.
+
     Examples
     --------
     >>> get_num_threads() >= 1
@@ -23,6 +28,11 @@ def get_num_threads() -> int:
 def set_num_threads(number: int) -> None:
     """
     Set how many threads compute on the CPU: the compiled kernels use at most 256.
+
+    Parameters
+    ----------
+    number : int
+        At least 1.
 
     Raises
     ------

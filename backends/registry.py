@@ -129,6 +129,11 @@ def get_backend(device: "str | Backend | None" = None) -> Backend:
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"`` (CUDA if it works, else the CPU; the logger "portanet" says
         which), ``"strict"`` and ``"torch"`` for tests, or a registered name. None means :func:`default_device`.
 
+    Returns
+    -------
+    Backend
+        The same object at every call.
+
     Raises
     ------
     ValueError
@@ -205,6 +210,11 @@ def default_device() -> str:
 
     It is the one last given to :func:`set_device`, else the environment variable ``PORTANET_DEVICE``, else ``"cpu"``.
 
+    Returns
+    -------
+    str
+        Its name.
+
     Examples
     --------
     >>> default_device()
@@ -216,6 +226,11 @@ def default_device() -> str:
 def set_device(device: str | None) -> None:
     """
     Set the default device of this process; None returns to ``PORTANET_DEVICE`` or the CPU.
+
+    Parameters
+    ----------
+    device : str or None
+        As :func:`get_backend` takes it.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from experiments.runner import Experiment, Study, discover, report
+from experiments.runner import Experiment, Study, discover, pages, report
 from experiments.runner.jobs import INSTALL, Task, run_all
 from experiments.runner.text import entry, table
 from portanet import BackendUnavailable, get_backend
@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     reporting.add_argument(
         "--out", type=Path, default=COMMITTED, metavar="DIR", help="folder of results (default: those in experiments/)"
+    )
+    reporting.add_argument(
+        "--pages", type=Path, metavar="DIR", help="also write the site's page of each source report into DIR"
     )
     return parser
 
@@ -244,6 +247,9 @@ def write_report(options: argparse.Namespace) -> int:
         raise CommandError(f"{options.out} has no results of full runs: {fix}", FAILED)
     page = options.out.parent / "RESULTS.md"
     write_atomically(page, report.write(known, pairs, options.out.name).encode())
+    if options.pages is not None:
+        for path, text in pages.write_pages(pairs, options.out, options.pages).items():
+            write_atomically(path, text.encode())
     met = [figure["met"] for *_, figure in report.judged(pairs)]
     print(f"{page}: {len(pairs)} of {len(known)} experiments; {sum(met)} of {len(met)} figures met")
     return 0

@@ -133,15 +133,15 @@ class KMeans(Estimator):
             Processes that fit together: all are given the same examples, and each looks at its part of them. The
             centres are those of one process up to rounding.
 
-        Warns
-        -----
-        UserWarning
-            If some clusters hold no examples at the end, for instance because x holds fewer distinct ones.
-
         Raises
         ------
         ValueError
             If the examples or the initial centres are unfit. An earlier fit is kept then.
+
+        Warns
+        -----
+        UserWarning
+            If some clusters hold no examples at the end, for instance because x holds fewer distinct ones.
         """
         check_ranks("communicator", communicator)
         backend, examples, scale = self._to_device(x)

@@ -35,7 +35,17 @@ __all__ = [
 
 
 class Initializer(Configured):
-    """Base class of initializers: each is a distribution, ``draw``."""
+    """
+    Base class of initializers: each is a distribution, ``draw``.
+
+    Examples
+    --------
+    >>> class Ones(Initializer):
+    ...     def draw(self, shape, rng):
+    ...         return np.ones(shape)
+    >>> Ones()((2,), np.random.default_rng(0))
+    array([1., 1.])
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         """Return an array of float64."""
@@ -52,6 +62,11 @@ class Initializer(Configured):
 class Constant(Initializer):
     """
     All values equal.
+
+    Parameters
+    ----------
+    value : float
+        The value.
 
     Examples
     --------
@@ -72,6 +87,11 @@ class Constant(Initializer):
 class Normal(Initializer):
     """
     Normal distribution with mean 0 and standard deviation ``std``.
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
 
     Examples
     --------

@@ -30,7 +30,21 @@ check_share = partial(check_number, at_least=0, below=1)
 
 
 class Schedule(Configured):
-    """Base class of schedules: each is a formula, ``rate``."""
+    """
+    Base class of schedules: each is a formula, ``rate``.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class InverseTime(Schedule):
+    ...     lr: float
+    ...
+    ...     def rate(self, step):
+    ...         return self.lr / (1 + step)
+    >>> InverseTime(1.0)(3)
+    0.25
+    """
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step ``step``, a whole number from 0 on."""
@@ -51,6 +65,11 @@ class ConstantRate(Schedule):
     """
     Always ``lr``.
 
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+
     Examples
     --------
     >>> ConstantRate(0.1)(1000)
@@ -70,6 +89,15 @@ class ConstantRate(Schedule):
 class StepDecay(Schedule):
     """
     Multiply ``lr`` by ``factor`` every ``step_size`` steps.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate at step 0.
+    step_size : int
+        Number of steps with the same learning rate.
+    factor : float
+        By what it is then multiplied.
 
     Examples
     --------
@@ -93,6 +121,13 @@ class ExponentialDecay(Schedule):
     """
     Multiply ``lr`` by ``factor`` after every step.
 
+    Parameters
+    ----------
+    lr : float
+        Learning rate at step 0.
+    factor : float
+        By what each step multiplies it.
+
     Examples
     --------
     >>> ExponentialDecay(1.0, factor=0.5)(3)
@@ -113,6 +148,15 @@ class ExponentialDecay(Schedule):
 class CosineDecay(Schedule):
     """
     Half a cosine from ``lr`` at step 0 to ``eta_min`` at step ``steps``, then ``eta_min`` [1]_.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate at step 0.
+    steps : int
+        Number of steps of the decay.
+    eta_min : float
+        Learning rate at its end.
 
     References
     ----------
@@ -182,6 +226,13 @@ class OneCycle(Schedule):
 class WarmUp(Schedule):
     """
     Increase linearly to ``schedule(0)`` during ``steps`` steps, then follow ``schedule`` from its start [1]_.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Learning rate after the warm-up.
+    steps : int
+        Number of steps of the warm-up.
 
     References
     ----------

@@ -31,6 +31,11 @@ def central_difference(function: Callable[[np.ndarray], float], x: Any, *, eps: 
     eps : float
         ε.
 
+    Returns
+    -------
+    array of float64, shape of x
+        The gradient.
+
     Examples
     --------
     >>> central_difference(lambda x: float(np.sum(x**2)), np.asarray([1.0, 3.0])).round(6)

@@ -1,4 +1,4 @@
-"""What docs/long_runs.md says of results that are equal to the bit, and of those that are equal up to rounding."""
+"""What docs/howto/reproducibility.md says of results that are equal to the bit, or up to rounding."""
 
 import json
 import multiprocessing

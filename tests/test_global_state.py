@@ -1,8 +1,8 @@
 """
 What other libraries of the process see is as before: after an import, and after work that ends well or badly.
 
-Only what a user asks for changes: the number of threads, the default device. docs/training.md tells of the options of
-malloc, which no test can read back.
+Only what a user asks for changes: the number of threads, the default device. docs/internals/kernels.md tells of the
+options of malloc, which no test can read back.
 """
 
 import ctypes

@@ -157,7 +157,7 @@ def test_predictions_in_another_thread_do_not_change_a_training_run(name: str) -
 
 
 class Copies(pn.Callback):
-    """Copies the network after each epoch, as docs/long_runs.md recommends."""
+    """Copies the network after each epoch, as docs/howto/threads.md recommends."""
 
     def on_epoch_end(self, trainer: Training, logs: dict[str, float]) -> None:
         self.net = deepcopy(trainer.net)

@@ -1,19 +1,29 @@
 """
 Draw the pictures of the documentation: ``python docs/images/make.py``. It needs the extra ``experiments``.
 
-It writes ``boundary.png`` and ``training_step.png`` beside this file.
+It writes them beside this file. Names as arguments, such as ``chain house``, draw these alone. Some pictures are drawn
+by the code of the page that shows them.
 """
 
+import os
+import re
+import shutil
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from drawing import BLUE, GREEN, GREY, arrow, box, new_axes
+from house import house
+from learn import chain, convolution, recurrent
 
 import portanet as pn
 
 FOLDER = Path(__file__).parent
-BLUE, GREY, GREEN = "#dbe9f6", "#eeeeee", "#e2f0d9"
+sys.path.insert(0, str(FOLDER.parent))
+
+from pictures import save_light_and_dark  # noqa: E402
 
 
 def spirals(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,27 +49,9 @@ def boundary() -> Any:
     )
 
 
-def box(axes: Any, center: tuple[float, float], text: str, color: str, width: float = 3.4) -> None:
-    """Draw a labelled box."""
-    x, y = center
-    style = {"boxstyle": "round,pad=0.04", "facecolor": color, "edgecolor": "black", "linewidth": 0.8}
-    from matplotlib.patches import FancyBboxPatch
-
-    axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.3), width, 0.6, **style))
-    title, _, file = text.partition("\n")
-    axes.text(x, y + (0.12 if file else 0), title, ha="center", va="center", fontsize=8)
-    axes.text(x, y - 0.14, file, ha="center", va="center", fontsize=7, family="monospace", color="#444444")
-
-
-def arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Draw an arrow."""
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 0.9})
-
-
 def training_step() -> Any:
     """Draw the path of a batch from ``Trainer.fit`` to the optimizer."""
-    figure = Figure(figsize=(7.6, 6.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_axes(7.6, 6.0, (0.2, 12.2), (0.8, 9.4))
     middle = 6.0
     box(axes, (middle, 9), "Trainer.fit: epochs, callbacks\ntraining/trainer.py, loop.py", BLUE)
     box(axes, (middle, 8), "prepare_data: once per fit\ntraining/data.py", BLUE)
@@ -74,7 +66,7 @@ def training_step() -> Any:
         arrow(axes, (middle, 7.66), (x, 7.14))
         arrow(axes, (x, 6.46), (middle, 5.94))
     axes.text(9.7, 7.5, "one of three executors", fontsize=8, va="center", style="italic")
-    box(axes, (middle, 5.6), "train_step: forward, loss, backward, update\nengine/step.py", GREEN, 4.4)
+    box(axes, (middle, 5.6), "train_step: forward, loss, backward, update\nengine/step.py", GREEN, (4.4, 0.6))
     parts = {
         2.2: "Program.vjp\nengine/program.py",
         6.0: "Loss.vjp\nlosses/base.py",
@@ -93,14 +85,43 @@ def training_step() -> Any:
         (middle, 1.2),
         "override of the backend, if there is one\nbackends/numpy/, backends/cupy/",
         GREY,
-        4.4,
+        (4.4, 0.6),
     )
     arrow(axes, (middle, 1.86), (middle, 1.54))
-    axes.set(xlim=(0.2, 12.2), ylim=(0.8, 9.4))
-    axes.axis("off")
     return figure
 
 
+def run_page(page: str) -> None:
+    """Run the blocks of a page in an empty folder, and keep the pictures that they write."""
+    text = (FOLDER.parent / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        exec("\n".join(blocks), {"__name__": "__main__"})
+        for picture in Path(folder).glob("*.png"):
+            shutil.copy(picture, FOLDER)
+        os.chdir(FOLDER)
+
+
+PICTURES = (boundary, training_step, chain, convolution, recurrent, house)
+PAGES = {
+    "activations": "learn/relu.md",
+    "vanishing": "learn/recurrent.md",
+    "network": "howto/data.md",
+    "changed": "howto/augmentation.md",
+    "schedule": "howto/schedules.md",
+    "curves": "howto/logging.md",
+}
+
 if __name__ == "__main__":
-    boundary().savefig(FOLDER / "boundary.png", dpi=80)
-    training_step().savefig(FOLDER / "training_step.png", dpi=100)
+    wanted = sys.argv[1:] or [*(draw.__name__ for draw in PICTURES), *PAGES]
+    for draw in PICTURES:
+        if draw.__name__ in wanted:
+            path = FOLDER / f"{draw.__name__}.png"
+            if draw is boundary:  # on the front page
+                save_light_and_dark(draw(), path, dpi=80)
+            else:
+                draw().savefig(path, dpi=140)
+    for name, page in PAGES.items():
+        if name in wanted:
+            run_page(page)

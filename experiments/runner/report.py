@@ -121,23 +121,26 @@ def _table(pairs: Sequence[Pair]) -> str:
         seconds = result["seconds"]["training"]
         time = f"{duration(seconds) if seconds else '-'}{theirs}"
         compared = {name: figure for name, figure in result["figures"].items() if figure["reported"] is not None}
-        lines = [(name, _reported(figure), ours(figure), _met(figure)) for name, figure in compared.items()]
+        lines = [(name, reported(figure), ours(figure), met(figure)) for name, figure in compared.items()]
         lines = lines or [("pictures", "-", "-", "-")]
         rows.append((f"[{experiment.id}](#{experiment.id})", result["what"], *lines[0], time))
         rows += [("", "", *line, "") for line in lines[1:]]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in rows)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return the text of a cell of a table in Markdown."""
     return text.replace("|", r"\|")
 
 
-def _reported(figure: dict[str, Any]) -> str:
+def reported(figure: dict[str, Any]) -> str:
+    """Return a reported figure, with the direction in which ours may be better."""
     sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[figure["better"]]
     return f"{sign}{figure['reported']:g}"
 
 
-def _met(figure: dict[str, Any]) -> str:
+def met(figure: dict[str, Any]) -> str:
+    """Say whether a reported figure is met, and by how much it is missed."""
     return {True: "yes", False: f"**no**, {_by(figure)}", None: "-"}[figure["met"]]
 
 

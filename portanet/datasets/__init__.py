@@ -56,6 +56,12 @@ class Dataset:
         Class indices (uint8 if loaded with ``raw``).
     classes : tuple of str
         ``classes[y]`` is the name of class ``y``.
+
+    Examples
+    --------
+    >>> digits = portanet.datasets.load("digits")
+    >>> digits.x_test.shape, digits.classes[:3]
+    ((360, 8, 8, 1), ('0', '1', '2'))
     """
 
     name: str
@@ -74,6 +80,11 @@ class Dataset:
 def names() -> tuple[str, ...]:
     """
     Names of the data sets for `load`.
+
+    Returns
+    -------
+    tuple of str
+        The names.
 
     Examples
     --------

@@ -21,6 +21,11 @@ def n_launched() -> int:
     """
     Return how many ranks a launcher started; 1 without one.
 
+    Returns
+    -------
+    int
+        At least 1.
+
     Examples
     --------
     >>> n_launched()
@@ -63,6 +68,17 @@ def find_communicator(*, timeout: float | None = None) -> Communicator:
     ----------
     timeout : float, optional
         Seconds after which a rank that does not answer counts as lost: 300, unless a call sets another time.
+
+    Returns
+    -------
+    Communicator
+        The same object at every call.
+
+    Examples
+    --------
+    >>> communicator = find_communicator()
+    >>> communicator.rank, communicator.size
+    (0, 1)
     """
     global _found
     timeout = optional(check_number)("timeout", timeout, above=0)

@@ -39,6 +39,11 @@ class Threads(Communicator):
     rank : int
     group : object
         What :func:`portanet.distributed.run_threads` makes for all.
+
+    Examples
+    --------
+    >>> portanet.distributed.run_threads(lambda ranks: (ranks.rank, ranks.size), 2)
+    [(0, 2), (1, 2)]
     """
 
     def __init__(self, rank: int, group: Any):
@@ -83,6 +88,20 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     Run ``task(communicator)`` in several threads, and return the results in the order of the ranks.
 
     The error of the first rank that failed is raised.
+
+    Parameters
+    ----------
+    task : callable
+        Takes the :class:`Communicator` of its rank.
+    size : int
+        Number of ranks.
+    timeout : float
+        Seconds after which a rank that does not answer counts as lost.
+
+    Returns
+    -------
+    list
+        The result of each rank.
 
     Examples
     --------

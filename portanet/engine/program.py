@@ -29,6 +29,11 @@ class Program:
     ----------
     net : Layer
         The network; its weights are drawn from seed 0 if needed.
+
+    Examples
+    --------
+    >>> Program(portanet.ReLU()).forward(np.asarray([[-1.0, 2.0]]))
+    array([[0., 2.]])
     """
 
     def __init__(self, net: Layer):
@@ -96,7 +101,25 @@ def _flat_gradient(first: Parameter, last: Parameter) -> Array:
 
 
 def compiled(net: Layer) -> Program:
-    """Return the program of a network; it is kept until layers or the device change."""
+    """
+    Return the program of a network; it is kept until layers or the device change.
+
+    Parameters
+    ----------
+    net : Layer
+        The network.
+
+    Returns
+    -------
+    Program
+        The same object at every call.
+
+    Examples
+    --------
+    >>> net = portanet.Linear(2, 1).initialize()
+    >>> compiled(net) is compiled(net)
+    True
+    """
     topology = net.topology
     program: Program | None = topology.program
     if program is None or program.moved(net):
@@ -105,7 +128,26 @@ def compiled(net: Layer) -> Program:
 
 
 def infer(net: Layer, x: Array) -> Array:
-    """Return the output of inference."""
+    """
+    Return the output of inference.
+
+    Parameters
+    ----------
+    net : Layer
+        The network.
+    x : array, shape (N, ...)
+        Examples, on its device.
+
+    Returns
+    -------
+    array, shape (N, ...)
+        The output, on the device.
+
+    Examples
+    --------
+    >>> infer(portanet.ReLU(), np.asarray([[-1.0, 2.0]]))
+    array([[0., 2.]])
+    """
     program = compiled(net)
     with program.backend.activate():
         return program.runnable.forward(x)

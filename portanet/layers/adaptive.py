@@ -104,6 +104,11 @@ class AdaptiveAvgPool1D(AdaptiveAvgPool):
     """
     Mean of each window of a signal, (N, L, C); see :class:`AdaptiveAvgPool2D`.
 
+    Parameters
+    ----------
+    output_size
+        See :class:`AdaptiveAvgPool2D`.
+
     Examples
     --------
     >>> AdaptiveAvgPool1D(2)(np.asarray([[[1.0], [3.0], [2.0], [0.0]]])).ravel()
@@ -117,7 +122,7 @@ class AdaptiveAvgPool2D(AdaptiveAvgPool):
     """
     Mean of each window, for inputs of any size: x (N, H, W, C), y (N, H', W', C).
 
-    ``dx`` sums ``dy / number of positions`` of all windows that cover it.
+    ``dx`` sums ``dy / count`` of all windows that cover it, each with count positions.
 
     Parameters
     ----------
@@ -137,6 +142,11 @@ class AdaptiveAvgPool3D(AdaptiveAvgPool):
     """
     Mean of each window of a volume, (N, D, H, W, C); see :class:`AdaptiveAvgPool2D`.
 
+    Parameters
+    ----------
+    output_size
+        See :class:`AdaptiveAvgPool2D`.
+
     Examples
     --------
     >>> AdaptiveAvgPool3D(2)(np.zeros((5, 8, 7, 6, 3))).shape
@@ -149,6 +159,11 @@ class AdaptiveAvgPool3D(AdaptiveAvgPool):
 class AdaptiveMaxPool1D(AdaptiveMaxPool):
     """
     Maximum of each window of a signal, (N, L, C); see :class:`AdaptiveMaxPool2D`.
+
+    Parameters
+    ----------
+    output_size
+        See :class:`AdaptiveMaxPool2D`.
 
     Examples
     --------
@@ -182,6 +197,11 @@ class AdaptiveMaxPool2D(AdaptiveMaxPool):
 class AdaptiveMaxPool3D(AdaptiveMaxPool):
     """
     Maximum of each window of a volume, (N, D, H, W, C); see :class:`AdaptiveMaxPool2D`.
+
+    Parameters
+    ----------
+    output_size
+        See :class:`AdaptiveMaxPool2D`.
 
     Examples
     --------

@@ -147,6 +147,11 @@ class Conv1D(Conv):
     """
     Convolution of signals, (N, L, C); see :class:`Conv2D`.
 
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init
+        See :class:`Conv2D`.
+
     Examples
     --------
     >>> Conv1D(1, 32, 3)(np.zeros((5, 256, 1), dtype="float32")).shape
@@ -203,6 +208,11 @@ class Conv2D(Conv):
 class Conv3D(Conv):
     """
     Convolution of volumes, (N, D, H, W, C); see :class:`Conv2D`.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, init
+        See :class:`Conv2D`.
 
     Examples
     --------
@@ -303,6 +313,11 @@ class ConvTranspose1D(ConvTranspose):
     """
     Transposed convolution of signals, (N, L, C); see :class:`ConvTranspose2D`.
 
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias, init
+        See :class:`ConvTranspose2D`.
+
     Examples
     --------
     >>> ConvTranspose1D(32, 1, 3, stride=2)(np.zeros((5, 10, 32), dtype="float32")).shape
@@ -346,6 +361,11 @@ class ConvTranspose2D(ConvTranspose):
 class ConvTranspose3D(ConvTranspose):
     """
     Transposed convolution of volumes, (N, D, H, W, C); see :class:`ConvTranspose2D`.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation, groups, bias, init
+        See :class:`ConvTranspose2D`.
 
     Examples
     --------

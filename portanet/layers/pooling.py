@@ -147,6 +147,11 @@ class MaxPool1D(MaxPool):
     """
     Maximum of each window of a signal, (N, L, C); see :class:`MaxPool2D`.
 
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation, ceil_mode
+        See :class:`MaxPool2D`.
+
     Examples
     --------
     >>> MaxPool1D(2)(np.asarray([[[1.0], [3.0], [2.0], [0.0]]])).ravel()
@@ -188,6 +193,11 @@ class MaxPool3D(MaxPool):
     """
     Maximum of each window of a volume, (N, D, H, W, C); see :class:`MaxPool2D`.
 
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation, ceil_mode
+        See :class:`MaxPool2D`.
+
     Examples
     --------
     >>> MaxPool3D(2)(np.zeros((5, 8, 8, 8, 3))).shape
@@ -200,6 +210,11 @@ class MaxPool3D(MaxPool):
 class AvgPool1D(AvgPool):
     """
     Mean of each window of a signal, (N, L, C); see :class:`AvgPool2D`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, count_include_pad, ceil_mode
+        See :class:`AvgPool2D`.
 
     Examples
     --------
@@ -234,6 +249,11 @@ class AvgPool3D(AvgPool):
     """
     Mean of each window of a volume, (N, D, H, W, C); see :class:`AvgPool2D`.
 
+    Parameters
+    ----------
+    kernel_size, stride, padding, count_include_pad, ceil_mode
+        See :class:`AvgPool2D`.
+
     Examples
     --------
     >>> AvgPool3D(2)(np.zeros((5, 8, 8, 8, 3))).shape
@@ -253,7 +273,9 @@ class _GlobalPool(Layer):
 
 class GlobalAvgPool(_GlobalPool):
     """
-    Mean over all axes but the first and the last: x (N, ..., C), y (N, C); ``dx = dy / number of positions``.
+    Mean over all axes but the first and the last: x (N, ..., C), y (N, C).
+
+    ``dx = dy / count``, with count positions.
 
     Examples
     --------

@@ -31,6 +31,11 @@ class ElementwiseLoss(Loss):
     """
     Base of losses with one term a number; the target has the prediction's shape, or lacks a last axis of 1.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+
     Examples
     --------
     >>> portanet.MSELoss()(np.asarray([[1.0], [3.0]]), np.asarray([1.0, 1.0]))
@@ -63,6 +68,11 @@ class MSELoss(ElementwiseLoss):
     """
     Squared error ``(p - t)²``; the derivative is ``2 (p - t)``.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+
     Examples
     --------
     >>> MSELoss()(np.asarray([[1.0, 3.0]]), np.asarray([[1.0, 1.0]]))
@@ -77,6 +87,11 @@ class MSELoss(ElementwiseLoss):
 class L1Loss(ElementwiseLoss):
     """
     Absolute error ``|p - t|``; the derivative is the sign of ``p - t``, and 0 at 0.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     Examples
     --------
@@ -99,6 +114,8 @@ class HuberLoss(ElementwiseLoss):
     ----------
     delta : float
         Error from which the loss is linear.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------
@@ -132,6 +149,8 @@ class SmoothL1Loss(ElementwiseLoss):
     ----------
     beta : float
         Error from which the loss is linear.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------
@@ -224,6 +243,11 @@ class BCELoss(_BinaryLoss):
     logarithm, neither p nor 1 - p counts as less than 1e-12, nor 1 - p as less than 6e-8 in float32, so a term is at
     most 27.6; :class:`BCEWithLogitsLoss` on the logits has no such bound.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+
     Examples
     --------
     >>> BCELoss()(np.asarray([[0.5, 0.5]]), np.asarray([[0.0, 1.0]])).round(4)  # log 2
@@ -261,6 +285,8 @@ class BCEWithLogitsLoss(_BinaryLoss):
     pos_weight : float, or sequence of float, optional
         Weight of positive answers: one number, or one for each position on the last axis. The number of negative
         examples over that of positive ones gives both the same influence.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     Examples
     --------

@@ -27,6 +27,8 @@ class PoissonNLLLoss(ElementwiseLoss):
         Whether to add Stirling's approximation ``t log t - t + log(2 π t) / 2`` of ``log t!``, for t above 1.
     eps : float
         Added to a rate in the logarithm.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------
@@ -73,6 +75,8 @@ class GaussianNLLLoss(Loss):
         Whether to add the constant ``log(2 π) / 2``.
     eps : float
         Smallest variance.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------

@@ -29,6 +29,11 @@ class SoftMarginLoss(_SignLoss):
 
     The derivative is ``-t sigmoid(-t p)``. It is :class:`portanet.BCEWithLogitsLoss` for targets of -1 and 1.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
+
     References
     ----------
     .. [1] T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning, Springer, 2009, eq. 10.18.
@@ -57,6 +62,8 @@ class HingeEmbeddingLoss(_SignLoss):
     ----------
     margin : float
         Distance that two different examples should have.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------
@@ -103,6 +110,8 @@ class MultiMarginLoss(ClassificationLoss):
         By how much the score of the label should exceed the others.
     weight : sequence of float, or dict of int to float, optional
         Weight of each class. The mean divides by the number of examples, as in PyTorch.
+    reduction : {"mean", "sum", "none"}
+        See :class:`Loss`.
 
     References
     ----------

@@ -78,6 +78,11 @@ def binary_accuracy(prediction: Array, target: Array, *, threshold: float = 0.5)
     threshold : float
         Threshold of the prediction, such as 0 for logits.
 
+    Returns
+    -------
+    array of float32, shape ()
+        In [0, 1], on the device.
+
     Examples
     --------
     >>> binary_accuracy(np.asarray([[0.2, 0.9]]), np.asarray([[0.0, 0.0]]))
@@ -105,6 +110,11 @@ def top_k_accuracy(prediction: Array, target: Array, *, k: int = 5, ignore_index
         From 1 to C.
     ignore_index : int, optional
         See :func:`accuracy`.
+
+    Returns
+    -------
+    array of float32, shape ()
+        In [0, 1], on the device.
 
     Examples
     --------

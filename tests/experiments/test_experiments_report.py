@@ -9,12 +9,13 @@ import pytest
 
 import experiments
 from experiments.__main__ import main
-from experiments.runner import Experiment, Reported, Study, at_least, at_most, discover, report
+from experiments.runner import Experiment, Reported, Study, at_least, at_most, discover, pages, report
 from experiments.runner.run import Run
 
 image = pytest.importorskip("matplotlib.image", reason="experiments draw with matplotlib")
 
 COMMITTED = Path(experiments.__file__).parent / "results"
+SITE = Path(experiments.__file__).parents[1] / "docs" / "results" / "reports"
 
 
 def claim(id: str, figures: dict[str, float], reported: dict[str, Reported], **fields: str) -> Experiment:
@@ -139,6 +140,19 @@ def committed() -> Committed:
 def test_committed_page_matches_the_results(committed: Committed) -> None:
     page = (COMMITTED.parent / "RESULTS.md").read_text(encoding="utf-8")
     assert page == report.write(*committed, COMMITTED.name)
+
+
+def test_committed_pages_of_the_site_match_the_results(committed: Committed) -> None:
+    written = pages.write_pages(committed[1], COMMITTED, SITE)
+    assert {path: path.read_text(encoding="utf-8") for path in written} == written
+
+
+def test_every_experiment_of_a_report_is_on_one_page(committed: Committed) -> None:
+    for experiment, _ in committed[1]:
+        count = sum(
+            text.count(f"### {experiment.id}\n") for text in pages.write_pages(committed[1], COMMITTED, SITE).values()
+        )
+        assert count == (experiment.group != "ours"), experiment.id
 
 
 def test_missed_figures_have_a_remark(committed: Committed) -> None:

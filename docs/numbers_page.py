@@ -1,0 +1,138 @@
+"""The page of benchmarks in short, with its figures; made from the files of results in ``bench/results``."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from pictures import save_light_and_dark
+
+from bench import estimators, results, scaling
+from bench.peers.ratios import best, best_ratio, mean
+from bench.report import machine_line
+from bench.text import duration, markdown
+
+LIBRARIES = {"torch": "PyTorch", "sklearn": "scikit-learn", "jax": "JAX"}
+TASKS = {
+    "step": "Training step",
+    "inference-1": "Inference of one example",
+    "inference-1000": "Inference of 1000 examples",
+}
+HEAD = """\
+# Numbers
+
+How fast PortaNet is, beside other libraries on the same machine and on the same networks. A figure shows how many times
+as long as PortaNet a library takes: right of the line at 1, PortaNet is faster. Of PyTorch, the fastest variant counts,
+`torch.compile` included. [All benchmarks in full](benchmarks.md) has the method, the spread and what was tried and
+dropped; `python -m bench --help` says how to repeat them.
+"""
+
+
+def write(page: Path, folder: Path = results.FOLDER) -> None:
+    """Write the page, and its figures beside it."""
+    parts = [HEAD]
+    for path in sorted(folder.glob("peers-*.json")):
+        parts += peers(results.read(path, "peers"), page, path.stem)
+    if not any(results.read(path, "peers")["machine"]["gpu"] for path in folder.glob("peers-*.json")):
+        parts.append("## On a GPU\n\nNo GPU has been measured yet.")
+    for path in sorted(folder.glob("estimators-*.json")):
+        parts += scikit_learn(results.read(path, "estimators"))
+    for path in sorted(folder.glob("scaling-*.json")):
+        parts += processes(results.read(path, "scaling"), page, path.stem)
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def peers(file: Mapping[str, Any], page: Path, name: str) -> Iterator[str]:
+    """Yield the parts on a comparison with other libraries."""
+    yield f"## Beside other libraries: {file['machine']['gpu'] or file['machine']['cpu']}"
+    yield f"*{machine_line(file)}*"
+    for task, title in TASKS.items():
+        networks = {id: row["tasks"][task] for id, row in file["networks"].items() if task in row["tasks"]}
+        if not networks:
+            continue
+        measured = [library for library in LIBRARIES if any(best(times, library) for times in networks.values())]
+        factors = {
+            LIBRARIES[library]: {
+                id: 1 / ratio for id, times in networks.items() if (ratio := best_ratio(times, library))
+            }
+            for library in measured
+        }
+        yield f"### {title}"
+        yield " ".join(
+            f"{library} takes {mean(row.values()):.2f} times as long, on the geometric mean of {len(row)} networks."
+            for library, row in factors.items()
+        )
+        picture = page.with_name(f"{name}-{task}.png")
+        save_light_and_dark(dots(factors, list(networks)), picture)
+        yield shown(picture, f"{title}: time of other libraries divided by PortaNet's")
+        rows = [
+            [id, duration(times["portanet"]["seconds"]), *(cell(times, library) for library in measured)]
+            for id, times in networks.items()
+        ]
+        yield markdown(["network", "PortaNet", *(LIBRARIES[library] for library in measured)], rows)
+    missing = [
+        title
+        for library, title in LIBRARIES.items()
+        if not any(best(times, library) for row in file["networks"].values() for times in row["tasks"].values())
+    ]
+    if missing:
+        yield f"Not measured on this machine: {', '.join(missing)}."
+
+
+def cell(times: Mapping[str, Any], library: str) -> str:
+    """Return the time of the fastest variant of a library."""
+    name = best(times, library)
+    return "" if name is None else duration(times[name]["seconds"])
+
+
+def scikit_learn(file: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the parts on networks in scikit-learn."""
+    yield "## Networks in scikit-learn"
+    yield f"*{machine_line(file)}*"
+    yield (
+        "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults: the mean "
+        f"score of {estimators.FOLDS} folds, and the median time of a fit."
+    )
+    yield markdown(estimators.HEADER, estimators.table_rows(file["datasets"]))
+
+
+def processes(file: Mapping[str, Any], page: Path, name: str) -> Iterator[str]:
+    """Yield the parts on several processes."""
+    yield "## Two processes"
+    yield f"*{machine_line(file)}*"
+    yield (
+        "How many times as many examples a second as one core: two processes with a whole batch each (weak) or half a "
+        "batch each (strong), and one process with two threads."
+    )
+    networks = file["networks"]
+    gains = {
+        "two processes, weak": {id: 2 * row["one core"]["step"] / row["weak"]["step"] for id, row in networks.items()},
+        "two processes, strong": {id: row["one core"]["step"] / row["strong"]["step"] for id, row in networks.items()},
+        "two threads": {id: row["one core"]["step"] / row["two threads"]["step"] for id, row in networks.items()},
+    }
+    picture = page.with_name(f"{name}.png")
+    save_light_and_dark(dots(gains, list(networks), xlabel="examples a second / those of one core"), picture)
+    yield shown(picture, "Gain of two processes and of two threads")
+    yield markdown(scaling.HEADER, scaling.table_rows(networks))
+
+
+def dots(rows: Mapping[str, Mapping[str, float]], ids: list[str], *, xlabel: str = "time / PortaNet's time") -> Figure:
+    """Draw one point for each network and each row, on a logarithmic axis."""
+    figure = Figure(figsize=(7.5, 1.2 + 0.24 * len(ids)), layout="constrained")
+    axes = figure.subplots()
+    for (name, row), marker in zip(rows.items(), "osD", strict=False):
+        axes.scatter(list(row.values()), [ids.index(id) for id in row], marker=marker, s=28, label=name, zorder=3)
+    axes.axvline(1, color="grey", linewidth=1)
+    axes.set(xlabel=xlabel, yticks=range(len(ids)), yticklabels=ids, ylim=(len(ids) - 0.4, -0.6), xscale="log")
+    ticks = [tick for tick in (0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500) if tick <= 1.2 * axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    return figure
+
+
+def shown(picture: Path, alt: str) -> str:
+    """Return the Markdown of a figure, once for light and once for dark pages."""
+    dark = picture.with_stem(f"{picture.stem}-dark")
+    return f"![{alt}]({picture.name}){{.only-light}}\n![{alt}]({dark.name}){{.only-dark}}"
