@@ -165,6 +165,11 @@ class Sequential(Module, layers.Sequential):
     """
     Modules, or layers, one after another; a list of them will do.
 
+    Parameters
+    ----------
+    *layers : Layer
+        The first takes the input, and each other one the output of the one before.
+
     Examples
     --------
     >>> Sequential([Linear(4, 4), TanH()])
@@ -175,7 +180,7 @@ class Sequential(Module, layers.Sequential):
         super().__init__(*(layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers))
 
     def backward(self, input: Any, delta: Any) -> Array:
-        """Do both :meth:`backward_update_gradient` and :meth:`backward_delta`."""
+        """Do both :meth:`Module.backward_update_gradient` and :meth:`Module.backward_delta`."""
         return self._pull(input, delta)
 
 
@@ -230,6 +235,11 @@ class Flatten(Module, layers.Flatten):
 class Loss(_Course, losses.Loss):
     """
     The methods of the course, over any loss: one cost for each example, and the gradient of their sum.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`portanet.Loss`.
 
     Examples
     --------
@@ -292,9 +302,14 @@ class BCE(Loss, losses.BCELoss):
 
 class CrossEntropy(Loss, losses.ClassificationLoss):
     """
-    Cross-entropy ``-Σ t log p`` of probabilities p, such as outputs of :class:`Softmax`; the gradient is ``-t / p``.
+    Cross-entropy ``-Σ t log p`` of probabilities p, such as outputs of ``Softmax``; the gradient is ``-t / p``.
 
-    No p counts as less than 1e-12. :class:`LogSoftmaxCrossEntropy` on the outputs before the softmax is more exact.
+    No p counts as less than 1e-12. ``LogSoftmaxCrossEntropy`` on the outputs before the softmax is more exact.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        See :class:`portanet.Loss`.
 
     Examples
     --------
