@@ -82,6 +82,28 @@ def test_the_number_of_threads_changes_no_bit() -> None:
         np.testing.assert_array_equal(trained(number), one)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        pn.GRU(128, 64, return_sequences=True),
+        pn.LSTM(128, 33),
+        pn.Sequential(pn.TransformerBlock(128, 4, dropout=0.1, is_causal=True), pn.TransformerBlock(128, 4)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_the_number_of_threads_changes_no_bit_of_a_sequence(layer: pn.Layer) -> None:
+    x, results = np.random.default_rng(0).normal(size=(37, 40, 128)).astype("float32"), []
+    for number in (1, 2, 5):
+        pn.set_num_threads(number)
+        layer.initialize(seed=0)
+        y, pullback = layer.vjp(x)
+        layer.zero_grad()
+        results.append((y, pullback(y), layer.flat.grad.copy()))
+    for others in results[1:]:
+        for first, other in zip(results[0], others, strict=True):
+            np.testing.assert_array_equal(other, first)
+
+
 @pytest.mark.parametrize("layer", [pn.BatchNorm(32), pn.GroupNorm(4, 32), pn.LayerNorm(32)], ids=repr)
 @pytest.mark.parametrize("batch_last", [False, True])
 def test_the_number_of_threads_changes_no_normalization(layer: pn.Layer, batch_last: bool) -> None:
