@@ -18,7 +18,6 @@ from portanet.layers.base import Layer, batch, check_input, check_rows_of
 from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
-from portanet.layers.linear import affine_pullback
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shapes
@@ -121,11 +120,15 @@ class Recurrent(Layer):
             da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
             rows = xp.reshape(steps, (n_steps * n, n_in))
             before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
-            affine_pullback(du, before, self.weight_hh, self.bias_hh, need_dx=False, need_grads=need_grads)
-            dx = affine_pullback(da, rows, self.weight_ih, self.bias_ih, need_dx=need_dx, need_grads=need_grads)
-            if dx is None:
+            if need_grads:
+                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), da))
+                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(before), du))
+                self.bias_ih.accumulate(kernels.bias_grad(da))
+                self.bias_hh.accumulate(kernels.bias_grad(du))
+            if not need_dx:
                 return None
-            dx = in_order(xp.permute_dims(xp.reshape(dx, (n_steps, n, n_in)), (1, 0, 2)))
+            dx = xp.reshape(kernels.linear(da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
+            dx = in_order(xp.permute_dims(dx, (1, 0, 2)))
             return (dx, *dfirst) if initial else dx
 
         return (y, *last) if self.return_state else y, pullback
