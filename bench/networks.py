@@ -12,6 +12,8 @@ from itertools import accumulate, pairwise
 
 from bench.recipe import Config, Recipe, Target
 from portanet import (
+    GRU,
+    LSTM,
     SGD,
     Adam,
     AvgPool1D,
@@ -23,14 +25,17 @@ from portanet import (
     ConvTranspose2D,
     CrossEntropyLoss,
     Dropout,
+    Embedding,
     Flatten,
     Layer,
+    LayerNorm,
     Linear,
     Loss,
     MaxPool1D,
     MaxPool2D,
     MSELoss,
     Optimizer,
+    PositionalEmbedding,
     ReLU,
     Residual,
     RMSprop,
@@ -38,6 +43,7 @@ from portanet import (
     Sigmoid,
     Softmax,
     TanH,
+    TransformerBlock,
 )
 from portanet.config import Configured, to_json
 from portanet.course import CrossEntropy
@@ -62,6 +68,8 @@ class Network:
         Shape of one example, channels-last.
     target : {"labels", "values", "input"}
         See :class:`bench.recipe.Recipe`.
+    n_ids : int, optional
+        See :class:`bench.recipe.Recipe`.
     goal : float, optional
         Largest allowed ratio of PortaNet's training step time to that of the best PyTorch variant, on two cores.
     """
@@ -73,6 +81,7 @@ class Network:
     batch_size: int
     input_shape: tuple[int, ...]
     target: Target = "labels"
+    n_ids: int | None = None
     goal: float | None = None
 
     def build(self) -> Sequential:
@@ -92,6 +101,7 @@ class Network:
             input_shape=self.input_shape,
             shapes=tuple(shapes[1:]),
             target=self.target,
+            n_ids=self.n_ids,
         )
 
 
@@ -210,6 +220,18 @@ def res_net() -> list[Layer]:
     ]
 
 
+def transformer(n_tokens: int, length: int, width: int) -> list[Layer]:
+    """Return a language model of four blocks: the logits of the next token at each position."""
+    blocks = [TransformerBlock(width, 4, is_causal=True) for _ in range(4)]
+    return [
+        Embedding(n_tokens, width),
+        PositionalEmbedding(length, width),
+        *blocks,
+        LayerNorm(width),
+        Linear(width, n_tokens),
+    ]
+
+
 # Settings shared by several networks
 regression = partial(Network, loss=MSELoss, optimizer=SGD, target="values")
 toy = partial(regression, batch_size=5, input_shape=(4,))
@@ -229,6 +251,7 @@ mnist_image = partial(source_004, input_shape=(28, 28, 1))
 full_batch_encoder = partial(Network, loss=MSELoss, optimizer=SGD, batch_size=500, input_shape=(256,), target="input")
 encoder = partial(Network, loss=BCELoss, optimizer=Adam, batch_size=64, target="input")
 color_image = partial(usps, input_shape=(32, 32, 3))
+sequence = partial(classifier, optimizer=Adam, goal=0.80)
 
 _NETWORKS = (
     toy("000-toy", lambda: dense(4, 4, 2, hidden=TanH), goal=0.06),
@@ -279,6 +302,9 @@ _NETWORKS = (
     color_image("mobile-net", mobile_net, goal=0.80),
     encoder("strided-ae", strided_autoencoder, input_shape=(28, 28, 1), goal=0.80),
     color_image("res-net", res_net, goal=0.80),
+    sequence("gru", lambda: [GRU(28, 128), Linear(128, 10)], batch_size=128, input_shape=(28, 28)),
+    sequence("lstm", lambda: [LSTM(64, 128), Linear(128, 10)], batch_size=32, input_shape=(64, 64)),
+    sequence("transformer", lambda: transformer(256, 128, 128), batch_size=32, input_shape=(128,), n_ids=256),
     usps("digits", lambda: dense_with_dropout(64, 256, 0.5), batch_size=32, input_shape=(64,)),
 )
 

@@ -35,6 +35,8 @@ class Recipe:
         Output shape of each layer for one example.
     target : {"labels", "values", "input"}
         Target of the loss: class indices, values of the output's shape, or the input.
+    n_ids : int, optional
+        If given, inputs are integers from 0 to n_ids - 1.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Recipe:
     input_shape: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     target: Target
+    n_ids: int | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -63,16 +66,18 @@ class Recipe:
 
     def examples(self, n: int) -> np.ndarray:
         """
-        Draw random inputs in [0, 1), float32 of shape (n, *input_shape), with mean 0.2 as in images of digits.
+        Draw random ids, or inputs in [0, 1), float32 of shape (n, *input_shape), with mean 0.2 as in images of digits.
 
         With a larger mean, SGD diverges at the learning rates of the networks, and infinities or denormal numbers
         change the time of a step.
         """
+        if self.n_ids is not None:
+            return np.random.default_rng(0).integers(self.n_ids, size=(n, *self.input_shape))
         return (np.random.default_rng(0).random((n, *self.input_shape)) ** 4).astype(np.float32)
 
     def targets(self, x: np.ndarray) -> np.ndarray:
         """Draw a random target for each of the inputs ``x``."""
         rng = np.random.default_rng(1)
         if self.target == "labels":
-            return rng.integers(self.output_shape[-1], size=len(x))
+            return rng.integers(self.output_shape[-1], size=(len(x), *self.output_shape[:-1]))
         return x if self.target == "input" else rng.random((len(x), *self.output_shape)).astype(np.float32)

@@ -388,5 +388,5 @@ def _mean(ratios: Mapping[str, float]) -> float | None:
 
 
 def _complete(ids: Iterable[str]) -> bool:
-    """Whether all networks with a goal are present, so that the goal for their mean applies."""
-    return set(ids) >= {id for id, network in NETWORKS.items() if network.goal is not None}
+    """Whether all networks of the reports with a goal are present, so that the goal for their mean applies."""
+    return set(ids) >= {id for id, network in NETWORKS.items() if network.goal is not None and _is_of_report(id)}

@@ -282,9 +282,9 @@ def check_flag(name: str, value: Any) -> bool:
     raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
-def check_input_shape(name: str, value: Any) -> tuple[int, ...]:
+def check_input_shape(name: str, value: Any) -> Any:
     """
-    Check that a value is a shape without the batch axis, a tuple or list of whole numbers.
+    Check that a value is a shape without the batch axis, a tuple or list of whole numbers, or a tuple or dict of those.
 
     Examples
     --------
@@ -295,8 +295,12 @@ def check_input_shape(name: str, value: Any) -> tuple[int, ...]:
     ...
     ValueError: input_shape must be a tuple such as (28, 28, 1), got 784
     """
+    if isinstance(value, dict) and value:
+        return {key: check_input_shape(f"{name}[{key!r}]", shape) for key, shape in value.items()}
     if not isinstance(value, (tuple, list)):
         raise ValueError(f"{name} must be a tuple such as (28, 28, 1), got {shown(value)}")
+    if value and all(isinstance(shape, (tuple, list)) and shape for shape in value):
+        return tuple(check_input_shape(f"{name}[{i}]", shape) for i, shape in enumerate(value))
     return tuple(check_count(name, n) for n in value)
 
 

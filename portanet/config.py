@@ -22,8 +22,9 @@ class Configured:
     """
     Base of everything that is described by the arguments of its constructor.
 
-    Arguments are numbers, strings, booleans, None, other Configured objects, and lists or tuples of these. A subclass
-    is registered under its name when it is defined, so a user's own classes load again wherever they are imported.
+    Arguments are numbers, strings, booleans, None, other Configured objects, and lists, tuples or dicts of these; the
+    keys of dicts are strings. A subclass is registered under its name when it is defined, so a user's own classes load
+    again wherever they are imported.
     """
 
     _own: ClassVar[dict[str, type["Configured"]]] = {}
@@ -153,6 +154,8 @@ def _to_json(value: Any, numbers: dict[int, int]) -> Any:
         return config
     if isinstance(value, (list, tuple)):
         return [_to_json(item, numbers) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": [[key, _to_json(item, numbers)] for key, item in value.items()]}
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -193,6 +196,8 @@ class _Builder:
             return config
         if config.keys() == {"ref"}:
             return self._again(config["ref"])
+        if config.keys() == {"dict"}:
+            return {str(key): self.build(item) for key, item in config["dict"]}
         before = self.n_layers
         arguments = {key: self.build(item) for key, item in config.items() if key != "type"}
         kind = _find(str(config.get("type")))

@@ -6,9 +6,35 @@ import numpy as np
 
 from portanet.backends import host_array
 from portanet.checks import check_count, check_number, optional
+from portanet.layers import (
+    GLU,
+    Activation,
+    Dropout,
+    Embedding,
+    Graph,
+    LayerNorm,
+    Linear,
+    MultiHeadAttention,
+    Parallel,
+    PositionalEmbedding,
+    PositionalEncoding,
+    Residual,
+    RMSNorm,
+    Sequential,
+    TransformerBlock,
+)
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.cache import Cache, cached
+from portanet.layers.merge import Merge
+from portanet.layers.recurrent import Recurrent
 
 __all__ = ["generate"]
+
+POSITIONWISE = (
+    *(Activation, Dropout, Embedding, GLU, Graph, LayerNorm, Linear, Merge, Parallel),
+    *(PositionalEmbedding, PositionalEncoding, Residual, RMSNorm, Sequential),
+)
+"""Layers whose output at a position depends on this position only, as that of the layers inside them does."""
 
 
 def generate(
@@ -29,7 +55,8 @@ def generate(
     With ``temperature=0`` each token is the most probable one. Above 0, it is drawn with the probabilities
     ``softmax(logits / temperature)``. With ``num_beams`` above 1, the most probable continuation is searched for: after
     each token, the ``num_beams`` most probable ones are kept. Longer ones are less probable; there is no correction for
-    that. The net is run on the whole sequence for each token.
+    that. Where each layer of the net needs only what is before a position, it is run on the new token alone, and keeps
+    its keys and values or its state; else, and beyond ``max_context``, it is run on the whole sequence each time.
 
     Parameters
     ----------
@@ -85,9 +112,13 @@ def generate(
     context = optional(check_count)("max_context", context)
     rng = np.random.default_rng(optional(check_count)("random_state", random_state, at_least=0))
     n, beams = tokens.shape[0], np.zeros((tokens.shape[0], 1))  # log-probability of each kept continuation
+    cache = Cache() if _goes_forwards(net) else None
     tokens = tokens[:, None, :]  # (N, beams, T)
     for _ in range(check_count("max_new_tokens", max_new_tokens)):
-        log_p = _log_probabilities(net, tokens.reshape(n * beams.shape[1], -1), context).reshape(*beams.shape, -1)
+        rows = tokens.reshape(n * beams.shape[1], -1)
+        if context is not None and rows.shape[1] > context:
+            rows, cache = rows[:, -context:], None
+        log_p = _log_probabilities(net, rows, cache).reshape(*beams.shape, -1)
         if eos is not None:  # a sequence that has ended goes on with the same token, at no cost
             ended = tokens[..., -1] == eos
             log_p[ended] = np.where(np.arange(log_p.shape[-1]) == eos, 0.0, -np.inf)
@@ -95,16 +126,33 @@ def generate(
             parents, new = np.zeros((n, 1), "int64"), _draw(log_p[:, 0], temperature, top_k, rng)[:, None]
         else:
             parents, new, beams = _best(beams, log_p, num_beams)
+        if cache is not None and num_beams > 1:
+            old = parents + np.arange(n)[:, None] * log_p.shape[1]
+            cache.take(net.asarray(old.reshape(-1)))
         tokens = np.concatenate([np.take_along_axis(tokens, parents[..., None], axis=1), new[..., None]], axis=2)
         if eos is not None and ((tokens[..., -1] == eos) | np.isneginf(beams)).all():
             break
     return tokens[:, 0]  # the best one
 
 
-def _log_probabilities(net: Layer, tokens: np.ndarray, max_context: int | None) -> np.ndarray:
+def _goes_forwards(net: Layer) -> bool:
+    """Whether the output at a position depends only on that position, and on what layers keep of those before."""
+    return not net.topology.reuses_layers and all(
+        (isinstance(layer, POSITIONWISE) and not isinstance(getattr(layer, "normalized_shape", 0), tuple))
+        or (isinstance(layer, (MultiHeadAttention, TransformerBlock)) and layer.is_causal)
+        or (isinstance(layer, Recurrent) and not layer.go_backwards and not layer.return_state)
+        for layer in net.topology.layers.values()
+    )
+
+
+def _log_probabilities(net: Layer, tokens: np.ndarray, cache: Cache | None) -> np.ndarray:
     """Return those of the next token, (N, C)."""
-    given = tokens if max_context is None else tokens[:, -max_context:]
-    logits = np.asarray(net.predict(given))
+    if cache is None:
+        logits = np.asarray(net.predict(tokens))
+    else:
+        with cached(cache):
+            logits = net.predict(tokens[:, cache.start :], batch_size=len(tokens))
+        cache.start = tokens.shape[1]
     if logits.ndim not in (2, 3) or logits.shape[0] != tokens.shape[0]:
         raise ValueError(f"net must return logits (N, T, C) or (N, C), got shape {logits.shape}: end it with a Linear")
     last = (logits if logits.ndim == 2 else logits[:, -1]).astype("float64")

@@ -58,6 +58,8 @@ ALIASES = {
     "SwapEMAWeights": "WeightAveraging",
     "AveragedModel": "WeightAveraging",
     "Module": "Layer",
+    "Functional": "Graph",
+    "Concat": "Concatenate",
 }
 """PortaNet's names for names of Keras and PyTorch."""
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from portanet.backends import Backend, get_backend, host_array
 from portanet.checks import check_callable, check_flag, check_number, shown
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, one_or_several
 from portanet.layers.embedding import Embedding
-from portanet.layers.sequential import first_layer
+from portanet.layers.graph import first_layers
 from portanet.losses import Loss
 from portanet.parameters import Parameter
-from portanet.typing import Array
+from portanet.tree import leaves, named_leaves, rebuild
 
 __all__ = ["central_difference", "check_gradients"]
 
@@ -76,10 +76,10 @@ def check_gradients(
     ----------
     module : Layer or Loss
         What to check.
-    x : array_like
+    x : array_like, or dict or tuple of arrays
         Input of the layer, or prediction for the loss. Stay away from kinks, such as 0 for ReLU. Integers, as an
         Embedding takes them, have no gradient.
-    target : array_like, optional
+    target : array_like, or dict or tuple of arrays, optional
         For a loss.
     train : bool
         Which function of a layer; see :meth:`portanet.Layer.vjp`.
@@ -105,50 +105,66 @@ def check_gradients(
     if (target is None) == isinstance(module, Loss):
         needed = "an array for a loss" if target is None else "None for a layer"
         raise ValueError(f"target must be {needed}, got {shown(target)}")
-    backend, train, x = get_backend(device), check_flag("train", train), host_array(x, name="x")
-    integers = isinstance(module, Layer) and isinstance(first_layer(module), Embedding)
-    x = x if integers else host_array(x, "float64", name="x")
-    if not x.size:
-        raise ValueError(f"x is empty, of shape {x.shape}: there is no gradient to check")
+    backend, train = get_backend(device), check_flag("train", train)
+    several = module._takes_several() if isinstance(module, Layer) else module.takes_several
+    x, target = (one_or_several(name, value, several=several) for name, value in (("x", x), ("target", target)))
+    inputs = {name: host_array(values, name=name) for name, values in named_leaves("x", x)}
+    takers = first_layers(module, x) if isinstance(module, Layer) else []
+    ids = {name for name, taker in zip(inputs, takers, strict=False) if isinstance(taker, Embedding)}
+    inputs = {name: values if name in ids else host_array(values, "float64") for name, values in inputs.items()}
+    for name, values in inputs.items():
+        if not values.size:
+            raise ValueError(f"{name} is empty, of shape {values.shape}: there is no gradient to check")
     rtol, atol = check_number("rtol", rtol, at_least=0), check_number("atol", atol, at_least=0)
     with backend.activate():
         parameters: dict[str, Parameter] = {}
+        weights: dict[str, np.ndarray] = {}
         if isinstance(module, Layer):
             layer = copy.deepcopy(module).to(backend, dtype="float64")
             parameters, weights = dict(layer.named_parameters()), layer.get_weights()
             layer.zero_grad()
 
-            def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
+            def vjp(values: Any) -> tuple[Any, Callable[..., Any]]:
                 for name, buffer in layer.named_buffers():
                     buffer.bind(backend, weights[name], "float64")
-                return layer.vjp(backend.asarray(values), train=train)
+                return layer.vjp(values, train=train)
         else:
-            goal = backend.asarray(target, name="target")
+            goals = [backend.asarray(values, name=name) for name, values in named_leaves("target", target)]
 
-            def vjp(values: np.ndarray) -> tuple[Array, Callable[..., Array]]:
-                return module.vjp(backend.asarray(values), goal)
+            def vjp(values: Any) -> tuple[Any, Callable[..., Any]]:
+                return module.vjp(values, rebuild(target, goals))
 
-        y, pullback = vjp(x)
-        dy = np.random.default_rng(0).normal(size=y.shape)
-        dx = pullback(backend.asarray(dy))
-        gradients = {**({} if integers else {"x": dx}), **{name: p.grad for name, p in parameters.items()}}
+        def outputs(inputs: dict[str, np.ndarray]) -> tuple[Any, Callable[..., Any]]:
+            return vjp(rebuild(x, [backend.asarray(values) for values in inputs.values()]))
 
-        def value(values: np.ndarray) -> float:
-            return float(np.sum(backend.to_numpy(vjp(values)[0]) * dy))
+        y, pullback = outputs(inputs)
+        rng = np.random.default_rng(0)
+        dy = [rng.normal(size=part.shape) for part in leaves(y)]
+        dx = dict(zip(inputs, leaves(pullback(rebuild(y, map(backend.asarray, dy)))), strict=True))
+        gradients = {**dx, **{name: parameter.grad for name, parameter in parameters.items()}}
 
-        def value_with(parameter: Parameter) -> Callable[[np.ndarray], float]:
+        def value(inputs: dict[str, np.ndarray]) -> float:
+            return sum(
+                float(np.sum(backend.to_numpy(p) * d)) for p, d in zip(leaves(outputs(inputs)[0]), dy, strict=True)
+            )
+
+        def value_at(name: str) -> Callable[[np.ndarray], float]:
             def function(values: np.ndarray) -> float:
-                parameter.data[...] = backend.asarray(values.copy())
-                return value(x)
+                if name in inputs:
+                    return value({**inputs, name: values})
+                parameters[name].data[...] = backend.asarray(values.copy())
+                return value(inputs)
 
             return function
 
-        for name, gradient in gradients.items():
-            function = value if name == "x" else value_with(parameters[name])
-            where = x if name == "x" else weights[name]
-            expected = central_difference(function, where, eps=eps)
+        for name in [name for name in gradients if name not in ids]:
+            where = {**weights, **inputs}[name]
+            expected = central_difference(value_at(name), where, eps=eps)
             np.testing.assert_allclose(
-                backend.to_numpy(gradient), expected, rtol=rtol, atol=atol, err_msg=f"gradient of {name} of {module!r}"
+                backend.to_numpy(gradients[name]),
+                expected,
+                rtol=rtol,
+                atol=atol,
+                err_msg=f"gradient of {name} of {module!r}",
             )
-            if name != "x":
-                function(where)  # back to where it was
+            value_at(name)(where)  # back to where it was

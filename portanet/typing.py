@@ -8,6 +8,9 @@ Array: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int, ...]
 
+Shapes: TypeAlias = Any
+"""A shape, or a tuple or dict of shapes, for layers that take or return several arrays."""
+
 
 class Pullback(Protocol):
     """The function that ``layer.vjp`` returns with its output: it takes the gradient of the output to that of x."""

@@ -116,6 +116,10 @@ LAYERS: list[tuple[pn.Layer, np.ndarray]] = [
         )
     ),
     (pn.Parallel(pn.Linear(6, 2), pn.TanH(), pn.Sequential(pn.Linear(6, 3), pn.Dropout(0.5))), X),
+    (pn.Graph((pn.Linear(6, 6), "x", "a"), (pn.Add(), ("x", "a"), "y")), X),
+    (pn.Graph((pn.TanH(), "x", "a"), (pn.Linear(6, 6), "a", "b"), (pn.Multiply(), ("a", "x", "b"), "y")), X),
+    (pn.Graph((pn.Linear(6, 6), "x", "a"), (pn.Dot(), ("x", "a"), "y")), X),
+    (pn.Graph((pn.Linear(4, 2), "x", "a"), (pn.Concatenate(), ("a", "x"), "y")), SIGNALS),
     (pn.AutoEncoder(pn.Sequential(pn.Linear(6, 2), pn.TanH()), pn.Linear(2, 6)), X),
     (pn.Sequential(pn.Flatten(), pn.Linear(6, 4), pn.TanH(), pn.Dropout(0.3), pn.Linear(4, 2)), X),
     (pn.Sequential(pn.Linear(6, 4), pn.Sequential(pn.Sigmoid(), pn.Linear(4, 4)), pn.Softmax()), X),
@@ -200,3 +204,13 @@ def concrete(base: type) -> set[type]:
     public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}
     bases = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
     return public - bases
+
+
+def state_of(net: pn.Layer) -> tuple[str, dict[str, bytes | None]]:
+    """Sizes and values of a network; None for an array that has no values yet."""
+    values: dict[str, bytes | None] = {}
+    for name, parameter in net.named_parameters():
+        values[name] = None if parameter.flat is None else np.asarray(parameter.data).tobytes()
+    for name, buffer in net.named_buffers():
+        values[name] = None if buffer.backend is None else np.asarray(buffer.data).tobytes()
+    return repr(net), values

@@ -1,5 +1,7 @@
 """Continuing sequences: greedy, drawn, and by beams."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -97,3 +99,78 @@ def test_a_net_that_returns_no_logits_is_refused() -> None:
     net = pn.Sequential(pn.Embedding(3, 3), pn.Reshape(1, 1, 3))
     with pytest.raises(ValueError, match="net must return logits"):
         pn.generate(net, [[1]], 1)
+
+
+def transformer(*, mask_zeros: bool = False) -> pn.Layer:
+    position = pn.PositionalEmbedding(20, 8, mask_zeros=mask_zeros)
+    blocks = (pn.TransformerBlock(8, 2, is_causal=True, mask_zeros=mask_zeros, dropout=0.1) for _ in range(2))
+    embedding = pn.Embedding(7, 8, padding_idx=0 if mask_zeros else None)
+    return pn.Sequential(embedding, position, *blocks, pn.LayerNorm(8), pn.Linear(8, 7))
+
+
+def recurrent(kind: Any) -> pn.Layer:
+    return pn.Sequential(
+        *(pn.Embedding(7, 8), kind(8, 8, return_sequences=True), pn.PositionalEncoding(8), kind(8, 8), pn.Linear(8, 7))
+    )
+
+
+CACHED: dict[str, Callable[[], pn.Layer]] = {
+    "transformer": transformer,
+    "transformer, mask": lambda: transformer(mask_zeros=True),
+    **{kind.__name__: partial(recurrent, kind) for kind in (pn.RNN, pn.GRU, pn.LSTM)},
+    "graph": lambda: pn.Graph(
+        (pn.Sequential(pn.Embedding(7, 8), pn.PositionalEncoding(8)), "ids", "x"),
+        (pn.MultiHeadAttention(8, 2, is_causal=True), "x", "a"),
+        (pn.Add(), ("x", "a"), "sum"),
+        (pn.Linear(8, 7), "sum", "y"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_caching_gives_the_same_tokens_and_runs_the_net_on_new_ones_only(
+    backend: pn.backends.Backend, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = CACHED[name]().initialize(seed=3, device=backend, dtype="float64")
+    for parameter in net.parameters():  # else all tokens are nearly equally probable
+        parameter.data[...] = parameter.data * 3
+    beginning = [[1, 2, 3], [4, 5, 6], [6, 0, 2]]
+    lengths: list[int] = []
+    predict = pn.Layer.predict
+
+    def counted(self: pn.Layer, x: Any, **options: Any) -> Any:
+        lengths.append(x.shape[1])
+        return predict(self, x, **options)
+
+    monkeypatch.setattr(pn.Layer, "predict", counted)
+    options: list[dict[str, Any]] = [{}, {"temperature": 0.7}, {"num_beams": 3}, {"num_beams": 4, "eos_token_id": 5}]
+    cached = [pn.generate(net, beginning, 8, **each) for each in options]
+    assert lengths[:8] == [3, *[1] * 7]
+    monkeypatch.setattr("portanet.generation._goes_forwards", lambda net: False)
+    lengths.clear()
+    for each, tokens in zip(options, cached, strict=True):
+        np.testing.assert_array_equal(pn.generate(net, beginning, 8, **each), tokens)
+    assert lengths[:8] == [3, 4, 5, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(pn.TransformerBlock(8, 2), pn.MultiHeadAttention(8, 2), pn.GRU(8, 8, go_backwards=True)),
+        *(pn.Bidirectional(pn.GRU(8, 4, return_sequences=True)), pn.Conv1D(8, 8, 3, padding="same"), pn.BatchNorm(8)),
+    ],
+    ids=repr,
+)
+def test_nets_that_look_ahead_are_run_on_the_whole_sequence(layer: pn.Layer) -> None:
+    from portanet.generation import _goes_forwards
+
+    assert not _goes_forwards(pn.Sequential(pn.Embedding(7, 8), layer))
+    assert _goes_forwards(transformer())
+
+
+def test_beyond_max_context_the_net_sees_the_last_tokens() -> None:
+    net = transformer().initialize(seed=1, dtype="float64")
+    tokens = pn.generate(net, [[1, 2, 3]], 9, max_context=5)[0]
+    for i in range(3, 12):
+        logits = net.predict(tokens[None, max(0, i - 5) : i])[0, -1]
+        assert tokens[i] == logits.argmax()

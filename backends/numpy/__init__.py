@@ -24,6 +24,10 @@ def load(ordinal: str | None = None) -> Backend:
     vars(xp).update(vars(standard))
     vars(xp).update(matmul=np.matmul, matrix_transpose=attrgetter("mT"), permute_dims=np.permute_dims)
     vars(xp).update(sum=kernels.reduce_sum, max=kernels.reduce_max, take=kernels.take)
+    if compiled is not None:
+        from portanet.backends.numpy.core.products import matmul
+
+        vars(xp).update(matmul=matmul)
     return Backend(
         name="cpu",
         xp=xp,

@@ -61,7 +61,10 @@ def inference(recipe: Recipe, device: str, batch_size: int) -> Callable[[], np.n
 def sizes(recipe: Recipe, batch_size: int) -> Iterator[tuple[int, int, int]]:
     """Yield (m, k, n) for each layer that multiplies a matrix of shape (m, k) by one of shape (k, n)."""
     for config, shape in zip(recipe.layers, recipe.shapes, strict=True):
-        if config["type"] in ("Residual", "ConvTranspose2D") or config.get("groups", 1) > 1:
+        if (
+            config["type"] in ("Residual", "ConvTranspose2D", "GRU", "LSTM", "TransformerBlock")
+            or config.get("groups", 1) > 1
+        ):
             raise Unsupported(f"the products of {config['type']} are not counted")
         if config["type"] == "Linear":
             yield batch_size, config["in_features"], config["out_features"]

@@ -1,5 +1,5 @@
 """
-PyTorch in its usual style: channels-first, gradients set to None.
+PyTorch in its usual style: channels-first, but sequences as they are; gradients set to None.
 
 Options: fused optimizers, channels_last, torch.compile and CUDA graphs, as in the performance tuning guide and the page
 "CUDA semantics" of PyTorch's documentation.
@@ -85,9 +85,10 @@ def make_net(recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(*map(_layer, recipe.layers))
 
 
-def channels_first(x: Any) -> torch.Tensor:
-    """Convert inputs of shape (N, ..., C) to PyTorch's (N, C, ...)."""
-    return torch.as_tensor(x).movedim(-1, 1).contiguous()
+def inputs(recipe: Recipe, n: int) -> torch.Tensor:
+    """Return n examples in PyTorch's order of axes: (N, C, ...), but sequences as (N, T, C) or (N, T)."""
+    x = torch.as_tensor(recipe.examples(n))
+    return x if recipe.layers[0]["type"] in SEQUENCE_LAYERS else x.movedim(-1, 1).contiguous()
 
 
 def make_loss(config: Config) -> Loss:
@@ -116,7 +117,7 @@ def _net_and_batch(recipe: Recipe, device: str, batch_size: int, channels_last: 
     if device == "cuda" and not torch.cuda.is_available():
         raise Unsupported("PyTorch finds no CUDA device")
     net: Any = make_net(recipe).to(device)
-    x = channels_first(recipe.examples(batch_size)).to(device)
+    x = inputs(recipe, batch_size).to(device)
     if channels_last:
         if x.ndim != 4:
             raise Unsupported("channels_last is for images")
@@ -149,6 +150,55 @@ class _Residual(nn.Module):
         return y
 
 
+class _Recurrent(nn.Module):
+    """The last state of a recurrent layer."""
+
+    def __init__(self, kind: type[nn.RNNBase], config: Config):
+        super().__init__()
+        if config["return_sequences"] or config["go_backwards"] or config["mask_zeros"]:
+            raise Unsupported("recurrent layers are translated that go forwards and return the last state")
+        self.layer = kind(config["input_size"], config["hidden_size"], batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.layer(x)[0][:, -1]
+        return y
+
+
+class _PositionalEmbedding(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.weight = nn.Parameter(0.02 * torch.randn(config["max_len"], config["embedding_dim"]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.weight[: x.shape[1]]
+
+
+class _TransformerBlock(nn.Module):
+    """
+    A block of PyTorch's fastest functions: one product for queries, keys and values, and fused attention.
+
+    ``nn.TransformerEncoderLayer`` computes the same, but is slower: it copies the sequence to the order (T, N, C).
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        if config["dropout"] or config["mask_zeros"]:
+            raise Unsupported("transformer blocks are translated without dropout and padding")
+        width, hidden = config["d_model"], config["dim_feedforward"]
+        self.num_heads, self.is_causal = config["num_heads"], config["is_causal"]
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        projected = self.in_proj(self.norm1(x)).chunk(3, dim=-1)
+        q, k, v = (a.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for a in projected)
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=self.is_causal)
+        x = x + self.out_proj(attended.transpose(1, 2).flatten(2))
+        y: torch.Tensor = x + self.feed_forward(self.norm2(x))
+        return y
+
+
 def _linear(config: Config) -> nn.Module:
     return nn.Linear(config["in_features"], config["out_features"], bias=config["bias"])
 
@@ -164,6 +214,9 @@ def _pool(kind: type[nn.Module], config: Config) -> nn.Module:
     return kind(config["kernel_size"], config["stride"], ceil_mode=config["ceil_mode"])
 
 
+SEQUENCE_LAYERS = {"Embedding", "GRU", "LSTM"}
+"""First layers of networks for sequences."""
+
 LAYERS: dict[str, Callable[[Config], nn.Module]] = {
     "Linear": _linear,
     "Conv1D": partial(_conv, nn.Conv1d),
@@ -176,6 +229,14 @@ LAYERS: dict[str, Callable[[Config], nn.Module]] = {
     "BatchNorm": lambda config: _BatchNorm(
         config["num_features"], config["eps"], config["momentum"], affine=config["affine"]
     ),
+    "LayerNorm": lambda config: nn.LayerNorm(
+        config["normalized_shape"], config["eps"], elementwise_affine=config["elementwise_affine"]
+    ),
+    "Embedding": lambda config: nn.Embedding(config["num_embeddings"], config["embedding_dim"]),
+    "PositionalEmbedding": _PositionalEmbedding,
+    "GRU": partial(_Recurrent, nn.GRU),
+    "LSTM": partial(_Recurrent, nn.LSTM),
+    "TransformerBlock": _TransformerBlock,
     "Residual": _Residual,
     "Sequential": lambda config: nn.Sequential(*map(_layer, config["layers"])),
     "ReLU": lambda config: nn.ReLU(),
@@ -189,7 +250,7 @@ LAYERS: dict[str, Callable[[Config], nn.Module]] = {
 LOSSES: dict[str, Loss] = {
     "MSELoss": functional.mse_loss,
     "BCELoss": functional.binary_cross_entropy,
-    "CrossEntropyLoss": functional.cross_entropy,
+    "CrossEntropyLoss": lambda logits, labels: functional.cross_entropy(logits.flatten(0, -2), labels.flatten()),
     "course.CrossEntropy": lambda p, labels: functional.nll_loss(torch.log(p), labels),
 }
 

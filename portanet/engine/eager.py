@@ -83,6 +83,13 @@ class EagerExecutor:
         """Take over the numbers of steps that were done before."""
         self.metrics[:n_done, ...] = metrics
 
+    def carried(self) -> list[list[Array]]:
+        """Return what layers carry from step to step, for a checkpoint; only parts of sequences have such."""
+        return []
+
+    def carry(self, arrays: Sequence[Sequence[Array]]) -> None:
+        """Take over what layers carried from the steps that were done before."""
+
     def close(self, *, wait: bool = True) -> None:
         """End what runs beside the steps, and wait for it."""
 

@@ -97,7 +97,7 @@ class IterableExecutor(EagerExecutor):
 
     def _next(self) -> tuple[Array, ...]:
         batch = self.stream.take()
-        self._sizes.append(batch.x.shape[0])
+        self._sizes.append(batch.n_examples)
         arrays: tuple[Array, ...] = batch.arrays
         return arrays
 

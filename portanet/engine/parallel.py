@@ -19,6 +19,7 @@ from portanet.kernels.slices import part_of
 from portanet.layers.shard import Shard, shard_as
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
+from portanet.tree import leaves
 from portanet.typing import Array, Ranks
 
 
@@ -80,8 +81,9 @@ def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array
     """
     if loss.reduction == "sum":
         return 1.0
-    terms = prediction[..., 0] if prediction.ndim > 1 else prediction  # a factor that all parts share cancels
-    n = loss.normalizer(namespace(prediction), terms, y, sample_weight)
+    first = leaves(prediction)[0]
+    terms = first[..., 0] if first.ndim > 1 else first  # a factor that all parts share cancels
+    n = loss.normalizer(namespace(first), terms, y, sample_weight)
     return float(n) if isinstance(n, int) else n
 
 
@@ -94,7 +96,7 @@ class _PartExecutor(EagerExecutor):
         """Run a step on n of the n_total examples of a batch, and write the numbers of the whole batch into a row."""
         settings, n_summed = self.settings, self.settings.n_summed
         if n == 0:  # the batch has fewer examples than there are ranks: an example of weight 0 stands for none
-            batch = (*batch[:2], self.backend.xp.zeros_like(row[:1]))
+            batch = (*batch[: settings.n_arrays], self.backend.xp.zeros_like(row[:1]))
         with shard_as(Shard(first, n_total, n > 0, self._all_reduce_sum, settings.sync_batch_norm)):
             for i, number in enumerate(self.step(*batch)):
                 row[i] = number
@@ -200,7 +202,7 @@ class ParallelIterableExecutor(_PartExecutor, IterableExecutor):
             return 0
         if self._lengths is None:
             batch, self._lengths = self.stream.peek(), np.zeros(self.settings.communicator.size)
-            self._lengths[self.settings.communicator.rank] = 0 if batch is None else batch.x.shape[0]
+            self._lengths[self.settings.communicator.rank] = 0 if batch is None else batch.n_examples
             self.settings.communicator.all_reduce(self._lengths)
         return int(self._lengths.min() > 0)
 
@@ -226,6 +228,8 @@ class ParallelSettings:
     Parameters
     ----------
     communicator : Communicator
+    n_arrays : int
+        Of inputs and targets, without weights.
     n_summed : int
         Of the numbers of a step, the first so many are sums over the examples; the others are means.
     sync_batch_norm : bool
@@ -233,5 +237,6 @@ class ParallelSettings:
     """
 
     communicator: Ranks
+    n_arrays: int
     n_summed: int
     sync_batch_norm: bool

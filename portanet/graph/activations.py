@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Node], layers.Layer]] = {
     "Softplus": lambda node: layers.Softplus(),
     "Tanh": lambda node: layers.TanH(),
 }
-"""Layers of operators on each number."""
+"""The layer of each operator that works on each number by itself."""
 
 
 def _elementwise(make: Callable[[Node], layers.Layer]) -> Importer:
@@ -34,7 +34,7 @@ for _operator, _make in ACTIVATIONS.items():
 
 @imports("Selu")
 def import_selu(flow: Flow, node: Node) -> None:
-    """With the constants of the paper, the only ones that the layer knows."""
+    """Refuse other constants than those of the paper."""
     if not math.isclose(node.get("alpha", 1.67326), 1.67326, rel_tol=1e-4):
         raise node.error(f"its alpha is {node.get('alpha')}, not 1.67326")
     if not math.isclose(node.get("gamma", 1.0507), 1.0507, rel_tol=1e-4):
@@ -44,7 +44,7 @@ def import_selu(flow: Flow, node: Node) -> None:
 
 @imports("Swish")
 def import_swish(flow: Flow, node: Node) -> None:
-    """With alpha 1."""
+    """Refuse another alpha than 1."""
     if node.get("alpha", 1.0) != 1.0:
         raise node.error(f"its alpha is {node.get('alpha')}, not 1")
     flow.add(layers.SiLU())
@@ -52,7 +52,7 @@ def import_swish(flow: Flow, node: Node) -> None:
 
 @imports("Clip")
 def import_clip(flow: Flow, node: Node) -> None:
-    """A range, or from 0 on."""
+    """Clip to a range, or to numbers from 0 on."""
     limits = [node.given("min", 1), node.given("max", 2)]
     low, high = (None if limit is None else single_number(limit) for limit in limits)
     if (low, high) == (0.0, 6.0):
@@ -67,8 +67,10 @@ def import_clip(flow: Flow, node: Node) -> None:
 
 @imports("PRelu")
 def import_prelu(flow: Flow, node: Node) -> None:
-    """One slope, or one for each channel."""
+    """Take one slope, or one for each channel."""
     slope = node.weight(1)
+    if node.version < 7 and slope.ndim == 1:
+        slope = slope.reshape(-1, *(1,) * (flow.ndim - 2))
     if slope.size > 1:  # it broadcasts from the last axis on
         lengths = (1,) * (flow.ndim - slope.ndim) + slope.shape
         axis = int(np.argmax(lengths))
@@ -86,13 +88,13 @@ def _check_softmax_axis(flow: Flow, node: Node) -> None:
 
 @imports("Softmax")
 def import_softmax(flow: Flow, node: Node) -> None:
-    """Over the channels."""
+    """Normalize over the channels."""
     _check_softmax_axis(flow, node)
     flow.add(layers.Softmax())
 
 
 @imports("LogSoftmax")
 def import_log_softmax(flow: Flow, node: Node) -> None:
-    """Over the channels."""
+    """Normalize over the channels."""
     _check_softmax_axis(flow, node)
     flow.add(layers.LogSoftmax())

@@ -1,4 +1,4 @@
-"""Adaptive pooling, which graphs spell out: a slice and a reduction for each output along an axis."""
+"""Adaptive pooling: in a graph, a slice and a reduction for each output along an axis."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,12 @@ def import_adaptive_pool(flow: Flow, start: str, nodes: Sequence[Node]) -> None:
     """Append the layer that pools one axis and keeps the others, if the windows are its windows."""
     *inner, join = nodes
     flow.need_channels_first(join)
-    axis, makers = join.get("axis"), {name: node for node in inner for name in node.outputs}
+    axis, producers = join.get("axis"), {name: node for node in inner for name in node.outputs}
     windows, kinds = [], set()
     for name in join.inputs:
-        reduction = makers[name]
-        cut = makers.get(reduction.inputs[0])
-        if cut is None or cut.inputs[0] != start or _axes(reduction, 1) != [axis] or not reduction.get("keepdims", 1):
+        reduction = producers.get(name)
+        cut = None if reduction is None else producers.get(reduction.inputs[0])
+        if reduction is None or cut is None or cut.inputs[0] != start or not _is_along(reduction, axis):
             raise join.error("its inputs are no reductions of slices along its axis")
         starts, ends = cut.given("starts", 1), cut.given("ends", 2)
         if starts is None or ends is None or _axes(cut, 3) != [axis] or cut.constant(4) is not None:
@@ -40,6 +40,11 @@ def import_adaptive_pool(flow: Flow, start: str, nodes: Sequence[Node]) -> None:
         raise join.error("its windows are not those of adaptive pooling")
     size = tuple(m if i == axis else None for i in range(2, flow.ndim))
     flow.add(REDUCTIONS[kinds.pop()][flow.ndim - 3](size if len(size) > 1 else m))
+
+
+def _is_along(reduction: Node, axis: int) -> bool:
+    """Whether a node reduces one axis to length 1."""
+    return _axes(reduction, 1) == [axis] and bool(reduction.get("keepdims", 1))
 
 
 def _axes(node: Node, i: int) -> list[int] | None:

@@ -1,12 +1,18 @@
-"""A graph divided into single nodes and blocks: nodes between one value and the next that all later nodes need."""
+"""
+A graph divided into blocks, and the layer of each block.
+
+A block is one node, or the nodes between two values through which all paths of the graph lead.
+"""
 
 from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from portanet import layers
 from portanet.graph.adaptive import import_adaptive_pool, is_adaptive_pool
 from portanet.graph.flow import Flow, Node, single_number
 from portanet.graph.recurrent import GATES
-from portanet.graph.table import import_node
+from portanet.graph.table import as_node_errors, import_node
 from portanet.layers.base import Layer
 
 Nodes = Sequence[Node]
@@ -15,13 +21,15 @@ GATED: dict[tuple[str, ...], type[Layer]] = {
     ("Sigmoid", "Mul"): layers.SiLU,
     ("Softplus", "Tanh", "Mul"): layers.Mish,
 }
-"""Activations of the form ``x g(x)``, by the operators of the nodes."""
+"""Activations of the form ``x g(x)``, by the operators of their nodes."""
 
 WITHOUT_LAYER = ("Transpose", "Identity", "Cast")
 """Operators that add no layer, so that branches may share them."""
 
+OTHER_JOIN = "there is no layer that joins branches in this way"
+
 MAX_DEPTH = 32
-"""Branches within branches, and terms of a sum; deeper networks reach Python's limit of calls in their methods."""
+"""Most branches within branches, and most terms of a sum: methods of the network call themselves for each one."""
 
 
 def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
@@ -39,7 +47,8 @@ def import_nodes(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
         if len(block) == 1 and block[0].operator != "Concat":
             import_node(flow, block[0])
         else:
-            _import_block(flow, first, block, last)
+            with as_node_errors(block[-1]):
+                _import_block(flow, first, block)
 
 
 def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, str]]:
@@ -63,15 +72,16 @@ def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, st
         raise block[0].error("its output is not used")
 
 
-class _Makers:
-    """The nodes of a block by the values that they compute, and the node that joins its branches."""
+class _Block:
+    """Nodes whose branches the last one, ``join``, puts together."""
 
-    def __init__(self, nodes: Nodes, join: Node):
-        self.join, self._nodes = join, nodes
-        self._positions = {name: i for i, node in enumerate(nodes) for name in node.outputs}
+    def __init__(self, nodes: Nodes):
+        *self._nodes, self.join = nodes
+        self.varying = [name for name, values in _inputs(self.join) if values is None and name]
+        self._positions = {name: i for i, node in enumerate(self._nodes) for name in node.outputs}
 
     def ancestors(self, end: str) -> Nodes:
-        """Return the nodes that a value is computed by, in order."""
+        """Return the nodes that compute a value, in order."""
         found, open_values = set(), [end]
         while open_values:
             i = self._positions.get(open_values.pop())
@@ -81,39 +91,39 @@ class _Makers:
         return [self._nodes[i] for i in sorted(found)]
 
 
-def _import_block(flow: Flow, start: str, nodes: Nodes, end: str) -> None:
+def _inputs(node: Node) -> Iterable[tuple[str, np.ndarray | None]]:
+    """Return names of the inputs, and their values if they are constant."""
+    return zip(node.inputs, node.constants, strict=True)
+
+
+def _import_block(flow: Flow, start: str, nodes: Nodes) -> None:
     """Append the layer of a block: branches that a sum, a concatenation or a product joins."""
-    *inner, join = nodes
-    makers = _Makers(inner, join)
-    _check_apart(join, makers)
-    kind = join.operator
-    varying = [name for name, values in zip(join.inputs, join.constants, strict=True) if values is None and name]
-    if kind in ("Add", "Sum") and len(varying) >= 2:
-        if len(varying) < len(join.inputs):
-            raise join.error("one of its inputs is constant")
-        _import_sum(flow, start, makers, varying, join)
-    elif kind == "Concat" and is_adaptive_pool(nodes):
+    block, operators = _Block(nodes), _operators(nodes)
+    _check_apart(block)
+    if operators[-1] in ("Add", "Sum") and len(block.varying) >= 2:
+        _import_sum(flow, start, block)
+    elif operators[-1] == "Concat" and is_adaptive_pool(nodes):
         import_adaptive_pool(flow, start, nodes)
-    elif kind == "Concat":
-        _import_concat(flow, start, makers, varying, join)
-    elif tuple(_operators(nodes)) in GATED and varying.count(start) == 1:
-        flow.add(GATED[tuple(_operators(nodes))]())
-    elif sorted(_operators(nodes)) == ["Mul", "Sigmoid", "Split"]:
+    elif operators[-1] == "Concat":
+        _import_concat(flow, start, block)
+    elif tuple(operators) in GATED and block.varying.count(start) == 1:
+        flow.add(GATED[tuple(operators)]())
+    elif sorted(operators) == ["Mul", "Sigmoid", "Split"]:
         _import_glu(flow, nodes)
-    elif _operators(nodes) == ["Mul", "ReduceMean", "Add", "Sqrt", "Div"]:
+    elif operators == ["Mul", "ReduceMean", "Add", "Sqrt", "Div"]:
         _import_rms_norm(flow, start, nodes)
     else:
-        raise join.error("there is no layer that joins branches in this way")
+        raise block.join.error(OTHER_JOIN)
 
 
-def _check_apart(join: Node, makers: _Makers) -> None:
+def _check_apart(block: _Block) -> None:
     """Refuse branches that share nodes: each would get layers of its own, with weights that training takes apart."""
-    if join.operator in ("Add", "Sum", "Concat"):
+    if block.join.operator in ("Add", "Sum", "Concat"):
         seen: set[str] = set()
-        for name in dict.fromkeys(join.inputs):
-            own = {node.outputs[0] for node in makers.ancestors(name) if node.operator not in WITHOUT_LAYER}
+        for name in dict.fromkeys(block.join.inputs):
+            own = {node.outputs[0] for node in block.ancestors(name) if node.operator not in WITHOUT_LAYER}
             if own & seen:
-                raise join.error("its branches share nodes")
+                raise block.join.error("its branches share nodes")
             seen |= own
 
 
@@ -121,80 +131,80 @@ def _operators(nodes: Nodes) -> list[str]:
     return [node.operator for node in nodes]
 
 
-def _branch(flow: Flow, start: str, makers: _Makers, end: str) -> tuple[Flow, Layer | None]:
-    """Return a branch as one layer, None if it does nothing."""
-    branch = flow.branch()
-    _check_depth(branch.depth, makers.join)
-    import_nodes(branch, start, makers.ancestors(end), end)
-    if not branch.layers:
-        return branch, None
-    return branch, branch.layers[0] if len(branch.layers) == 1 else layers.Sequential(*branch.layers)
+def _branches(flow: Flow, start: str, block: _Block) -> tuple[Flow, list[Layer | None]]:
+    """Return the output of the first branch, and all branches as layers, None for one that does nothing."""
+    if len(block.varying) < len(block.join.inputs):
+        raise block.join.error("one of its inputs is constant")
+    flows: list[Flow] = []
+    found: list[Layer | None] = []
+    for end in block.varying:
+        branch = flow.branch()
+        _check_depth(branch.depth, block.join)
+        import_nodes(branch, start, block.ancestors(end), end)
+        if flows and (branch.axes != flows[0].axes or branch.features or flows[0].features):
+            raise block.join.error("its inputs have their axes in different orders")
+        flows.append(branch)
+        found.append(_as_layer(branch.layers))
+    return flows[0], found
+
+
+def _as_layer(found: list[Layer]) -> Layer | None:
+    """Return layers as one, None if there are none."""
+    if not found:
+        return None
+    return found[0] if len(found) == 1 else layers.Sequential(*found)
 
 
 def _check_depth(depth: int, join: Node) -> None:
-    """Refuse branches within branches that methods of the network could not follow."""
+    """Refuse branches that are nested too deeply."""
     if depth > MAX_DEPTH:
         raise join.error(f"its branches are nested more than {MAX_DEPTH} deep")
 
 
-def _check_equal(first: Flow, other: Flow, join: Node) -> None:
-    same = first.features is other.features is None and first.axes == other.axes
-    if not same:
-        raise join.error("its inputs have their axes in different orders")
-
-
-def _import_sum(flow: Flow, start: str, makers: _Makers, names: list[str], join: Node) -> None:
-    """Residual of two branches, one of which may do nothing; of more, one within the other."""
-    parts = [_branch(flow, start, makers, name) for name in names]
-    for end, _ in parts[1:]:
-        _check_equal(parts[0][0], end, join)
-    direct = [layer for _, layer in parts if layer is None]
-    branches = [layer for _, layer in parts if layer is not None]
-    if len(direct) > 1 or not branches:
-        raise join.error("it adds a value to itself")
-    _check_depth(flow.depth + len(branches), join)
-    total = None if direct else branches.pop(0)
+def _import_sum(flow: Flow, start: str, block: _Block) -> None:
+    """Append the Residual of two branches, one of which may do nothing; of more branches, one within the other."""
+    first, found = _branches(flow, start, block)
+    branches = [layer for layer in found if layer is not None]
+    if len(found) - len(branches) > 1:
+        raise block.join.error("it adds a value to itself")
+    _check_depth(flow.depth + len(branches), block.join)
+    total = branches.pop(0) if len(found) == len(branches) else None
     for branch in branches:
         total = layers.Residual(branch, projection=total)
     assert total is not None
     flow.add(total)
-    flow.axes, flow.features = parts[0][0].axes, None
+    flow.axes, flow.features = first.axes, None
 
 
-def _import_concat(flow: Flow, start: str, makers: _Makers, names: list[str], join: Node) -> None:
-    """Parallel of several branches."""
-    if len(names) < len(join.inputs):
-        raise join.error("one of its inputs is constant")
-    parts = [_branch(flow, start, makers, name) for name in names]
-    for end, _ in parts[1:]:
-        _check_equal(parts[0][0], end, join)
-    parts[0][0].need_channels(join, join.get("axis", 1))
-    if len(parts) == 1:
-        return
-    flow.add(layers.Parallel(*(layers.Sequential() if layer is None else layer for _, layer in parts)))
-    flow.axes, flow.features = parts[0][0].axes, None
+def _import_concat(flow: Flow, start: str, block: _Block) -> None:
+    """Append the Parallel of several branches; one alone stays as it is."""
+    first, found = _branches(flow, start, block)
+    first.need_channels(block.join, block.join.get("axis", 1))
+    if len(found) > 1:
+        flow.add(layers.Parallel(*(layers.Sequential() if layer is None else layer for layer in found)))
+        flow.axes, flow.features = first.axes, None
 
 
 def _import_glu(flow: Flow, nodes: Nodes) -> None:
-    """``a σ(b)`` of two halves."""
+    """Append GLU, ``a σ(b)`` of two halves."""
     split, sigmoid, product = nodes
     sizes = split.given("split", 1)
     flow.need_plain_features(split)
     flow.need_channels(split, split.get("axis", 0))
+    if len(split.outputs) != 2 or (sizes is not None and len({*sizes.tolist()}) > 1):
+        raise split.error("it does not divide the channels into two halves")
     a, b = split.outputs
-    if sizes is not None and len({*sizes.tolist()}) > 1:
-        raise split.error("its parts have different lengths")
     if sigmoid.inputs != (b,) or {*product.inputs} != {a, *sigmoid.outputs}:
-        raise product.error("there is no layer that joins branches in this way")
+        raise product.error(OTHER_JOIN)
     flow.add(layers.GLU())
 
 
 def _import_rms_norm(flow: Flow, start: str, nodes: Nodes) -> None:
-    """``x / √(mean(x²) + eps)``."""
+    """Append RMSNorm, ``x / √(mean(x²) + eps)``."""
     square, mean, add, _, quotient = nodes
     axes, eps = mean.given("axes", 1), add.constant(1)
     if square.inputs != (start, start) or quotient.inputs[0] != start or axes is None or eps is None:
-        raise quotient.error("there is no layer that joins branches in this way")
+        raise quotient.error(OTHER_JOIN)
     flow.need_channels_last(quotient)
     lengths = flow.shape[-axes.size :]
     if sorted(axes.tolist()) != list(range(-axes.size, 0)) or not mean.get("keepdims", 1):

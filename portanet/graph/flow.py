@@ -1,4 +1,4 @@
-"""What is known of a value while a graph becomes layers: its shape in PortaNet, and its order in the graph."""
+"""A value while its graph becomes layers: its shape in PortaNet, and its order of axes in the graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
+from portanet.graph.axes import channels_first_axes
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Shape
@@ -14,7 +15,7 @@ from portanet.typing import Shape
 Arrays = dict[Parameter | Buffer, np.ndarray]
 
 KEEP_FEATURES = (layers.Activation, layers.Dropout)
-"""Layers that compute each number of a row by itself."""
+"""Layers that compute each number by itself, so that they keep the order of features."""
 
 
 def shortest(value: Any) -> float:
@@ -38,7 +39,18 @@ def single_number(values: np.ndarray) -> float | None:
 
 
 class NoLayer(ValueError):
-    """A node of a graph cannot become a layer; the message names the node."""
+    """
+    A node of a graph cannot become a layer.
+
+    Parameters
+    ----------
+    title : str
+        Name and operator of the node.
+    why : str
+    """
+
+    def __init__(self, title: str, why: str):
+        super().__init__(f"{title} cannot become a layer of PortaNet: {why}")
 
 
 class WrongOrder(NoLayer):
@@ -48,7 +60,7 @@ class WrongOrder(NoLayer):
 @dataclass(frozen=True)
 class Node:
     """
-    A node of the graph with what is constant in it.
+    A node of the graph, with its constant inputs.
 
     Parameters
     ----------
@@ -82,7 +94,7 @@ class Node:
         return self.constants[i] if i < len(self.constants) else None
 
     def given(self, name: str, i: int) -> np.ndarray | None:
-        """Return what is an attribute in some versions, and an input in others."""
+        """Return an attribute of old versions that is an input of new ones."""
         value = self.attributes.get(name)
         return self.constant(i) if value is None else np.asarray(value)
 
@@ -95,19 +107,7 @@ class Node:
 
     def error(self, why: str, kind: type[NoLayer] = NoLayer) -> NoLayer:
         """Return the error that this node cannot become a layer."""
-        return kind(f"{self.title} cannot become a layer of PortaNet: {why}")
-
-
-def channels_first_axes(ndim: int) -> Shape:
-    """
-    Return the axes of (N, ..., C) in the order (N, C, ...).
-
-    Examples
-    --------
-    >>> channels_first_axes(4), channels_first_axes(2)
-    ((0, 3, 1, 2), (0, 1))
-    """
-    return (0, ndim - 1, *range(1, ndim - 1))
+        return kind(self.title, why)
 
 
 @dataclass
@@ -148,12 +148,12 @@ class Flow:
         """Append a layer with its arrays, by attribute."""
         shape = layer.output_shape(self.shape)
         for name, values in arrays.items():
-            kept = getattr(layer, name)
+            array = getattr(layer, name)
             if values.dtype.kind != "f":
                 raise ValueError(f"{layer!r} has {name} of dtype {values.dtype}, not of floats")
-            if kept.shape != values.shape:
-                raise ValueError(f"{layer!r} has {name} of shape {kept.shape}, but the graph has {values.shape}")
-            self.arrays[kept] = values
+            if array.shape != values.shape:
+                raise ValueError(f"{layer!r} has {name} of shape {array.shape}, but the graph has {values.shape}")
+            self.arrays[array] = values
         self.layers.append(layer)
         self.shape = shape
 
@@ -198,9 +198,9 @@ class Flow:
             raise node.error(f"its input is no array (N, ..., C), but has the axes {self.axes} of it", WrongOrder)
 
     def need_plain_features(self, node: Node) -> None:
-        """Refuse a node that tells features apart, after rows were flattened in another order than PortaNet's."""
+        """Refuse a node that depends on the order of features, if the graph has another one than PortaNet."""
         if self.features is not None:
-            raise node.error("its input was flattened in the order (C, ...), which only a product puts right")
+            raise node.error("its input was flattened in the order (C, ...), which only a Gemm or MatMul can take")
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
         """Return numbers of the features of the graph in PortaNet's order, along the first axis."""
@@ -214,8 +214,8 @@ class Flow:
 
     def flatten(self) -> None:
         """Make a row of each example, in the order of the graph."""
-        kept = [axis for axis in self.axes if axis == 0 or self.shape[axis - 1] > 1]
-        if kept != sorted(kept):
+        long = [axis for axis in self.axes if axis == 0 or self.shape[axis - 1] > 1]
+        if long != sorted(long):
             self.features = self.shape, self.axes
         last = self.layers[-1] if self.layers else None
         if isinstance(last, POOLS_TO_ONE) and last.output_size == 1:
@@ -226,7 +226,7 @@ class Flow:
         self.axes = (0, 1)
 
     def _reorder_reshaped(self, node: Node) -> None:
-        """Take what was reshaped to (C, ...) as channels-last; the Linear before it gives its outputs in that order."""
+        """Read a Reshape to (C, ...) as one to (..., C), and put the outputs of the Linear before it in that order."""
         channels, *lengths = self.shape
         reshape, before = self._split_at_reshape(node)
         for layer in reversed(before):
@@ -251,13 +251,13 @@ class Flow:
         raise node.error("its input has the order (N, ..., C)")
 
     def _permute(self, layer: Layer) -> None:
-        """Give the outputs of a layer, which are reshaped to (C, ...), the order of (..., C)."""
+        """Put the outputs of a layer, which are in the order (C, ...), in the order (..., C)."""
         own: list[Parameter | Buffer] = [*layer.topology.parameter_list, *layer.topology.buffers.values()]
-        for kept in own:
-            if kept.shape and kept in self.arrays:
-                values = self.arrays[kept]
+        for array in own:
+            if array.shape and array in self.arrays:
+                values = self.arrays[array]
                 blocks = np.moveaxis(values.reshape((*values.shape[:-1], *self.shape)), values.ndim - 1, -1)
-                self.arrays[kept] = blocks.reshape(values.shape)
+                self.arrays[array] = blocks.reshape(values.shape)
 
 
 MAX_POOLS = (layers.AdaptiveMaxPool1D, layers.AdaptiveMaxPool2D, layers.AdaptiveMaxPool3D)

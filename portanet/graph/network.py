@@ -6,15 +6,15 @@ import numpy as np
 
 from portanet import layers
 from portanet.backends import Backend
+from portanet.graph.axes import channels_first_axes
 from portanet.graph.blocks import import_nodes
-from portanet.graph.flow import Flow, Node, WrongOrder, channels_first_axes
+from portanet.graph.flow import Flow, Node, WrongOrder
 from portanet.graph.order import graph_flattens_first
 from portanet.graph.recurrent import join_recurrent
 from portanet.layers.base import Layer
-from portanet.parameters import Buffer, Parameter
 
 MAX_NODES = 10_000
-"""Nodes of a graph at most; the largest published networks have some thousands."""
+"""Most nodes of a graph; the largest published networks have some thousands."""
 
 
 def import_graph(
@@ -29,7 +29,7 @@ def import_graph(
         Names of the input and the output.
     lengths : sequence of int
         Shape of one input in the graph. Three axes or more, with that of the batch, are taken as channels-first, and as
-        channels-last if the layers do not fit. Three axes that are flattened first are a picture without channels.
+        channels-last if the layers do not fit. Three axes that are flattened first are images without a channel axis.
     nodes : sequence of Node
         In order, each after those that it needs.
     n_examples : int
@@ -38,7 +38,7 @@ def import_graph(
     Raises
     ------
     ValueError
-        If a node is no layer of PortaNet, the output has neither order of axes, or there are too many nodes.
+        If a node cannot become a layer, the output has neither order of axes, or there are too many nodes.
     """
     if len(nodes) > MAX_NODES:
         raise ValueError(f"it has {len(nodes):,} nodes, more than {MAX_NODES:,}")
@@ -77,10 +77,9 @@ def build_network(flow: Flow, dtype: str, backend: Backend) -> layers.Sequential
 
 
 def _arrays_of(net: Layer, flow: Flow, dtype: str) -> dict[str, np.ndarray]:
-    """Return the values of a network by name: those of the graph, and the initial state of layers such as Dropout."""
+    """Return the values of a network by name: those of the graph, and first values of buffers that it lacks."""
     rng, arrays = np.random.default_rng(0), {}
-    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
-    for name, array in kept.items():
+    for name, array in net._named_arrays().items():
         values = flow.arrays[array] if array in flow.arrays else array.init(array.shape, rng)
         with np.errstate(over="ignore"):  # it becomes infinite, which is refused
             arrays[name] = values.astype(dtype) if values.dtype.kind == "f" else values

@@ -9,7 +9,7 @@ from portanet.graph.flow import Flow, Node
 from portanet.graph.table import imports
 
 MAX_CHANNELS = 2**16
-"""Most channels for which the numbers of groups are repeated."""
+"""Most channels of GroupNorm: a hostile file of few bytes could ask for many."""
 
 
 def _affine(flow: Flow, node: Node) -> dict[str, np.ndarray]:
@@ -19,7 +19,7 @@ def _affine(flow: Flow, node: Node) -> dict[str, np.ndarray]:
 
 @imports("BatchNormalization")
 def import_batch_norm(flow: Flow, node: Node) -> None:
-    """ONNX's momentum is one minus PortaNet's."""
+    """Take one minus ONNX's momentum, which is the part that is kept."""
     flow.need_channels_first(node)
     if node.get("training_mode", 0):
         raise node.error("it is in training mode")
@@ -31,33 +31,35 @@ def import_batch_norm(flow: Flow, node: Node) -> None:
 
 @imports("LayerNormalization")
 def import_layer_norm(flow: Flow, node: Node) -> None:
-    """Over the last axes of channels-last."""
+    """Normalize over the last axes of (N, ..., C)."""
     flow.need_channels_last(node)
     lengths, bias = _normalized_shape(flow, node), node.constant(2)
-    scale = _whole(node, node.weight(1), lengths)
-    shift = np.zeros_like(scale) if bias is None else _whole(node, bias, lengths)
+    scale = node.weight(1)
+    shift = np.zeros_like(scale) if bias is None else bias
+    _check_lengths(node, lengths, scale, shift)
     shape = lengths if len(lengths) > 1 else lengths[0]
     flow.add(layers.LayerNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale, bias=shift)
 
 
 @imports("RMSNormalization")
 def import_rms_norm(flow: Flow, node: Node) -> None:
-    """Over the last axes of channels-last."""
+    """Normalize over the last axes of (N, ..., C)."""
     flow.need_channels_last(node)
-    lengths = _normalized_shape(flow, node)
-    scale = _whole(node, node.weight(1), lengths)
+    lengths, scale = _normalized_shape(flow, node), node.weight(1)
+    _check_lengths(node, lengths, scale)
     shape = lengths if len(lengths) > 1 else lengths[0]
     flow.add(layers.RMSNorm(shape, eps=node.get("epsilon", 1e-5)), weight=scale)
 
 
-def _whole(node: Node, values: np.ndarray, lengths: tuple[int, ...]) -> np.ndarray:
-    """Return a scale or shift that has a number for each place."""
-    if values.shape != lengths:
-        raise node.error(f"its scale or shift has shape {values.shape}, not {lengths}")
-    return values
+def _check_lengths(node: Node, lengths: tuple[int, ...], *arrays: np.ndarray) -> None:
+    """Refuse a scale or a shift that is broadcast to the normalized axes."""
+    for values in arrays:
+        if values.shape != lengths:
+            raise node.error(f"its scale or shift has shape {values.shape}, not {lengths}")
 
 
 def _normalized_shape(flow: Flow, node: Node) -> tuple[int, ...]:
+    """Return the lengths of the axes from ``axis`` on."""
     axis = node.get("axis", -1)
     lengths = flow.shape[axis if axis < 0 else axis - 1 :]
     if axis == 0 or len(lengths) > len(flow.shape):
@@ -67,7 +69,7 @@ def _normalized_shape(flow: Flow, node: Node) -> tuple[int, ...]:
 
 @imports("GroupNormalization")
 def import_group_norm(flow: Flow, node: Node) -> None:
-    """Before version 21, a scale and a shift belong to a group."""
+    """Repeat the scale and the shift of a group for its channels: before version 21, a group has one of each."""
     flow.need_channels_first(node)
     flow.need_plain_features(node)
     n_groups, n_channels = node.get("num_groups"), flow.shape[-1]
@@ -81,6 +83,6 @@ def import_group_norm(flow: Flow, node: Node) -> None:
 
 @imports("InstanceNormalization")
 def import_instance_norm(flow: Flow, node: Node) -> None:
-    """Over the positions."""
+    """Normalize each channel over the positions."""
     flow.need_channels_first(node)
     flow.add(layers.InstanceNorm(flow.shape[-1], eps=node.get("epsilon", 1e-5), affine=True), **_affine(flow, node))

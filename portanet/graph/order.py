@@ -1,4 +1,4 @@
-"""Whether inputs have channels: rows, ids and pictures without colours have none, and keep their order of axes."""
+"""Whether inputs have channels: rows, ids and images without a channel axis keep their order of axes."""
 
 from collections.abc import Sequence
 

@@ -1,46 +1,10 @@
-"""Whole numbers, axes and windows as graphs give them: padding may be given or automatic."""
+"""Windows as graphs give them: padding may be given or automatic."""
 
 from typing import Any
 
-from portanet.backends import backend_of
+from portanet.graph.axes import integers
 from portanet.kernels.windows import Pads, Window, dilated, pads_of
 from portanet.typing import Shape
-
-
-def integers(values: Any) -> Shape:
-    """
-    Return axes, lengths or the like as Python numbers: an attribute is a list, an input an array.
-
-    Examples
-    --------
-    >>> integers([1, 2]), integers(np.asarray([3])), integers(np.asarray(4)), integers(5)
-    ((1, 2), (3,), (4,), (5,))
-    """
-    if isinstance(values, int):
-        return (values,)
-    if isinstance(values, (list, tuple)):
-        return tuple(map(int, values))
-    return tuple(map(int, backend_of(values).to_numpy(values).ravel()))
-
-
-def positive_axes(axes: Any, ndim: int) -> Shape:
-    """
-    Return axes counted from the front.
-
-    Raises
-    ------
-    ValueError
-        If there is no such axis.
-
-    Examples
-    --------
-    >>> positive_axes([-1, 0], 3)
-    (2, 0)
-    """
-    for axis in (axes := integers(axes)):
-        if not -ndim <= axis < ndim:
-            raise ValueError(f"axis must be from {-ndim} to {ndim - 1} for an array of {ndim} axes, got {axis}")
-    return tuple(axis % ndim for axis in axes)
 
 
 def explicit_pads(pads: Any, n_axes: int) -> Pads:

@@ -1,8 +1,8 @@
 """
 Recurrent operators as layers, and the order of their gates.
 
-ONNX's operators take the positions as the first axis and return an axis of directions, so that files have a few nodes
-that put the axes right before and after each. These nodes and the operator become one node first.
+ONNX's operators take (T, N, D) and return an axis of directions. Files have nodes before and after each operator that
+change the axes. First, these nodes and the operator become one node, from (N, T, D) to (N, T, H) or (N, H).
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ class Gates:
     Parameters
     ----------
     order : tuple of int
-        For each gate in ONNX, that in PortaNet.
+        For each gate in ONNX, its position in PortaNet.
     attributes : dict of str to object
-        With which the operator computes what the layer does.
+        Those that the operator needs to compute the same as the layer.
     """
 
     order: tuple[int, ...]
@@ -49,25 +49,25 @@ DEFAULTS: dict[str, Any] = {
 ACTIVATIONS = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
 """Activations of one direction, as the layers have them."""
 
-Step: TypeAlias = tuple[str, tuple[int, ...]]
-"""An operator that changes the axes, and its numbers."""
+AxisChange: TypeAlias = tuple[str, tuple[int, ...]]
+"""Transpose with its permutation, Squeeze with its axes, or Reshape with its shape."""
 
 MAX_AXES = 8
-"""Most numbers of such an operator."""
+"""Most numbers of an :data:`AxisChange`."""
 
 FIRST_STATE = 5
-"""Number of the input that is the first state h; the cell c follows it."""
+"""Position of the first state h among the inputs; the cell c follows it."""
 
-FIRST_TWO: Step = ("Transpose", (1, 0, 2))
+SWAP_FIRST_TWO: AxisChange = ("Transpose", (1, 0, 2))
 
-AFTER: dict[tuple[bool, int, bool], list[Step]] = {
-    (False, 0, False): [("Squeeze", (1,)), FIRST_TWO],
-    (False, 0, True): [("Transpose", (0, 2, 1, 3)), ("Reshape", (0, 0, -1)), FIRST_TWO],
+AFTER: dict[tuple[bool, int, bool], list[AxisChange]] = {
+    (False, 0, False): [("Squeeze", (1,)), SWAP_FIRST_TWO],
+    (False, 0, True): [("Transpose", (0, 2, 1, 3)), ("Reshape", (0, 0, -1)), SWAP_FIRST_TWO],
     (False, 1, False): [("Squeeze", (0,))],
     (True, 0, False): [("Squeeze", (2,))],
     (True, 1, False): [("Squeeze", (1,))],
 }
-"""The nodes after an operator, by whether the batch comes first, the number of its output, and whether it has both
+"""The nodes after an operator, by ``layout == 1``, the number of its output that is used, and whether it has both
 directions."""
 
 
@@ -85,7 +85,7 @@ def to_onnx(kind: str, values: np.ndarray) -> np.ndarray:
 
 def from_onnx(kind: str, values: np.ndarray) -> np.ndarray:
     """
-    Return what :func:`to_onnx` was given.
+    Return the inverse of :func:`to_onnx`.
 
     Examples
     --------
@@ -109,21 +109,21 @@ def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
     """
     if not any(node.operator in GATES for node in nodes):
         return list(nodes)
-    makers = {name: node for node in nodes for name in node.outputs if name}
-    nodes = _needed([_without_zero_states(node, makers) for node in nodes], target)
+    producers = {name: node for node in nodes for name in node.outputs if name}
+    nodes = _needed([_without_zero_states(node, producers) for node in nodes], target)
     users: dict[str, list[Node]] = {}
     for node in nodes:
         for name in {*node.inputs} - {""}:
             users.setdefault(name, []).append(node)
     replaced: dict[int, Node | None] = {}
-    swapped: dict[str, str] = {}  # values (T, N, D), and those of the same numbers (N, T, D)
+    swapped: dict[str, str] = {}  # names of values (T, N, D), and of the same values as (N, T, D)
     for node in nodes:
-        if _step(node) == FIRST_TWO:
+        if _axis_change(node) == SWAP_FIRST_TWO:
             swapped[node.outputs[0]] = node.inputs[0]
         if node.operator in GATES and (chain := _nodes_after(node, users, swapped)):
             replaced |= {id(old): None for old in (node, *chain)}
             replaced[id(chain[-1])] = _joined(node, swapped, chain)
-            if not _has_batch_first(node) and _step(chain[-1]) != FIRST_TWO:
+            if not _has_batch_first(node) and _axis_change(chain[-1]) != SWAP_FIRST_TWO:
                 swapped[chain[-1].outputs[0]] = chain[-1].outputs[0]
     return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], target)
 
@@ -138,11 +138,11 @@ def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
     return found[::-1]
 
 
-def _without_zero_states(node: Node, makers: dict[str, Node]) -> Node:
-    """Leave out first states that are zeros of a shape that the graph computes."""
+def _without_zero_states(node: Node, producers: dict[str, Node]) -> Node:
+    """Leave out first states that are zero, of a shape that the graph computes."""
     if node.operator not in GATES:
         return node
-    zero = [i >= FIRST_STATE and _is_zero(makers.get(name)) for i, name in enumerate(node.inputs)]
+    zero = [i >= FIRST_STATE and _is_zero(producers.get(name)) for i, name in enumerate(node.inputs)]
     return replace(node, inputs=tuple("" if z else name for z, name in zip(zero, node.inputs, strict=True)))
 
 
@@ -155,17 +155,17 @@ def _is_zero(node: Node | None) -> bool:
 
 
 def _nodes_after(node: Node, users: dict[str, list[Node]], swapped: dict[str, str]) -> list[Node]:
-    """Return the nodes after an operator if they, and that before it, are as :data:`AFTER` says; else none."""
+    """Return the nodes after an operator that :data:`AFTER` lists; none if others are found."""
     used = [(i, name) for i, name in enumerate(node.outputs) if name in users]
     if len(used) != 1 or not (_has_batch_first(node) or node.inputs[0] in swapped):
         return []
     i, name = used[0]
     chain: list[Node] = []
-    for step in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
+    for change in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
         following = users.get(name, [])
-        if step == FIRST_TWO and following and all(_takes(other, name) for other in following):
+        if change == SWAP_FIRST_TWO and following and all(_takes(other, name) for other in following):
             return chain
-        if len(following) != 1 or _step(following[0]) != step:
+        if len(following) != 1 or _axis_change(following[0]) != change:
             return []
         chain.append(following[0])
         name = following[0].outputs[0]
@@ -188,8 +188,8 @@ def _has_batch_first(node: Node) -> bool:
     return bool(node.get("layout", 0) == 1)
 
 
-def _step(node: Node) -> Step | None:
-    """Return an operator that changes the axes, and its numbers."""
+def _axis_change(node: Node) -> AxisChange | None:
+    """Return what a node does to the axes; None if it does something else."""
     names = {"Transpose": "perm", "Squeeze": "axes", "Reshape": "shape"}
     numbers = node.given(names[node.operator], 1) if node.operator in names else None
     if numbers is None or numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
@@ -199,7 +199,7 @@ def _step(node: Node) -> Step | None:
 
 @imports(*GATES)
 def import_recurrent(flow: Flow, node: Node) -> None:
-    """With zeros as the first state, and ONNX's own activations."""
+    """Refuse a first state other than zeros, and other activations than those of the layers."""
     kind, return_sequences = node.operator, node.get("return_sequences")
     if return_sequences is None:
         raise node.error("its output is neither all states (N, T, H) nor the last one (N, H)")
@@ -221,7 +221,7 @@ def import_recurrent(flow: Flow, node: Node) -> None:
 
 
 def _check_weights(node: Node) -> int:
-    """Return the number of directions, for which both weights must have parts."""
+    """Return the number of directions; both weights must have that many matrices."""
     w, r, n_gates = node.weight(1), node.weight(2), len(GATES[node.operator].order)
     n_directions = 2 if node.get("direction") == "bidirectional" else 1
     if w.ndim != 3 or r.ndim != 3 or not w.shape[1] == r.shape[1] == n_gates * r.shape[2]:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from portanet import layers
-from portanet.graph.flow import Flow, Node, channels_first_axes, single_number
-from portanet.graph.padding import positive_axes
+from portanet.graph.axes import aligned_shape, channels_first_axes, positive_axes
+from portanet.graph.flow import Flow, Node, single_number
 from portanet.graph.table import imports
 
 FLOAT32, FLOAT64 = 1, 11
@@ -15,7 +15,7 @@ FLOAT32, FLOAT64 = 1, 11
 
 @imports("Gemm")
 def import_gemm(flow: Flow, node: Node) -> None:
-    """A constant matrix, and a constant row."""
+    """Make a Linear of a constant matrix, and its bias of a constant row."""
     if flow.ndim != 2 or node.get("transA", 0) or node.constant(0) is not None:
         raise node.error("its first input is no batch of rows")
     if len(node.inputs) > 2 and node.inputs[2] and node.constant(2) is None:
@@ -32,7 +32,7 @@ def _scale(values: np.ndarray, factor: float) -> np.ndarray:
 
 @imports("MatMul")
 def import_matmul(flow: Flow, node: Node) -> None:
-    """A constant matrix on the right."""
+    """Make a Linear of a constant matrix on the right."""
     if node.constant(0) is not None or node.weight(1).ndim != 2:
         raise node.error("its second input is no constant matrix")
     flow.need_channels(node, -1)
@@ -47,7 +47,7 @@ def _add_linear(flow: Flow, node: Node, weight: np.ndarray) -> None:
 
 
 def _add_bias(flow: Flow, node: Node, bias: np.ndarray) -> None:
-    """Give the last layer, a Linear without a bias, this one."""
+    """Give a bias to the last layer, a Linear without one."""
     last = flow.layers.pop()
     assert isinstance(last, layers.Linear)
     weight = flow.arrays.pop(last.weight)
@@ -58,21 +58,26 @@ def _add_bias(flow: Flow, node: Node, bias: np.ndarray) -> None:
     flow.add(layers.Linear(*weight.shape), weight=weight, bias=np.broadcast_to(bias.reshape(-1), (n,)))
 
 
-def _operand(node: Node) -> np.ndarray:
-    """Return the constant of two inputs, of which the other is not constant."""
+def _operand(flow: Flow, node: Node) -> np.ndarray:
+    """Return the constant of two inputs, with the shape in which it is broadcast."""
     values = node.constant(1) if node.constant(0) is None else node.constant(0)
     if values is None:
         raise node.error("none of its inputs is constant")
-    return values
+    if node.version >= 7:
+        return values
+    if node.constant(0) is not None or not node.get("broadcast", 0):
+        raise node.error("before version 7 of the operator set, its second input must be constant and its broadcast 1")
+    axis = node.get("axis")
+    return values if axis is None else values.reshape(aligned_shape(values.shape, flow.ndim, axis))
 
 
 @imports("Add")
 def import_add(flow: Flow, node: Node) -> None:
-    """The bias of a Linear, vectors of positions, one number, or the input itself."""
+    """Add the bias of a Linear, vectors of positions, one number, or the input itself."""
     if node.inputs[:1] == node.inputs[1:]:
         _add_rescale(flow, node, 2.0, 0.0)
         return
-    values, last = _operand(node), flow.layers[-1] if flow.layers else None
+    values, last = _operand(flow, node), flow.layers[-1] if flow.layers else None
     if type(last) is layers.Linear and last.bias is None and flow.axes[-1] == flow.ndim - 1:
         _add_bias(flow, node, values)
     elif type(last) is layers.Rescale and last.offset == 0 and (number := single_number(values)) is not None:
@@ -90,7 +95,7 @@ def _row_shape(values: np.ndarray) -> tuple[int, ...]:
 
 @imports("Gather")
 def import_gather(flow: Flow, node: Node) -> None:
-    """Vectors for the ids that the graph takes."""
+    """Make an Embedding of a constant matrix, whose rows the ids choose."""
     if node.get("axis", 0) != 0 or node.weight(0).ndim != 2 or node.constant(1) is not None:
         raise node.error("it does not take rows of a constant matrix")
     if any(not isinstance(layer, layers.Reshape) for layer in flow.layers):
@@ -102,8 +107,8 @@ def import_gather(flow: Flow, node: Node) -> None:
 
 @imports("Sub")
 def import_sub(flow: Flow, node: Node) -> None:
-    """One number, or the mean of each channel, before a division."""
-    values = _operand(node)
+    """Subtract one number, or the mean of each channel before a division."""
+    values = _operand(flow, node)
     if node.constant(0) is not None:
         _add_rescale(flow, node, -1.0, single_number(values))
     elif values.shape == (flow.shape[-1],) and flow.is_channels_last and values.size > 1:
@@ -115,8 +120,8 @@ def import_sub(flow: Flow, node: Node) -> None:
 
 @imports("Mul")
 def import_mul(flow: Flow, node: Node) -> None:
-    """One number, or the scale of RMSNorm."""
-    values, last = _operand(node), flow.layers[-1] if flow.layers else None
+    """Multiply by one number, or by the scale of RMSNorm."""
+    values, last = _operand(flow, node), flow.layers[-1] if flow.layers else None
     aligned = flow.is_channels_last
     if aligned and type(last) is layers.RMSNorm and last.weight is None and values.shape == last._lengths:
         flow.layers[-1] = layer = layers.RMSNorm(last.normalized_shape, eps=last.eps)
@@ -128,8 +133,8 @@ def import_mul(flow: Flow, node: Node) -> None:
 
 @imports("Div")
 def import_div(flow: Flow, node: Node) -> None:
-    """One number, or the standard deviation of each channel after the mean."""
-    values, last = _operand(node), flow.layers[-1] if flow.layers else None
+    """Divide by one number, or by the standard deviation of each channel after the mean was subtracted."""
+    values, last = _operand(flow, node), flow.layers[-1] if flow.layers else None
     if node.constant(0) is not None:
         raise node.error("it divides a constant")
     aligned = flow.is_channels_last and type(last) is layers.Normalize and values.shape == last.std.shape
@@ -154,19 +159,19 @@ def _add_rescale(flow: Flow, node: Node, scale: float | None, offset: float | No
 
 @imports("Identity")
 def import_identity(flow: Flow, node: Node) -> None:
-    """Nothing."""
+    """Leave the value as it is."""
 
 
 @imports("Cast")
 def import_cast(flow: Flow, node: Node) -> None:
-    """Nothing, since a network has one dtype."""
+    """Leave the value as it is: a network has one dtype."""
     if node.get("to") not in (FLOAT32, FLOAT64):
         raise node.error("it converts to another dtype than float32 and float64")
 
 
 @imports("Dropout")
 def import_dropout(flow: Flow, node: Node) -> None:
-    """Active in training only."""
+    """Add a Dropout, which is active in training only."""
     ratio = node.given("ratio", 1)
     p = 0.5 if ratio is None else single_number(ratio)
     if p is None:
@@ -176,7 +181,7 @@ def import_dropout(flow: Flow, node: Node) -> None:
 
 @imports("Transpose")
 def import_transpose(flow: Flow, node: Node) -> None:
-    """No layer: the axes of the graph change, not those of PortaNet."""
+    """Change the axes of the graph; those of PortaNet stay."""
     perm = node.get("perm") or list(reversed(range(flow.ndim)))
     axes = tuple(flow.axes[axis] for axis in perm)
     if sorted(axes) != list(range(flow.ndim)) or axes[0] != 0:
@@ -186,7 +191,7 @@ def import_transpose(flow: Flow, node: Node) -> None:
 
 @imports("Flatten")
 def import_flatten(flow: Flow, node: Node) -> None:
-    """From the second axis on."""
+    """Make a row of each example."""
     if node.get("axis", 1) not in (1, 1 - flow.ndim):
         raise node.error(f"its axis is {node.get('axis')}, not 1")
     if flow.ndim > 2 or not flow.layers:
@@ -195,7 +200,7 @@ def import_flatten(flow: Flow, node: Node) -> None:
 
 @imports("Squeeze")
 def import_squeeze(flow: Flow, node: Node) -> None:
-    """After pooling to one position."""
+    """Make a row of each example, after pooling to one position."""
     axes = node.given("axes", 1)
     flow.need_channels_first(node)
     if math.prod(flow.shape[:-1]) != 1 or flow.ndim < 3:
@@ -217,7 +222,7 @@ def import_unsqueeze(flow: Flow, node: Node) -> None:
 
 @imports("Reshape")
 def import_reshape(flow: Flow, node: Node) -> None:
-    """Flatten; or a new shape, which is taken as channels-last unless a layer needs channels-first."""
+    """Flatten, or give a new shape, which is taken as channels-last unless a layer needs channels-first."""
     target = node.given("shape", 1)
     if target is None:
         raise node.error("its shape is no constant")
@@ -235,6 +240,6 @@ def import_reshape(flow: Flow, node: Node) -> None:
             flow.flatten()
         return
     if not flow.is_channels_last:
-        raise node.error("its input has the order (N, C, ...)")
+        raise node.error("its input has not the order (N, ..., C)")
     flow.add(layers.Reshape(*lengths))
     flow.axes = tuple(range(len(lengths) + 1))

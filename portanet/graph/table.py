@@ -1,6 +1,7 @@
 """The table of importers: which function makes layers of a node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from portanet.graph.flow import Flow, Node, NoLayer
@@ -33,11 +34,17 @@ def import_node(flow: Flow, node: Node) -> None:
     importer = IMPORTERS.get(node.operator)
     if importer is None:
         raise node.error("there is no layer for this operator")
-    try:
+    with as_node_errors(node):
         importer(flow, node)
-    except (TypeError, LookupError, ArithmeticError) as error:
-        raise node.error(str(error)) from error
+
+
+@contextmanager
+def as_node_errors(node: Node) -> Iterator[None]:
+    """Turn an error of a layer, or of a value that is missing, into one that names the node."""
+    try:
+        yield
     except NoLayer:
         raise
-    except ValueError as error:
-        raise node.error(str(error)) from error
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise node.error(why) from error

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
+from portanet.graph.axes import positive_axes
 from portanet.graph.flow import Flow, Node, single_number
-from portanet.graph.padding import conv_window, positive_axes
+from portanet.graph.padding import conv_window
 from portanet.graph.table import imports
 
 CONV = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -32,7 +33,7 @@ def _of_axes(kinds: tuple[Any, ...], flow: Flow, node: Node) -> Any:
 
 
 def _compact(values: tuple[Any, ...]) -> Any:
-    """Return one number for all axes, if they are equal."""
+    """Return one number if those of all axes are equal."""
     return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else values
 
 
@@ -50,7 +51,7 @@ def _window_arguments(flow: Flow, node: Node, size: tuple[int, ...]) -> dict[str
 
 
 def _pool_arguments(flow: Flow, node: Node, size: tuple[int, ...]) -> dict[str, Any]:
-    """Return those of a pooling layer, whose stride is its size by default."""
+    """Return the arguments of a pooling layer, whose stride is its size by default."""
     arguments = _window_arguments(flow, node, size)
     if arguments["stride"] == _compact(size):
         del arguments["stride"]
@@ -59,7 +60,7 @@ def _pool_arguments(flow: Flow, node: Node, size: tuple[int, ...]) -> dict[str, 
 
 @imports("Conv")
 def import_conv(flow: Flow, node: Node) -> None:
-    """The weight (O, C / groups, *size) is (*size, C / groups, O) in PortaNet."""
+    """Transpose the weight (O, C / groups, *size) to (*size, C / groups, O)."""
     kind, weight, bias, groups = _of_axes(CONV, flow, node), node.weight(1), node.constant(2), node.get("group", 1)
     n_out, n_in, *size = weight.shape
     arguments = _window_arguments(flow, node, tuple(size))
@@ -70,7 +71,7 @@ def import_conv(flow: Flow, node: Node) -> None:
 
 @imports("ConvTranspose")
 def import_conv_transpose(flow: Flow, node: Node) -> None:
-    """The weight (C, O / groups, *size) is (*size, C, O / groups) in PortaNet."""
+    """Transpose the weight (C, O / groups, *size) to (*size, C, O / groups)."""
     kind, weight, bias = _of_axes(CONV_TRANSPOSE, flow, node), node.weight(1), node.constant(2)
     if node.get("output_shape") is not None or node.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise node.error("its padding follows from output_shape or auto_pad")
@@ -94,7 +95,7 @@ def import_conv_transpose(flow: Flow, node: Node) -> None:
 
 @imports("MaxPool")
 def import_max_pool(flow: Flow, node: Node) -> None:
-    """Without the positions."""
+    """Pool; positions of the maxima, a second output, are refused."""
     kind, size = _of_axes(MAX_POOL, flow, node), tuple(node.get("kernel_shape"))
     arguments = _pool_arguments(flow, node, size)
     flow.add(kind(_compact(size), ceil_mode=bool(node.get("ceil_mode", 0)), **arguments))
@@ -102,7 +103,7 @@ def import_max_pool(flow: Flow, node: Node) -> None:
 
 @imports("AveragePool")
 def import_average_pool(flow: Flow, node: Node) -> None:
-    """Without dilation."""
+    """Pool; dilation is refused."""
     kind, size = _of_axes(AVERAGE_POOL, flow, node), tuple(node.get("kernel_shape"))
     if any(n != 1 for n in node.get("dilations") or ()):
         raise node.error(f"its dilations are {node.get('dilations')}, not 1")
@@ -113,19 +114,19 @@ def import_average_pool(flow: Flow, node: Node) -> None:
 
 @imports("GlobalAveragePool")
 def import_global_average_pool(flow: Flow, node: Node) -> None:
-    """With axes of length 1, as in the graph; before Flatten it becomes GlobalAvgPool."""
+    """Keep axes of length 1, as in the graph; before Flatten it becomes GlobalAvgPool."""
     flow.add(_of_axes(AVERAGE_TO_ONE, flow, node)(1))
 
 
 @imports("GlobalMaxPool")
 def import_global_max_pool(flow: Flow, node: Node) -> None:
-    """With axes of length 1, as in the graph; before Flatten it becomes GlobalMaxPool."""
+    """Keep axes of length 1, as in the graph; before Flatten it becomes GlobalMaxPool."""
     flow.add(_of_axes(MAX_TO_ONE, flow, node)(1))
 
 
 @imports("ReduceMean")
 def import_reduce_mean(flow: Flow, node: Node) -> None:
-    """Over all positions."""
+    """Pool to the mean over all positions."""
     axes = node.given("axes", 1)
     kind = _of_axes(AVERAGE_TO_ONE, flow, node)
     if axes is None or sorted(positive_axes(axes.tolist(), flow.ndim)) != list(range(2, flow.ndim)):
@@ -137,7 +138,7 @@ def import_reduce_mean(flow: Flow, node: Node) -> None:
 
 @imports("Pad")
 def import_pad(flow: Flow, node: Node) -> None:
-    """Of the spatial axes."""
+    """Pad the spatial axes."""
     pads, value = node.given("pads", 1), node.given("value", 2)
     if pads is None or node.constant(3) is not None:
         raise node.error("its pads are not those of all axes")
@@ -152,7 +153,7 @@ def import_pad(flow: Flow, node: Node) -> None:
 
 @imports("Resize", "Upsample")
 def import_resize(flow: Flow, node: Node) -> None:
-    """By whole numbers, with the positions of PortaNet's layer."""
+    """Repeat or interpolate positions; the factors must be whole numbers."""
     flow.need_channels_first(node)
     is_resize = node.operator == "Resize" and node.version > 10
     scales, sizes = node.given("scales", 2 if is_resize else 1), node.constant(3)

@@ -1,4 +1,4 @@
-"""What makes a PyTorch module compute something else than its graph tells, and is refused."""
+"""Checks of PyTorch modules: what a traced graph does not show, such as hooks and tied weights, is refused."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ WRAPPERS = {
     "OptimizedModule": "_orig_mod",
     **dict.fromkeys(("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"), "module"),
 }
-"""Modules that run another one, by the attribute that holds it."""
+"""Attribute that holds the inner module, by the class of the module around it."""
 
 
 def check_module(module: Any) -> None:
@@ -41,6 +41,23 @@ def check_module(module: Any) -> None:
         if inner._forward_hooks or inner._forward_pre_hooks or backward:
             raise ValueError(f"{title} has hooks, which may change its output or gradients: remove them")
     _check_tensors(module)
+
+
+def dtype_of(module: Any) -> str:
+    """
+    Return the dtype of the parameters and buffers of a module.
+
+    Raises
+    ------
+    ValueError
+        If it is neither float32 nor float64, or they have several.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    floats = [tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()]
+    dtypes = sorted({str(dtype).removeprefix("torch.") for dtype in floats}) or ["float32"]
+    if dtypes not in (["float32"], ["float64"]):
+        raise ValueError(f"module must be of float32 or float64, got {', '.join(dtypes)}: use module.float()")
+    return dtypes[0]
 
 
 def _check_tensors(module: Any) -> None:
@@ -116,14 +133,14 @@ def check_dropout(graph: Any, module: Any, trace: Callable[[Any], Any]) -> None:
 
 
 def _dropouts(graph: Any) -> dict[str, bool]:
-    """Return whether each function is active."""
+    """Return whether each call of the function is active, by the name of its node."""
     functions = [node for node in graph.nodes if getattr(node.target, "__name__", "") == "dropout"]
     return {node.name: bool(node.kwargs.get("training", True)) for node in functions}
 
 
 @contextmanager
 def _other_mode(module: Any) -> Iterator[None]:
-    """Turn training into evaluation and back, of all modules inside."""
+    """Switch all modules inside from training to evaluation or back."""
     modes = {inner: inner.training for inner in module.modules()}
     try:
         for inner, mode in modes.items():

@@ -11,9 +11,9 @@ import numpy as np
 from portanet import layers
 from portanet.backends import Backend, get_backend
 from portanet.checks import check_input_shape
-from portanet.graph import Node
+from portanet.graph import Node, NoLayer
 from portanet.graph.network import build_network, import_graph
-from portanet.interop.checks import check_dropout, check_in_place, check_module
+from portanet.interop.checks import check_dropout, check_in_place, check_module, dtype_of
 from portanet.interop.modules import MODULES
 from portanet.interop.sequence_modules import ALL_STATES, LAST_STATE
 
@@ -64,7 +64,7 @@ ACTIVATIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "hardswish": ("Hardswish", lambda inplace=False: {}),
     "selu": ("SELU", lambda inplace=False: {}),
 }
-"""Functions of modules with the same arguments, as :data:`FUNCTIONS`."""
+"""The module with the same arguments for each function, and its attributes, as in :data:`FUNCTIONS`."""
 
 FUNCTIONS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "add": ("Add", lambda: {}),
@@ -93,10 +93,10 @@ MODULE_FORMS = {
     **{"interpolate": "nn.Upsample", "pad": "nn.ConstantPad2d", "layer_norm": "nn.LayerNorm", "linear": "nn.Linear"},
     **{"group_norm": "nn.GroupNorm", "batch_norm": "nn.BatchNorm2d", "prelu": "nn.PReLU", "glu": "nn.GLU"},
 }
-"""Functions that are refused, by the modules that are known."""
+"""Modules to use instead of functions that are refused."""
 
 NOT_ARGUMENTS = ("_stacklevel", "dtype", "tensors", "input")
-"""Arguments by name that change no attribute."""
+"""Arguments by name that are no attributes of a node."""
 
 
 def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = None) -> layers.Sequential:
@@ -124,8 +124,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     ImportError
         If PyTorch is not installed.
     ValueError
-        If a module or function is no layer of PortaNet, overwrites a value that is used again, or has hooks or tied
-        weights; the message names it.
+        If a module or function cannot become a layer, overwrites a value that is used again, or has hooks or tied
+        weights, or if parameters are not of float32 or float64; the message names it.
 
     Examples
     --------
@@ -139,13 +139,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     """
     check_module(module)
     shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
-    source, nodes, target = _traced(module)
-    flow = import_graph(source, shape, nodes, target)
-    tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
-    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors} or {"float32"}
-    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
-        raise ValueError(f"module must be of float32 or float64, got {', '.join(sorted(dtypes))}: use module.float()")
-    return build_network(flow, dtypes.pop(), backend)
+    dtype, (source, nodes, target) = dtype_of(module), _traced(module)
+    return build_network(import_graph(source, shape, nodes, target), dtype, backend)
 
 
 def _traced(module: Any) -> tuple[str, list[Node], str]:
@@ -186,7 +181,7 @@ LAST_PATHS: list[tuple[str, tuple[Any, ...]]] = [
     *((name, (0, LAST_POSITION)) for name in ("RNN", "GRU", "LSTM")),
     *(("RNN", (1, -1)), ("GRU", (1, -1)), ("LSTM", (1, 0, -1))),
 ]
-"""Modules, and the indices, one after the other, that take the last state of their last layer."""
+"""Modules, and the indices that take the last state of their last layer, in order."""
 
 
 def _path(node: Any, inner: dict[str, Any]) -> tuple[Any, tuple[Any, ...]] | None:
@@ -199,23 +194,23 @@ def _path(node: Any, inner: dict[str, Any]) -> tuple[Any, tuple[Any, ...]] | Non
 
 
 def _of_output(node: Any, module: Any, source: str, path: tuple[Any, ...]) -> list[Node]:
-    """Return the node of an output of a module; none if it is not used, or only on the way to another."""
+    """Return the node of an output of a module; no node if only parts of the output are used."""
     title = f"{node.name!r} (getitem)"
     kind = LAST_STATE if (type(module).__name__, path) in LAST_PATHS else ALL_STATES
     if kind == LAST_STATE or (path == (0,) and _is_used(node)):
         return [Node(title, kind, (source,), (node.name,), {}, [None])]
     if _is_used(node):
-        raise ValueError(f"{title} cannot become a layer of PortaNet: it is neither all states nor the last one")
+        raise NoLayer(title, "it is neither all states nor the last one")
     return []
 
 
 def _is_used(node: Any) -> bool:
-    """Whether a node is used by others than those that take a part of it."""
+    """Whether a node has a user other than those that take a part of it."""
     return any(user.target is not operator.getitem for user in node.users)
 
 
 def _graph_of(module: Any) -> Any:
-    """Return the graph of ``torch.fx``, whose modules are those with an importer."""
+    """Return the graph of ``torch.fx``; modules with an importer are not traced inside."""
     from torch import fx
 
     class Proxy(fx.Proxy):
@@ -250,7 +245,7 @@ def _is_shape(node: Any) -> bool:
 
 
 def _single(module: Any) -> Any:
-    """Return the graph of a module without others inside, which a trace would enter."""
+    """Return the graph of one call of a module: a trace would enter it."""
     from torch import fx
 
     graph = fx.Graph()
@@ -268,11 +263,11 @@ def _of_module(node: Any, module: Any) -> Node:
     kind = f"torch.nn.{type(module).__name__}"
     title = f"module {node.target!r} ({type(module).__name__})"
     if not _is_known(module):
-        raise ValueError(f"{title} cannot become a layer of PortaNet: there is no layer for this module")
+        raise NoLayer(title, "there is no layer for this module")
     if given := [name for name, value in node.kwargs.items() if (name, value) != ("need_weights", False)]:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: its argument {given[0]!r} is not supported")
+        raise NoLayer(title, f"its argument {given[0]!r} is not supported")
     if not all(map(_is_node, node.args)):
-        raise ValueError(f"{title} cannot become a layer of PortaNet: its arguments are not all tensors")
+        raise NoLayer(title, "its arguments are not all tensors")
     inputs = tuple(value.name for value in node.args)
     return Node(title, kind, inputs, (node.name,), {"module": module}, [None] * len(inputs))
 
@@ -284,22 +279,22 @@ def _of_function(node: Any) -> Node:
         name = node.name.rstrip("_0123456789")
     title = f"{node.name!r} ({name})"
     if node.op == "get_attr":
-        raise ValueError(f"{title} cannot become a layer of PortaNet: it is a tensor of the module itself")
+        raise NoLayer(title, "it is a tensor of the module itself")
     if name in ("view", "reshape"):
         return _reshape(node, title)
     if name not in FUNCTIONS and node.target is not operator.add:
         advice = f": write {MODULE_FORMS[name]} in __init__ and call it" if name in MODULE_FORMS else ""
-        raise ValueError(f"{title} cannot become a layer of PortaNet: no layer is known for this function{advice}")
+        raise NoLayer(title, f"no layer is known for this function{advice}")
     kind, attributes = FUNCTIONS[name]
     values, others = _arguments(node)
     if not all(map(_is_node, values)):
-        raise ValueError(f"{title} cannot become a layer of PortaNet: some of its inputs {values} are no tensors")
+        raise NoLayer(title, f"some of its inputs {values} are no tensors")
     names = tuple(value.name for value in values)
     others_by_name = {key: value for key, value in node.kwargs.items() if key not in NOT_ARGUMENTS}
     try:
         found = attributes(**_named_arguments(attributes, others), **others_by_name)
     except TypeError as error:
-        raise ValueError(f"{title} cannot become a layer of PortaNet: {_why(error)}") from error
+        raise NoLayer(title, f"{_why(error)}") from error
     return Node(title, kind, names, (node.name,), found, [None] * len(names))
 
 
@@ -329,15 +324,13 @@ def _named_arguments(function: Callable[..., Any], values: list[Any]) -> dict[st
 
 
 def _reshape(node: Any, title: str) -> Node:
-    """``x.view(n, -1)``, where n may be the number of examples."""
+    """Return the node of ``x.view(n, -1)``, where n may be the number of examples."""
     x, *lengths = node.args
     lengths = [*lengths[0]] if len(lengths) == 1 and isinstance(lengths[0], (list, tuple)) else lengths
     rest = lengths[1:]
     if lengths and isinstance(lengths[0], int) and lengths[0] != -1:
-        raise ValueError(
-            f"{title} cannot become a layer of PortaNet: its first length is {lengths[0]}, not the batch's"
-        )
+        raise NoLayer(title, f"its first length is {lengths[0]}, not the batch's")
     if not all(isinstance(n, int) for n in rest):
-        raise ValueError(f"{title} cannot become a layer of PortaNet: its lengths {rest} are no numbers")
+        raise NoLayer(title, f"its lengths {rest} are no numbers")
     shape = np.asarray([0, *rest])
     return Node(title, "Reshape", (x.name, "shape"), (node.name,), {}, [None, shape])

@@ -1,4 +1,4 @@
-"""Nodes of traced PyTorch modules: which layer each module and function becomes."""
+"""Which layer each module of PyTorch becomes."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ def of_module(*names: str) -> Callable[[ModuleImporter], ModuleImporter]:
 
 
 def _import(importer: ModuleImporter, flow: Flow, node: Node) -> None:
-    """Append the layers of a module; parameters that require no gradient are frozen."""
+    """Append the layers of a module, and freeze parameters that require no gradient."""
     n, module = len(flow.layers), node.get("module")
     importer(flow, node, module)
     needs = {tensor.requires_grad for tensor in getattr(module, "parameters", tuple)()}
@@ -67,7 +67,7 @@ ELEMENTWISE: dict[str, Callable[[Any], layers.Layer]] = {
     "LogSigmoid": lambda m: layers.LogSigmoid(),
     "Dropout": lambda m: layers.Dropout(m.p),
 }
-"""Layers of modules that work on each number."""
+"""The layer of each module that works on each number by itself."""
 
 for _name, _make in ELEMENTWISE.items():
     of_module(_name)(lambda flow, node, module, make=_make: flow.add(make(module)))  # type: ignore[misc]
@@ -75,12 +75,12 @@ for _name, _make in ELEMENTWISE.items():
 
 @of_module("Identity")
 def import_identity(flow: Flow, node: Node, module: Any) -> None:
-    """Nothing."""
+    """Leave the value as it is."""
 
 
 @of_module("Softplus")
 def import_softplus(flow: Flow, node: Node, module: Any) -> None:
-    """With beta 1."""
+    """Refuse another beta than 1."""
     if module.beta != 1 or module.threshold < 20:
         raise node.error(f"its beta is {module.beta}, not 1, or its threshold {module.threshold} is below 20")
     flow.add(layers.Softplus())
@@ -88,14 +88,14 @@ def import_softplus(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Dropout1d", "Dropout2d", "Dropout3d")
 def import_spatial_dropout(flow: Flow, node: Node, module: Any) -> None:
-    """Of whole channels."""
+    """Drop whole channels."""
     flow.need_channels_first(node)
     flow.add(layers.SpatialDropout(module.p))
 
 
 @of_module("PReLU")
 def import_prelu(flow: Flow, node: Node, module: Any) -> None:
-    """One slope, or one for each channel."""
+    """Take one slope, or one for each channel."""
     slope = host(module.weight)
     if slope.size > 1:
         flow.need_channels(node, 1)
@@ -105,7 +105,7 @@ def import_prelu(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Softmax", "LogSoftmax", "GLU")
 def import_along_channels(flow: Flow, node: Node, module: Any) -> None:
-    """Along the channels."""
+    """Refuse another axis than that of the channels."""
     if module.dim is None and flow.ndim != 2:
         raise node.error("its dim is None, which is the batch here: give it")
     flow.need_channels(node, -1 if module.dim is None else module.dim)
@@ -117,7 +117,7 @@ def import_along_channels(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Linear")
 def import_linear(flow: Flow, node: Node, module: Any) -> None:
-    """The weight (out, in) is (in, out) in PortaNet."""
+    """Transpose the weight (out, in) to (in, out)."""
     _as_onnx(flow, node, "MatMul", host(module.weight).T)
     if module.bias is not None:
         _as_onnx(flow, node, "Add", host(module.bias))
@@ -125,7 +125,7 @@ def import_linear(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Conv1d", "Conv2d", "Conv3d")
 def import_conv(flow: Flow, node: Node, module: Any) -> None:
-    """The attributes are those of ONNX, but for the padding."""
+    """Read the module as ONNX's Conv; only the padding has another form."""
     if module.padding_mode != "zeros":
         kind = {"reflect": "Reflection", "replicate": "Replication"}.get(module.padding_mode, "Circular")
         pad = f"nn.{kind}Pad{flow.ndim - 2}d"
@@ -141,7 +141,7 @@ def import_conv(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 def import_conv_transpose(flow: Flow, node: Node, module: Any) -> None:
-    """The attributes are those of ONNX."""
+    """Read the module as ONNX's ConvTranspose."""
     attributes = {"strides": module.stride, "dilations": module.dilation, "group": module.groups}
     pads, extra = [*module.padding, *module.padding], module.output_padding
     bias = None if module.bias is None else host(module.bias)
@@ -154,7 +154,7 @@ def _tuple(value: Any, flow: Flow) -> list[int]:
 
 @of_module("MaxPool1d", "MaxPool2d", "MaxPool3d")
 def import_max_pool(flow: Flow, node: Node, module: Any) -> None:
-    """Without the positions."""
+    """Pool; positions of the maxima are refused."""
     if module.return_indices:
         raise node.error("it returns positions too")
     _import_pool(flow, node, module, "MaxPool", dilations=_tuple(module.dilation, flow))
@@ -162,7 +162,7 @@ def import_max_pool(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("AvgPool1d", "AvgPool2d", "AvgPool3d")
 def import_avg_pool(flow: Flow, node: Node, module: Any) -> None:
-    """Without another divisor."""
+    """Pool; another divisor is refused."""
     if getattr(module, "divisor_override", None) is not None:
         raise node.error(f"its divisor_override is {module.divisor_override}, not None")
     _import_pool(flow, node, module, "AveragePool", count_include_pad=int(module.count_include_pad))
@@ -181,7 +181,7 @@ def _import_pool(flow: Flow, node: Node, module: Any, operator: str, **attribute
 
 @of_module(*(f"Adaptive{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2, 3)))
 def import_adaptive_pool(flow: Flow, node: Node, module: Any) -> None:
-    """To one position, it becomes a global pool where the result is flattened."""
+    """Pool to a given size; one position that is flattened becomes a global pool."""
     flow.need_channels_first(node, n_axes=int(type(module).__name__[-2]))
     size = module.output_size
     size = size[0] if isinstance(size, tuple) and len(set(size)) == 1 else size
@@ -190,7 +190,7 @@ def import_adaptive_pool(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 def import_batch_norm(flow: Flow, node: Node, module: Any) -> None:
-    """With running statistics."""
+    """Refuse a module without running statistics."""
     flow.need_channels_first(node)
     if module.running_mean is None:
         raise node.error("it has no running statistics")
@@ -203,7 +203,7 @@ def import_batch_norm(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("GroupNorm")
 def import_group_norm(flow: Flow, node: Node, module: Any) -> None:
-    """Over groups of channels."""
+    """Normalize groups of channels."""
     flow.need_channels_first(node)
     flow.need_plain_features(node)
     layer = layers.GroupNorm(module.num_groups, module.num_channels, eps=module.eps, affine=module.affine)
@@ -212,7 +212,7 @@ def import_group_norm(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d")
 def import_instance_norm(flow: Flow, node: Node, module: Any) -> None:
-    """Without running statistics."""
+    """Refuse a module with running statistics."""
     flow.need_channels_first(node)
     if module.track_running_stats:
         raise node.error("its track_running_stats is True: PortaNet's InstanceNorm has no running statistics")
@@ -222,7 +222,7 @@ def import_instance_norm(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("LayerNorm", "RMSNorm")
 def import_last_axes_norm(flow: Flow, node: Node, module: Any) -> None:
-    """Over the last axes."""
+    """Normalize over the last axes of (N, ..., C)."""
     flow.need_channels_last(node)
     kind = layers.LayerNorm if type(module).__name__ == "LayerNorm" else layers.RMSNorm
     shape = tuple(module.normalized_shape)
@@ -241,7 +241,7 @@ def _affine(module: Any) -> dict[str, Any]:
 
 @of_module("ChannelsLast")
 def import_channels_last(flow: Flow, node: Node, module: Any) -> None:
-    """A module that takes (N, ..., C), within others that take (N, C, ...)."""
+    """Read the module inside, which takes (N, ..., C)."""
     flow.need_channels_first(node)
     flow.axes = tuple(range(flow.ndim))
     inner = module.module
@@ -263,20 +263,20 @@ def import_reshape_channels_last(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Rescale")
 def import_rescale(flow: Flow, node: Node, module: Any) -> None:
-    """``scale x + offset``."""
+    """Add ``scale x + offset``."""
     flow.add(layers.Rescale(module.scale, module.offset))
 
 
 @of_module("Normalize")
 def import_normalize(flow: Flow, node: Node, module: Any) -> None:
-    """``(x - mean) / std``."""
+    """Add ``(x - mean) / std``."""
     flow.need_channels_first(node)
     flow.add(layers.Normalize(len(module.mean)), mean=host(module.mean), std=host(module.std))
 
 
 @of_module("Flatten")
 def import_flatten(flow: Flow, node: Node, module: Any) -> None:
-    """All axes but that of the batch."""
+    """Flatten all axes but that of the batch."""
     if module.start_dim != 1 or module.end_dim not in (-1, flow.ndim - 1):
         raise node.error(f"it flattens the axes {module.start_dim} to {module.end_dim}, not 1 to -1")
     _as_onnx(flow, node, "Flatten")
@@ -284,7 +284,7 @@ def import_flatten(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("Unflatten")
 def import_unflatten(flow: Flow, node: Node, module: Any) -> None:
-    """Of rows."""
+    """Refuse another input than a batch of rows."""
     if flow.ndim != 2 or module.dim not in (1, -1):
         raise node.error("its input is no batch of rows")
     _as_onnx(flow, node, "Reshape", np.asarray([-1, *module.unflattened_size]))
@@ -299,7 +299,7 @@ UPSAMPLE_MODES = {
 
 @of_module("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
 def import_upsample(flow: Flow, node: Node, module: Any) -> None:
-    """By whole numbers."""
+    """Refuse factors that are no whole numbers."""
     flow.need_channels_first(node)
     if module.align_corners:
         raise node.error("its align_corners is True")
@@ -323,7 +323,7 @@ PAD_MODES = {"Zero": "constant", "Constant": "constant", "Reflection": "reflect"
 
 @of_module(*(f"{kind}Pad{n}d" for kind in (*PAD_MODES, "Circular") for n in (1, 2, 3)))
 def import_pad(flow: Flow, node: Node, module: Any) -> None:
-    """PyTorch's numbers begin with the last axis."""
+    """Reverse the padding: PyTorch gives that of the last axis first."""
     pads = _tuple(module.padding, flow) if isinstance(module.padding, int) else list(module.padding)
     pads = pads if len(pads) == 2 * (flow.ndim - 2) else [n for n in pads for _ in range(2)]
     first, last = [0, 0, *pads[-2::-2]], [0, 0, *pads[::-2]]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from portanet import layers
-from portanet.graph import Flow, Node, import_node, imports
+from portanet.graph import Flow, Node, channels_first_axes, import_node, imports
 from portanet.interop.modules import host, of_module
 from portanet.interop.sequence_builders import parts
 from portanet.layers.base import Layer
@@ -16,16 +16,16 @@ RECURRENT: dict[str, type[Recurrent]] = {"RNN": layers.RNN, "GRU": layers.GRU, "
 """Layers by the names of modules."""
 
 ALL_STATES, LAST_STATE = "torch.all_states", "torch.last_state"
-"""What is taken of the outputs of a recurrent module."""
+"""Operators that take all states, or the last one, of a recurrent module."""
 
 
 def _set(flow: Flow, **arrays: tuple[Parameter | None, Any]) -> None:
     """Give parameters the values of tensors, transposed if they are matrices."""
-    for name, (kept, tensor) in arrays.items():
+    for name, (array, tensor) in arrays.items():
         values = host(tensor).T
-        if kept is None or kept.shape != values.shape:
-            raise ValueError(f"its {name} has shape {values.shape}, not {None if kept is None else kept.shape}")
-        flow.arrays[kept] = values
+        if array is None or array.shape != values.shape:
+            raise ValueError(f"its {name} has shape {values.shape}, not {None if array is None else array.shape}")
+        flow.arrays[array] = values
 
 
 def _set_linear(flow: Flow, layer: layers.Linear, weight: Any, bias: Any) -> None:
@@ -34,10 +34,12 @@ def _set_linear(flow: Flow, layer: layers.Linear, weight: Any, bias: Any) -> Non
 
 @of_module("Embedding")
 def import_embedding(flow: Flow, node: Node, module: Any) -> None:
-    """Vectors for ids."""
+    """Take the vectors of ids."""
     weight = host(module.weight)
     if module.max_norm is not None:
         raise node.error(f"its max_norm is {module.max_norm}, not None")
+    if module.scale_grad_by_freq:
+        raise node.error("its scale_grad_by_freq is True: PortaNet does not divide gradients by counts of ids")
     if module.padding_idx is not None and np.any(weight[module.padding_idx] != 0):
         raise node.error("its vector of padding_idx is not zero")
     flow.need_channels_last(node)
@@ -47,7 +49,7 @@ def import_embedding(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module(*RECURRENT)
 def import_recurrent(flow: Flow, node: Node, module: Any) -> None:
-    """All states of the last layer; each layer and direction is one of PortaNet's."""
+    """Append a layer, or both directions of one, for each layer of the module; the last one returns all states."""
     if not module.batch_first or len(node.inputs) > 1:
         why = "it takes a first state" if module.batch_first else "its batch_first is False: it takes (T, N, C)"
         raise node.error(why)
@@ -68,19 +70,19 @@ def _set_states(flow: Flow, layer: Any, module: Any, suffix: str) -> None:
     """Give one direction its weights; a module without biases has zeros."""
     _set(flow, **{name: (getattr(layer, name), getattr(module, name + suffix)) for name in ("weight_ih", "weight_hh")})
     for name in ("bias_ih", "bias_hh"):
-        kept = getattr(layer, name)
-        zeros = np.zeros(kept.shape, flow.arrays[layer.weight_ih].dtype)
-        flow.arrays[kept] = host(getattr(module, name + suffix)) if module.bias else zeros
+        array = getattr(layer, name)
+        zeros = np.zeros(array.shape, flow.arrays[layer.weight_ih].dtype)
+        flow.arrays[array] = host(getattr(module, name + suffix)) if module.bias else zeros
 
 
 @imports(ALL_STATES)
 def import_all_states(flow: Flow, node: Node) -> None:
-    """The first output of a module."""
+    """Leave the value as it is: the layers return all states."""
 
 
 @imports(LAST_STATE)
 def import_last_state(flow: Flow, node: Node) -> None:
-    """The last layer returns its last state only."""
+    """Let the last layer return its last state only."""
     last = flow.layers[-1] if flow.layers else None
     if not isinstance(last, Recurrent) or last.go_backwards:
         raise node.error("it takes the last position of what is not one direction of an RNN, GRU or LSTM")
@@ -105,7 +107,7 @@ def _copied(flow: Flow, layer: Any, **arguments: Any) -> Layer:
 
 @of_module("States")
 def import_states(flow: Flow, node: Node, module: Any) -> None:
-    """A recurrent module of one layer, as :func:`portanet.interop.to_torch` has it."""
+    """Read a recurrent module of one layer, which :func:`portanet.interop.to_torch` made."""
     _import_inner(flow, node, module.module)
     given = {"return_sequences": module.return_sequences, "go_backwards": module.go_backwards}
     flow.layers[-1] = _copied(flow, flow.layers[-1], **given)
@@ -121,21 +123,21 @@ def _import_inner(flow: Flow, node: Node, module: Any, **attributes: Any) -> Non
 
 @of_module("ChannelsFirst")
 def import_channels_first(flow: Flow, node: Node, module: Any) -> None:
-    """A module that returns (N, ..., C), within others that take (N, C, ...)."""
+    """Read the module inside, which returns (N, ..., C)."""
     _import_inner(flow, node, module.module)
-    flow.axes = (0, flow.ndim - 1, *range(1, flow.ndim - 1))
+    flow.axes = channels_first_axes(flow.ndim)
 
 
 @of_module("PositionalEncoding")
 def import_positional_encoding(flow: Flow, node: Node, module: Any) -> None:
-    """Sine waves."""
+    """Add sine waves."""
     flow.need_channels_last(node)
     flow.add(layers.PositionalEncoding(module.embedding_dim))
 
 
 @of_module("PositionalEmbedding")
 def import_positional_embedding(flow: Flow, node: Node, module: Any) -> None:
-    """Vectors of positions."""
+    """Add vectors of positions."""
     flow.need_channels_last(node)
     weight = host(module.weight)
     flow.add(layers.PositionalEmbedding(*weight.shape), weight=weight)
@@ -143,13 +145,13 @@ def import_positional_embedding(flow: Flow, node: Node, module: Any) -> None:
 
 @of_module("SelfAttention")
 def import_self_attention(flow: Flow, node: Node, module: Any) -> None:
-    """Attention or a block of a transformer that may see no later positions."""
+    """Read attention or a block of a transformer; with ``is_causal``, no later positions are seen."""
     _import_inner(flow, node, module.module, is_causal=module.is_causal)
 
 
 @of_module("MultiheadAttention")
 def import_attention(flow: Flow, node: Node, module: Any) -> None:
-    """Of a sequence to itself."""
+    """Append the attention of a sequence to itself."""
     _check_attention(node, module)
     flow.need_channels_last(node)
     layer = layers.MultiHeadAttention(
@@ -170,7 +172,7 @@ def _check_attention(node: Node, module: Any) -> None:
 
 
 def _set_attention(flow: Flow, layer: layers.MultiHeadAttention, module: Any) -> None:
-    """PyTorch has the three projections of the input in one array."""
+    """Divide the tensor that holds the three projections of the input."""
     weights = module.in_proj_weight.chunk(3)
     biases = (None,) * 3 if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
     for projection, weight, bias in zip((layer.q_proj, layer.k_proj, layer.v_proj), weights, biases, strict=True):
@@ -180,7 +182,7 @@ def _set_attention(flow: Flow, layer: layers.MultiHeadAttention, module: Any) ->
 
 @of_module("TransformerEncoderLayer")
 def import_transformer_layer(flow: Flow, node: Node, module: Any) -> None:
-    """With the normalization first."""
+    """Refuse a layer whose normalization does not come first."""
     _check_attention(node, module.self_attn)
     _check_transformer_layer(node, module)
     flow.need_channels_last(node)
@@ -214,7 +216,7 @@ def _check_transformer_layer(node: Node, module: Any) -> None:
 
 @of_module("TransformerEncoder")
 def import_transformer(flow: Flow, node: Node, module: Any) -> None:
-    """One layer after the other, and a normalization."""
+    """Append one layer after the other, and the normalization after them."""
     for inner in module.layers:
         _import_inner(flow, node, inner)
     if module.norm is not None:

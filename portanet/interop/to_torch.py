@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from portanet.backends import host_array
 from portanet.checks import check_input_shape, check_path
 from portanet.files import as_file_errors, read_regular
 from portanet.graph.order import flattens_first, takes_ids
 from portanet.interop import builders, sequence_builders
 from portanet.interop.table import Binding, Context
 from portanet.layers.base import Layer, check_layer
-from portanet.layers.sizes import UnbuiltLayers
+from portanet.layers.sizes import unchanged_on_error
 from portanet.parameters import Parameter
+from portanet.typing import Shape
 
 FAMILIES = (builders, sequence_builders)
 """Each module adds its layers to the table."""
@@ -49,7 +51,7 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
     ImportError
         If PyTorch is not installed.
     ValueError
-        If PyTorch has no module for a layer, or for its arguments.
+        If PyTorch has no module for a layer, or for its arguments; the network is as before.
 
     Examples
     --------
@@ -64,42 +66,39 @@ def to_torch(net: Layer, input_shape: Any = None) -> Any:
     """
     import torch
 
-    module, bindings = _bound(net, input_shape)
-    backend, dtype = net._ready()
-    module.to(getattr(torch, dtype))
-    with torch.no_grad():
+    check_layer("net", net)
+    with unchanged_on_error(net), torch.no_grad():
+        module, bindings = _bound(net, input_shape)
+        backend, dtype = net._ready()
+        module.to(getattr(torch, dtype))
         for binding in bindings:
-            values = binding.to_torch(np.asarray(backend.to_numpy(binding.kept.data)))
+            values = binding.to_torch(np.asarray(backend.to_numpy(binding.array.data)))
             binding.part.copy_(torch.from_numpy(np.array(values)))
-            if isinstance(binding.kept, Parameter):
-                binding.tensor.requires_grad_(not binding.kept.frozen)
+            if isinstance(binding.array, Parameter):
+                binding.tensor.requires_grad_(not binding.array.frozen)
     return module
 
 
-def _bound(net: Layer, input_shape: Any) -> tuple[Any, list[Binding]]:
-    """Return a module without the weights of a network, and what belongs together in both."""
-    from torch import nn
+def _bound(net: Layer, input_shape: Any, *, weights_only: bool = False) -> tuple[Any, list[Binding]]:
+    """Return a module with other weights than the network, and the tensor of each array."""
+    from portanet.interop import torch_modules
 
-    check_layer("net", net)
-    context, before = Context(nn, is_input=flattens_first(net)), UnbuiltLayers(net)
-    try:
-        if input_shape is not None:
-            shape = check_input_shape("input_shape", input_shape)
-            _ = net.build(shape) if net.topology.unsized else net.output_shape(shape)
-            context.ndim, context.channels = len(shape) + 1, None if takes_ids(net) else shape[-1]
-        net._check_sized()
-        return builders.build(context, net), context.bindings
-    except BaseException:
-        before.restore()
-        raise
+    context = Context(torch_modules, weights_only, is_input=flattens_first(net))
+    if input_shape is not None:
+        shape = check_input_shape("input_shape", input_shape)
+        _ = net.build(shape) if net.topology.unsized else net.output_shape(shape)
+        context.ndim, context.channels = len(shape) + 1, None if takes_ids(net) else shape[-1]
+    net._check_sized()
+    context.shared = {array for name, array in net._named_arrays().items() if name in net.topology.shared.values()}
+    return builders.build(context, net), context.bindings
 
 
 def load_state_dict(net: Layer, weights: Any, input_shape: Any = None) -> None:
     """
     Give a network the weights of a PyTorch module with the same layers.
 
-    Names are those of ``to_torch(net).state_dict()``: ``"0.weight"`` for the first layer of a Sequential,
-    ``"branch.0.weight"`` within a Residual.
+    Names, and the order of the numbers, are those of ``to_torch(net).state_dict()``: ``"0.weight"`` for the first layer
+    of a Sequential, ``"branch.0.weight"`` within a Residual. Weights of bfloat16 and float16 are converted.
 
     Parameters
     ----------
@@ -113,7 +112,7 @@ def load_state_dict(net: Layer, weights: Any, input_shape: Any = None) -> None:
     Raises
     ------
     ValueError
-        If names, shapes or dtypes do not fit.
+        If names, shapes or dtypes do not fit; the network is as before.
     FileFormatError
         If the file is damaged.
 
@@ -126,38 +125,60 @@ def load_state_dict(net: Layer, weights: Any, input_shape: Any = None) -> None:
     >>> bool(np.all(net[0].weight.data == module[0].weight.detach().numpy().T))
     True
     """
-    module, bindings = _bound(net, input_shape)
-    arrays = {name: np.asarray(values) for name, values in _read(weights).items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    check_layer("net", net)
+    with unchanged_on_error(net):
+        module, bindings = _bound(net, input_shape, weights_only=True)
+        state = module.state_dict()
+        arrays = _fitting(_read(weights), {_plain(name): tuple(tensor.shape) for name, tensor in state.items()})
+        tensors = (*module.named_parameters(), *module.named_buffers())
+        names = {id(tensor): _plain(name) for name, tensor in tensors}
+        own = {array: name for name, array in net._named_arrays().items()}
+        found = net.get_weights()
+        for binding in bindings:
+            name = names[id(binding.tensor)]
+            if name in arrays:
+                found[own[binding.array]] = binding.from_torch(arrays[name])
+        net.set_weights(found)
+
+
+def _plain(name: str) -> str:
+    """Leave the modules out of a name that :mod:`portanet.interop.torch_modules` puts around those of PyTorch."""
+    return ".".join(part for part in name.split(".") if part != "module")
+
+
+def _fitting(arrays: dict[str, np.ndarray], expected: dict[str, Shape]) -> dict[str, np.ndarray]:
+    """Return arrays, by names without wrappers, whose names and shapes are the expected ones."""
+    arrays = {_plain(name): values for name, values in arrays.items()}
     optional = {name for name in expected if name.endswith("num_batches_tracked")}
     if odd := sorted((arrays.keys() ^ expected.keys()) - optional):
         raise ValueError(f"weights must have the names {', '.join(expected)}; missing or unknown: {', '.join(odd)}")
     for name, values in arrays.items():
-        if values.shape != expected.get(name, values.shape):
+        if values.shape != expected[name]:
             raise ValueError(f"weights[{name!r}] must have shape {expected[name]}, got {values.shape}")
-    names = {id(tensor): name for name, tensor in (*module.named_parameters(), *module.named_buffers())}
-    kept = {array: name for name, array in net._named_arrays().items()}
-    found = net.get_weights()
-    for binding in bindings:
-        name = names[id(binding.tensor)]
-        if name in arrays:
-            found[kept[binding.kept]] = binding.from_torch(arrays[name])
-    net.set_weights(found)
+    return arrays
 
 
-def _read(weights: Any) -> Mapping[str, Any]:
+def _read(weights: Any) -> dict[str, np.ndarray]:
     """Return arrays by name, of a mapping or a safetensors file."""
     if isinstance(weights, Mapping):
-        return {name: a.detach().cpu().numpy() if hasattr(a, "detach") else a for name, a in weights.items()}
+        return {name: _to_numpy(name, values) for name, values in weights.items()}
     if not isinstance(weights, (str, PathLike)):
         raise TypeError(f"weights must be a path or a mapping of names to tensors, got {type(weights).__name__}")
-    from safetensors.numpy import load
+    from safetensors.torch import load
 
     path = check_path("weights", weights)
     content = read_regular(path)
     with as_file_errors(path):
         try:
-            arrays: Mapping[str, Any] = load(content)
+            tensors: Mapping[str, Any] = load(content)
         except Exception as error:
             raise ValueError("it is no safetensors file") from error
-    return arrays
+        return {name: _to_numpy(name, tensor) for name, tensor in tensors.items()}
+
+
+def _to_numpy(name: str, values: Any) -> np.ndarray:
+    """Copy a tensor to the host; floats of two bytes or fewer, which NumPy may lack, become float32."""
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        values = (tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor).numpy()
+    return host_array(values, name=f"weights[{name!r}]")

@@ -15,6 +15,7 @@ from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
 from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.recurrence import recurrence
 from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
     log_softmax,
@@ -24,7 +25,7 @@ from portanet.kernels.softmax import (
     softmax_gradient,
     sparse_softmax_cross_entropy,
 )
-from portanet.kernels.special import erfcx, sigmoid
+from portanet.kernels.special import erf, erfcx, sigmoid
 from portanet.kernels.updates import (
     adadelta,
     adagrad,
@@ -61,6 +62,7 @@ __all__ = [
     "dropout",
     "elementwise",
     "embedding_gradient",
+    "erf",
     "erfcx",
     "gather_batch",
     "kernel",
@@ -82,6 +84,7 @@ __all__ = [
     "one_hot",
     "radam",
     "random_bits",
+    "recurrence",
     "rmsprop",
     "sgd",
     "sigmoid",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from portanet.backends import namespace
+from portanet.kernels.dispatch import kernel
 from portanet.kernels.slices import slices
 from portanet.kernels.softmax import softmax, softmax_gradient
 from portanet.typing import Array
@@ -15,6 +16,7 @@ Drop: TypeAlias = Callable[[int, Array], tuple[Array, Callable[[Array], Array]]]
 Gradients: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
 
 
+@kernel
 def attention(
     q: Array,
     k: Array,
@@ -33,11 +35,11 @@ def attention(
 
     Parameters
     ----------
-    q : array, shape (B, T, D)
+    q : array, shape (N, T, D) or (N, heads, T, D)
         Queries.
-    k, v : array, shape (B, S, D)
+    k, v : array, shape (N, S, D) or (N, heads, S, D)
         Keys and values.
-    kept : array, shape (B, 1, S), optional
+    kept : array, shape (N, 1, S) or (N, 1, 1, S), optional
         0 for keys that are padding, else 1.
     is_causal : bool
         Whether query t sees no keys after t.
@@ -48,7 +50,7 @@ def attention(
 
     Returns
     -------
-    y : array, shape (B, T, D)
+    y : array, shape of q
         Zero for a query that sees no key.
     pullback : callable
         Takes dy to (dq, dk, dv).
@@ -66,16 +68,16 @@ def attention(
             [2., 2.]]])
     """
     xp, scale = namespace(q), 1 / math.sqrt(q.shape[-1])
-    n_keys = k.shape[1]
-    if 0 in (q.shape[1], n_keys):
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
+    if 0 in (n_queries, n_keys):
         return xp.zeros_like(q), lambda dy: (xp.zeros_like(q), xp.zeros_like(k), xp.zeros_like(v))
-    blocks = [*slices(q.shape[1], block_size or q.shape[1])]
+    blocks = [*slices(n_queries, block_size or n_queries)]
     hidden = xp.finfo(q.dtype).min / 2  # added to a score, it makes the weight 0
     unseen = None if kept is None else (1 - kept) * hidden
 
     def weights(rows: slice) -> Array:
         """Return p for some queries."""
-        scores = xp.matmul(q[:, rows, :] * scale, xp.matrix_transpose(k))
+        scores = xp.matmul(q[..., rows, :] * scale, xp.matrix_transpose(k))
         if unseen is not None:
             scores += unseen
         if is_causal:
@@ -86,7 +88,7 @@ def attention(
         n_seen = xp.sum(kept, axis=-1, keepdims=True)
         if is_causal:
             last = xp.clip(xp.arange(rows.start, rows.stop, device=q.device), None, n_keys - 1)
-            n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(kept, axis=-1)), last, axis=1)
+            n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(kept, axis=-1)), last, axis=-2)
         return p * xp.astype(n_seen > 0, p.dtype)  # 0 for a query that sees no key
 
     computed = [weights(blocks[0])] if len(blocks) == 1 else []  # of more blocks, they would fill the memory
@@ -98,17 +100,17 @@ def attention(
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dq, dk, dv = [], xp.zeros_like(k), xp.zeros_like(v)
         for i, rows in enumerate(blocks):
-            p, dy_rows = computed[0] if computed else weights(rows), dy[:, rows, :]
+            p, dy_rows = computed[0] if computed else weights(rows), dy[..., rows, :]
             dropped, drop_pullback = (p, None) if drop is None else drop(i, p)
             dv += xp.matmul(xp.matrix_transpose(dropped), dy_rows)
             dp = xp.matmul(dy_rows, xp.matrix_transpose(v))
             dp = dp if drop_pullback is None else drop_pullback(dp)
             ds = softmax_gradient(dp, p) * scale
             dq.append(xp.matmul(ds, k))
-            dk += xp.matmul(xp.matrix_transpose(ds), q[:, rows, :])
-        return xp.concat(dq, axis=1), dk, dv
+            dk += xp.matmul(xp.matrix_transpose(ds), q[..., rows, :])
+        return xp.concat(dq, axis=-2), dk, dv
 
-    return xp.concat([output(i, rows) for i, rows in enumerate(blocks)], axis=1), pullback
+    return xp.concat([output(i, rows) for i, rows in enumerate(blocks)], axis=-2), pullback
 
 
 def _after(xp: Any, q: Array, rows: slice, n_keys: int) -> Array:

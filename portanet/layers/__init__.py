@@ -26,7 +26,9 @@ from portanet.layers.base import Layer
 from portanet.layers.combine import AutoEncoder, Parallel, Residual
 from portanet.layers.conv import Conv1D, Conv2D, Conv3D, ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from portanet.layers.embedding import Embedding, PositionalEmbedding, PositionalEncoding
+from portanet.layers.graph import Graph
 from portanet.layers.linear import Linear
+from portanet.layers.merge import Add, Concatenate, Dot, Multiply
 from portanet.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from portanet.layers.padding import Pad
 from portanet.layers.piecewise import CELU, ELU, SELU, Hardswish, Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
@@ -72,24 +74,28 @@ __all__ = [
     "AdaptiveMaxPool1D",
     "AdaptiveMaxPool2D",
     "AdaptiveMaxPool3D",
+    "Add",
     "AutoEncoder",
     "AvgPool1D",
     "AvgPool2D",
     "AvgPool3D",
     "BatchNorm",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv3D",
     "ConvTranspose1D",
     "ConvTranspose2D",
     "ConvTranspose3D",
+    "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "Graph",
     "GroupNorm",
     "Hardswish",
     "Hardtanh",
@@ -105,6 +111,7 @@ __all__ = [
     "MaxPool3D",
     "Mish",
     "MultiHeadAttention",
+    "Multiply",
     "Normalize",
     "PReLU",
     "Pad",

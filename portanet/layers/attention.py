@@ -1,5 +1,6 @@
 """Attention, and the block of which transformers are made."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from portanet.backends import namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
 from portanet.layers.activations import GELU
 from portanet.layers.base import Layer
+from portanet.layers.cache import Cache, current_cache
 from portanet.layers.combine import Residual
 from portanet.layers.embedding import check_sequence
 from portanet.layers.linear import Linear
@@ -16,7 +18,7 @@ from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
 from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
 
@@ -54,8 +56,8 @@ class MultiHeadAttention(Random):
 
     Notes
     -----
-    In a layer of your own, ``vjp((x, memory))`` lets x attend to another sequence, memory (N, S, embed_dim); the
-    pullback returns ``(dx, dmemory)``.
+    With a tuple (x, memory), as a node of a :class:`portanet.Graph` takes it, x attends to another sequence, memory
+    (N, S, embed_dim); the pullback returns ``(dx, dmemory)``.
 
     References
     ----------
@@ -68,6 +70,7 @@ class MultiHeadAttention(Random):
     (3, 5, 8)
     """
 
+    takes_several = True
     num_heads = Fixed(check_count)
     dropout = Checked(check_number, at_least=0, below=1)
     is_causal = Checked(check_flag)
@@ -100,11 +103,16 @@ class MultiHeadAttention(Random):
         """Whether the projections add a vector."""
         return self.q_proj.bias is not None
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return check_sequence(self, shape, self.embed_dim)
+    def output_shape(self, shape: Shapes) -> Shape:
+        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        for other in memory:
+            check_sequence(self, other, self.embed_dim)
+        return check_sequence(self, target, self.embed_dim)
 
-    def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        return ((name, layer, shape) for name, layer in self.named_children())
+    def _children_with_shapes(self, shape: Shapes) -> Iterator[tuple[str, Layer, Shapes]]:
+        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        shapes = target, *(memory or [target]) * 2, target
+        return ((name, layer, one) for (name, layer), one in zip(self.named_children(), shapes, strict=True))
 
     def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
         target, memory = x if isinstance(x, tuple) else (x, x)
@@ -115,14 +123,16 @@ class MultiHeadAttention(Random):
         kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
         (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
+        if (cache := current_cache()) is not None and not isinstance(x, tuple):
+            k, v, kept = self._extend(cache, k, v, kept, train=train)
         if kept is not None:
-            kept = xp.repeat(xp.matrix_transpose(kept), self.num_heads, axis=0)
+            kept = xp.matrix_transpose(kept)[:, None, :, :]
         # The size of the whole batch decides: random numbers must not depend on how it is shared out.
         first, n_total = place_in_batch(target.shape[0])
         joined, pull_attention = kernels.attention(
             *(self._split(xp, a) for a in (q, k, v)),
             kept=kept,
-            is_causal=self.is_causal,
+            is_causal=self.is_causal and not (cache is not None and q.shape[1] == 1),  # it sees all before it
             drop=self._drop(target.shape[0], first) if train and self.dropout > 0 else None,
             block_size=max(1, MAX_SCORES // max(1, n_total * self.num_heads * memory.shape[1])),
         )
@@ -148,19 +158,28 @@ class MultiHeadAttention(Random):
             return None
         return padding_mask(x, x.dtype) if known is None else known
 
+    def _extend(
+        self, cache: Cache, k: Array, v: Array, kept: Array | None, *, train: bool
+    ) -> tuple[Array, Array, Array | None]:
+        """Return keys, values and mask together with those of the positions before, and keep them for the next."""
+        if train or not self.is_causal:
+            raise ValueError(f"{self!r} needs the whole sequence: parts are for inference with is_causal=True")
+        new, before = [k, v] if kept is None else [k, v, kept], cache.get(self)
+        if before and k.shape[1] > 1:
+            raise ValueError(f"{self!r} goes on by one position at a time, got {k.shape[1]}")
+        joined = [namespace(k).concat(parts, axis=1) for parts in zip(before, new, strict=True)] if before else new
+        cache.put(self, *joined)
+        return joined[0], joined[1], None if kept is None else joined[2]
+
     def _split(self, xp: Any, x: Array) -> Array:
-        """Take (N, T, embed_dim) to (N num_heads, T, d)."""
+        """Take (N, T, embed_dim) to (N, num_heads, T, d)."""
         n, length, features = x.shape
-        d = features // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n * self.num_heads, length, d))
+        return xp.permute_dims(xp.reshape(x, (n, length, self.num_heads, features // self.num_heads)), (0, 2, 1, 3))
 
     def _join(self, xp: Any, x: Array) -> Array:
-        """Take (N num_heads, T, d) to (N, T, embed_dim)."""
-        n_heads, length, d = x.shape
-        n = n_heads // self.num_heads
-        heads = xp.permute_dims(xp.reshape(x, (n, self.num_heads, length, d)), (0, 2, 1, 3))
-        return xp.reshape(heads, (n, length, self.num_heads * d))
+        """Take (N, num_heads, T, d) to (N, T, embed_dim)."""
+        n, heads, length, d = x.shape
+        return xp.reshape(xp.permute_dims(x, (0, 2, 1, 3)), (n, length, heads * d))
 
     def _drop(self, n: int, first: int) -> Callable[[int, Array], Any]:
         """Return a function that drops weights of n examples, each block of queries with a stream of its own."""
@@ -170,7 +189,7 @@ class MultiHeadAttention(Random):
         def drop(block: int, p: Array) -> Any:
             xp = namespace(p)
             own = xp.stack([stream[0], stream[1] + block])
-            each = p.shape[0] // max(1, n) * p.shape[1] * p.shape[2]
+            each = math.prod(p.shape[1:])
             bits = kernels.random_bits(own, n * each, first * each)
             return kernels.dropout(p, xp.reshape(bits, p.shape), keep)
 

@@ -1,6 +1,6 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from os import PathLike
 from typing import Any, ClassVar, TypeAlias
@@ -18,7 +18,8 @@ from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
 from portanet.saving import describe_network
-from portanet.typing import Array, Pullback, Shape
+from portanet.tree import is_shape, is_tree, leaves, map_shapes, named_leaves, rebuild, shape_of, tree_map
+from portanet.typing import Array, Pullback, Shape, Shapes
 
 
 def _layer_by_layer(layer: "Layer", x: Array) -> Array:
@@ -35,16 +36,24 @@ def _with_checked_pullback(vjp: Vjp) -> Vjp:
     @wraps(vjp)
     def checked_vjp(self: "Layer", x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         y, pullback = vjp(self, x, train=train)
-        shape = y.shape
+        shape = getattr(y, "shape", None)
 
         def checked_pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if getattr(dy, "shape", None) != shape:
+            if shape is None:
+                _check_gradients(dy, y)
+            elif getattr(dy, "shape", None) != shape:
                 raise ValueError(f"dy must be an array of the output's shape {tuple(shape)}, got {shown(dy)}")
             return pullback(dy, need_dx=need_dx, need_grads=need_grads)
 
         return y, checked_pullback
 
     return checked_vjp
+
+
+def _check_gradients(dy: Any, y: Any) -> None:
+    """Refuse gradients that are not those of several outputs."""
+    if type(dy) is not type(y) or not is_tree(dy) or shape_of(dy) != shape_of(y):
+        raise ValueError(f"dy must have the structure and shapes of the outputs, {shape_of(y)}, got {shown(dy)}")
 
 
 class Layer(LazyBuild, Configured):
@@ -97,6 +106,9 @@ class Layer(LazyBuild, Configured):
     min_batch: ClassVar[int] = 1
     """Fewest examples of a batch that it can be trained on."""
 
+    takes_several: ClassVar[bool] = False
+    """Whether it may take a tuple or dict of arrays, see :class:`portanet.Graph`."""
+
     takes_integers: ClassVar[bool] = False
     """Whether it converts integers to the network's dtype; as the first layer, it lets the network take integers."""
 
@@ -136,8 +148,12 @@ class Layer(LazyBuild, Configured):
         Return the output of inference for a batch; weights that are missing are drawn from seed 0.
 
         Arrays must have the device and dtype of the weights. Other data, such as lists, are converted; for an array of
-        another library, so is the output.
+        another library, so is the output. A network of several inputs takes a dict or tuple of arrays.
         """
+        x = one_or_several("x", x, several=self._takes_several())
+        if is_tree(x):
+            self._build_for(x)
+            return Layer._infer(self, self.asarray(x, name="x"))
         array = as_array(x, name="x")
         if self._flat is None:
             self._build_for(array)
@@ -145,46 +161,63 @@ class Layer(LazyBuild, Configured):
             return Layer._infer(self, array)
         return like(x, Layer._infer(self, self.asarray(x, name="x")))
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape of one output for one input of a shape, both without the batch axis."""
+    def output_shape(self, shape: Shapes) -> Shapes:
+        """
+        Return the shape of one output for one input of a shape, both without the batch axis.
+
+        For several inputs or outputs, it is a tuple or dict of shapes.
+        """
         return shape
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """
         Return the outputs for many inputs, ``batch_size`` at a time, in the library and on the device of the inputs.
 
-        For data that are no array, such as lists, data frames or sparse matrices, they are a NumPy array.
+        For data that are no array, such as lists, data frames or sparse matrices, they are a NumPy array. For several
+        inputs, x is a dict or tuple of these; a network with several outputs returns a dict or tuple.
         """
         batch_size = check_count("batch_size", batch_size)
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
-            return np.array(Layer._infer(self, x))  # a copy: the output of Flatten, say, shares memory with x
+            return tree_map(np.array, Layer._infer(self, x))  # a copy: the output of Flatten shares memory with x
+        x = one_or_several("x", x, several=self._takes_several())
         if self._flat is None:
             self._build_for(x)
         backend = self.backend
-        inputs = backend.check_rows(x, name="x")
-        on_host = isinstance(inputs, (np.ndarray, SparseRows))
-        if inputs.ndim == 0:
-            raise ValueError("x is a single number: give an array with one row an example")
+        inputs = [backend.check_rows(values, name=name) for name, values in named_leaves("x", x)]
+        n, on_host = check_rows_of("x", inputs), isinstance(inputs[0], (np.ndarray, SparseRows))
         keep = backend.to_numpy if on_host else _unchanged
+
+        def joined(*parts: Array) -> Any:
+            # One batch is copied too: the output of Flatten, say, would share memory with x.
+            return like(leaves(x)[0], np.concatenate(parts) if on_host else backend.xp.concat(parts, axis=0))
+
         with backend.activate():
             # One batch may be empty: it gives an empty output of the right shape.
-            n = inputs.shape[0]
-            batches = [inputs] if n <= batch_size else (inputs[rows, ...] for rows in slices(n, batch_size))
-            outputs = [keep(Layer._infer(self, self.asarray(batch, name="x"))) for batch in batches]
-            # One batch is copied too: the output of Flatten, say, would share memory with x.
-            return like(x, np.concatenate(outputs) if on_host else backend.xp.concat(outputs, axis=0))
+            batches = [slice(0, n)] if n <= batch_size else slices(n, batch_size)
+            taken = (rebuild(x, [values[rows, ...] for values in inputs]) for rows in batches)
+            outputs = [tree_map(keep, Layer._infer(self, self.asarray(batch, name="x"))) for batch in taken]
+            return tree_map(joined, *outputs)
 
-    def summary(self, input_shape: Shape) -> None:
-        """Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis."""
+    def summary(self, input_shape: Shapes) -> None:
+        """
+        Print layers, output shapes and numbers of parameters for one input of a shape without the batch axis.
+
+        For several inputs, ``input_shape`` is a tuple or dict of shapes.
+        """
         self.build(input_shape)
         print(table(self, input_shape))
+
+    def _takes_several(self) -> bool:
+        """Whether x may be a tuple or dict of arrays: containers ask their first layer."""
+        return self.takes_several
 
     def _build_for(self, x: Any) -> None:
         """Find the input sizes that are not known yet, for a batch."""
         if self.topology.unsized:
-            shape = tuple((x if is_sparse(x) else as_array(x, name="x")).shape)
-            if shape:
-                self.build(shape[1:])
+            arrays = [value if is_sparse(value) else as_array(value, name=name) for name, value in named_leaves("x", x)]
+            shapes = [tuple(array.shape) for array in arrays]
+            if all(shapes):
+                self.build(rebuild(x, [shape[1:] for shape in shapes]))
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, for notebooks."""
@@ -213,6 +246,40 @@ def _unchanged(y: Array) -> Array:
     return y
 
 
+def one_or_several(name: str, values: Any, *, several: bool) -> Any:
+    """
+    Return several arrays where they are taken; else a dict is refused, and a tuple of arrays is one array of rows.
+
+    Examples
+    --------
+    >>> one_or_several("x", (np.zeros(2), np.ones(2)), several=False)
+    array([[0., 0.],
+           [1., 1.]])
+    """
+    if several or not is_tree(values):
+        return values
+    if isinstance(values, dict):
+        raise ValueError(f"{name} is a dict: give an array or a list of numbers; for several arrays see portanet.Graph")
+    return as_array(values, name=name)
+
+
+def check_rows_of(name: str, arrays: Sequence[Array]) -> int:
+    """
+    Return how many examples there are, the same number in each array.
+
+    Examples
+    --------
+    >>> check_rows_of("x", [np.ones((3, 2)), np.ones(3)])
+    3
+    """
+    if any(array.ndim == 0 for array in arrays):
+        raise ValueError(f"{name} is a single number: give an array with one row an example")
+    counts = [int(array.shape[0]) for array in arrays]
+    if len({*counts}) > 1:
+        raise ValueError(f"the arrays of {name} hold {counts} examples: give as many in each")
+    return counts[0]
+
+
 def input_pullback(dx: Callable[[Array], Array]) -> Pullback:
     """Return the pullback of a layer without parameters, from the function that takes dy to dx."""
     return lambda dy, *, need_dx=True, need_grads=True: dx(dy) if need_dx else None
@@ -235,7 +302,7 @@ def vjp_in_turn(
     return x, input_pullback(dx)
 
 
-def batch(shape: Shape) -> str:
+def batch(shape: Shapes) -> str:
     """
     Write the shape of a batch of inputs, for messages.
 
@@ -244,6 +311,8 @@ def batch(shape: Shape) -> str:
     >>> batch((28, 28)), batch(())
     ('(N, 28, 28)', '(N,)')
     """
+    if not is_shape(shape):
+        return str(map_shapes(batch, shape))
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
 
 

@@ -8,7 +8,7 @@ from portanet.backends import namespace
 from portanet.checks import Checked, optional
 from portanet.layers.base import Layer, check_layer, input_pullback
 from portanet.layers.sequential import vjp_of_chain
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["AutoEncoder", "Parallel", "Residual"]
 
@@ -184,8 +184,11 @@ class AutoEncoder(Layer):
     def __init__(self, encoder: Layer, decoder: Layer):
         self.encoder, self.decoder = encoder, decoder
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shapes) -> Shapes:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
+
+    def _takes_several(self) -> bool:
+        return self.encoder._takes_several()
 
     def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         yield "encoder", self.encoder, shape

@@ -9,6 +9,7 @@ from portanet.backends import describe, namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, isdtype, optional
 from portanet.initializers import Initializer, normal
 from portanet.layers.base import Layer, batch, check_channels, check_floating, check_input, input_pullback
+from portanet.layers.cache import current_start
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
@@ -153,7 +154,8 @@ class PositionalEncoding(Layer):
         """Return p, shape (T, embedding_dim)."""
         xp, dim, like = namespace(x), self.embedding_dim, {"dtype": x.dtype, "device": x.device}
         even = xp.arange(0, dim, 2, **like)
-        angles = xp.arange(x.shape[1], **like)[:, None] * xp.exp(even * (-math.log(10000.0) / dim))
+        first = current_start()
+        angles = xp.arange(first, first + x.shape[1], **like)[:, None] * xp.exp(even * (-math.log(10000.0) / dim))
         pairs = xp.stack([xp.sin(angles), xp.cos(angles)], axis=-1)
         return xp.reshape(pairs, (x.shape[1], 2 * even.shape[0]))[:, :dim]
 
@@ -211,16 +213,19 @@ class PositionalEmbedding(Layer):
         return shape
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, w, length = namespace(x), self.weight.data, x.shape[1]
-        self.output_shape(x.shape[1:])
+        xp, w, first = namespace(x), self.weight.data, current_start()
+        end = first + x.shape[1]
+        self.output_shape((end, *x.shape[2:]))
         check_input(x, w)
-        y, pull = _add_positions(x, w[:length, :], mask_zeros=self.mask_zeros)
+        y, pull = _add_positions(x, w[first:end, :], mask_zeros=self.mask_zeros)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             dx = pull(dy)
             if need_grads:
-                rest = xp.zeros((self.max_len - length, w.shape[1]), dtype=w.dtype, device=w.device)
-                self.weight.accumulate(xp.concat([xp.sum(dx, axis=0), rest], axis=0))
+                before, after = (
+                    xp.zeros((n, w.shape[1]), dtype=w.dtype, device=w.device) for n in (first, self.max_len - end)
+                )
+                self.weight.accumulate(xp.concat([before, xp.sum(dx, axis=0), after], axis=0))
             return dx if need_dx else None
 
         return y, pullback

@@ -73,19 +73,27 @@ class Linear(Layer):
         return (*shape[:-1], n_out)
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        xp, w = namespace(x), self.weight.data
+        w, b = self.weight.data, None if self.bias is None else self.bias.data
         self.output_shape(x.shape[1:])
         check_input(x, w)
-        y = kernels.linear(x, w)
-        if self.bias is not None:
-            kernels.bias_add(y, self.bias.data)
+        y, _ = kernels.dense(x, w, b, None)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            if need_grads:
-                rows, drows = (x, dy) if x.ndim == 2 else (xp.reshape(a, (-1, a.shape[-1])) for a in (x, dy))
-                self.weight.accumulate(xp.matmul(xp.matrix_transpose(rows), drows))
-                if self.bias is not None:
-                    self.bias.accumulate(kernels.bias_grad(dy))
-            return kernels.linear(dy, xp.matrix_transpose(w)) if need_dx else None
+            return affine_pullback(dy, x, self.weight, self.bias, need_dx=need_dx, need_grads=need_grads)
 
         return y, pullback
+
+
+def affine_pullback(
+    dy: Array, x: Array, weight: Parameter, bias: Parameter | None, *, need_dx: bool, need_grads: bool
+) -> Array | None:
+    """Add to the gradients of the parameters of ``y = x W + b``; return dx if it is needed."""
+    xp, w = namespace(x), weight.data
+    dw = xp.empty_like(w) if need_grads else None
+    db = xp.empty_like(bias.data) if need_grads and bias is not None else None
+    dx = kernels.dense_gradient(dy, x, w, dw, db, need_dx, None)
+    if dw is not None:
+        weight.accumulate(dw)
+    if bias is not None and db is not None:
+        bias.accumulate(db)
+    return dx

@@ -10,6 +10,7 @@ from portanet.backends.lock import lock
 from portanet.checks import check_dtype, check_seed, isdtype, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
+from portanet.tree import is_tree, named_leaves, rebuild
 
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 """Array API kinds of NumPy's kinds of numbers."""
@@ -133,9 +134,15 @@ class Placement:
         return self
 
     def asarray(self, values: Any, *, name: str = "array") -> Any:
-        """Bring host values to this network's device and, if they are floats, to its dtype; messages name them."""
+        """
+        Bring host values to this network's device and, if they are floats, to its dtype; messages name them.
+
+        Of a tuple or dict of arrays, each is brought there.
+        """
         if self._is_placed(values):
             return values
+        if is_tree(values):
+            return rebuild(values, [self.asarray(value, name=own) for own, value in named_leaves(name, values)])
         backend, dtype = self._ready()
         array = backend.check_array(values, name=name)
         floats = isdtype(namespace(array), array.dtype, "real floating")

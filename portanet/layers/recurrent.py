@@ -7,27 +7,23 @@ but for the transposition: a weight has shape (in, out).
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
-from portanet.layers.base import Layer, batch, check_input
+from portanet.kernels.recurrence import Arrays, StepPullback
+from portanet.layers.base import Layer, batch, check_input, check_rows_of
+from portanet.layers.cache import current_cache
 from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
+from portanet.layers.linear import affine_pullback
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
-from portanet.typing import Array, Pullback, Shape
+from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional"]
-
-State: TypeAlias = tuple[Array, ...]
-"""Arrays of shape (N, H), first the output h; an LSTM also has the cell c."""
-
-StepPullback: TypeAlias = Callable[[State], tuple[Array, Array, State]]
-"""Takes the gradient of the new state to those of the two products, and to that of the old state past the products."""
 
 
 class Recurrent(Layer):
@@ -41,9 +37,11 @@ class Recurrent(Layer):
 
     n_gates: ClassVar[int]
     n_states: ClassVar[int] = 1
+    takes_several = True
     input_size_argument = "input_size"
     hidden_size = Fixed(check_count)
     return_sequences = Fixed(check_flag)
+    return_state = Fixed(check_flag)
     go_backwards = Fixed(check_flag)
     mask_zeros = Fixed(check_flag)
 
@@ -53,11 +51,13 @@ class Recurrent(Layer):
         hidden_size: int | None = None,
         *,
         return_sequences: bool = False,
+        return_state: bool = False,
         go_backwards: bool = False,
         mask_zeros: bool = False,
     ):
         n_in, self.hidden_size = check_count("input_size", input_size), check_count("hidden_size", hidden_size)
-        self.return_sequences, self.go_backwards, self.mask_zeros = return_sequences, go_backwards, mask_zeros
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.mask_zeros = go_backwards, mask_zeros
         n_out, bound = self.n_gates * self.hidden_size, 1 / math.sqrt(self.hidden_size)
         init = Uniform(-bound, bound)
         self.weight_ih, self.weight_hh = Parameter((n_in, n_out), init), Parameter((self.hidden_size, n_out), init)
@@ -68,80 +68,86 @@ class Recurrent(Layer):
         """Length of the last axis of x."""
         return self.weight_ih.shape[0]
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        """Return the next state, and its pullback."""
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        """Return the next state, and its pullback; a and u have an array (N, H) for each gate."""
         raise NotImplementedError(f"{type(self).__name__} needs a method step(self, xp, a, u, state)")
 
-    def output_shape(self, shape: Shape) -> Shape:
-        check_sequence(self, shape, self.input_size)
-        if shape[0] == 0:
-            raise ValueError(f"{self!r} needs x with at least one position, got {batch(shape)}")
-        return (shape[0], self.hidden_size) if self.return_sequences else (self.hidden_size,)
+    def output_shape(self, shape: Shapes) -> Shapes:
+        of_x, *states = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        check_sequence(self, of_x, self.input_size)
+        if of_x[0] == 0:
+            raise ValueError(f"{self!r} needs x with at least one position, got {batch(of_x)}")
+        state = (self.hidden_size,)
+        if states and states != [state] * self.n_states:
+            raise ValueError(f"{self!r} needs {self.n_states} initial states (N, {self.hidden_size}), got {states}")
+        y = (of_x[0], *state) if self.return_sequences else state
+        return (y, *(state,) * self.n_states) if self.return_state else y
 
-    def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
-        self.output_shape(x.shape[1:])
+    def vjp(self, x: Array | tuple[Array, ...], *, train: bool = True) -> tuple[Any, Pullback]:
+        x, *initial = self._with_states(x)
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
         check_input(x, w_ih)
         (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
-        steps = range(n_steps)[::-1] if self.go_backwards else range(n_steps)
-        kept = xp.permute_dims(padding_mask(x, x.dtype), (1, 0, 2)) if self.mask_zeros else None
-        rows = xp.reshape(
-            xp.permute_dims(x, (1, 0, 2)), (n_steps * n, n_in)
-        )  # step by step, so that each is contiguous
-        a = xp.reshape(kernels.linear(rows, w_ih) + self.bias_ih.data, (n_steps, n, n_out))
+
+        def in_order(array: Array) -> Array:
+            """Reverse the axis T, or not."""
+            return xp.flip(array, axis=1) if self.go_backwards else array
+
+        def by_step(array: Array) -> Array:
+            """Take (N, T, ...) to (T, N, ...), in the order of the steps."""
+            return xp.permute_dims(in_order(array), (1, 0, 2))
+
+        kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
+        steps = by_step(x)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
-        state: State = (zero,) * self.n_states
-        before: list[Array] = [zero] * n_steps  # h before each step
-        after: list[Array] = [zero] * n_steps
-        pullbacks: dict[int, StepPullback] = {}
-        for t in steps:
-            before[t] = state[0]
-            new, pullbacks[t] = self.step(xp, a[t, ...], kernels.linear(state[0], w_hh) + self.bias_hh.data, state)
-            state = new if kept is None else _blend(kept[t, ...], new, state)
-            after[t] = state[0]
-        y = state[0]
+        zeros, weights = (zero,) * self.n_states, (w_ih, w_hh, self.bias_ih.data, self.bias_hh.data)
+        first = tuple(initial) or self._carried() or zeros
+        h, last, pull_steps = kernels.recurrence(steps, weights, first, self.step, kept)
+        y = last[0]
         if self.return_sequences:
-            y = xp.stack(after, axis=1)
-            y = y if kept is None else y * xp.permute_dims(kept, (1, 0, 2))
+            y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
 
-        def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            da, du = [zero] * n_steps, [zero] * n_steps
-            dstate: State = ((zero if self.return_sequences else dy), *(zero,) * (self.n_states - 1))
-            for t in reversed(steps):
-                old: State = ()
-                if self.return_sequences:
-                    dh = dy[:, t, :]
-                    dstate = (dstate[0] + (dh if kept is None else dh * kept[t, ...]), *dstate[1:])
-                if kept is not None:  # a padded step hands the gradient on
-                    old = tuple(d * (1 - kept[t, ...]) for d in dstate)
-                    dstate = tuple(d * kept[t, ...] for d in dstate)
-                da[t], du[t], dstate = pullbacks[t](dstate)
-                dstate = (dstate[0] + kernels.linear(du[t], xp.matrix_transpose(w_hh)), *dstate[1:])
-                if kept is not None:
-                    dstate = tuple(d + passed for d, passed in zip(dstate, old, strict=True))
-            all_da, all_du = (xp.concat(parts, axis=0) for parts in (da, du))
-            if need_grads:
-                self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), all_da))
-                self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(xp.concat(before, axis=0)), all_du))
-                self.bias_ih.accumulate(kernels.bias_grad(all_da))
-                self.bias_hh.accumulate(kernels.bias_grad(all_du))
-            if not need_dx:
+        if (cache := current_cache()) is not None:
+            cache.put(self, *last)
+
+        def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
+            dy, *dstates = dy if self.return_state else (dy,)
+            dlast = tuple(dstates) or zeros
+            if self.return_sequences:
+                dh = by_step(dy) if kept is None else by_step(dy) * kept
+                da, du, dfirst = pull_steps(dh, dlast)
+            else:
+                da, du, dfirst = pull_steps(None, (dlast[0] + dy, *dlast[1:]))
+            da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
+            rows = xp.reshape(steps, (n_steps * n, n_in))
+            before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
+            affine_pullback(du, before, self.weight_hh, self.bias_hh, need_dx=False, need_grads=need_grads)
+            dx = affine_pullback(da, rows, self.weight_ih, self.bias_ih, need_dx=need_dx, need_grads=need_grads)
+            if dx is None:
                 return None
-            dx = xp.reshape(kernels.linear(all_da, xp.matrix_transpose(w_ih)), (n_steps, n, n_in))
-            return xp.permute_dims(dx, (1, 0, 2))
+            dx = in_order(xp.permute_dims(xp.reshape(dx, (n_steps, n, n_in)), (1, 0, 2)))
+            return (dx, *dfirst) if initial else dx
 
-        return y, pullback
+        return (y, *last) if self.return_state else y, pullback
 
+    def _with_states(self, x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return x and the initial states that are given, after checks."""
+        self.output_shape(tuple(a.shape[1:] for a in x) if isinstance(x, tuple) else x.shape[1:])
+        given = x if isinstance(x, tuple) else (x,)
+        check_rows_of("x", given)
+        return given
 
-def _blend(kept: Array, new: State, old: State) -> State:
-    """Return the new state where there is data, else the old one."""
-    xp = namespace(kept)
-    return tuple(xp.where(kept > 0, n, o) for n, o in zip(new, old, strict=True))
+    def _carried(self) -> tuple[Array, ...]:
+        """Return the state after the part of the sequence before; none if there was none."""
+        cache = current_cache()
+        if cache is not None and self.go_backwards:
+            raise ValueError(f"{self!r} begins at the end of a sequence, which cannot come in parts")
+        return () if cache is None else cache.get(self)
 
 
 class RNN(Recurrent):
     """
-    Recurrent layer: ``h_t = tanh(a_t + u_t)``, ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``, ``h_0 = 0``.
+    Recurrent layer: ``h_t = tanh(a_t + u_t)``, ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``, first h = 0.
 
     x (N, T, input_size); y is the last h, (N, hidden_size), or all of them, (N, T, hidden_size). Gradient of a step:
     ``da_t = du_t = dh_t (1 - h_t²)``; ``dh_(t-1) = du_t W_hhᵀ``.
@@ -152,6 +158,8 @@ class RNN(Recurrent):
         Lengths of the last axis of x and of y. ``RNN(hidden_size)`` takes input_size from the first data.
     return_sequences : bool
         Whether y holds h after each step, and not after the last one alone.
+    return_state : bool
+        Whether the output is a tuple of y and the last state: ``(y, h)``.
     go_backwards : bool
         Whether to begin with the last position. The states in y have the order of x, unlike in Keras.
     mask_zeros : bool
@@ -163,6 +171,12 @@ class RNN(Recurrent):
     >>> RNN(3, 4)(x).shape, RNN(3, 4, return_sequences=True)(x).shape
     ((2, 4), (2, 5, 4))
 
+    An initial state, in a tuple with x, and the last one, as nodes of a :class:`portanet.Graph` take and give them:
+
+    >>> y, h = RNN(3, 4, return_state=True)((x, np.zeros((2, 4), dtype="float32")))
+    >>> y.shape, h.shape
+    ((2, 4), (2, 4))
+
     Two layers, and two directions:
 
     >>> net = portanet.Sequential(RNN(8, return_sequences=True), portanet.Bidirectional(RNN(4)))
@@ -172,11 +186,11 @@ class RNN(Recurrent):
 
     n_gates = 1
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        h = xp.tanh(a + u)
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        h = xp.tanh(a[0] + u[0])
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
-            da = dstate[0] * (1 - h * h)
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            da = (dstate[0] * (1 - h * h),)
             return da, da, (xp.zeros_like(h),)
 
         return (h,), pullback
@@ -194,7 +208,7 @@ class GRU(Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, return_sequences, go_backwards, mask_zeros
+    input_size, hidden_size, return_sequences, return_state, go_backwards, mask_zeros
         See :class:`RNN`.
 
     References
@@ -209,17 +223,16 @@ class GRU(Recurrent):
 
     n_gates = 3
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        (old,), hidden = state, self.hidden_size
-        gates = kernels.sigmoid(a[:, : 2 * hidden] + u[:, : 2 * hidden])
-        r, z, u_n = gates[:, :hidden], gates[:, hidden:], u[:, 2 * hidden :]
-        new = xp.tanh(a[:, 2 * hidden :] + r * u_n)
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        (a_r, a_z, a_n), (u_r, u_z, u_n), (old,) = a, u, state
+        r, z = kernels.sigmoid(a_r + u_r), kernels.sigmoid(a_z + u_z)
+        new = xp.tanh(a_n + r * u_n)
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
             (dh,) = dstate
             dn = dh * (1 - z) * (1 - new * new)
-            dgates = xp.concat([dn * u_n, dh * (old - new)], axis=1) * gates * (1 - gates)
-            return xp.concat([dgates, dn], axis=1), xp.concat([dgates, r * dn], axis=1), (z * dh,)
+            dr, dz = dn * u_n * r * (1 - r), dh * (old - new) * z * (1 - z)
+            return (dr, dz, dn), (dr, dz, r * dn), (z * dh,)
 
         return ((1 - z) * new + z * old,), pullback
 
@@ -236,7 +249,7 @@ class LSTM(Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, return_sequences, go_backwards, mask_zeros
+    input_size, hidden_size, return_sequences, return_state, go_backwards, mask_zeros
         See :class:`RNN`.
 
     References
@@ -252,18 +265,17 @@ class LSTM(Recurrent):
     n_gates = 4
     n_states = 2
 
-    def step(self, xp: Any, a: Array, u: Array, state: State) -> tuple[State, StepPullback]:
-        old, hidden, sums = state[1], self.hidden_size, a + u
-        i_f, o = kernels.sigmoid(sums[:, : 2 * hidden]), kernels.sigmoid(sums[:, 3 * hidden :])
-        i, f, g = i_f[:, :hidden], i_f[:, hidden:], xp.tanh(sums[:, 2 * hidden : 3 * hidden])
+    def step(self, xp: Any, a: Arrays, u: Arrays, state: Arrays) -> tuple[Arrays, StepPullback]:
+        sum_i, sum_f, sum_g, sum_o = (from_x + from_h for from_x, from_h in zip(a, u, strict=True))
+        i, f, o = (kernels.sigmoid(gate) for gate in (sum_i, sum_f, sum_o))
+        g, old = xp.tanh(sum_g), state[1]
         c = f * old + i * g
         tanh_c = xp.tanh(c)
 
-        def pullback(dstate: State) -> tuple[Array, Array, State]:
+        def pullback(dstate: Arrays) -> tuple[Arrays, Arrays, Arrays]:
             dh, dc = dstate
             dc = dc + dh * o * (1 - tanh_c * tanh_c)
-            parts = dc * g * i * (1 - i), dc * old * f * (1 - f), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
-            da = xp.concat(parts, axis=1)
+            da = dc * g * i * (1 - i), dc * old * f * (1 - f), dc * i * (1 - g * g), dh * tanh_c * o * (1 - o)
             return da, da, (xp.zeros_like(c), f * dc)
 
         return (o * tanh_c, c), pullback
@@ -285,8 +297,8 @@ class Bidirectional(Parallel):
     """
 
     def __init__(self, layer: Recurrent):
-        if not isinstance(layer, Recurrent) or layer.go_backwards:
-            raise TypeError(f"layer must be an RNN, GRU or LSTM that goes forwards, got {shown(layer)}")
+        if not isinstance(layer, Recurrent) or layer.go_backwards or layer.return_state:
+            raise TypeError(f"layer must be an RNN, GRU or LSTM that goes forwards and returns y, got {shown(layer)}")
         super().__init__(layer, type(layer)(**layer.arguments() | {"go_backwards": True}))
 
     @property

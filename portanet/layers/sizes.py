@@ -7,13 +7,14 @@ which checks its other arguments, and the network has no weights.
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from portanet.checks import check_input_shape
 from portanet.layers.placement import Placement
 from portanet.layers.topology import changed
-from portanet.typing import Shape
+from portanet.typing import Shape, Shapes
 
 
 class LazyBuild(Placement):
@@ -39,14 +40,14 @@ class LazyBuild(Placement):
         if cls.input_size_argument is not None and "output_shape" in vars(cls):
             cls.output_shape = _of_any_size(cls.output_shape)  # type: ignore[method-assign]
 
-    def build(self, input_shape: Shape) -> Self:
+    def build(self, input_shape: Shapes) -> Self:
         """
         Give the layers that were made without an input size theirs.
 
         Parameters
         ----------
         input_shape : tuple of int
-            Shape of one input, without the batch axis.
+            Shape of one input, without the batch axis; for several inputs, a tuple or dict of shapes.
 
         Raises
         ------
@@ -62,19 +63,17 @@ class LazyBuild(Placement):
         Sequential(Conv2D(1, 8, 3), Flatten(), Linear(5408, 10))
         """
         shape = check_input_shape("input_shape", input_shape)
-        before = UnbuiltLayers(self)
-        try:
+        with unchanged_on_error(self):
             self._infer_sizes(shape)
             self.output_shape(shape)
             if left := self.topology.unsized:
                 raise ValueError(f"{left[0]!r} lies in a layer that does not say the shape of its input: give its size")
-        except BaseException:
-            before.restore()
-            raise
         return self
 
-    def _arguments_for(self, shape: Shape) -> dict[str, Any]:
-        """Return the arguments of the constructor, with the input size for an input of a shape."""
+    def _arguments_for(self, shape: Shapes) -> dict[str, Any]:
+        """Return the arguments of the constructor, with the input size for an input of a shape, or the first input."""
+        while shape and isinstance(shape[0], tuple):
+            shape = shape[0]
         if not shape:
             raise ValueError(f"{self!r} takes its input size from x of shape (N, ..., C), got (N,)")
         return self.arguments() | {str(self.input_size_argument): shape[-1]}
@@ -113,6 +112,36 @@ class UnbuiltLayers:
             _reset(layer, attributes)
         if self.unsized:
             object.__setattr__(self.net, "_flat", None)
+
+
+@contextmanager
+def unchanged_on_error(net: LazyBuild) -> Iterator[None]:
+    """
+    If there is an error within, take away the input sizes and weights that a network got there.
+
+    Examples
+    --------
+    >>> net = portanet.Sequential(portanet.Linear(2))
+    >>> try:
+    ...     with unchanged_on_error(net):
+    ...         _ = net.build((3,)).initialize()
+    ...         raise OSError
+    ... except OSError:
+    ...     print(net)
+    Sequential(Linear(2))
+    """
+    before, topology = UnbuiltLayers(net), net.topology
+    parameters = [parameter for parameter in topology.parameter_list if parameter.flat is None]
+    buffers = [buffer for buffer in topology.buffers.values() if buffer.backend is None]
+    try:
+        yield
+    except BaseException:
+        for parameter in parameters:
+            parameter.unbind()
+        for buffer in buffers:
+            buffer.backend = None
+        before.restore()
+        raise
 
 
 def _reset(layer: LazyBuild, attributes: dict[str, Any]) -> None:

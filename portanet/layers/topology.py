@@ -140,6 +140,11 @@ class Topology:
                 self._watch(item)
 
     @property
+    def reuses_layers(self) -> bool:
+        """Whether a layer with parameters is used in two places, and not a parameter alone."""
+        return any(name.rpartition(".")[0] not in self.layers for name in self.shared)
+
+    @property
     def frozen(self) -> set[str]:
         """Names of layers and parameters that are frozen."""
         return {name for name, part in {**self.layers, **self.parameters}.items() if part.frozen}

@@ -20,6 +20,7 @@ from portanet.losses.elementwise import (
 )
 from portanet.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss
 from portanet.losses.margin import HingeEmbeddingLoss, MultiMarginLoss, SoftMarginLoss
+from portanet.losses.multi_output import MultiOutputLoss
 
 __all__ = [
     "BCELoss",
@@ -35,6 +36,7 @@ __all__ = [
     "Loss",
     "MSELoss",
     "MultiMarginLoss",
+    "MultiOutputLoss",
     "NLLLoss",
     "PoissonNLLLoss",
     "SmoothL1Loss",

@@ -37,6 +37,9 @@ class Loss(Configured):
     >>> portanet.testing.check_gradients(Exponential(), np.asarray([[0.3, -1.0]]), np.asarray([[1.0, -1.0]]))
     """
 
+    takes_several: ClassVar[bool] = False
+    """Whether it compares a tuple or dict of predictions with one of targets."""
+
     threshold: ClassVar[float | None] = None
     """For binary losses: the prediction above which the class is 1."""
 
@@ -79,6 +82,10 @@ class Loss(Configured):
     def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
         """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
         self._check_shapes(shape, target.shape)
+
+    def fit_target(self, target: Array, shape: Shape) -> Array:
+        """Return a target that :meth:`check_target` has accepted, in the shape that metrics take, too."""
+        return target
 
     def vjp(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, LossPullback]:
         """

@@ -45,6 +45,9 @@ class ElementwiseLoss(Loss):
     def target_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return (shape, shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else (shape,)
 
+    def fit_target(self, target: Array, shape: Shape) -> Array:
+        return target[..., None] if target.ndim < len(shape) else target
+
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
         if target.dtype != prediction.dtype:
             target = in_dtype(xp, target, prediction.dtype, "target")

@@ -27,7 +27,7 @@ class PreparedModel(base.BackendRep):
 
     def run(self, inputs: Any, **options: Any) -> Any:
         """
-        Return the outputs, in a tuple that also answers to their names.
+        Return the outputs, as a tuple with their names.
 
         Parameters
         ----------
@@ -52,8 +52,8 @@ class Backend(base.Backend):
     """
     A runtime for ONNX models, with the interface of ``onnx.backend.base.Backend``.
 
-    ``prepare`` reads a model once, ``run_model`` runs it at once, ``run_node`` runs one node. Models may use operator
-    sets from version 6 to the current one.
+    ``prepare`` returns a model that can run many times, ``run_model`` runs it once, ``run_node`` runs one node. Models
+    may use operator sets from version 6 to the current one.
 
     Examples
     --------
@@ -75,7 +75,18 @@ class Backend(base.Backend):
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Whether a device, such as "CPU" or "CUDA:1", can be used here."""
+        """
+        Whether a device can be used here.
+
+        Parameters
+        ----------
+        device : str
+            "CPU", "CUDA" or "CUDA:1", for instance.
+
+        Returns
+        -------
+        bool
+        """
         try:
             cls._backend(device)
         except (BackendUnavailable, ValueError):
@@ -84,7 +95,20 @@ class Backend(base.Backend):
 
     @classmethod
     def is_compatible(cls, model: ModelProto, device: str = "CPU", **options: Any) -> bool:
-        """Whether PortaNet has all operators of a model, and the device all dtypes."""
+        """
+        Whether PortaNet has all operators of a model, and the device all dtypes.
+
+        Parameters
+        ----------
+        model : ModelProto
+        device : str
+        **options
+            None are used.
+
+        Returns
+        -------
+        bool
+        """
         try:
             model = inlined(model)
             check_types(model.graph, cls._backend(device))
@@ -100,10 +124,23 @@ class Backend(base.Backend):
         """
         Return a model that is ready to run on a device.
 
+        Parameters
+        ----------
+        model : ModelProto
+        device : str
+        **options
+            None are used.
+
+        Returns
+        -------
+        PreparedModel
+
         Raises
         ------
         ValueError, TypeError
-            If it is no valid model, or uses an operator or a dtype that is not supported; the message names the node.
+            If the model is not valid, or an operator or dtype is not supported; the message names the node.
+        BackendUnavailable
+            If the device cannot be used.
         """
         try:
             checker.check_model(model)
@@ -113,7 +150,28 @@ class Backend(base.Backend):
 
     @classmethod
     def run_model(cls, model: ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> Any:
-        """Return the outputs of a model."""
+        """
+        Return the outputs of a model.
+
+        Parameters
+        ----------
+        model : ModelProto
+        inputs : array or sequence of arrays
+            One for each input of the model, in order.
+        device : str
+        **options
+            None are used.
+
+        Returns
+        -------
+        tuple of arrays
+            See :meth:`PreparedModel.run`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            See :meth:`prepare`.
+        """
         return cls.prepare(model, device, **options).run(inputs)
 
     @classmethod
@@ -137,6 +195,16 @@ class Backend(base.Backend):
             Not needed.
         **options
             ``opset_version``, the version of the operator set; by default the current one.
+
+        Returns
+        -------
+        tuple of arrays
+            See :meth:`PreparedModel.run`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the operator or a dtype is not supported; the message names the node.
         """
         inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         given = [

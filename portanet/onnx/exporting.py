@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, checker, helper
 
-from portanet.checks import check_flag, check_input_shape, check_path
+from portanet.checks import check_flag, check_input_shape, check_path, shown
 from portanet.files import write_atomically
 from portanet.graph.order import flattens_first, takes_ids
 from portanet.layers.base import Layer, check_layer
+from portanet.layers.graph import Graph, first_layers, name_values
+from portanet.layers.sizes import unchanged_on_error
 from portanet.onnx.exporters import GraphBuilder, Value, check_exportable, export_layer
-from portanet.parameters import Buffer, Parameter
+from portanet.tree import is_shape
 from portanet.version import __version__
 
 __all__ = ["export"]
@@ -24,8 +26,9 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     """
     Write a network as an ONNX file, which computes what the network does in inference.
 
-    The file has an input "input" and an output "output", of the dtype of the network and for batches of any size. An
-    input of ids, which an Embedding takes, is of int64. The file is written completely or not at all.
+    The file has an input "input" and an output "output", of the dtype of the network and for batches of any size; those
+    of a :class:`portanet.Graph` have its names. An input of ids, which an Embedding takes, is of int64. The file is
+    written completely or not at all.
 
     Parameters
     ----------
@@ -34,8 +37,8 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     path : path-like
         The file.
     input_shape : tuple of int
-        Shape of one input, without the batch axis, channels-last as in PortaNet. The file takes sequences
-        of this length.
+        Shape of one input, without the batch axis, channels-last as in PortaNet; for several inputs, a tuple or dict of
+        shapes. The file takes sequences of this length.
     channels_first : bool
         Whether inputs and outputs of the file have the order (N, C, ...) of other tools, where they have three axes or
         more. Otherwise they have PortaNet's order, (N, ..., C). Inputs of three axes that the network flattens first,
@@ -44,7 +47,8 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     Raises
     ------
     ValueError
-        If a layer has no operators in ONNX, such as one of your own, or does not take inputs of this shape.
+        If a layer has no operators in ONNX, such as one of your own, or does not take inputs of this shape; the
+        network is as before.
     OSError
         If the file cannot be written.
 
@@ -60,13 +64,14 @@ def export(net: Layer, path: str | PathLike[str], input_shape: Any, *, channels_
     ['N', 3, 32, 32]
     """
     path = check_path("path", path)
-    model = to_model(net, input_shape, channels_first=channels_first)
-    write_atomically(path, model.SerializeToString())
+    check_layer("net", net)
+    with unchanged_on_error(net):
+        model = to_model(net, input_shape, channels_first=channels_first)
+        write_atomically(path, model.SerializeToString())
 
 
 def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> ModelProto:
     """Return the model that :func:`export` writes."""
-    check_layer("net", net)
     shape = check_input_shape("input_shape", input_shape)
     check_flag("channels_first", channels_first)
     check_exportable(net)
@@ -74,20 +79,27 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
         net.build(shape)
     net.output_shape(shape)
     backend, dtype = net._ready()
-    kept: dict[str, Parameter | Buffer] = {**net.topology.parameters, **net.topology.buffers}
-    names = {array: name for name, array in kept.items()}
+    names = {array: name for name, array in net._named_arrays().items()}
     graph = GraphBuilder(names, backend.to_numpy, dtype)
-    given = "int64" if takes_ids(net) else dtype
-    spatial = channels_first and given == dtype and len(shape) > (2 if flattens_first(net) else 1)
-    y = export_layer(graph, net, Value("input", shape, spatial))
-    result = graph.in_order(y, channels_first=channels_first)
-    graph.rename(graph.node("Identity", result) if result == "input" else result, "output")
+    inputs = _inputs(net, shape, dtype, channels_first)
+    x = {name: value for name, (value, _) in inputs.items()}
+    y = export_layer(graph, net, x if isinstance(net, Graph) else x["input"])
+    if not isinstance(net, Graph) and not isinstance(y, Value):
+        raise ValueError(f"net must be a Graph to be exported with several outputs, got {shown(net)}")
+    outputs = y if isinstance(y, dict) else name_values(net.outputs if isinstance(net, Graph) else "output", y)
+    for name, value in outputs.items():
+        # A node of its own, where the value is an input, or has been named already.
+        result, named = graph.in_order(value, channels_first=channels_first), {*inputs, *outputs}
+        graph.rename(graph.node("Identity", result) if result in named else result, name)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             type(net).__name__,
-            [_described("input", shape, given, spatial)],
-            [_described("output", y.shape, dtype, channels_first and len(y.shape) > 1)],
+            [_described(name, value.shape, kind, value.is_channels_first) for name, (value, kind) in inputs.items()],
+            [
+                _described(name, value.shape, dtype, channels_first and len(value.shape) > 1)
+                for name, value in outputs.items()
+            ],
             list(graph.initializers.values()),
         ),
         producer_name="PortaNet",
@@ -97,6 +109,20 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
     )
     checker.check_model(model, full_check=True)
     return model
+
+
+def _inputs(net: Layer, shape: Any, dtype: str, channels_first: bool) -> dict[str, tuple[Value, str]]:
+    """Return the value and dtype of each input of the file, by name."""
+    if not isinstance(net, Graph) and not is_shape(shape):
+        raise ValueError(f"net must be a Graph to be exported with several inputs, got {shown(net)}")
+    shapes = net.by_name(shape) if isinstance(net, Graph) else {"input": shape}
+    takers = first_layers(net, shapes) if isinstance(net, Graph) else [net]
+    inputs = {}
+    for (name, own), taker in zip(shapes.items(), takers, strict=True):
+        given = "int64" if takes_ids(taker) else dtype
+        spatial = channels_first and given == dtype and len(own) > (2 if flattens_first(taker) else 1)
+        inputs[name] = Value(name, own, spatial), given
+    return inputs
 
 
 def _described(name: str, shape: tuple[int, ...], dtype: str, channels_first: bool) -> ValueInfoProto:

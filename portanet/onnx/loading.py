@@ -22,10 +22,10 @@ from portanet.onnx.runtime import inlined, operator_of, versions_of
 __all__ = ["load"]
 
 FOLDED = ("Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat")
-"""Operators that are computed at once if all inputs are constant."""
+"""Operators that are computed while the file is read, if all inputs are constant."""
 
 MIN_BUDGET = 2**16
-"""Numbers that all computed constants may have together, besides four times as many as the file holds."""
+"""Most numbers of all computed constants; four times as many as the file holds are added to it."""
 
 
 def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> layers.Sequential:
@@ -54,7 +54,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> l
     OSError
         If the file cannot be read.
     FileFormatError
-        If it is damaged, or has a node that is no layer of PortaNet; the message names the node and its operator.
+        If it is damaged, or a node cannot become a layer; the message names the node and its operator.
         :class:`portanet.onnx.Backend` may run such a file.
 
     Examples
@@ -84,11 +84,11 @@ def to_layers(model: ModelProto) -> tuple[Flow, str]:
     nodes = _needed_nodes(model, _constants(model), source.name, target)
     n_examples, *lengths = [axis.dim_value for axis in source.type.tensor_type.shape.dim] or [0]
     if not lengths or min(lengths) < 1:
-        raise ValueError(f"its input {source.name!r} does not say all lengths of one example")
+        raise ValueError(f"its input {source.name!r} does not give all lengths of one example")
     flow = import_graph(source.name, lengths, nodes, target, n_examples=n_examples)
     if dtype.startswith("int"):
         if not takes_ids(layers.Sequential(*flow.layers)):
-            raise ValueError(f"its input {source.name!r} has integers, which are no ids of an Embedding")
+            raise ValueError(f"its input {source.name!r} is of integers, but no Embedding takes them")
         constants = [array for node in nodes for array in node.constants if array is not None]
         dtype = next(str(array.dtype) for array in constants if array.dtype.kind == "f")
     return flow, dtype
@@ -140,7 +140,7 @@ def _folded(node: NodeProto, inputs: list[np.ndarray], versions: dict[str, int])
 
 
 def _largest_size(operator: str, inputs: list[np.ndarray]) -> int:
-    """Return the most numbers that the output of an operator of :data:`FOLDED` can have."""
+    """Return the size of the largest output that an operator of :data:`FOLDED` can have."""
     sizes = [array.size for array in inputs]
     return math.prod(sizes) if operator == "Gather" else sum(sizes)
 

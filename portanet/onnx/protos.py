@@ -1,4 +1,4 @@
-"""Parts of ONNX models as Python and NumPy values, each checked before it is used."""
+"""Attributes, tensors and names of ONNX models as Python and NumPy values, which are checked first."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ MAX_ELEMENTS = 2**40
 
 def named(node: NodeProto) -> str:
     """
-    Write the operator and the name of a node, for messages; without a name, its first output.
+    Return the name and the operator of a node, for messages; without a name, its first output.
 
     Examples
     --------

@@ -14,14 +14,24 @@ from portanet.onnx.protos import array_of, attributes_of, constant_of, named
 from portanet.typing import Array
 
 MAX_NODES = 2**16
-"""Most nodes of a model with functions."""
+"""Most nodes of a model whose functions are put in place of their calls."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """One node: what it computes, from which values, to which ones, and the values that are not needed after it."""
+class PreparedNode:
+    """
+    A node that is ready to run.
 
-    node: NodeProto
+    Parameters
+    ----------
+    proto : NodeProto
+    operator : Operator
+    attributes : dict of str to object
+    last_used : tuple of str
+        Names of the values that no later node needs.
+    """
+
+    proto: NodeProto
     operator: Operator
     attributes: dict[str, Any]
     last_used: tuple[str, ...]
@@ -41,7 +51,7 @@ class Program:
     Raises
     ------
     ValueError, TypeError
-        If a node is of an operator that PortaNet does not have, or values have a dtype that the backend lacks.
+        If PortaNet lacks the operator of a node, or the backend the dtype of a value.
     """
 
     def __init__(self, model: ModelProto, backend: Backend):
@@ -54,14 +64,14 @@ class Program:
         self.inputs = tuple(name for name in self.all_inputs if name not in self.constants)
         self.outputs = tuple(value.name for value in graph.output)
         versions = versions_of(model)
-        steps = []
+        nodes = []
         for node in graph.node:
             if node.op_type == "Constant" and not node.domain:
                 self.constants[node.output[0]] = backend.asarray(constant_of(node))
             else:
-                steps.append((node, operator_of(node, versions), attributes_of(node)))
-        last_uses = _last_uses([node for node, *_ in steps], {*self.outputs, *self.constants})
-        self.steps = [Step(*step, last) for step, last in zip(steps, last_uses, strict=True)]
+                nodes.append((node, operator_of(node, versions), attributes_of(node)))
+        last_uses = _last_uses([node for node, *_ in nodes], {*self.outputs, *self.constants})
+        self.nodes = [PreparedNode(*node, last) for node, last in zip(nodes, last_uses, strict=True)]
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """
@@ -79,25 +89,26 @@ class Program:
         given = (backend.asarray(array, name=name) for name, array in zip(names, inputs, strict=True))
         values = {**self.constants, **dict(zip(names, given, strict=True)), "": None}
         with backend.activate():
-            for step in self.steps:
-                self._compute(step, values)
+            for node in self.nodes:
+                self._compute(node, values)
         return tuple(values[name] for name in self.outputs)
 
-    def _compute(self, step: Step, values: dict[str, Array]) -> None:
-        node = step.node
-        arrays = [values[name] for name in node.input]
+    def _compute(self, node: PreparedNode, values: dict[str, Array]) -> None:
+        """Add the outputs of a node to the values, and remove those that are not needed any more."""
+        arrays = [values[name] for name in node.proto.input]
         try:
-            results = step.operator(self.backend.xp, arrays, step.attributes, len(node.output))
+            results = node.operator(self.backend.xp, arrays, node.attributes, len(node.proto.output))
         except Exception as error:
-            error.add_note(f"in {named(node)}")
+            error.add_note(f"in {named(node.proto)}")
             raise
-        # NumPy gives scalars where other libraries give arrays of shape ().
-        values.update(zip(node.output, map(self._as_array, results), strict=False))
-        for name in step.last_used:
+        values.update(zip(node.proto.output, map(_as_array, results), strict=False))
+        for name in node.last_used:
             del values[name]
 
-    def _as_array(self, value: Array) -> Array:
-        return np.asarray(value) if isinstance(value, np.generic) else value
+
+def _as_array(value: Array) -> Array:
+    """Return an array of shape () for a scalar of NumPy, as other libraries do."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def inlined(model: ModelProto) -> ModelProto:
@@ -107,7 +118,7 @@ def inlined(model: ModelProto) -> ModelProto:
     Raises
     ------
     ValueError
-        If it had too many nodes: functions that call others twice, and so on, are short in a file.
+        If it would have too many nodes: functions that call others twice, and so on, are short in a file.
     """
     if not model.functions:
         return model
@@ -154,10 +165,10 @@ def operator_of(node: NodeProto, versions: dict[str, int]) -> Operator:
 
 
 def check_types(graph: GraphProto, backend: Backend) -> None:
-    """Refuse a graph whose inputs, outputs or initializers are no arrays, or of a dtype that the backend lacks."""
+    """Refuse a graph with an input or output that is no array, or with a dtype that the backend lacks."""
     for value in (*graph.input, *graph.output):
         kind = value.type.WhichOneof("value")
-        if kind not in ("tensor_type", None):  # None: it is not said
+        if kind not in ("tensor_type", None):  # None: the file gives no type
             raise TypeError(f"{value.name!r} is no array, but a {kind}")
     for number in _dtypes(graph):
         dtype_of(backend.xp, number)
@@ -172,11 +183,11 @@ def _dtypes(graph: GraphProto) -> Iterator[int]:
         yield from (a.t.data_type for a in node.attribute if a.HasField("t"))
 
 
-def _last_uses(nodes: list[NodeProto], kept: set[str]) -> list[tuple[str, ...]]:
-    """Return, for each node, the values that no later node needs."""
-    seen, found = kept | {""}, []
+def _last_uses(nodes: list[NodeProto], outputs: set[str]) -> list[tuple[str, ...]]:
+    """Return, for each node, the values that neither a later node nor an output needs."""
+    needed, found = outputs | {""}, []
     for node in reversed(nodes):
-        last = {*node.input, *node.output} - seen
-        seen |= last
+        last = {*node.input, *node.output} - needed
+        needed |= last
         found.append(tuple(last))
     return found[::-1]

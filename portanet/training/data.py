@@ -20,13 +20,14 @@ from portanet.backends import (
 from portanet.checks import check_sample_weight
 from portanet.kernels.slices import slices
 from portanet.layers import Embedding, Layer
-from portanet.layers.sequential import first_layer
+from portanet.layers.base import check_rows_of, one_or_several
+from portanet.layers.graph import first_layers
 from portanet.losses import (
     Loss,
 )
 from portanet.losses.classification import check_class_weight
-from portanet.losses.elementwise import ElementwiseLoss
-from portanet.typing import Array
+from portanet.tree import is_tree, leaves, map_shapes, n_rows, named_leaves, rebuild, shape_of
+from portanet.typing import Array, Shapes
 
 HOST = np.ndarray, SparseRows
 """Types of data that stay on the host."""
@@ -36,28 +37,50 @@ FINITE_CHUNK = 2**20
 
 
 class Data(NamedTuple):
-    """Inputs, targets, and weights of the examples if there are any."""
+    """
+    Inputs, targets, and weights of the examples if there are any.
 
-    x: Array
-    y: Array
+    x and y are arrays, or trees of arrays, see :mod:`portanet.tree`.
+    """
+
+    x: Any
+    y: Any
     sample_weight: Array | None = None
+
+    @property
+    def n_examples(self) -> int:
+        """How many there are."""
+        return n_rows(self.x)
+
+    @property
+    def input_shape(self) -> Shapes:
+        """Shape of one input, without the batch axis."""
+        return map_shapes(lambda shape: shape[1:], shape_of(self.x))
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         """All arrays there are."""
-        return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+        weights = [] if self.sample_weight is None else [self.sample_weight]
+        return (*leaves(self.x), *leaves(self.y), *weights)
+
+    def like(self, arrays: Sequence[Array]) -> "Data":
+        """Return data of the same structure with other arrays."""
+        if len(arrays) < 4 and not (is_tree(self.x) or is_tree(self.y)):
+            return Data(*arrays)
+        n_x, n = len(leaves(self.x)), len(leaves(self.x)) + len(leaves(self.y))
+        return Data(rebuild(self.x, arrays[:n_x]), rebuild(self.y, arrays[n_x:n]), *arrays[n:])
 
     def take(self, rows: slice | np.ndarray) -> "Data":
         """Return some of the examples."""
-        return Data(*(take_rows(array, rows) for array in self.arrays))
+        return self.like([take_rows(array, rows) for array in self.arrays])
 
     def batches(self, net: Layer, batch_size: int) -> "Iterator[Data]":
         """Yield all examples in their order, some at a time, on the network's device."""
-        return (self.batch(net, rows) for rows in slices(self.x.shape[0], batch_size))
+        return (self.batch(net, rows) for rows in slices(self.n_examples, batch_size))
 
     def batch(self, net: Layer, batch: slice) -> "Data":
         """Return some of the examples, on the network's device."""
-        return Data(*map(net.asarray, self.take(batch).arrays))
+        return self.like([net.asarray(array) for array in self.take(batch).arrays])
 
 
 def prepare_data(
@@ -101,34 +124,45 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    given_x = examples(f"{name}x", x, net.backend)
-    given_y = examples(f"{name}y", host_array(y, name=f"{name}y") if is_sparse(y) else y, net.backend)
-    x, y = given_x, given_y
-    on_host = isinstance(x, HOST) and isinstance(y, np.ndarray)
-    sparse = isinstance(x, SparseRows)  # it stays on the host, since it may be too large as a dense array
-    stays = on_host and (sparse or keep_on_host != "never")
-    if not stays or (keep_on_host == "if too large" and not sparse and net.backend.fits(x.nbytes + y.nbytes)):
-        x, y = net.asarray(x, name=f"{name}x"), net.asarray(y, name=f"{name}y")
-    xp = namespace(x)
-    for kind, values, given in (("x", x, given_x), ("y", y, given_y)):
-        if xp.isdtype(values.dtype, "real floating") and not _is_finite(xp, values, net.flat.dtype):
-            if _is_finite(namespace(given), given, "float64"):
-                fix = "scale them, or use float64"
-                raise ValueError(f"{name}{kind} holds numbers too large for {net.flat.dtype}: {fix}")
-            raise ValueError(f"{name}{kind} holds NaN or infinity: remove or replace these values")
-    _check_dtype(first_layer(net), xp, x, f"{name}x")
-    if x.shape[0] == 0:
-        raise ValueError(f"{name}x holds no examples: its shape is {x.shape}")
-    if y.shape[0] != x.shape[0]:
-        raise ValueError(f"{name}y holds {y.shape[0]} examples and {name}x {x.shape[0]}: give as many")
+    x = one_or_several(f"{name}x", x, several=net._takes_several())
+    y = one_or_several(f"{name}y", y, several=loss.takes_several)
+    inputs = [(own, examples(own, values, net.backend)) for own, values in named_leaves(f"{name}x", x)]
+    targets = [(own, _targets(own, values, net.backend)) for own, values in named_leaves(f"{name}y", y)]
+    given, n = [array for _, array in (*inputs, *targets)], check_rows_of(f"{name}x", [array for _, array in inputs])
+    sparse = isinstance(given[0], SparseRows)  # it stays on the host, since it may be too large as a dense array
+    stays = all(isinstance(array, HOST) for array in given) and (sparse or keep_on_host != "never")
+    if keep_on_host == "if too large" and not sparse and net.backend.fits(sum(array.nbytes for array in given)):
+        stays = False
+    arrays = given if stays else [net.asarray(array, name=own) for own, array in (*inputs, *targets)]
+    for (own, before), array in zip((*inputs, *targets), arrays, strict=True):
+        _check_values(own, before, array, net.flat.dtype)
+    for (own, _), array, first in zip(inputs, arrays, first_layers(net, x), strict=False):
+        _check_dtype(first, namespace(array), array, own)
+    if n == 0:
+        raise ValueError(f"{name}x holds no examples: its shape is {given[0].shape}")
+    if any(array.shape[0] != n for _, array in targets):
+        raise ValueError(f"{name}y holds {targets[0][1].shape[0]} examples and {name}x {n}: give as many")
+    data = Data(rebuild(x, arrays[: len(inputs)]), rebuild(y, arrays[len(inputs) :]))
     try:
-        shape = net.output_shape(x.shape[1:])
-        loss.check_target(xp, y, (x.shape[0], *shape))
+        shape = map_shapes(lambda one: (n, *one), net.output_shape(data.input_shape))
+        loss.check_target(namespace(arrays[0]), data.y, shape)
     except ValueError as error:
         raise ValueError(f"{name}data do not fit: {error}") from None
-    if isinstance(loss, ElementwiseLoss) and y.ndim == len(shape):
-        y = y[..., None]  # the losses take (N,) for outputs (N, 1); metrics do not
-    return Data(x, y, None if sample_weight is None else _weights(f"{name}sample_weight", net, x, sample_weight))
+    weights = None if sample_weight is None else _weights(f"{name}sample_weight", net, arrays[0], sample_weight)
+    return Data(data.x, loss.fit_target(data.y, shape), weights)
+
+
+def _targets(name: str, y: Any, backend: Backend) -> Array:
+    return examples(name, host_array(y, name=name) if is_sparse(y) else y, backend)
+
+
+def _check_values(name: str, given: Array, array: Array, dtype: str) -> None:
+    """Refuse values that are not finite in the network's dtype."""
+    xp = namespace(array)
+    if xp.isdtype(array.dtype, "real floating") and not _is_finite(xp, array, dtype):
+        if _is_finite(namespace(given), given, "float64"):
+            raise ValueError(f"{name} holds numbers too large for {dtype}: scale them, or use float64")
+        raise ValueError(f"{name} holds NaN or infinity: remove or replace these values")
 
 
 def _check_dtype(first: Layer, xp: Any, x: Array, name: str) -> None:
@@ -180,7 +214,9 @@ def apply_class_weight(
     """
     if class_weight is None:
         return data
-    shape = net.output_shape(tuple(data.x.shape[1:]))
+    if is_tree(data.y):
+        raise ValueError("class_weight needs one target, but y has several: give their losses a weight for each class")
+    shape = net.output_shape(data.input_shape)
     xp, y = namespace(data.y), data.y
     n_classes, fits = shape[-1], len(shape) == 1
     if fits and (n_classes == 1 or y.ndim == 2):
@@ -214,18 +250,24 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
     >>> hold_out((np.arange(5), None), 0.4)
     ((array([0, 1, 2]), None), (array([3, 4]), None))
     """
-    arrays: list[Any] = [
-        None if a is None and name != "x" else a.tocsr() if is_sparse(a) else examples(name, a)
-        for name, a in zip(("x", "y", "sample_weight"), data, strict=False)
+    given = [
+        None if values is None and name != "x" else [_rows(*leaf) for leaf in named_leaves(name, values)]
+        for name, values in zip(("x", "y", "sample_weight"), data, strict=False)
     ]
-    n = arrays[0].shape[0]
+    n = check_rows_of("x", given[0] or [])
     end = n - round(n * validation_split)
     if not 0 < end < n:
         raise ValueError(f"validation_split must leave examples in both parts, got {validation_split} of {n} examples")
-    return (
-        tuple(None if a is None else a[:end, ...] for a in arrays),
-        tuple(None if a is None else a[end:, ...] for a in arrays),
-    )
+
+    def part(rows: slice) -> tuple[Any, ...]:
+        pairs = zip(data, given, strict=False)
+        return tuple(None if own is None else rebuild(tree, [a[rows, ...] for a in own]) for tree, own in pairs)
+
+    return part(slice(0, end)), part(slice(end, n))
+
+
+def _rows(name: str, values: Any) -> Any:
+    return values.tocsr() if is_sparse(values) else examples(name, values)
 
 
 def examples(name: str, values: Any, backend: Backend | None = None) -> Array:

@@ -28,13 +28,15 @@ from portanet.training.callbacks import (
     check_logs,
 )
 from portanet.training.checkpoint import Checkpoint
+from portanet.training.data import Data
 from portanet.training.divergence import Diverged, find_divergence
 from portanet.training.interrupts import DeferredSignals, Interrupted
 from portanet.training.ranks import FitRanks
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
-from portanet.typing import Array
+from portanet.tree import leaves, map_shapes, rebuild
+from portanet.typing import Array, Shape, Shapes
 
 FIT: Schema = {
     "stopped": bool,
@@ -44,6 +46,7 @@ FIT: Schema = {
     "losses": is_array,
     "metrics": [[is_number]],
     "kept": [[is_array]],
+    "carried": [[is_array]],
     "callbacks": [{"class": str, "needed": bool, "state": {}}],
 }
 """What :meth:`FitLoop.state_dict` returns."""
@@ -67,6 +70,8 @@ class FitLoop:
         Runs the steps of an epoch.
     scorer : Scorer
         Averages their numbers.
+    data : Data
+        What is trained on, or the first batch of an iterable.
     shuffle : numpy.random.Generator or None
         Draws the order of the examples for each epoch; without it they keep theirs.
     validate : callable or None
@@ -85,6 +90,7 @@ class FitLoop:
         executor: EagerExecutor,
         scorer: Scorer,
         *,
+        data: Data,
         shuffle: np.random.Generator | None,
         validate: Callable[[], Logs] | None,
         callbacks: Sequence[Callback],
@@ -92,7 +98,7 @@ class FitLoop:
         ranks: FitRanks,
     ):
         self.ranks = ranks
-        self.training, self.state, self.executor, self.scorer = training, state, executor, scorer
+        self.training, self.state, self.executor, self.scorer, self.data = training, state, executor, scorer, data
         self.shuffle, self.validate, self.on_out_of_memory = shuffle, validate, on_out_of_memory
         self.callbacks = sorted(callbacks, key=lambda call: call.run_last)  # checkpoints hold what the others changed
         self.stopped = False
@@ -101,7 +107,7 @@ class FitLoop:
         self._times = StepTimes(state.backend.get_num_threads)
         # Where fit resumes within an epoch: the steps done, and what the scorer kept of them.
         self._n_done = 0
-        self._kept: list[tuple[Array, Array]] = []
+        self._kept: list[tuple[Any, Any]] = []
         self._before_steps = _overriding("on_train_batch_begin", self.callbacks)
         self._after_steps = _overriding("on_train_batch_end", self.callbacks)
 
@@ -213,7 +219,7 @@ class FitLoop:
         executor.start_epoch(
             None if self.shuffle is None else self.shuffle.permutation(executor.n_examples or 0), self._n_done
         )
-        self.scorer.load_state_dict(self._kept)
+        self.scorer.kept = self._kept
         self._n_done, self._kept = 0, []
         while self._remaining():
             self.ranks.check_signals(self._signals)
@@ -296,6 +302,7 @@ class FitLoop:
             # As numbers, which may be NaN: no checkpoint is written with an array that is not finite.
             "metrics": self.state.backend.to_numpy(executor.metrics[:n_done, 1:]).tolist(),
             "kept": self.scorer.state_dict() if within else [],
+            "carried": executor.carried() if within else [],
             "callbacks": [
                 {"class": type(call).__name__, "state": state, "needed": call.required_state and call.on_all_ranks}
                 for call in self.callbacks
@@ -338,6 +345,7 @@ class FitLoop:
             rows = backend.asarray(np.asarray(state["metrics"], dtype="float64"), self.state.flat.dtype, name="metrics")
             losses = xp.expand_dims(state["losses"], axis=1)
             self.executor.restore(n_done, xp.concat([losses, xp.reshape(rows, (n_done, -1))], axis=1))
+            self.executor.carry(state["carried"])
 
     def _fits_table(self, state: dict[str, Any], n_done: int) -> bool:
         """Whether a state has a loss, and a number for each other column of the table, for each step done."""
@@ -345,16 +353,20 @@ class FitLoop:
             return False
         return [len(row) for row in state["metrics"]] == [self.scorer.n_columns - 1] * n_done
 
-    def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Array, Array]]:
+    def _check_kept(self, kept: Any, n_done: int) -> list[tuple[Any, Any]]:
         """Refuse other arrays than the predictions and targets of the first batches of the epoch."""
-        (x, y, *_), net = self.executor.data, self.state.net
-        n_kept = n_done if self.scorer.of_all else 0
-        sizes = [y.shape[0] for _, y in kept] if self.executor.n_examples is None else self.executor.sizes
-        shapes = [[(n, *net.output_shape(tuple(x.shape[1:]))), (n, *y.shape[1:])] for n in sizes[:n_kept]]
-        found = [[getattr(array, "shape", None) for array in pair] for pair in kept]
+        data, net, n_kept = self.data, self.state.net, n_done if self.scorer.of_all else 0
+        sizes = [arrays[-1].shape[0] for arrays in kept] if self.executor.n_examples is None else self.executor.sizes
+        output_shape = net.output_shape(data.input_shape)
+        of_prediction: list[Shape] = []
+        map_shapes(of_prediction.append, output_shape)
+        of_one = [*of_prediction, *(tuple(array.shape[1:]) for array in leaves(data.y))]
+        shapes = [[(n, *shape) for shape in of_one] for n in sizes[:n_kept]]
+        found = [[getattr(array, "shape", None) for array in arrays] for arrays in kept]
         if found != shapes:
             raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
-        return [(prediction, y) for prediction, y in kept]
+        n = len(of_prediction)
+        return [(_like_shapes(output_shape, arrays[:n]), rebuild(data.y, arrays[n:])) for arrays in kept]
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""
@@ -364,6 +376,12 @@ class FitLoop:
             "shuffle": self.shuffle is not None,
             "metrics": list(self.scorer.names),
         }
+
+
+def _like_shapes(shapes: Shapes, arrays: Sequence[Array]) -> Any:
+    """Return arrays in the structure of their shapes."""
+    remaining = iter(arrays)
+    return map_shapes(lambda shape: next(remaining), shapes)
 
 
 def _settings_without_lr(optimizer: Optimizer) -> list[str]:

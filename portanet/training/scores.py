@@ -12,9 +12,10 @@ from portanet.checks import as_number, shown
 from portanet.distributed import Communicator, Local
 from portanet.layers.base import Layer
 from portanet.layers.shard import Shard, current_shard
-from portanet.losses import ClassificationLoss, Loss
+from portanet.losses import ClassificationLoss, Loss, MultiOutputLoss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
+from portanet.tree import leaves, n_rows, rebuild, tree_map
 from portanet.typing import Array
 
 ALONE = Local()
@@ -43,11 +44,11 @@ NAMES_OF_PREDICTION: dict[Any, str] = {functions.r2_score: "y_pred", functions.r
 """Metrics with keyword-only arguments, as scikit-learn names them, and the name of the prediction."""
 
 
-def resolve(
-    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric], loss: Loss
-) -> dict[str, Metric]:
+def resolve(metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any], loss: Loss) -> dict[str, Metric]:
     """
     Return metrics by name; each name differs from all others and from "loss".
+
+    Under a :class:`portanet.MultiOutputLoss`, metrics are a dict with the names of outputs, and each has its own.
 
     Under a loss of yes-or-no outputs, accuracy and binary accuracy use the loss's threshold: 0 for logits, 0.5 for
     probabilities. Under a loss with an ``ignore_index``, accuracy, top-k accuracy and perplexity leave its labels out.
@@ -57,6 +58,8 @@ def resolve(
     ValueError
         If a name is unknown, missing or used twice.
     """
+    if isinstance(loss, MultiOutputLoss):
+        return _resolve_outputs(metrics, loss)
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, (Mapping, Sequence)):
@@ -71,6 +74,40 @@ def resolve(
         if name in ("epoch", "lr") or name.startswith("val_"):
             raise ValueError(f"metric {metric!r} is named {name!r}, which the history uses itself: give another name")
     return {name: _function(metric, loss) for name, metric in pairs}
+
+
+def _resolve_outputs(metrics: Any, loss: MultiOutputLoss) -> dict[str, Metric]:
+    """
+    Return the metrics of each output, such as ``label_accuracy``; "loss" is the output's own loss.
+
+    Examples
+    --------
+    >>> loss = MultiOutputLoss({"copy": portanet.MSELoss(), "label": portanet.CrossEntropyLoss()})
+    >>> [*_resolve_outputs({"copy": "loss", "label": ["loss", "accuracy"]}, loss)]
+    ['copy_loss', 'label_loss', 'label_accuracy']
+    """
+    found: dict[str, Metric] = {}
+    if not isinstance(metrics, Mapping):
+        if metrics:
+            raise ValueError(f"metrics must be a dict with the names of outputs, got {shown(metrics)}")
+        return found
+    losses = loss.of_output
+    for output, own in metrics.items():
+        if output not in losses:
+            outputs = ", ".join(map(str, losses))
+            raise ValueError(f"metrics names {shown(output)}, which is no output of the loss: choose among {outputs}")
+        listed = [own] if isinstance(own, str) or callable(own) else own
+        named = {"loss": losses[output]} if not isinstance(listed, Mapping) and "loss" in listed else {}
+        rest = listed if isinstance(listed, Mapping) else [metric for metric in listed if metric != "loss"]
+        for name, metric in {**named, **resolve(rest, losses[output])}.items():
+            of_output: Any = partial(_of_output, metric, output)
+            of_output.needs_all = metric.weighs_terms if isinstance(metric, Loss) else needs_all(metric)
+            found[f"{output}_{name}" if isinstance(output, str) else f"output{output}_{name}"] = of_output
+    return found
+
+
+def _of_output(metric: Metric, output: Any, prediction: Any, target: Any) -> Any:
+    return metric(prediction[output], target[output])
 
 
 def _name(metric: Any) -> str:
@@ -110,7 +147,7 @@ def _accuracy(loss: Loss) -> Metric:
     raise ValueError(f"'accuracy' does not fit {loss!r}: name accuracy or binary_accuracy of portanet as a function")
 
 
-def _needs_all(metric: Metric) -> bool:
+def needs_all(metric: Metric) -> bool:
     """Whether a metric is no mean over the examples, as functions of the user's own may be."""
     function = getattr(metric, "func", metric)
     ours = getattr(function, "__module__", "").startswith("portanet.")
@@ -132,6 +169,11 @@ class Scorer:
         Whether examples have weights.
     communicator : Communicator, optional
         Processes that share out each batch.
+
+    Attributes
+    ----------
+    kept : list of tuple
+        Predictions and targets of the batches of this epoch so far, for metrics that need all of them.
     """
 
     def __init__(
@@ -144,34 +186,40 @@ class Scorer:
     ):
         self.communicator = communicator
         self.loss, self.names = loss, ("loss", *metrics)
-        self.of_all = {name: metric for name, metric in metrics.items() if _needs_all(metric)}
+        self.of_all = {name: metric for name, metric in metrics.items() if needs_all(metric)}
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
-        self._kept: list[tuple[Array, Array]] = []
+        self.kept: list[tuple[Any, Any]] = []
         self.weighted = loss.reduction != "sum" and (has_weights or loss.weighs_terms)
         self.n_columns = 1 + self.weighted + len(self.metrics)
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
-        xp = namespace(prediction)
+        first = leaves(prediction)[0]
+        xp = namespace(first)
         if self.of_all:
-            pair = (xp.asarray(prediction, copy=True), xp.asarray(y, copy=True))  # buffers are used again
-            self._kept.append(pair if (shard := current_shard()) is None else self._whole(pair, shard))
+            pair = tree_map(_copy, prediction), tree_map(_copy, y)  # buffers are used again
+            self.kept.append(pair if (shard := current_shard()) is None else self._whole(pair, shard))
         numbers: list[Any] = []
         if self.weighted:
             # Only the number of terms counts here, one for each example: a constant factor cancels in the average.
-            terms = prediction[..., 0] if prediction.ndim > 1 else prediction
+            terms = first[..., 0] if first.ndim > 1 else first
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         return [value, *numbers]
 
-    def _whole(self, pair: tuple[Array, Array], shard: Shard) -> tuple[Array, Array]:
+    def _whole(self, pair: tuple[Any, Any], shard: Shard) -> tuple[Any, Any]:
         """Return predictions and targets of a whole batch, of which this rank has a part."""
-        backend = backend_of(pair[0])
-        parts = self.communicator.all_gather(
-            [backend.to_numpy(array) for array in pair] if shard.has_examples else None, "the predictions of a batch"
+        backend, own = backend_of(leaves(pair[0])[0]), [[backend_of(a).to_numpy(a) for a in leaves(t)] for t in pair]
+        parts = self.communicator.all_gather(own if shard.has_examples else None, "the predictions of a batch")
+        parts = [part for part in parts if part is not None]
+        prediction, y = (
+            rebuild(
+                pair[i],
+                [backend.asarray(np.concatenate(arrays)) for arrays in zip(*(p[i] for p in parts), strict=True)],
+            )
+            for i in range(2)
         )
-        whole = [np.concatenate(arrays) for arrays in zip(*(part for part in parts if part is not None), strict=True)]
-        return backend.asarray(whole[0]), backend.asarray(whole[1])
+        return prediction, y
 
     def named(self, row: np.ndarray) -> Logs:
         """Return the loss and the metrics of a row by name."""
@@ -194,17 +242,13 @@ class Scorer:
         return {name: logs[name] for name in self.names}
 
     def state_dict(self) -> list[list[Array]]:
-        """Return the predictions and targets that are kept of this epoch."""
-        return [list(pair) for pair in self._kept]
-
-    def load_state_dict(self, state: Sequence[Sequence[Array]]) -> None:
-        """Go on from what :meth:`state_dict` returned, or from nothing, with an empty list, in a new epoch."""
-        self._kept = [(prediction, y) for prediction, y in state]
+        """Return the arrays of the predictions and targets that are kept of this epoch."""
+        return [[*leaves(prediction), *leaves(y)] for prediction, y in self.kept]
 
     def _scores_of_all(self) -> Logs:
         if not self.of_all:
             return {}
-        prediction, y = (namespace(arrays[0]).concat(arrays, axis=0) for arrays in zip(*self._kept, strict=True))
+        prediction, y = (tree_map(_joined, *trees) for trees in zip(*self.kept, strict=True))
         return {name: float(_measure(name, metric, prediction, y)) for name, metric in self.of_all.items()}
 
 
@@ -225,12 +269,12 @@ def evaluate(
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
-        sizes.append(x.shape[0])
+        sizes.append(n_rows(x))
     if communicator.size > 1:
-        kept = [tuple(backend_of(array).to_numpy(array) for array in pair) for pair in scorer.state_dict()]
+        kept = [tuple(tree_map(_on_host, tree) for tree in pair) for pair in scorer.kept]
         of_ranks = communicator.all_gather((rows, sizes, kept), "the scores of evaluate")
         rows, sizes, kept = ([one for of_rank in of_ranks for one in of_rank[i]] for i in range(3))
-        scorer.load_state_dict(kept)
+        scorer.kept = kept
     return scorer.averages(np.asarray(rows), sizes)
 
 
@@ -245,7 +289,7 @@ def check_metrics(net: Layer, metrics: Mapping[str, Metric], data: Data, batch_s
     """
     if not metrics:
         return
-    x, y, *_ = data.batch(net, slice(0, min(batch_size, data.x.shape[0]))).arrays
+    x, y, _ = data.batch(net, slice(0, min(batch_size, data.n_examples)))
     prediction = net.forward(x)
     for name, metric in metrics.items():
         _measure(name, metric, prediction, y)
@@ -263,3 +307,15 @@ def _measure(name: str, metric: Metric, prediction: Array, y: Array) -> Any:
     if (number := int(value) if isinstance(value, bool) else as_number(value)) is None:
         raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {shown(value)}")
     return float(number)
+
+
+def _copy(array: Array) -> Array:
+    return namespace(array).asarray(array, copy=True)
+
+
+def _joined(*arrays: Array) -> Array:
+    return namespace(arrays[0]).concat(arrays, axis=0)
+
+
+def _on_host(array: Array) -> np.ndarray:
+    return backend_of(array).to_numpy(array)

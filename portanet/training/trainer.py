@@ -23,12 +23,13 @@ from portanet.engine.graph import GraphExecutor
 from portanet.engine.iterable import IterableExecutor
 from portanet.engine.parallel import ParallelExecutor, ParallelIterableExecutor, ParallelSettings, ParallelStep
 from portanet.engine.streaming import StreamingExecutor
+from portanet.engine.truncated import TruncatedExecutor
 from portanet.files import as_file_errors
 from portanet.kernels.slices import part_of
-from portanet.layers.base import Layer, check_layer
+from portanet.layers.base import Layer, check_layer, check_rows_of, one_or_several
 from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers
-from portanet.losses import Loss
+from portanet.losses import Loss, MultiOutputLoss
 from portanet.optimizers import Optimizer
 from portanet.training.batches import BatchStream, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
@@ -51,12 +52,14 @@ from portanet.training.data import (
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
+from portanet.training.parts import check_sequences
 from portanet.training.progress import progress_callbacks
 from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
-from portanet.typing import Array
+from portanet.tree import leaves, map_shapes, named_leaves, rebuild
+from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
 
@@ -146,7 +149,7 @@ class Trainer:
         With reduction "mean" or "sum".
     optimizer : Optimizer
         Bound to the network here.
-    metrics : sequence of str or callable, or mapping of name to these
+    metrics : sequence of str or callable, or dict of str to these
         Names such as ``"accuracy"``, which fits the loss, or functions ``metric(prediction, target)`` that return a
         number; reported beside the loss. A function of your own gets all predictions of an epoch together. If it is a
         mean over the examples, ``metric.needs_all = False`` saves this memory, and lets a GPU record the steps.
@@ -181,7 +184,7 @@ class Trainer:
         loss: Loss,
         optimizer: Optimizer,
         *,
-        metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric] = (),
+        metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any] = (),
         device: str | Backend | None = None,
         seed: int = 0,
         float32_matmul_precision: MatmulPrecision | None = None,
@@ -243,7 +246,7 @@ class Trainer:
         return self._metrics
 
     @metrics.setter
-    def metrics(self, metrics: str | Metric | Sequence[str | Metric] | Mapping[str, str | Metric]) -> None:
+    def metrics(self, metrics: str | Metric | Sequence[str | Metric] | Mapping[Any, Any]) -> None:
         self._metrics = resolve(metrics, self._loss)
 
     @property
@@ -301,8 +304,10 @@ class Trainer:
         batch: tuple[Any, ...]
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
-        except AttributeError:  # no arrays
-            batch = ()
+        except AttributeError:  # several arrays, or what is no array
+            parts = [*leaves(x), *leaves(y), *([] if sample_weight is None else [sample_weight])]
+            known = all(hasattr(part, "shape") for part in parts)
+            batch = tuple((part.shape, part.dtype) for part in parts) if known else ()
         with self._state.flat.backend.activate():
             if not batch or batch != self._checked_batch:  # the forward pass would change running statistics
                 if self.communicator.size > 1:
@@ -327,6 +332,7 @@ class Trainer:
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        truncated_bptt_steps: int | None = None,
         callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True,
         capture: Literal["auto", "never"] = "auto",
@@ -337,11 +343,11 @@ class Trainer:
 
         Parameters
         ----------
-        x : array_like, shape (N, ...), or iterable of tuple
+        x : array_like, shape (N, ...), or dict or tuple of these, or iterable of tuple
             Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there. Without
             y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a generator or a data loader of
             PyTorch, which is read one batch ahead. ``batch_size``, ``shuffle`` and the weights are then up to it.
-        y : array_like
+        y : array_like, or dict or tuple of these
             N targets, as the loss documents.
         epochs : int
             Passes over the data.
@@ -362,6 +368,10 @@ class Trainer:
             Weight of each example in the loss: weight 2 counts as two examples. Metrics are not weighted.
         class_weight : sequence of float, or dict of int to float, optional
             Weight of each class; multiplies ``sample_weight``. Classes that a dict does not name weigh 1.
+        truncated_bptt_steps : int, optional
+            Positions of a step, for long sequences: x (N, T, ...) and y (N, T, ...) are divided along T, and each part
+            is a step. Recurrent layers go on with the state of the part before; the gradient ends where a part begins.
+            Loss and metrics are averaged over the positions.
         callbacks : Callback or sequence of Callback
             Called before and after steps, and after each epoch.
         progress : bool
@@ -410,6 +420,7 @@ class Trainer:
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
         steps_per_epoch = optional(check_count)("steps_per_epoch", steps_per_epoch)
+        part = optional(check_count)("truncated_bptt_steps", truncated_bptt_steps)
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -422,9 +433,12 @@ class Trainer:
             "validation_split": validation_split or None,
             "sample_weight": sample_weight,
             "class_weight": class_weight,
+            "truncated_bptt_steps": part,
         }
         if stream is None:
             data, validation_data = self._arrays(x, y, validation_data, **given)
+            if part is not None:
+                check_sequences(self.net, data, self.metrics, self.communicator)
             warn_if_merged(self.net, self.loss, x, y)
         elif unused := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
@@ -439,9 +453,11 @@ class Trainer:
         warn_if_unfit(self.net, self.loss, data)
         check_metrics(self.net, self.metrics, data, batch_size)
         record = capture == "auto" and self.backend.capture is not None
-        executor, scorer = self._executor(data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch)
+        executor, scorer = self._executor(
+            data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch, part=part
+        )
         if self.optimizer.full_batch and stream is None and executor.n_steps != 1:
-            name, n = type(self.optimizer).__name__, data.x.shape[0]
+            name, n = type(self.optimizer).__name__, data.n_examples
             text = f"{name} needs all {n} examples in each step: give fit batch_size={n}"
             warnings.warn(text, UserWarning, stacklevel=3)
         self.metric_names = scorer.names if validate is None else (*scorer.names, *(f"val_{n}" for n in scorer.names))
@@ -451,6 +467,7 @@ class Trainer:
             self._state,
             executor,
             scorer,
+            data=data,
             shuffle=self._shuffle if shuffle else None,
             validate=validate,
             callbacks=[call for call in all_callbacks if call.on_all_ranks or self.communicator.rank == 0],
@@ -664,11 +681,13 @@ class Trainer:
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        x, like = as_array(x, name="x"), self._state.flat.data
-        if x.ndim == 0:
-            raise ValueError("x is a single number: give an array with one row an example")
-        shape = (x.shape[0], *self.net.output_shape(tuple(x.shape[1:])))
-        self.loss(self.backend.xp.zeros(shape, dtype=like.dtype, device=like.device), y, sample_weight)
+        arrays, like = [as_array(values, name=name) for name, values in named_leaves("x", x)], self._state.flat.data
+        n, input_shape = check_rows_of("x", arrays), rebuild(x, [tuple(array.shape[1:]) for array in arrays])
+
+        def zeros(shape: Shape) -> Array:
+            return self.backend.xp.zeros((n, *shape), dtype=like.dtype, device=like.device)
+
+        self.loss(map_shapes(zeros, self.net.output_shape(input_shape)), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
@@ -686,27 +705,37 @@ class Trainer:
         record: bool,
         stream: BatchStream | None = None,
         n_steps: int | None = None,
+        part: int | None = None,
     ) -> tuple[EagerExecutor, Scorer]:
         """Choose how steps run, and what they measure."""
         ranks, weighted = self.communicator, data.sample_weight is not None
         scorer = Scorer(self.loss, self.metrics, has_weights=weighted, communicator=ranks)
 
-        def step(x: Array, y: Array, sample_weight: Array | None = None) -> Sequence[Array | float]:
+        def step(*arrays: Array) -> Sequence[Array | float]:
+            x, y, sample_weight = data.like(arrays)
             value, prediction = self._train_step(x, y, sample_weight)
             _, *numbers = scorer.row(value, prediction, y, sample_weight)
             return [value, *[xp.astype(n, like.dtype, copy=False) if hasattr(n, "dtype") else n for n in numbers]]
 
+        if ranks.size > 1 and isinstance(self.loss, MultiOutputLoss) and self.loss.weighs_terms:
+            fix = "give sample_weight instead of weights of classes, and no ignore_index"
+            raise ValueError(f"several ranks need losses that are means over the examples, got {self.loss}: {fix}")
         xp, like = self.backend.xp, self._state.flat.data
-        batches = [slice(0)] if stream else batch_slices(self.net, data.x.shape[0], batch_size * ranks.size)
-        settings = ParallelSettings(ranks, 1 + scorer.weighted, self.sync_batch_norm)
-        table = xp.zeros((len(batches), scorer.n_columns), dtype=like.dtype, device=like.device)
+        batches = [slice(0)] if stream else batch_slices(self.net, data.n_examples, batch_size * ranks.size)
+        n_arrays = len(data.arrays) - weighted
+        settings = ParallelSettings(ranks, n_arrays, 1 + scorer.weighted, self.sync_batch_norm)
+        n_rows = len(batches) * (1 if part is None else -(-data.arrays[0].shape[1] // part))
+        table = xp.zeros((n_rows, scorer.n_columns), dtype=like.dtype, device=like.device)
         if stream and ranks.size > 1:
             return ParallelIterableExecutor(step, stream, table, self.backend, n_steps, settings=settings), scorer
         if stream:
             return IterableExecutor(step, stream, table, self.backend, n_steps), scorer
         if ranks.size > 1:
             return ParallelExecutor(step, data.arrays, batches, table, self.backend, settings=settings), scorer
-        on_host = not isinstance(data.x, self.backend.array_type)
+        if part is not None:
+            sequences = {"n_sequences": n_arrays, "length": part}
+            return TruncatedExecutor(step, data.arrays, batches, table, self.backend, **sequences), scorer
+        on_host = not isinstance(data.arrays[0], self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
         return kind(step, data.arrays, batches, table, self.backend), scorer
@@ -720,14 +749,17 @@ class Trainer:
         validation_split: float | None,
         sample_weight: Any,
         class_weight: Mapping[int, float] | Sequence[float] | None,
+        truncated_bptt_steps: int | None,
     ) -> tuple[Data, Any]:
         """Return the data to train on, and those to validate with."""
-        given = (x, y, sample_weight)
+        x = one_or_several("x", x, several=self.net._takes_several())
+        given = (x, one_or_several("y", y, several=self.loss.takes_several), sample_weight)
         if validation_split:
             if validation_data is not None:
                 raise ValueError("give either validation_data or validation_split")
             given, validation_data = hold_out(given, validation_split)
-        data = prepare_data(self.net, self.loss, *given, keep_on_host="if too large" if USE_STREAMING else "never")
+        keep: Any = "if too large" if USE_STREAMING and truncated_bptt_steps is None else "never"
+        data = prepare_data(self.net, self.loss, *given, keep_on_host=keep)
         return apply_class_weight(self.net, data, class_weight), validation_data
 
     def _validation(self, data: Any) -> Callable[[], Logs]:
@@ -756,7 +788,7 @@ class Trainer:
 
     def _evaluate(self, data: Data, batch_size: int) -> Logs:
         ranks, weighted = self.communicator, data.sample_weight is not None
-        mine = data if ranks.size == 1 else data.take(part_of(slice(0, data.x.shape[0]), ranks.rank, ranks.size))
+        mine = data if ranks.size == 1 else data.take(part_of(slice(0, data.n_examples), ranks.rank, ranks.size))
         return self._scores(mine.batches(self.net, batch_size), has_weights=weighted)
 
     def _scores(self, batches: Iterable[Data], *, has_weights: bool) -> Logs:
@@ -780,6 +812,6 @@ class Trainer:
         before = self.snapshot()
         try:
             with self.backend.activate():
-                self._train_step(*data.batch(self.net, slice(0, batch_size)).arrays)
+                self._train_step(*data.batch(self.net, slice(0, batch_size)))
         finally:
             self.restore(before)

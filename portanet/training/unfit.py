@@ -22,6 +22,7 @@ from portanet.losses import (
     SoftMarginLoss,
 )
 from portanet.training.data import Data, examples
+from portanet.tree import is_tree, named_leaves
 from portanet.typing import Array
 
 UNFIT = {
@@ -45,11 +46,13 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
     """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
     if not net.topology.trainable and net.n_parameters:
         warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
+    if loss.takes_several or is_tree(data.x):
+        return
     last = UNFIT.get((type(_last_layer(net)), type(loss))) or _unfit_values(net, loss, data)
     for text in (_unfit_inputs(net, data), last):
         if text is not None:
             warnings.warn(text, UserWarning, stacklevel=4)
-    if isinstance(loss, ClassificationLoss) and data.y.ndim == 1 + len(net.output_shape(data.x.shape[1:])):
+    if isinstance(loss, ClassificationLoss) and data.y.ndim == 1 + len(net.output_shape(data.input_shape)):
         xp = namespace(data.y)
         off = float(xp.max(xp.abs(xp.sum(data.y, axis=-1) - 1.0)))
         if off > 1e-3:
@@ -62,7 +65,8 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
 
 def warn_if_merged(net: Layer, loss: Loss, x: Any, y: Any) -> None:
     """Warn where different numbers of the first examples, such as times in seconds, become one in the net's dtype."""
-    for name, given in (("x", x), ("y", y)):
+    inputs = named_leaves("x", x) if net._takes_several() else [("x", x)]
+    for name, given in inputs if loss.takes_several else (*inputs, ("y", y)):
         values, dtype = examples(name, given, net.backend), net.flat.dtype
         xp = namespace(values)
         if values.dtype == getattr(xp, dtype) or (name == "y" and isinstance(loss, ClassificationLoss)):
@@ -110,7 +114,7 @@ def _unfit_inputs(net: Layer, data: Data) -> str | None:
     first = first_layer(net)
     if not isinstance(first, (Normalize, Rescale)):
         return None
-    x = data.batch(net, slice(0, min(32, data.x.shape[0]))).x
+    x = data.batch(net, slice(0, min(32, data.n_examples))).x
     xp = namespace(x)
     largest = float(xp.max(xp.abs(x))) if math.prod(x.shape) else 0.0
     if isinstance(first, Rescale):
@@ -125,7 +129,7 @@ def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
     """Say what is wrong with predictions that are no probabilities or variances where the loss takes them."""
     if not isinstance(loss, (BCELoss, NLLLoss, KLDivLoss, GaussianNLLLoss)):
         return None
-    prediction = net.forward(data.batch(net, slice(0, min(2, data.x.shape[0]))).x)
+    prediction = net.forward(data.batch(net, slice(0, min(2, data.n_examples))).x)
     xp = namespace(prediction)
     low, high = float(xp.min(prediction)), float(xp.max(prediction))
     if isinstance(loss, BCELoss) and not 0 <= low <= high <= 1:

@@ -22,6 +22,13 @@ def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
     return np.zeros(shape, dtype)
 
 
+HEADS = zeros(1, 2, 4, 3)
+RECURRENCE: Any = (
+    *(zeros(2, 4, 5), zeros(5, 3), zeros(3, 3), zeros(3), zeros(3), None, DOUBLE),
+    *(zeros(1, 3, 4, 3), zeros(2, 4, 0)),
+)
+
+
 @needs_core
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
@@ -73,6 +80,41 @@ def zeros(*shape: int, dtype: str = "float64") -> np.ndarray:
             "nearest_centres",
             (X, zeros(2, 2), zeros(3), zeros(4, dtype="int64"), zeros(4)),
             "must have one length of rows",
+        ),
+        (
+            "attention",
+            (zeros(1, 2, 4, 3), *[zeros(1, 2, 4, 2)] * 2, None, False, zeros(1, 2, 4, 3), zeros(1, 2, 4)),
+            "q, k, v, kept and log_sums do not fit",
+        ),
+        (
+            "attention",
+            (*[zeros(1, 2, 4, 3)] * 3, zeros(3), False, zeros(1, 2, 4, 3), zeros(1, 2, 4)),
+            "q, k, v, kept and log_sums do not fit",
+        ),
+        (
+            "attention",
+            (*[zeros(1, 2, 4, 3)] * 3, None, False, zeros(1, 2, 3, 4).swapaxes(2, 3), zeros(1, 2, 4)),
+            r"y must be an aligned array \(examples, heads, length, features\)",
+        ),
+        ("attention", (*[HEADS] * 3, None, False, HEADS, zeros(1, 2, 4)), "the result must not overlap an operand"),
+        (
+            "attention_gradient",
+            (*[HEADS] * 3, None, False, zeros(1, 2, 4), zeros(1, 2, 5, 3), *[zeros(1, 2, 4, 3) for _ in "qkv"]),
+            "gradients must have the shapes of their arrays",
+        ),
+        ("recurrence", (*RECURRENCE[:-1], zeros(2, 5, 0)), "w_hh, kept, states and saved do not fit"),
+        ("recurrence", (zeros(2, 4, 6), *RECURRENCE[1:]), "x, w_ih, b_ih and b_hh do not fit"),
+        ("recurrence", (*RECURRENCE[:-1], zeros(2, 4, 3)), "the program has too few results"),
+        ("recurrence", (*RECURRENCE[:7], RECURRENCE[0].reshape(1, 2, 4, 5), zeros(1, 4, 5)), "must not overlap"),
+        (
+            "recurrence_gradient",
+            (X[:3], None, DOUBLE, zeros(1, 3, 4, 3), zeros(2, 4, 0), None, *[zeros(1, 4, 3)] * 2, None),
+            "the result must not overlap an operand",
+        ),
+        (
+            "recurrence_gradient",
+            (X[:3], None, DOUBLE, zeros(1, 3, 4, 3), zeros(2, 4, 0), None, zeros(1, 4, 3), zeros(1, 4, 3), None),
+            "dh, dstates, da and du do not fit",
         ),
         (
             "dense_gradient",

@@ -64,6 +64,37 @@ def test_a_product_is_written_to_strided_memory() -> None:
     assert (out[:, 1::2] == 7.0).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((5, 7), (7, 3)),
+        ((70, 90), (90, 100)),
+        ((20, 5, 7), (20, 7, 3)),
+        ((3, 150, 90), (3, 90, 200)),
+        ((2, 0, 4), (2, 4, 3)),
+        ((2, 3, 0), (2, 0, 4)),
+        ((2, 3, 5, 7), (2, 3, 7, 3)),
+        ((2, 5, 7), (7, 3)),
+        ((1, 5, 7), (4, 7, 3)),
+        ((7,), (7, 3)),
+    ],
+)
+def test_matmul_is_that_of_numpy(a: tuple[int, ...], b: tuple[int, ...], order: Any, dtype: str) -> None:
+    rng, matmul = np.random.default_rng(0), get_backend("cpu").xp.matmul
+    x, w = (rng.integers(-9, 9, size=shape).astype(dtype, order) for shape in (a, b))
+    np.testing.assert_array_equal(matmul(x, w), np.matmul(x, w))  # small integers are exact
+    reversed_rows = x[..., ::-1]
+    np.testing.assert_array_equal(matmul(reversed_rows, w), np.matmul(reversed_rows, w))
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 3), (2, 3)), ((2, 4, 3), (2, 4, 3))])
+def test_matmul_refuses_shapes_that_do_not_fit(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="matmul"):
+        get_backend("cpu").xp.matmul(np.ones(a), np.ones(b))
+
+
 def test_a_product_of_shapes_that_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="matmul"):
         kernels.matmul_into(np.zeros((2, 2)), np.ones((2, 3)), np.ones((2, 2)))

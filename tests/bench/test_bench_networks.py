@@ -31,9 +31,9 @@ def test_recipe_round_trips_through_json_and_trains(network: Network) -> None:
     assert portanet.inference(recipe, "cpu", 2)().shape == (2, *recipe.output_shape)
 
 
-def test_fourteen_networks_of_the_reports_and_three_others_have_a_goal() -> None:
+def test_fourteen_networks_of_the_reports_and_six_others_have_a_goal() -> None:
     goals = {id: network.goal for id, network in NETWORKS.items() if network.goal is not None}
-    assert [sum(id[0].isdigit() == of_report for id in goals) for of_report in (True, False)] == [14, 3]
+    assert [sum(id[0].isdigit() == of_report for id in goals) for of_report in (True, False)] == [14, 6]
     assert all(0 < goal < 1 for goal in goals.values())
 
 
@@ -45,3 +45,11 @@ def test_examples_are_reproducible_with_mean_0_2() -> None:
     assert x.dtype == np.float32
     assert abs(x.mean() - 0.2) < 0.01
     assert set(recipe.targets(x)) <= set(range(10))
+
+
+def test_ids_are_integers_and_each_position_has_a_label() -> None:
+    recipe = NETWORKS["transformer"].recipe()
+    x = recipe.examples(4)
+    assert x.dtype.kind == "i"
+    assert x.shape == recipe.targets(x).shape == (4, 128)
+    assert (x.min(), x.max()) == (0, 255)

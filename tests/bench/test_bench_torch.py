@@ -9,8 +9,21 @@ import pytest
 from bench.networks import NETWORKS
 from bench.peers import Unsupported
 from bench.recipe import Recipe
-from portanet import BatchNorm, ConvTranspose2D, Layer, Linear, Residual, Sequential, Trainer
+from portanet import (
+    BatchNorm,
+    ConvTranspose2D,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    PositionalEmbedding,
+    Residual,
+    Sequential,
+    Trainer,
+    TransformerBlock,
+)
 from portanet.layers.conv import Conv
+from portanet.layers.recurrent import Recurrent
 
 torch = pytest.importorskip("torch", reason="tests the competitor PyTorch")
 pytestmark = pytest.mark.torch
@@ -20,7 +33,7 @@ from bench.peers import torch as peer  # noqa: E402 (it imports PyTorch)
 # Together: each layer except dropout, each loss, each optimizer, and Flatten after 1-D and 2-D convolutions
 IDS = (
     *("000-toy-softmax", "000-conv1d-avg", "001-ae-usps", "001-conv1d-net3", "001-conv2d-net3", "003-lenet", "004-cnn"),
-    *("mobile-net", "strided-ae", "res-net"),
+    *("mobile-net", "strided-ae", "res-net", "gru", "lstm", "transformer"),
 )
 BATCH = 4
 
@@ -43,6 +56,12 @@ def copy_layer(layer: Layer, twin: Any, flattened: tuple[int, ...] | None = None
     elif isinstance(layer, Sequential):
         for inner, other in zip(layer, twin, strict=True):
             copy_layer(inner, other)
+    elif isinstance(layer, TransformerBlock):
+        copy_block(layer, twin)
+    elif isinstance(layer, Embedding | LayerNorm | PositionalEmbedding | Recurrent):
+        for name, parameter in layer.named_parameters():
+            other = getattr(twin.layer, f"{name}_l0") if isinstance(layer, Recurrent) else getattr(twin, name)
+            copy_array(parameter.data.T if isinstance(layer, Recurrent) else parameter.data, other)
     for name, parameter in layer.named_parameters() if isinstance(layer, Linear | Conv | BatchNorm) else ():
         weight = parameter.data
         if flattened and weight.ndim == 2:
@@ -52,8 +71,24 @@ def copy_layer(layer: Layer, twin: Any, flattened: tuple[int, ...] | None = None
         ):  # (*kernel, in, out) to (out, in, *kernel); of a transposed convolution to (in, out, *kernel)
             ends = (-2, -1) if isinstance(layer, ConvTranspose2D) else (-1, -2)
             weight = weight.transpose(*ends, *range(weight.ndim - 2))
-        with torch.no_grad():
-            getattr(twin, name).copy_(torch.as_tensor(np.ascontiguousarray(weight)))
+        copy_array(weight, getattr(twin, name))
+
+
+def copy_block(layer: Any, twin: Any) -> None:
+    """Copy the weights of a transformer block, with those of queries, keys and values in one matrix."""
+    norm1, attention, _ = layer.attention.branch
+    norm2, first, _, _, second, _ = layer.feed_forward.branch
+    projections = attention.q_proj, attention.k_proj, attention.v_proj
+    copy_array(np.concatenate([p.weight.data.T for p in projections]), twin.in_proj.weight)
+    copy_array(np.concatenate([p.bias.data for p in projections]), twin.in_proj.bias)
+    pairs = (norm1, twin.norm1), (norm2, twin.norm2), (attention.out_proj, twin.out_proj)
+    for inner, other in (*pairs, (first, twin.feed_forward[0]), (second, twin.feed_forward[2])):
+        copy_layer(inner, other)
+
+
+def copy_array(values: np.ndarray, parameter: Any) -> None:
+    with torch.no_grad():
+        parameter.copy_(torch.as_tensor(np.ascontiguousarray(values)))
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -63,9 +98,10 @@ def test_outputs_and_steps_are_the_same(id: str) -> None:
     trainer, twin = Trainer(network.build(), network.loss(), network.optimizer()), peer.make_net(recipe)
     copy_weights(trainer.net, recipe, twin)
     x = recipe.examples(BATCH)
-    target, xs = recipe.targets(x), peer.channels_first(x)
-    outputs = twin.eval()(xs).detach().movedim(1, -1).numpy()
-    np.testing.assert_allclose(outputs, trainer.net(x), rtol=1e-4, atol=1e-6)
+    target, xs = recipe.targets(x), peer.inputs(recipe, BATCH)
+    outputs = twin.eval()(xs).detach()
+    outputs = (outputs if recipe.n_ids else outputs.movedim(1, -1)).numpy()
+    np.testing.assert_allclose(outputs, trainer.net(x), rtol=1e-4, atol=1e-6 * max(1.0, np.abs(outputs).max()))
     twin.train()
 
     optimizer, loss = peer.make_optimizer(recipe.optimizer, twin, fused=True), peer.make_loss(recipe.loss)

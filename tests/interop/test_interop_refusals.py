@@ -1,5 +1,7 @@
 """PyTorch modules that no layer equals are refused, and those near to them become equal layers."""
 
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 
 import portanet as pn
-from portanet.interop import from_torch, to_torch
+from portanet.interop import from_torch, load_state_dict, to_torch
+from tests.cases import state_of
 
 pytestmark = pytest.mark.torch
 
@@ -83,6 +86,44 @@ def test_an_augmented_sum_whose_input_is_not_used_again_is_a_residual(torch: Mod
     assert repr(from_torch(traced(torch, forward), (3,))) == "Sequential(Residual(Linear(3, 3)), Linear(3, 3))"
 
 
+def networks() -> list[pn.Sequential]:
+    """Networks without input sizes, without values, with values of one layer, and with all values."""
+    head = pn.Linear(4, 2).initialize(seed=1)
+    return [
+        pn.Sequential(pn.Linear(4), pn.BatchNorm(), pn.Linear(2)),
+        pn.Sequential(pn.Linear(3, 4), pn.BatchNorm(4), pn.Linear(4, 2)),
+        pn.Sequential(pn.Linear(3, 4), pn.BatchNorm(4), head),
+        pn.Sequential(pn.Linear(3, 4), pn.BatchNorm(4), pn.Linear(4, 2)).initialize(seed=1),
+    ]
+
+
+@pytest.mark.parametrize("net", networks(), ids=["no sizes", "no values", "some values", "all values"])
+def test_a_refused_network_is_as_before(net: pn.Sequential, torch: ModuleType, tmp_path: Path) -> None:
+    state = to_torch(pn.Sequential(pn.Linear(3, 4), pn.BatchNorm(4), pn.Linear(4, 2))).state_dict()
+    own = pn.Sequential(*net, pn.GaussianNoise(0.1))
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    refused: dict[str, Callable[[], Any]] = {
+        "layer without a module": lambda: to_torch(own, (3,)),
+        "input that does not fit": lambda: to_torch(net, (3, 0)),
+        "layer without a module, weights": lambda: load_state_dict(own, state, (3,)),
+        "missing name": lambda: load_state_dict(net, {**state, "9.weight": state["0.weight"]}, (3,)),
+        "shape": lambda: load_state_dict(net, {**state, "0.weight": state["0.weight"].T}, (3,)),
+        "dtype": lambda: load_state_dict(net, {**state, "0.weight": state["0.weight"].to(torch.complex64)}, (3,)),
+        "too large for the dtype": lambda: load_state_dict(net, {**state, "0.bias": [1e300] * 4}, (3,)),
+        "no numbers": lambda: load_state_dict(net, {**state, "0.weight": "weight"}, (3,)),
+        "no mapping": lambda: load_state_dict(net, 3, (3,)),
+        "damaged file": lambda: load_state_dict(net, tmp_path / "w.safetensors", (3,)),
+        "missing file": lambda: load_state_dict(net, tmp_path / "missing.safetensors", (3,)),
+    }
+    before = state_of(net)
+    for why, call in refused.items():
+        with pytest.raises((ValueError, TypeError, FileNotFoundError)):
+            call()
+        assert state_of(net) == before, why
+    load_state_dict(net, state, (3,))
+    assert to_torch(net).state_dict().keys() == state.keys()
+
+
 def test_hooks_are_refused(torch: ModuleType) -> None:
     for hook in ("register_forward_hook", "register_forward_pre_hook"):
         module = torch.nn.Sequential(torch.nn.Linear(3, 3))
@@ -138,3 +179,8 @@ def test_a_padding_mode_is_refused_with_the_module_that_has_it(mode: str, fix: s
     with pytest.raises(ValueError, match=f"its padding_mode is '{mode}', not 'zeros': put nn.{fix} before it"):
         from_torch(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode=mode)), (1, 5, 5))
     assert len(from_torch(nn.Sequential(getattr(nn, fix)(1), nn.Conv2d(1, 1, 3)), (1, 5, 5))) == 2
+
+
+def test_states_of_recurrent_layers_are_refused(torch: ModuleType) -> None:
+    with pytest.raises(ValueError, match="its return_state must be False"):
+        to_torch(pn.GRU(3, 4, return_state=True))

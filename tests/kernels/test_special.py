@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from portanet.backends import Backend
-from portanet.kernels import erfcx
+from portanet.kernels import erf, erfcx
 
 
 def exact_erfcx(x: float) -> float:
@@ -31,3 +31,19 @@ def test_erfcx_keeps_the_shape(backend: Backend, shape: tuple[int, ...]) -> None
     result = erfcx(backend.asarray(np.full(shape, 0.25)))
     assert result.shape == shape
     np.testing.assert_allclose(backend.to_numpy(result), exact_erfcx(0.25), rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_erf_is_accurate_to_two_machine_epsilons(backend: Backend, dtype: str) -> None:
+    limits = np.finfo(dtype)
+    x = np.concatenate([np.linspace(0, 8, 3001), np.geomspace(limits.tiny, 1, 301), [1e30, np.inf]]).astype(dtype)
+    x = np.concatenate([x, -x])
+    result = backend.to_numpy(erf(backend.asarray(x)))
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, [math.erf(v) for v in x.tolist()], rtol=2 * float(limits.eps), atol=0)
+
+
+def test_erf_keeps_nan_and_the_sign_of_zero(backend: Backend) -> None:
+    result = backend.to_numpy(erf(backend.asarray(np.asarray([np.nan, -0.0, 0.0]))))
+    assert np.isnan(result[0])
+    assert np.signbit(result).tolist()[1:] == [True, False]

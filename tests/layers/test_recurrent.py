@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.backends import Backend
+from portanet.layers.cache import Cache, cached
+from portanet.layers.recurrent import Recurrent
+from portanet.testing import check_gradients
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 6, 4))
@@ -90,6 +94,56 @@ def test_backwards_is_the_reversed_sequence(kind: Any) -> None:
     np.testing.assert_array_equal(backward(X)[:, ::-1], forward(np.ascontiguousarray(X[:, ::-1])))
 
 
+class Decaying(Recurrent):
+    """``h_t = tanh(a_t) + rate u_t``: a step that depends on a setting."""
+
+    n_gates = 1
+
+    def __init__(self, input_size: int | None = None, hidden_size: int | None = None, *, rate: float = 0.5):
+        super().__init__(input_size, hidden_size, return_sequences=True)
+        self.rate = rate
+
+    def step(self, xp: Any, a: Any, u: Any, state: Any) -> Any:
+        new = xp.tanh(a[0])
+
+        def pullback(dstate: Any) -> Any:
+            (dh,) = dstate
+            return (dh * (1 - new * new),), (self.rate * dh,), (xp.zeros_like(new),)
+
+        return (new + self.rate * u[0],), pullback
+
+
+class WithWeight(Decaying):
+    """A step that reads a weight, which no backend may keep as a constant."""
+
+    def step(self, xp: Any, a: Any, u: Any, state: Any) -> Any:
+        self.rate = float(self.bias_ih.data[0])
+        return super().step(xp, a, u, state)
+
+
+@pytest.mark.parametrize("kind", [Decaying, WithWeight])
+def test_layers_of_your_own_have_the_gradient_of_their_step(kind: Any) -> None:
+    pn.testing.check_gradients(placed(Decaying(4, 3)), X)
+    layer = placed(kind(4, 3))
+    first = layer(X)
+    layer.rate = 0.1
+    layer.bias_ih.data[0] += 0.1
+    changed = layer(X)
+    np.testing.assert_allclose(changed, portable(layer, X), rtol=1e-12, atol=1e-14)
+    assert np.abs(changed - first).max() > 1e-3
+
+
+def portable(layer: Any, x: np.ndarray) -> np.ndarray:
+    """Return the states of a layer by its own step, in a loop."""
+    h = np.zeros((len(x), layer.hidden_size))
+    outputs = []
+    for x_t in np.moveaxis(x, 1, 0):
+        a, u = x_t @ layer.weight_ih.data + layer.bias_ih.data, h @ layer.weight_hh.data + layer.bias_hh.data
+        ((h,), _) = layer.step(np, (a,), (u,), (h,))
+        outputs.append(h)
+    return np.stack(outputs, axis=1)
+
+
 def test_the_input_size_comes_from_the_data() -> None:
     net = pn.Sequential(pn.Bidirectional(pn.LSTM(5, return_sequences=True)), pn.GRU(3))
     assert net(X.astype("float32")).shape == (3, 3)
@@ -120,3 +174,84 @@ def test_a_saved_network_has_the_weights_of_both_directions(tmp_path: Any) -> No
     ids = np.asarray([[1, 5, 8, 0, 0]])
     net.save(tmp_path / "net")
     np.testing.assert_array_equal(pn.load(tmp_path / "net")(ids), net(ids))
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_and_last_states_are_those_of_pytorch(kind: Any, sequences: bool) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layer = placed(kind(4, 5, return_sequences=sequences, return_state=True))
+    peer = getattr(torch.nn, kind.__name__)(4, 5, batch_first=True, dtype=torch.float64)
+    for name in NAMES:
+        getattr(peer, f"{name}_l0").data = torch.tensor(getattr(layer, name).data.T.copy())
+    states = [RNG.normal(size=(3, 5)) for _ in range(layer.n_states)]
+    x, *given = (torch.tensor(a, requires_grad=True) for a in (X, *states))
+    first = [state[None] for state in given]
+    outputs, last = peer(x, tuple(first) if len(first) > 1 else first[0])
+    last = [state[0] for state in (last if isinstance(last, tuple) else (last,))]
+    expected = [outputs if sequences else outputs[:, -1], *last]
+    y, pullback = layer.vjp((X, *states))
+    dy = tuple(RNG.normal(size=part.shape) for part in y)
+    for found, part in zip(y, expected, strict=True):
+        np.testing.assert_allclose(found, part.detach().numpy(), rtol=1e-12, atol=1e-14)
+    torch.autograd.backward(expected, [torch.tensor(d) for d in dy])
+    layer.zero_grad()
+    for found, tensor in zip(pullback(dy), (x, *given), strict=True):
+        np.testing.assert_allclose(found, tensor.grad.numpy(), rtol=1e-10, atol=1e-13)
+    for name in NAMES:
+        gradient = getattr(peer, f"{name}_l0").grad.numpy().T
+        np.testing.assert_allclose(getattr(layer, name).grad, gradient, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True, "mask_zeros": True}, {"go_backwards": True}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_states_are_central_differences(backend: Backend, kind: Any, options: Any) -> None:
+    layer = kind(4, 3, return_state=True, **options)
+    check_gradients(layer, (X, *(RNG.normal(size=(3, 3)) for _ in range(layer.n_states))), device=backend)
+    check_gradients(layer, X, device=backend)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_hands_its_state_to_a_decoder(kind: Any) -> None:
+    n = kind.n_states
+    states, last = tuple(f"s{i}" for i in range(n)), tuple(f"t{i}" for i in range(n))
+    net = pn.Graph(
+        (kind(5, return_state=True), "source", ("encoded", *states)),
+        (kind(5, return_sequences=True, return_state=True), ("target", *states), ("decoded", *last)),
+        (pn.Linear(2), "decoded", "y"),
+        outputs="y",
+    )
+    x = {"source": X, "target": RNG.normal(size=(3, 2, 3))}
+    net.build(
+        {
+            "source": (6, 4),
+            "target": (2, 3),
+        }
+    )
+    check_gradients(net, x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unfit_states_are_refused(kind: Any) -> None:
+    layer = placed(kind(4, 5))
+    state = np.zeros((3, 5))
+    for states in ((state[:, :4],) * layer.n_states, (state,) * (layer.n_states + 1)):
+        with pytest.raises(ValueError, match="initial state"):
+            layer.vjp((X, *states))
+    with pytest.raises(ValueError, match="hold"):
+        layer.vjp((X, *(state[:2],) * layer.n_states))
+    with pytest.raises(TypeError, match="returns y"):
+        pn.Bidirectional(kind(4, 5, return_state=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sequence_in_parts_has_the_outputs_of_the_whole(kind: Any) -> None:
+    layer = placed(kind(4, 5, return_sequences=True))
+    with cached(Cache()) as cache:
+        first = layer(X[:, :2])
+        copied = Cache(cache.arrays())
+    with cached(copied):
+        rest = layer(X[:, 2:])
+    np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), layer(X))
+    with cached(Cache()), pytest.raises(ValueError, match="cannot come in parts"):
+        placed(kind(4, 5, go_backwards=True))(X)

@@ -1,5 +1,7 @@
 """ONNX's own backend tests: all pass on each device, except those that are left out here with a reason."""
 
+import math
+import re
 import unittest
 import warnings
 from collections.abc import Iterator
@@ -22,8 +24,7 @@ FEWEST = {"node": 450, "simple": 7, "pytorch-converted": 55, "pytorch-operator":
 """Fewest tests of each kind that run."""
 
 OPERATORS_LEFT_OUT = {
-    "exported attention is products and a softmax": "Attention FlexAttention LinearAttention RotaryEmbedding "
-    "TensorScatter CausalConvWithState",
+    "no layer has such attention, or a cache of it": "FlexAttention LinearAttention TensorScatter CausalConvWithState",
     "graphs inside of nodes": "If Loop Scan SequenceMap",
     "no recurrent layer needs it": "ReverseSequence",
     "values that are sequences, or may be missing": "SequenceInsert SequenceErase SequenceAt SequenceConstruct "
@@ -135,6 +136,19 @@ def test_models_of_tests_that_are_left_out_are_refused(device: str, models: dict
     assert not any(BACKENDS[device].is_compatible(model) for model in left_out)
 
 
+def test_the_documentation_counts_the_tests(models: dict[str, Any]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w-]+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    documented = {kind: (int(passed), int(total)) for kind, passed, total in rows}
+    assert documented.keys() == set(KINDS)
+    assert all(documented[kind][0] >= fewest for kind, fewest in FEWEST.items())
+    version = re.search(r"ONNX\s+(\d[\d.]+\d):", text)
+    assert version
+    if version[1] == onnx.__version__:  # another version has other tests
+        found = {kind: [not is_left_out(*item) for item in models[kind].items()] for kind in KINDS}
+        assert documented == {kind: (sum(runs), len(runs)) for kind, runs in found.items()}
+
+
 def test_every_reason_to_leave_tests_out_is_needed(models: dict[str, Any]) -> None:
     everything = [model for kind in KINDS for model in models[kind].values() if model is not None]
     operators = {node.op_type for model in everything for node in model.graph.node}
@@ -177,6 +191,85 @@ def test_one_node_runs_in_an_old_operator_set() -> None:
     (old,), (new,) = Backend.run_node(node, [x], opset_version=11), Backend.run_node(node, [x])
     assert old[0, 0, 0] == pytest.approx(1 / 6)
     assert new[0, 0, 0] == pytest.approx(1 / 3)
+
+
+OLD_BINARY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power}
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+@pytest.mark.parametrize("name", OLD_BINARY)
+def test_old_arithmetic_broadcasts_its_second_input_from_an_axis_on(name: str, device: str) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.uniform(1, 2, size=(2, 3, 4, 5)).astype("float32")
+    shapes: list[tuple[tuple[int, ...], int | None, tuple[int, ...]]] = [
+        *(((3,), 1, (3, 1, 1)), ((3, 4), 1, (3, 4, 1)), ((2,), 0, (2, 1, 1, 1)), ((4, 5), -2, (4, 5))),
+        *(((4, 5), None, (4, 5)), ((), None, ()), ((), 1, ())),
+    ]
+    for shape, axis, aligned in shapes:
+        b = rng.uniform(1, 2, size=shape).astype("float32")
+        options: Any = {} if axis is None else {"axis": axis}
+        node = helper.make_node(name, ["a", "b"], ["y"], broadcast=1, **options)
+        (y,) = BACKENDS[device].run_node(node, [a, b], opset_version=6)
+        np.testing.assert_allclose(y, OLD_BINARY[name](a, b.reshape(aligned)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OLD_BINARY)
+def test_old_arithmetic_without_broadcast_refuses_two_shapes(name: str) -> None:
+    node, ones = helper.make_node(name, ["a", "b"], ["y"]), np.ones((2, 3), "float32")
+    (y,) = Backend.run_node(node, [ones, ones], opset_version=6)
+    assert y.shape == (2, 3)
+    with pytest.raises(ValueError, match=r"broadcast is 0, .* got \(2, 3\) and \(3,\)"):
+        Backend.run_node(node, [ones, ones[0]], opset_version=6)
+    node = helper.make_node(name, ["a", "b"], ["y"], broadcast=1, axis=1)
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) has more axes than there are from axis 1 on, of 2"):
+        Backend.run_node(node, [ones, ones], opset_version=6)
+    with pytest.raises(ValueError, match="its attribute 'axis' is not supported"):
+        Backend.run_node(node, [ones, ones], opset_version=7)
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 3)], ids=str)
+def test_old_slopes_of_prelu_belong_to_the_channels(shape: tuple[int, ...], device: str) -> None:
+    x, node = np.random.default_rng(0).normal(size=shape), helper.make_node("PRelu", ["x", "s"], ["y"])
+    for slope in (np.asarray([0.5, 2.0, -1.0]), np.asarray([0.25])):
+        (y,) = BACKENDS[device].run_node(node, [x, slope], opset_version=6)
+        np.testing.assert_allclose(y, np.where(x < 0, x * slope.reshape(-1, *(1,) * (len(shape) - 2)), x))
+
+
+INTEGER_REDUCTIONS: dict[str, Any] = {
+    "ReduceMean": lambda x: x.mean(axis=1),
+    "ReduceL2": lambda x: np.sqrt((x * x).sum(axis=1)),
+    "ReduceLogSum": lambda x: np.log(x.sum(axis=1)),
+    "ReduceLogSumExp": lambda x: np.log(np.exp(x).sum(axis=1)),
+}
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("name", INTEGER_REDUCTIONS)
+def test_reductions_of_integers_have_their_dtype(name: str, dtype: str, device: str) -> None:
+    x = np.asarray([[1, 2, 4], [9, 9, 10], [30, 31, 32]], dtype)
+    node = helper.make_node(name, ["x"], ["y"], axes=[1], keepdims=0)
+    (y,) = BACKENDS[device].run_node(node, [x], opset_version=13)
+    assert y.dtype == dtype
+    assert y.tolist() == INTEGER_REDUCTIONS[name](x.astype("float64")).astype(dtype).tolist()
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+@pytest.mark.parametrize("version", [11, 13])
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_no_examples_and_no_classes_are_normalized_to_nothing(name: str, version: int, device: str) -> None:
+    for shape in ((0, 3), (0, 3, 2), (2, 0), (0, 0)):
+        node, x = helper.make_node(name, ["x"], ["y"], axis=1), np.zeros(shape, "float32")
+        (y,) = BACKENDS[device].run_node(node, [x], opset_version=version)
+        assert y.shape == shape
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+def test_erf_keeps_the_digits_of_small_numbers(device: str) -> None:
+    x = np.asarray([1e-30, -1e-9, 0.1, 3.0])
+    (y,) = BACKENDS[device].run_node(helper.make_node("Erf", ["x"], ["y"]), [x])
+    np.testing.assert_allclose(y, [math.erf(v) for v in x], rtol=1e-15)
 
 
 @pytest.mark.parametrize("version", [9, 15])

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import portanet as pn
 from bench.networks import NETWORKS
+from portanet.graph import Node
+from portanet.graph.network import import_graph
 from portanet.onnx import Backend, export, load
 from tests.cases import LAYERS
 from tests.random_nets import random_net
@@ -333,9 +335,93 @@ def test_what_is_no_layer_is_named(nodes: list[onnx.NodeProto], message: str, tm
         load(tmp_path / "f.onnx")
 
 
+BLOCKS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
+    "sum of two shapes": (
+        [node("Gemm", "x v", "a"), node("Gemm", "x w", "b"), node("Add", "a b", "y")],
+        {"v": np.ones((4, 2), "float32"), "w": np.ones((4, 3), "float32")},
+        "Add",
+    ),
+    "GLU of an odd number": (
+        [
+            *(node("Gemm", "x w", "a"), node("Split", "a", "b c", axis=1, num_outputs=2)),
+            *(node("Sigmoid", "c", "d"), node("Mul", "b d", "y")),
+        ],
+        {"w": np.ones((4, 3), "float32")},
+        "Mul",
+    ),
+    "GLU of three parts": (
+        [
+            *(node("Gemm", "x w", "a"), node("Split", "a", "b c d", axis=1, num_outputs=3)),
+            *(node("Sigmoid", "c", "e"), node("Mul", "b e", "y")),
+        ],
+        {"w": np.ones((4, 3), "float32")},
+        "Split",
+    ),
+    "RMSNorm with a negative eps": (
+        [
+            *(node("Mul", "x x", "a"), node("ReduceMean", "a axes", "b"), node("Add", "b eps", "c")),
+            *(node("Sqrt", "c", "d"), node("Div", "x d", "y")),
+        ],
+        {"axes": np.asarray([-1]), "eps": np.asarray(-1.0, "float32")},
+        "Div",
+    ),
+}
+"""Blocks of nodes whose layer cannot be made, with the operator that the error names."""
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_an_error_of_a_block_names_a_node(name: str, tmp_path: Path) -> None:
+    nodes, arrays, operator = BLOCKS[name]
+    graph = helper.make_graph(nodes, "g", [value("x", ["N", 4])], [value("y", ["N", "C"])])
+    graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in arrays.items())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    message = rf"node 'the {operator}' \({operator}\) cannot become a layer of PortaNet: \w"
+    with pytest.raises(pn.FileFormatError, match=message):
+        load(tmp_path / "f.onnx")
+
+
+def test_a_reduction_of_the_whole_input_is_no_adaptive_pooling() -> None:
+    join = Node("node 'j' (Concat)", "Concat", ("x", "b"), ("y",), {"axis": 2}, [None, None])
+    cut = Node("cut", "Slice", ("x",), ("a",), {"starts": [0], "ends": [1], "axes": [2]}, [None])
+    reduction = Node("max", "ReduceMax", ("a",), ("b",), {"axes": [2]}, [None])
+    with pytest.raises(ValueError, match=r"node 'j' \(Concat\) cannot .* no reductions of slices along its axis"):
+        import_graph("x", [3, 2], [cut, reduction, join], "y")
+
+
+def test_old_operators_broadcast_from_an_axis_on(tmp_path: Path) -> None:
+    def model_with(operator: onnx.NodeProto, shape: list[Any], values: np.ndarray) -> onnx.ModelProto:
+        tensors = [numpy_helper.from_array(values, "c")]
+        graph = helper.make_graph([operator], "g", [value("x", shape), value("c", [*values.shape])], [], tensors)
+        graph.output.append(value("y", shape))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+        (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+        return model
+
+    slopes = np.asarray([0.5, 2.0, -1.0], "float32")
+    model = model_with(node("PRelu", "x c", "y"), ["N", 3, 4, 3], slopes)
+    assert repr(assert_loaded(tmp_path / "f.onnx", model, normal(2, 3, 4, 3))) == "Sequential(PReLU(num_parameters=3))"
+    model_with(node("Add", "x c", "y", broadcast=1, axis=1), ["N", 4, 4], np.ones(4, "float32"))
+    with pytest.raises(pn.FileFormatError, match="its constant is neither one number nor what a layer holds"):
+        load(tmp_path / "f.onnx")
+    model = model_with(node("Add", "x c", "y", broadcast=1), ["N", 4, 4], np.ones(1, "float32"))
+    assert_loaded(tmp_path / "f.onnx", model, normal(2, 4, 4))
+    nodes = [node("MatMul", "x w", "a"), node("Add", "a b", "y", broadcast=1, axis=1)]
+    arrays = {"w": normal(4, 3), "b": normal(3)}
+    inputs = [value("x", ["N", 4]), *(value(name, [*array.shape]) for name, array in arrays.items())]
+    tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", inputs, [value("y", ["N", 3])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    assert repr(assert_loaded(tmp_path / "f.onnx", model, normal(2, 4))) == "Sequential(Linear(4, 3))"
+    model_with(node("Add", "x c", "y"), ["N", 4, 4], np.ones(1, "float32"))
+    with pytest.raises(pn.FileFormatError, match=r"\(Add\) .* must be constant and its broadcast 1"):
+        load(tmp_path / "f.onnx")
+
+
 def test_an_input_without_lengths_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "f.onnx", [node("Relu", "x", "y")], ["N", 2, "H", "W"])
-    with pytest.raises(pn.FileFormatError, match="does not say all lengths"):
+    with pytest.raises(pn.FileFormatError, match="does not give all lengths"):
         load(tmp_path / "f.onnx")
 
 
@@ -512,7 +598,7 @@ def test_ids_of_more_axes_keep_their_order(tmp_path: Path) -> None:
 
 def test_integers_that_are_no_ids_are_refused(tmp_path: Path) -> None:
     write_ids(tmp_path / "f.onnx", [node("Cast", "x", "y", to=TensorProto.FLOAT)], ["N", 3], 2)
-    with pytest.raises(pn.FileFormatError, match="its input 'x' has integers, which are no ids of an Embedding"):
+    with pytest.raises(pn.FileFormatError, match="its input 'x' is of integers, but no Embedding takes them"):
         load(tmp_path / "f.onnx")
 
 

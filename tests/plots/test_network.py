@@ -36,6 +36,19 @@ def test_branches_lie_side_by_side_in_a_frame() -> None:
     assert "Residual" in boxes
 
 
+def test_a_graph_names_what_its_nodes_give() -> None:
+    net = pn.Graph(
+        (pn.Linear(6, 4), "user", "u"), (pn.Linear(5, 4), "item", "v"), (pn.Dot(), ("u", "v"), "score"), outputs="score"
+    )
+    figure = plots.network(net, {"item": (5,), "user": (6,)})
+    where = {text.get_text(): text.get_position() for text in figure.axes[0].texts if text.get_text()}
+    assert {"user", "item", " (6,)", " (5,)", "u (4,)", "v (4,)", "score (1,)", "Dot()"} < where.keys()
+    assert (
+        where["user"][1] == where["item"][1] < where["Linear(6, 4)"][1] == where["Linear(5, 4)"][1] < where["Dot()"][1]
+    )
+    assert where["Linear(6, 4)"][0] < where["Dot()"][0] < where["Linear(5, 4)"][0]
+
+
 def test_a_picture_is_what_a_notebook_shows() -> None:
     figure = plots.network(pn.Linear(2, 1), (2,))
     for again in (figure, copy.deepcopy(figure), pickle.loads(pickle.dumps(figure))):

@@ -15,16 +15,17 @@ def dense(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, fn: Callable[..., Any] | None
 ) -> tuple[np.ndarray, Callable[[Any], Any] | None]:
     """See :func:`portanet.kernels.dense`; a batch that is last in memory stays so."""
-    programs = None if fn is None else programs_of(fn, x.dtype)
-    if x.ndim == 2 and (fn is None or programs is not None):
+    programs, rows = None if fn is None else programs_of(fn, x.dtype), _rows(x)
+    if rows.ndim == 2 and (fn is None or programs is not None):
         output, gradient, from_output = programs or (None, None, True)
-        y = empty_matrix(len(x), w.shape[1], x)
+        y = empty_matrix(len(rows), w.shape[1], rows)
         z = y if from_output else np.empty_like(y)
         try:
-            compiled.dense(x, w, b, output and output.code, z, y)
+            compiled.dense(rows, w, b, output and output.code, z, y)
         except ValueError:  # other dtypes: the portable form
             pass
         else:
+            y, z = (a if x.ndim == 2 else a.reshape(*x.shape[:-1], w.shape[1]) for a in (y, z))
             return y, None if gradient is None else Pullback(gradient, z)
     portable: tuple[np.ndarray, Callable[[Any], Any] | None] = kernels.dense.portable(x, w, b, fn)
     return portable
@@ -40,15 +41,22 @@ def dense_gradient(  # noqa: PLR0917
     below: Callable[[Any], Any] | None,
 ) -> np.ndarray | None:
     """See :func:`portanet.kernels.dense_gradient`."""
-    if x.ndim == 2 and dw is not None:
+    rows = _rows(x)
+    if rows.ndim == 2 and dw is not None:
         fused = below if need_dx and isinstance(below, Pullback) else None
-        program, z = (fused.gradient.code, fused.saved) if fused else (None, None)
-        dx = None if not need_dx else empty_matrix(len(x), x.shape[1], x) if z is None else np.empty_like(z)
+        program, z = (fused.gradient.code, _rows(fused.saved)) if fused else (None, None)
+        dx = None if not need_dx else empty_matrix(len(rows), x.shape[-1], rows) if z is None else np.empty_like(z)
         try:
-            compiled.dense_gradient(dz, x, w, dw, db, dx, program, z)
+            compiled.dense_gradient(_rows(dz), rows, w, dw, db, dx, program, z)
         except ValueError:  # other dtypes, or gaps in memory: the portable form
             pass
         else:
+            dx = dx if dx is None or x.ndim == 2 else dx.reshape(x.shape)
             return dx if dx is None or fused or below is None else below(dx)
     portable: np.ndarray | None = kernels.dense_gradient.portable(dz, x, w, dw, db, need_dx, below)
     return portable
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """View a contiguous array (N, ..., C) as a matrix; others are returned as they are."""
+    return x.reshape(-1, x.shape[-1]) if x.ndim > 2 and x.flags.c_contiguous else x

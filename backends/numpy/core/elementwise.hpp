@@ -67,52 +67,74 @@ template <class T> void execute(Operation operation, T *to, const T *a, const T 
     }
 }
 
+// The first of some rows of numbers, and the step from one row to the next.
+template <class T> struct Rows {
+    T *data;
+    long step;
+};
+
 // Runs a program on blocks of its arrays. Values lie in registers of block_length numbers: arguments first, then
 // constants, then results of instructions.
 template <class T> class Interpreter {
   public:
     explicit Interpreter(const Program<T> &program)
-        : program(program), memory(program.n_values * block_length), n_arguments(program.arguments.size()) {
+        : program(program), memory(program.n_values * block_length), n_arguments(program.arguments.size()),
+          used(program.n_values) {
         for (std::size_t i = 0; i < program.constants.size(); i++)
             std::fill_n(reg(n_arguments + i), block_length, program.constants[i]);
         std::fill_n(memory.data(), n_arguments * block_length, T(1)); // what a short block does not fill
+        for (const Instruction &i : program.instructions) used[i.a] = used[i.b] = used[i.c] = true;
     }
 
     // For rows of so many numbers, the first number at `first` and the rows `step` apart.
     void run(long first, long rows, long columns, long step) {
         if (rows > 1 && columns == step) return run(first, 1, rows * columns, 0);
+        std::vector<Rows<const T>> arguments;
+        for (const T *argument : program.arguments) arguments.push_back({argument + first, step});
+        run(rows, columns, arguments, {{program.result + first, step}});
+    }
+
+    // For rows of so many numbers, in other arrays than those of the program; the last instructions give the results.
+    void run(long rows, long columns, const std::vector<Rows<const T>> &arguments,
+             const std::vector<Rows<T>> &results) {
         const long at_once = std::max(1l, block_length / columns); // rows
-        for (long row = 0; row < rows; row += at_once, first += at_once * step)
+        for (long row = 0; row < rows; row += at_once)
             for (long column = 0; column < columns; column += block_length)
-                run_block(first + column, std::min(at_once, rows - row), std::min(block_length, columns - column),
-                          step);
+                run_block(row, std::min(at_once, rows - row), column, std::min(block_length, columns - column),
+                          arguments, results);
     }
 
   private:
     const Program<T> &program;
     std::vector<T> memory;
     long n_arguments;
+    std::vector<char> used; // whether an instruction takes a value
 
     T *reg(long number) { return &memory[number * block_length]; }
 
-    void run_block(long first, long rows, long columns, long step) {
+    void run_block(long row, long rows, long column, long columns, const std::vector<Rows<const T>> &arguments,
+                   const std::vector<Rows<T>> &results) {
         const bool direct = columns == block_length; // a full block is read and written where it is
         const auto copy = [&](const T *from, long from_step, T *to, long to_step) {
             for (long r = 0; r < rows; r++) std::memcpy(to + r * to_step, from + r * from_step, sizeof(T) * columns);
         };
         const T *values[max_values];
         for (long i = 0; i < program.n_values; i++) values[i] = reg(i);
-        for (long i = 0; i < n_arguments; i++)
-            if (direct) values[i] = program.arguments[i] + first;
-            else copy(program.arguments[i] + first, step, reg(i), columns);
-        T *result = nullptr;
+        for (long i = 0; i < n_arguments; i++) {
+            const T *from = arguments[i].data + row * arguments[i].step + column;
+            if (direct) values[i] = from;
+            else if (used[i]) copy(from, arguments[i].step, reg(i), columns);
+        }
         long number = n_arguments + static_cast<long>(program.constants.size());
+        const long first_result = program.n_values - static_cast<long>(results.size());
         for (const Instruction &i : program.instructions) {
-            result = direct && number + 1 == program.n_values ? program.result + first : reg(number);
-            execute(i.operation, result, values[i.a], values[i.b], values[i.c]);
+            const Rows<T> *result = number < first_result ? nullptr : &results[number - first_result];
+            T *to = result ? result->data + row * result->step + column : nullptr;
+            execute(i.operation, direct && to ? to : reg(number), values[i.a], values[i.b], values[i.c]);
+            if (direct && to) values[number] = to;
+            else if (to) copy(reg(number), columns, to, result->step);
             number++;
         }
-        if (!direct) copy(result, columns, program.result + first, step);
     }
 };
 

@@ -7,7 +7,7 @@ memory once, on all threads.
 A function is traced once for each class and each set of attributes of its layer or loss.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ from portanet.backends.tracing import Operand, Step, trace
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
 
-_PLAIN = {bool, int, float, str, type(None)}
+PLAIN = {bool, int, float, str, type(None)}
+"""Types of attributes that a program may depend on: another object may change and keep its hash."""
+
 _PLACEMENT = {"_flat", "_topology"}
 """Attributes of a layer that say where its weights are."""
 
@@ -43,7 +45,7 @@ class Program(NamedTuple):
         )
 
 
-def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> Program | None:
+def compile_steps(steps: Sequence[Step], names: Sequence[str]) -> Program | None:
     """Return the program of some steps, or None if it is too long, or has a power other than a square."""
     steps = tuple(map(_square_as_product, steps))
     if any(step.operation not in OPERATIONS for step in steps):
@@ -62,7 +64,7 @@ def _compile(steps: tuple[Step, ...], names: tuple[str, ...]) -> Program | None:
     for step in steps:
         values = list(map(value, step.operands))
         code += bytes((OPERATIONS[step.operation], *values, *[0] * (3 - len(values))))
-    return Program((bytes(code), tuple(constants)), names)
+    return Program((bytes(code), tuple(constants)), tuple(names))
 
 
 def _square_as_product(step: Step) -> Step:
@@ -85,9 +87,9 @@ def _programs(
     if traced is None:
         return None
     arguments = ("x", "other") if has_other else ("x",)
-    output = _compile(traced.output, arguments)
+    output = compile_steps(traced.output, arguments)
     product = Step("multiply", (len(traced.derivative) - 1, "dy"), boolean=False)
-    gradient = _compile((*traced.derivative, product), (*arguments, "dy"))
+    gradient = compile_steps((*traced.derivative, product), (*arguments, "dy"))
     return None if output is None or gradient is None else (output, gradient, traced.from_output)
 
 
@@ -131,7 +133,7 @@ def programs_of(
     for item in vars(owner).items():
         if item[0] in _PLACEMENT:
             continue
-        if type(item[1]) not in _PLAIN:  # an object may change and keep its hash
+        if type(item[1]) not in PLAIN:
             return None
         settings.append(item)
     kind: Any = type(owner)

@@ -85,6 +85,23 @@ struct Normalization {
     long statistics() const { return kept * width; } // of an example
 };
 
+// Arrays (examples, heads, length, features), and the steps of the first three axes, in numbers.
+template <class T> struct Heads {
+    T *data;
+    long example_step, head_step, row_step;
+};
+
+struct Attention {
+    long examples, heads, queries, keys, features;
+    bool is_causal;
+    double scale;
+};
+
+// A recurrent layer: lengths of its arrays, `saved` of those that the gradient needs.
+struct Recurrence {
+    long steps, batch, inputs, hidden, gates, states, saved;
+};
+
 // Rows of some features, and clusters of them.
 struct Clusters {
     long rows, features, clusters;
@@ -97,6 +114,7 @@ template <class T> struct Kernels {
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);
     void (*products)(const std::vector<Product<T>> &); // that do not depend on one another
+    void (*stacked_products)(const std::vector<Product<T>> &);
     void (*max_pool)(const Pooling &, const T *x, T *y);
     void (*max_pool_gradient)(const Pooling &, const T *dy, const T *x, const T *y, T *dx);
     void (*sum_pool)(const Pooling &, const T *x, T *y);
@@ -118,6 +136,15 @@ template <class T> struct Kernels {
                       T *mean, T *variance);
     void (*normalize_gradient)(const Normalization &, const T *dy, const T *x, const T *mean, const T *variance,
                                const T *weight, double eps, T *dx, T *dweight, T *dbias);
+    void (*attention)(const Attention &, const Heads<const T> &q, const Heads<const T> &k, const Heads<const T> &v,
+                      const T *kept, const Heads<T> &y, T *log_sums);
+    void (*attention_gradient)(const Attention &, const Heads<const T> &q, const Heads<const T> &k,
+                               const Heads<const T> &v, const T *kept, const T *log_sums, const Heads<const T> &dy,
+                               const Heads<T> &dq, const Heads<T> &dk, const Heads<T> &dv);
+    void (*recurrence)(const Recurrence &, const T *x, const T *w_ih, const T *w_hh, const T *b_ih, const T *b_hh,
+                       const T *kept, const Program<T> &program, T *states, T *saved);
+    void (*recurrence_gradient)(const Recurrence &, const T *w_hh, const T *kept, const Program<T> &program,
+                                const T *states, const T *saved, const T *dh, T *dstates, T *da, T *du);
     void (*sum_of_squares)(long rows, long features, const T *x, const T *origin, T *sum);
     void (*nearest_centres)(const Clusters &, const T *x, const T *centres, const T *origin, std::int64_t *labels,
                             T *distances);

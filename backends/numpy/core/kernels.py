@@ -8,6 +8,7 @@ try it and fall back on the portable form; those that arrange the arrays first a
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from portanet.backends.numpy.core.attention import attention
 from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.conv import conv, conv_input_gradient, conv_weight_gradient
@@ -17,6 +18,7 @@ from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.products import linear, matmul_into
 from portanet.backends.numpy.core.random import dropout, random_bits
+from portanet.backends.numpy.core.recurrence import recurrence
 from portanet.backends.numpy.core.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -31,6 +33,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     adagrad,
     adam,
     add_scaled,
+    attention,
     bias_add,
     bias_grad,
     cluster_sums,
@@ -52,6 +55,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     normalize,
     normalize_gradient,
     random_bits,
+    recurrence,
     rmsprop,
     sgd,
     sigmoid,

@@ -2,9 +2,9 @@
 // Those of kernels are in files of their own, module_*.cpp.
 #include "boundary.hpp"
 
-extern PyMethodDef bias_functions[], cluster_functions[], convolution_functions[], elementwise_functions[],
-    normalize_functions[], pooling_functions[], product_functions[], random_functions[], softmax_functions[],
-    update_functions[];
+extern PyMethodDef attention_functions[], bias_functions[], cluster_functions[], convolution_functions[],
+    elementwise_functions[], normalize_functions[], pooling_functions[], product_functions[], random_functions[],
+    recurrence_functions[], softmax_functions[], update_functions[];
 
 namespace v4 {
 extern const Kernels<float> float_kernels;
@@ -104,9 +104,9 @@ PyMODINIT_FUNC PyInit__core(void) {
     pool::handle_forks();
     PyObject *module = PyModule_Create(&definition);
     if (!module) return nullptr;
-    for (PyMethodDef *table : {functions, bias_functions, cluster_functions, convolution_functions,
+    for (PyMethodDef *table : {functions, attention_functions, bias_functions, cluster_functions, convolution_functions,
                                elementwise_functions, normalize_functions, pooling_functions, product_functions,
-                               random_functions, softmax_functions, update_functions})
+                               random_functions, recurrence_functions, softmax_functions, update_functions})
         if (PyModule_AddFunctions(module, table)) {
             Py_DECREF(module);
             return nullptr;

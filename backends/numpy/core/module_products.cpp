@@ -3,16 +3,17 @@
 
 namespace {
 
-// A matrix of float or double with any steps, held while a kernel runs.
+// A matrix of float or double with any steps, or a stack (count, rows, columns) of them, held while a kernel runs.
 class StridedMatrix {
   public:
-    StridedMatrix(PyObject *object, const char *name, bool written = false) {
+    StridedMatrix(PyObject *object, const char *name, bool written = false, int ndim = 2) {
         if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0)))
             throw PythonError();
         const char kind = view.format && !view.format[1] ? view.format[0] : '?';
-        const bool fits = (kind == 'f' || kind == 'd') && view.ndim == 2 &&
-                          reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
-                          view.strides[0] % view.itemsize == 0 && view.strides[1] % view.itemsize == 0;
+        const bool fits =
+            (kind == 'f' || kind == 'd') && view.ndim == ndim &&
+            reinterpret_cast<std::uintptr_t>(view.buf) % view.itemsize == 0 &&
+            std::all_of(view.strides, view.strides + ndim, [&](Py_ssize_t step) { return step % view.itemsize == 0; });
         if (!fits || (written && !by_rows() && !by_columns())) {
             PyBuffer_Release(&view);
             refuse(std::string(name) + " must be an aligned matrix of float32 or float64" +
@@ -26,11 +27,16 @@ class StridedMatrix {
     template <class T> operator T *() const { return static_cast<T *>(view.buf); }
     template <class T> operator Matrix<T>() const {
         const long size = static_cast<long>(view.itemsize);
-        return {static_cast<T *>(view.buf), rows(), columns(), static_cast<long>(view.strides[0]) / size,
-                static_cast<long>(view.strides[1]) / size};
+        return {static_cast<T *>(view.buf), rows(), columns(), static_cast<long>(strides()[0]) / size,
+                static_cast<long>(strides()[1]) / size};
     }
-    long rows() const { return static_cast<long>(view.shape[0]); }
-    long columns() const { return static_cast<long>(view.shape[1]); }
+    long rows() const { return static_cast<long>(shape()[0]); }
+    long columns() const { return static_cast<long>(shape()[1]); }
+
+    // Of a stack: its matrices, the step from one to the next in numbers, and whether there are no gaps between them.
+    long count() const { return static_cast<long>(view.shape[0]); }
+    long step() const { return static_cast<long>(view.strides[0] / view.itemsize); }
+    bool without_gaps() const { return by_rows() && (count() <= 1 || step() == rows() * columns()); }
 
     // Whether rows, or columns, lie one after another without gaps.
     bool by_rows() const { return is_dense(1, 0); }
@@ -43,7 +49,7 @@ class StridedMatrix {
     // The bytes [low, high) that it lies in.
     std::pair<const char *, const char *> extent() const {
         const char *low = static_cast<const char *>(view.buf), *high = low + view.itemsize;
-        for (int axis = 0; axis < 2; axis++) {
+        for (int axis = 0; axis < view.ndim; axis++) {
             if (view.shape[axis] == 0) return {low, low};
             const Py_ssize_t reach = (view.shape[axis] - 1) * view.strides[axis];
             (reach < 0 ? low : high) += reach;
@@ -54,9 +60,11 @@ class StridedMatrix {
   private:
     Py_buffer view;
 
+    const Py_ssize_t *shape() const { return view.shape + view.ndim - 2; } // of a matrix
+    const Py_ssize_t *strides() const { return view.strides + view.ndim - 2; }
     bool is_dense(int inner, int outer) const {
-        return (view.strides[inner] == view.itemsize || view.shape[inner] <= 1) &&
-               (view.strides[outer] == view.shape[inner] * view.itemsize || view.shape[outer] <= 1);
+        return (strides()[inner] == view.itemsize || shape()[inner] <= 1) &&
+               (strides()[outer] == shape()[inner] * view.itemsize || shape()[outer] <= 1);
     }
 };
 
@@ -105,6 +113,26 @@ PyObject *matmul(PyObject *const *arguments, Py_ssize_t count) {
     return call(y, [&](auto &kernels) {
         using T = typename std::decay_t<decltype(kernels)>::Number;
         kernels.products({product<T>(a, b, y)});
+    });
+}
+
+// stacked_matmul(a, b, y) writes y[i] = a[i] b[i]; y has no gaps.
+PyObject *stacked_matmul(PyObject *const *arguments, Py_ssize_t count) {
+    check_argument_count(count, 3);
+    StridedMatrix a(arguments[0], "a", false, 3), b(arguments[1], "b", false, 3), y(arguments[2], "y", true, 3);
+    check_operands(y, {&a, &b});
+    if (a.columns() != b.rows() || y.rows() != a.rows() || y.columns() != b.columns() || a.count() != y.count() ||
+        b.count() != y.count() || !y.without_gaps())
+        refuse("a, b and y do not fit");
+    return call(y, [&](auto &kernels) {
+        using T = typename std::decay_t<decltype(kernels)>::Number;
+        std::vector<Product<T>> all;
+        for (long i = 0; i < y.count(); i++) {
+            all.push_back({a, b, static_cast<T *>(y) + i * y.step(), y.columns()});
+            all.back().a.data += i * a.step();
+            all.back().b.data += i * b.step();
+        }
+        kernels.stacked_products(all);
     });
 }
 
@@ -183,8 +211,5 @@ PyObject *dense_gradient(PyObject *const *a, Py_ssize_t count) {
 } // namespace
 
 PyMethodDef product_functions[] = {
-    FUNCTION(matmul),
-    FUNCTION(dense),
-    FUNCTION(dense_gradient),
-    END_OF_FUNCTIONS,
+    FUNCTION(matmul), FUNCTION(stacked_matmul), FUNCTION(dense), FUNCTION(dense_gradient), END_OF_FUNCTIONS,
 };

@@ -23,6 +23,35 @@ template <class T> void pack_panel(const Matrix<T> &b, long k, long length, long
             for (long j = 0; j < columns; j++) panel[i * panel_width + j] = from[i * b.row_step + j * b.column_step];
 }
 
+// A matrix in panels of columns, packed once for many products.
+template <class T> class Panels {
+  public:
+    void pack(const Matrix<T> &b) {
+        length = b.rows;
+        memory.resize((b.columns + width - 1) / width * width * length);
+        for (long c = 0; c < b.columns; c += width)
+            pack_panel(b, 0, length, c, std::min(width, b.columns - c), &memory[c * length]);
+    }
+
+    // y = a b + bias, or y += a b, in the first columns.
+    void multiply(Rows<const T> a, long rows, long columns, Rows<T> y, const T *bias = nullptr,
+                  bool accumulate = false) const {
+        Run<T> run{a.data, nullptr, length};
+        Tile<T> t{&run, 1, 1, a.step, width, nullptr, y.step, accumulate};
+        for (long c = 0; c < columns; c += width) {
+            run.x = &memory[c * length];
+            t.y = y.data + c;
+            t.bias = bias ? bias + c : nullptr;
+            compute(t, rows, std::min(width, columns - c));
+        }
+    }
+
+  private:
+    static constexpr long width = 2 * lanes<T>;
+    long length;
+    std::vector<T> memory;
+};
+
 // What a product costs, in operations of a convolution: tiles of it are fast, but few rows read b for few operations.
 template <class T> double work(const Product<T> &p) { return p.b.rows * p.b.columns * (0.2 * p.a.rows + 4); }
 
@@ -44,7 +73,9 @@ template <class T> class ProductParts {
         across = (b.columns + width - 1) / width;
         // As many parts as the work is worth; columns are divided first, and rows where there are too few columns.
         pieces = parts_for(64, work(p));
-        down = std::min(blocks, (pieces + across - 1) / across);
+        // Each part packs b again: then no more parts than the threads can share.
+        const long wanted = packed ? std::min(pieces, 2l * pool::threads()) : pieces;
+        down = std::min(blocks, (wanted + across - 1) / across);
     }
 
     long count() const { return across * down; }
@@ -186,4 +217,16 @@ template <class T> void products(const std::vector<Product<T>> &all) {
         for (long part = 0; part < parts[i].count(); part++) order.emplace_back(i, part);
     std::stable_sort(order.begin(), order.end(), later);
     pool::run(static_cast<long>(order.size()), [&](long i) { parts[order[i].first](order[i].second); });
+}
+
+// Products of one shape, each of them in one thread; if there are few but large ones, each of them in all threads.
+template <class T> void stacked_products(const std::vector<Product<T>> &all) {
+    const long n = static_cast<long>(all.size());
+    if (n < 16 && n > 0 && ProductParts<T>(all[0]).shared()) return products(all);
+    for_ranges(n, n ? work(all[0]) : 0, [&](long begin, long end) {
+        for (long i = begin; i < end; i++) {
+            const ProductParts<T> parts(all[i]);
+            for (long part = 0; part < parts.count(); part++) parts(part);
+        }
+    });
 }

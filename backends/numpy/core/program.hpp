@@ -29,6 +29,10 @@ class ParsedProgram {
         }
     }
 
+    void check_results(long n) const {
+        if (n > static_cast<long>(instructions.size())) refuse("the program has too few results");
+    }
+
     template <class T> Program<T> on(std::vector<const T *> arguments, T *result) const {
         return {std::move(arguments), {constants.begin(), constants.end()}, instructions, result, n_values};
     }

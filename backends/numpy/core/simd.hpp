@@ -28,6 +28,10 @@ template <class Function> void for_ranges(long n, double operations_each, const 
 
 #include "products.hpp"
 
+#include "attention.hpp"
+
+#include "recurrence.hpp"
+
 #include "convolution.hpp"
 
 #include "pooling.hpp"
@@ -48,6 +52,7 @@ template <class T> constexpr Kernels<T> table = {
     conv_weight_gradient<T>,
     run_program<T>,
     products<T>,
+    stacked_products<T>,
     max_pool<T>,
     max_pool_gradient<T>,
     sum_pool<T>,
@@ -66,6 +71,10 @@ template <class T> constexpr Kernels<T> table = {
     dropout<T>,
     normalize<T>,
     normalize_gradient<T>,
+    attention<T>,
+    attention_gradient<T>,
+    recurrence<T>,
+    recurrence_gradient<T>,
     sum_of_squares<T>,
     nearest_centres<T>,
     cluster_sums<T>,

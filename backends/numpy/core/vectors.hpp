@@ -86,6 +86,7 @@ template <class T> struct Halves<T, sizeof(T)> {
     template <class Operation, class V> static INLINE T reduce(const V &v) { return v[0]; }
 };
 template <class T> INLINE T reduce_add(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Sum>(v); }
+template <class T> INLINE T reduce_max(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Maximum>(v); }
 template <class T> INLINE T reduce_min(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Minimum>(v); }
 
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left

@@ -1,4 +1,4 @@
-"""Activations, in the order of axes that their input has."""
+"""Activations; the output has the order of axes of the input."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,13 +36,13 @@ for _kind, _entry in OPERATORS.items():
 
 @exports(layers.SiLU)
 def export_silu(graph: GraphBuilder, layer: layers.SiLU, x: Value) -> Value:
-    """Swish of a later operator set, by its formula."""
+    """Write ``x σ(x)``: operator set 21 has no Swish."""
     return replace(x, name=graph.node("Mul", x.name, graph.node("Sigmoid", x.name)))
 
 
 @exports(layers.CELU)
 def export_celu(graph: GraphBuilder, layer: layers.CELU, x: Value) -> Value:
-    """``α elu(x / α)`` in float64, which Celu does not take."""
+    """Write ``α elu(x / α)`` in float64, which Celu does not take."""
     if graph.dtype == "float32":
         return replace(x, name=graph.node("Celu", x.name, alpha=layer.alpha))
     alpha = graph.constant(layer.alpha)
@@ -51,7 +51,7 @@ def export_celu(graph: GraphBuilder, layer: layers.CELU, x: Value) -> Value:
 
 @exports(layers.LogSigmoid)
 def export_log_sigmoid(graph: GraphBuilder, layer: layers.LogSigmoid, x: Value) -> Value:
-    """``log σ(x) = -softplus(-x)``."""
+    """Write ``log σ(x) = -softplus(-x)``."""
     return replace(x, name=graph.node("Neg", graph.node("Softplus", graph.node("Neg", x.name))))
 
 
@@ -69,7 +69,7 @@ def export_hardtanh(graph: GraphBuilder, layer: layers.Hardtanh, x: Value) -> Va
 
 @exports(layers.PReLU)
 def export_prelu(graph: GraphBuilder, layer: layers.PReLU, x: Value) -> Value:
-    """Slopes broadcast from the last axis on."""
+    """Reshape the slopes of channels if the channels are not the last axis."""
     slope = graph.weight(layer.weight)
     if layer.num_parameters > 1 and x.channel_axis != x.ndim - 1:
         slope = graph.node("Reshape", slope, graph.integers([-1, *(1,) * (x.ndim - 2)]))
@@ -78,18 +78,18 @@ def export_prelu(graph: GraphBuilder, layer: layers.PReLU, x: Value) -> Value:
 
 @exports(layers.Softmax)
 def export_softmax(graph: GraphBuilder, layer: layers.Softmax, x: Value) -> Value:
-    """Over the channels."""
+    """Normalize over the channels."""
     return replace(x, name=graph.node("Softmax", x.name, axis=x.channel_axis))
 
 
 @exports(layers.LogSoftmax)
 def export_log_softmax(graph: GraphBuilder, layer: layers.LogSoftmax, x: Value) -> Value:
-    """Over the channels."""
+    """Normalize over the channels."""
     return replace(x, name=graph.node("LogSoftmax", x.name, axis=x.channel_axis))
 
 
 @exports(layers.GLU)
 def export_glu(graph: GraphBuilder, layer: layers.GLU, x: Value) -> Value:
-    """``a σ(b)`` of the halves of the channels."""
+    """Write ``a σ(b)`` of the halves of the channels."""
     a, b = graph.node_with_outputs("Split", x.name, n_outputs=2, axis=x.channel_axis, num_outputs=2)
     return Value(graph.node("Mul", a, graph.node("Sigmoid", b)), layer.output_shape(x.shape), x.is_channels_first)

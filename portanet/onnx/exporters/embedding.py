@@ -17,7 +17,7 @@ def export_padding_mask(graph: GraphBuilder, name: str) -> str:
 
 @exports(layers.Embedding)
 def export_embedding(graph: GraphBuilder, layer: layers.Embedding, x: Value) -> Value:
-    """The vector of ``padding_idx`` is written as zeros, since ONNX has no such id."""
+    """Write the vector of ``padding_idx`` as zeros; ONNX's Gather has no padding index."""
 
     def without_padding(values: np.ndarray) -> np.ndarray:
         is_padding = np.arange(layer.num_embeddings) == layer.padding_idx
@@ -29,14 +29,14 @@ def export_embedding(graph: GraphBuilder, layer: layers.Embedding, x: Value) -> 
 
 @exports(layers.PositionalEncoding)
 def export_positional_encoding(graph: GraphBuilder, layer: layers.PositionalEncoding, x: Value) -> Value:
-    """The waves are those of the length of the input."""
+    """Write the waves for the length of the input."""
     waves = layer._encoding(np.zeros((1, *x.shape), dtype=graph.dtype))
     return _add_positions(graph, layer, x, graph.constant(waves))
 
 
 @exports(layers.PositionalEmbedding)
 def export_positional_embedding(graph: GraphBuilder, layer: layers.PositionalEmbedding, x: Value) -> Value:
-    """As many vectors as the input has positions."""
+    """Write as many vectors as the input has positions."""
     layer.output_shape(x.shape)
     length = x.shape[0]
     vectors = graph.arranged(lambda values: values[:length], layer.weight, form=("positions", length))
@@ -44,7 +44,7 @@ def export_positional_embedding(graph: GraphBuilder, layer: layers.PositionalEmb
 
 
 def _add_positions(graph: GraphBuilder, layer: Any, x: Value, positions: str) -> Value:
-    """Padding stays zero."""
+    """Add vectors of positions; padding stays zero."""
     name = graph.last(x)
     y = graph.node("Add", name, positions)
     return Value(graph.node("Mul", y, export_padding_mask(graph, name)) if layer.mask_zeros else y, x.shape)

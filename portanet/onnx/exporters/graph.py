@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from portanet.graph.axes import channels_first_axes, channels_last_axes
 from portanet.parameters import Buffer, Parameter
 from portanet.typing import Shape
 
@@ -42,7 +43,7 @@ class Value:
 
 class GraphBuilder:
     """
-    Nodes and initializers, with names of the layers they come from.
+    Nodes and initializers, named after the layers that they come from.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class GraphBuilder:
         self.scope = ""
         self.dtype = dtype
         self.mask: str | None = None
-        """Which positions are data, as a layer around knows it, see :func:`portanet.layers.padding_mask.mask_as`."""
+        """Name of the padding mask of the layer around, see :func:`portanet.layers.padding_mask.mask_as`."""
         self._names, self._to_numpy = names, to_numpy
         self._counts: dict[str, int] = {}
         self._written: dict[tuple[Parameter | Buffer, Any], str] = {}
@@ -93,16 +94,28 @@ class GraphBuilder:
         """Add whole numbers, such as axes, and return their name."""
         return self.constant(values, "int64")
 
-    def weight(self, kept: Parameter | Buffer, axes: tuple[int, ...] | None = None) -> str:
+    def weight(self, array: Parameter | Buffer, axes: tuple[int, ...] | None = None) -> str:
         """Add a parameter or buffer once, its axes in another order, and return its name."""
-        return self.arranged(lambda values: values if axes is None else values.transpose(axes), kept, form=axes)
+        return self.arranged(lambda values: values if axes is None else values.transpose(axes), array, form=axes)
 
-    def arranged(self, arrange: Callable[..., np.ndarray], *kept: Parameter | Buffer, form: Any) -> str:
-        """Add what a function makes of parameters once for each form, and return the name of the first of them."""
-        name = self._written.get((kept[0], form))
+    def arranged(self, arrange: Callable[..., np.ndarray], *arrays: Parameter | Buffer, form: Any) -> str:
+        """
+        Add what a function computes of parameters, and return its name.
+
+        Parameters
+        ----------
+        arrange : callable
+            Takes the values of the parameters, and returns those of the initializer.
+        *arrays : Parameter or Buffer
+            The initializer is named after the first one.
+        form : object
+            Tells functions apart: parameters in one form are written once.
+        """
+        first = arrays[0]
+        name = self._written.get((first, form))
         if name is None:
-            name = self._written[kept[0], form] = self._unique(self._names[kept[0]])
-            values = arrange(*(self._to_numpy(array.data) for array in kept))
+            name = self._written[first, form] = self._unique(self._names[first])
+            values = arrange(*(self._to_numpy(array.data) for array in arrays))
             self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
@@ -125,6 +138,7 @@ class GraphBuilder:
         if value.ndim < 3 or value.is_channels_first == channels_first:
             return value.name
         if (value.name, channels_first) not in self._transposed:
-            axes = (0, value.ndim - 1, *range(1, value.ndim - 1)) if channels_first else (0, *range(2, value.ndim), 1)
-            self._transposed[value.name, channels_first] = self.node("Transpose", value.name, perm=axes)
+            axes_in_order = channels_first_axes if channels_first else channels_last_axes
+            name = self.node("Transpose", value.name, perm=axes_in_order(value.ndim))
+            self._transposed[value.name, channels_first] = name
         return self._transposed[value.name, channels_first]

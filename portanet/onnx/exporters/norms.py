@@ -19,7 +19,7 @@ def _affine(graph: GraphBuilder, layer: Any, n: int) -> tuple[str, str]:
 
 @exports(layers.BatchNorm)
 def export_batch_norm(graph: GraphBuilder, layer: layers.BatchNorm, x: Value) -> Value:
-    """ONNX's momentum is one minus PortaNet's."""
+    """Write one minus the momentum: ONNX's is the part that is kept."""
     statistics = graph.weight(layer.running_mean), graph.weight(layer.running_var)
     momentum = {} if layer.momentum is None else {"momentum": 1 - layer.momentum}
     inputs = graph.first(x), *_affine(graph, layer, layer.num_features), *statistics
@@ -29,7 +29,7 @@ def export_batch_norm(graph: GraphBuilder, layer: layers.BatchNorm, x: Value) ->
 
 @exports(layers.LayerNorm)
 def export_layer_norm(graph: GraphBuilder, layer: layers.LayerNorm, x: Value) -> Value:
-    """Over the last axes of channels-last."""
+    """Normalize over the last axes of (N, ..., C)."""
     lengths = layer._lengths
     inputs = [graph.last(x)]
     if layer.weight is None or layer.bias is None:
@@ -41,7 +41,7 @@ def export_layer_norm(graph: GraphBuilder, layer: layers.LayerNorm, x: Value) ->
 
 @exports(layers.RMSNorm)
 def export_rms_norm(graph: GraphBuilder, layer: layers.RMSNorm, x: Value) -> Value:
-    """RMSNormalization of a later operator set, by its formula."""
+    """Write ``x / √(mean(x²) + eps)``: operator set 21 has no RMSNormalization."""
     name, axes = graph.last(x), graph.integers(list(range(-len(layer._lengths), 0)))
     eps = float(np.finfo(graph.dtype).eps) if layer.eps is None else layer.eps
     square = graph.node("ReduceMean", graph.node("Mul", name, name), axes, keepdims=1)
@@ -52,7 +52,7 @@ def export_rms_norm(graph: GraphBuilder, layer: layers.RMSNorm, x: Value) -> Val
 
 @exports(layers.GroupNorm)
 def export_group_norm(graph: GraphBuilder, layer: layers.GroupNorm, x: Value) -> Value:
-    """Over each group of channels."""
+    """Normalize over each group of channels."""
     inputs = graph.first(x), *_affine(graph, layer, layer.num_channels)
     name = graph.node("GroupNormalization", *inputs, num_groups=layer.num_groups, epsilon=layer.eps)
     return replace(x, name=name, is_channels_first=x.ndim > 2)
@@ -60,6 +60,6 @@ def export_group_norm(graph: GraphBuilder, layer: layers.GroupNorm, x: Value) ->
 
 @exports(layers.InstanceNorm)
 def export_instance_norm(graph: GraphBuilder, layer: layers.InstanceNorm, x: Value) -> Value:
-    """Over the positions of each channel."""
+    """Normalize each channel over the positions."""
     inputs = graph.first(x), *_affine(graph, layer, layer.num_features)
     return replace(x, name=graph.node("InstanceNormalization", *inputs, epsilon=layer.eps), is_channels_first=True)

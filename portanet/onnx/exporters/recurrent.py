@@ -1,5 +1,6 @@
 """Recurrent layers, by ONNX's operators of the same names."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,26 +33,36 @@ class _Packed(NamedTuple):
 
 
 @exports(layers.RNN, layers.GRU, layers.LSTM)
-def export_recurrent(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """Padding leaves the state as it is, so that the states of the data are those without the padding."""
-    shape, name = layer.output_shape(x.shape), graph.last(x)
+def export_recurrent(graph: GraphBuilder, layer: Any, x: Value | tuple[Value, ...]) -> Value | tuple[Value, ...]:
+    """Write the operator of the same name; with ``mask_zeros``, put the data before the padding first."""
+    x, *initial = x if isinstance(x, tuple) else (x,)
+    state = (layer.hidden_size,)
+    shape, name = (x.shape[0], *state) if layer.return_sequences else state, graph.last(x)
     if not layer.mask_zeros:
-        sequences, last = _operator(graph, layer, name, "reverse" if layer.go_backwards else "forward")
-        y = _sequences(graph, sequences) if layer.return_sequences else graph.node("Squeeze", last, graph.integers([0]))
-        return Value(y, shape)
+        direction = "reverse" if layer.go_backwards else "forward"
+        sequences, *states = _operator(graph, layer, name, direction, [value.name for value in initial])
+        last = [Value(graph.node("Squeeze", one, graph.integers([0])), state) for one in states]
+        y = Value(_sequences(graph, sequences), shape) if layer.return_sequences else last[0]
+        return (y, *last) if layer.return_state else y
+    if initial or layer.return_state:
+        raise ValueError(f"net cannot be exported: ONNX has no padding mask for the states of {layer!r}")
     packed = _packed(graph, name, x.shape[0], layer.go_backwards)
-    y = _sequences(graph, _operator(graph, layer, packed.x, "forward")[0])
+    h = _sequences(graph, _operator(graph, layer, packed.x, "forward")[0])
     if layer.return_sequences:
-        return Value(graph.node("MatMul", graph.node("Transpose", packed.order, perm=(0, 2, 1)), y), shape)
-    return Value(graph.node("Squeeze", graph.node("MatMul", packed.last, y), graph.integers([1])), shape)
+        return Value(graph.node("MatMul", graph.node("Transpose", packed.order, perm=(0, 2, 1)), h), shape)
+    return Value(graph.node("Squeeze", graph.node("MatMul", packed.last, h), graph.integers([1])), shape)
 
 
-def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> list[str]:
-    """Add the operator, which takes (T, N, D), and return its states (T, 1, N, H) and the last one, (1, N, H)."""
+def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str, initial: Sequence[str] = ()) -> list[str]:
+    """
+    Add the operator, which takes (T, N, D), and return h of all steps, (T, 1, N, H), and the last states, (1, N, H).
+
+    ``initial`` names the states before the first step, (N, H).
+    """
     kind = type(layer).__name__
     weights = [
-        graph.arranged(lambda values: to_onnx(kind, values)[None], kept, form="ONNX")
-        for kept in (layer.weight_ih, layer.weight_hh)
+        graph.arranged(lambda values: to_onnx(kind, values)[None], weight, form="ONNX")
+        for weight in (layer.weight_ih, layer.weight_hh)
     ]
     biases = graph.arranged(
         lambda *both: np.concatenate([to_onnx(kind, values) for values in both])[None],
@@ -60,11 +71,13 @@ def _operator(graph: GraphBuilder, layer: Any, name: str, direction: str) -> lis
     )
     attributes = {"hidden_size": layer.hidden_size, "direction": direction, **GATES[kind].attributes}
     steps = graph.node("Transpose", name, perm=(1, 0, 2))
-    return graph.node_with_outputs(kind, steps, *weights, biases, n_outputs=2, **attributes)
+    states = [graph.node("Unsqueeze", state, graph.integers([0])) for state in initial]
+    inputs = steps, *weights, biases, *(("", *states) if states else ())  # "" stands for the lengths
+    return graph.node_with_outputs(kind, *inputs, n_outputs=1 + layer.n_states, **attributes)
 
 
 def _sequences(graph: GraphBuilder, states: str) -> str:
-    """Take (T, 1, N, H) to (N, T, H)."""
+    """Turn (T, 1, N, H) into (N, T, H)."""
     return graph.node("Transpose", graph.node("Squeeze", states, graph.integers([1])), perm=(1, 0, 2))
 
 
@@ -74,10 +87,10 @@ def _packed(graph: GraphBuilder, name: str, length: int, go_backwards: bool) -> 
     mask = graph.node("Squeeze", export_padding_mask(graph, name), graph.integers([2]))
     counted = graph.node("CumSum", mask, graph.integers(1), reverse=int(go_backwards))
     ranks = graph.node("Unsqueeze", graph.node("Mul", counted, mask), graph.integers([1]))  # from 1; 0 for padding
-    places = graph.constant(np.arange(1, length + 1))
-    column = graph.node("Unsqueeze", places, graph.integers([1]))
+    positions = graph.constant(np.arange(1, length + 1))
+    column = graph.node("Unsqueeze", positions, graph.integers([1]))
     order = graph.node("Cast", graph.node("Equal", ranks, column), to=dtype)
     rows = graph.node("Unsqueeze", mask, graph.integers([1]))
     n_data = graph.node("ReduceSum", rows, graph.integers([2]), keepdims=1)
-    last = graph.node("Cast", graph.node("Equal", n_data, places), to=dtype)
+    last = graph.node("Cast", graph.node("Equal", n_data, positions), to=dtype)
     return _Packed(graph.node("MatMul", order, name), order, last)

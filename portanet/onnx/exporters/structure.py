@@ -9,7 +9,7 @@ from portanet.onnx.exporters.table import export_layer, exports
 
 @exports(layers.Sequential)
 def export_sequential(graph: GraphBuilder, layer: layers.Sequential, x: Value) -> Value:
-    """One layer after the other."""
+    """Write one layer after the other."""
     for name, inner in layer.named_children():
         x = export_layer(graph, inner, x, name)
     return x
@@ -17,13 +17,13 @@ def export_sequential(graph: GraphBuilder, layer: layers.Sequential, x: Value) -
 
 @exports(layers.AutoEncoder)
 def export_autoencoder(graph: GraphBuilder, layer: layers.AutoEncoder, x: Value) -> Value:
-    """The encoder, then the decoder."""
+    """Write the encoder, then the decoder."""
     return export_layer(graph, layer.decoder, export_layer(graph, layer.encoder, x, "encoder"), "decoder")
 
 
 @exports(layers.Residual)
 def export_residual(graph: GraphBuilder, layer: layers.Residual, x: Value) -> Value:
-    """The sum of both ways."""
+    """Write the sum of both branches."""
     y = export_layer(graph, layer.branch, x, "branch")
     direct = x if layer.projection is None else export_layer(graph, layer.projection, x, "projection")
     return replace(y, name=graph.node("Add", graph.in_order(direct, channels_first=y.is_channels_first), y.name))
@@ -31,7 +31,7 @@ def export_residual(graph: GraphBuilder, layer: layers.Residual, x: Value) -> Va
 
 @exports(layers.Parallel, layers.Bidirectional)
 def export_parallel(graph: GraphBuilder, layer: layers.Parallel, x: Value) -> Value:
-    """The outputs of the branches, joined along the channels."""
+    """Join the outputs of the branches along the channels."""
     outputs = [export_layer(graph, branch, x, name) for name, branch in layer.named_children()]
     order = outputs[0].is_channels_first
     names = [graph.in_order(y, channels_first=order) for y in outputs]
@@ -41,7 +41,7 @@ def export_parallel(graph: GraphBuilder, layer: layers.Parallel, x: Value) -> Va
 
 @exports(layers.Linear)
 def export_linear(graph: GraphBuilder, layer: layers.Linear, x: Value) -> Value:
-    """Gemm for rows; else a product along the last axis."""
+    """Write Gemm for rows, else MatMul along the last axis."""
     shape, weight = layer.output_shape(x.shape), graph.weight(layer.weight)
     bias = [] if layer.bias is None else [graph.weight(layer.bias)]
     if x.ndim == 2:
@@ -52,7 +52,7 @@ def export_linear(graph: GraphBuilder, layer: layers.Linear, x: Value) -> Value:
 
 @exports(layers.Reshape, layers.Flatten)
 def export_reshape(graph: GraphBuilder, layer: layers.Reshape, x: Value) -> Value:
-    """PortaNet's order of the numbers is that of channels-last."""
+    """Reshape in the order of (N, ..., C)."""
     shape = layer.output_shape(x.shape)
     if len(shape) == 1:
         return Value(graph.node("Flatten", graph.last(x)), shape)
@@ -61,7 +61,7 @@ def export_reshape(graph: GraphBuilder, layer: layers.Reshape, x: Value) -> Valu
 
 @exports(layers.Dropout)
 def export_dropout(graph: GraphBuilder, layer: layers.Dropout, x: Value) -> Value:
-    """A node that does nothing in inference, so that a program that trains the network finds it."""
+    """Write a node that does nothing in inference, for programs that train the network."""
     return replace(x, name=graph.node("Dropout", x.name, graph.constant(layer.p)))
 
 
@@ -86,13 +86,13 @@ def export_crop(graph: GraphBuilder, layer: layers.RandomCrop, x: Value) -> Valu
 
 @exports(layers.Rescale)
 def export_rescale(graph: GraphBuilder, layer: layers.Rescale, x: Value) -> Value:
-    """``scale x + offset``."""
+    """Write ``scale x + offset``."""
     scaled = graph.node("Mul", x.name, graph.constant(layer.scale))
     return replace(x, name=graph.node("Add", scaled, graph.constant(layer.offset)))
 
 
 @exports(layers.Normalize)
 def export_normalize(graph: GraphBuilder, layer: layers.Normalize, x: Value) -> Value:
-    """``(x - mean) / std`` of each channel."""
+    """Write ``(x - mean) / std`` of each channel."""
     name = graph.node("Sub", graph.last(x), graph.weight(layer.mean))
     return Value(graph.node("Div", name, graph.weight(layer.std)), x.shape)

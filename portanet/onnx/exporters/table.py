@@ -5,10 +5,14 @@ from typing import Any, TypeAlias
 
 from portanet.checks import shown
 from portanet.layers.base import Layer
-from portanet.onnx.exporters.graph import GraphBuilder, Value
+from portanet.onnx.exporters.graph import GraphBuilder
 
-Exporter: TypeAlias = Callable[[GraphBuilder, Any, Value], Value]
-"""``exporter(graph, layer, x)`` adds the nodes of a layer in inference and returns its output."""
+Exporter: TypeAlias = Callable[[GraphBuilder, Any, Any], Any]
+"""
+``exporter(graph, layer, x)`` adds the nodes of a layer in inference and returns its output.
+
+x and the output are a :class:`Value`, or a tuple of them for layers that take or return several arrays.
+"""
 
 EXPORTERS: dict[type[Layer], Exporter] = {}
 
@@ -37,8 +41,8 @@ def check_exportable(net: Layer) -> None:
             raise ValueError(f"net cannot be exported: there are no ONNX operators for the layer {shown(layer)}")
 
 
-def export_layer(graph: GraphBuilder, layer: Layer, x: Value, name: str = "") -> Value:
-    """Add the nodes of a layer, whose name within the layer around it is given."""
+def export_layer(graph: GraphBuilder, layer: Layer, x: Any, name: str = "") -> Any:
+    """Add the nodes of a layer; ``name`` is its name in the layer around it."""
     outer = graph.scope
     graph.scope = f"{outer}.{name}" if outer and name else outer or name
     y = EXPORTERS[type(layer)](graph, layer, x)

@@ -1,4 +1,4 @@
-"""Convolution, pooling, padding and up-sampling: channels-first, with the padding of one input shape."""
+"""Convolution, pooling, padding and up-sampling, channels-first; the padding holds for one input shape."""
 
 import itertools
 from typing import Any
@@ -15,7 +15,7 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "cir
 
 
 def pads_of(pads: Pads) -> list[int]:
-    """Return those before all axes, then those after."""
+    """Return padding in ONNX's order: all that is before an axis, then all that is after."""
     return [low for low, _ in pads] + [high for _, high in pads]
 
 
@@ -27,7 +27,7 @@ def window_attributes(window: Window) -> dict[str, Any]:
 
 @exports(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def export_conv(graph: GraphBuilder, layer: Conv, x: Value) -> Value:
-    """The weight (*size, C / groups, O) is (O, C / groups, *size) in ONNX."""
+    """Transpose the weight (*size, C / groups, O) to (O, C / groups, *size)."""
     shape, n = layer.output_shape(x.shape), layer.n_axes
     weight = graph.weight(layer.weight, (n + 1, n, *range(n)))
     bias = [] if layer.bias is None else [graph.weight(layer.bias)]
@@ -37,7 +37,7 @@ def export_conv(graph: GraphBuilder, layer: Conv, x: Value) -> Value:
 
 @exports(layers.ConvTranspose1D, layers.ConvTranspose2D, layers.ConvTranspose3D)
 def export_conv_transpose(graph: GraphBuilder, layer: ConvTranspose, x: Value) -> Value:
-    """The weight (*size, C, O / groups) is (C, O / groups, *size) in ONNX."""
+    """Transpose the weight (*size, C, O / groups) to (C, O / groups, *size)."""
     shape, n, window = layer.output_shape(x.shape), layer.n_axes, layer.window(x.shape[:-1])
     weight = graph.weight(layer.weight, (n, n + 1, *range(n)))
     bias = [] if layer.bias is None else [graph.weight(layer.bias)]
@@ -50,14 +50,14 @@ def export_conv_transpose(graph: GraphBuilder, layer: ConvTranspose, x: Value) -
 
 @exports(layers.MaxPool1D, layers.MaxPool2D, layers.MaxPool3D)
 def export_max_pool(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """The padding of ``ceil_mode`` is explicit."""
+    """Write the padding that ``ceil_mode`` adds as numbers."""
     attributes = window_attributes(layer.window(x.shape))
     return Value(graph.node("MaxPool", graph.first(x), **attributes), layer.output_shape(x.shape), True)
 
 
 @exports(layers.AvgPool1D, layers.AvgPool2D, layers.AvgPool3D)
 def export_avg_pool(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """Where padding counts, but not that of ``ceil_mode``, the former is a node of its own."""
+    """Write padding that counts as a node of its own: that of ``ceil_mode`` does not count."""
     window, name = layer.window(x.shape), graph.first(x)
     attributes = window_attributes(window)
     if layer.count_include_pad and window.is_padded:
@@ -70,26 +70,26 @@ def export_avg_pool(graph: GraphBuilder, layer: Any, x: Value) -> Value:
 
 @exports(layers.GlobalAvgPool)
 def export_global_avg_pool(graph: GraphBuilder, layer: layers.GlobalAvgPool, x: Value) -> Value:
-    """ONNX keeps the pooled axes."""
+    """Flatten, since ONNX keeps the pooled axes."""
     name = graph.node("GlobalAveragePool", graph.first(x))
     return Value(graph.node("Flatten", name), layer.output_shape(x.shape))
 
 
 @exports(layers.GlobalMaxPool)
 def export_global_max_pool(graph: GraphBuilder, layer: layers.GlobalMaxPool, x: Value) -> Value:
-    """ONNX keeps the pooled axes."""
+    """Flatten, since ONNX keeps the pooled axes."""
     return Value(graph.node("Flatten", graph.node("GlobalMaxPool", graph.first(x))), layer.output_shape(x.shape))
 
 
 @exports(layers.AdaptiveAvgPool1D, layers.AdaptiveAvgPool2D, layers.AdaptiveAvgPool3D)
 def export_adaptive_avg_pool(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """Means of equal windows, or of windows one by one."""
+    """Write means of windows."""
     return _adaptive(graph, layer, x, "AveragePool", "ReduceMean")
 
 
 @exports(layers.AdaptiveMaxPool1D, layers.AdaptiveMaxPool2D, layers.AdaptiveMaxPool3D)
 def export_adaptive_max_pool(graph: GraphBuilder, layer: Any, x: Value) -> Value:
-    """Maxima of equal windows, or of windows one by one."""
+    """Write maxima of windows."""
     return _adaptive(graph, layer, x, "MaxPool", "ReduceMax")
 
 
@@ -122,7 +122,7 @@ def export_upsample(graph: GraphBuilder, layer: layers.Upsample, x: Value) -> Va
 
 @exports(layers.Pad)
 def export_pad(graph: GraphBuilder, layer: Pad, x: Value) -> Value:
-    """Padding of more than one period or mirror image takes the positions one by one."""
+    """Write Pad; where the padding is longer than an axis, gather the positions one by one."""
     window, shape, name = layer.window(x.shape), layer.output_shape(x.shape), graph.first(x)
     if layer.mode != "constant" and any(max(pair) >= n for pair, n in zip(window.pads, x.shape, strict=False)):
         for axis, n, (low, high) in zip(itertools.count(2), x.shape[:-1], window.pads, strict=False):

@@ -3,6 +3,7 @@
 from portanet.onnx.operators import (
     activations,
     arithmetic,
+    attention,
     indexing,
     losses,
     normalization,
@@ -17,8 +18,8 @@ from portanet.onnx.operators import (
 from portanet.onnx.operators.registry import OPERATORS, Operator, find_operator, operator
 
 FAMILIES = (
-    *(activations, arithmetic, indexing, losses, normalization, pooling),
-    *(products, recurrent, reductions, resize, shapes, training),
+    *(activations, arithmetic, attention, indexing, losses, normalization),
+    *(pooling, products, recurrent, reductions, resize, shapes, training),
 )
 """Each module adds its operators to the table."""
 

@@ -95,6 +95,8 @@ def softsign(xp: Any, x: Array) -> Array:
 def _hardmax(x: Array) -> Array:
     """Return 1 at the first maximum of the last axis, else 0."""
     xp = namespace(x)
+    if 0 in x.shape:  # an axis of length 0 has no maximum
+        return xp.zeros_like(x)
     positions = xp.arange(x.shape[-1], device=x.device)
     return xp.astype(positions == xp.argmax(x, axis=-1, keepdims=True), x.dtype)
 
@@ -119,8 +121,8 @@ def _of_rows(function: Callable[[Array], Array]) -> Callable[..., Array]:
 
     def compute(xp: Any, x: Array, *, axis: int = 1) -> Array:
         (axis,) = positive_axes(axis, x.ndim)
-        rows = math.prod(x.shape[:axis])
-        return xp.reshape(function(xp.reshape(x, (rows, -1))), x.shape)
+        rows = xp.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+        return xp.reshape(function(rows), x.shape)
 
     return compute
 

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from portanet import kernels
-from portanet.onnx.operators.arrays import is_kind, number
+from portanet.onnx.operators.arrays import aligned_shape, is_kind, number
 from portanet.onnx.operators.registry import operator
 from portanet.typing import Array
 
 Binary = Callable[[Any, Array, Array], Array]
 
 
-def _broadcasts(compute: Binary) -> Callable[..., Array]:
-    """Add the broadcasting of old operator sets: with ``axis``, the axes of b are those of a from ``axis`` on."""
+def _binary_6(compute: Binary) -> Callable[..., Array]:
+    """Before version 7, only b is broadcast, and only if ``broadcast`` is 1: to the axes of a from ``axis`` on."""
 
     def aligned(xp: Any, a: Array, b: Array, *, broadcast: int = 0, axis: int | None = None) -> Array:
-        if axis is not None:
-            b = xp.reshape(b, (*b.shape, *(1,) * (a.ndim - b.ndim - axis % a.ndim)))
-        return compute(xp, a, b)
+        if not broadcast and a.shape != b.shape:
+            raise ValueError(f"broadcast is 0, so that both inputs must have one shape, got {a.shape} and {b.shape}")
+        return compute(xp, a, b if axis is None else xp.reshape(b, aligned_shape(b.shape, a.ndim, axis)))
 
     return aligned
 
@@ -60,8 +60,9 @@ BINARY: dict[str, Binary] = {
     "BitwiseOr": lambda xp, a, b: a | b,
     "BitwiseXor": lambda xp, a, b: a ^ b,
 }
-for _name, _binary in BINARY.items():
-    operator(_name)(_broadcasts(_binary))
+for _name, _compute in BINARY.items():
+    operator(_name, since=7)(_compute)
+    operator(_name)(_binary_6(_compute))
 
 UNARY: dict[str, Callable[[Any, Array], Array]] = {
     "Abs": lambda xp, x: xp.abs(x),
@@ -88,16 +89,10 @@ UNARY: dict[str, Callable[[Any, Array], Array]] = {
     "Not": lambda xp, x: xp.logical_not(x),
     "BitwiseNot": lambda xp, x: ~x,
     "IsNaN": lambda xp, x: xp.isnan(x),
+    "Erf": lambda xp, x: kernels.erf(x),
 }
-for _name, _unary in UNARY.items():
-    operator(_name)(_unary)
-
-
-@operator("Erf")
-def erf(xp: Any, x: Array) -> Array:
-    """Error function, by ``erf(x) = 1 - exp(-x²) erfcx(x)``."""
-    z = xp.minimum(xp.abs(x), 25.0)
-    return xp.sign(x) * (1.0 - xp.exp(-z * z) * kernels.erfcx(z))
+for _name, _function in UNARY.items():
+    operator(_name)(_function)
 
 
 @operator("IsInf")

@@ -5,11 +5,12 @@ from typing import Any
 from onnx import TensorProto
 
 from portanet.backends import backend_of
-from portanet.graph.padding import integers, positive_axes
+from portanet.graph.axes import aligned_shape, channels_first_axes, channels_last_axes, integers, positive_axes
 from portanet.typing import Array
 
 __all__ = [
     "DTYPES",
+    "aligned_shape",
     "channels_first",
     "channels_last",
     "dtype_of",
@@ -64,12 +65,12 @@ def from_host(values: Any, like: Array) -> Array:
 
 def channels_last(xp: Any, x: Array) -> Array:
     """Return (N, C, ...) as (N, ..., C), the order of PortaNet's kernels."""
-    return xp.permute_dims(x, (0, *range(2, x.ndim), 1))
+    return xp.permute_dims(x, channels_last_axes(x.ndim))
 
 
 def channels_first(xp: Any, x: Array) -> Array:
     """Return (N, ..., C) as (N, C, ...), the order of ONNX."""
-    return xp.permute_dims(x, (0, x.ndim - 1, *range(1, x.ndim - 1)))
+    return xp.permute_dims(x, channels_first_axes(x.ndim))
 
 
 def per_channel(xp: Any, values: Array, ndim: int, axis: int = 1) -> Array:

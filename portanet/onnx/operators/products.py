@@ -84,20 +84,20 @@ def conv_transpose(
     size, n_axes = tuple(w.shape[2:]), x.ndim - 2
     stride, dilation = integers(strides or (1,) * n_axes), integers(dilations or (1,) * n_axes)
     extra = integers(output_padding or (0,) * n_axes)
-    whole = tuple(
+    full_lengths = tuple(
         (n - 1) * s + d * (k - 1) + 1 + more
         for n, s, d, k, more in zip(x.shape[2:], stride, dilation, size, extra, strict=True)
     )
     if output_shape is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         same = [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
         lengths = integers(output_shape)[-n_axes:] if output_shape is not None else tuple(same)
-        excess = [max(0, n - length) for n, length in zip(whole, lengths, strict=True)]
+        excess = [max(0, n - length) for n, length in zip(full_lengths, lengths, strict=True)]
         # The larger part of an odd padding comes last with SAME_UPPER, else first.
         low = [n // 2 if auto_pad == "SAME_UPPER" else n - n // 2 for n in excess]
         pairs = tuple((before, n - before) for before, n in zip(low, excess, strict=True))
     else:
         pairs = explicit_pads(pads, n_axes)
-        lengths = tuple(n - low - high for n, (low, high) in zip(whole, pairs, strict=True))
+        lengths = tuple(n - low - high for n, (low, high) in zip(full_lengths, pairs, strict=True))
     window = Window(size, stride, dilation, pairs, lengths)
     y = kernels.conv_input_gradient(channels_last(xp, x), _kernel_last(xp, w), window, group)
     return channels_first(xp, y if b is None else y + b)

@@ -17,13 +17,13 @@ ACTIVATIONS: dict[str, Callable[[Any, Array], Array]] = {
     "relu": lambda xp, x: xp.maximum(x, xp.zeros_like(x)),
     "softsign": lambda xp, x: x / (1 + xp.abs(x)),
 }
-"""Functions without numbers of their own, by ONNX's names, of which the case does not matter."""
+"""Functions without parameters, by ONNX's names in lower case."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """
-    What a step in one direction needs.
+    Weights and activations of one direction.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Cell:
     b_w, b_r : array or float
         Biases of both, (gates H).
     p : sequence of arrays or floats
-        Weights of the cell in the gates of an LSTM.
+        Peepholes: weights of the cell in the gates of an LSTM.
     activations : sequence of callables
     """
 
@@ -71,14 +71,14 @@ Step: TypeAlias = Callable[[Cell, Array, State], State]
 @dataclass(frozen=True)
 class Recurrence:
     """
-    An operator with the attributes that all three have.
+    The attributes of an RNN, GRU or LSTM.
 
     Parameters
     ----------
     step : callable
         See :data:`Step`.
     activations : sequence of str
-        Names, for one direction after the other.
+        Names: those of the first direction, then those of the second.
     clip : float or None
         Bound of the inputs of the gates; as in onnxruntime, not of the cell of an LSTM.
     direction : {"forward", "reverse", "bidirectional"}

@@ -14,6 +14,17 @@ def _sum(xp: Any, x: Array, along: dict[str, Any]) -> Array:
     return xp.sum(x, dtype=x.dtype, **along)
 
 
+def _in_floats(reduce: Reduce) -> Reduce:
+    """Compute integers in float64, and cut the result off, as ONNX's own evaluator does."""
+
+    def compute(xp: Any, x: Array, along: dict[str, Any]) -> Array:
+        if xp.isdtype(x.dtype, "real floating"):
+            return reduce(xp, x, along)
+        return xp.astype(reduce(xp, xp.astype(x, xp.float64), along), x.dtype)
+
+    return compute
+
+
 def _log_sum_exp(xp: Any, x: Array, along: dict[str, Any]) -> Array:
     if 0 in x.shape:
         return xp.log(_sum(xp, x, along))
@@ -44,14 +55,14 @@ def _extreme(name: str) -> Reduce:
 
 REDUCTIONS: dict[str, Reduce] = {
     "ReduceSum": _sum,
-    "ReduceMean": lambda xp, x, along: xp.mean(x, **along),
+    "ReduceMean": _in_floats(lambda xp, x, along: xp.mean(x, **along)),
     "ReduceMax": _extreme("max"),
     "ReduceMin": _extreme("min"),
     "ReduceProd": lambda xp, x, along: xp.prod(x, dtype=x.dtype, **along),
     "ReduceL1": lambda xp, x, along: _sum(xp, xp.abs(x), along),
-    "ReduceL2": lambda xp, x, along: xp.sqrt(_sum(xp, x * x, along)),
-    "ReduceLogSum": lambda xp, x, along: xp.log(_sum(xp, x, along)),
-    "ReduceLogSumExp": _log_sum_exp,
+    "ReduceL2": _in_floats(lambda xp, x, along: xp.sqrt(_sum(xp, x * x, along))),
+    "ReduceLogSum": _in_floats(lambda xp, x, along: xp.log(_sum(xp, x, along))),
+    "ReduceLogSumExp": _in_floats(_log_sum_exp),
     "ReduceSumSquare": lambda xp, x, along: _sum(xp, x * x, along),
 }
 

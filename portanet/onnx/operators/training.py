@@ -25,9 +25,9 @@ def dropout(
     p = number(ratio, 0.5)
     if not number(training_mode, 0) or p == 0:
         return x, xp.full(x.shape, True, device=x.device)
-    # ONNX's own evaluator draws in this way, so that equal seeds give equal masks.
-    kept = from_host(np.random.RandomState(seed).uniform(size=tuple(x.shape)) >= p, x)
-    return xp.where(kept, x / (1 - p), 0.0), kept
+    # As ONNX's own evaluator does, so that equal seeds give equal masks.
+    mask = from_host(np.random.RandomState(seed).uniform(size=tuple(x.shape)) >= p, x)
+    return xp.where(mask, x / (1 - p), 0.0), mask
 
 
 def _groups(tensors: tuple[Array, ...], n: int) -> list[tuple[Array, ...]]:

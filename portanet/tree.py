@@ -1,0 +1,120 @@
+"""
+Several arrays as one value: a tuple or a dict of arrays, as networks with several inputs or outputs take them.
+
+Where such a value may stand, one array may stand, too. Their leaves are the arrays.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from portanet.typing import Shape, Shapes
+
+
+def is_tree(value: Any) -> bool:
+    """
+    Whether a value is a dict, or a tuple of arrays.
+
+    Examples
+    --------
+    >>> is_tree({"a": [1, 2]}), is_tree((np.ones(2), np.ones(2))), is_tree(np.ones(2)), is_tree((1, 2))
+    (True, True, False, False)
+    """
+    return isinstance(value, dict) or (isinstance(value, tuple) and bool(value) and all(map(_has_shape, value)))
+
+
+def _has_shape(value: Any) -> bool:
+    return hasattr(value, "shape")
+
+
+def leaves(tree: Any) -> list[Any]:
+    """
+    Return the arrays of a tree.
+
+    Examples
+    --------
+    >>> leaves({"a": 1, "b": 2}), leaves(3)
+    ([1, 2], [3])
+    """
+    return [*tree.values()] if isinstance(tree, dict) else [*tree] if is_tree(tree) else [tree]
+
+
+def named_leaves(name: str, tree: Any) -> list[tuple[str, Any]]:
+    """
+    Return the arrays of a tree with their names, for messages.
+
+    Examples
+    --------
+    >>> named_leaves("x", {"a": 1, "b": 2}), named_leaves("x", 3)
+    ([("x['a']", 1), ("x['b']", 2)], [('x', 3)])
+    """
+    if not is_tree(tree):
+        return [(name, tree)]
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return [(f"{name}[{key!r}]", value) for key, value in items]
+
+
+def rebuild(tree: Any, values: Iterable[Any]) -> Any:
+    """
+    Return a tree like another one, with other leaves.
+
+    Examples
+    --------
+    >>> rebuild({"a": 1, "b": 2}, [3, 4]), rebuild(1, [3])
+    ({'a': 3, 'b': 4}, 3)
+    """
+    if isinstance(tree, dict):
+        return dict(zip(tree, values, strict=True))
+    (*own,) = values
+    return tuple(own) if is_tree(tree) else own[0]
+
+
+def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """
+    Return a tree of what a function makes of each leaf, and of the same leaf of other trees.
+
+    Examples
+    --------
+    >>> tree_map(lambda a, b: a + b, {"a": 1, "b": 2}, {"a": 10, "b": 20})
+    {'a': 11, 'b': 22}
+    """
+    if not is_tree(tree):
+        return function(tree, *others)
+    if isinstance(tree, dict):
+        return {key: function(value, *(other[key] for other in others)) for key, value in tree.items()}
+    return tuple(function(*values) for values in zip(tree, *others, strict=True))
+
+
+def shape_of(tree: Any) -> Shapes:
+    """
+    Return the shape of an array, or those of the arrays of a tree.
+
+    Examples
+    --------
+    >>> shape_of((np.ones((2, 3)), np.ones(2)))
+    ((2, 3), (2,))
+    """
+    return tree_map(lambda array: tuple(array.shape), tree)
+
+
+def is_shape(shape: Any) -> bool:
+    """Whether a value is one shape, and not a tuple or dict of shapes."""
+    return isinstance(shape, tuple) and all(isinstance(length, int) for length in shape)
+
+
+def map_shapes(function: Callable[[Shape], Any], shape: Shapes) -> Any:
+    """
+    Return what a function makes of a shape, or of each of a tuple or dict of shapes.
+
+    Examples
+    --------
+    >>> map_shapes(lambda shape: (5, *shape), {"a": (2, 3), "b": ()})
+    {'a': (5, 2, 3), 'b': (5,)}
+    """
+    if isinstance(shape, dict):
+        return {key: function(value) for key, value in shape.items()}
+    return function(shape) if is_shape(shape) else tuple(function(value) for value in shape)
+
+
+def n_rows(tree: Any) -> int:
+    """Return the number of examples: the length of the first axis of the first leaf."""
+    return int(leaves(tree)[0].shape[0])
