@@ -8,7 +8,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, Fixed, check_count, check_flag, check_number
 from portanet.layers.activations import GELU
-from portanet.layers.base import Layer
+from portanet.layers.base import Layer, check_rows_of
 from portanet.layers.cache import Cache, current_cache
 from portanet.layers.combine import Residual
 from portanet.layers.embedding import check_sequence
@@ -105,6 +105,8 @@ class MultiHeadAttention(Random):
 
     def output_shape(self, shape: Shapes) -> Shape:
         target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        if len(memory) > 1:
+            raise ValueError(f"{self!r} needs x, or a tuple (x, memory), got {1 + len(memory)} arrays")
         for other in memory:
             check_sequence(self, other, self.embed_dim)
         return check_sequence(self, target, self.embed_dim)
@@ -117,8 +119,9 @@ class MultiHeadAttention(Random):
     def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
         target, memory = x if isinstance(x, tuple) else (x, x)
         xp = namespace(target)
+        check_rows_of("x", (target, memory))
         for sequence in (target, memory):
-            self.output_shape(sequence.shape[1:])
+            self.output_shape(tuple(sequence.shape[1:]))
         y_mask = self._mask(target, None if isinstance(x, tuple) else current_mask())
         kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)

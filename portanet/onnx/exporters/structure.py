@@ -1,6 +1,7 @@
 """Layers made of layers, those that change the shape only, and those that do nothing in inference."""
 
 from dataclasses import replace
+from typing import Any
 
 from portanet import layers
 from portanet.onnx.exporters.graph import GraphBuilder, Value
@@ -8,7 +9,7 @@ from portanet.onnx.exporters.table import export_layer, exports
 
 
 @exports(layers.Sequential)
-def export_sequential(graph: GraphBuilder, layer: layers.Sequential, x: Value) -> Value:
+def export_sequential(graph: GraphBuilder, layer: layers.Sequential, x: Any) -> Any:
     """Write one layer after the other."""
     for name, inner in layer.named_children():
         x = export_layer(graph, inner, x, name)
@@ -16,7 +17,7 @@ def export_sequential(graph: GraphBuilder, layer: layers.Sequential, x: Value) -
 
 
 @exports(layers.AutoEncoder)
-def export_autoencoder(graph: GraphBuilder, layer: layers.AutoEncoder, x: Value) -> Value:
+def export_autoencoder(graph: GraphBuilder, layer: layers.AutoEncoder, x: Any) -> Any:
     """Write the encoder, then the decoder."""
     return export_layer(graph, layer.decoder, export_layer(graph, layer.encoder, x, "encoder"), "decoder")
 
@@ -24,7 +25,7 @@ def export_autoencoder(graph: GraphBuilder, layer: layers.AutoEncoder, x: Value)
 @exports(layers.Residual)
 def export_residual(graph: GraphBuilder, layer: layers.Residual, x: Value) -> Value:
     """Write the sum of both branches."""
-    y = export_layer(graph, layer.branch, x, "branch")
+    y: Value = export_layer(graph, layer.branch, x, "branch")
     direct = x if layer.projection is None else export_layer(graph, layer.projection, x, "projection")
     return replace(y, name=graph.node("Add", graph.in_order(direct, channels_first=y.is_channels_first), y.name))
 
@@ -32,7 +33,7 @@ def export_residual(graph: GraphBuilder, layer: layers.Residual, x: Value) -> Va
 @exports(layers.Parallel, layers.Bidirectional)
 def export_parallel(graph: GraphBuilder, layer: layers.Parallel, x: Value) -> Value:
     """Join the outputs of the branches along the channels."""
-    outputs = [export_layer(graph, branch, x, name) for name, branch in layer.named_children()]
+    outputs: list[Value] = [export_layer(graph, branch, x, name) for name, branch in layer.named_children()]
     order = outputs[0].is_channels_first
     names = [graph.in_order(y, channels_first=order) for y in outputs]
     y = replace(outputs[0], shape=layer.output_shape(x.shape))
