@@ -165,7 +165,7 @@ class Backend(base.Backend):
         Returns
         -------
         tuple of arrays
-            See :meth:`PreparedModel.run`.
+            See ``PreparedModel.run``.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class Backend(base.Backend):
         Returns
         -------
         tuple of arrays
-            See :meth:`PreparedModel.run`.
+            See ``PreparedModel.run``.
 
         Raises
         ------

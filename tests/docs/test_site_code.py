@@ -1,7 +1,9 @@
 """The code that makes the site: formulas, figures, the page of benchmarks, the gallery, and the check of links."""
 
 import ast
+import re
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,16 @@ def test_gallery_script_is_short_prints_last_and_uses_public_names(script: Path)
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert not [name for name in names if name.startswith("_")]
     assert {module for module in modules if module.startswith("portanet")} <= {"portanet.plots", "portanet.sklearn"}
+
+
+def test_example_of_the_front_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+    page = (ROOT / "docs" / "index.rst").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", page, re.MULTILINE)
+    exec(textwrap.dedent(block), {})
+    accuracy = re.search(r"'accuracy': ([\d.]+)", capsys.readouterr().out)
+    assert accuracy is not None
+    assert float(accuracy[1]) > 0.9
 
 
 def test_check_of_the_site_finds_dead_links_and_other_hosts(tmp_path: Path) -> None:
