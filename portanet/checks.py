@@ -299,7 +299,7 @@ def check_input_shape(name: str, value: Any) -> Any:
         return {key: check_input_shape(f"{name}[{key!r}]", shape) for key, shape in value.items()}
     if not isinstance(value, (tuple, list)):
         raise ValueError(f"{name} must be a tuple such as (28, 28, 1), got {shown(value)}")
-    if value and all(isinstance(shape, (tuple, list)) and shape for shape in value):
+    if value and all(isinstance(shape, (tuple, list)) for shape in value) and any(value):
         return tuple(check_input_shape(f"{name}[{i}]", shape) for i, shape in enumerate(value))
     return tuple(check_count(name, n) for n in value)
 

@@ -13,7 +13,7 @@ from portanet.layers.embedding import Embedding
 from portanet.layers.graph import first_layers
 from portanet.losses import Loss
 from portanet.parameters import Parameter
-from portanet.tree import leaves, named_leaves, rebuild
+from portanet.tree import named_leaves, tree_leaves, tree_unflatten
 
 __all__ = ["central_difference", "check_gradients"]
 
@@ -106,7 +106,7 @@ def check_gradients(
         needed = "an array for a loss" if target is None else "None for a layer"
         raise ValueError(f"target must be {needed}, got {shown(target)}")
     backend, train = get_backend(device), check_flag("train", train)
-    several = module._takes_several() if isinstance(module, Layer) else module.takes_several
+    several = module._accepts_several() if isinstance(module, Layer) else module.takes_several
     x, target = (one_or_several(name, value, several=several) for name, value in (("x", x), ("target", target)))
     inputs = {name: host_array(values, name=name) for name, values in named_leaves("x", x)}
     takers = first_layers(module, x) if isinstance(module, Layer) else []
@@ -132,20 +132,20 @@ def check_gradients(
             goals = [backend.asarray(values, name=name) for name, values in named_leaves("target", target)]
 
             def vjp(values: Any) -> tuple[Any, Callable[..., Any]]:
-                return module.vjp(values, rebuild(target, goals))
+                return module.vjp(values, tree_unflatten(target, goals))
 
         def outputs(inputs: dict[str, np.ndarray]) -> tuple[Any, Callable[..., Any]]:
-            return vjp(rebuild(x, [backend.asarray(values) for values in inputs.values()]))
+            return vjp(tree_unflatten(x, [backend.asarray(values) for values in inputs.values()]))
 
         y, pullback = outputs(inputs)
         rng = np.random.default_rng(0)
-        dy = [rng.normal(size=part.shape) for part in leaves(y)]
-        dx = dict(zip(inputs, leaves(pullback(rebuild(y, map(backend.asarray, dy)))), strict=True))
+        dy = [rng.normal(size=part.shape) for part in tree_leaves(y)]
+        dx = dict(zip(inputs, tree_leaves(pullback(tree_unflatten(y, map(backend.asarray, dy)))), strict=True))
         gradients = {**dx, **{name: parameter.grad for name, parameter in parameters.items()}}
 
         def value(inputs: dict[str, np.ndarray]) -> float:
             return sum(
-                float(np.sum(backend.to_numpy(p) * d)) for p, d in zip(leaves(outputs(inputs)[0]), dy, strict=True)
+                float(np.sum(backend.to_numpy(p) * d)) for p, d in zip(tree_leaves(outputs(inputs)[0]), dy, strict=True)
             )
 
         def value_at(name: str) -> Callable[[np.ndarray], float]:

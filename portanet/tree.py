@@ -26,13 +26,13 @@ def _has_shape(value: Any) -> bool:
     return hasattr(value, "shape")
 
 
-def leaves(tree: Any) -> list[Any]:
+def tree_leaves(tree: Any) -> list[Any]:
     """
     Return the arrays of a tree.
 
     Examples
     --------
-    >>> leaves({"a": 1, "b": 2}), leaves(3)
+    >>> tree_leaves({"a": 1, "b": 2}), tree_leaves(3)
     ([1, 2], [3])
     """
     return [*tree.values()] if isinstance(tree, dict) else [*tree] if is_tree(tree) else [tree]
@@ -53,13 +53,13 @@ def named_leaves(name: str, tree: Any) -> list[tuple[str, Any]]:
     return [(f"{name}[{key!r}]", value) for key, value in items]
 
 
-def rebuild(tree: Any, values: Iterable[Any]) -> Any:
+def tree_unflatten(tree: Any, values: Iterable[Any]) -> Any:
     """
     Return a tree like another one, with other leaves.
 
     Examples
     --------
-    >>> rebuild({"a": 1, "b": 2}, [3, 4]), rebuild(1, [3])
+    >>> tree_unflatten({"a": 1, "b": 2}, [3, 4]), tree_unflatten(1, [3])
     ({'a': 3, 'b': 4}, 3)
     """
     if isinstance(tree, dict):
@@ -97,7 +97,14 @@ def shape_of(tree: Any) -> Shapes:
 
 
 def is_shape(shape: Any) -> bool:
-    """Whether a value is one shape, and not a tuple or dict of shapes."""
+    """
+    Whether a value is one shape, and not a tuple or dict of shapes.
+
+    Examples
+    --------
+    >>> is_shape((2, 3)), is_shape(()), is_shape(((2, 3), (4,)))
+    (True, True, False)
+    """
     return isinstance(shape, tuple) and all(isinstance(length, int) for length in shape)
 
 
@@ -115,6 +122,32 @@ def map_shapes(function: Callable[[Shape], Any], shape: Shapes) -> Any:
     return function(shape) if is_shape(shape) else tuple(function(value) for value in shape)
 
 
-def n_rows(tree: Any) -> int:
-    """Return the number of examples: the length of the first axis of the first leaf."""
-    return int(leaves(tree)[0].shape[0])
+def shapes_of_tuple(shape: Shapes) -> tuple[Shape, ...]:
+    """
+    Return the shape of each array of a tuple, or of one array.
+
+    Raises
+    ------
+    ValueError
+        If they are those of a dict.
+
+    Examples
+    --------
+    >>> shapes_of_tuple(((2, 3), (4,))), shapes_of_tuple((2, 3))
+    (((2, 3), (4,)), ((2, 3),))
+    """
+    if isinstance(shape, dict):
+        raise ValueError(f"an array or a tuple of arrays is needed, got a dict with {', '.join(map(str, shape))}")
+    return (shape,) if is_shape(shape) else tuple(shape)
+
+
+def n_examples(tree: Any) -> int:
+    """
+    Return the number of examples: the length of the first axis of the first leaf.
+
+    Examples
+    --------
+    >>> n_examples({"a": np.ones((5, 2)), "b": np.ones(5)})
+    5
+    """
+    return int(tree_leaves(tree)[0].shape[0])

@@ -19,7 +19,7 @@ from portanet.kernels.slices import part_of
 from portanet.layers.shard import Shard, shard_as
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.tree import leaves
+from portanet.tree import tree_leaves
 from portanet.typing import Array, Ranks
 
 
@@ -81,7 +81,7 @@ def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array
     """
     if loss.reduction == "sum":
         return 1.0
-    first = leaves(prediction)[0]
+    first = tree_leaves(prediction)[0]
     terms = first[..., 0] if first.ndim > 1 else first  # a factor that all parts share cancels
     n = loss.normalizer(namespace(first), terms, y, sample_weight)
     return float(n) if isinstance(n, int) else n

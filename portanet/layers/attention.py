@@ -18,6 +18,7 @@ from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
 from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
+from portanet.tree import map_shapes, shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
@@ -48,9 +49,9 @@ class MultiHeadAttention(Random):
     is_causal : bool
         Whether a position sees only itself and those before.
     mask_zeros : bool
-        Whether positions whose features are all zero are padding: none sees them, and their output is zero. Between
-        the layer that made the zeros and this one must be none that changes them, such as a LayerNorm with a bias;
-        :class:`TransformerBlock` passes its own mask on.
+        Whether positions whose features are all zero are padding: none sees them, and their output is zero. No layer
+        between the zeros and this one may change them, as a LayerNorm with a bias does; :class:`TransformerBlock`
+        passes its own mask on.
     bias : bool
         Whether to add the four b.
 
@@ -104,7 +105,7 @@ class MultiHeadAttention(Random):
         return self.q_proj.bias is not None
 
     def output_shape(self, shape: Shapes) -> Shape:
-        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        target, *memory = shapes_of_tuple(shape)
         if len(memory) > 1:
             raise ValueError(f"{self!r} needs x, or a tuple (x, memory), got {1 + len(memory)} arrays")
         for other in memory:
@@ -112,16 +113,15 @@ class MultiHeadAttention(Random):
         return check_sequence(self, target, self.embed_dim)
 
     def _children_with_shapes(self, shape: Shapes) -> Iterator[tuple[str, Layer, Shapes]]:
-        target, *memory = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        target, *memory = shapes_of_tuple(shape)
         shapes = target, *(memory or [target]) * 2, target
         return ((name, layer, one) for (name, layer), one in zip(self.named_children(), shapes, strict=True))
 
     def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
+        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
         target, memory = x if isinstance(x, tuple) else (x, x)
         xp = namespace(target)
         check_rows_of("x", (target, memory))
-        for sequence in (target, memory):
-            self.output_shape(tuple(sequence.shape[1:]))
         y_mask = self._mask(target, None if isinstance(x, tuple) else current_mask())
         kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)

@@ -1,7 +1,7 @@
 """What every layer is: a function with a pullback, and parameters by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import wraps
+from functools import partial, wraps
 from os import PathLike
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,7 +18,16 @@ from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
 from portanet.saving import describe_network
-from portanet.tree import is_shape, is_tree, leaves, map_shapes, named_leaves, rebuild, shape_of, tree_map
+from portanet.tree import (
+    is_shape,
+    is_tree,
+    map_shapes,
+    named_leaves,
+    shape_of,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 
@@ -132,7 +141,7 @@ class Layer(LazyBuild, Configured):
         Return the output y for a batch x (N, ...), and the pullback of this call.
 
         ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
-        before parameters, x or y change. ``train=False`` differentiates inference: dropout and batch norm differ.
+        before parameters, x or y change; they may share memory with what it keeps. ``train=False`` differentiates inference: dropout and batch norm differ.
         ValueError if dy has not the shape of y.
         """
         raise NotImplementedError(
@@ -150,10 +159,10 @@ class Layer(LazyBuild, Configured):
         Arrays must have the device and dtype of the weights. Other data, such as lists, are converted; for an array of
         another library, so is the output. A network of several inputs takes a dict or tuple of arrays.
         """
-        x = one_or_several("x", x, several=self._takes_several())
+        x = one_or_several("x", x, several=self._accepts_several())
         if is_tree(x):
             self._build_for(x)
-            return Layer._infer(self, self.asarray(x, name="x"))
+            return tree_map(partial(like, tree_leaves(x)[0]), Layer._infer(self, self.asarray(x, name="x")))
         array = as_array(x, name="x")
         if self._flat is None:
             self._build_for(array)
@@ -179,7 +188,7 @@ class Layer(LazyBuild, Configured):
         batch_size = check_count("batch_size", batch_size)
         if isinstance(x, np.ndarray) and x.ndim > 0 and x.shape[0] <= batch_size and self._is_placed(x):
             return tree_map(np.array, Layer._infer(self, x))  # a copy: the output of Flatten shares memory with x
-        x = one_or_several("x", x, several=self._takes_several())
+        x = one_or_several("x", x, several=self._accepts_several())
         if self._flat is None:
             self._build_for(x)
         backend = self.backend
@@ -189,12 +198,12 @@ class Layer(LazyBuild, Configured):
 
         def joined(*parts: Array) -> Any:
             # One batch is copied too: the output of Flatten, say, would share memory with x.
-            return like(leaves(x)[0], np.concatenate(parts) if on_host else backend.xp.concat(parts, axis=0))
+            return like(tree_leaves(x)[0], np.concatenate(parts) if on_host else backend.xp.concat(parts, axis=0))
 
         with backend.activate():
             # One batch may be empty: it gives an empty output of the right shape.
             batches = [slice(0, n)] if n <= batch_size else slices(n, batch_size)
-            taken = (rebuild(x, [values[rows, ...] for values in inputs]) for rows in batches)
+            taken = (tree_unflatten(x, [values[rows, ...] for values in inputs]) for rows in batches)
             outputs = [tree_map(keep, Layer._infer(self, self.asarray(batch, name="x"))) for batch in taken]
             return tree_map(joined, *outputs)
 
@@ -207,7 +216,7 @@ class Layer(LazyBuild, Configured):
         self.build(input_shape)
         print(table(self, input_shape))
 
-    def _takes_several(self) -> bool:
+    def _accepts_several(self) -> bool:
         """Whether x may be a tuple or dict of arrays: containers ask their first layer."""
         return self.takes_several
 
@@ -217,7 +226,7 @@ class Layer(LazyBuild, Configured):
             arrays = [value if is_sparse(value) else as_array(value, name=name) for name, value in named_leaves("x", x)]
             shapes = [tuple(array.shape) for array in arrays]
             if all(shapes):
-                self.build(rebuild(x, [shape[1:] for shape in shapes]))
+                self.build(tree_unflatten(x, [shape[1:] for shape in shapes]))
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, for notebooks."""
@@ -248,7 +257,7 @@ def _unchanged(y: Array) -> Array:
 
 def one_or_several(name: str, values: Any, *, several: bool) -> Any:
     """
-    Return several arrays where they are taken; else a dict is refused, and a tuple of arrays is one array of rows.
+    Return several arrays where they are accepted; else a dict is refused, and a tuple of arrays is one array of rows.
 
     Examples
     --------
@@ -256,10 +265,13 @@ def one_or_several(name: str, values: Any, *, several: bool) -> Any:
     array([[0., 0.],
            [1., 1.]])
     """
+    if isinstance(values, dict) and not values:
+        raise ValueError(f"{name} is an empty dict: give arrays by name, or one array")
     if several or not is_tree(values):
         return values
     if isinstance(values, dict):
-        raise ValueError(f"{name} is a dict: give an array or a list of numbers; for several arrays see portanet.Graph")
+        owner = "MultiOutputLoss" if name.endswith("y") else "Graph"
+        raise ValueError(f"{name} is a dict: give an array or a list of numbers; portanet.{owner} takes several arrays")
     return as_array(values, name=name)
 
 

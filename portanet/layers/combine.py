@@ -7,6 +7,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Checked, optional
 from portanet.layers.base import Layer, check_layer, input_pullback
+from portanet.layers.merge import parts_of
 from portanet.layers.sequential import vjp_of_chain
 from portanet.typing import Array, Pullback, Shape, Shapes
 
@@ -140,11 +141,10 @@ class Parallel(Layer):
         outputs, pullbacks = zip(*(branch.vjp(x, train=train) for branch in self.branches), strict=True)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
-            start, dx = 0, None
-            for output, pull_branch in zip(outputs, pullbacks, strict=True):
-                end = start + output.shape[-1]
-                part = pull_branch(dy[..., start:end], need_dx=need_dx, need_grads=need_grads)
-                start, dx = end, part if dx is None or not need_dx else _add(dx, part)
+            dx = None
+            for pull_branch, dpart in zip(pullbacks, parts_of(dy, outputs), strict=True):
+                part = pull_branch(dpart, need_dx=need_dx, need_grads=need_grads)
+                dx = part if dx is None or not need_dx else _add(dx, part)
             return dx
 
         return self._join(outputs), pullback
@@ -187,8 +187,8 @@ class AutoEncoder(Layer):
     def output_shape(self, shape: Shapes) -> Shapes:
         return self.decoder.output_shape(self.encoder.output_shape(shape))
 
-    def _takes_several(self) -> bool:
-        return self.encoder._takes_several()
+    def _accepts_several(self) -> bool:
+        return self.encoder._accepts_several()
 
     def _children_with_shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         yield "encoder", self.encoder, shape

@@ -7,7 +7,7 @@ from portanet.backends import namespace
 from portanet.checks import shown
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.sequential import first_layer
-from portanet.tree import is_tree
+from portanet.tree import is_shape, is_tree
 from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["Graph"]
@@ -24,8 +24,8 @@ class Graph(Layer):
     A network of nodes, each a layer with the names of what it takes and of what it gives.
 
     Names that no node gives are the inputs. With several inputs, x is a dict of arrays, or a tuple in the order of
-    ``net.inputs``; with several outputs, y is a dict. The gradient of a value is the sum over the nodes that take it;
-    the nodes are gone through in reverse order.
+    ``net.inputs``; with several outputs, y is a dict. Back-propagation visits the nodes in reverse order; the gradient
+    of a value is the sum over the nodes that take it.
 
     Parameters
     ----------
@@ -107,9 +107,10 @@ class Graph(Layer):
                 filled = {name: _zeros(values[name]) if d is None else d for name, d in dgiven.items()}
                 options = {"need_dx": bool(needed & taken), "need_grads": need_grads and layer.topology.trainable}
                 dtaken = pull(take_values(filled, gives), **options)
-                pairs = zip(_tuple(takes), dtaken if isinstance(takes, tuple) else [dtaken], strict=True)
-                for name, d in pairs if needed & taken else ():
-                    gradients[name] = gradients[name] + d if name in gradients else d
+                if options["need_dx"]:
+                    pairs = zip(takes, dtaken, strict=True) if isinstance(takes, tuple) else [(takes, dtaken)]
+                    for name, d in pairs:  # a node may take a value twice
+                        gradients[name] = gradients[name] + d if name in gradients else d
             return self._like(x, gradients, values) if need_dx else None
 
         return self._output(values), pullback_all
@@ -144,7 +145,7 @@ class Graph(Layer):
             if x.keys() != {*self.inputs}:
                 raise ValueError(f"x must have the arrays {', '.join(self.inputs)}, got {', '.join(map(str, x))}")
             return dict(x)
-        if len(self.inputs) == 1:
+        if len(self.inputs) == 1 and not (isinstance(x, tuple) and len(x) == 1 and not is_shape(x)):
             return {self.inputs[0]: x}
         if not isinstance(x, tuple) or len(x) != len(self.inputs) or any(isinstance(one, int) for one in x):
             names = ", ".join(self.inputs)
@@ -156,7 +157,7 @@ class Graph(Layer):
         dx = {name: gradients[name] if name in gradients else _zeros(values[name]) for name in self.inputs}
         if isinstance(x, dict):
             return {name: dx[name] for name in x}
-        return dx[self.inputs[0]] if len(self.inputs) == 1 else tuple(dx.values())
+        return tuple(dx.values()) if isinstance(x, tuple) else dx[self.inputs[0]]
 
     def _output(self, values: dict[str, Any]) -> Any:
         several = isinstance(self.outputs, tuple)
@@ -196,7 +197,13 @@ def name_values(names: Names, values: Any) -> dict[str, Any]:
     >>> name_values("a", 1), name_values(("a", "b"), (1, 2))
     ({'a': 1}, {'a': 1, 'b': 2})
     """
-    return {names: values} if isinstance(names, str) else dict(zip(names, values, strict=True))
+    if isinstance(names, str):
+        return {names: values}
+    if not isinstance(values, tuple) or len(values) != len(names):
+        raise ValueError(
+            f"{', '.join(names)} must come from a layer that returns a tuple of {len(names)}, got {shown(values)}"
+        )
+    return dict(zip(names, values, strict=True))
 
 
 def _zeros(array: Array) -> Array:
@@ -234,6 +241,12 @@ def first_layers(net: Layer, x: Any) -> list[Layer]:
     """
     first = first_layer(net)
     if isinstance(first, Graph):
-        takers = {name: layer for layer, takes, _ in reversed(first.nodes) for name in _tuple(takes)}
-        return [first_layer(takers[name]) for name in (x if isinstance(x, dict) else first.inputs) if name in takers]
+        return [_taker(first, name) for name in (x if isinstance(x, dict) else first.inputs)]
     return [] if is_tree(x) else [first]
+
+
+def _taker(graph: Graph, name: str) -> Layer:
+    """Return the first layer that takes a value, also in a graph within."""
+    layer, takes, _ = next(node for node in graph.nodes if name in _tuple(node[1]))
+    first = first_layer(layer)
+    return _taker(first, first.inputs[_tuple(takes).index(name)]) if isinstance(first, Graph) else first

@@ -1,11 +1,13 @@
 """Layers that make one array of several: of a tuple (a, b, ...), as a node of a :class:`portanet.Graph` takes it."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
 from portanet.backends import namespace
-from portanet.layers.base import Layer, batch, input_pullback
+from portanet.layers.base import Layer, batch, check_floating, check_rows_of, input_pullback
+from portanet.tree import map_shapes, shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["Add", "Concatenate", "Dot", "Multiply"]
@@ -22,13 +24,17 @@ class Merge(Layer):
             raise ValueError(f"{self!r} needs arrays of one shape, got {' and '.join(map(batch, shape))}")
         return first
 
-    def _shapes(self, shape: Shapes) -> list[Shape]:
-        if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(one, tuple) for one in shape):
-            raise ValueError(f"{self!r} needs a tuple of two arrays or more, got {shape}")
-        return list(shape)
+    def _shapes(self, shape: Shapes) -> tuple[Shape, ...]:
+        shapes = shapes_of_tuple(shape)
+        if len(shapes) < 2:
+            raise ValueError(f"{self!r} needs a tuple of two arrays or more, got one of shape {batch(shapes[0])}")
+        return shapes
 
     def _check(self, x: Any) -> None:
-        self.output_shape(tuple(tuple(a.shape[1:]) for a in x) if isinstance(x, tuple) else tuple(x.shape[1:]))
+        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
+        check_rows_of("x", x)
+        for array in x:
+            check_floating(self, array)
 
 
 class Add(Merge):
@@ -116,20 +122,17 @@ class Concatenate(Merge):
     def vjp(self, x: tuple[Array, ...], *, train: bool = True) -> tuple[Array, Pullback]:
         self._check(x)
 
-        def dx(dy: Array) -> tuple[Array, ...]:
-            return tuple(dy[..., start:end] for start, end in _bounds(x))
-
-        return namespace(x[0]).concat(list(x), axis=-1), input_pullback(dx)
+        return namespace(x[0]).concat(list(x), axis=-1), input_pullback(lambda dy: tuple(parts_of(dy, x)))
 
 
-def _bounds(arrays: Sequence[Array]) -> list[tuple[int, int]]:
+def parts_of(dy: Array, outputs: Sequence[Array]) -> list[Array]:
     """
-    Return where each array begins and ends in the last axis when they are side by side.
+    Divide the last axis into parts as long as those of some arrays, which were put side by side.
 
     Examples
     --------
-    >>> _bounds([np.ones((2, 3)), np.ones((2, 2))])
-    [(0, 3), (3, 5)]
+    >>> [part.shape for part in parts_of(np.ones((2, 5)), [np.ones((2, 3)), np.ones((2, 2))])]
+    [(2, 3), (2, 2)]
     """
-    ends = [sum(a.shape[-1] for a in arrays[: i + 1]) for i in range(len(arrays))]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    ends = list(accumulate(output.shape[-1] for output in outputs))
+    return [dy[..., end - output.shape[-1] : end] for end, output in zip(ends, outputs, strict=True)]

@@ -10,7 +10,7 @@ from portanet.backends.lock import lock
 from portanet.checks import check_dtype, check_seed, isdtype, refuse_switch, shown
 from portanet.layers.topology import Topology, changed, is_structure, refuse_container
 from portanet.parameters import Buffer, FlatParameters, Parameter
-from portanet.tree import is_tree, named_leaves, rebuild
+from portanet.tree import is_tree, named_leaves, tree_unflatten
 
 KINDS = {"f": "real floating", "i": "integral", "u": "integral", "b": "bool"}
 """Array API kinds of NumPy's kinds of numbers."""
@@ -142,7 +142,7 @@ class Placement:
         if self._is_placed(values):
             return values
         if is_tree(values):
-            return rebuild(values, [self.asarray(value, name=own) for own, value in named_leaves(name, values)])
+            return tree_unflatten(values, [self.asarray(value, name=own) for own, value in named_leaves(name, values)])
         backend, dtype = self._ready()
         array = backend.check_array(values, name=name)
         floats = isdtype(namespace(array), array.dtype, "real floating")

@@ -20,6 +20,7 @@ from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
+from portanet.tree import map_shapes, shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional"]
@@ -72,20 +73,21 @@ class Recurrent(Layer):
         raise NotImplementedError(f"{type(self).__name__} needs a method step(self, xp, a, u, state)")
 
     def output_shape(self, shape: Shapes) -> Shapes:
-        of_x, *states = shape if shape and isinstance(shape[0], tuple) else (shape,)
+        of_x, *states = shapes_of_tuple(shape)
         check_sequence(self, of_x, self.input_size)
         if of_x[0] == 0:
             raise ValueError(f"{self!r} needs x with at least one position, got {batch(of_x)}")
         state = (self.hidden_size,)
         if states and states != [state] * self.n_states:
-            raise ValueError(f"{self!r} needs {self.n_states} initial states (N, {self.hidden_size}), got {states}")
+            names = " and ".join(("h", "c")[: self.n_states])
+            wanted = f"a tuple (x, {names.replace(' and ', ', ')}) with {names} of shape {batch(state)}"
+            raise ValueError(f"{self!r} needs {wanted}, got {' and '.join(map(batch, states))}")
         y = (of_x[0], *state) if self.return_sequences else state
         return (y, *(state,) * self.n_states) if self.return_state else y
 
     def vjp(self, x: Array | tuple[Array, ...], *, train: bool = True) -> tuple[Any, Pullback]:
         x, *initial = self._with_states(x)
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
-        check_input(x, w_ih)
         (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
 
         def in_order(array: Array) -> Array:
@@ -107,7 +109,7 @@ class Recurrent(Layer):
             y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
 
         if (cache := current_cache()) is not None:
-            cache.put(self, *last)
+            cache.put(self, *(xp.asarray(state, copy=True) for state in last))  # y shares their memory
 
         def pullback(dy: Any, *, need_dx: bool = True, need_grads: bool = True) -> Any:
             dy, *dstates = dy if self.return_state else (dy,)
@@ -135,9 +137,11 @@ class Recurrent(Layer):
 
     def _with_states(self, x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         """Return x and the initial states that are given, after checks."""
-        self.output_shape(tuple(a.shape[1:] for a in x) if isinstance(x, tuple) else x.shape[1:])
+        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
         given = x if isinstance(x, tuple) else (x,)
         check_rows_of("x", given)
+        for array in given:
+            check_input(array, self.weight_ih.data)
         return given
 
     def _carried(self) -> tuple[Array, ...]:

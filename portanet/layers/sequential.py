@@ -70,8 +70,8 @@ class Sequential(Layer):
             x = layer.forward(x)
         return x
 
-    def _takes_several(self) -> bool:
-        return bool(self.layers) and self.layers[0]._takes_several()
+    def _accepts_several(self) -> bool:
+        return bool(self.layers) and self.layers[0]._accepts_several()
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))

@@ -1,6 +1,7 @@
 """One loss of networks with several outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from portanet.checks import Fixed, check_choice, check_number, shown
@@ -18,7 +19,8 @@ def _by_key(values: Any) -> dict[Any, Any]:
 def _check_losses(name: str, losses: Any) -> Any:
     """Return losses as a dict or tuple."""
     kept = dict(losses) if isinstance(losses, Mapping) else tuple(losses) if isinstance(losses, (list, tuple)) else ()
-    if not kept or not all(isinstance(loss, Loss) for loss in _by_key(kept).values()):
+    fits = all(isinstance(loss, Loss) and not loss.takes_several for loss in _by_key(kept).values())
+    if not kept or not fits or (isinstance(kept, dict) and not all(isinstance(key, str) for key in kept)):
         raise TypeError(f"{name} must be a dict or list of Loss objects, got {shown(losses)}: write MSELoss()")
     return kept
 
@@ -34,12 +36,22 @@ def _check_weights(name: str, weights: Any) -> Any:
     return checked if isinstance(weights, Mapping) else tuple(checked.values())
 
 
+@contextmanager
+def _named(output: Any) -> Iterator[None]:
+    """Name the output in an error."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"output {output!r}: {error}") from None
+
+
 class MultiOutputLoss(Loss):
     """
     Weighted sum of a loss for each output: ``Σ w loss(prediction, target)``.
 
     Prediction and target are dicts or tuples of arrays, with the keys or the order of ``losses``. The gradient with
-    respect to an output is w times that of its loss.
+    respect to an output is w times that of its loss. If a loss gives its terms weights, by classes or ``ignore_index``,
+    the value of an epoch or of ``evaluate`` is the average of the batches by their numbers of examples.
 
     Parameters
     ----------
@@ -80,8 +92,9 @@ class MultiOutputLoss(Loss):
             raise ValueError(f"losses must all have one reduction, got {' and '.join(sorted(reductions))}")
         super().__init__(reduction=reductions.pop())
         given = {} if self.weights is None else _by_key(self.weights)
+        same_kind = self.weights is None or type(self.weights) is type(self.losses)
         missing = self.of_output.keys() - given.keys() if isinstance(self.weights, tuple) else set()
-        if missing or given.keys() - self.of_output.keys():
+        if not same_kind or missing or given.keys() - self.of_output.keys():
             raise ValueError(f"weights must fit losses, {self.losses}, got {self.weights}")
         self._weights: dict[Any, float] = {key: given.get(key, 1.0) for key in self.of_output}
 
@@ -89,7 +102,8 @@ class MultiOutputLoss(Loss):
         predictions, targets = self._by_output("prediction", prediction), self._by_output("target", target)
         values, pullbacks = {}, {}
         for key, loss in self.of_output.items():
-            values[key], pullbacks[key] = loss.vjp(predictions[key], targets[key], sample_weight)
+            with _named(key):
+                values[key], pullbacks[key] = loss.vjp(predictions[key], targets[key], sample_weight)
 
         def pullback(dloss: float | Array = 1.0) -> Any:
             gradients = {key: pull(dloss * self._weights[key]) for key, pull in pullbacks.items()}
@@ -99,13 +113,17 @@ class MultiOutputLoss(Loss):
 
     def __call__(self, prediction: Any, target: Any, sample_weight: Array | None = None) -> Array:
         predictions, targets = self._by_output("prediction", prediction), self._by_output("target", target)
-        losses = self.of_output.items()
-        return self._sum({key: loss(predictions[key], targets[key], sample_weight) for key, loss in losses})
+        values = {}
+        for key, loss in self.of_output.items():
+            with _named(key):
+                values[key] = loss(predictions[key], targets[key], sample_weight)
+        return self._sum(values)
 
     def check_target(self, xp: Any, target: Any, shape: Shapes) -> None:
         targets, shapes = self._by_output("target", target), self._by_output("prediction", shape)
         for key, loss in self.of_output.items():
-            loss.check_target(xp, targets[key], shapes[key])
+            with _named(key):
+                loss.check_target(xp, targets[key], shapes[key])
 
     def fit_target(self, target: Any, shape: Shapes) -> Any:
         targets, shapes = self._by_output("target", target), self._by_output("prediction", shape)

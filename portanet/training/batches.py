@@ -8,6 +8,7 @@ from typing import Any, cast
 from portanet.backends.host import has_device
 from portanet.checks import shown
 from portanet.training.data import Data
+from portanet.tree import named_leaves
 
 END = object()
 """Marks the end of a source. None would not do: a source may yield it, and is refused then."""
@@ -50,6 +51,7 @@ class BatchStream:
         self.n_epochs = self.n_taken = 0
         self._iterator: Iterator[Any] = iter(())
         self._begun = False
+        self._structure: str | None = None  # of the first batch
         self._context = copy_context()  # the thread sees the variables of the caller
         self._fetching: Future[Any] | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -127,6 +129,10 @@ class BatchStream:
             data = self.prepare(*parts)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        if self._structure is None:
+            self._structure = structure_of(data)
+        elif structure_of(data) != self._structure:
+            raise ValueError(f"{name} holds {structure_of(data)}, but the first batch {self._structure}: give the same")
         self._fetching = Future()
         self._fetching.set_result(data)
         return data
@@ -136,6 +142,20 @@ def _check_batch(name: str, batch: Any) -> Sequence[Any]:
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         raise ValueError(f"{name} must be (x, y) or (x, y, sample_weight), got {shown(batch)}")
     return batch
+
+
+def structure_of(data: Data) -> str:
+    """
+    Write which arrays a batch holds.
+
+    Examples
+    --------
+    >>> structure_of(Data({"a": [1], "b": [2]}, [3]))
+    "x['a'], x['b'], y"
+    """
+    parts = [*named_leaves("x", data.x), *named_leaves("y", data.y)]
+    weights = [] if data.sample_weight is None else ["sample_weight"]
+    return ", ".join([*(name for name, _ in parts), *weights])
 
 
 def is_iterable_of_batches(source: Any) -> bool:

@@ -26,7 +26,7 @@ from portanet.losses import (
     Loss,
 )
 from portanet.losses.classification import check_class_weight
-from portanet.tree import is_tree, leaves, map_shapes, n_rows, named_leaves, rebuild, shape_of
+from portanet.tree import is_shape, is_tree, map_shapes, n_examples, named_leaves, shape_of, tree_leaves, tree_unflatten
 from portanet.typing import Array, Shapes
 
 HOST = np.ndarray, SparseRows
@@ -50,7 +50,7 @@ class Data(NamedTuple):
     @property
     def n_examples(self) -> int:
         """How many there are."""
-        return n_rows(self.x)
+        return n_examples(self.x)
 
     @property
     def input_shape(self) -> Shapes:
@@ -61,14 +61,14 @@ class Data(NamedTuple):
     def arrays(self) -> tuple[Array, ...]:
         """All arrays there are."""
         weights = [] if self.sample_weight is None else [self.sample_weight]
-        return (*leaves(self.x), *leaves(self.y), *weights)
+        return (*tree_leaves(self.x), *tree_leaves(self.y), *weights)
 
     def like(self, arrays: Sequence[Array]) -> "Data":
         """Return data of the same structure with other arrays."""
         if len(arrays) < 4 and not (is_tree(self.x) or is_tree(self.y)):
             return Data(*arrays)
-        n_x, n = len(leaves(self.x)), len(leaves(self.x)) + len(leaves(self.y))
-        return Data(rebuild(self.x, arrays[:n_x]), rebuild(self.y, arrays[n_x:n]), *arrays[n:])
+        n_x, n = len(tree_leaves(self.x)), len(tree_leaves(self.x)) + len(tree_leaves(self.y))
+        return Data(tree_unflatten(self.x, arrays[:n_x]), tree_unflatten(self.y, arrays[n_x:n]), *arrays[n:])
 
     def take(self, rows: slice | np.ndarray) -> "Data":
         """Return some of the examples."""
@@ -124,14 +124,27 @@ def prepare_data(
     ...
     ValueError: x holds NaN or infinity: remove or replace these values
     """
-    x = one_or_several(f"{name}x", x, several=net._takes_several())
-    y = one_or_several(f"{name}y", y, several=loss.takes_several)
+    x = in_order(one_or_several(f"{name}x", x, several=net._accepts_several()))
+    y = in_order(one_or_several(f"{name}y", y, several=loss.takes_several))
     inputs = [(own, examples(own, values, net.backend)) for own, values in named_leaves(f"{name}x", x)]
     targets = [(own, _targets(own, values, net.backend)) for own, values in named_leaves(f"{name}y", y)]
     given, n = [array for _, array in (*inputs, *targets)], check_rows_of(f"{name}x", [array for _, array in inputs])
+    try:
+        shape = net.output_shape(
+            map_shapes(lambda one: one[1:], tree_unflatten(x, [tuple(a.shape) for _, a in inputs]))
+        )
+        if not loss.takes_several and not is_shape(shape):
+            raise ValueError(f"net has several outputs, but {loss!r} takes one: use portanet.MultiOutputLoss")
+    except ValueError as error:
+        raise ValueError(f"{name}data do not fit: {error}") from None
     sparse = isinstance(given[0], SparseRows)  # it stays on the host, since it may be too large as a dense array
     stays = all(isinstance(array, HOST) for array in given) and (sparse or keep_on_host != "never")
-    if stays and keep_on_host == "if too large" and not sparse and net.backend.fits(sum(array.nbytes for array in given)):
+    if (
+        stays
+        and keep_on_host == "if too large"
+        and not sparse
+        and net.backend.fits(sum(array.nbytes for array in given))
+    ):
         stays = False
     arrays = given if stays else [net.asarray(array, name=own) for own, array in (*inputs, *targets)]
     for (own, before), array in zip((*inputs, *targets), arrays, strict=True):
@@ -140,16 +153,29 @@ def prepare_data(
         _check_dtype(first, namespace(array), array, own)
     if n == 0:
         raise ValueError(f"{name}x holds no examples: its shape is {given[0].shape}")
-    if any(array.shape[0] != n for _, array in targets):
-        raise ValueError(f"{name}y holds {targets[0][1].shape[0]} examples and {name}x {n}: give as many")
-    data = Data(rebuild(x, arrays[: len(inputs)]), rebuild(y, arrays[len(inputs) :]))
+    for own, array in targets:
+        if array.shape[0] != n:
+            raise ValueError(f"{own} holds {array.shape[0]} examples and {name}x {n}: give as many")
+    data = Data(tree_unflatten(x, arrays[: len(inputs)]), tree_unflatten(y, arrays[len(inputs) :]))
+    shape = map_shapes(lambda one: (n, *one), shape)
     try:
-        shape = map_shapes(lambda one: (n, *one), net.output_shape(data.input_shape))
         loss.check_target(namespace(arrays[0]), data.y, shape)
     except ValueError as error:
         raise ValueError(f"{name}data do not fit: {error}") from None
     weights = None if sample_weight is None else _weights(f"{name}sample_weight", net, arrays[0], sample_weight)
     return Data(data.x, loss.fit_target(data.y, shape), weights)
+
+
+def in_order(tree: Any) -> Any:
+    """
+    Return a dict with its keys in order, so that all batches hold their arrays in one order.
+
+    Examples
+    --------
+    >>> in_order({"b": 1, "a": 2})
+    {'a': 2, 'b': 1}
+    """
+    return {key: tree[key] for key in sorted(tree, key=str)} if isinstance(tree, dict) else tree
 
 
 def _targets(name: str, y: Any, backend: Backend) -> Array:
@@ -254,14 +280,14 @@ def hold_out(data: tuple[Any, ...], validation_split: float) -> tuple[tuple[Any,
         None if values is None and name != "x" else [_rows(*leaf) for leaf in named_leaves(name, values)]
         for name, values in zip(("x", "y", "sample_weight"), data, strict=False)
     ]
-    n = check_rows_of("x", given[0] or [])
+    n = check_rows_of("x, y and sample_weight", [array for own in given for array in own or []])
     end = n - round(n * validation_split)
     if not 0 < end < n:
         raise ValueError(f"validation_split must leave examples in both parts, got {validation_split} of {n} examples")
 
     def part(rows: slice) -> tuple[Any, ...]:
         pairs = zip(data, given, strict=False)
-        return tuple(None if own is None else rebuild(tree, [a[rows, ...] for a in own]) for tree, own in pairs)
+        return tuple(None if own is None else tree_unflatten(tree, [a[rows, ...] for a in own]) for tree, own in pairs)
 
     return part(slice(0, end)), part(slice(end, n))
 

@@ -35,7 +35,7 @@ from portanet.training.ranks import FitRanks
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
-from portanet.tree import leaves, map_shapes, rebuild
+from portanet.tree import map_shapes, tree_leaves, tree_unflatten
 from portanet.typing import Array, Shape, Shapes
 
 FIT: Schema = {
@@ -360,13 +360,13 @@ class FitLoop:
         output_shape = net.output_shape(data.input_shape)
         of_prediction: list[Shape] = []
         map_shapes(of_prediction.append, output_shape)
-        of_one = [*of_prediction, *(tuple(array.shape[1:]) for array in leaves(data.y))]
+        of_one = [*of_prediction, *(tuple(array.shape[1:]) for array in tree_leaves(data.y))]
         shapes = [[(n, *shape) for shape in of_one] for n in sizes[:n_kept]]
         found = [[getattr(array, "shape", None) for array in arrays] for arrays in kept]
         if found != shapes:
             raise ValueError(f"its predictions and targets have shapes {shown(found)}, but must have {shown(shapes)}")
         n = len(of_prediction)
-        return [(_like_shapes(output_shape, arrays[:n]), rebuild(data.y, arrays[n:])) for arrays in kept]
+        return [(_like_shapes(output_shape, arrays[:n]), tree_unflatten(data.y, arrays[n:])) for arrays in kept]
 
     def _epoch(self) -> dict[str, Any]:
         """Describe what an epoch consists of."""

@@ -15,7 +15,7 @@ from portanet.layers.shard import Shard, current_shard
 from portanet.losses import ClassificationLoss, Loss, MultiOutputLoss
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
-from portanet.tree import leaves, n_rows, rebuild, tree_map
+from portanet.tree import n_examples, tree_leaves, tree_map, tree_unflatten
 from portanet.typing import Array
 
 ALONE = Local()
@@ -97,12 +97,18 @@ def _resolve_outputs(metrics: Any, loss: MultiOutputLoss) -> dict[str, Metric]:
             outputs = ", ".join(map(str, losses))
             raise ValueError(f"metrics names {shown(output)}, which is no output of the loss: choose among {outputs}")
         listed = [own] if isinstance(own, str) or callable(own) else own
+        if not isinstance(listed, (Mapping, Sequence)):
+            raise TypeError(f"metrics[{output!r}] must be names or functions, got {shown(own)}")
         named = {"loss": losses[output]} if not isinstance(listed, Mapping) and "loss" in listed else {}
         rest = listed if isinstance(listed, Mapping) else [metric for metric in listed if metric != "loss"]
         for name, metric in {**named, **resolve(rest, losses[output])}.items():
             of_output: Any = partial(_of_output, metric, output)
-            of_output.needs_all = metric.weighs_terms if isinstance(metric, Loss) else needs_all(metric)
-            found[f"{output}_{name}" if isinstance(output, str) else f"output{output}_{name}"] = of_output
+            summed = isinstance(metric, Loss) and (metric.weighs_terms or metric.reduction == "sum")
+            of_output.needs_all = summed or (not isinstance(metric, Loss) and needs_all(metric))
+            full_name = f"{output}_{name}" if isinstance(output, str) else f"output{output}_{name}"
+            if full_name in found or full_name.startswith("val_"):
+                raise ValueError(f"metric {name!r} of output {output!r} has the name {full_name!r}, which is taken")
+            found[full_name] = of_output
     return found
 
 
@@ -194,7 +200,7 @@ class Scorer:
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
-        first = leaves(prediction)[0]
+        first = tree_leaves(prediction)[0]
         xp = namespace(first)
         if self.of_all:
             pair = tree_map(_copy, prediction), tree_map(_copy, y)  # buffers are used again
@@ -209,11 +215,14 @@ class Scorer:
 
     def _whole(self, pair: tuple[Any, Any], shard: Shard) -> tuple[Any, Any]:
         """Return predictions and targets of a whole batch, of which this rank has a part."""
-        backend, own = backend_of(leaves(pair[0])[0]), [[backend_of(a).to_numpy(a) for a in leaves(t)] for t in pair]
+        backend, own = (
+            backend_of(tree_leaves(pair[0])[0]),
+            [[backend_of(a).to_numpy(a) for a in tree_leaves(t)] for t in pair],
+        )
         parts = self.communicator.all_gather(own if shard.has_examples else None, "the predictions of a batch")
         parts = [part for part in parts if part is not None]
         prediction, y = (
-            rebuild(
+            tree_unflatten(
                 pair[i],
                 [backend.asarray(np.concatenate(arrays)) for arrays in zip(*(p[i] for p in parts), strict=True)],
             )
@@ -243,7 +252,7 @@ class Scorer:
 
     def state_dict(self) -> list[list[Array]]:
         """Return the arrays of the predictions and targets that are kept of this epoch."""
-        return [[*leaves(prediction), *leaves(y)] for prediction, y in self.kept]
+        return [[*tree_leaves(prediction), *tree_leaves(y)] for prediction, y in self.kept]
 
     def _scores_of_all(self) -> Logs:
         if not self.of_all:
@@ -269,7 +278,7 @@ def evaluate(
         prediction = Layer._infer(net, x)
         row = scorer.row(loss(prediction, y, sample_weight), prediction, y, sample_weight)
         rows.append([float(number) for number in row])
-        sizes.append(n_rows(x))
+        sizes.append(n_examples(x))
     if communicator.size > 1:
         kept = [tuple(tree_map(_on_host, tree) for tree in pair) for pair in scorer.kept]
         of_ranks = communicator.all_gather((rows, sizes, kept), "the scores of evaluate")

@@ -52,13 +52,13 @@ from portanet.training.data import (
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
-from portanet.training.parts import check_sequences
 from portanet.training.progress import progress_callbacks
 from portanet.training.ranks import FitRanks, report_errors_to_ranks
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
+from portanet.training.truncated import check_sequences
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
-from portanet.tree import leaves, map_shapes, named_leaves, rebuild
+from portanet.tree import map_shapes, named_leaves, tree_leaves, tree_unflatten
 from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -305,7 +305,7 @@ class Trainer:
         try:
             batch = x.shape, x.dtype, y.shape, y.dtype, None if sample_weight is None else sample_weight.shape
         except AttributeError:  # several arrays, or what is no array
-            parts = [*leaves(x), *leaves(y), *([] if sample_weight is None else [sample_weight])]
+            parts = [*tree_leaves(x), *tree_leaves(y), *([] if sample_weight is None else [sample_weight])]
             known = all(hasattr(part, "shape") for part in parts)
             batch = tuple((part.shape, part.dtype) for part in parts) if known else ()
         with self._state.flat.backend.activate():
@@ -681,8 +681,11 @@ class Trainer:
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        arrays, like = [as_array(values, name=name) for name, values in named_leaves("x", x)], self._state.flat.data
-        n, input_shape = check_rows_of("x", arrays), rebuild(x, [tuple(array.shape[1:]) for array in arrays])
+        arrays, like = (
+            [as_array(values, name=name) for name, values in named_leaves("x", x)],
+            self._state.flat.data,
+        )
+        n, input_shape = check_rows_of("x", arrays), tree_unflatten(x, [tuple(array.shape[1:]) for array in arrays])
 
         def zeros(shape: Shape) -> Array:
             return self.backend.xp.zeros((n, *shape), dtype=like.dtype, device=like.device)
@@ -752,7 +755,7 @@ class Trainer:
         truncated_bptt_steps: int | None,
     ) -> tuple[Data, Any]:
         """Return the data to train on, and those to validate with."""
-        x = one_or_several("x", x, several=self.net._takes_several())
+        x = one_or_several("x", x, several=self.net._accepts_several())
         given = (x, one_or_several("y", y, several=self.loss.takes_several), sample_weight)
         if validation_split:
             if validation_data is not None:

@@ -65,7 +65,7 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
 
 def warn_if_merged(net: Layer, loss: Loss, x: Any, y: Any) -> None:
     """Warn where different numbers of the first examples, such as times in seconds, become one in the net's dtype."""
-    inputs = named_leaves("x", x) if net._takes_several() else [("x", x)]
+    inputs = named_leaves("x", x) if net._accepts_several() else [("x", x)]
     for name, given in inputs if loss.takes_several else (*inputs, ("y", y)):
         values, dtype = examples(name, given, net.backend), net.flat.dtype
         xp = namespace(values)
