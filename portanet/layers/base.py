@@ -141,7 +141,8 @@ class Layer(LazyBuild, Configured):
         Return the output y for a batch x (N, ...), and the pullback of this call.
 
         ``pullback(dy, *, need_dx=True, need_grads=True)`` adds to the parameters' gradients and returns dx. Call it
-        before parameters, x or y change; they may share memory with what it keeps. ``train=False`` differentiates inference: dropout and batch norm differ.
+        before parameters, x or y change; they may share memory with what it keeps. ``train=False`` differentiates
+        inference: dropout and batch norm differ.
         ValueError if dy has not the shape of y.
         """
         raise NotImplementedError(

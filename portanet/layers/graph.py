@@ -241,7 +241,8 @@ def first_layers(net: Layer, x: Any) -> list[Layer]:
     """
     first = first_layer(net)
     if isinstance(first, Graph):
-        return [_taker(first, name) for name in (x if isinstance(x, dict) else first.inputs)]
+        known = first.by_name(x)  # refuses other names
+        return [_taker(first, name) for name in (x if isinstance(x, dict) else known)]
     return [] if is_tree(x) else [first]
 
 

@@ -129,14 +129,6 @@ def prepare_data(
     inputs = [(own, examples(own, values, net.backend)) for own, values in named_leaves(f"{name}x", x)]
     targets = [(own, _targets(own, values, net.backend)) for own, values in named_leaves(f"{name}y", y)]
     given, n = [array for _, array in (*inputs, *targets)], check_rows_of(f"{name}x", [array for _, array in inputs])
-    try:
-        shape = net.output_shape(
-            map_shapes(lambda one: one[1:], tree_unflatten(x, [tuple(a.shape) for _, a in inputs]))
-        )
-        if not loss.takes_several and not is_shape(shape):
-            raise ValueError(f"net has several outputs, but {loss!r} takes one: use portanet.MultiOutputLoss")
-    except ValueError as error:
-        raise ValueError(f"{name}data do not fit: {error}") from None
     sparse = isinstance(given[0], SparseRows)  # it stays on the host, since it may be too large as a dense array
     stays = all(isinstance(array, HOST) for array in given) and (sparse or keep_on_host != "never")
     if (
@@ -157,8 +149,10 @@ def prepare_data(
         if array.shape[0] != n:
             raise ValueError(f"{own} holds {array.shape[0]} examples and {name}x {n}: give as many")
     data = Data(tree_unflatten(x, arrays[: len(inputs)]), tree_unflatten(y, arrays[len(inputs) :]))
-    shape = map_shapes(lambda one: (n, *one), shape)
     try:
+        shape = map_shapes(lambda one: (n, *one), net.output_shape(data.input_shape))
+        if not loss.takes_several and not is_shape(shape):
+            raise ValueError(f"net has several outputs, but {loss!r} takes one: use portanet.MultiOutputLoss")
         loss.check_target(namespace(arrays[0]), data.y, shape)
     except ValueError as error:
         raise ValueError(f"{name}data do not fit: {error}") from None

@@ -147,7 +147,7 @@ def test_a_step_takes_trees_and_refuses_other_shapes() -> None:
         ({**X, "item": ITEM[:3]}, Y, {}, "the arrays of x hold"),
         ({"user": USER}, Y, {}, "x must have the arrays user, item, id, got user"),
         (X, USER, {}, "must be a dict with the keys copy, label"),
-        (X, {**Y, "copy": USER[:3]}, {}, "y holds 3 examples and x 30"),
+        (X, {**Y, "copy": USER[:3]}, {}, r"y\['copy'\] holds 3 examples and x 30"),
         (X, {**Y, "label": LABEL + 1}, {}, "data do not fit"),
         (X, Y, {"class_weight": [1, 2, 3]}, "class_weight needs one target"),
         ({k: a[:0] for k, a in X.items()}, {k: a[:0] for k, a in Y.items()}, {}, "holds no examples"),
