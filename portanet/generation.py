@@ -6,35 +6,11 @@ import numpy as np
 
 from portanet.backends import host_array
 from portanet.checks import check_count, check_number, optional
-from portanet.layers import (
-    GLU,
-    Activation,
-    Dropout,
-    Embedding,
-    Graph,
-    LayerNorm,
-    Linear,
-    MultiHeadAttention,
-    Parallel,
-    PositionalEmbedding,
-    PositionalEncoding,
-    Residual,
-    RMSNorm,
-    Sequential,
-    TransformerBlock,
-)
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.cache import Cache, cached
-from portanet.layers.merge import Merge
-from portanet.layers.recurrent import Recurrent
+from portanet.layers.causal import layer_that_looks_ahead
 
 __all__ = ["generate"]
-
-POSITIONWISE = (
-    *(Activation, Dropout, Embedding, GLU, Graph, LayerNorm, Linear, Merge, Parallel),
-    *(PositionalEmbedding, PositionalEncoding, Residual, RMSNorm, Sequential),
-)
-"""Layers whose output at a position depends on this position only, as that of the layers inside them does."""
 
 
 def generate(
@@ -54,9 +30,9 @@ def generate(
 
     With ``temperature=0`` each token is the most probable one. Above 0, it is drawn with the probabilities
     ``softmax(logits / temperature)``. With ``num_beams`` above 1, the most probable continuation is searched for: after
-    each token, the ``num_beams`` most probable ones are kept. Longer ones are less probable; there is no correction for
-    that. Where each layer of the net needs only what is before a position, it is run on the new token alone, and keeps
-    its keys and values or its state; else, and beyond ``max_context``, it is run on the whole sequence each time.
+    each token, the ``num_beams`` most probable ones are kept. There is no length penalty. If no layer of the net looks
+    ahead, it is run on the new token alone, and keeps its keys and values or its state; else, and beyond
+    ``max_context``, it is run on the whole sequence each time.
 
     Parameters
     ----------
@@ -108,11 +84,13 @@ def generate(
     num_beams, top_k = check_count("num_beams", num_beams), optional(check_count)("top_k", top_k)
     if num_beams > 1 and (temperature > 0 or top_k is not None):
         raise ValueError(f"num_beams={num_beams} searches and draws nothing: leave temperature and top_k out")
+    if top_k is not None and temperature == 0:
+        raise ValueError(f"top_k={top_k} draws, but temperature=0 takes the most probable token: give temperature=1.0")
     eos, context = optional(check_count)("eos_token_id", eos_token_id, at_least=0), max_context
     context = optional(check_count)("max_context", context)
     rng = np.random.default_rng(optional(check_count)("random_state", random_state, at_least=0))
     n, beams = tokens.shape[0], np.zeros((tokens.shape[0], 1))  # log-probability of each kept continuation
-    cache = Cache() if _goes_forwards(net) else None
+    cache = Cache() if layer_that_looks_ahead(net) is None and not net.topology.reuses_layers else None
     tokens = tokens[:, None, :]  # (N, beams, T)
     for _ in range(check_count("max_new_tokens", max_new_tokens)):
         rows = tokens.reshape(n * beams.shape[1], -1)
@@ -123,7 +101,7 @@ def generate(
             ended = tokens[..., -1] == eos
             log_p[ended] = np.where(np.arange(log_p.shape[-1]) == eos, 0.0, -np.inf)
         if temperature > 0:
-            parents, new = np.zeros((n, 1), "int64"), _draw(log_p[:, 0], temperature, top_k, rng)[:, None]
+            parents, new = np.zeros((n, 1), "int64"), _sample(log_p[:, 0], temperature, top_k, rng)[:, None]
         else:
             parents, new, beams = _best(beams, log_p, num_beams)
         if cache is not None and num_beams > 1:
@@ -135,24 +113,16 @@ def generate(
     return tokens[:, 0]  # the best one
 
 
-def _goes_forwards(net: Layer) -> bool:
-    """Whether the output at a position depends only on that position, and on what layers keep of those before."""
-    return not net.topology.reuses_layers and all(
-        (isinstance(layer, POSITIONWISE) and not isinstance(getattr(layer, "normalized_shape", 0), tuple))
-        or (isinstance(layer, (MultiHeadAttention, TransformerBlock)) and layer.is_causal)
-        or (isinstance(layer, Recurrent) and not layer.go_backwards and not layer.return_state)
-        for layer in net.topology.layers.values()
-    )
-
-
 def _log_probabilities(net: Layer, tokens: np.ndarray, cache: Cache | None) -> np.ndarray:
     """Return those of the next token, (N, C)."""
     if cache is None:
-        logits = np.asarray(net.predict(tokens))
+        logits = net.predict(tokens)
     else:
         with cached(cache):
             logits = net.predict(tokens[:, cache.start :], batch_size=len(tokens))
         cache.start = tokens.shape[1]
+    if isinstance(logits, dict):
+        raise ValueError(f"net must return logits alone, got {', '.join(logits)}: give Graph outputs=")
     if logits.ndim not in (2, 3) or logits.shape[0] != tokens.shape[0]:
         raise ValueError(f"net must return logits (N, T, C) or (N, C), got shape {logits.shape}: end it with a Linear")
     last = (logits if logits.ndim == 2 else logits[:, -1]).astype("float64")
@@ -163,7 +133,7 @@ def _log_probabilities(net: Layer, tokens: np.ndarray, cache: Cache | None) -> n
     return log_p
 
 
-def _draw(log_p: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator) -> np.ndarray:
+def _sample(log_p: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator) -> np.ndarray:
     """Draw a token of each row: the largest of the log-probabilities plus noise of Gumbel's distribution."""
     if top_k is not None and top_k < log_p.shape[1]:
         kept = np.argsort(-log_p, axis=-1, kind="stable")[:, :top_k]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import portanet as pn
+from portanet.layers.causal import layer_that_looks_ahead
 
 
 def chain(p: Any) -> Any:
@@ -146,7 +147,7 @@ def test_caching_gives_the_same_tokens_and_runs_the_net_on_new_ones_only(
     options: list[dict[str, Any]] = [{}, {"temperature": 0.7}, {"num_beams": 3}, {"num_beams": 4, "eos_token_id": 5}]
     cached = [pn.generate(net, beginning, 8, **each) for each in options]
     assert lengths[:8] == [3, *[1] * 7]
-    monkeypatch.setattr("portanet.generation._goes_forwards", lambda net: False)
+    monkeypatch.setattr("portanet.generation.layer_that_looks_ahead", lambda net: "0")
     lengths.clear()
     for each, tokens in zip(options, cached, strict=True):
         np.testing.assert_array_equal(pn.generate(net, beginning, 8, **each), tokens)
@@ -157,15 +158,13 @@ def test_caching_gives_the_same_tokens_and_runs_the_net_on_new_ones_only(
     "layer",
     [
         *(pn.TransformerBlock(8, 2), pn.MultiHeadAttention(8, 2), pn.GRU(8, 8, go_backwards=True)),
-        *(pn.Bidirectional(pn.GRU(8, 4, return_sequences=True)), pn.Conv1D(8, 8, 3, padding="same"), pn.BatchNorm(8)),
+        *(pn.Bidirectional(pn.GRU(8, 4, return_sequences=True)), pn.Conv1D(8, 8, 3, padding="same")),
     ],
     ids=repr,
 )
 def test_nets_that_look_ahead_are_run_on_the_whole_sequence(layer: pn.Layer) -> None:
-    from portanet.generation import _goes_forwards
-
-    assert not _goes_forwards(pn.Sequential(pn.Embedding(7, 8), layer))
-    assert _goes_forwards(transformer())
+    assert str(layer_that_looks_ahead(pn.Sequential(pn.Embedding(7, 8), layer))).startswith("1")
+    assert layer_that_looks_ahead(transformer()) is None
 
 
 def test_beyond_max_context_the_net_sees_the_last_tokens() -> None:
@@ -174,3 +173,18 @@ def test_beyond_max_context_the_net_sees_the_last_tokens() -> None:
     for i in range(3, 12):
         logits = net.predict(tokens[None, max(0, i - 5) : i])[0, -1]
         assert tokens[i] == logits.argmax()
+
+
+def test_a_graph_that_takes_more_than_a_sequence_is_run_on_the_whole() -> None:
+    embed = (pn.Embedding(7, 8), "ids", "x")
+    attending = pn.Graph(
+        *(embed, (pn.Linear(8, 8), "x", "m"), (pn.MultiHeadAttention(8, 2, is_causal=True), ("x", "m"), "y")),
+    )
+    started = pn.Graph(embed, (pn.Linear(8, 8), "x", "h"), (pn.Multiply(), ("x", "h"), "y"))
+    assert layer_that_looks_ahead(attending) == ""
+    assert layer_that_looks_ahead(started) is None
+
+
+def test_top_k_without_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"give temperature=1\.0"):
+        pn.generate(chain(P), [[0]], 2, top_k=2)

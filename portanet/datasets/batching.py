@@ -8,6 +8,7 @@ import numpy as np
 from portanet.backends import as_array, take_rows
 from portanet.checks import check_count, check_flag, check_ranks, optional
 from portanet.kernels.slices import part_of, slices
+from portanet.tree import named_leaves, tree_leaves, tree_map, tree_unflatten
 from portanet.typing import Array, Ranks
 
 
@@ -20,7 +21,7 @@ class Batches:
 
     def __init__(
         self,
-        arrays: tuple[Array, ...],
+        parts: tuple[Any, ...],
         *,
         batch_size: int,
         shuffle: bool,
@@ -29,7 +30,8 @@ class Batches:
         rank: int,
         n_ranks: int,
     ):
-        self.arrays, self.batch_size, self.shuffle, self.drop_last = arrays, batch_size, shuffle, drop_last
+        self.parts, self.batch_size, self.shuffle, self.drop_last = parts, batch_size, shuffle, drop_last
+        self.arrays = tuple(array for part in parts for array in tree_leaves(part))
         self._rank, self._n_ranks = rank, n_ranks
         self._seed = int(np.random.default_rng().integers(2**62)) if random_state is None else random_state
         self.epoch = 0
@@ -55,7 +57,15 @@ class Batches:
         whole = zip(range(len(self)), slices(n, self.batch_size * self._n_ranks), strict=False)
         parts = (part_of(batch, self._rank, self._n_ranks) for _, batch in whole)
         picked = (rows if order is None else order[rows] for rows in parts)
-        return (tuple(take_rows(array, rows) for array in self.arrays) for rows in picked)
+        return (
+            tuple(tree_map(lambda a, rows=rows: take_rows(a, rows), part) for part in self.parts) for rows in picked
+        )
+
+
+def _leaves(name: str, part: Any) -> list[Array]:
+    """Return an array, or the arrays of a dict."""
+    leaves = named_leaves(name, part) if isinstance(part, dict) else [(name, part)]
+    return [as_array(array, name=own) for own, array in leaves]
 
 
 def batches(
@@ -71,7 +81,7 @@ def batches(
 
     Parameters
     ----------
-    *arrays : array_like, shape (N, ...)
+    *arrays : array_like, shape (N, ...), or dict of these
         Inputs, targets ..., each on the host or on a device. Of a ``numpy.memmap``, only the rows of a batch are read.
     batch_size : int
         Examples of a batch, in each process if several share the data.
@@ -110,10 +120,10 @@ def batches(
     ...     for part, target in data:
     ...         value, _ = portanet.engine.train_step(net, loss, optimizer, part, target)
     """
-    converted = tuple(as_array(array, name=f"arrays[{i}]") for i, array in enumerate(arrays))
-    if not converted:
+    converted = [_leaves(f"arrays[{i}]", part) for i, part in enumerate(arrays)]
+    if not any(converted):
         raise ValueError("arrays is empty: give at least one array")
-    lengths = [array.shape[0] if array.ndim else 0 for array in converted]
+    lengths = [array.shape[0] if array.ndim else 0 for leaves in converted for array in leaves]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"arrays must hold equally many examples, at least one, got {lengths}")
     batch_size, drop_last = check_count("batch_size", batch_size), check_flag("drop_last", drop_last)
@@ -126,7 +136,10 @@ def batches(
     if n_ranks > 1 and shuffle and random_state is None:
         raise ValueError("random_state=None draws another order in each process: give a number")
     return Batches(
-        converted,
+        tuple(
+            tree_unflatten(part, own) if isinstance(part, dict) else own[0]
+            for part, own in zip(arrays, converted, strict=True)
+        ),
         batch_size=batch_size,
         shuffle=check_flag("shuffle", shuffle),
         random_state=optional(check_count)("random_state", random_state, at_least=0),

@@ -83,6 +83,9 @@ class EagerExecutor:
         """Take over the numbers of steps that were done before."""
         self.metrics[:n_done, ...] = metrics
 
+    part_length: int | None = None
+    """Positions of a step, if sequences are divided."""
+
     def carried(self) -> list[list[Array]]:
         """Return what layers carry from step to step, for a checkpoint; only parts of sequences have such."""
         return []

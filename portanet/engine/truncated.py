@@ -16,7 +16,7 @@ class TruncatedExecutor(EagerExecutor):
     """
     Runs a step on each part of the sequences of a batch; recurrent layers go on with the state of the part before.
 
-    The gradient ends where a part begins.
+    The gradient ends where a part begins, so that it is not the gradient of the whole.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class TruncatedExecutor(EagerExecutor):
         total = data[0].shape[1]
         parts = [slice(start, min(start + length, total)) for start in range(0, total, length)]
         super().__init__(step, data, [batch for batch in batches for _ in parts], metrics, backend)
-        self.parts, self.n_sequences = parts * len(batches), n_sequences
+        self.parts, self.n_sequences, self.part_length = parts * len(batches), n_sequences, length
         self.cache = Cache()
 
     @property

@@ -66,6 +66,12 @@ class Binding:
 class PaddedBinding(Binding):
     """The vectors of an Embedding; the one of ``padding_idx`` is zero in PyTorch."""
 
+    def from_torch(self, values: np.ndarray) -> np.ndarray:
+        if np.any(values[self.module.padding_idx]):
+            row = self.module.padding_idx
+            raise ValueError(f"the vector of padding_idx={row} is not zero, but padding is zero here: set it to zero")
+        return super().from_torch(values)
+
     def to_torch(self, values: np.ndarray) -> np.ndarray:
         is_padding = np.arange(len(values)) == self.module.padding_idx
         return np.where(is_padding[:, None], np.zeros_like(values), values)

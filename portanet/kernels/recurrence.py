@@ -12,7 +12,7 @@ Arrays: TypeAlias = tuple[Array, ...]
 """Arrays of shape (N, H): one for each gate, or for each state. The first state is h."""
 
 StepPullback: TypeAlias = Callable[[Arrays], tuple[Arrays, Arrays, Arrays]]
-"""Takes the gradient of the new state to those of the gates of a and u, and of the old state past the product."""
+"""Takes dstate_t to da_t, du_t, and dstate_(t-1) without ``du_t W_hhᵀ``."""
 
 RecurrentStep: TypeAlias = Callable[[Any, Arrays, Arrays, Arrays], tuple[Arrays, StepPullback]]
 """``step(xp, a, u, state)`` returns the next state and its pullback, by elementwise operations."""

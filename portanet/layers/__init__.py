@@ -53,7 +53,7 @@ from portanet.layers.random import (
     RandomZoom,
     SpatialDropout,
 )
-from portanet.layers.recurrent import GRU, LSTM, RNN, Bidirectional
+from portanet.layers.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 from portanet.layers.upsample import Upsample
@@ -126,6 +126,7 @@ __all__ = [
     "RandomZoom",
     "ReLU",
     "ReLU6",
+    "Recurrent",
     "Rescale",
     "Reshape",
     "Residual",

@@ -18,7 +18,7 @@ from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
 from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
-from portanet.tree import map_shapes, shape_of, shapes_of_tuple
+from portanet.tree import is_shape, map_shapes, shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
@@ -106,8 +106,8 @@ class MultiHeadAttention(Random):
 
     def output_shape(self, shape: Shapes) -> Shape:
         target, *memory = shapes_of_tuple(shape)
-        if len(memory) > 1:
-            raise ValueError(f"{self!r} needs x, or a tuple (x, memory), got {1 + len(memory)} arrays")
+        if not is_shape(shape) and len(memory) != 1:
+            raise ValueError(f"{self!r} needs x, or a tuple (x, memory), got a tuple of {1 + len(memory)}")
         for other in memory:
             check_sequence(self, other, self.embed_dim)
         return check_sequence(self, target, self.embed_dim)

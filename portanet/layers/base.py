@@ -169,7 +169,7 @@ class Layer(LazyBuild, Configured):
             self._build_for(array)
         if type(x) is np.ndarray or not self.topology.parameter_list or isinstance(x, self.backend.array_type):
             return Layer._infer(self, array)
-        return like(x, Layer._infer(self, self.asarray(x, name="x")))
+        return tree_map(partial(like, x), Layer._infer(self, self.asarray(x, name="x")))
 
     def output_shape(self, shape: Shapes) -> Shapes:
         """

@@ -2,7 +2,7 @@
 What layers keep of the positions before, where a sequence comes in parts.
 
 Recurrent layers keep their state, causal attention its keys and values, positional encodings the number of positions.
-Generation gives a network one token at a time so, and truncated back-propagation one part of a long sequence.
+Generation passes one token at a time, truncated back-propagation one part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Cache:
     Attributes
     ----------
     start : int
-        Position of the first element of the part that comes next, which is set by whom gives the parts.
+        Position of the first element of the next part; the caller sets it.
 
     Examples
     --------

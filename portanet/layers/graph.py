@@ -214,7 +214,7 @@ def _check_names(name: str, value: Any) -> Names:
     names = tuple(value) if isinstance(value, (list, tuple)) else value
     listed = names if isinstance(names, tuple) else (names,)
     if not listed or not all(isinstance(one, str) and one.isidentifier() for one in listed):
-        raise ValueError(f"{name} must be a name such as 'code', or a tuple of names, got {shown(value)}")
+        raise ValueError(f"{name} must be a name of letters, digits and _, or a tuple of names, got {shown(value)}")
     return names
 
 
@@ -222,6 +222,8 @@ def _check_node(i: int, node: Any) -> Node:
     if not isinstance(node, (list, tuple)) or len(node) != 3:
         raise ValueError(f"node {i} must be a tuple (layer, takes, gives), got {shown(node)}")
     layer, takes, gives = node
+    if isinstance(takes, (list, tuple)) and isinstance(layer, Layer) and not layer._accepts_several():
+        raise ValueError(f"node {i}: {layer!r} takes one array, got {', '.join(map(str, takes))}")
     return (
         check_layer(f"node {i}", layer),
         _check_names(f"node {i} takes", takes),

@@ -23,7 +23,7 @@ from portanet.parameters import Parameter
 from portanet.tree import map_shapes, shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shapes
 
-__all__ = ["GRU", "LSTM", "RNN", "Bidirectional"]
+__all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent"]
 
 
 class Recurrent(Layer):
@@ -33,6 +33,27 @@ class Recurrent(Layer):
     With ``a_t = x_t W_ih + b_ih`` and ``u_t = h_(t-1) W_hh + b_hh``, of shape (N, n_gates H), the state of step t is
     ``step(a_t, u_t, state)``. Gradients: ``dW_ih = Σ x_tᵀ da_t``, ``dW_hh = Σ h_(t-1)ᵀ du_t``, ``dx_t = da_t W_ihᵀ``;
     ``du_t W_hhᵀ`` adds to the gradient of ``h_(t-1)``.
+
+    ``n_gates`` and ``n_states`` say how many arrays (N, H) are in a and u, and in a state.
+
+    Parameters
+    ----------
+    input_size, hidden_size, return_sequences, return_state, go_backwards, mask_zeros
+        See :class:`RNN`.
+
+    Examples
+    --------
+    A recurrent layer without tanh:
+
+    >>> class LinearRNN(Recurrent):
+    ...     n_gates = 1
+    ...
+    ...     def step(self, xp, a, u, state):
+    ...         def pullback(dstate):
+    ...             return dstate, dstate, (xp.zeros_like(dstate[0]),)
+    ...
+    ...         return (a[0] + u[0],), pullback
+    >>> portanet.testing.check_gradients(LinearRNN(3, 2), np.ones((1, 4, 3)))
     """
 
     n_gates: ClassVar[int]

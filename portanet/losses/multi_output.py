@@ -49,9 +49,9 @@ class MultiOutputLoss(Loss):
     """
     Weighted sum of a loss for each output: ``Σ w loss(prediction, target)``.
 
-    Prediction and target are dicts or tuples of arrays, with the keys or the order of ``losses``. The gradient with
-    respect to an output is w times that of its loss. If a loss gives its terms weights, by classes or ``ignore_index``,
-    the value of an epoch or of ``evaluate`` is the average of the batches by their numbers of examples.
+    Prediction and target are dicts with the keys of ``losses``, or tuples of arrays if these are a list. A target may be
+    a tuple in any case. The gradient with
+    respect to an output is w times that of its loss.
 
     Parameters
     ----------
@@ -128,12 +128,16 @@ class MultiOutputLoss(Loss):
     def fit_target(self, target: Any, shape: Shapes) -> Any:
         targets, shapes = self._by_output("target", target), self._by_output("prediction", shape)
         fitted = {key: loss.fit_target(targets[key], shapes[key]) for key, loss in self.of_output.items()}
-        return fitted if isinstance(target, dict) else tuple(fitted.values())
+        return fitted if isinstance(self.losses, dict) else tuple(fitted.values())
 
     @property
     def weighs_terms(self) -> bool:
         """Whether one of the losses gives its terms weights."""
         return any(loss.weighs_terms for loss in self.of_output.values())
+
+    def weighted_sum(self, values: Sequence[float]) -> float:
+        """Return ``Σ w value`` for the value of each loss."""
+        return sum(weight * value for weight, value in zip(self._weights.values(), values, strict=True))
 
     def _sum(self, values: dict[Any, Array]) -> Array:
         first, *others = (self._weights[key] * value for key, value in values.items())
@@ -142,6 +146,13 @@ class MultiOutputLoss(Loss):
     def _by_output(self, name: str, values: Any) -> dict[Any, Any]:
         """Return the part of each loss."""
         keys = self.of_output.keys()
+        if (
+            isinstance(self.losses, dict)
+            and name == "target"
+            and isinstance(values, tuple)
+            and len(values) == len(keys)
+        ):
+            return dict(zip(keys, values, strict=True))
         if isinstance(self.losses, dict):
             if not isinstance(values, dict) or values.keys() != keys:
                 found = ", ".join(map(str, values)) if isinstance(values, dict) else shown(values)

@@ -87,10 +87,11 @@ def to_model(net: Layer, input_shape: Any, *, channels_first: bool = True) -> Mo
     if not isinstance(net, Graph) and not isinstance(y, Value):
         raise ValueError(f"net must be a Graph to be exported with several outputs, got {shown(net)}")
     outputs = y if isinstance(y, dict) else name_values(net.outputs if isinstance(net, Graph) else "output", y)
-    for name, value in outputs.items():
-        # A node of its own, where the value is an input, or has been named already.
-        result, named = graph.in_order(value, channels_first=channels_first), {*inputs, *outputs}
-        graph.rename(graph.node("Identity", result) if result in named else result, name)
+    results = {name: graph.in_order(value, channels_first=channels_first) for name, value in outputs.items()}
+    for name, result in results.items():
+        # A value that is an input, or is returned twice, gets a node of its own.
+        once = result not in inputs and [*results.values()].count(result) == 1
+        graph.rename(result if once else graph.node("Identity", result), name)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from portanet.checks import check_input_shape, check_text
-from portanet.layers import Graph, Layer, Parallel, Residual, Sequential
+from portanet.layers import Graph, Layer, MultiHeadAttention, Parallel, Residual, Sequential
 from portanet.layers.base import check_layer
 from portanet.plots.figures import new_figure
 from portanet.tree import is_shape
@@ -96,7 +96,7 @@ def _part(layer: Any, shape: Shapes) -> _Part:
     output = layer.output_shape(shape)
     if isinstance(layer, Graph):
         return _graph(layer, shape, output)
-    if not children:
+    if not children or isinstance(layer, MultiHeadAttention):  # its projections are not one after the other
         return _Part(repr(layer), WITH_PARAMETERS if layer.n_parameters else WITHOUT, WIDTH, HEIGHT, output)
     inner = tuple(_part(child, inner_shape) for _, child, inner_shape in children)
     merge = MERGES.get(type(layer), "")
@@ -116,7 +116,7 @@ def _part(layer: Any, shape: Shapes) -> _Part:
 
 def _graph(layer: Graph, shape: Shapes, output: Shapes) -> _Part:
     """Measure the nodes of a graph; each lies below those whose values it takes."""
-    shapes = dict(zip(layer.inputs, _listed(shape, layer.inputs), strict=True))
+    shapes = layer.by_name(shape)
     giver = {name: i for i, name in enumerate(layer.inputs)}
     inner = [_Part(name, "none", WIDTH / 2, HEIGHT / 2, shapes[name]) for name in layer.inputs]
     links: list[tuple[str, tuple[int, ...]]] = [("", ())] * len(inner)
@@ -135,13 +135,6 @@ def _graph(layer: Graph, shape: Shapes, output: Shapes) -> _Part:
     edges = 2 * EDGE
     size = width + edges, height + edges + EDGE
     return _Part("Graph", "none", *size, output, tuple(inner), rows=rows, links=tuple(links))
-
-
-def _listed(shape: Shapes, names: tuple[str, ...]) -> list[Shape]:
-    """Return the shape of each input in order."""
-    if isinstance(shape, dict):
-        return [shape[name] for name in names]
-    return [shape] if is_shape(shape) else list(shape)
 
 
 def _draw_rows(axes: Any, part: _Part, centre: float, top: float) -> None:

@@ -70,6 +70,11 @@ class Data(NamedTuple):
         n_x, n = len(tree_leaves(self.x)), len(tree_leaves(self.x)) + len(tree_leaves(self.y))
         return Data(tree_unflatten(self.x, arrays[:n_x]), tree_unflatten(self.y, arrays[n_x:n]), *arrays[n:])
 
+    def first_positions(self, length: int) -> "Data":
+        """Return the beginnings of sequences."""
+        n = len(tree_leaves(self.x)) + len(tree_leaves(self.y))
+        return self.like([a[:, :length, ...] if i < n else a for i, a in enumerate(self.arrays)])
+
     def take(self, rows: slice | np.ndarray) -> "Data":
         """Return some of the examples."""
         return self.like([take_rows(array, rows) for array in self.arrays])

@@ -35,6 +35,7 @@ from portanet.training.ranks import FitRanks
 from portanet.training.scores import Scorer
 from portanet.training.slowness import StepTimes
 from portanet.training.state import TrainingState
+from portanet.training.truncated import check_carried
 from portanet.tree import map_shapes, tree_leaves, tree_unflatten
 from portanet.typing import Array, Shape, Shapes
 
@@ -329,9 +330,11 @@ class FitLoop:
             n, steps = state["epoch"]["examples"], state["epoch"]["steps"]
             raise ValueError(
                 f"it was written within an epoch of {n} examples in {steps} steps, after step {n_done}: "
-                f"give fit the same data, batch_size, shuffle and metrics"
+                f"give fit the same data, batch_size, shuffle, truncated_bptt_steps and metrics"
             )
         kept = self._check_kept(state["kept"], n_done)
+        last = self.executor.batches[n_done - 1] if n_done and self.executor.part_length else slice(0, 0)
+        check_carried(self.state.net, state["carried"], last.stop - last.start)
         for call, of_call in _match_states(self.callbacks, state["callbacks"]):
             try:
                 call.load_state_dict(of_call)
@@ -374,6 +377,7 @@ class FitLoop:
             "examples": self.executor.n_examples or 0,
             "steps": self.executor.n_steps or 0,
             "shuffle": self.shuffle is not None,
+            "truncated_bptt_steps": self.executor.part_length or 0,
             "metrics": list(self.scorer.names),
         }
 

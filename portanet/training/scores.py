@@ -196,7 +196,10 @@ class Scorer:
         self.metrics = {name: metric for name, metric in metrics.items() if name not in self.of_all}
         self.kept: list[tuple[Any, Any]] = []
         self.weighted = loss.reduction != "sum" and (has_weights or loss.weighs_terms)
-        self.n_columns = 1 + self.weighted + len(self.metrics)
+        # Of several outputs whose losses weigh their terms, each has an average of its own.
+        several = isinstance(loss, MultiOutputLoss) and loss.weighs_terms and loss.reduction != "sum"
+        self.of_output: dict[Any, Loss] = loss.of_output if several else {}  # type: ignore[attr-defined]
+        self.n_columns = 1 + self.weighted + len(self.metrics) + 2 * len(self.of_output)
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
@@ -211,6 +214,10 @@ class Scorer:
             terms = first[..., 0] if first.ndim > 1 else first
             numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
+        for key, loss in self.of_output.items():
+            p, t = prediction[key], y[key]
+            terms = p[..., 0] if p.ndim > 1 else p
+            numbers += [loss.vjp(p, t, sample_weight)[0], loss.normalizer(xp, terms, t, sample_weight)]
         return [value, *numbers]
 
     def _whole(self, pair: tuple[Any, Any], shard: Shard) -> tuple[Any, Any]:
@@ -232,17 +239,22 @@ class Scorer:
 
     def named(self, row: np.ndarray) -> Logs:
         """Return the loss and the metrics of a row by name."""
-        return {"loss": float(row[0]), **dict(zip(self.metrics, map(float, row[1 + self.weighted :]), strict=True))}
+        numbers = map(float, row[1 + self.weighted : 1 + self.weighted + len(self.metrics)])
+        return {"loss": float(row[0]), **dict(zip(self.metrics, numbers, strict=True))}
 
     def averages(self, table: np.ndarray, sizes: Sequence[int]) -> Logs:
         """Average the rows of an epoch: metrics by the sizes of the batches, the loss by its weights."""
         share = np.asarray(sizes) / sum(sizes)
-        losses, metrics = table[:, 0], table[:, 1 + self.weighted :]
+        n_metrics = 1 + self.weighted + len(self.metrics)
+        losses, metrics, of_output = table[:, 0], table[:, 1 + self.weighted : n_metrics], table[:, n_metrics:]
         if self.loss.reduction == "sum":
             loss = float(np.sum(losses))
         else:
             weights = table[:, 1] if self.weighted else share
-            loss = float(weights @ losses) / (float(np.sum(weights)) or 1.0)
+            loss = _average(losses, weights)
+        if self.of_output:
+            columns = zip(of_output[:, 0::2].T, of_output[:, 1::2].T, strict=True)
+            loss = self.loss.weighted_sum([_average(values, weights) for values, weights in columns])  # type: ignore[attr-defined]
         logs = {
             "loss": loss,
             **dict(zip(self.metrics, (share @ metrics).tolist(), strict=True)),
@@ -316,6 +328,11 @@ def _measure(name: str, metric: Metric, prediction: Array, y: Array) -> Any:
     if (number := int(value) if isinstance(value, bool) else as_number(value)) is None:
         raise TypeError(f"metric {name!r} must return a number or an array of shape (), got {shown(value)}")
     return float(number)
+
+
+def _average(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the weighted average; 0 where all weights are 0."""
+    return float(weights @ values) / (float(np.sum(weights)) or 1.0)
 
 
 def _copy(array: Array) -> Array:

@@ -83,7 +83,7 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
 
 
 def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
-    """Do the same for a method that takes x and y, from which come the input sizes that are not known yet."""
+    """Do the same for a method of x and y, and build the network from x first if its input size is unknown."""
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -343,11 +343,11 @@ class Trainer:
 
         Parameters
         ----------
-        x : array_like, shape (N, ...), or dict or tuple of these, or iterable of tuple
+        x : array_like, shape (N, ...), or dict of these, or tuple of arrays, or iterable of tuple
             Inputs; host data is moved to the network's device once, or batch by batch if it does not fit there. Without
             y, an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a generator or a data loader of
             PyTorch, which is read one batch ahead. ``batch_size``, ``shuffle`` and the weights are then up to it.
-        y : array_like, or dict or tuple of these
+        y : array_like, or dict of these, or tuple of arrays
             N targets, as the loss documents.
         epochs : int
             Passes over the data.
@@ -419,8 +419,8 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         validation_split = check_number("validation_split", validation_split, at_least=0, below=1)
-        steps_per_epoch = optional(check_count)("steps_per_epoch", steps_per_epoch)
-        part = optional(check_count)("truncated_bptt_steps", truncated_bptt_steps)
+        counts = {"steps_per_epoch": steps_per_epoch, "truncated_bptt_steps": truncated_bptt_steps}
+        steps_per_epoch, part = (optional(check_count)(name, value) for name, value in counts.items())
         check_choice("capture", capture, choices=("auto", "never"))
         callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
         if not isinstance(callbacks, Sequence) or not all(isinstance(call, Callback) for call in callbacks):
@@ -437,8 +437,6 @@ class Trainer:
         }
         if stream is None:
             data, validation_data = self._arrays(x, y, validation_data, **given)
-            if part is not None:
-                check_sequences(self.net, data, self.metrics, self.communicator)
             warn_if_merged(self.net, self.loss, x, y)
         elif unused := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{unused[0]} needs arrays, but x is an iterable of batches: give fit(x, y)")
@@ -451,7 +449,8 @@ class Trainer:
             raise ValueError("steps_per_epoch needs an iterable of batches: arrays have ceil(N / batch_size) steps")
         validate = None if validation_data is None else self._validation(validation_data)
         warn_if_unfit(self.net, self.loss, data)
-        check_metrics(self.net, self.metrics, data, batch_size)
+        tried = data if part is None else data.first_positions(part)
+        check_metrics(self.net, self.metrics, tried, batch_size)
         record = capture == "auto" and self.backend.capture is not None
         executor, scorer = self._executor(
             data, batch_size, record=record, stream=stream, n_steps=steps_per_epoch, part=part
@@ -472,7 +471,7 @@ class Trainer:
             validate=validate,
             callbacks=[call for call in all_callbacks if call.on_all_ranks or self.communicator.rank == 0],
             ranks=FitRanks(self.communicator, self._parallel, sync_batch_norm=self.sync_batch_norm),
-            on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, data)),
+            on_out_of_memory=partial(find_batch_size, batch_size=batch_size, try_step=partial(self._try_step, tried)),
         )
         try:
             with report_errors_to_ranks(self.communicator):
@@ -763,6 +762,8 @@ class Trainer:
             given, validation_data = hold_out(given, validation_split)
         keep: Any = "if too large" if USE_STREAMING and truncated_bptt_steps is None else "never"
         data = prepare_data(self.net, self.loss, *given, keep_on_host=keep)
+        if truncated_bptt_steps is not None:
+            check_sequences(self.net, data, self.metrics, self.communicator)
         return apply_class_weight(self.net, data, class_weight), validation_data
 
     def _validation(self, data: Any) -> Callable[[], Logs]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from portanet import layers
 from portanet.backends import backend_of, namespace
-from portanet.layers import AutoEncoder, Layer, Normalize, Rescale, Sequential
+from portanet.layers import AutoEncoder, Graph, Layer, Normalize, Rescale, Sequential
 from portanet.layers.sequential import first_layer
 from portanet.losses import (
     BCELoss,
@@ -18,6 +18,7 @@ from portanet.losses import (
     GaussianNLLLoss,
     KLDivLoss,
     Loss,
+    MultiOutputLoss,
     NLLLoss,
     SoftMarginLoss,
 )
@@ -46,12 +47,14 @@ def warn_if_unfit(net: Layer, loss: Loss, data: Data) -> None:
     """Warn where nothing is trained, the last layer does not fit the loss, or probabilities do not sum to 1."""
     if not net.topology.trainable and net.n_parameters:
         warnings.warn("all parameters are frozen: training changes none of them", UserWarning, stacklevel=4)
-    if loss.takes_several or is_tree(data.x):
-        return
-    last = UNFIT.get((type(_last_layer(net)), type(loss))) or _unfit_values(net, loss, data)
-    for text in (_unfit_inputs(net, data), last):
+    texts = [UNFIT.get((type(layer), type(own))) for layer, own in _ends(net, loss)]
+    if not (loss.takes_several or is_tree(data.x)):
+        texts = [_unfit_inputs(net, data), *(texts if any(texts) else [_unfit_values(net, loss, data)])]
+    for text in texts:
         if text is not None:
             warnings.warn(text, UserWarning, stacklevel=4)
+    if loss.takes_several or is_tree(data.x):
+        return
     if isinstance(loss, ClassificationLoss) and data.y.ndim == 1 + len(net.output_shape(data.input_shape)):
         xp = namespace(data.y)
         off = float(xp.max(xp.abs(xp.sum(data.y, axis=-1) - 1.0)))
@@ -142,6 +145,16 @@ def _unfit_values(net: Layer, loss: Loss, data: Data) -> str | None:
         if lowest < 0:
             return f"GaussianNLLLoss takes variances, but those predicted reach {lowest:.3g}: let Softplus compute them"
     return None
+
+
+def _ends(net: Layer, loss: Loss) -> list[tuple[Layer, Loss]]:
+    """Return the last layer before each output, with the loss of this output."""
+    last = _last_layer(net)
+    if not isinstance(last, Graph):
+        return [(last, loss)]
+    losses = loss.of_output if isinstance(loss, MultiOutputLoss) else {last.outputs: loss}
+    given = {gives: layer for layer, _, gives in last.nodes}
+    return [(_last_layer(given[name]), own) for name, own in losses.items() if name in given]
 
 
 def _last_layer(net: Layer) -> Layer:

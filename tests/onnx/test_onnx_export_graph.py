@@ -76,6 +76,10 @@ CASES: dict[str, tuple[pn.Graph, dict[str, np.ndarray]]] = {
     ),
     **{kind.__name__: (decoder(kind), {"source": MEMORY, "target": TARGET}) for kind in (pn.RNN, pn.GRU, pn.LSTM)},
     "a state that is given": (pn.Graph((pn.GRU(8, 8), ("x", "h"), "y")), {"x": TARGET, "h": STATE}),
+    "an output that is a state": (
+        pn.Graph((pn.GRU(8, 8, return_state=True), "x", ("y", "h"))),
+        {"x": TARGET},
+    ),
     "an output that is an input's": (
         pn.Graph((pn.RandomFlip(), "x", "same"), (pn.Rescale(), "x", "y")),
         {"x": IMAGES},

@@ -199,3 +199,86 @@ def test_a_tuple_of_outputs(backend: Backend) -> None:
     history = fit(run, USER, (USER[:, :2], LABEL))
     assert [*history] == ["loss", "output1_accuracy"]
     assert [y.shape for y in run.predict(USER)] == [(N, 2), (N, 3)]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_scores_do_not_depend_on_the_size_of_a_batch(reduction: Any) -> None:
+    losses = {
+        "copy": pn.MSELoss(reduction=reduction),
+        "label": pn.CrossEntropyLoss(ignore_index=0, weight=(1, 2, 3), reduction=reduction),
+    }
+    metrics = {"copy": "loss", "label": ["loss", "accuracy"]}
+    both = pn.MultiOutputLoss(losses, weights={"copy": 0.5})
+    run = pn.Trainer(net().initialize(dtype="float64"), both, pn.Adam(), metrics=metrics, communicator=None)
+    whole = run.evaluate(X, Y, batch_size=N)
+    assert run.evaluate(X, Y, batch_size=7) == pytest.approx(whole, rel=1e-6)
+    assert whole["loss"] == pytest.approx(0.5 * whole["copy_loss"] + whole["label_loss"])
+    history = fit(run, epochs=1, batch_size=7)
+    assert history["loss"][0] == pytest.approx(0.5 * history["copy_loss"][0] + history["label_loss"][0])
+
+
+def test_batches_may_name_their_arrays_in_any_order_but_no_other_arrays() -> None:
+    one, other = trainer(), trainer()
+    parts = [slice(0, 15), slice(15, N)]
+    fit(one, [({k: a[r] for k, a in X.items()}, {k: a[r] for k, a in Y.items()}) for r in parts], None)
+    swapped = [
+        ({k: X[k][r] for k in order}, {k: a[r] for k, a in Y.items()})
+        for r, order in zip(parts, (X, [*X][::-1]), strict=True)
+    ]
+    fit(other, swapped, None)
+    np.testing.assert_array_equal(weights(one), weights(other))
+    with pytest.raises(ValueError, match="but the first batch"):
+        fit(trainer(), [(X, Y), (X, Y, np.ones(N))], None)
+
+
+def test_shuffled_batches_of_dicts() -> None:
+    batches = pn.datasets.batches(X, Y, batch_size=8)
+    first, second = next(iter(batches))
+    assert {name: len(a) for name, a in {**first, **second}.items()} == dict.fromkeys([*X, *Y], 8)
+    fit(trainer(), batches, None)
+
+
+def test_a_tuple_of_targets_has_the_order_of_the_losses() -> None:
+    by_name, by_order = trainer(), trainer()
+    fit(by_name)
+    fit(by_order, y=(Y["copy"], Y["label"]), epochs=2)
+    np.testing.assert_array_equal(weights(by_name), weights(by_order))
+
+
+def test_last_layers_that_do_not_fit_are_warned_of() -> None:
+    made = pn.Graph(
+        (pn.Linear(6, 3), "x", "h"), (pn.Softmax(), "h", "p"), (pn.Linear(6, 3), "x", "q"), outputs=("p", "q")
+    )
+    both = pn.MultiOutputLoss({"p": pn.CrossEntropyLoss(), "q": pn.CrossEntropyLoss()})
+    with pytest.warns(UserWarning, match="leave out the last Softmax"):
+        pn.Trainer(made, both, pn.SGD(0.1)).fit(USER, {"p": LABEL, "q": LABEL}, progress=False)
+
+
+@pytest.mark.parametrize("outputs", ["p", ("p", "h")])
+def test_one_loss_needs_one_output(outputs: Any) -> None:
+    made = pn.Graph((pn.Linear(6, 3), "x", "h"), (pn.TanH(), "h", "p"), outputs=outputs)
+    run = pn.Trainer(made, pn.MSELoss(), pn.SGD(0.1))
+    if outputs == "p":
+        run.fit(USER, np.ones((N, 3)), progress=False)
+        return
+    with pytest.raises(ValueError, match=r"use portanet\.MultiOutputLoss"):
+        run.fit(USER, np.ones((N, 3)), progress=False)
+    with pytest.raises(ValueError, match=r"y is a dict.*MultiOutputLoss takes several"):
+        run.fit(USER, {"p": LABEL}, progress=False)
+
+
+def test_names_of_metrics_are_not_taken_twice() -> None:
+    made = pn.Graph((pn.Linear(6, 3), "x", "val"), (pn.Linear(6, 3), "x", "q"))
+    both = pn.MultiOutputLoss({"val": pn.MSELoss(), "q": pn.MSELoss()})
+    with pytest.raises(ValueError, match="which is taken"):
+        pn.Trainer(made, both, pn.SGD(0.1), metrics={"val": "loss"})
+    with pytest.raises(TypeError, match="must be names or functions"):
+        pn.Trainer(made, both, pn.SGD(0.1), metrics={"q": 5})
+
+
+def test_nets_of_several_inputs_that_cannot_lead_to_parameters_train() -> None:
+    states = pn.Graph((pn.GRU(3, 4), ("x", "h"), "y"))
+    x = {"x": RNG.normal(size=(N, 5, 3)), "h": RNG.normal(size=(N, 4))}
+    run = pn.Trainer(states.initialize(dtype="float64"), pn.MSELoss(), pn.SGD(0.1))
+    history = run.fit(x, np.zeros((N, 4)), epochs=3, progress=False)
+    assert history["loss"][-1] < history["loss"][0]

@@ -112,7 +112,8 @@ def test_tokens_and_metrics() -> None:
     [
         (net(), {"y": Y[:, :9]}, r"needs x \(N, T, ...\) and y \(N, T, ...\), got|do not fit"),
         (pn.Sequential(pn.GRU(3, 2)), {"y": Y[:, 0]}, r"needs x \(N, T, ...\) and y \(N, T, ...\), got"),
-        (pn.Bidirectional(pn.GRU(3, 1, return_sequences=True)), {}, "layer '' needs the whole"),
+        (pn.Bidirectional(pn.GRU(3, 1, return_sequences=True)), {}, "layer '1' needs the whole"),
+        (pn.Sequential(pn.Conv1D(3, 2, 3, padding="same")), {}, "layer '0' needs the whole"),
         (pn.GRU(3, 2, return_sequences=True, go_backwards=True), {}, "layer '' needs the whole"),
         (
             pn.Sequential(pn.Linear(3, 2), pn.TransformerBlock(2, 1)),

@@ -1,6 +1,7 @@
 """Attention by the compiled kernels, one head of one example after another: no thread holds more than a few scores."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,18 @@ def attention(
     block_size: int | None = None,
 ) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
     """See :func:`portanet.kernels.attention`; the portable form drops weights."""
+    portable: Any = partial(
+        kernels.attention.portable, q, k, v, kept=kept, is_causal=is_causal, drop=drop, block_size=block_size
+    )
+    if drop is not None:
+        return portable()  # type: ignore[no-any-return]
     given = tuple(map(_heads, (q, k, v)))
     mask = None if kept is None else np.ascontiguousarray(kept)
     y, log_sums = _empty_like(given[0]), np.empty(given[0].shape[:3], q.dtype)
     try:
-        if drop is not None:
-            raise ValueError("the core does not drop weights")
         compiled.attention(*given, mask, is_causal, y, log_sums)
     except ValueError:  # other dtypes or shapes, or no numbers
-        portable: tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]] = kernels.attention.portable(
-            q, k, v, kept=kept, is_causal=is_causal, drop=drop, block_size=block_size
-        )
-        return portable
+        return portable()  # type: ignore[no-any-return]
 
     def pullback(dy: np.ndarray) -> tuple[np.ndarray, ...]:
         gradients = tuple(map(_empty_like, given))

@@ -62,7 +62,8 @@ def _programs_of(step: Callable[..., Any], counts: tuple[int, int], dtype: np.dt
     if owner is None:
         return None
     kind: Any = type(owner)
-    settings = tuple([item for item in vars(owner).items() if type(item[1]) in PLAIN])  # not the weights
+    of_class = [item for base in reversed(kind.__mro__) for item in vars(base).items()]
+    settings = tuple([item for item in (*of_class, *vars(owner).items()) if type(item[1]) in PLAIN])  # not the weights
     return _programs(method.__func__, kind, settings, counts, dtype)
 
 
