@@ -100,7 +100,7 @@ def signals() -> Dataset:
 
 
 def _signal(template: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Pad, scale and translate a template; noise fills the padding, and more noise and a slope go over all."""
+    """Pad, scale and translate a template; fill the padding with smooth noise; add noise and a slope."""
     from scipy.ndimage import gaussian_filter
 
     x = np.append(template + 1e-8, np.zeros(36 + int(25 * rng.random_sample())))  # 1e-8: no zeros outside the padding
