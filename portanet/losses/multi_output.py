@@ -49,8 +49,8 @@ class MultiOutputLoss(Loss):
     """
     Weighted sum of a loss for each output: ``Σ w loss(prediction, target)``.
 
-    Prediction and target are dicts with the keys of ``losses``, or tuples of arrays if these are a list. A target may be
-    a tuple in any case. The gradient with
+    Prediction and target are dicts with the keys of ``losses``, or tuples of arrays if these are a list. A target may
+    be a tuple in any case. The gradient with
     respect to an output is w times that of its loss.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from onnx.reference import ReferenceEvaluator
 
 import portanet as pn
 from bench.networks import NETWORKS
+from experiments.mnist_1d import networks
 from experiments.s001_autoencoder import autoencoder
 from experiments.s001_further import convolution
 from experiments.s004_fashion import improved
+from experiments.sunspots import ensemble
 from portanet.graph.order import takes_ids
 from portanet.onnx import Backend, export
 from portanet.onnx.exporters import EXPORTERS
@@ -117,6 +120,13 @@ FURTHER: dict[str, tuple[Callable[[], pn.Layer], tuple[int, ...]]] = {
     "001-ae-usps-denoise": (lambda: pn.Sequential(pn.GaussianNoise(0.3), autoencoder(256, 128, 64)), (256,)),
     "004-fashion": (improved, (28, 28, 1)),
     "add-numbers": (blocks, (10,)),
+    "alice": (
+        lambda: pn.Sequential(
+            *(pn.Embedding(70, 32), pn.GRU(32, 192, return_sequences=True), pn.Dropout(0.3), pn.Linear(192, 70))
+        ),
+        (20,),
+    ),
+    **{f"mnist-1d, {name}": (partial(networks().__getitem__, name), (40,)) for name in networks()},
     "mnist-99": (
         lambda: pn.Sequential(
             *(pn.Conv2D(1, 8, 3, padding="same"), pn.ReLU(), pn.MaxPool2D(2)),
@@ -126,6 +136,7 @@ FURTHER: dict[str, tuple[Callable[[], pn.Layer], tuple[int, ...]]] = {
         (28, 28, 1),
     ),
     "mnist-rows": (lambda: pn.Sequential(pn.Reshape(28, 28), pn.LSTM(28, 64), pn.Linear(64, 10)), (784,)),
+    "sunspots": (ensemble, (20, 1)),
 }
 """Networks of experiments that the benchmark lacks, with the shape of one input."""
 
