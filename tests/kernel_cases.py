@@ -71,7 +71,7 @@ def attentions() -> list[tuple[Any, ...]]:
             kept = rng.integers(2, size=(lead[0], *[1] * len(lead), n_keys)).astype(dtype)
             kept[0] = 0.0  # a sequence of padding alone
             for mask, is_causal in ((None, False), (None, True), (kept, False), (kept, True)):
-                problems.append((q, k, v, {"kept": mask, "is_causal": is_causal}))
+                problems.append((q, k, v, {"mask": mask, "is_causal": is_causal}))
             problems.append((2 * q, k, v, {"is_causal": True, "block_size": 3}))
     return problems
 

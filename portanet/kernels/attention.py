@@ -22,7 +22,7 @@ def attention(
     k: Array,
     v: Array,
     *,
-    kept: Array | None = None,
+    mask: Array | None = None,
     is_causal: bool = False,
     drop: Drop | None = None,
     block_size: int | None = None,
@@ -39,7 +39,7 @@ def attention(
         Queries.
     k, v : array, shape (N, S, D) or (N, heads, S, D)
         Keys and values.
-    kept : array, shape (N, 1, S) or (N, 1, 1, S), optional
+    mask : array, shape (N, 1, S) or (N, 1, 1, S), optional
         0 for keys that are padding, else 1.
     is_causal : bool
         Whether query t sees no keys after t.
@@ -72,23 +72,23 @@ def attention(
     if 0 in (n_queries, n_keys):
         return xp.zeros_like(q), lambda dy: (xp.zeros_like(q), xp.zeros_like(k), xp.zeros_like(v))
     blocks = [*slices(n_queries, block_size or n_queries)]
-    hidden = xp.finfo(q.dtype).min / 2  # added to a score, it makes the weight 0
-    unseen = None if kept is None else (1 - kept) * hidden
+    lowest = xp.finfo(q.dtype).min / 2  # added to a score, it makes the weight 0
+    mask_bias = None if mask is None else (1 - mask) * lowest
 
     def weights(rows: slice) -> Array:
         """Return p for some queries."""
         scores = xp.matmul(q[..., rows, :] * scale, xp.matrix_transpose(k))
-        if unseen is not None:
-            scores += unseen
+        if mask_bias is not None:
+            scores += mask_bias
         if is_causal:
-            scores += _after(xp, q, rows, n_keys) * hidden
+            scores += _causal_mask(xp, q, rows, n_keys) * lowest
         p = softmax(scores)
-        if kept is None:
+        if mask is None:
             return p
-        n_seen = xp.sum(kept, axis=-1, keepdims=True)
+        n_seen = xp.sum(mask, axis=-1, keepdims=True)
         if is_causal:
             last = xp.clip(xp.arange(rows.start, rows.stop, device=q.device), None, n_keys - 1)
-            n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(kept, axis=-1)), last, axis=-2)
+            n_seen = xp.take(xp.matrix_transpose(xp.cumulative_sum(mask, axis=-1)), last, axis=-2)
         return p * xp.astype(n_seen > 0, p.dtype)  # 0 for a query that sees no key
 
     computed = [weights(blocks[0])] if len(blocks) == 1 else []  # of more blocks, they would fill the memory
@@ -113,7 +113,7 @@ def attention(
     return xp.concat([output(i, rows) for i, rows in enumerate(blocks)], axis=-2), pullback
 
 
-def _after(xp: Any, q: Array, rows: slice, n_keys: int) -> Array:
+def _causal_mask(xp: Any, q: Array, rows: slice, n_keys: int) -> Array:
     """Return 1 for each pair of a query and a key after it, else 0."""
     queries, keys = (xp.arange(*bounds, device=q.device) for bounds in ((rows.start, rows.stop), (0, n_keys)))
     return xp.astype(keys[None, :] > queries[:, None], q.dtype)

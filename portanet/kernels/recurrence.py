@@ -22,7 +22,7 @@ RecurrencePullback: TypeAlias = Callable[[Array | None, Arrays], tuple[Array, Ar
 
 @kernel
 def recurrence(
-    x: Array, weights: Arrays, state: Arrays, step: RecurrentStep, kept: Array | None = None
+    x: Array, weights: Arrays, state: Arrays, step: RecurrentStep, mask: Array | None = None
 ) -> tuple[Array, Arrays, RecurrencePullback]:
     """
     Run ``state_t = step(a_t, u_t, state_(t-1))`` with ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``.
@@ -39,7 +39,7 @@ def recurrence(
         Before the first step; h first.
     step : callable
         See :data:`RecurrentStep`. A backend may trace it, as for :func:`portanet.kernels.elementwise`.
-    kept : array, shape (T, N, 1), optional
+    mask : array, shape (T, N, 1), optional
         0 for padding, else 1.
 
     Returns
@@ -70,7 +70,7 @@ def recurrence(
     for t in range(n_steps):
         a_t, u_t = (tuple(v[:, gate] for gate in gates) for v in (a[t, ...], linear(states[t][0], w_hh) + b_hh))
         new, step_pullback = step(xp, a_t, u_t, states[t])
-        states.append(new if kept is None else _blend(kept[t, ...], new, states[t]))
+        states.append(new if mask is None else _blend(mask[t, ...], new, states[t]))
         pullbacks.append(step_pullback)
 
     def pullback(dh: Array | None, dstate: Arrays) -> tuple[Array, Array, Arrays]:
@@ -78,20 +78,20 @@ def recurrence(
         for t in reversed(range(n_steps)):
             dstate = dstate if dh is None else (dstate[0] + dh[t, ...], *dstate[1:])
             passed = dstate
-            if kept is not None:  # a padded step hands the gradient on
-                passed, dstate = (tuple(d * share for d in dstate) for share in (1 - kept[t, ...], kept[t, ...]))
+            if mask is not None:  # a padded step hands the gradient on
+                passed, dstate = (tuple(d * share for d in dstate) for share in (1 - mask[t, ...], mask[t, ...]))
             da_t, du_t, dstate = pullbacks[t](dstate)
             da.append(xp.concat(da_t, axis=1))
             du.append(da[-1] if du_t is da_t else xp.concat(du_t, axis=1))
             dstate = (dstate[0] + linear(du[-1], xp.matrix_transpose(w_hh)), *dstate[1:])
-            if kept is not None:
+            if mask is not None:
                 dstate = tuple(d + p for d, p in zip(dstate, passed, strict=True))
         return xp.stack(da[::-1]), xp.stack(du[::-1]), dstate
 
     return xp.stack([after[0] for after in states[1:]]), states[-1], pullback
 
 
-def _blend(kept: Array, new: Arrays, old: Arrays) -> Arrays:
+def _blend(mask: Array, new: Arrays, old: Arrays) -> Arrays:
     """Return the new state where there is data, else the old one."""
-    xp = namespace(kept)
-    return tuple(xp.where(kept > 0, n, o) for n, o in zip(new, old, strict=True))
+    xp = namespace(mask)
+    return tuple(xp.where(mask > 0, n, o) for n, o in zip(new, old, strict=True))

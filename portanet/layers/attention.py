@@ -122,19 +122,19 @@ class MultiHeadAttention(Random):
         target, memory = x if isinstance(x, tuple) else (x, x)
         xp = namespace(target)
         check_rows_of("x", (target, memory))
-        y_mask = self._mask(target, None if isinstance(x, tuple) else current_mask())
-        kept = self._mask(memory, None) if isinstance(x, tuple) else y_mask
+        query_mask = self._mask(target, None if isinstance(x, tuple) else current_mask())
+        key_mask = self._mask(memory, None) if isinstance(x, tuple) else query_mask
         projections = (self.q_proj, target), (self.k_proj, memory), (self.v_proj, memory)
         (q, pull_q), (k, pull_k), (v, pull_v) = (layer.vjp(given, train=train) for layer, given in projections)
         if (cache := current_cache()) is not None and not isinstance(x, tuple):
-            k, v, kept = self._extend(cache, k, v, kept, train=train)
-        if kept is not None:
-            kept = xp.matrix_transpose(kept)[:, None, :, :]
+            k, v, key_mask = self._extend(cache, k, v, key_mask, train=train)
+        if key_mask is not None:
+            key_mask = xp.matrix_transpose(key_mask)[:, None, :, :]
         # The size of the whole batch decides: random numbers must not depend on how it is shared out.
         first, n_total = place_in_batch(target.shape[0])
         joined, pull_attention = kernels.attention(
             *(self._split(xp, a) for a in (q, k, v)),
-            kept=kept,
+            mask=key_mask,
             is_causal=self.is_causal and not (cache is not None and q.shape[1] == 1),  # it sees all before it
             drop=self._drop(target.shape[0], first) if train and self.dropout > 0 else None,
             block_size=max(1, MAX_SCORES // max(1, n_total * self.num_heads * memory.shape[1])),
@@ -142,7 +142,7 @@ class MultiHeadAttention(Random):
         y, pull_out = self.out_proj.vjp(self._join(xp, joined), train=train)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Any:
-            dy = dy if y_mask is None else dy * y_mask
+            dy = dy if query_mask is None else dy * query_mask
             djoined = pull_out(dy, need_grads=need_grads)
             parts = [self._join(xp, part) for part in pull_attention(self._split(xp, djoined))]
             dq, dk, dv = (
@@ -153,7 +153,7 @@ class MultiHeadAttention(Random):
                 return None
             return (dq, dk + dv) if isinstance(x, tuple) else dq + dk + dv
 
-        return y if y_mask is None else y * y_mask, pullback
+        return y if query_mask is None else y * query_mask, pullback
 
     def _mask(self, x: Array, known: Array | None) -> Array | None:
         """Return 1 for data and 0 for padding, shape (N, T, 1)."""
@@ -162,17 +162,17 @@ class MultiHeadAttention(Random):
         return padding_mask(x, x.dtype) if known is None else known
 
     def _extend(
-        self, cache: Cache, k: Array, v: Array, kept: Array | None, *, train: bool
+        self, cache: Cache, k: Array, v: Array, key_mask: Array | None, *, train: bool
     ) -> tuple[Array, Array, Array | None]:
         """Return keys, values and mask together with those of the positions before, and keep them for the next."""
         if train or not self.is_causal:
             raise ValueError(f"{self!r} needs the whole sequence: parts are for inference with is_causal=True")
-        new, before = [k, v] if kept is None else [k, v, kept], cache.get(self)
+        new, before = [k, v] if key_mask is None else [k, v, key_mask], cache.get(self)
         if before and k.shape[1] > 1:
             raise ValueError(f"{self!r} goes on by one position at a time, got {k.shape[1]}")
         joined = [namespace(k).concat(parts, axis=1) for parts in zip(before, new, strict=True)] if before else new
         cache.put(self, *joined)
-        return joined[0], joined[1], None if kept is None else joined[2]
+        return joined[0], joined[1], None if key_mask is None else joined[2]
 
     def _split(self, xp: Any, x: Array) -> Array:
         """Take (N, T, embed_dim) to (N, num_heads, T, d)."""

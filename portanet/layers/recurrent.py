@@ -119,15 +119,15 @@ class Recurrent(Layer):
             """Take (N, T, ...) to (T, N, ...), in the order of the steps."""
             return xp.permute_dims(in_order(array), (1, 0, 2))
 
-        kept = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
+        mask = by_step(padding_mask(x, x.dtype)) if self.mask_zeros else None
         steps = by_step(x)
         zero = xp.zeros((n, self.hidden_size), dtype=x.dtype, device=x.device)
         zeros, weights = (zero,) * self.n_states, (w_ih, w_hh, self.bias_ih.data, self.bias_hh.data)
         first = tuple(initial) or self._carried() or zeros
-        h, last, pull_steps = kernels.recurrence(steps, weights, first, self.step, kept)
+        h, last, pull_steps = kernels.recurrence(steps, weights, first, self.step, mask)
         y = last[0]
         if self.return_sequences:
-            y = in_order(xp.permute_dims(h if kept is None else h * kept, (1, 0, 2)))
+            y = in_order(xp.permute_dims(h if mask is None else h * mask, (1, 0, 2)))
 
         if (cache := current_cache()) is not None:
             cache.put(self, *(xp.asarray(state, copy=True) for state in last))  # y shares their memory
@@ -136,7 +136,7 @@ class Recurrent(Layer):
             dy, *dstates = dy if self.return_state else (dy,)
             dlast = tuple(dstates) or zeros
             if self.return_sequences:
-                dh = by_step(dy) if kept is None else by_step(dy) * kept
+                dh = by_step(dy) if mask is None else by_step(dy) * mask
                 da, du, dfirst = pull_steps(dh, dlast)
             else:
                 da, du, dfirst = pull_steps(None, (dlast[0] + dy, *dlast[1:]))

@@ -120,8 +120,8 @@ def test_a_sequence_of_padding_alone_gives_zeros(layer: pn.Layer) -> None:
 def test_blocks_of_queries_give_what_one_block_gives(is_causal: bool, masked: bool) -> None:
     q, k, v, dy = (RNG.normal(size=(3, 6, 4)) for _ in range(4))
     kept = padding_mask(PADDED, "float64").transpose(0, 2, 1) if masked else None
-    whole, pull_whole = attention(q, k, v, kept=kept, is_causal=is_causal)
-    parts, pull_parts = attention(q, k, v, kept=kept, is_causal=is_causal, block_size=4)
+    whole, pull_whole = attention(q, k, v, mask=kept, is_causal=is_causal)
+    parts, pull_parts = attention(q, k, v, mask=kept, is_causal=is_causal, block_size=4)
     np.testing.assert_allclose(parts, whole, rtol=1e-13)
     for one, other in zip(pull_parts(dy), pull_whole(dy), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
@@ -130,7 +130,7 @@ def test_blocks_of_queries_give_what_one_block_gives(is_causal: bool, masked: bo
 def test_a_query_sees_no_padding_before_it() -> None:
     q, k, v = (RNG.normal(size=(2, length, 4)) for length in (5, 3, 3))
     kept = np.asarray([[[0.0, 0.0, 1.0]], [[1.0, 0.0, 1.0]]])
-    y, _ = attention(q, k, v, kept=kept, is_causal=True)
+    y, _ = attention(q, k, v, mask=kept, is_causal=True)
     assert not y[0, :2].any()
     np.testing.assert_allclose(y[0, 2:], np.broadcast_to(v[0, 2], (3, 4)))
     np.testing.assert_allclose(y[1, :2], np.broadcast_to(v[1, 0], (2, 4)))

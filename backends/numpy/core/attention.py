@@ -15,22 +15,22 @@ def attention(
     k: np.ndarray,
     v: np.ndarray,
     *,
-    kept: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     is_causal: bool = False,
     drop: Callable[..., Any] | None = None,
     block_size: int | None = None,
 ) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
     """See :func:`portanet.kernels.attention`; the portable form drops weights."""
     portable: Any = partial(
-        kernels.attention.portable, q, k, v, kept=kept, is_causal=is_causal, drop=drop, block_size=block_size
+        kernels.attention.portable, q, k, v, mask=mask, is_causal=is_causal, drop=drop, block_size=block_size
     )
     if drop is not None:
         return portable()  # type: ignore[no-any-return]
     given = tuple(map(_heads, (q, k, v)))
-    mask = None if kept is None else np.ascontiguousarray(kept)
+    rows = None if mask is None else np.ascontiguousarray(mask)
     y, log_sums = _empty_like(given[0]), np.empty(given[0].shape[:3], q.dtype)
     try:
-        compiled.attention(*given, mask, is_causal, y, log_sums)
+        compiled.attention(*given, rows, is_causal, y, log_sums)
     except ValueError:  # other dtypes or shapes, or no numbers
         return portable()  # type: ignore[no-any-return]
 
@@ -39,7 +39,7 @@ def attention(
         for gradient in gradients[1:]:
             gradient[...] = 0.0
         dy = _heads(np.asarray(dy, q.dtype))
-        compiled.attention_gradient(*given, mask, is_causal, log_sums, dy, *gradients)
+        compiled.attention_gradient(*given, rows, is_causal, log_sums, dy, *gradients)
         return tuple(gradient.reshape(x.shape) for gradient, x in zip(gradients, (q, k, v), strict=True))
 
     return y.reshape(q.shape), pullback

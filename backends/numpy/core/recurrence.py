@@ -25,31 +25,31 @@ class _Programs(NamedTuple):
 
 
 def recurrence(
-    x: np.ndarray, weights: Arrays, state: Arrays, step: Callable[..., Any], kept: np.ndarray | None = None
+    x: np.ndarray, weights: Arrays, state: Arrays, step: Callable[..., Any], mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, Arrays, Callable[..., Any]]:
     """See :func:`portanet.kernels.recurrence`."""
     programs = None
-    if x.size > 0 and is_supported(x, kept, *weights, *state):
+    if x.size > 0 and is_supported(x, mask, *weights, *state):
         hidden, width = weights[1].shape
         programs = _programs_of(step, (width // hidden, len(state)), x.dtype)
     if programs is None:
         portable: tuple[np.ndarray, Arrays, Callable[..., Any]] = kernels.recurrence.portable(
-            x, weights, state, step, kept
+            x, weights, state, step, mask
         )
         return portable
     x, w_ih, w_hh, b_ih, b_hh = map(np.ascontiguousarray, (x, *weights))
-    kept = None if kept is None else np.ascontiguousarray(kept)
+    mask = None if mask is None else np.ascontiguousarray(mask)
     n_steps, n, _ = x.shape
     states = np.empty((len(state), n_steps + 1, n, hidden), x.dtype)
     states[:, 0] = state
     saved = np.empty((n_steps, n, programs.n_saved * hidden), x.dtype)
-    compiled.recurrence(x, w_ih, w_hh, b_ih, b_hh, kept, programs.forward.code, states, saved)
+    compiled.recurrence(x, w_ih, w_hh, b_ih, b_hh, mask, programs.forward.code, states, saved)
 
     def pullback(dh: np.ndarray | None, dstate: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
         dh = None if dh is None else np.ascontiguousarray(dh, x.dtype)
         dstates, da = np.array(dstate, x.dtype), np.empty((n_steps, n, width), x.dtype)
         du = None if programs.same_gradients else np.empty_like(da)
-        compiled.recurrence_gradient(w_hh, kept, programs.backward.code, states, saved, dh, dstates, da, du)
+        compiled.recurrence_gradient(w_hh, mask, programs.backward.code, states, saved, dh, dstates, da, du)
         return da, da if du is None else du, tuple(dstates)
 
     return states[0, 1:], tuple(states[:, -1]), pullback
