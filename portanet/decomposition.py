@@ -127,7 +127,7 @@ class PCA(Estimator):
         backend, examples, _ = self._to_device_of(self.components_, x)
         xp, axes = backend.xp, backend.xp.matrix_transpose(self.components_)
         with backend.activate():
-            pieces = [xp.matmul(examples[rows, ...] - self.mean_, axes) for rows in blocks(examples, examples.shape[1])]
+            pieces = [_product(examples[rows, ...] - self.mean_, axes) for rows in blocks(examples, examples.shape[1])]
             return like_input(backend, x, xp.concat(pieces))
 
     def inverse_transform(self, z: Any) -> Any:
@@ -147,9 +147,17 @@ class PCA(Estimator):
         axes = self.components_
         backend, coordinates, _ = self._to_device_of(namespace(axes).matrix_transpose(axes), z, name="z")
         with backend.activate():
-            examples = backend.xp.matmul(coordinates, axes)
+            examples = _product(coordinates, axes)
             examples += self.mean_
             return like_input(backend, z, examples)
+
+
+def _product(x: Array, axes: Array) -> Array:
+    """Return ``x axes``; x is scaled where it is so small that fast kernels may take it for 0."""
+    xp = namespace(x)
+    largest = float(xp.max(xp.abs(x))) if 0 not in x.shape else 0.0
+    tiny = 0 < largest < float(xp.finfo(x.dtype).smallest_normal) * 2**30
+    return xp.matmul(x / largest, axes) * largest if tiny else xp.matmul(x, axes)
 
 
 def _eigenvectors(x: Array, mean: Array) -> tuple[Array, Array]:

@@ -202,7 +202,7 @@ def linear(net: pn.Layer, i: int) -> pn.Linear:
 def concrete(base: type) -> set[type]:
     """Public classes below a base, without the bases."""
     public = {kind for name in pn.__all__ if isinstance(kind := getattr(pn, name), type) and issubclass(kind, base)}
-    bases = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
+    bases = {pn.Layer, pn.Activation, pn.Recurrent, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
     return public - bases
 
 

@@ -23,6 +23,7 @@ THINGS: list[Any] = [
     *{type(thing): thing for thing in OPTIMIZERS}.values(),
     *(Constant(1.0), Normal(0.1), Uniform(-1.0, 1.0), VarianceScaling(1.0, "fan_avg", "uniform")),
     *(ConstantRate(0.1), StepDecay(0.1, 2), ExponentialDecay(0.1, 0.5), CosineDecay(0.1, 3), OneCycle(0.1, 3)),
+    pn.MultiOutputLoss({"a": pn.MSELoss()}, weights={"a": 2.0}),
     *(WarmUp(ConstantRate(0.1), 2), pn.ParameterGroup(), pn.KMeans(2), pn.PCA(2)),
 ]
 CALLBACKS: list[tuple[Any, dict[str, Any]]] = [
@@ -71,7 +72,13 @@ def is_fine(kind: type[Any], name: str, value: Any) -> bool:
         return name in TEXTS
     if isinstance(value, int):
         return value == -7 and (name in NUMBERS or (kind, name) == (pn.PReLU, "init"))
-    return (name, type(value)) in {("path", bytes), ("log_dir", bytes), ("weight", dict), ("groups", list)}
+    return (name, type(value)) in {
+        ("path", bytes),
+        ("log_dir", bytes),
+        ("weight", dict),
+        ("weights", dict),
+        ("groups", list),
+    }
 
 
 def test_no_constructor_is_left_out() -> None:
@@ -86,11 +93,14 @@ def test_no_constructor_is_left_out() -> None:
 @pytest.mark.parametrize(("kind", "valid", "name"), ARGUMENTS, ids=[f"{k.__name__}-{n}" for k, _, n in ARGUMENTS])
 def test_nonsense_is_refused(kind: Any, valid: dict[str, Any], name: str) -> None:
     refused = 0
+    starred = [p.name for p in parameters_of(kind).values() if p.kind is p.VAR_POSITIONAL]
+    items = valid[starred[0]] if starred else ()
+    others = {key: given for key, given in valid.items() if key not in starred}
     for value in NONSENSE:
         if is_fine(kind, name, value):
             continue
         with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b") as raised:
-            kind(**{**valid, name: value})
+            kind(*items, **{**others, name: value})
         assert len(str(raised.value)) < 300, str(raised.value)
         assert "\n" not in str(raised.value)
         refused += 1

@@ -26,6 +26,8 @@ OTHERS = [
     *(schedules.ConstantRate(0.1), schedules.StepDecay(0.1, step_size=3), schedules.ExponentialDecay(0.1, factor=0.5)),
     *(schedules.CosineDecay(0.1, steps=9), schedules.OneCycle(0.1, steps=9)),
     schedules.WarmUp(schedules.ConstantRate(0.1), steps=3),
+    *(pn.Add(), pn.Multiply(), pn.Concatenate(), pn.Dot()),
+    pn.MultiOutputLoss({"a": pn.MSELoss(), "b": pn.L1Loss()}, weights={"a": 0.5}),
     *(pn.KMeans(3, random_state=1), pn.PCA(2), pn.ParameterGroup("*.bias", lr_factor=0.5)),
 ]
 T = TypeVar("T", bound=Configured)
@@ -33,7 +35,7 @@ T = TypeVar("T", bound=Configured)
 EVERYTHING: list[Configured] = [*(layer for layer, _ in LAYERS), *LOSS_OBJECTS, *OPTIMIZERS, *OTHERS]
 everything = pytest.mark.parametrize("thing", EVERYTHING, ids=[repr(thing) for thing in EVERYTHING])
 
-BASES = {pn.Layer, pn.Activation, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
+BASES = {pn.Layer, pn.Activation, pn.Recurrent, pn.Loss, pn.ElementwiseLoss, pn.ClassificationLoss, pn.Optimizer}
 BASES |= {initializers.Initializer, schedules.Schedule}
 
 

@@ -161,7 +161,7 @@ def test_the_four_networks_become_the_layers_that_one_would_write(torch: ModuleT
     assert found["residual net"].count("Residual(") == 2
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "transformer"])  # see test_interop_sequences
 def test_every_network_of_the_experiments_becomes_an_equal_module_and_comes_back(name: str, torch: ModuleType) -> None:
     network = NETWORKS[name]
     net = network.build().initialize(seed=1, dtype="float64")
