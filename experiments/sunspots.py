@@ -31,8 +31,8 @@ CYCLE = 11
     source="ours",
     data="mean number of sunspots in each year from 1700 to 2008, National Geophysical Data Center, Boulder",
     what="x = sqrt(sunspots) / 10, all years as one sequence; noise of 0.05, GRU of 8, Linear(8, 1); trained on the "
-    "years up to 1920: AdamW, learning rate 0.01 decayed to 0 along a cosine, 800 steps. The forecast is the mean of ten "
-    "such networks; one of many years takes its own forecasts as inputs",
+    "years up to 1920: AdamW, learning rate 0.01 decayed to 0 along a cosine, 800 steps. The forecast is the mean of "
+    "ten such networks; one of many years takes its own forecasts as inputs",
     choices="On the years 1851 to 1885, and then 1886 to 1920, held out: errors of 0.129 and 0.081 (mean of two "
     "seeds). In 46 trials of layer, size, noise, steps, learning rate, weight decay and square root, only single "
     "networks were about as good, and they differed more from seed to seed.",

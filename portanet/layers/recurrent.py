@@ -229,7 +229,8 @@ class GRU(Recurrent):
     Gated recurrent unit [1]_.
 
     With a and u in three parts, reset, update and new: ``r = σ(a_r + u_r)``, ``z = σ(a_z + u_z)``,
-    ``n = tanh(a_n + r u_n)``, ``h_t = (1 - z) n + z h_(t-1)``.
+    ``n = tanh(a_n + r u_n)``, ``h_t = (1 - z) n + z h_(t-1)``. x (N, T, input_size); y is the last h, (N, hidden_size),
+    or all of them, (N, T, hidden_size).
 
     Gradient of a step: ``da_n = dh (1 - z) (1 - n²)``, ``du_n = r da_n``, ``da_z = du_z = dh (h_(t-1) - n) z (1 - z)``,
     ``da_r = du_r = da_n u_n r (1 - r)``, ``dh_(t-1) = z dh + du W_hhᵀ``.
@@ -269,11 +270,13 @@ class LSTM(Recurrent):
     """
     Long short-term memory [1]_.
 
-    With ``a + u`` in four parts: ``i = σ``, ``f = σ``, ``g = tanh``, ``o = σ`` of them; ``c_t = f c_(t-1) + i g``,
-    ``h_t = o tanh(c_t)``.
+    With a and u in four parts: ``i = σ(a_i + u_i)``, ``f = σ(a_f + u_f)``, ``g = tanh(a_g + u_g)``,
+    ``o = σ(a_o + u_o)``; ``c_t = f c_(t-1) + i g``, ``h_t = o tanh(c_t)``. x (N, T, input_size); y is the last h,
+    (N, hidden_size), or all of them, (N, T, hidden_size).
 
     Gradient of a step: ``dc_t += dh o (1 - tanh²(c_t))``; ``da = du`` has the parts ``dc g i (1 - i)``,
-    ``dc c_(t-1) f (1 - f)``, ``dc i (1 - g²)`` and ``dh tanh(c_t) o (1 - o)``; ``dc_(t-1) = f dc``.
+    ``dc c_(t-1) f (1 - f)``, ``dc i (1 - g²)`` and ``dh tanh(c_t) o (1 - o)``; ``dc_(t-1) = f dc`` and
+    ``dh_(t-1) = du W_hhᵀ``.
 
     Parameters
     ----------
@@ -282,7 +285,7 @@ class LSTM(Recurrent):
 
     References
     ----------
-    .. [1] S. Hochreiter, J. Schmidhuber, Long short-term memory, Neural Computation 9, 1997.
+    .. [1] Sepp Hochreiter, J. Schmidhuber, Long short-term memory, Neural Computation 9, 1997.
 
     Examples
     --------
