@@ -90,8 +90,8 @@ def scikit_learn(file: Mapping[str, Any]) -> Iterator[str]:
     yield "## Networks in scikit-learn"
     yield f"*{machine_line(file)}*"
     yield (
-        "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults: PortaNet's "
-        "standardize their inputs, scikit-learn's do not. Shown are the mean score of "
+        "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults: "
+        "PortaNet's standardize their inputs, scikit-learn's do not. Shown are the mean score of "
         f"{estimators.FOLDS} folds, and the median time of a fit."
     )
     yield markdown(estimators.HEADER, estimators.table_rows(file["datasets"]))
