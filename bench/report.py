@@ -152,7 +152,8 @@ def steps(networks: Mapping[str, Any]) -> str:
         slower += [id] * (ratio > 1)
     if not rows:
         return ""
-    rows.append([MEAN, "", "", "", *judged(_mean(ratios), STEP_MEAN if _complete(ratios) else None), "", "", ""])
+    if (average := _mean(ratios)) is not None:
+        rows.append([MEAN, "", "", "", *judged(average, STEP_MEAN if _complete(ratios) else None), "", "", ""])
     header = ["network", "PortaNet", "PyTorch", "best", "ratio", "at most", "goal", "quartiles"]
     summary = (
         f"Goals of single networks that are met: {met} of {len(ratios)}. "
