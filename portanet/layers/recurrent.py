@@ -28,7 +28,7 @@ __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent"]
 
 class Recurrent(Layer):
     """
-    Base of recurrent layers: a subclass writes :meth:`step`.
+    Base of recurrent layers: a subclass writes ``step``.
 
     With ``a_t = x_t W_ih + b_ih`` and ``u_t = h_(t-1) W_hh + b_hh``, of shape (N, n_gates H), the state of step t is
     ``step(a_t, u_t, state)``. Gradients: ``dW_ih = Σ x_tᵀ da_t``, ``dW_hh = Σ h_(t-1)ᵀ du_t``, ``dx_t = da_t W_ihᵀ``;
