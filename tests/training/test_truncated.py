@@ -146,3 +146,26 @@ def test_metrics_ranks_reused_layers_and_iterables_are_refused() -> None:
 
     with pytest.raises(ValueError, match="in one process"):
         run_threads(run, 2)
+
+
+@pytest.mark.parametrize("steps", [3, None])
+def test_a_checkpoint_of_other_parts_is_refused(tmp_path: Path, steps: int | None) -> None:
+    class Saves(pn.Callback):
+        def on_train_batch_end(self, training: Any) -> None:
+            if training.steps == 1:
+                training.save(tmp_path / "first.safetensors")
+
+    fit(trainer(), callbacks=[Saves()])
+    resumed = trainer()
+    before = weights(resumed)
+    with pytest.raises(pn.FileFormatError, match="truncated_bptt_steps"):
+        fit(resumed, resume=tmp_path / "first.safetensors", truncated_bptt_steps=steps)
+    np.testing.assert_array_equal(weights(resumed), before)
+
+
+def test_a_given_state_is_refused() -> None:
+    made = pn.Graph((pn.GRU(3, 2, return_sequences=True), ("x", "h"), "y")).initialize(dtype="float64")
+    run = pn.Trainer(made, pn.MSELoss(), pn.SGD(0.1), communicator=None)
+    x = {"x": X, "h": np.zeros((6, 10))}
+    with pytest.raises(ValueError, match=r"needs the whole|do not fit"):
+        run.fit(x, Y, truncated_bptt_steps=4, progress=False)
