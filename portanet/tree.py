@@ -96,6 +96,18 @@ def shape_of(tree: Any) -> Shapes:
     return tree_map(lambda array: tuple(array.shape), tree)
 
 
+def input_shape_of(tree: Any) -> Shapes:
+    """
+    Return the shape of one example of an array, or of each array of a tree: without the batch axis.
+
+    Examples
+    --------
+    >>> input_shape_of({"a": np.ones((5, 2)), "b": np.ones(5)})
+    {'a': (2,), 'b': ()}
+    """
+    return tree_map(lambda array: tuple(array.shape[1:]), tree)
+
+
 def is_shape(shape: Any) -> bool:
     """
     Whether a value is one shape, and not a tuple or dict of shapes.

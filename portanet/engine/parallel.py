@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from portanet.backends import Backend, namespace, take_rows
+from portanet.backends import Backend, take_rows
 from portanet.engine.eager import EagerExecutor, Step
 from portanet.engine.iterable import IterableExecutor
 from portanet.engine.step import Trainable
@@ -19,7 +19,6 @@ from portanet.kernels.slices import part_of
 from portanet.layers.shard import Shard, shard_as
 from portanet.losses import Loss
 from portanet.optimizers import Optimizer
-from portanet.tree import tree_leaves
 from portanet.typing import Array, Ranks
 
 
@@ -81,9 +80,7 @@ def weight_of_part(loss: Loss, prediction: Array, y: Array, sample_weight: Array
     """
     if loss.reduction == "sum":
         return 1.0
-    first = tree_leaves(prediction)[0]
-    terms = first[..., 0] if first.ndim > 1 else first  # a factor that all parts share cancels
-    n = loss.normalizer(namespace(first), terms, y, sample_weight)
+    n = loss.weight_of_batch(prediction, y, sample_weight)
     return float(n) if isinstance(n, int) else n
 
 

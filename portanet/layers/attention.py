@@ -18,7 +18,7 @@ from portanet.layers.padding_mask import current_mask, mask_as, padding_mask
 from portanet.layers.random import Dropout, Random, kept_of_65536
 from portanet.layers.sequential import Sequential, vjp_of_chain
 from portanet.layers.shard import place_in_batch
-from portanet.tree import is_shape, map_shapes, shape_of, shapes_of_tuple
+from portanet.tree import input_shape_of, is_shape, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
@@ -118,7 +118,7 @@ class MultiHeadAttention(Random):
         return ((name, layer, one) for (name, layer), one in zip(self.named_children(), shapes, strict=True))
 
     def vjp(self, x: Array | tuple[Array, Array], *, train: bool = True) -> tuple[Array, Pullback]:
-        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
+        self.output_shape(input_shape_of(x))
         target, memory = x if isinstance(x, tuple) else (x, x)
         xp = namespace(target)
         check_rows_of("x", (target, memory))

@@ -7,7 +7,7 @@ from typing import Any
 
 from portanet.backends import namespace
 from portanet.layers.base import Layer, batch, check_floating, check_rows_of, input_pullback
-from portanet.tree import map_shapes, shape_of, shapes_of_tuple
+from portanet.tree import input_shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shape, Shapes
 
 __all__ = ["Add", "Concatenate", "Dot", "Multiply"]
@@ -31,7 +31,7 @@ class Merge(Layer):
         return shapes
 
     def _check(self, x: Any) -> None:
-        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
+        self.output_shape(input_shape_of(x))
         check_rows_of("x", x)
         for array in x:
             check_floating(self, array)

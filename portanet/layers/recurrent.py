@@ -20,7 +20,7 @@ from portanet.layers.combine import Parallel
 from portanet.layers.embedding import check_sequence
 from portanet.layers.padding_mask import padding_mask
 from portanet.parameters import Parameter
-from portanet.tree import map_shapes, shape_of, shapes_of_tuple
+from portanet.tree import input_shape_of, shapes_of_tuple
 from portanet.typing import Array, Pullback, Shapes
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "Recurrent"]
@@ -158,7 +158,7 @@ class Recurrent(Layer):
 
     def _with_states(self, x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         """Return x and the initial states that are given, after checks."""
-        self.output_shape(map_shapes(lambda shape: shape[1:], shape_of(x)))
+        self.output_shape(input_shape_of(x))
         given = x if isinstance(x, tuple) else (x,)
         check_rows_of("x", given)
         for array in given:

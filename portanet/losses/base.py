@@ -79,6 +79,11 @@ class Loss(Configured):
         n = max(1, math.prod(terms.shape))
         return n if sample_weight is None else xp.sum(sample_weight) * (n / max(1, terms.shape[0]))
 
+    def weight_of_batch(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> float | Array:
+        """Return how much a batch weighs in a mean over batches, up to a factor that is the same for all batches."""
+        terms = prediction[..., 0] if prediction.ndim > 1 else prediction  # one for each example
+        return self.normalizer(namespace(prediction), terms, target, sample_weight)
+
     def check_target(self, xp: Any, target: Array, shape: Shape) -> None:
         """Refuse targets that do not fit predictions of a shape; it reads values back, so no step calls it."""
         self._check_shapes(shape, target.shape)

@@ -6,6 +6,7 @@ from typing import Any
 
 from portanet.checks import Fixed, check_choice, check_number, shown
 from portanet.losses.base import Loss
+from portanet.tree import tree_leaves
 from portanet.typing import Array, LossPullback, Shapes
 
 __all__ = ["MultiOutputLoss"]
@@ -118,6 +119,9 @@ class MultiOutputLoss(Loss):
             with _named(key):
                 values[key] = loss(predictions[key], targets[key], sample_weight)
         return self._sum(values)
+
+    def weight_of_batch(self, prediction: Any, target: Any, sample_weight: Array | None = None) -> float | Array:
+        return super().weight_of_batch(tree_leaves(prediction)[0], target, sample_weight)
 
     def check_target(self, xp: Any, target: Any, shape: Shapes) -> None:
         targets, shapes = self._by_output("target", target), self._by_output("prediction", shape)

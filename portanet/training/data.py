@@ -26,7 +26,16 @@ from portanet.losses import (
     Loss,
 )
 from portanet.losses.classification import check_class_weight
-from portanet.tree import is_shape, is_tree, map_shapes, n_examples, named_leaves, shape_of, tree_leaves, tree_unflatten
+from portanet.tree import (
+    input_shape_of,
+    is_shape,
+    is_tree,
+    map_shapes,
+    n_examples,
+    named_leaves,
+    tree_leaves,
+    tree_unflatten,
+)
 from portanet.typing import Array, Shapes
 
 HOST = np.ndarray, SparseRows
@@ -55,7 +64,7 @@ class Data(NamedTuple):
     @property
     def input_shape(self) -> Shapes:
         """Shape of one input, without the batch axis."""
-        return map_shapes(lambda shape: shape[1:], shape_of(self.x))
+        return input_shape_of(self.x)
 
     @property
     def arrays(self) -> tuple[Array, ...]:

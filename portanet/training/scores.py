@@ -203,21 +203,16 @@ class Scorer:
 
     def row(self, value: Array, prediction: Array, y: Array, sample_weight: Array | None = None) -> list[Array | float]:
         """Return the numbers of a batch."""
-        first = tree_leaves(prediction)[0]
-        xp = namespace(first)
         if self.of_all:
             pair = tree_map(_copy, prediction), tree_map(_copy, y)  # buffers are used again
             self.kept.append(pair if (shard := current_shard()) is None else self._whole(pair, shard))
         numbers: list[Any] = []
         if self.weighted:
-            # Only the number of terms counts here, one for each example: a constant factor cancels in the average.
-            terms = first[..., 0] if first.ndim > 1 else first
-            numbers.append(self.loss.normalizer(xp, terms, y, sample_weight))
+            numbers.append(self.loss.weight_of_batch(prediction, y, sample_weight))
         numbers += [_measure(name, metric, prediction, y) for name, metric in self.metrics.items()]
         for key, loss in self.of_output.items():
             p, t = prediction[key], y[key]
-            terms = p[..., 0] if p.ndim > 1 else p
-            numbers += [loss.vjp(p, t, sample_weight)[0], loss.normalizer(xp, terms, t, sample_weight)]
+            numbers += [loss.vjp(p, t, sample_weight)[0], loss.weight_of_batch(p, t, sample_weight)]
         return [value, *numbers]
 
     def _whole(self, pair: tuple[Any, Any], shard: Shard) -> tuple[Any, Any]:

@@ -58,7 +58,7 @@ from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, re
 from portanet.training.state import TrainingState
 from portanet.training.truncated import check_sequences
 from portanet.training.unfit import warn_if_merged, warn_if_unfit
-from portanet.tree import map_shapes, named_leaves, tree_leaves, tree_unflatten
+from portanet.tree import input_shape_of, map_shapes, named_leaves, tree_leaves, tree_unflatten
 from portanet.typing import Array, Shape
 
 USE_ENGINE, USE_GRAPH, USE_STREAMING = enabled("engine"), enabled("engine") and enabled("graph"), enabled("streaming")
@@ -680,16 +680,13 @@ class Trainer:
 
     def _try_loss(self, x: Array, y: Array, sample_weight: Array | None) -> None:
         """Refuse a batch that the loss refuses, without running the network."""
-        arrays, like = (
-            [as_array(values, name=name) for name, values in named_leaves("x", x)],
-            self._state.flat.data,
-        )
-        n, input_shape = check_rows_of("x", arrays), tree_unflatten(x, [tuple(array.shape[1:]) for array in arrays])
+        arrays = [as_array(values, name=name) for name, values in named_leaves("x", x)]
+        n, like = check_rows_of("x", arrays), self._state.flat.data
 
         def zeros(shape: Shape) -> Array:
             return self.backend.xp.zeros((n, *shape), dtype=like.dtype, device=like.device)
 
-        self.loss(map_shapes(zeros, self.net.output_shape(input_shape)), y, sample_weight)
+        self.loss(map_shapes(zeros, self.net.output_shape(input_shape_of(tree_unflatten(x, arrays)))), y, sample_weight)
 
     def _train_step(self, x: Array, y: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         program = engine.compiled(self._state.net) if USE_ENGINE else self._state.net
