@@ -145,13 +145,8 @@ def prepare_data(
     given, n = [array for _, array in (*inputs, *targets)], check_rows_of(f"{name}x", [array for _, array in inputs])
     sparse = isinstance(given[0], SparseRows)  # it stays on the host, since it may be too large as a dense array
     stays = all(isinstance(array, HOST) for array in given) and (sparse or keep_on_host != "never")
-    if (
-        stays
-        and keep_on_host == "if too large"
-        and not sparse
-        and net.backend.fits(sum(array.nbytes for array in given))
-    ):
-        stays = False
+    if stays and keep_on_host == "if too large" and not sparse:
+        stays = not net.backend.fits(sum(array.nbytes for array in given))
     arrays = given if stays else [net.asarray(array, name=own) for own, array in (*inputs, *targets)]
     for (own, before), array in zip((*inputs, *targets), arrays, strict=True):
         _check_values(own, before, array, net.flat.dtype)
