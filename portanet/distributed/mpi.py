@@ -155,12 +155,13 @@ class MPI(ProcessCommunicator):
             return bool(request.Test())
 
         def missing() -> list[int]:
-            """Return the leaders that have not said that they wait, too."""
-            waiting = {self.rank}
+            """Return the leaders that have not said that they wait, too; all others if all have said so."""
+            waiting = set()
             while self._leaders.iprobe(tag=WAITING_TAG):
                 rank, n_waits = self._leaders.recv(tag=WAITING_TAG)
                 waiting |= {rank} if n_waits == self._n_waits else set()
-            return sorted({*self._leader_ranks} - waiting)
+            others = {*self._leader_ranks} - {self.rank}
+            return sorted(others - waiting or others)
 
         self._wait(done, missing)
 
@@ -193,7 +194,10 @@ class MPI(ProcessCommunicator):
                 if (dead := self._memory.dead()) and not done():
                     raise rank_failed(dead, "ended")
             if now - begin > timeout:
-                raise rank_failed(missing(), f"did not answer for {self.timeout:g} s")
+                late = missing()
+                if done():  # the last one came just now
+                    return
+                raise rank_failed(late, f"did not answer for {self.timeout:g} s")
 
 
 class _SharedMemory:

@@ -20,14 +20,15 @@ from portanet.distributed.base import (
 
 
 class _Group:
-    """What the threads share: one slot for each, and a barrier."""
+    """What the threads share: one slot for each, and how often each has arrived at a meeting."""
 
     def __init__(self, size: int, timeout: float):
         self.slots: list[Any] = [None] * size
         self.timeout = timeout
-        self.barrier = threading.Barrier(size)
-        self.failed: tuple[int, BaseException] | None = None
+        self.changed = threading.Condition()
         self.arrived = [0] * size
+        self.failed: tuple[int, BaseException] | None = None
+        self.broken: RankFailed | None = None
 
 
 class Threads(Communicator):
@@ -66,21 +67,29 @@ class Threads(Communicator):
         return list(values)
 
     def fail(self, error: BaseException) -> None:
-        if self._group.failed is None and not isinstance(error, RankFailed):
-            self._group.failed = self.rank, error
-        self._group.barrier.abort()
+        if not isinstance(error, RankFailed):
+            group = self._group
+            with group.changed:
+                group.failed = group.failed or (self.rank, error)
+                self._break(rank_failed([self.rank], f"failed with {type(error).__name__}: {error}"))
+
+    def _break(self, error: RankFailed) -> None:
+        """Let every operation raise the first error, also that of a rank that comes too late."""
+        self._group.broken = self._group.broken or error
+        self._group.changed.notify_all()
 
     def _wait(self) -> None:
+        """Wait until all ranks have arrived as often as this one."""
         group = self._group
-        group.arrived[self.rank] += 1
-        try:
-            group.barrier.wait(group.timeout)
-        except threading.BrokenBarrierError:
-            if group.failed is not None:
-                rank, error = group.failed
-                raise rank_failed([rank], f"failed with {type(error).__name__}: {error}") from None
-            missing = [rank for rank, n in enumerate(group.arrived) if n < group.arrived[self.rank]]
-            raise rank_failed(missing, f"did not answer for {group.timeout:g} s") from None
+        with group.changed:
+            group.arrived[self.rank] += 1
+            group.changed.notify_all()
+            n = group.arrived[self.rank]
+            if not group.changed.wait_for(lambda: group.broken or min(group.arrived) >= n, group.timeout):
+                missing = [rank for rank, n_arrived in enumerate(group.arrived) if n_arrived < n]
+                self._break(rank_failed(missing, f"did not answer for {group.timeout:g} s"))
+            if group.broken is not None:
+                raise group.broken
 
 
 def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]:
