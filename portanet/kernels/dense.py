@@ -6,7 +6,7 @@ from portanet.backends import namespace
 from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.elementwise import ElementwiseFn, elementwise
-from portanet.kernels.products import linear, matmul_into
+from portanet.kernels.products import as_rows, linear, matmul_into
 from portanet.typing import Array
 
 
@@ -72,8 +72,8 @@ def dense_gradient(  # noqa: PLR0917
     """
     xp = namespace(dz)
     if dw is not None:
-        rows, dz_rows = (x, dz) if x.ndim == 2 else [xp.reshape(v, (-1, v.shape[-1])) for v in (x, dz)]
-        matmul_into(dw, xp.matrix_transpose(rows), dz_rows)
+        dz_rows = as_rows(dz)
+        matmul_into(dw, xp.matrix_transpose(as_rows(x)), dz_rows)
         if db is not None:
             bias_grad(dz_rows, db)
     if not need_dx:

@@ -5,6 +5,18 @@ from portanet.kernels.dispatch import kernel
 from portanet.typing import Array
 
 
+def as_rows(x: Array) -> Array:
+    """
+    Return an array as a matrix: the last axis stays, all others become one.
+
+    Examples
+    --------
+    >>> as_rows(np.ones((5, 4, 3))).shape
+    (20, 3)
+    """
+    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
+
+
 @kernel
 def linear(x: Array, w: Array) -> Array:
     """

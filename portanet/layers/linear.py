@@ -6,6 +6,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count, check_flag
 from portanet.initializers import Initializer, glorot_uniform, zeros
+from portanet.kernels.products import as_rows
 from portanet.layers.base import Layer, batch, check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback, Shape
@@ -82,7 +83,7 @@ class Linear(Layer):
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                rows, drows = (x, dy) if x.ndim == 2 else (xp.reshape(a, (-1, a.shape[-1])) for a in (x, dy))
+                rows, drows = as_rows(x), as_rows(dy)
                 self.weight.accumulate(xp.matmul(xp.matrix_transpose(rows), drows))
                 if self.bias is not None:
                     self.bias.accumulate(kernels.bias_grad(dy))

@@ -8,6 +8,7 @@ from typing import Any, Self
 from portanet.backends import namespace
 from portanet.checks import Checked, check_count, check_number, check_sample_weight, isdtype
 from portanet.initializers import ones, zeros
+from portanet.kernels.products import as_rows
 from portanet.kernels.slices import slices
 from portanet.layers.base import Layer, check_channels, check_floating, check_input, input_pullback
 from portanet.parameters import Buffer
@@ -119,7 +120,7 @@ class Normalize(Layer):
         xp = backend.xp
         for block in slices(x.shape[0], max(1, MAX_NUMBERS // math.prod(x.shape[1:]))):
             part = backend.asarray(x[block, ...], name="x")
-            rows = xp.astype(xp.reshape(part, (-1, x.shape[-1])), xp.float64)
+            rows = xp.astype(as_rows(part), xp.float64)
             if weights is None:
                 yield rows, xp.ones_like(rows[:, :1])
                 continue

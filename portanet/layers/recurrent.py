@@ -13,6 +13,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import Fixed, check_count, check_flag, shown
 from portanet.initializers import Uniform
+from portanet.kernels.products import as_rows
 from portanet.kernels.recurrence import Arrays, StepPullback
 from portanet.layers.base import Layer, batch, check_input, check_rows_of
 from portanet.layers.cache import current_cache
@@ -109,7 +110,7 @@ class Recurrent(Layer):
     def vjp(self, x: Array | tuple[Array, ...], *, train: bool = True) -> tuple[Any, Pullback]:
         x, *initial = self._with_states(x)
         xp, w_ih, w_hh = namespace(x), self.weight_ih.data, self.weight_hh.data
-        (n, n_steps, n_in), n_out = x.shape, w_ih.shape[1]
+        n, n_steps, n_in = x.shape
 
         def in_order(array: Array) -> Array:
             """Reverse the axis T, or not."""
@@ -140,9 +141,8 @@ class Recurrent(Layer):
                 da, du, dfirst = pull_steps(dh, dlast)
             else:
                 da, du, dfirst = pull_steps(None, (dlast[0] + dy, *dlast[1:]))
-            da, du = (xp.reshape(gradient, (n_steps * n, n_out)) for gradient in (da, du))
-            rows = xp.reshape(steps, (n_steps * n, n_in))
-            before = xp.reshape(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0), (n_steps * n, self.hidden_size))
+            rows, da, du = as_rows(steps), as_rows(da), as_rows(du)
+            before = as_rows(xp.concat([first[0][None, ...], h[:-1, ...]], axis=0))
             if need_grads:
                 self.weight_ih.accumulate(xp.matmul(xp.matrix_transpose(rows), da))
                 self.weight_hh.accumulate(xp.matmul(xp.matrix_transpose(before), du))
