@@ -96,6 +96,12 @@ def test_every_block_of_code_is_closed_and_of_a_known_language(document: Path) -
     assert not any(fences[1::2])
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_lines_of_code_fit_a_page(document: Path) -> None:
+    lines = [line for block in BLOCK.finditer(document.read_text(encoding="utf-8")) for line in block[2].splitlines()]
+    assert not [line for line in lines if len(line) > 88]
+
+
 @pytest.mark.parametrize(("page", "head", "n"), [("keras", "| Keras 3 |", 30), ("pytorch", "| PyTorch |", 15)])
 def test_a_table_of_names_names_what_exists(page: str, head: str, n: int) -> None:
     text = (DOCS / "start" / f"{page}.md").read_text(encoding="utf-8")
