@@ -1,13 +1,16 @@
 """The Python examples of the README and of the folder docs run."""
 
 import dataclasses
+import io
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,6 +29,7 @@ A block of Python; "python torch" needs PyTorch, and is left out where it is not
 
 So are the blocks of Keras, which the tests do not install: there, PortaNet's side of a comparison runs alone.
 """
+NUMBER = re.compile(r"(?<![\w.])-?\d+\.?\d*(?:e-?\d+)?")
 
 
 def name_of(document: Path) -> str:
@@ -55,6 +59,22 @@ def small_mnist_of_keras() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return tuple(((255 * x[..., 0]).astype("uint8"), y) for x, y in pairs)
 
 
+def printed_as_said(text: str, line: str) -> bool:
+    """Whether the numbers after ``#`` in a line are those that it printed, to the digits that are given."""
+    comment = line.partition("#")[2]
+    said, printed = NUMBER.findall(comment), NUMBER.findall(text)
+    rounded = [f"{float(n):.{len(m.partition('.')[2])}f}" for n, m in zip(printed, said, strict=False)]
+    return not said or (rounded == said and (len(printed) == len(said) or "..." in comment))
+
+
+def test_what_a_line_prints_is_what_its_comment_says() -> None:
+    assert printed_as_said("0.7781", "print(y)  # 0.78")
+    assert printed_as_said("[5 0 4 1]", "print(y)  # 5 0 ...")
+    assert not printed_as_said("0.7781", "print(y)  # 0.77")
+    assert not printed_as_said("[5 0 4]", "print(y)  # 5 0")
+    assert not printed_as_said("5", "print(y)  # 5 0")
+
+
 @pytest.fixture
 def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Examples write files, register devices, set the default one, and load MNIST."""
@@ -73,7 +93,15 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.usefixtures("small_world")
 def test_examples_of_a_document_run(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    names = {"__name__": "__main__"}
+    lines = text.splitlines()
+
+    def checked_print(*values: object, **options: Any) -> None:
+        line = lines[sys._getframe(1).f_lineno - 1]
+        file = io.StringIO()
+        print(*values, **options, file=file)
+        assert "mnist" in text or printed_as_said(file.getvalue(), line), f"{line} prints {file.getvalue()}"
+
+    names = {"__name__": "__main__", "print": checked_print}
     with warnings.catch_warnings():
         for block in BLOCK.finditer(text):
             if block[1] is None or find_spec(block[1]) is not None:

@@ -8,21 +8,19 @@ from matplotlib.patches import Rectangle
 
 
 def chain() -> Any:
-    """Draw a chain of functions, and their pullbacks in reverse order."""
-    figure, axes = new_axes(8.2, 2.5, (-1.2, 16.0), (-0.3, 4.5))
-    values, gradients = ("$x$", "$h_1$", "$h_2$", "$y$"), ("$dx$", "$dh_1$", "$dh_2$", "$dy$")
-    for i, name in enumerate("fghL"):
+    """Draw a chain of two functions and the loss, and their pullbacks in reverse order."""
+    figure, axes = new_axes(7.2, 2.4, (-1.2, 12.8), (0.0, 4.0))
+    for i, (function, kept) in enumerate(zip("fgL", "xhy", strict=True)):
         x = 2.4 + 4 * i
-        box(axes, (x, 3.4), f"${name}$", BLUE, (1.6, 0.9))
-        box(axes, (x, 0.7), f"pullback of ${name}$", GREEN, (2.3, 0.9))
-        arrow(axes, (x, 2.9), (x, 1.2), linestyle="--", color="#777777")
-        axes.text(
-            x - 0.12, 2.05, "keeps what the\ngradient needs", fontsize=7, va="center", ha="right", color="#555555"
-        )
-    for i in range(4):
+        box(axes, (x, 3.3), f"${function}$", BLUE, (1.6, 0.9))
+        box(axes, (x, 0.7), f"pullback of ${function}$", GREEN, (2.3, 0.9))
+        arrow(axes, (x, 2.8), (x, 1.2), linestyle="--", color="#777777")
+        axes.text(x + 0.15, 2.0, f"keeps ${kept}$", fontsize=9, va="center", color="#555555")
+    for i, name in enumerate(("x", "h", "y", "L")):
         left, right = 4 * i - 0.76, 4 * i + 1.56
-        arrow(axes, (left, 3.4), (right, 3.4), values[i])
-        arrow(axes, (right - 0.36, 0.7), (left + 0.36, 0.7), gradients[i])
+        last = 0.8 * (name == "L")  # the value of the loss leaves the picture, and dL/dL = 1 comes in
+        arrow(axes, (left, 3.3), (right - last, 3.3), f"${name}$")
+        arrow(axes, (right - last, 0.7), (left + 0.36, 0.7), "$1$" if last else f"$d{name}$")
     return figure
 
 

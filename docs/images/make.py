@@ -65,7 +65,7 @@ def training_step() -> Any:
         box(axes, (x, 6.8), text, GREEN)
         arrow(axes, (middle, 7.66), (x, 7.14))
         arrow(axes, (x, 6.46), (middle, 5.94))
-    axes.text(9.7, 7.5, "one of three executors", fontsize=8, va="center", style="italic")
+    axes.text(9.7, 7.5, "one of several executors", fontsize=8, va="center", style="italic")
     box(axes, (middle, 5.6), "train_step: forward, loss, backward, update\nengine/step.py", GREEN, (4.4, 0.6))
     parts = {
         2.2: "Program.vjp\nengine/program.py",
