@@ -6,16 +6,33 @@ estimators do. What is shown and saved is read from these attributes, so it is w
 """
 
 import inspect
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
 from typing import Any, ClassVar
 
 import numpy as np
 
 from portanet.checks import Checked
+from portanet.names import unknown_argument
 
 MAX_LAYER_USES = 100_000
 """Most uses of layers in a description in which layers occur again."""
+
+
+def _refuse_unknown(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor whose error for an argument of another name says what to write."""
+    parameters = inspect.signature(init).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return init  # it hands them on to another constructor
+
+    @wraps(init)
+    def checked(self: "Configured", *args: Any, **kwargs: Any) -> None:
+        if unknown := [name for name in kwargs if name not in parameters]:
+            kind: Any = type(self)
+            raise TypeError(unknown_argument(kind.__name__, unknown[0], parameters_of(kind)))
+        init(self, *args, **kwargs)
+
+    return checked
 
 
 class Configured:
@@ -32,10 +49,15 @@ class Configured:
     _by_reference: ClassVar[bool] = False
     """Whether an object that occurs twice is saved once: two uses of a layer share its weights."""
 
+    @_refuse_unknown
+    def __init__(self) -> None:
+        """Take no arguments, as a class without a constructor of its own."""
+
     def __init_subclass__(cls, **kwargs: Any):
         """Register the class, and complete its signature."""
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
+            cls.__init__ = _refuse_unknown(cls.__init__)  # type: ignore[method-assign]
             _name_options(cls)
         cls._register()
 
@@ -113,8 +135,6 @@ def _name_options(kind: Any) -> None:
 @lru_cache(maxsize=1024)
 def parameters_of(kind: type) -> Mapping[str, inspect.Parameter]:
     """Return the constructor's parameters by name."""
-    if kind.__init__ is object.__init__:  # type: ignore[misc]  # whose signature says that it takes anything
-        return {}
     return inspect.signature(kind).parameters
 
 

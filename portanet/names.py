@@ -1,4 +1,4 @@
-"""Names of other libraries, for a message that says what they are called in PortaNet."""
+"""Names of other libraries, for messages that say what they are called in PortaNet."""
 
 from collections.abc import Iterable
 
@@ -62,6 +62,75 @@ ALIASES = {
     "Concat": "Concatenate",
 }
 """PortaNet's names for names of Keras and PyTorch."""
+
+ARGUMENTS = {
+    "beta_1": "betas",
+    "beta_2": "betas",
+    "clipnorm": "clip_norm",
+    "dilation_rate": "dilation",
+    "dim": "axis",
+    "epsilon": "eps",
+    "filters": "out_channels",
+    "global_clipnorm": "clip_norm",
+    "kernel_initializer": "init",
+    "learning_rate": "lr",
+    "max_norm": "clip_norm",
+    "pool_size": "kernel_size",
+    "rate": "p",
+    "rho": "alpha",
+    "strides": "stride",
+    "use_bias": "bias",
+}
+"""PortaNet's names for arguments of Keras and PyTorch."""
+
+ADVICE = {
+    "activation": "add the activation as a layer, such as ReLU()",
+    "batch_first": "leave it out, sequences are (N, T, features)",
+    "bidirectional": "write Bidirectional(layer)",
+    "device": "give it to the Trainer, or to initialize",
+    "dtype": "give it to the Trainer, or to initialize",
+    "from_logits": "leave it out, CrossEntropyLoss and BCEWithLogitsLoss take logits",
+    "inplace": "leave it out",
+    "input_shape": "leave it out, the first data or net.build(shape) set it",
+    "kernel_regularizer": "give weight_decay to the optimizer",
+    "num_layers": "put several layers into a Sequential",
+    "units": "give the number first, such as Linear(units)",
+}
+"""What to write in place of arguments of Keras and PyTorch that no layer has."""
+
+METHODS = {
+    "add": "append(layer)",
+    "compile": "Trainer(net, loss, optimizer, metrics=...)",
+    "cuda": 'to("cuda")',
+    "eval": "net(x), which is inference",
+    "evaluate": "Trainer(net, loss, optimizer).evaluate(x, y)",
+    "fit": "Trainer(net, loss, optimizer).fit(x, y)",
+    "load_state_dict": "set_weights(weights)",
+    "load_weights": "set_weights(weights), or portanet.load(path)",
+    "save_weights": "save(path)",
+    "state_dict": "get_weights()",
+    "train": "net.vjp(x), which is training",
+}
+"""What to write in place of methods of networks of Keras and PyTorch."""
+
+
+def unknown_argument(kind: str, name: str, accepted: Iterable[str]) -> str:
+    """
+    Say that a constructor has no argument of a name, and what to write.
+
+    Examples
+    --------
+    >>> unknown_argument("Conv2D", "strides", ["kernel_size", "stride"])
+    "Conv2D has no argument 'strides': it is called stride here"
+    >>> unknown_argument("Dropout", "probability", ["p"])
+    "Dropout has no argument 'probability': it takes p"
+    """
+    accepted = list(accepted)
+    if ARGUMENTS.get(name) in accepted:
+        advice = f"it is called {ARGUMENTS[name]} here"
+    else:
+        advice = ADVICE.get(name, f"it takes {', '.join(accepted)}" if accepted else "it takes none")
+    return f"{kind} has no argument {name!r}: {advice}"
 
 
 def our_name(name: str, ours: Iterable[str]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, wraps
 from os import PathLike
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from portanet.layers.placement import DERIVED
 from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
+from portanet.names import METHODS
 from portanet.saving import describe_network
 from portanet.tree import (
     is_shape,
@@ -130,6 +131,15 @@ class Layer(LazyBuild, Configured):
         super().__init_subclass__(**kwargs)
         if "vjp" in vars(cls):
             cls.vjp = _with_checked_pullback(cls.vjp)  # type: ignore[method-assign]
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for methods of other libraries, such as ``net.fit``."""
+            if name in METHODS:
+                text = f"{type(self).__name__} has no attribute {name!r}: write {METHODS[name]}"
+                raise AttributeError(text, name=name, obj=self)
+            return object.__getattribute__(self, name)  # raises Python's error again
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name, as they are now; an input size that is not known is None."""
