@@ -83,6 +83,17 @@ PAGES = {
 }
 
 
+LEGEND = (
+    "A table compares a figure of the report with ours: the mean and the standard deviation over the seeds. "
+    '"-" stands where the report gives a figure that is neither good nor bad, such as a weight.'
+)
+NAMES = {
+    "000": "In the notes, *eps* is the learning rate. Figures named *sheet* are those of the network of the course's "
+    "exercise sheet, figures named *own* those of the student's own network."
+}
+"""What the names in the figures of a report mean."""
+
+
 def write_pages(pairs: Sequence[Pair], results: Path, folder: Path) -> dict[Path, str]:
     """
     Return the Markdown of each page by its path.
@@ -95,15 +106,16 @@ def write_pages(pairs: Sequence[Pair], results: Path, folder: Path) -> dict[Path
         Folders of the results and of the pages; links to pictures are relative.
     """
     pictures = Path(relpath(results, folder)).as_posix()
-    return {folder / f"{number}.md": _page(page, pairs, pictures) for number, page in PAGES.items()}
+    return {folder / f"{number}.md": _page(number, page, pairs, pictures) for number, page in PAGES.items()}
 
 
-def _page(page: Page, pairs: Sequence[Pair], pictures: str) -> str:
+def _page(number: str, page: Page, pairs: Sequence[Pair], pictures: str) -> str:
     chapters = {title: _chosen(ids, pairs) for title, ids in page.chapters.items()}
     figures = [figure for members in chapters.values() for *_, figure in judged(members)]
     parts = [f"# {page.title}", page.text]
     if figures:
         parts.append(f"**{sum(figure['met'] for figure in figures)} of {len(figures)} reported figures are reached.**")
+        parts.append(" ".join([LEGEND, *([NAMES[number]] if number in NAMES else [])]))
     for title, members in chapters.items():
         parts.append(f"## {title}")
         for pair in members:
@@ -125,14 +137,14 @@ def _section(experiment: Experiment, result: Result, pictures: str) -> Iterator[
     yield f"{result['what'][0].upper()}{result['what'][1:]}. *{seeds(result).capitalize()}.*"
     compared = {name: figure for name, figure in result["figures"].items() if figure["reported"] is not None}
     if compared:
-        rows = [("figure", "claimed", "ours", "reached"), *[("---",) * 4]]
-        rows += [(name, reported(figure), ours(figure), met(figure)) for name, figure in compared.items()]
-        yield "\n".join(f"| {' | '.join(map(cell, row))} |" for row in rows)
+        rows = [(name, reported(figure), ours(figure), met(figure)) for name, figure in compared.items()]
+        yield _table(("figure", "claimed", "ours", "reached"), rows)
     if experiment.remark:
         yield f"**What holds.** {experiment.remark}"
     others = {name: figure for name, figure in result["figures"].items() if figure["reported"] is None}
     if others:
-        yield f"**Also measured.** {'; '.join(f'{name}: {ours(figure)}' for name, figure in others.items())}."
+        measured = [(name, ours(figure)) for name, figure in others.items()]
+        yield f":::{{dropdown}} Also measured\n{_table(('figure', 'ours'), measured)}\n:::"
     if result["choices"]:
         yield f":::{{dropdown}} What the report leaves open\n{result['choices']}\n:::"
     if result["pictures"]:
@@ -143,3 +155,8 @@ def _section(experiment: Experiment, result: Result, pictures: str) -> Iterator[
             + "\n".join(f":::{{grid-item}}\n{image}\n:::" for image in images)
             + "\n::::"
         )
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
