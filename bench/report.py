@@ -311,8 +311,9 @@ def estimator_parts(file: Mapping[str, Any]) -> list[str]:
     return [
         f"## Networks for scikit-learn: {file['machine']['cpu']}",
         machine_line(file),
-        f"`NetClassifier` and `NetRegressor` beside scikit-learn's `MLPClassifier` and `MLPRegressor`, all at their "
-        f"defaults: the mean score of {estimators.FOLDS} folds (accuracy; R² for diabetes), the median time of a fit, "
+        "`NetClassifier` and `NetRegressor`, which standardize their inputs, beside scikit-learn's `MLPClassifier` "
+        "and `MLPRegressor`, alone and after a `StandardScaler`, all at their defaults: the mean score of "
+        f"{estimators.FOLDS} folds (accuracy; R² for diabetes), the median time of a fit, "
         "and the median ratio of the times. Two scores are equal if their means differ by at most one standard error "
         "of the differences. The table `mixed` is drawn at random: `python -m bench estimators`.",
         markdown(estimators.HEADER, estimators.table_rows(file["datasets"])),

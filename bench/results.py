@@ -49,7 +49,7 @@ SCHEMAS: dict[str, Schema] = {
     "mechanisms": {**INFO, "rounds": int, "seconds": NUMBER, "networks": {...: MECHANISMS}},
     "fit": {**INFO, "steps": int, "epochs": int, "networks": {...: {...: is_positive}}},
     "scaling": {**INFO, "rounds": int, "networks": {...: {...: {...: NUMBER}}}},
-    "estimators": {**INFO, "datasets": {...: {"portanet": ESTIMATOR, "scikit-learn": ESTIMATOR}}},
+    "estimators": {**INFO, "datasets": {...: {...: ESTIMATOR}}},
 }
 WRITTEN_BY = {
     "peers": "python -m bench peers --out FILE",

@@ -1,6 +1,6 @@
 """The page of benchmarks in short, with its figures; made from the files of results in ``bench/results``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from pictures import save_light_and_dark
 
 from bench import estimators, results, scaling
+from bench.networks import NETWORKS, Network
 from bench.peers.ratios import best, best_ratio, mean
 from bench.report import machine_line
 from bench.text import duration, markdown
@@ -25,6 +26,10 @@ How fast PortaNet is, beside other libraries on the same machine and on the same
 as long as PortaNet a library takes: right of the line at 1, PortaNet is faster. Of PyTorch, the fastest variant counts,
 `torch.compile` included. [All benchmarks in full](benchmarks.md) has the method, the spread and what was tried and
 dropped; `python -m bench --help` says how to repeat them.
+
+The libraries are measured in turn, in many short rounds. A point is the median over the rounds, so it differs a little
+from the quotient of the times in a table, which are medians themselves. The names of the networks begin with the number
+of the [report](reports/000.md) that they come from; [their layers](#the-networks) are at the end.
 """
 
 
@@ -39,6 +44,7 @@ def write(page: Path, folder: Path = results.FOLDER) -> None:
         parts += scikit_learn(results.read(path, "estimators"))
     for path in sorted(folder.glob("scaling-*.json")):
         parts += processes(results.read(path, "scaling"), page, path.stem)
+    parts += networks(sorted(folder.glob("peers-*.json")))
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -90,9 +96,9 @@ def scikit_learn(file: Mapping[str, Any]) -> Iterator[str]:
     yield "## Networks in scikit-learn"
     yield f"*{machine_line(file)}*"
     yield (
-        "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults: "
-        "PortaNet's standardize their inputs, scikit-learn's do not. Shown are the mean score of "
-        f"{estimators.FOLDS} folds, and the median time of a fit."
+        "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults. "
+        "PortaNet's standardize their inputs. Scikit-learn's do not, so they are shown alone and after a "
+        f"`StandardScaler`. Shown are the mean score of {estimators.FOLDS} folds, and the median time of a fit."
     )
     yield markdown(estimators.HEADER, estimators.table_rows(file["datasets"]))
 
@@ -115,6 +121,26 @@ def processes(file: Mapping[str, Any], page: Path, name: str) -> Iterator[str]:
     save_light_and_dark(dots(gains, list(networks), xlabel="examples a second / those of one core"), picture)
     yield shown(picture, "Gain of two processes and of two threads")
     yield markdown(scaling.HEADER, scaling.table_rows(networks))
+
+
+def networks(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield the layers of the networks that are compared with other libraries."""
+    measured = {id for path in paths for id in results.read(path, "peers")["networks"]}
+    yield "## The networks"
+    yield "Each row has the shape of an example, the size of a batch in training, and the layers."
+    yield markdown(
+        ["network", "example", "batch", "layers"],
+        [
+            [network.id, " x ".join(map(str, network.input_shape)), str(network.batch_size), layers(network)]
+            for network in NETWORKS.values()
+            if network.id in measured
+        ],
+    )
+
+
+def layers(network: Network) -> str:
+    """Return the layers of a network, which may break between two lines."""
+    return ", ".join(f"`{layer!r}`" for layer in network.layers())
 
 
 def dots(rows: Mapping[str, Mapping[str, float]], ids: list[str], *, xlabel: str = "time / PortaNet's time") -> Figure:

@@ -2,8 +2,8 @@
 The boundary of a two-layer network
 ===================================
 
-No straight line separates these points. One linear layer draws a line, and fails; two layers with a bend between them
-succeed.
+No straight line separates these points. One linear layer draws a line, and fails. Two layers with an activation between
+them succeed.
 """
 
 # %%
@@ -43,7 +43,8 @@ pn.plots.decision_boundary(line.predict, x, labels, level=0.0, title="one linear
 # %%
 # Two layers
 # ----------
-# Each of the eight hidden units is a bent line, ``tanh(w·x + b)``. Their weighted sum can close around the inner class.
+# Each of the eight hidden units is a smooth step across the plane, ``tanh(w·x + b)``, in a direction of its own. Their
+# weighted sum can close around the inner class.
 
 net = pn.Sequential(pn.Linear(2, 8), pn.TanH(), pn.Linear(8, 1))
 trainer = train(net)
@@ -53,3 +54,26 @@ pn.plots.decision_boundary(net.predict, x, labels, level=0.0, title="two layers,
 # Without ``TanH`` the two layers would be one linear map again, ``x W₁ W₂``: try it.
 
 print(f"two layers: {trainer.evaluate(x, y)['binary_accuracy']:.3f} of the points are right")
+
+# %%
+# Two spirals
+# -----------
+# A boundary that winds needs more units, and a second hidden layer. This is the figure of the front page.
+
+labels = np.repeat([0, 1], 150)
+angle = 2 * np.pi * np.sqrt(rng.uniform(0.02, 1, size=300))
+turned = angle + np.pi * labels  # the second spiral is the first, turned by half a circle
+x = np.stack([angle * np.cos(turned), angle * np.sin(turned)], axis=1) / 2
+x = (x + 0.1 * rng.normal(size=x.shape)).astype("float32")
+y = labels[:, None].astype("float32")
+
+net = pn.Sequential(pn.Linear(2, 32), pn.TanH(), pn.Linear(32, 32), pn.TanH(), pn.Linear(32, 1))
+trainer = pn.Trainer(net, pn.BCEWithLogitsLoss(), pn.Adam(lr=0.01), metrics="binary_accuracy")
+trainer.fit(x, y, epochs=300, progress=False)
+with_sigmoid = pn.Sequential(net, pn.Sigmoid())
+pn.plots.decision_boundary(with_sigmoid.predict, x, labels, title="2-32-32-1 network, 300 epochs")
+
+# %%
+# The output of the sigmoid is the probability of class 1.
+
+print(f"spirals: {trainer.evaluate(x, y)['binary_accuracy']:.3f} of the points are right")
