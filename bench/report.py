@@ -314,8 +314,8 @@ def estimator_parts(file: Mapping[str, Any]) -> list[str]:
         "`NetClassifier` and `NetRegressor`, which standardize their inputs, beside scikit-learn's `MLPClassifier` "
         "and `MLPRegressor`, alone and after a `StandardScaler`, all at their defaults: the mean score of "
         f"{estimators.FOLDS} folds (accuracy; R² for diabetes), the median time of a fit, "
-        "and the median ratio of the times. Two scores are equal if their means differ by at most one standard error "
-        "of the differences. The table `mixed` is drawn at random: `python -m bench estimators`.",
+        "and the median ratio of the times. Two scores are equal if their means differ by at most 2.8 standard errors "
+        "of the differences, which hold 95 %. The table `mixed` is drawn at random: `python -m bench estimators`.",
         markdown(estimators.HEADER, estimators.table_rows(file["datasets"])),
     ]
 

@@ -22,7 +22,7 @@ TASKS = {
 HEAD = """\
 # Numbers
 
-How fast PortaNet is, beside other libraries on the same machine and on the same networks. A figure shows how many times
+How fast PortaNet is, beside other libraries on the same machine and on the same networks. A plot shows how many times
 as long as PortaNet a library takes: right of the line at 1, PortaNet is faster. Of PyTorch, the fastest variant counts,
 `torch.compile` included. [All benchmarks in full](benchmarks.md) has the method, the spread and what was tried and
 dropped; `python -m bench --help` says how to repeat them.
@@ -98,7 +98,8 @@ def scikit_learn(file: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "`NetClassifier` and `NetRegressor` beside `MLPClassifier` and `MLPRegressor`, all at their defaults. "
         "PortaNet's standardize their inputs. Scikit-learn's do not, so they are shown alone and after a "
-        f"`StandardScaler`. Shown are the mean score of {estimators.FOLDS} folds, and the median time of a fit."
+        f"`StandardScaler`. Shown are the mean score of {estimators.FOLDS} folds (accuracy, and R² for diabetes), and "
+        "the median time of a fit."
     )
     yield markdown(estimators.HEADER, estimators.table_rows(file["datasets"]))
 

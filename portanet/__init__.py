@@ -386,3 +386,8 @@ def __getattr__(name: str) -> ModuleType:
     ours = our_name(name, __all__)
     hint = f": it is called {ours} here" if ours else ""
     raise AttributeError(f"module 'portanet' has no attribute {name!r}{hint}", name=name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, and not those that this file imports for itself."""
+    return [*__all__, *ON_DEMAND, *(name for name in globals() if name.startswith("__"))]

@@ -1,13 +1,15 @@
 """Names of other libraries are answered with those of PortaNet."""
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import portanet as pn
 from portanet.config import Configured
-from portanet.names import ADVICE, ALIASES, ARGUMENTS, METHODS
+from portanet.names import ADVICE, ALIASES, ARGUMENTS, METHODS, our_name
 from tests.cases import concrete
 
 
@@ -45,7 +47,8 @@ def test_other_names_of_arguments_are_no_names_of_ours() -> None:
     ours = {name for kind in concrete(Configured) for name in inspect.signature(kind).parameters}
     assert set(ARGUMENTS.values()) <= ours
     for kind in concrete(Configured):
-        assert not inspect.signature(kind).parameters.keys() & {*ARGUMENTS} & {*ADVICE}
+        named = {*inspect.signature(kind).parameters} & {*ARGUMENTS, *ADVICE}
+        assert named <= {"rho", "device"}, kind  # Adadelta and PCA have arguments of these names
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -67,5 +70,15 @@ def test_other_missing_attributes_keep_the_error_of_python() -> None:
 
 
 def test_aliases_are_names_of_ours() -> None:
-    assert {text.split(",")[0] for text in ALIASES.values()} <= {*pn.__all__}
+    assert {re.match(r"\w+", text)[0] for text in ALIASES.values()} <= {*pn.__all__}  # type: ignore[index]
     assert not {*ALIASES} & {*pn.__all__}
+
+
+def test_every_name_in_the_tables_for_users_of_other_libraries_is_answered() -> None:
+    for page in ("keras", "pytorch"):
+        text = (Path(__file__).parents[1] / "docs" / "start" / f"{page}.md").read_text(encoding="utf-8")
+        cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+        names = {name for cell in cells for name in re.findall(r"`(?:nn\.|keras\.)?([A-Z]\w+)", cell)}
+        assert len(names) >= 15
+        others = names - {*pn.__all__} - {"Input"}  # networks need no Input
+        assert not [name for name in others if our_name(name, pn.__all__) is None]

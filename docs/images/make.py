@@ -106,6 +106,9 @@ def run_page(page: str) -> None:
 PICTURES = (boundary, training_step, chain, convolution, recurrent, house)
 PAGES = {
     "activations": "learn/relu.md",
+    "optimizers": "learn/optimizers.md",
+    "initialization": "learn/initialization.md",
+    "overfitting": "learn/overfitting.md",
     "vanishing": "learn/recurrent.md",
     "network": "howto/data.md",
     "changed": "howto/augmentation.md",

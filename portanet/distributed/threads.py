@@ -20,7 +20,7 @@ from portanet.distributed.base import (
 
 
 class _Group:
-    """What the threads share: one slot for each, and how often each has arrived at a meeting."""
+    """What the threads share: one slot for each, and how often each has arrived at a barrier."""
 
     def __init__(self, size: int, timeout: float):
         self.slots: list[Any] = [None] * size
@@ -96,8 +96,6 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     """
     Run ``task(communicator)`` in several threads, and return the results in the order of the ranks.
 
-    The error of the first rank that failed is raised.
-
     Parameters
     ----------
     task : callable
@@ -111,6 +109,11 @@ def run_threads(task: Task, size: int, *, timeout: float = TIMEOUT) -> list[Any]
     -------
     list
         The result of each rank.
+
+    Raises
+    ------
+    Exception
+        The error of the rank that failed first.
 
     Examples
     --------

@@ -35,7 +35,8 @@ tol, early_stopping, validation_fraction, n_iter_no_change, callbacks, warm_star
     --------
     >>> from sklearn.datasets import load_iris
     >>> x, _ = load_iris(return_X_y=True)
-    >>> AutoEncoderTransformer((16,), n_components=2, learning_rate_init=0.01, tol=0.01).fit_transform(x).shape
+    >>> codes = AutoEncoderTransformer((16,), n_components=2, learning_rate_init=0.01, tol=0.01, random_state=0)
+    >>> codes.fit_transform(x).shape
     (150, 2)
     """
 

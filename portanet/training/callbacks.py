@@ -139,12 +139,15 @@ class Callback:
 
         Examples
         --------
-        Print the loss of every hundredth step:
+        Print the loss after every hundred steps, also where several steps run at once:
 
         >>> class Report(portanet.Callback):
+        ...     due = 100
+        ...
         ...     def on_train_batch_end(self, trainer):
-        ...         if trainer.steps % 100 == 0:
+        ...         if trainer.steps >= self.due:
         ...             print(f"step {trainer.steps}: loss {trainer.batch_logs['loss']:.3g}")
+        ...             self.due += 100
         >>> trainer = portanet.Trainer(portanet.Linear(1, 1), portanet.MSELoss(), portanet.SGD(0.1))
         >>> x = np.zeros((100, 1))
         >>> history = trainer.fit(x, x, epochs=2, batch_size=1, callbacks=[Report()], progress=False)

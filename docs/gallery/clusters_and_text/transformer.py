@@ -59,4 +59,4 @@ def write(beginning: str, n_letters: int) -> str:
 
 
 print(write("forty seven, forty eight, ", 60))
-print(f"perplexity: {history['perplexity'][-1]:.2f} of {len(letters)} letters")
+print(f"perplexity in training: {history['perplexity'][-1]:.2f} of {len(letters)} letters")

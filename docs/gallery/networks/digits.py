@@ -52,6 +52,6 @@ captions = [f"{data.y_test[i]} read as {prediction[i]}" for i in wrong]
 pn.plots.image_grid(data.x_test[wrong], columns=5, captions=captions, title="mistakes")
 
 # %%
-# The test set was not used until now, so this accuracy is an honest one.
+# The test set was used neither for training nor to choose settings, so its accuracy is that of new images.
 
 print(f"test accuracy: {trainer.evaluate(data.x_test, data.y_test)['accuracy']:.3f}")

@@ -10,9 +10,9 @@ A table through scikit-learn
 
 from sklearn import metrics
 from sklearn.datasets import load_wine
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from portanet.plots import confusion_matrix
 from portanet.sklearn import NetClassifier
@@ -26,10 +26,10 @@ x_train, x_test, y_train, y_test = train_test_split(
 # %%
 # A pipeline
 # ----------
-# The columns have different units. The scaler learns its mean and deviation from the training rows of each fold alone,
-# because it is part of the pipeline.
+# The columns have different units; the network standardizes them itself. A cell may be empty: the imputer learns its
+# means from the training rows of each fold alone, because it is part of the pipeline.
 
-model = make_pipeline(StandardScaler(), NetClassifier((32,), learning_rate_init=0.01, max_iter=500, random_state=0))
+model = make_pipeline(SimpleImputer(), NetClassifier((32,), learning_rate_init=0.01, max_iter=500, random_state=0))
 print("accuracy of 5 folds:", cross_val_score(model, x_train, y_train, cv=5).round(3))
 
 # %%

@@ -17,9 +17,22 @@ import numpy as np
 import portanet as pn
 
 data = pn.datasets.load("digits")
-encoder = pn.Sequential(*(pn.Flatten(), pn.Linear(64, 128), pn.ReLU(), pn.Linear(128, 64), pn.ReLU(), pn.Linear(64, 2)))
+encoder = pn.Sequential(
+    pn.Flatten(),
+    pn.Linear(64, 128),
+    pn.ReLU(),
+    pn.Linear(128, 64),
+    pn.ReLU(),
+    pn.Linear(64, 2),
+)
 decoder = pn.Sequential(
-    *(pn.Linear(2, 64), pn.ReLU(), pn.Linear(64, 128), pn.ReLU(), pn.Linear(128, 64), pn.Sigmoid(), pn.Reshape(8, 8, 1))
+    pn.Linear(2, 64),
+    pn.ReLU(),
+    pn.Linear(64, 128),
+    pn.ReLU(),
+    pn.Linear(128, 64),
+    pn.Sigmoid(),
+    pn.Reshape(8, 8, 1),
 )
 net = pn.AutoEncoder(encoder, decoder)
 trainer = pn.Trainer(net, pn.MSELoss(), pn.Adam(lr=3e-3))

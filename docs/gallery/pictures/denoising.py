@@ -41,7 +41,7 @@ pn.plots.image_grid(images, rows=["original", "noisy", "denoised"], title="test 
 levels = np.linspace(0, 0.5, 6)
 before, after = [], []
 for level in levels:
-    noisy = (data.x_test + level * rng.normal(size=data.x_test.shape)).astype("float32")
+    noisy = np.clip(data.x_test + level * rng.normal(size=data.x_test.shape), 0, 1).astype("float32")
     before.append(float(pn.psnr(noisy, data.x_test)) if level else np.nan)
     after.append(float(pn.psnr(trainer.predict(noisy), data.x_test)))
 pn.plots.curves(levels, {"PSNR in decibels": {"noisy": before, "denoised": after}}, xlabel="deviation of the noise")

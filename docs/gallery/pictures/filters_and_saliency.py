@@ -57,7 +57,7 @@ pn.plots.image_grid(
 )
 
 # %%
-# A check: a small step along the gradient raises the score by about the squared length of the gradient.
+# A check: for a small ε, the score of x + ε g is higher by about ε times the squared norm of the gradient g.
 
 gradient = net.vjp(x, train=False)[1](one_hot, need_grads=False)
 rise = ((net(x + 1e-3 * gradient) - logits) * one_hot).sum()

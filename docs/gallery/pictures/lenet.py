@@ -27,7 +27,7 @@ net.summary(data.x_train.shape[1:])
 # %%
 # A dense network for comparison
 # ------------------------------
-# On MNIST it has as many parameters. But it does not know which pixels are neighbours.
+# On MNIST it has about as many parameters. But it does not know which pixels are neighbours.
 
 dense = pn.Sequential(pn.Flatten(), pn.Linear(135), pn.ReLU(), pn.Linear(10))
 dense.build(data.x_train.shape[1:])
@@ -51,7 +51,7 @@ for name, model in {"LeNet": net, "dense": dense}.items():
 # %%
 # Convolutions know shifts
 # ------------------------
-# Test images moved to the right, pixel by pixel: both networks suffer, the dense one more.
+# Test images rolled to the right, pixel by pixel: both networks suffer, the dense one more.
 
 shifts = range(4)
 moved = [np.roll(data.x_test, shift, axis=2) for shift in shifts]

@@ -2,7 +2,7 @@
 CPU against GPU
 ===============
 
-The same script runs on a CPU and on a GPU. This page shows the training steps that were measured on each machine.
+The same script is written for a CPU and for a GPU. This page shows the training steps that were measured, and where.
 """
 
 # %%
