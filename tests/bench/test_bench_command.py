@@ -229,9 +229,9 @@ def test_readme_figures_match_the_results() -> None:
     found = report.REPORT.read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     ratios = sorted(row(found, id)[4] for id, network in NETWORKS.items() if network.goal and f"| {id} |" in found)
-    assert float(ratios[-1]) < 1
-    assert f"on all {len(ratios)} benchmarked networks" in readme
-    assert f"a training step takes {ratios[0]} to {ratios[-1]} of PyTorch's time" in readme
+    n_faster = sum(float(ratio) < 1 for ratio in ratios)
+    assert f"It is faster on {n_faster} of {len(ratios)} networks" in readme
+    assert f"a training step takes {ratios[0]} to {ratios[-1]} of the time of PyTorch's fastest variant" in readme
     assert f"and {row(found, report.MEAN)[4]} on the geometric mean of the" in readme
 
 
