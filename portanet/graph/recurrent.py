@@ -5,7 +5,7 @@ ONNX's operators take (T, N, D) and return an axis of directions. Files have nod
 change the axes. First, these nodes and the operator become one node, from (N, T, D) to (N, T, H) or (N, H).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -101,7 +101,7 @@ def _in_order(order: Any, values: np.ndarray) -> np.ndarray:
     return blocks[list(order)].reshape(values.shape)
 
 
-def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
+def join_recurrent(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
     """
     Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D).
 
@@ -110,9 +110,9 @@ def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
     if not any(node.operator in GATES for node in nodes):
         return list(nodes)
     producers = {name: node for node in nodes for name in node.outputs if name}
-    nodes = _needed([_without_zero_states(node, producers) for node in nodes], target)
+    nodes = _needed([_without_zero_states(node, producers) for node in nodes], targets)
     users: dict[str, list[Node]] = {}
-    for node in nodes:
+    for node in (*nodes, Node("the outputs", "", tuple(targets), (), {}, [])):
         for name in {*node.inputs} - {""}:
             users.setdefault(name, []).append(node)
     replaced: dict[int, Node | None] = {}
@@ -125,12 +125,12 @@ def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
             replaced[id(chain[-1])] = _joined(node, swapped, chain)
             if not _has_batch_first(node) and _axis_change(chain[-1]) != SWAP_FIRST_TWO:
                 swapped[chain[-1].outputs[0]] = chain[-1].outputs[0]
-    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], target)
+    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], targets)
 
 
-def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
-    """Return the nodes that the output needs, in order."""
-    needed, found = {target}, []
+def _needed(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
+    """Return the nodes that the outputs need, in order."""
+    needed, found = {*targets}, []
     for node in reversed(nodes):
         if needed & {*node.outputs} - {""}:
             needed |= {*node.inputs}

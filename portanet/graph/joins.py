@@ -1,0 +1,212 @@
+"""Graphs of several inputs or outputs, or of joins that no Residual or Parallel has, as a :class:`portanet.Graph`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from portanet import layers
+from portanet.graph.blocks import OTHER_JOIN, as_layer, import_nodes
+from portanet.graph.flow import Arrays, Features, Flow, Node, WrongOrder
+from portanet.graph.network import check_output, orders_of, prepare
+from portanet.graph.order import takes_ids
+from portanet.graph.parts import JOINS, Part, divide, join_dots
+from portanet.graph.table import as_node_errors
+from portanet.layers.graph import Node as GraphNode
+from portanet.typing import Shape
+
+MAX_INPUTS = 256
+"""Most inputs: the graph may be read once for each input of which the first order of axes does not fit."""
+
+
+class Source(NamedTuple):
+    """
+    An input of a graph.
+
+    Parameters
+    ----------
+    lengths : tuple of int
+        Shape of one example in the graph.
+    n_examples : int
+        Number of examples for which the graph was written; 0 for any number.
+    is_ids : bool
+        Whether it holds integers for an Embedding.
+    """
+
+    lengths: Shape
+    n_examples: int = 0
+    is_ids: bool = False
+
+
+def import_joins(
+    sources: Mapping[str, Source], nodes: Sequence[Node], targets: Sequence[str]
+) -> tuple[layers.Graph, Arrays]:
+    """
+    Return a graph as a :class:`portanet.Graph`, with the values of its layers.
+
+    Each join is a node, and so are the layers between two joins. An input that the nodes do not take in one order of
+    axes is taken in the other one, as in :func:`portanet.graph.network.import_graph`.
+
+    Parameters
+    ----------
+    sources : dict of str to Source
+        The inputs by name.
+    nodes : sequence of Node
+        In order, each after those that it needs.
+    targets : sequence of str
+        Names of the outputs.
+
+    Raises
+    ------
+    ValueError
+        If a node cannot become a layer, an output is an input or has neither order of axes, an input is not used, or
+        there are too many nodes or inputs.
+    """
+    if len(sources) > MAX_INPUTS:
+        raise ValueError(f"it has {len(sources):,} inputs, more than {MAX_INPUTS}")
+    nodes = prepare(nodes, sources, targets)
+    parts = divide(join_dots(nodes, targets), sources, targets)
+    orders = {name: _orders(name, source, nodes) for name, source in sources.items()}
+    failures: list[tuple[bool, int, ValueError]] = []
+    while True:
+        assembly = _Assembly({name: flows[0] for name, flows in orders.items()}, targets)
+        try:
+            graph = assembly.graph(parts)
+            _check_ids(graph, {own for name, own in assembly.inputs.items() if sources[name].is_ids})
+            return graph, assembly.arrays
+        except ValueError as error:
+            failures.append((not isinstance(error, WrongOrder), assembly.n_values, error))
+            del orders[assembly.source][0]
+            if not orders[assembly.source]:
+                raise max(failures, key=lambda failure: failure[:2])[2] from None  # the one that came furthest
+
+
+def _orders(name: str, source: Source, nodes: Sequence[Node]) -> list[Flow]:
+    """Return an input in the orders of axes that it may have; ids keep theirs."""
+    if source.is_ids:
+        return [Flow(source.lengths, tuple(range(len(source.lengths) + 1)), n_examples=source.n_examples)]
+    return orders_of(source.lengths, _after(name, nodes), n_examples=source.n_examples)
+
+
+def _after(name: str, nodes: Sequence[Node]) -> Iterator[Node]:
+    """Yield the nodes that depend on a value."""
+    known = {name}
+    for node in nodes:
+        if not known.isdisjoint(node.varying):
+            known.update(node.outputs)
+            yield node
+
+
+class _Value(NamedTuple):
+    """A value: its name in the Graph, and the input from which it has its order of axes."""
+
+    name: str
+    flow: Flow
+    source: str
+
+
+class _Assembly:
+    """
+    The Graph of parts, for inputs in given orders of axes.
+
+    Parameters
+    ----------
+    inputs : dict of str to Flow
+    targets : sequence of str
+        Names of the outputs.
+    """
+
+    def __init__(self, inputs: dict[str, Flow], targets: Sequence[str]):
+        self.arrays: Arrays = {}
+        self.source = next(iter(inputs))
+        """The input from which the values at work have their order of axes."""
+        self._names = _Names()
+        self.inputs = {name: self._names.new(name) for name in inputs}
+        self._targets = {name: self._names.new(name) for name in targets}
+        self._values = {
+            name: _Value(self.inputs[name], replace(flow, arrays=self.arrays), name) for name, flow in inputs.items()
+        }
+
+    @property
+    def n_values(self) -> int:
+        """Number of values that are in the Graph so far."""
+        return len(self._values)
+
+    def graph(self, parts: Sequence[Part]) -> layers.Graph:
+        """Return the Graph; a part that has no layer, such as a transposition, is no node."""
+        nodes: list[GraphNode] = []
+        for part in parts:
+            given = [self._values[name] for name in part.takes]
+            self.source = next((value.source for value in given if not value.flow.is_channels_last), given[0].source)
+            flow, takes = _import_part(part, [value.flow for value in given]), tuple(value.name for value in given)
+            name = takes[0]
+            if flow.layers or part.gives in self._targets:
+                name = self._targets.get(part.gives) or self._names.new(type(flow.layers[-1]).__name__.lower())
+                nodes.append((as_layer(flow.layers), takes if part.is_join else takes[0], name))
+            self._values[part.gives] = _Value(name, flow, self.source)
+        for target in self._targets:
+            self.source = self._values[target].source
+            check_output(self._values[target].flow, target)
+        outputs = tuple(self._targets.values())
+        return layers.Graph(*nodes, outputs=outputs if len(outputs) > 1 else outputs[0])
+
+
+def _import_part(part: Part, flows: list[Flow]) -> Flow:
+    """Return the value that a part gives, with the layers of the part."""
+    if part.is_join:
+        with as_node_errors(part.nodes[0]):
+            return _join(part.nodes[0], flows)
+    flow = replace(flows[0], layers=[])
+    import_nodes(flow, part.takes[0], part.nodes, part.gives)
+    return flow
+
+
+def _join(node: Node, flows: list[Flow]) -> Flow:
+    """Return the value of a join; the inputs must have one order of axes, and of features."""
+    if node.operator not in JOINS:
+        raise node.error(OTHER_JOIN)
+    if len(flows) < len(node.inputs):
+        raise node.error("one of its inputs is constant")
+    first, layer = flows[0], JOINS[node.operator]()
+    if any(flow.axes != first.axes for flow in flows):
+        raise node.error("its inputs have their axes in different orders", WrongOrder)
+    if node.operator != "Concat" and any(flow.features != first.features for flow in flows):
+        raise node.error("its inputs were flattened in different orders")
+    if node.operator in ("Concat", "Dot"):
+        first.need_channels(node, node.get("axis"))
+    features = {"Concat": _side_by_side(flows), "Dot": None}.get(node.operator, first.features)
+    shape = layer.output_shape(tuple(flow.shape for flow in flows))
+    return replace(first, shape=shape, features=features, layers=[layer])
+
+
+def _side_by_side(flows: list[Flow]) -> Features | None:
+    """Return the order of features of values side by side."""
+    if all(flow.features is None for flow in flows):
+        return None
+    return tuple(piece for flow in flows for piece in flow.features or ((flow.shape, flow.axes),))
+
+
+def _check_ids(graph: layers.Graph, ids: set[str]) -> None:
+    """Refuse integers that no Embedding takes, and an Embedding that takes other values than inputs of integers."""
+    for layer, takes, _ in graph.nodes:
+        given = {*takes} if isinstance(takes, tuple) else {takes}
+        if given & ids and not takes_ids(layer):
+            raise ValueError(f"its input {min(given & ids)!r} is of integers, but no Embedding takes them")
+        if takes_ids(layer) and not given & ids:
+            raise ValueError(f"{layer!r} takes {takes!r}, which is no input of integers")
+
+
+class _Names:
+    """Names of letters, digits and _, each once."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def new(self, name: str) -> str:
+        """Return a name, with a number if it was returned before."""
+        name = "".join(c if f"_{c}".isidentifier() else "_" for c in name)
+        own = name = name if name.isidentifier() else f"_{name}"
+        while own in self._counts:
+            self._counts[name] += 1
+            own = f"{name}_{self._counts[name]}"
+        self._counts[own] = 1
+        return own
