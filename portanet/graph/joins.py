@@ -15,7 +15,7 @@ from portanet.layers.graph import Node as GraphNode
 from portanet.typing import Shape
 
 MAX_INPUTS = 256
-"""Most inputs: the graph may be read once for each input of which the first order of axes does not fit."""
+"""Most inputs: parts of the graph are read again for each input of which the first order of axes does not fit."""
 
 
 class Source(NamedTuple):
@@ -65,19 +65,9 @@ def import_joins(
         raise ValueError(f"it has {len(sources):,} inputs, more than {MAX_INPUTS}")
     nodes = prepare(nodes, sources, targets)
     parts = divide(join_dots(nodes, targets), sources, targets)
-    orders = {name: _orders(name, source, nodes) for name, source in sources.items()}
-    failures: list[tuple[bool, int, ValueError]] = []
-    while True:
-        assembly = _Assembly({name: flows[0] for name, flows in orders.items()}, targets)
-        try:
-            graph = assembly.graph(parts)
-            _check_ids(graph, {own for name, own in assembly.inputs.items() if sources[name].is_ids})
-            return graph, assembly.arrays
-        except ValueError as error:
-            failures.append((not isinstance(error, WrongOrder), assembly.n_values, error))
-            del orders[assembly.source][0]
-            if not orders[assembly.source]:
-                raise max(failures, key=lambda failure: failure[:2])[2] from None  # the one that came furthest
+    arrays: Arrays = {}
+    orders = {name: [replace(flow, arrays=arrays) for flow in _orders(name, sources[name], nodes)] for name in sources}
+    return _graph(parts, _import_parts(parts, orders, targets), sources, targets), arrays
 
 
 def _orders(name: str, source: Source, nodes: Sequence[Node]) -> list[Flow]:
@@ -96,58 +86,38 @@ def _after(name: str, nodes: Sequence[Node]) -> Iterator[Node]:
             yield node
 
 
-class _Value(NamedTuple):
-    """A value: its name in the Graph, and the input from which it has its order of axes."""
+def _import_parts(parts: Sequence[Part], orders: dict[str, list[Flow]], targets: Sequence[str]) -> dict[str, Flow]:
+    """Return each value with the layers of its part; an input whose order of axes does not fit is read in the other."""
+    flows = {name: first for name, (first, *_) in orders.items()}
+    origins = {name: name for name in orders}  # for each value, the input from which it has its order of axes
+    failures: list[tuple[bool, int, ValueError]] = []
+    while True:
+        try:
+            for part in parts:
+                if part.gives not in flows:
+                    at = next((origins[name] for name in part.takes if not flows[name].is_channels_last), None)
+                    origins[part.gives] = at = at or origins[part.takes[0]]
+                    flows[part.gives] = _import_part(part, [flows[name] for name in part.takes])
+            for target in targets:
+                at = origins[target]
+                check_output(flows[target], target)
+            return flows
+        except ValueError as error:
+            failures.append((not isinstance(error, WrongOrder), len(flows), error))
+            del orders[at][0]
+            if not orders[at]:
+                raise max(failures, key=lambda failure: failure[:2])[2] from None  # the one that came furthest
+            _forget(at, parts, flows)
+            flows[at] = orders[at][0]
 
-    name: str
-    flow: Flow
-    source: str
 
-
-class _Assembly:
-    """
-    The Graph of parts, for inputs in given orders of axes.
-
-    Parameters
-    ----------
-    inputs : dict of str to Flow
-    targets : sequence of str
-        Names of the outputs.
-    """
-
-    def __init__(self, inputs: dict[str, Flow], targets: Sequence[str]):
-        self.arrays: Arrays = {}
-        self.source = next(iter(inputs))
-        """The input from which the values at work have their order of axes."""
-        self._names = _Names()
-        self.inputs = {name: self._names.new(name) for name in inputs}
-        self._targets = {name: self._names.new(name) for name in targets}
-        self._values = {
-            name: _Value(self.inputs[name], replace(flow, arrays=self.arrays), name) for name, flow in inputs.items()
-        }
-
-    @property
-    def n_values(self) -> int:
-        """Number of values that are in the Graph so far."""
-        return len(self._values)
-
-    def graph(self, parts: Sequence[Part]) -> layers.Graph:
-        """Return the Graph; a part that has no layer, such as a transposition, is no node."""
-        nodes: list[GraphNode] = []
-        for part in parts:
-            given = [self._values[name] for name in part.takes]
-            self.source = next((value.source for value in given if not value.flow.is_channels_last), given[0].source)
-            flow, takes = _import_part(part, [value.flow for value in given]), tuple(value.name for value in given)
-            name = takes[0]
-            if flow.layers or part.gives in self._targets:
-                name = self._targets.get(part.gives) or self._names.new(type(flow.layers[-1]).__name__.lower())
-                nodes.append((as_layer(flow.layers), takes if part.is_join else takes[0], name))
-            self._values[part.gives] = _Value(name, flow, self.source)
-        for target in self._targets:
-            self.source = self._values[target].source
-            check_output(self._values[target].flow, target)
-        outputs = tuple(self._targets.values())
-        return layers.Graph(*nodes, outputs=outputs if len(outputs) > 1 else outputs[0])
+def _forget(name: str, parts: Sequence[Part], flows: dict[str, Flow]) -> None:
+    """Remove the values that depend on an input."""
+    stale = {name}
+    for part in parts:
+        if not stale.isdisjoint(part.takes):
+            stale.add(part.gives)
+            flows.pop(part.gives, None)
 
 
 def _import_part(part: Part, flows: list[Flow]) -> Flow:
@@ -183,6 +153,25 @@ def _side_by_side(flows: list[Flow]) -> Features | None:
     if all(flow.features is None for flow in flows):
         return None
     return tuple(piece for flow in flows for piece in flow.features or ((flow.shape, flow.axes),))
+
+
+def _graph(
+    parts: Sequence[Part], flows: dict[str, Flow], sources: Mapping[str, Source], targets: Sequence[str]
+) -> layers.Graph:
+    """Return the parts as nodes; one without layers, such as a transposition, is no node."""
+    names = _Names()
+    known, ends = {name: names.new(name) for name in sources}, {name: names.new(name) for name in targets}
+    ids = {known[name] for name in sources if sources[name].is_ids}
+    nodes: list[GraphNode] = []
+    for part in parts:
+        found, takes = flows[part.gives].layers, tuple(known[name] for name in part.takes)
+        known[part.gives] = takes[0]
+        if found or part.gives in ends:
+            known[part.gives] = ends.get(part.gives) or names.new(type(found[-1]).__name__.lower())
+            nodes.append((as_layer(found), takes if part.is_join else takes[0], known[part.gives]))
+    graph = layers.Graph(*nodes, outputs=tuple(ends.values()) if len(ends) > 1 else ends[targets[0]])
+    _check_ids(graph, ids)
+    return graph
 
 
 def _check_ids(graph: layers.Graph, ids: set[str]) -> None:

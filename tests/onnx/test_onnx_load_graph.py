@@ -186,7 +186,8 @@ def test_each_input_has_its_own_order_of_axes(tmp_path: Path) -> None:
     x = {"image": normal(2, 2, 5, 4), "more": normal(2, 2, 5, 4), "texts": normal(2, 7, 3)}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     y = load(tmp_path / "f.onnx").predict({"image": last(x["image"]), "more": last(x["more"]), "texts": x["texts"]})
-    for states, maps in (session.run(None, x), ReferenceEvaluator(model).run(None, x)):
+    runs: list[Any] = [session.run(None, x), ReferenceEvaluator(model).run(None, x)]
+    for states, maps in runs:
         assert_equal(y, {"states": states, "maps": last(maps)})
 
 
