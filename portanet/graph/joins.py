@@ -10,7 +10,8 @@ from portanet.graph.flow import Arrays, Features, Flow, Node, WrongOrder
 from portanet.graph.network import check_output, orders_of, prepare
 from portanet.graph.order import takes_ids
 from portanet.graph.parts import JOINS, Part, divide, join_dots
-from portanet.graph.table import as_node_errors
+from portanet.graph.recurrent import GATES, without_states
+from portanet.graph.table import as_node_errors, import_node
 from portanet.layers.graph import Node as GraphNode
 from portanet.typing import Shape
 
@@ -132,6 +133,8 @@ def _import_part(part: Part, flows: list[Flow]) -> Flow:
 
 def _join(node: Node, flows: list[Flow]) -> Flow:
     """Return the value of a join; the inputs must have one order of axes, and of features."""
+    if node.operator in GATES and node.varying[0] == node.inputs[0]:
+        return _recurrent(node, flows)
     if node.operator not in JOINS:
         raise node.error(OTHER_JOIN)
     if len(flows) < len(node.inputs):
@@ -146,6 +149,16 @@ def _join(node: Node, flows: list[Flow]) -> Flow:
     features = {"Concat": _side_by_side(flows), "Dot": None}.get(node.operator, first.features)
     shape = layer.output_shape(tuple(flow.shape for flow in flows))
     return replace(first, shape=shape, features=features, layers=[layer])
+
+
+def _recurrent(node: Node, flows: list[Flow]) -> Flow:
+    """Return the value of a recurrent layer that takes first states."""
+    flow = replace(flows[0], layers=[])
+    import_node(flow, without_states(node))
+    for state in flows[1:]:
+        state.need_channels_last(node)
+    flow.layers[0].output_shape(tuple(each.shape for each in flows))
+    return flow
 
 
 def _side_by_side(flows: list[Flow]) -> Features | None:

@@ -50,7 +50,7 @@ ACTIVATIONS = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", 
 """Activations of one direction, as the layers have them."""
 
 AxisChange: TypeAlias = tuple[str, tuple[int, ...]]
-"""Transpose with its permutation, Squeeze with its axes, or Reshape with its shape."""
+"""Transpose with its permutation, Squeeze or Unsqueeze with its axes, or Reshape with its shape."""
 
 MAX_AXES = 8
 """Most numbers of an :data:`AxisChange`."""
@@ -105,12 +105,13 @@ def join_recurrent(nodes: Sequence[Node], targets: Collection[str]) -> list[Node
     """
     Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D).
 
-    First states that a graph computes as zeros are left out. An operator may follow another one directly.
+    First states that a graph computes as zeros are left out; others are (N, H). An operator may follow another one
+    directly.
     """
     if not any(node.operator in GATES for node in nodes):
         return list(nodes)
     producers = {name: node for node in nodes for name in node.outputs if name}
-    nodes = _needed([_without_zero_states(node, producers) for node in nodes], targets)
+    nodes = _needed([_with_plain_states(node, producers) for node in nodes], targets)
     users: dict[str, list[Node]] = {}
     for node in (*nodes, Node("the outputs", "", tuple(targets), (), {}, [])):
         for name in {*node.inputs} - {""}:
@@ -138,12 +139,18 @@ def _needed(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
     return found[::-1]
 
 
-def _without_zero_states(node: Node, producers: dict[str, Node]) -> Node:
-    """Leave out first states that are zero, of a shape that the graph computes."""
+def _with_plain_states(node: Node, producers: dict[str, Node]) -> Node:
+    """Leave out first states that are zero, and take others as (N, H), before they get an axis of directions."""
     if node.operator not in GATES:
         return node
-    zero = [i >= FIRST_STATE and _is_zero(producers.get(name)) for i, name in enumerate(node.inputs)]
-    return replace(node, inputs=tuple("" if z else name for z, name in zip(zero, node.inputs, strict=True)))
+    inputs = list(node.inputs)
+    for i in range(FIRST_STATE, len(inputs)):
+        before = producers.get(inputs[i])
+        if _is_zero(before):
+            inputs[i] = ""
+        elif before is not None and _axis_change(before) == ("Unsqueeze", (int(_has_batch_first(node)),)):
+            inputs[i] = before.inputs[0]
+    return replace(node, inputs=tuple(inputs))
 
 
 def _is_zero(node: Node | None) -> bool:
@@ -190,11 +197,17 @@ def _has_batch_first(node: Node) -> bool:
 
 def _axis_change(node: Node) -> AxisChange | None:
     """Return what a node does to the axes; None if it does something else."""
-    names = {"Transpose": "perm", "Squeeze": "axes", "Reshape": "shape"}
+    names = {"Transpose": "perm", "Squeeze": "axes", "Unsqueeze": "axes", "Reshape": "shape"}
     numbers = node.given(names[node.operator], 1) if node.operator in names else None
     if numbers is None or numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
         return None
     return node.operator, tuple(numbers.ravel().tolist())
+
+
+def without_states(node: Node) -> Node:
+    """Return a node without the first states that are not constant."""
+    kept = [i < FIRST_STATE or node.constant(i) is not None for i in range(len(node.inputs))]
+    return replace(node, inputs=tuple(name if keep else "" for name, keep in zip(node.inputs, kept, strict=True)))
 
 
 @imports(*GATES)
