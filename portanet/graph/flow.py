@@ -11,6 +11,7 @@ from portanet import layers
 from portanet.graph.axes import channels_first_axes
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
+from portanet.tree import is_shape
 from portanet.typing import Shape
 
 Arrays = dict[Parameter | Buffer, np.ndarray]
@@ -155,7 +156,7 @@ class Flow:
         return replace(self, layers=[], depth=self.depth + 1)
 
     def add(self, layer: Layer, **arrays: np.ndarray) -> None:
-        """Append a layer with its arrays, by attribute."""
+        """Append a layer with its arrays, by attribute; the value is the first of several outputs."""
         shape = layer.output_shape(self.shape)
         for name, values in arrays.items():
             array = getattr(layer, name)
@@ -165,7 +166,7 @@ class Flow:
                 raise ValueError(f"{layer!r} has {name} of shape {array.shape}, but the graph has {values.shape}")
             self.arrays[array] = values
         self.layers.append(layer)
-        self.shape = shape
+        self.shape = shape if is_shape(shape) else shape[0]
 
     @property
     def ndim(self) -> int:

@@ -10,8 +10,8 @@ from portanet.graph.flow import Arrays, Features, Flow, Node, WrongOrder
 from portanet.graph.network import check_output, orders_of, prepare
 from portanet.graph.order import takes_ids
 from portanet.graph.parts import JOINS, Part, divide, join_dots
-from portanet.graph.recurrent import GATES, without_states
-from portanet.graph.table import as_node_errors, import_node
+from portanet.graph.recurrent import GATES, import_with_states
+from portanet.graph.table import as_node_errors
 from portanet.layers.graph import Node as GraphNode
 from portanet.typing import Shape
 
@@ -95,10 +95,12 @@ def _import_parts(parts: Sequence[Part], orders: dict[str, list[Flow]], targets:
     while True:
         try:
             for part in parts:
-                if part.gives not in flows:
-                    at = next((origins[name] for name in part.takes if not flows[name].is_channels_last), None)
-                    origins[part.gives] = at = at or origins[part.takes[0]]
-                    flows[part.gives] = _import_part(part, [flows[name] for name in part.takes])
+                if any(name not in flows for name in part.gives if name):
+                    reordered = [name for name in part.takes if not flows[name].is_channels_last]
+                    at = origins[(reordered or part.takes)[0]]
+                    origins |= dict.fromkeys(part.gives, at)
+                    found = _import_part(part, [flows[name] for name in part.takes])
+                    flows |= zip(part.gives, found, strict=True)
             for target in targets:
                 at = origins[target]
                 check_output(flows[target], target)
@@ -117,24 +119,25 @@ def _forget(name: str, parts: Sequence[Part], flows: dict[str, Flow]) -> None:
     stale = {name}
     for part in parts:
         if not stale.isdisjoint(part.takes):
-            stale.add(part.gives)
-            flows.pop(part.gives, None)
+            stale.update(part.gives)
+            for given in part.gives:
+                flows.pop(given, None)
 
 
-def _import_part(part: Part, flows: list[Flow]) -> Flow:
-    """Return the value that a part gives, with the layers of the part."""
-    if part.is_join:
+def _import_part(part: Part, flows: list[Flow]) -> list[Flow]:
+    """Return the values that a part gives, with the layers of the part."""
+    if not part.is_chain:
         with as_node_errors(part.nodes[0]):
-            return _join(part.nodes[0], flows)
+            node = part.nodes[0]
+            is_recurrent = node.operator in GATES and node.varying[0] == node.inputs[0]
+            return import_with_states(flows, node) if is_recurrent else [_join(node, flows)]
     flow = replace(flows[0], layers=[])
-    import_nodes(flow, part.takes[0], part.nodes, part.gives)
-    return flow
+    import_nodes(flow, part.takes[0], part.nodes, part.gives[0])
+    return [flow]
 
 
 def _join(node: Node, flows: list[Flow]) -> Flow:
     """Return the value of a join; the inputs must have one order of axes, and of features."""
-    if node.operator in GATES and node.varying[0] == node.inputs[0]:
-        return _recurrent(node, flows)
     if node.operator not in JOINS:
         raise node.error(OTHER_JOIN)
     if len(flows) < len(node.inputs):
@@ -149,16 +152,6 @@ def _join(node: Node, flows: list[Flow]) -> Flow:
     features = {"Concat": _side_by_side(flows), "Dot": None}.get(node.operator, first.features)
     shape = layer.output_shape(tuple(flow.shape for flow in flows))
     return replace(first, shape=shape, features=features, layers=[layer])
-
-
-def _recurrent(node: Node, flows: list[Flow]) -> Flow:
-    """Return the value of a recurrent layer that takes first states."""
-    flow = replace(flows[0], layers=[])
-    import_node(flow, without_states(node))
-    for state in flows[1:]:
-        state.need_channels_last(node)
-    flow.layers[0].output_shape(tuple(each.shape for each in flows))
-    return flow
 
 
 def _side_by_side(flows: list[Flow]) -> Features | None:
@@ -177,14 +170,20 @@ def _graph(
     ids = {known[name] for name in sources if sources[name].is_ids}
     nodes: list[GraphNode] = []
     for part in parts:
-        found, takes = flows[part.gives].layers, tuple(known[name] for name in part.takes)
-        known[part.gives] = takes[0]
-        if found or part.gives in ends:
-            known[part.gives] = ends.get(part.gives) or names.new(type(found[-1]).__name__.lower())
-            nodes.append((as_layer(found), takes if part.is_join else takes[0], known[part.gives]))
+        found = flows[max(part.gives)].layers  # a name that is not ""; all values of a part have its layers
+        takes = tuple(known[name] for name in part.takes)
+        known[part.gives[0]] = takes[0]
+        if found or part.gives[0] in ends:
+            gives = tuple(ends.get(name) or names.new(type(found[-1]).__name__.lower()) for name in part.gives)
+            known |= zip(part.gives, gives, strict=True)
+            nodes.append((as_layer(found), _one_or_all(takes), _one_or_all(gives)))
     graph = layers.Graph(*nodes, outputs=tuple(ends.values()) if len(ends) > 1 else ends[targets[0]])
     _check_ids(graph, ids)
     return graph
+
+
+def _one_or_all(names: tuple[str, ...]) -> str | tuple[str, ...]:
+    return names if len(names) > 1 else names[0]
 
 
 def _check_ids(graph: layers.Graph, ids: set[str]) -> None:

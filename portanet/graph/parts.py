@@ -25,25 +25,25 @@ JOINS: dict[str, type[Layer]] = {
 @dataclass
 class Part:
     """
-    Nodes of a graph that take given values, and give one.
+    Nodes of a graph that take values and give others.
 
     Parameters
     ----------
     takes : tuple of str
-        Names of values; one for a chain.
     nodes : list of Node
-        A chain, or one node that joins values.
-    gives : str
+        A chain, or one node of several values.
+    gives : tuple of str
+        Names of values, as ``takes``; one for a chain. Outputs that are not used are "".
     """
 
     takes: tuple[str, ...]
     nodes: list[Node]
-    gives: str
+    gives: tuple[str, ...]
 
     @property
-    def is_join(self) -> bool:
-        """Whether it is one node that takes several values, or takes one value several times."""
-        return len(self.takes) > 1
+    def is_chain(self) -> bool:
+        """Whether it takes one value, once, and gives one."""
+        return len(self.takes) == len(self.gives) == 1
 
 
 def join_dots(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
@@ -83,19 +83,19 @@ def divide(nodes: Sequence[Node], sources: Collection[str], targets: Collection[
         last = unit.nodes[-1]
         if not unit.takes or not known.issuperset(unit.takes):
             raise last.error("it does not depend on the inputs alone")
-        gives = [name for name in last.outputs if name and uses[name]]
-        if len(gives) != 1:
-            raise last.error(f"{len(gives)} of its outputs are used, not one")
-        known.update(gives)
-        unit.gives = gives[0]
-        chain = None if unit.is_join or uses[unit.takes[0]] > 1 else chains.get(unit.takes[0])
+        used = tuple(name for name in last.outputs if name and uses[name])
+        if len(used) != 1 and not last.get("return_state"):
+            raise last.error(f"{len(used)} of its outputs are used, not one")
+        known.update(used)
+        unit.gives = last.outputs if last.get("return_state") else used
+        chain = chains.get(unit.takes[0]) if unit.is_chain and uses[unit.takes[0]] == 1 else None
         if chain is None:
             parts.append(unit)
         else:
             chain.nodes += unit.nodes
             chain.gives = unit.gives
-        if not unit.is_join:
-            chains[unit.gives] = chain or unit
+        if unit.is_chain:
+            chains[unit.gives[0]] = chain or unit
     _check_targets(sources, known, targets)
     return parts
 
@@ -132,7 +132,7 @@ def _unit(nodes: list[Node]) -> Part:
     inner = {name for node in nodes for name in node.outputs}
     takes = [name for node in nodes for name in node.varying if name not in inner]
     repeats = len(nodes) == 1 and nodes[0].operator in JOINS
-    return Part(tuple(takes if repeats else dict.fromkeys(takes)), nodes, "")
+    return Part(tuple(takes if repeats else dict.fromkeys(takes)), nodes, ())
 
 
 def _formula(nodes: Sequence[Node], producers: dict[str, int], users: dict[str, set[int]], last: int) -> list[int]:

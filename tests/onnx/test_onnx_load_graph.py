@@ -37,7 +37,6 @@ def image_features() -> pn.Sequential:
 NOT_LOADED = {
     "attention to another sequence": r"\(MatMul\) .*no layer that joins branches",
     "attention with padding": r"\(Abs\) .*no layer for this operator",
-    "LSTM": r"\(LSTM\) .*2 of its outputs are used, not one",
 }
 """Graphs whose nodes are no layers of their own, with the error."""
 
@@ -96,6 +95,20 @@ GRAPHS: dict[str, tuple[pn.Graph, dict[str, np.ndarray]]] = {
             outputs=("p", "y"),
         ),
         {"image": normal(4, 5, 5, 2), "small": normal(4, 3, 3, 2)},
+    ),
+    "all states and the last one": (
+        pn.Graph(
+            (pn.GRU(3, 4, return_sequences=True, return_state=True), "x", ("all", "h")),
+            (pn.LSTM(4, 2, return_sequences=True, return_state=True, go_backwards=True), "all", ("y", "s", "c")),
+            (pn.Linear(4, 2), "h", "z"),
+            (pn.Multiply(), ("z", "c"), "p"),
+            outputs=("y", "p"),
+        ),
+        {"x": normal(4, 5, 3)},
+    ),
+    "only the cell of an LSTM": (
+        pn.Graph((pn.LSTM(3, 2, return_state=True), "x", ("y", "h", "c")), outputs="c"),
+        {"x": normal(4, 5, 3)},
     ),
     "texts and numbers": (
         pn.Graph(
@@ -161,6 +174,16 @@ def test_an_lstm_takes_both_first_states_or_none(tmp_path: Path) -> None:
     del model.graph.input[2]
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(pn.FileFormatError, match=r"\(LSTM\) .*needs a tuple \(x, h, c\)"):
+        load(tmp_path / "net.onnx")
+
+
+def test_a_first_state_needs_an_axis_of_directions(tmp_path: Path) -> None:
+    net, x = CASES["a state that is given"]
+    export(net, tmp_path / "net.onnx", {key: values.shape[1:] for key, values in x.items()})
+    model = onnx.load(tmp_path / "net.onnx")
+    next(each for each in model.graph.node if each.input[0] == "h").op_type = "Add"
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(pn.FileFormatError, match=r"\(GRU\) .*its input 5 is no constant"):
         load(tmp_path / "net.onnx")
 
 
