@@ -280,12 +280,14 @@ def network(folder: Path) -> Case:
 
 def onnx_model(folder: Path) -> Case:
     onnx = pytest.importorskip("onnx", reason="onnx reads the file")
-    from tests.onnx.hostile import a_model, changed_model
+    from tests.onnx.hostile import a_graph, a_model, changed_model
 
-    model = a_model()
-    content = model.SerializeToString()
+    models = a_model(), a_graph()
+    contents = [model.SerializeToString() for model in models]
 
     def make(rng: np.random.Generator) -> bytes:
+        i = int(rng.integers(2))
+        model, content = models[i], contents[i]
         if rng.random() < 0.3:
             return changed_bytes(rng, content)
         return changed_model(rng, model).SerializeToString()

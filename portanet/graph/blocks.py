@@ -6,8 +6,6 @@ A block is one node, or the nodes between two values through which all paths of 
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from portanet import layers
 from portanet.graph.adaptive import import_adaptive_pool, is_adaptive_pool
 from portanet.graph.flow import Flow, Node, single_number
@@ -22,6 +20,17 @@ GATED: dict[tuple[str, ...], type[Layer]] = {
     ("Softplus", "Tanh", "Mul"): layers.Mish,
 }
 """Activations of the form ``x g(x)``, by the operators of their nodes."""
+
+GLU = ["Mul", "Sigmoid", "Split"]
+RMS_NORM = ["Mul", "ReduceMean", "Add", "Sqrt", "Div"]
+"""Operators of other formulas: those of GLU sorted, those of RMSNorm in order."""
+
+FORMULA_OPERATORS = {
+    "Mul": {"Sigmoid", "Softplus", "Tanh", "Split"},
+    "Div": {*RMS_NORM[:-1]},
+    "Concat": {"Slice", "ReduceMean", "ReduceMax"},
+}
+"""Operators within a formula, by that of its last node."""
 
 WITHOUT_LAYER = ("Transpose", "Identity", "Cast")
 """Operators that add no layer, so that branches may share them."""
@@ -57,8 +66,7 @@ def _blocks(start: str, nodes: Nodes, end: str) -> Iterable[tuple[str, Nodes, st
     last_use[end] = len(nodes)
     open_values, block, first = {start}, [], start
     for i, node in enumerate(nodes):
-        varying = [name for name, values in zip(node.inputs, node.constants, strict=False) if values is None and name]
-        if unknown := [name for name in varying if name not in open_values]:
+        if unknown := [name for name in node.varying if name not in open_values]:
             raise node.error(f"its input {unknown[0]!r} comes from nowhere")
         block.append(node)
         open_values |= {name for name in node.outputs if last_use.get(name, -1) > i}
@@ -77,7 +85,7 @@ class _Block:
 
     def __init__(self, nodes: Nodes):
         *self._nodes, self.join = nodes
-        self.varying = [name for name, values in _inputs(self.join) if values is None and name]
+        self.varying = self.join.varying
         self._positions = {name: i for i, node in enumerate(self._nodes) for name in node.outputs}
 
     def ancestors(self, end: str) -> Nodes:
@@ -91,9 +99,11 @@ class _Block:
         return [self._nodes[i] for i in sorted(found)]
 
 
-def _inputs(node: Node) -> Iterable[tuple[str, np.ndarray | None]]:
-    """Return names of the inputs, and their values if they are constant."""
-    return zip(node.inputs, node.constants, strict=True)
+def is_formula(nodes: Nodes) -> bool:
+    """Whether nodes compute what one layer does, such as SiLU; they are no branches."""
+    operators = _operators(nodes)
+    is_activation = tuple(operators) in GATED or sorted(operators) == GLU
+    return is_activation or operators == RMS_NORM or (operators[-1] == "Concat" and is_adaptive_pool(nodes))
 
 
 def _import_block(flow: Flow, start: str, nodes: Nodes) -> None:
@@ -108,9 +118,9 @@ def _import_block(flow: Flow, start: str, nodes: Nodes) -> None:
         _import_concat(flow, start, block)
     elif tuple(operators) in GATED and block.varying.count(start) == 1:
         flow.add(GATED[tuple(operators)]())
-    elif sorted(operators) == ["Mul", "Sigmoid", "Split"]:
+    elif sorted(operators) == GLU:
         _import_glu(flow, nodes)
-    elif operators == ["Mul", "ReduceMean", "Add", "Sqrt", "Div"]:
+    elif operators == RMS_NORM:
         _import_rms_norm(flow, start, nodes)
     else:
         raise block.join.error(OTHER_JOIN)
@@ -144,14 +154,12 @@ def _branches(flow: Flow, start: str, block: _Block) -> tuple[Flow, list[Layer |
         if flows and (branch.axes != flows[0].axes or branch.features or flows[0].features):
             raise block.join.error("its inputs have their axes in different orders")
         flows.append(branch)
-        found.append(_as_layer(branch.layers))
+        found.append(as_layer(branch.layers) if branch.layers else None)
     return flows[0], found
 
 
-def _as_layer(found: list[Layer]) -> Layer | None:
-    """Return layers as one, None if there are none."""
-    if not found:
-        return None
+def as_layer(found: list[Layer]) -> Layer:
+    """Return layers as one."""
     return found[0] if len(found) == 1 else layers.Sequential(*found)
 
 

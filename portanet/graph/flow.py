@@ -1,5 +1,6 @@
 """A value while its graph becomes layers: its shape in PortaNet, and its order of axes in the graph."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,9 +11,13 @@ from portanet import layers
 from portanet.graph.axes import channels_first_axes
 from portanet.layers.base import Layer
 from portanet.parameters import Buffer, Parameter
+from portanet.tree import is_shape
 from portanet.typing import Shape
 
 Arrays = dict[Parameter | Buffer, np.ndarray]
+
+Features = tuple[tuple[Shape, Shape], ...]
+"""Shape and axes of each value that was flattened to rows; the rows stand side by side."""
 
 KEEP_FEATURES = (layers.Activation, layers.Dropout)
 """Layers that compute each number by itself, so that they keep the order of features."""
@@ -85,6 +90,11 @@ class Node:
     constants: list[np.ndarray | None]
     version: int = 21
 
+    @property
+    def varying(self) -> list[str]:
+        """Names of the inputs that are not constant, in order."""
+        return [name for i, name in enumerate(self.inputs) if name and self.constant(i) is None]
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""
         return self.attributes.get(name, default)
@@ -121,8 +131,9 @@ class Flow:
         Shape of one example in PortaNet.
     axes : tuple of int
         For each axis of the value in the graph, that of the value in PortaNet.
-    features : tuple of two tuples, optional
-        Shape and axes of what was flattened to rows in another order than PortaNet's; None if the orders are equal.
+    features : tuple of pairs of tuples, optional
+        Shape and axes of what was flattened to rows in another order than PortaNet's, one pair for each of several
+        rows side by side; None if the orders are equal.
     n_examples : int
         Number of examples for which the graph was written; 0 for any number.
     arrays : dict of Parameter or Buffer to array
@@ -134,7 +145,7 @@ class Flow:
 
     shape: Shape
     axes: Shape
-    features: tuple[Shape, Shape] | None = None
+    features: Features | None = None
     n_examples: int = 0
     arrays: Arrays = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
@@ -145,7 +156,7 @@ class Flow:
         return replace(self, layers=[], depth=self.depth + 1)
 
     def add(self, layer: Layer, **arrays: np.ndarray) -> None:
-        """Append a layer with its arrays, by attribute."""
+        """Append a layer with its arrays, by attribute; the value is the first of several outputs."""
         shape = layer.output_shape(self.shape)
         for name, values in arrays.items():
             array = getattr(layer, name)
@@ -155,7 +166,7 @@ class Flow:
                 raise ValueError(f"{layer!r} has {name} of shape {array.shape}, but the graph has {values.shape}")
             self.arrays[array] = values
         self.layers.append(layer)
-        self.shape = shape
+        self.shape = shape if is_shape(shape) else shape[0]
 
     @property
     def ndim(self) -> int:
@@ -206,17 +217,19 @@ class Flow:
         """Return numbers of the features of the graph in PortaNet's order, along the first axis."""
         if self.features is None:
             return values
-        shape, axes = self.features
-        positions = np.arange(len(values)).reshape(shape).transpose([axis - 1 for axis in axes[1:]])
-        ordered = np.empty_like(values)
-        ordered[positions.ravel()] = values
+        ordered, start = np.empty_like(values), 0
+        for shape, axes in self.features:
+            end = start + math.prod(shape)
+            positions = np.arange(len(values))[start:end].reshape(shape).transpose([axis - 1 for axis in axes[1:]])
+            ordered[positions.ravel()] = values[start:end]
+            start = end
         return ordered
 
     def flatten(self) -> None:
         """Make a row of each example, in the order of the graph."""
         long = [axis for axis in self.axes if axis == 0 or self.shape[axis - 1] > 1]
         if long != sorted(long):
-            self.features = self.shape, self.axes
+            self.features = ((self.shape, self.axes),)
         last = self.layers[-1] if self.layers else None
         if isinstance(last, POOLS_TO_ONE) and last.output_size == 1:
             self.layers[-1] = layers.GlobalMaxPool() if isinstance(last, MAX_POOLS) else layers.GlobalAvgPool()

@@ -1,6 +1,6 @@
 """Whether inputs have channels: rows, ids and images without a channel axis keep their order of axes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from portanet import layers
 from portanet.graph.flow import Node
@@ -53,7 +53,7 @@ def takes_ids(net: Layer) -> bool:
     return isinstance(net, layers.Embedding)
 
 
-def graph_flattens_first(nodes: Sequence[Node]) -> bool:
+def graph_flattens_first(nodes: Iterable[Node]) -> bool:
     """Whether a graph flattens or reshapes its input before a node that depends on the order of axes."""
     first = next((node for node in nodes if node.operator not in OPERATORS_OF_ANY_ORDER), None)
     return first is not None and first.operator in FLATTENING

@@ -5,7 +5,7 @@ ONNX's operators take (T, N, D) and return an axis of directions. Files have nod
 change the axes. First, these nodes and the operator become one node, from (N, T, D) to (N, T, H) or (N, H).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -50,7 +50,7 @@ ACTIVATIONS = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", 
 """Activations of one direction, as the layers have them."""
 
 AxisChange: TypeAlias = tuple[str, tuple[int, ...]]
-"""Transpose with its permutation, Squeeze with its axes, or Reshape with its shape."""
+"""Transpose with its permutation, Squeeze or Unsqueeze with its axes, or Reshape with its shape."""
 
 MAX_AXES = 8
 """Most numbers of an :data:`AxisChange`."""
@@ -67,8 +67,8 @@ AFTER: dict[tuple[bool, int, bool], list[AxisChange]] = {
     (True, 0, False): [("Squeeze", (2,))],
     (True, 1, False): [("Squeeze", (1,))],
 }
-"""The nodes after an operator, by ``layout == 1``, the number of its output that is used, and whether it has both
-directions."""
+"""The nodes after an output of an operator, by ``layout == 1``, 0 for all states and 1 for the last h or c, and whether
+it has both directions."""
 
 
 def to_onnx(kind: str, values: np.ndarray) -> np.ndarray:
@@ -101,18 +101,19 @@ def _in_order(order: Any, values: np.ndarray) -> np.ndarray:
     return blocks[list(order)].reshape(values.shape)
 
 
-def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
+def join_recurrent(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
     """
     Return nodes in which each recurrent operator with the nodes around it is one node, which takes (N, T, D).
 
-    First states that a graph computes as zeros are left out. An operator may follow another one directly.
+    First states that a graph computes as zeros are left out; others are (N, H). An operator may follow another one
+    directly.
     """
     if not any(node.operator in GATES for node in nodes):
         return list(nodes)
     producers = {name: node for node in nodes for name in node.outputs if name}
-    nodes = _needed([_without_zero_states(node, producers) for node in nodes], target)
+    nodes = _needed([_with_plain_states(node, producers) for node in nodes], targets)
     users: dict[str, list[Node]] = {}
-    for node in nodes:
+    for node in (*nodes, Node("the outputs", "", tuple(targets), (), {}, [])):
         for name in {*node.inputs} - {""}:
             users.setdefault(name, []).append(node)
     replaced: dict[int, Node | None] = {}
@@ -120,17 +121,18 @@ def join_recurrent(nodes: Sequence[Node], target: str) -> list[Node]:
     for node in nodes:
         if _axis_change(node) == SWAP_FIRST_TWO:
             swapped[node.outputs[0]] = node.inputs[0]
-        if node.operator in GATES and (chain := _nodes_after(node, users, swapped)):
-            replaced |= {id(old): None for old in (node, *chain)}
-            replaced[id(chain[-1])] = _joined(node, swapped, chain)
-            if not _has_batch_first(node) and _axis_change(chain[-1]) != SWAP_FIRST_TWO:
-                swapped[chain[-1].outputs[0]] = chain[-1].outputs[0]
-    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], target)
+        if node.operator in GATES and (chains := _nodes_after(node, users, swapped)):
+            replaced |= {id(old): None for chain in chains.values() for old in chain}
+            replaced[id(node)] = _joined(node, swapped, chains)
+            for *_, end in chains.values():
+                if not _has_batch_first(node) and _axis_change(end) != SWAP_FIRST_TWO:
+                    swapped[end.outputs[0]] = end.outputs[0]
+    return _needed([new for node in nodes if (new := replaced.get(id(node), node)) is not None], targets)
 
 
-def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
-    """Return the nodes that the output needs, in order."""
-    needed, found = {target}, []
+def _needed(nodes: Sequence[Node], targets: Collection[str]) -> list[Node]:
+    """Return the nodes that the outputs need, in order."""
+    needed, found = {*targets}, []
     for node in reversed(nodes):
         if needed & {*node.outputs} - {""}:
             needed |= {*node.inputs}
@@ -138,30 +140,43 @@ def _needed(nodes: Sequence[Node], target: str) -> list[Node]:
     return found[::-1]
 
 
-def _without_zero_states(node: Node, producers: dict[str, Node]) -> Node:
-    """Leave out first states that are zero, of a shape that the graph computes."""
+def _with_plain_states(node: Node, producers: dict[str, Node]) -> Node:
+    """Leave out first states that are zero, and take others as (N, H), before they get an axis of directions."""
     if node.operator not in GATES:
         return node
-    zero = [i >= FIRST_STATE and _is_zero(producers.get(name)) for i, name in enumerate(node.inputs)]
-    return replace(node, inputs=tuple("" if z else name for z, name in zip(zero, node.inputs, strict=True)))
+    inputs, plain = list(node.inputs), set[int]()
+    for i in range(FIRST_STATE, len(inputs)):
+        before = producers.get(inputs[i])
+        if before is None:
+            continue
+        if _is_zero(before):
+            inputs[i] = ""
+        elif i < FIRST_STATE + 2 and _axis_change(before) == ("Unsqueeze", (int(_has_batch_first(node)),)):
+            inputs[i] = before.inputs[0]
+            plain.add(i)
+    return replace(node, inputs=tuple(inputs), attributes={**node.attributes, "plain_states": plain})
 
 
-def _is_zero(node: Node | None) -> bool:
+def _is_zero(node: Node) -> bool:
     """Whether a node repeats the number zero."""
-    if node is None or node.operator not in ("Expand", "ConstantOfShape"):
+    if node.operator not in ("Expand", "ConstantOfShape"):
         return False
     values = node.constant(0) if node.operator == "Expand" else np.asarray(node.get("value", 0))
     return values is not None and not np.any(values)
 
 
-def _nodes_after(node: Node, users: dict[str, list[Node]], swapped: dict[str, str]) -> list[Node]:
-    """Return the nodes after an operator that :data:`AFTER` lists; none if others are found."""
-    used = [(i, name) for i, name in enumerate(node.outputs) if name in users]
-    if len(used) != 1 or not (_has_batch_first(node) or node.inputs[0] in swapped):
-        return []
-    i, name = used[0]
+def _nodes_after(node: Node, users: dict[str, list[Node]], swapped: dict[str, str]) -> dict[int, list[Node]]:
+    """Return the nodes after each output of an operator that :data:`AFTER` lists; none if others are found."""
+    if not (_has_batch_first(node) or node.inputs[0] in swapped):
+        return {}
+    chains = {i: _chain_after(node, i, users) for i, name in enumerate(node.outputs) if name in users}
+    return chains if all(chains.values()) else {}
+
+
+def _chain_after(node: Node, i: int, users: dict[str, list[Node]]) -> list[Node]:
     chain: list[Node] = []
-    for change in AFTER.get((_has_batch_first(node), i, node.get("direction") == "bidirectional"), []):
+    name = node.outputs[i]
+    for change in AFTER.get((_has_batch_first(node), min(i, 1), node.get("direction") == "bidirectional"), []):
         following = users.get(name, [])
         if change == SWAP_FIRST_TWO and following and all(_takes(other, name) for other in following):
             return chain
@@ -177,11 +192,16 @@ def _takes(node: Node, name: str) -> bool:
     return node.operator in GATES and not _has_batch_first(node) and node.inputs[0] == name
 
 
-def _joined(node: Node, swapped: dict[str, str], chain: list[Node]) -> Node:
-    """Return the operator as a node from (N, T, D) to the output of the last node after it."""
+def _joined(node: Node, swapped: dict[str, str], chains: dict[int, list[Node]]) -> Node:
+    """Return the operator as a node from (N, T, D) to the outputs of the last nodes after it; unused ones are ""."""
     source = node.inputs[0] if _has_batch_first(node) else swapped[node.inputs[0]]
-    attributes = {**node.attributes, "return_sequences": chain[0].inputs[0] == node.outputs[0]}
-    return replace(node, inputs=(source, *node.inputs[1:]), outputs=chain[-1].outputs, attributes=attributes)
+    outputs = {i: chain[-1].outputs[0] for i, chain in chains.items()}
+    return_state = len(outputs) > 1 or 2 in outputs
+    names = (
+        [outputs.get(i, "") for i in range(3 if node.operator == "LSTM" else 2)] if return_state else outputs.values()
+    )
+    attributes = {**node.attributes, "return_sequences": 0 in outputs, "return_state": return_state}
+    return replace(node, inputs=(source, *node.inputs[1:]), outputs=tuple(names), attributes=attributes)
 
 
 def _has_batch_first(node: Node) -> bool:
@@ -190,15 +210,39 @@ def _has_batch_first(node: Node) -> bool:
 
 def _axis_change(node: Node) -> AxisChange | None:
     """Return what a node does to the axes; None if it does something else."""
-    names = {"Transpose": "perm", "Squeeze": "axes", "Reshape": "shape"}
+    names = {"Transpose": "perm", "Squeeze": "axes", "Unsqueeze": "axes", "Reshape": "shape"}
     numbers = node.given(names[node.operator], 1) if node.operator in names else None
     if numbers is None or numbers.dtype.kind != "i" or numbers.size > MAX_AXES:
         return None
     return node.operator, tuple(numbers.ravel().tolist())
 
 
+def _without_states(node: Node) -> Node:
+    """Return a node without the first states that are (N, H)."""
+    plain = node.get("plain_states", ())
+    return replace(node, inputs=tuple("" if i in plain else name for i, name in enumerate(node.inputs)))
+
+
 @imports(*GATES)
 def import_recurrent(flow: Flow, node: Node) -> None:
+    """Refuse states beside the input or the output, which only a Graph has."""
+    if node.get("return_state"):
+        raise node.error("it returns its last states beside its output")
+    _add_layer(flow, node)
+
+
+def import_with_states(flows: list[Flow], node: Node) -> list[Flow]:
+    """Return the output of a recurrent layer that takes first states or returns the last ones, and these states."""
+    flow = replace(flows[0], layers=[])
+    _add_layer(flow, _without_states(node))
+    for state in flows[1:]:
+        state.need_channels_last(node)
+    flow.layers[0].output_shape(tuple(each.shape for each in flows))
+    states = [replace(flow, shape=flow.shape[-1:], axes=(0, 1))] * (len(node.outputs) - 1)
+    return [flow, *states]
+
+
+def _add_layer(flow: Flow, node: Node) -> None:
     """Refuse a first state other than zeros, and other activations than those of the layers."""
     kind, return_sequences = node.operator, node.get("return_sequences")
     if return_sequences is None:
@@ -209,7 +253,8 @@ def import_recurrent(flow: Flow, node: Node) -> None:
     arrays = [_direction(node, i) for i in range(n_directions)]
     n_in, hidden_size = (len(arrays[0][name]) for name in ("weight_ih", "weight_hh"))
     backwards = node.get("direction") == "reverse"
-    layer = getattr(layers, kind)(n_in, hidden_size, return_sequences=return_sequences, go_backwards=backwards)
+    options = {"return_sequences": return_sequences, "return_state": node.get("return_state", False)}
+    layer = getattr(layers, kind)(n_in, hidden_size, **options, go_backwards=backwards)
     if len(arrays) == 1:
         flow.add(layer, **arrays[0])
     else:

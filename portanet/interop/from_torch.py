@@ -140,7 +140,8 @@ def from_torch(module: Any, input_shape: Any, *, device: str | Backend | None = 
     check_module(module)
     shape, backend = check_input_shape("input_shape", input_shape), get_backend(device)
     dtype, (source, nodes, target) = dtype_of(module), _traced(module)
-    return build_network(import_graph(source, shape, nodes, target), dtype, backend)
+    flow = import_graph(source, shape, nodes, target)
+    return build_network(layers.Sequential(*flow.layers), flow.arrays, dtype, backend)
 
 
 def _traced(module: Any) -> tuple[str, list[Node], str]:

@@ -70,9 +70,9 @@ class Graph(Layer):
         if not nodes:
             raise ValueError("Graph needs at least one node (layer, takes, gives)")
         self.nodes: tuple[Node, ...] = tuple(_check_node(i, node) for i, node in enumerate(nodes))
-        taken = [name for _, takes, _ in self.nodes for name in _tuple(takes)]
-        given = [name for _, _, gives in self.nodes for name in _tuple(gives)]
-        self.inputs: tuple[str, ...] = tuple(dict.fromkeys(name for name in taken if name not in given))
+        taken = dict.fromkeys(name for _, takes, _ in self.nodes for name in _tuple(takes))
+        given = dict.fromkeys(name for _, _, gives in self.nodes for name in _tuple(gives))
+        self.inputs: tuple[str, ...] = tuple(name for name in taken if name not in given)
         known = set(self.inputs)
         for i, (_, takes, gives) in enumerate(self.nodes):
             if early := [name for name in _tuple(takes) if name not in known]:

@@ -24,6 +24,16 @@ def a_model() -> onnx.ModelProto:
     return to_model(net, (5, 5, 1))
 
 
+def a_graph() -> onnx.ModelProto:
+    """With ids and images as inputs, a join of features in two orders, a value that two nodes take, and two outputs."""
+    image = pn.Sequential(pn.Conv2D(1, 3, 2), pn.SiLU(), pn.Flatten())
+    net = pn.Graph(
+        *((pn.Embedding(7, 4), "user", "a"), (image, "image", "b"), (pn.Concatenate(), ("a", "b"), "c")),
+        *((pn.Linear(52, 4), "c", "d"), (pn.Multiply(), ("a", "d"), "product"), (pn.Dot(), ("a", "d"), "score")),
+    )
+    return to_model(net, {"user": (), "image": (5, 5, 1)})
+
+
 def pick(rng: np.random.Generator, items: Any) -> Any:
     return items[int(rng.integers(len(items)))]
 

@@ -146,13 +146,6 @@ def a_function_that_calls_itself() -> onnx.ModelProto:
     return model_of(nodes, ["N", 3], functions=[function], opset_imports=imports)
 
 
-def branches_that_grow() -> onnx.ModelProto:
-    nodes = [node("Relu", "x", "a0"), node("Tanh", "x", "b0")]
-    for i in range(40):
-        nodes += [node("Add", f"a{i} b{i}", f"a{i + 1}"), node("Sum", f"a{i} b{i} x", f"b{i + 1}")]
-    return model_of([*nodes, node("Add", "a40 b40", "y")], ["N", 3])
-
-
 def weights_of_integers() -> onnx.ModelProto:
     return model_of([node("Gemm", "x w", "y")], ["N", 3], {"w": np.ones((3, 2), "int64")})
 
@@ -183,7 +176,6 @@ ATTACKS: dict[Callable[[], onnx.ModelProto], str] = {
     constants_that_grow: "computes too large a constant",
     functions_that_grow: "its functions have more than 65536 nodes in all",
     a_function_that_calls_itself: "it is no valid model: Cycle detected",
-    branches_that_grow: "its branches share nodes",
     weights_of_integers: "weight of dtype int64",
     weights_of_nan: "0.weight holds NaN or infinity",
     an_input_of_texts: "has another dtype than float32 and float64",

@@ -44,7 +44,8 @@ def test_branches_that_are_nested_too_deeply_are_refused() -> None:
 
 @pytest.mark.parametrize("nodes", [nested(MAX_DEPTH), branches(MAX_DEPTH, "Sum")], ids=["nested", "sum"])
 def test_what_is_nested_less_deeply_is_shown_and_saved(nodes: list[Node], tmp_path: Path) -> None:
-    net = build_network(import_graph("x", [3], nodes, "y"), "float32", pn.get_backend("cpu"))
+    flow = import_graph("x", [3], nodes, "y")
+    net = build_network(pn.Sequential(*flow.layers), flow.arrays, "float32", pn.get_backend("cpu"))
     assert repr(net).count("Residual") >= MAX_DEPTH - 1
     net.save(tmp_path / "net.safetensors")
     x = np.ones((2, 3), "float32")
