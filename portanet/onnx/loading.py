@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, shape_inference
@@ -33,7 +32,7 @@ MIN_BUDGET = 2**16
 """Most numbers of all computed constants; four times as many as the file holds are added to it."""
 
 
-def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> Any:
+def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> layers.Sequential | layers.Graph:
     """
     Read an ONNX file as a network, which predicts, trains and is saved as any other.
 
@@ -92,7 +91,7 @@ def load(path: str | PathLike[str], *, device: str | Backend | None = None) -> A
         return build_network(*to_network(inlined(model)), backend)
 
 
-def to_network(model: ModelProto) -> tuple[layers.Layer, Arrays, str]:
+def to_network(model: ModelProto) -> tuple[layers.Sequential | layers.Graph, Arrays, str]:
     """Return a model as a network, the values of its layers, and its dtype."""
     sources, targets = _sources(model), [str(value.name) for value in model.graph.output]
     nodes = _needed_nodes(model, _constants(model), targets)

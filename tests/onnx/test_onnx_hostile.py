@@ -302,3 +302,9 @@ def test_functions_of_a_model_are_put_in_place() -> None:
     nodes = [helper.make_node("f", ["x"], ["y"], domain="own")]
     model = inlined(model_of(nodes, ["N", 3], functions=[function], opset_imports=imports))
     assert [node.op_type for node in model.graph.node] == ["Relu"]
+
+
+def test_the_backend_refuses_a_split_into_another_number_of_parts() -> None:
+    model = model_of([node("Split", "x", "y z", axis=1, num_outputs=2**40)], ["N", 4])
+    with pytest.raises(ValueError, match=r"num_outputs is 1099511627776, but the node has 2 outputs"):
+        pn.onnx.Backend.run_model(model, [np.ones((2, 4), "float32")])

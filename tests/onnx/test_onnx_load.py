@@ -546,6 +546,7 @@ def test_stacked_operators_with_computed_zero_states_are_layers(n_directions: in
     model = write(tmp_path / "f.onnx", nodes, ["N", 5, 3], arrays)
     net, x = load(tmp_path / "f.onnx"), normal(4, 5, 3)
     kind = pn.Bidirectional if n_directions == 2 else pn.GRU
+    assert isinstance(net, pn.Sequential)
     assert [type(layer) for layer in net] == [kind, kind]
     np.testing.assert_allclose(net.predict(x), Backend.run_model(model, [x])[0], rtol=1e-5, atol=1e-6)
 

@@ -263,6 +263,7 @@ def test_one_input_with_branches_that_share_nodes(tmp_path: Path) -> None:
     model = write(tmp_path / "f.onnx", [value("x", ["N", 2, 5, 4])], nodes, {"y": 4}, arrays)
     x = normal(3, 2, 5, 4)
     net = load(tmp_path / "f.onnx")
+    assert isinstance(net, pn.Graph)
     assert (net.inputs, net.outputs) == (("x",), "y")
     np.testing.assert_allclose(net.predict(last(x)), last(Backend.run_model(model, [x])[0]), rtol=1e-5, atol=1e-6)
 
@@ -275,6 +276,7 @@ def test_names_of_the_file_become_names_of_a_graph(tmp_path: Path) -> None:
     ]
     write(tmp_path / "f.onnx", inputs, nodes, {"sum:0": 2, "\x1b[2J": 2})
     net = load(tmp_path / "f.onnx")
+    assert isinstance(net, pn.Graph)
     assert net.inputs == ("input_1", "input_1_2", "_2nd", "relu")
     assert [gives for *_, gives in net.nodes] == ["relu_2", "relu_3", "sum_0", "__2J"]
     assert net.outputs == ("sum_0", "__2J")

@@ -103,8 +103,10 @@ def split(
     xp: Any, x: Array, split: Any = None, *, axis: int = 0, num_outputs: int | None = None, n_outputs: int = 1
 ) -> tuple[Array, ...]:
     """Divide along an axis, into parts of the given lengths or into equal ones, of which the last may be shorter."""
+    if num_outputs not in (None, n_outputs):
+        raise ValueError(f"num_outputs is {num_outputs}, but the node has {n_outputs} outputs")
     (axis,) = positive_axes(axis, x.ndim)
-    length, n = x.shape[axis], num_outputs or n_outputs
+    length, n = x.shape[axis], n_outputs
     ends = np.cumsum(integers(split)) if split is not None else [-(-length // n) * (i + 1) for i in range(n)]
     before, starts = (slice(None),) * axis, [0, *ends[:-1]]
     return tuple(x[(*before, slice(int(a), min(length, int(b))), ...)] for a, b in zip(starts, ends, strict=True))
