@@ -58,6 +58,7 @@ ALIASES = {
     "MeanAbsoluteError": "L1Loss",
     "SimpleRNN": "RNN",
     "TransformerEncoderLayer": "TransformerBlock",
+    "TransformerEncoder": "Sequential, of TransformerBlock layers,",
     "SpatialDropout1D": "SpatialDropout",
     "SpatialDropout2D": "SpatialDropout",
     "SpatialDropout3D": "SpatialDropout",
