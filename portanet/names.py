@@ -101,7 +101,7 @@ ADVICE = {
     "batch_first": "leave it out, sequences are (N, T, features)",
     "bidirectional": "write Bidirectional(layer)",
     "device": "give it to the Trainer, or to initialize",
-    "dtype": "give it to the Trainer, or to initialize",
+    "dtype": "give it to initialize",
     "from_logits": "leave it out, CrossEntropyLoss and BCEWithLogitsLoss take logits",
     "inplace": "leave it out",
     "input_shape": "leave it out, the first data or net.build(shape) set it",
