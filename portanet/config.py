@@ -6,7 +6,7 @@ estimators do. What is shown and saved is read from these attributes, so it is w
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, wraps
 from typing import Any, ClassVar
 
@@ -17,22 +17,6 @@ from portanet.names import unknown_argument
 
 MAX_LAYER_USES = 100_000
 """Most uses of layers in a description in which layers occur again."""
-
-
-def _refuse_unknown(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor whose error for an argument of another name says what to write."""
-    parameters = inspect.signature(init).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return init  # it hands them on to another constructor
-
-    @wraps(init)
-    def checked(self: "Configured", *args: Any, **kwargs: Any) -> None:
-        if unknown := [name for name in kwargs if name not in parameters]:
-            kind: Any = type(self)
-            raise TypeError(unknown_argument(kind.__name__, unknown[0], parameters_of(kind)))
-        init(self, *args, **kwargs)
-
-    return checked
 
 
 class Configured:
@@ -49,7 +33,6 @@ class Configured:
     _by_reference: ClassVar[bool] = False
     """Whether an object that occurs twice is saved once: two uses of a layer share its weights."""
 
-    @_refuse_unknown
     def __init__(self) -> None:
         """Take no arguments, as a class without a constructor of its own."""
 
@@ -57,8 +40,8 @@ class Configured:
         """Register the class, and complete its signature."""
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _refuse_unknown(cls.__init__)  # type: ignore[method-assign]
             _name_options(cls)
+            _refuse_unknown(cls)
         cls._register()
 
     @classmethod
@@ -119,6 +102,22 @@ def _shown(value: Any) -> str:
     return f"<array of shape {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
 
 
+def _refuse_unknown(kind: Any) -> None:
+    """Let the constructor of a class say what to write for an argument of another name."""
+    init = kind.__init__
+
+    @wraps(init)
+    def checked(self: Configured, *args: Any, **kwargs: Any) -> None:
+        accepted = parameters_of(kind)
+        unknown = [name for name in kwargs if name not in accepted]
+        if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+            own: Any = type(self)
+            raise TypeError(unknown_argument(own.__name__, unknown[0], parameters_of(own)))
+        init(self, *args, **kwargs)
+
+    kind.__init__ = checked
+
+
 def _name_options(kind: Any) -> None:
     """Name in the signature of a class what its ``**options`` stand for: keyword-only arguments of the base class."""
     _, *own = inspect.signature(kind.__init__).parameters.values()
@@ -136,6 +135,9 @@ def _name_options(kind: Any) -> None:
 def parameters_of(kind: type) -> Mapping[str, inspect.Parameter]:
     """Return the constructor's parameters by name."""
     return inspect.signature(kind).parameters
+
+
+_refuse_unknown(Configured)
 
 
 def to_json(value: Any) -> Any:

@@ -68,6 +68,8 @@ ALIASES = {
     "DepthwiseConv2D": "Conv2D, with groups=,",
     "DataLoader": "datasets.batches",
     "Model": "Sequential, or Graph,",
+    "to_categorical": "one_hot",
+    "load_model": "load",
     "SwapEMAWeights": "WeightAveraging",
     "AveragedModel": "WeightAveraging",
     "Module": "Layer",

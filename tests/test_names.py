@@ -22,6 +22,7 @@ from tests.cases import concrete
             "activation",
             r"Linear has no argument 'activation': add the activation as a layer, such as ReLU\(\)",
         ),
+        (pn.MaxPool2D, "pool_size", "MaxPool2D has no argument 'pool_size': it is called kernel_size here"),
         (pn.Adam, "learning_rate", "Adam has no argument 'learning_rate': it is called lr here"),
         (pn.BatchNorm, "epsilon", "BatchNorm has no argument 'epsilon': it is called eps here"),
         (pn.ReLU, "inplace", "ReLU has no argument 'inplace': leave it out"),
