@@ -89,6 +89,7 @@ ARGUMENTS = {
     "global_clipnorm": "clip_norm",
     "kernel_initializer": "init",
     "learning_rate": "lr",
+    "loss_weights": "weights",
     "max_norm": "clip_norm",
     "pool_size": "kernel_size",
     "rate": "p",
@@ -108,6 +109,7 @@ ADVICE = {
     "inplace": "leave it out",
     "input_shape": "leave it out, the first data or net.build(shape) set it",
     "kernel_regularizer": "give weight_decay to the optimizer",
+    "save_best_only": "give monitor, such as 'val_loss'",
     "num_layers": "put several layers into a Sequential",
     "units": "give the number first, such as Linear(units)",
 }
@@ -116,9 +118,11 @@ ADVICE = {
 METHODS = {
     "add": "append(layer)",
     "compile": "Trainer(net, loss, optimizer, metrics=...)",
+    "count_params": "n_parameters",
     "cuda": 'to("cuda")',
     "eval": "net(x), which is inference",
     "evaluate": "Trainer(net, loss, optimizer).evaluate(x, y)",
+    "get_layer": "net[i]",
     "fit": "Trainer(net, loss, optimizer).fit(x, y)",
     "load_state_dict": "set_weights(weights), or portanet.interop.load_state_dict(net, path)",
     "load_weights": "set_weights(weights), or portanet.load(path)",
