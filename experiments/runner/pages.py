@@ -25,8 +25,9 @@ PAGES = {
         "A student project of 2021: layers, losses, an optimizer and k-means in NumPy, tried on made-up points and on "
         "digits of the USPS. It concludes that the mean squared error works better than binary cross-entropy, and that "
         "noise in the input of an auto-encoder improves the classification of its output.\n\n"
-        "The reported values can be repeated; the two conclusions drawn from them do not hold. With a correct gradient, "
-        "the two losses are equally good to within 0.2 dB of PSNR, and noise lowers the accuracy of a classifier of the outputs.",
+        "The reported values can be repeated; the two conclusions drawn from them do not hold. With a correct "
+        "gradient, the two losses are equally good to within 0.2 dB of PSNR, and noise lowers the accuracy of a "
+        "classifier of the outputs.",
         {
             "Toy problems": ["000-toy-"],
             "Linear maps": ["000-linear-"],

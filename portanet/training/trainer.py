@@ -124,13 +124,13 @@ def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike
 
 def _check_optimizer(optimizer: Optimizer) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write SGD(lr=0.1) for instance")
+        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write Adam() for instance")
     return optimizer
 
 
 def _check_loss(loss: Loss) -> Loss:
     if not isinstance(loss, Loss):
-        raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write MSELoss() for instance")
+        raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write CrossEntropyLoss() for instance")
     if loss.reduction == "none":
         raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
     return loss
