@@ -178,7 +178,8 @@ class RNN(Recurrent):
     Recurrent layer: ``h_t = tanh(a_t + u_t)``, ``a_t = x_t W_ih + b_ih``, ``u_t = h_(t-1) W_hh + b_hh``, first h = 0.
 
     x (N, T, input_size); y is the last h, (N, hidden_size), or all of them, (N, T, hidden_size). Gradient of a step:
-    ``da_t = du_t = dh_t (1 - h_t²)``; ``dh_(t-1) = du_t W_hhᵀ``.
+    ``da_t = du_t = dh_t (1 - h_t²)``; ``dh_(t-1) = du_t W_hhᵀ``. Those of the weights are sums over the steps:
+    ``dW_ih = Σ x_tᵀ da_t``, ``dW_hh = Σ h_(t-1)ᵀ du_t``, ``db_ih = Σ da_t``, ``db_hh = Σ du_t``.
 
     Parameters
     ----------
@@ -228,12 +229,13 @@ class GRU(Recurrent):
     """
     Gated recurrent unit [1]_.
 
-    With a and u in three parts, reset, update and new: ``r = σ(a_r + u_r)``, ``z = σ(a_z + u_z)``,
-    ``n = tanh(a_n + r u_n)``, ``h_t = (1 - z) n + z h_(t-1)``. x (N, T, input_size); y is the last h, (N, hidden_size),
-    or all of them, (N, T, hidden_size).
+    ``a = x_t W_ih + b_ih`` and ``u = h_(t-1) W_hh + b_hh`` have three parts, reset, update and new:
+    ``r = σ(a_r + u_r)``, ``z = σ(a_z + u_z)``, ``n = tanh(a_n + r u_n)``. Then ``h_t = (1 - z) n + z h_(t-1)``.
+    x (N, T, input_size); y is the last h, (N, hidden_size), or all of them, (N, T, hidden_size).
 
     Gradient of a step: ``da_n = dh (1 - z) (1 - n²)``, ``du_n = r da_n``, ``da_z = du_z = dh (h_(t-1) - n) z (1 - z)``,
-    ``da_r = du_r = da_n u_n r (1 - r)``, ``dh_(t-1) = z dh + du W_hhᵀ``.
+    ``da_r = du_r = da_n u_n r (1 - r)``, ``dh_(t-1) = z dh + du W_hhᵀ``. Those of the weights are the sums of
+    :class:`RNN`.
 
     Parameters
     ----------
@@ -270,13 +272,13 @@ class LSTM(Recurrent):
     """
     Long short-term memory [1]_.
 
-    With a and u in four parts: ``i = σ(a_i + u_i)``, ``f = σ(a_f + u_f)``, ``g = tanh(a_g + u_g)``,
-    ``o = σ(a_o + u_o)``; ``c_t = f c_(t-1) + i g``, ``h_t = o tanh(c_t)``. x (N, T, input_size); y is the last h,
-    (N, hidden_size), or all of them, (N, T, hidden_size).
+    ``a = x_t W_ih + b_ih`` and ``u = h_(t-1) W_hh + b_hh`` have four parts: ``i = σ(a_i + u_i)``,
+    ``f = σ(a_f + u_f)``, ``g = tanh(a_g + u_g)``, ``o = σ(a_o + u_o)``. Then ``c_t = f c_(t-1) + i g`` and
+    ``h_t = o tanh(c_t)``. x (N, T, input_size); y is the last h, (N, hidden_size), or all of them, (N, T, hidden_size).
 
-    Gradient of a step: ``dc_t += dh o (1 - tanh²(c_t))``; ``da = du`` has the parts ``dc g i (1 - i)``,
-    ``dc c_(t-1) f (1 - f)``, ``dc i (1 - g²)`` and ``dh tanh(c_t) o (1 - o)``; ``dc_(t-1) = f dc`` and
-    ``dh_(t-1) = du W_hhᵀ``.
+    Gradient of a step: ``dc`` is that of the next step plus ``dh o (1 - tanh²(c_t))``; ``da = du`` has the parts
+    ``dc g i (1 - i)``, ``dc c_(t-1) f (1 - f)``, ``dc i (1 - g²)`` and ``dh tanh(c_t) o (1 - o)``; ``dc_(t-1) = f dc``
+    and ``dh_(t-1) = du W_hhᵀ``. Those of the weights are the sums of :class:`RNN`.
 
     Parameters
     ----------
