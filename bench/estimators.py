@@ -155,7 +155,7 @@ def run(options: argparse.Namespace) -> None:
 HEADER = ("data set", "beside", "their score", "our score", "verdict", "their fit", "our fit", "our fit / theirs")
 
 QUANTILE = 2.776
-"""Standard errors of a mean of five differences that hold 95 %: Student's t with four degrees of freedom."""
+"""Standard errors on each side of a mean of five numbers in its 95 % interval: Student's t, 4 degrees of freedom."""
 
 
 def table_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -181,7 +181,7 @@ def table_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def verdict(ours: list[float], theirs: list[float]) -> str:
     """
-    Return whether the mean of our scores is better, equal or worse: beyond 95 % of the differences between folds.
+    Return "better", "equal" or "worse" for our scores: equal if 0 is in the 95 % interval of the mean difference.
 
     Examples
     --------

@@ -28,8 +28,8 @@ as long as PortaNet a library takes: right of the line at 1, PortaNet is faster.
 dropped; `python -m bench --help` says how to repeat them.
 
 The libraries are measured in turn, in many short rounds. A point is the median over the rounds, so it differs a little
-from the quotient of the times in a table, which are medians themselves. The names of the networks begin with the number
-of the [report](reports/000.md) that they come from; [their layers](#the-networks) are at the end.
+from the quotient of the times in a table, which are medians themselves. A network whose name begins with a number is
+one of the [report](reports/000.md) of that number; [the layers of all](#the-networks) are at the end.
 """
 
 

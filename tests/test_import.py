@@ -62,3 +62,8 @@ def test_portanet_and_its_packages_export_the_public_names_of_their_modules(name
     modules = [importlib.import_module(f"portanet.{name}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     names = {public for module in modules for public in getattr(module, "__all__", [])}
     assert names <= set(package.__all__) <= set(portanet.__all__)
+
+
+def test_dir_lists_the_public_names_alone() -> None:
+    listed = {name for name in dir(portanet) if not name.startswith("__")}
+    assert listed == {name for name in [*portanet.__all__, *portanet.ON_DEMAND] if not name.startswith("__")}

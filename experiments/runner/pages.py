@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.runner.record import Experiment
-from experiments.runner.report import Pair, Result, cell, judged, met, reported
+from experiments.runner.report import Pair, Result, judged, markdown_table, met, reported
 from experiments.runner.text import ours, seeds
 
 
@@ -139,13 +139,13 @@ def _section(experiment: Experiment, result: Result, pictures: str) -> Iterator[
     compared = {name: figure for name, figure in result["figures"].items() if figure["reported"] is not None}
     if compared:
         rows = [(name, reported(figure), ours(figure), met(figure)) for name, figure in compared.items()]
-        yield _table(("figure", "reported", "ours", "reached"), rows)
+        yield markdown_table(("figure", "reported", "ours", "reached"), rows)
     if experiment.remark:
         yield f"**What holds.** {experiment.remark}"
     others = {name: figure for name, figure in result["figures"].items() if figure["reported"] is None}
     if others:
         measured = [(name, ours(figure)) for name, figure in others.items()]
-        yield f":::{{dropdown}} Also measured\n{_table(('figure', 'ours'), measured)}\n:::"
+        yield f":::{{dropdown}} Also measured\n{markdown_table(('figure', 'ours'), measured)}\n:::"
     if result["choices"]:
         yield f":::{{dropdown}} What the report leaves open\n{result['choices']}\n:::"
     if result["pictures"]:
@@ -156,8 +156,3 @@ def _section(experiment: Experiment, result: Result, pictures: str) -> Iterator[
             + "\n".join(f":::{{grid-item}}\n{image}\n:::" for image in images)
             + "\n::::"
         )
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)

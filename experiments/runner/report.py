@@ -115,7 +115,7 @@ def _distinct(values: Iterator[str]) -> str:
 
 
 def _table(pairs: Sequence[Pair]) -> str:
-    rows: list[Sequence[str]] = [HEAD, ["---"] * len(HEAD)]
+    rows: list[Sequence[str]] = []
     for experiment, result in pairs:
         theirs = f" (authors: {experiment.reported_time})" if experiment.reported_time else ""
         seconds = result["seconds"]["training"]
@@ -125,12 +125,13 @@ def _table(pairs: Sequence[Pair]) -> str:
         lines = lines or [("pictures", "-", "-", "-")]
         rows.append((f"[{experiment.id}](#{experiment.id})", result["what"], *lines[0], time))
         rows += [("", "", *line, "") for line in lines[1:]]
-    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in rows)
+    return markdown_table(HEAD, rows)
 
 
-def cell(text: str) -> str:
-    """Return the text of a cell of a table in Markdown."""
-    return text.replace("|", r"\|")
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [[cell.replace("|", r"\|") for cell in line] for line in (header, ["---"] * len(header), *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def reported(figure: dict[str, Any]) -> str:

@@ -149,12 +149,12 @@ def _join(node: Node, flows: list[Flow]) -> Flow:
         raise node.error("its inputs were flattened in different orders")
     if node.operator in ("Concat", "Dot"):
         first.need_channels(node, node.get("axis"))
-    features = {"Concat": _side_by_side(flows), "Dot": None}.get(node.operator, first.features)
+    features = {"Concat": _joined_features(flows), "Dot": None}.get(node.operator, first.features)
     shape = layer.output_shape(tuple(flow.shape for flow in flows))
     return replace(first, shape=shape, features=features, layers=[layer])
 
 
-def _side_by_side(flows: list[Flow]) -> Features | None:
+def _joined_features(flows: list[Flow]) -> Features | None:
     """Return the order of features of values side by side."""
     if all(flow.features is None for flow in flows):
         return None

@@ -91,12 +91,17 @@ def first(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if x.ndim > 2 and x.dtype.kind == "f" else x
 
 
+def export_graph(net: pn.Graph, x: dict[str, np.ndarray], path: Path, *, channels_first: bool = True) -> None:
+    """Write a network with new weights, for inputs of the shapes of x."""
+    shapes = {key: values.shape[1:] for key, values in x.items()}
+    export(net.initialize(seed=1), path, shapes, channels_first=channels_first)
+
+
 @pytest.mark.parametrize("channels_first", [True, False])
 @pytest.mark.parametrize("name", CASES)
 def test_names_and_outputs_are_those_of_the_network(name: str, channels_first: bool, tmp_path: Path) -> None:
     net, x = CASES[name]
-    shapes = {key: values.shape[1:] for key, values in x.items()}
-    export(net.initialize(seed=1), tmp_path / "net.onnx", shapes, channels_first=channels_first)
+    export_graph(net, x, tmp_path / "net.onnx", channels_first=channels_first)
     model = onnx.load(tmp_path / "net.onnx")
     y = net.predict(x)
     expected = y if isinstance(y, dict) else {str(net.outputs): y}

@@ -16,7 +16,7 @@ from portanet.graph.joins import MAX_INPUTS
 from portanet.onnx import Backend, export, load
 from portanet.tree import tree_map
 from tests.cases import LAYERS
-from tests.onnx.test_onnx_export_graph import CASES
+from tests.onnx.test_onnx_export_graph import CASES, export_graph
 
 RNG = np.random.default_rng(0)
 
@@ -144,8 +144,7 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graphs_are_loaded_as_they_were_exported_and_train_on(name: str, channels_first: bool, tmp_path: Path) -> None:
     net, x = GRAPHS[name]
-    shapes = {key: values.shape[1:] for key, values in x.items()}
-    export(net.initialize(seed=1), tmp_path / "net.onnx", shapes, channels_first=channels_first)
+    export_graph(net, x, tmp_path / "net.onnx", channels_first=channels_first)
     loaded = load(tmp_path / "net.onnx")
     given: Any = x if isinstance(loaded, pn.Graph) else next(iter(x.values()))
     assert_equal(by_name(loaded.predict(given)), by_name(net.predict(x)))
@@ -156,7 +155,7 @@ def test_graphs_are_loaded_as_they_were_exported_and_train_on(name: str, channel
 @pytest.mark.parametrize("name", NOT_LOADED)
 def test_graphs_of_other_layers_are_refused(name: str, tmp_path: Path) -> None:
     net, x = CASES[name]
-    export(net, tmp_path / "net.onnx", {key: values.shape[1:] for key, values in x.items()})
+    export_graph(net, x, tmp_path / "net.onnx")
     with pytest.raises(pn.FileFormatError, match=NOT_LOADED[name]):
         load(tmp_path / "net.onnx")
 
