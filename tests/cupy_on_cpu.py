@@ -46,59 +46,86 @@ template <class T> T erfcx(T x) { // Laplace's continued fraction
   for (int k = 60; k > 0; k--) rest = T(k) / 2 / (x + rest);
   return T(0.56418958354775629) / (x + rest);
 }
+#define __CUDA_ARCH__ 900
 #define __global__
-#define __device__ static
-#define __shared__ static
-struct { unsigned x; } threadIdx, blockIdx, blockDim;
+#define __device__
+#define __shared__ static __attribute__((section("shared_memory")))
+extern char __start_shared_memory[] __attribute__((weak, visibility("hidden")));
+extern char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
+struct { unsigned x; } threadIdx, blockIdx, blockDim, gridDim;
 unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 
 namespace fibers {
-  constexpr int max_threads = 256, stack_bytes = 1 << 16;
-  ucontext_t scheduler, contexts[max_threads];
-  char stacks[max_threads][stack_bytes], slots[2][max_threads][8];
-  bool done[max_threads];
-  int n_exchanges[max_threads], n_barriers[max_threads];
+  constexpr int max_blocks = 3, max_threads = 256, max_fibers = max_blocks * max_threads, stack_bytes = 1 << 16;
+  constexpr int shared_bytes = 1 << 14;
+  ucontext_t scheduler, contexts[max_fibers];
+  char stacks[max_fibers][stack_bytes], slots[2][max_fibers][8], shared[max_blocks][shared_bytes];
+  bool done[max_fibers], waits[max_fibers];  // at a barrier
+  int n_exchanges[max_fibers];
+  unsigned n_alive[max_blocks], n_waiting[max_blocks];
+  unsigned current; // fiber
   void (*body)();
-  void begin() { body(); done[threadIdx.x] = true; }
-  void run(void (*f)()) {
+  void yield() { swapcontext(&contexts[current], &scheduler); }
+  // End the barrier of the current block, if all of its threads that run wait at it.
+  void end_barrier() {
+    const unsigned first = current - threadIdx.x, block = first / blockDim.x;
+    if (n_waiting[block] != n_alive[block]) return;
+    n_waiting[block] = 0;
+    for (unsigned t = first; t < first + blockDim.x; ++t) waits[t] = false;
+  }
+  void begin() {
+    body();
+    done[current] = true, --n_alive[(current - threadIdx.x) / blockDim.x];
+    end_barrier();
+  }
+  // Run some blocks at once; each has shared memory of its own.
+  void run(void (*f)(), unsigned first_block, unsigned n_blocks) {
     body = f;
-    for (unsigned t = 0; t < blockDim.x; ++t) {
+    for (unsigned t = 0; t < n_blocks * blockDim.x; ++t) {
       getcontext(&contexts[t]);
       contexts[t].uc_stack.ss_sp = stacks[t];
       contexts[t].uc_stack.ss_size = stack_bytes;
       contexts[t].uc_link = &scheduler;
       makecontext(&contexts[t], begin, 0);
-      done[t] = false, n_exchanges[t] = n_barriers[t] = 0;
+      done[t] = waits[t] = false, n_exchanges[t] = 0;
     }
+    for (unsigned block = 0; block < n_blocks; ++block) n_alive[block] = blockDim.x, n_waiting[block] = 0;
+    const std::size_t n_shared = __stop_shared_memory - __start_shared_memory;
     for (bool running = true; running;) {
       running = false;
-      for (unsigned t = 0; t < blockDim.x; ++t)
-        if (!done[t]) running = true, threadIdx.x = t, swapcontext(&scheduler, &contexts[t]);
+      for (unsigned block = 0; block < n_blocks; ++block) {
+        memcpy(__start_shared_memory, shared[block], n_shared);
+        blockIdx.x = first_block + block;
+        for (unsigned t = 0; t < blockDim.x; ++t) {
+          current = block * blockDim.x + t, threadIdx.x = t;
+          if (!done[current]) running = true;
+          if (!done[current] && !waits[current]) swapcontext(&scheduler, &contexts[current]);
+        }
+        memcpy(shared[block], __start_shared_memory, n_shared);
+      }
     }
   }
 }
 
 template <class V> V __shfl_xor_sync(unsigned, V value, int distance) {
   using namespace fibers;
-  const int t = threadIdx.x, slot = n_exchanges[t]++ % 2;
-  memcpy(slots[slot][t], &value, sizeof value);
-  swapcontext(&contexts[t], &scheduler);
-  threadIdx.x = t;
-  memcpy(&value, slots[slot][t ^ distance], sizeof value);
+  const unsigned fiber = current, slot = n_exchanges[fiber]++ % 2;
+  memcpy(slots[slot][fiber], &value, sizeof value);
+  yield();
+  memcpy(&value, slots[slot][fiber ^ distance], sizeof value);
   return value;
 }
 
 void __syncthreads() {
   using namespace fibers;
-  const unsigned t = threadIdx.x;
-  ++n_barriers[t];
-  for (bool waits = true; waits;) {
-    waits = false;
-    for (unsigned other = 0; other < blockDim.x; ++other)
-      if (!done[other] && n_barriers[other] < n_barriers[t]) waits = true;
-    if (waits) swapcontext(&contexts[t], &scheduler), threadIdx.x = t;
-  }
+  waits[current] = true, ++n_waiting[(current - threadIdx.x) / blockDim.x];
+  end_barrier();
+  if (waits[current]) yield();
 }
+
+void __threadfence() {}
+void __nanosleep(unsigned) { fibers::yield(); }
+unsigned atomicAdd(unsigned* sum, unsigned value) { return (*sum += value) - value; }
 
 template <class A> bool fits(const char* kind, int i) {
   const char wanted = std::is_pointer<A>() ? 'p' : std::is_floating_point<A>() ? 'f' : 'i';
@@ -111,9 +138,12 @@ int launch(void (*kernel)(A...), void** arguments, const char* kinds, unsigned g
   for (bool fit : {fits<A>(kinds, I)...}) if (!fit) return 1;
   static void (*k)(A...);
   static void** a;
-  k = kernel, a = arguments;
-  for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
-    if (FIBERS) fibers::run([] { k(*(A*)a[I]...); });
+  k = kernel, a = arguments, gridDim.x = grid;
+  if (COOPERATIVE) {
+    if (grid > fibers::max_blocks) return 2;
+    fibers::run([] { k(*(A*)a[I]...); }, 0, grid);
+  } else for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
+    if (FIBERS) fibers::run([] { k(*(A*)a[I]...); }, blockIdx.x, 1);
     else for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x) k(*(A*)a[I]...);
   }
   return 0;
@@ -140,6 +170,7 @@ template <class T> void gemm(int ta, int tb, int m, int n, int k, T alpha, const
     }
 }
 extern "C" {
+int cudaGraphGetNodes(size_t graph, void**, size_t* n) { *n = graph; return 0; } // the graph is the number of its nodes
 int cublasCreate_v2(void** handle) { *handle = new int; return 0; }
 int cublasDestroy_v2(void* handle) { delete (int*)handle; return 0; }
 int cublasSetStream_v2(void*, void*) { return 0; }
@@ -236,10 +267,15 @@ class Array(np.ndarray):
 
 Array.__module__ = "cupy"
 
+LAUNCHING = {"argmax", "argmin", "concatenate", "concat", "stack", "take", "where", "zeros", "ones", "full", "arange"}
+"""Functions of CuPy that launch a kernel, or set memory, apart from those that NumPy computes by a ufunc."""
+
 
 def _returning_cupy(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if function.__name__ in LAUNCHING:
+            CuPy.current.launches.append(function.__name__)
         return _to_cupy(function(*args, **kwargs))
 
     return call
@@ -261,6 +297,8 @@ def _poisoned(empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         array = np.array(empty(*args, **kwargs))
         CuPy.current.allocators[-1](array.nbytes)
         array.fill(np.nan if array.dtype.kind == "f" else 77)
+        if CuPy.current.is_recording:
+            CuPy.current.recorded.append(array)
         return array
 
     return filled
@@ -270,8 +308,9 @@ class CuPy(ModuleType):
     """
     Stand-in for the module ``cupy``.
 
-    ``events`` lists the calls on streams, graphs and memory, and ``launches`` the names of kernels and elementwise
-    functions that were run. ``matmul`` raises, as CuPy's does while a step is recorded.
+    ``events`` lists the calls on streams, graphs and memory, and ``launches`` the names of kernels and functions that
+    were run, or recorded: a kernel that is recorded does not run. ``matmul`` raises, as CuPy's does while a step is
+    recorded.
     """
 
     __version__ = "14.2.0"
@@ -286,6 +325,9 @@ class CuPy(ModuleType):
             setattr(self, name, value if plain else _returning_cupy(value))
         self.events: list[str] = []
         self.launches: list[str] = []
+        self.compute_types: list[int] = []  # of the products
+        self.is_recording = False
+        self.recorded: list[np.ndarray] = []  # their memory is not used again, as in a pool that lives
         CuPy.current, self.streams = self, [_Stream(ptr=0)]
         self.ndarray = Array
         self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
@@ -311,7 +353,11 @@ class CuPy(ModuleType):
                 CUDARuntimeError=_CUDARuntimeError,
                 getDevice=lambda: 0,
                 getDeviceCount=lambda: 1,
-                getDeviceProperties=lambda index: {"name": b"a CPU in disguise", "totalGlobalMem": memory},
+                getDeviceProperties=lambda index: {
+                    "name": b"a CPU in disguise",
+                    "totalGlobalMem": memory,
+                    "multiProcessorCount": 3,
+                },
                 memGetInfo=lambda: (memory, memory),
             ),
             using_allocator=self.using_allocator,
@@ -473,11 +519,15 @@ class _Stream:
 
     def begin_capture(self) -> None:
         CuPy.current.events.append("begin")
+        CuPy.current.is_recording, self.n_launches = True, len(CuPy.current.launches)
 
     def end_capture(self) -> Any:
         CuPy.current.events.append("end")
+        CuPy.current.is_recording = False
         return SimpleNamespace(
-            launch=lambda: CuPy.current.events.append("launch"), upload=lambda: CuPy.current.events.append("upload")
+            graph=len(CuPy.current.launches) - self.n_launches,
+            launch=lambda: CuPy.current.events.append("launch"),
+            upload=lambda: CuPy.current.events.append("upload"),
         )
 
     def wait_event(self, event: _Event) -> None:
@@ -488,14 +538,20 @@ class _Stream:
 
 
 class _RawKernel:
-    def __init__(self, code: str, name: str):
-        self.code, self.name = code, name
-        names = re.findall(r"^KERNEL (\w+)\(", code, re.MULTILINE)
+    def __init__(self, code: str, name: str, enable_cooperative_groups: bool = False):
+        self.code, self.name, self.cooperative = code, name, enable_cooperative_groups
+        # As functions of a structure, kernels have no entries of their own.
+        names = [name] if self.cooperative else re.findall(r"^KERNEL (\w+)\(", code, re.MULTILINE)
         self.entries = "\n".join(f"ENTRY({each})" for each in names)
+
+    def compile(self) -> None:
+        """The call compiles."""
 
     def __call__(self, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
         CuPy.current.launches.append(self.name)
-        fibers = f"#define FIBERS {int('__shfl' in self.code)}\n"
+        if CuPy.current.is_recording:
+            return
+        fibers = f"#define FIBERS {int('__shfl' in self.code)}\n#define COOPERATIVE {int(self.cooperative)}\n"
         library = ctypes.CDLL(compiled(fibers + CUDA + self.code + self.entries))
         values, kinds = [], ""
         for argument in arguments:

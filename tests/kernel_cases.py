@@ -190,6 +190,10 @@ def elementwise_fns() -> list[Any]:
     return [*fns, compound, value_dependent, lambda xp, x: (x, lambda: xp.ones_like(x))]
 
 
+def value_dependent_loss(xp: Any, p: Any, t: Any) -> Any:
+    return (p * t if p[0] < 9 else p), lambda: t
+
+
 def loss_fns() -> list[Any]:
     """Functions of a prediction and a target."""
     elementwise = [
@@ -305,12 +309,37 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for x, w, bias in normal(shape, (shape[-1], n_out), (n_out,))
         for b in (bias, None)
         for fn in (None, layers.TanH().elementwise, layers.SiLU().elementwise)
-    ],
+    ]
+    + [(x, w, None, None) for x, w in normal((1025, 2), (2, 3))],  # more rows than a small product has
     "dense_gradient": [
         (dz, x, w, dw if with_grads else None, db if with_bias else None, need_dx, None)
         for n, n_in, n_out in (((5,), 4, 3), ((2, 3), 4, 3), ((1,), 1, 2), ((7,), 70, 60))
         for dz, x, w, dw, db in normal((*n, n_out), (*n, n_in), (n_in, n_out), (n_in, n_out), (n_out,))
         for with_grads, with_bias, need_dx in ((True, True, True), (True, False, False), (False, False, True))
+    ]
+    + [(dz, x, w, dw, db, True, None) for dz, x, w, dw, db in normal((1025, 3), (1025, 2), (2, 3), (2, 3), (3,))],
+    "accuracy": [
+        (with_masked(scores) if masked else scores, np.arange(len(scores), dtype=dtype) % 11 - (dtype == "int64"))
+        for shape in ((3, 4), (300, 10), (5, 65), (1025, 3))
+        for (scores,) in normal(shape)
+        for dtype in ("uint8", "int64")
+        for masked in (False, shape[-1] > 3)
+    ]
+    + [
+        (
+            np.asarray([[0.0, 2.0, 2.0], [np.nan, 1.0, 0.0], [-np.inf, -np.inf, -np.inf]], "float32"),
+            np.asarray([1, 1, 0]),
+        )
+    ]
+    + [(scores, np.asarray([[0, 3, 1], [70, -1, 2]])) for (scores,) in normal((2, 3, 4))],
+    "mean_elementwise": [
+        (x, fn, t) for shape in ((3, 4), (300, 10), (70_000,)) for x, t in normal(shape, shape) for fn in loss_fns()[:4]
+    ]
+    + [(x, fn, (t > 0).astype(x.dtype)) for x, t in normal((30, 7), (30, 7)) for fn in loss_fns()]
+    + [(x[:0], loss_fns()[0], t[:0]) for x, t in normal((3, 4), (3, 4))]
+    + [
+        (x, lambda xp, p, t: (xp.where(p < 0, p, t) if p[0] < 9 else p, lambda: 2 * p), t)
+        for x, t in normal((5,), (5,))
     ],
     "log_softmax_gradient": softmax_gradients(kernels.log_softmax),
     "matmul_into": normal((3, 4), (3, 5), (5, 4)),
@@ -327,8 +356,9 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "normalize_gradient": normalization_gradients(),
     "write_metrics": [
-        (table, np.asarray([row]), [np.asarray(2.0, table.dtype), np.asarray(3.0, table.dtype)])
-        for (table,) in normal((4, 2))
+        (table, np.asarray([row]), [np.asarray(i + 2.0, table.dtype) for i in range(columns)])
+        for columns in (1, 2, 3, 4, 7)
+        for (table,) in normal((4, columns))
         for row in (0, 3)
     ],
     "random_bits": [
@@ -392,7 +422,7 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 if name == "recurrence":
                     h, state, pullback = result
                     result = h, state, pullback(0.5 * h, state), pullback(None, state)
-                if name == "mean_cross_entropy":
+                if name in {"mean_cross_entropy", "mean_elementwise"}:
                     result = result[0], result[1](1.0), result[1](0.5), result[1](0.5 * result[0])
                 if name == "dense" and result[1] is not None:
                     result = result[0], result[1](result[0])

@@ -68,12 +68,13 @@ def _write(there: Any, values: Any) -> None:
             _write(one, other)
 
 
-def capture(step: Callable[[], Any], beside: Callable[[], None] | None = None) -> Callable[[], None]:
-    """Record a step, as :attr:`portanet.backends.Backend.capture` says."""
+def capture(step: Callable[[], Any], n: int = 1, beside: Callable[[], None] | None = None) -> Callable[[], None]:
+    """Record n steps, as :attr:`portanet.backends.Backend.capture` says."""
     tape = Tape()
     with _patched(tape):
         try:
-            step()
+            for _ in range(n):
+                step()
         finally:
             tape.restore()
     return tape.replay

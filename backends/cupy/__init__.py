@@ -85,6 +85,8 @@ def load(ordinal: str | None = None) -> Backend:
                 elementwise.elementwise,
                 elementwise.erfcx,
                 elementwise.sigmoid,
+                elementwise.mean_elementwise,
+                kernels.accuracy,
                 kernels.adam,
                 kernels.bias_grad,
                 kernels.mean_cross_entropy,

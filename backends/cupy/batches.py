@@ -29,13 +29,18 @@ KERNEL gather_batch(INDEX n, const long long* order, const long long* index, IND
 """)
 
 MAX_ARRAYS = 3
-"""Maximum arrays of one launch: inputs, targets and weights."""
+"""Maximum arrays of one launch, such as inputs, targets and weights."""
 
 METRICS = Source("""
-KERNEL write_metrics(INDEX n, T* table, long long* row, const T* value, INDEX column, INDEX columns) {
+// One thread writes up to three numbers, from a column on.
+KERNEL write_metrics(INDEX n, T* table, long long* row, const T* value0, const T* value1, const T* value2,
+                     INDEX values, INDEX column, INDEX columns) {
   THREAD_INDEX(i);
-  table[*row * columns + column] = *value;
-  if (column == columns - 1) *row += 1;
+  T* numbers = table + *row * columns + column;
+  numbers[0] = *value0;
+  if (values > 1) numbers[1] = *value1;
+  if (values > 2) numbers[2] = *value2;
+  if (column + values == columns) *row += 1;
 }
 """)
 
@@ -70,6 +75,8 @@ def write_metrics(table: Array, row: Array, values: Sequence[Array]) -> None:
     if not table.flags.c_contiguous:
         kernels.write_metrics.portable(table, row, values)
         return
-    for i, value in enumerate(values):
-        array = cupy.asarray(value, dtype=table.dtype)  # a metric may be computed on the host
-        METRICS.launch("write_metrics", 1, table.dtype, table, row, array, i, len(values))
+    arrays = [cupy.asarray(value, dtype=table.dtype) for value in values]  # a metric may be computed on the host
+    for column in range(0, len(arrays), MAX_ARRAYS):
+        written = arrays[column : column + MAX_ARRAYS]
+        three = [*written, *written[:1] * (MAX_ARRAYS - len(written))]
+        METRICS.launch("write_metrics", 1, table.dtype, table, row, *three, len(written), column, len(arrays))

@@ -18,8 +18,8 @@ from portanet.backends.cupy.tracing import TracedFn
 from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
 
-MAX_ROWS, MAX_WEIGHTS = 1024, 2**12
-"""Maximum size of a batch, and of the weights, of a small product."""
+MAX_ROWS, MAX_MULTIPLICATIONS = 1024, 2**25
+"""Maximum size of a batch, and of rows times weights, of a small product. They are not tuned on a GPU."""
 
 BIAS = Source("""
 KERNEL bias_elementwise(INDEX n, T* x, const T* bias, T* out, INDEX columns) {
@@ -87,7 +87,7 @@ class _Shape(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        return 0 < self.rows <= MAX_ROWS and 0 < self.size * self.columns <= MAX_WEIGHTS
+        return 0 < self.rows <= MAX_ROWS and 0 < self.rows * self.size * self.columns <= MAX_MULTIPLICATIONS
 
 
 def dense(

@@ -12,7 +12,7 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy import tracing
-from portanet.backends.cupy.source import Source, contiguous
+from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, Source, check_shape, contiguous
 from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
 
@@ -32,6 +32,26 @@ KERNEL elementwise_gradient(INDEX n, const T* x, const T* other, const T* dy, T 
   dx[i] = DY * RESULT;
 }
 """)
+
+MEAN = Source(
+    BLOCK_SUM
+    + """
+// One block of 256 threads, each for some of the numbers.
+KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* mean, T* gradient, INDEX size) {
+  THREAD_INDEX(first);
+  T sum = 0;
+  for (INDEX i = first; i < size; i += n) {
+    { STATEMENTS sum += RESULT; }
+    { STATEMENTS_OF_GRADIENT gradient[i] = RESULT_OF_GRADIENT / size; }
+  }
+  sum = block_sum(sum);
+  if (first == 0) *mean = sum / size;
+}
+"""
+)
+
+MAX_NUMBERS_PER_BLOCK = 2**16
+"""Most numbers whose mean one block computes. It is not tuned on a GPU."""
 
 
 def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
@@ -77,6 +97,21 @@ class TracedPullback:
         arguments = saved, self.other, array, scalar, dx
         GRADIENT.launch("elementwise_gradient", saved.size, saved.dtype, *arguments, **self.derivative, DY=expression)
         return dx
+
+
+def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+    """Compute mean and gradient of a small array in one kernel."""
+    check_shape("t", t, x.shape)
+    small = _is_supported(x) and t.dtype == x.dtype and 0 < x.size <= MAX_NUMBERS_PER_BLOCK
+    traced = tracing.TracedFn.trace(fn, x.dtype, has_other=True) if small else None
+    if traced is None or traced.from_output:
+        result: tuple[Array, Callable[[float | Array], Array]] = kernels.mean_elementwise.portable(x, fn, t)
+        return result
+    mean, gradient = cupy.empty((), dtype=x.dtype), cupy.empty(x.shape, dtype=x.dtype)
+    macros = {**traced.output, **{f"{name}_OF_GRADIENT": value for name, value in traced.derivative.items()}}
+    arrays = contiguous(x), contiguous(t), mean, gradient
+    MEAN.launch("mean_elementwise", THREADS_PER_BLOCK, x.dtype, *arrays, x.size, **macros)
+    return mean, lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
 
 
 def sigmoid(x: Array) -> Array:

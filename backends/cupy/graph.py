@@ -1,20 +1,25 @@
 """A training step as a CUDA graph: recorded once, and launched as a whole."""
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import cupy
 
+from portanet.backends.cupy import persistent
 from portanet.backends.cupy.blas import Handle, forget_handle, use_handle
 from portanet.backends.cupy.memory import allocate
+from portanet.backends.cupy.source import listed_launches
+from portanet.backends.disabled import enabled
 
 
 class Recording:
     """
-    CUDA graph of a step on the current device; a call launches it.
+    Steps on the current device as a CUDA graph, or as one persistent kernel where it can run them; a call launches it.
 
     Arrays that the step allocates come from a memory pool that lives as long as the graph, so that their addresses are
     never reused. The caller must keep the other arrays that the step uses. The step must have run before, so that its
@@ -24,12 +29,14 @@ class Recording:
     ----------
     step : callable
         Function of no arguments.
+    n_steps : int
+        How often it runs at each launch.
     share_pool_with : Recording, optional
         Another recording whose memory pool is used. The two must not run at the same time, nor may this one need
         arrays that the other allocated.
     """
 
-    def __init__(self, step: Callable[[], Any], share_pool_with: "Recording | None" = None):
+    def __init__(self, step: Callable[[], Any], n_steps: int = 1, share_pool_with: "Recording | None" = None):
         self.step = step
         gc.collect()  # now, because it is disabled during the capture
         cupy.get_default_memory_pool().free_all_blocks()  # the new pool cannot use the free blocks of this one
@@ -41,13 +48,21 @@ class Recording:
             use_handle(self.cublas)
             try:
                 with _garbage_collection_disabled():
-                    self.graph = _record(step, self.stream)
+                    self.graph = self._record(n_steps)
             finally:
                 forget_handle()
         self.graph.upload()  # may fail: do it now, while the caller can still run the step without a graph
 
     def __call__(self) -> None:
         self.graph.launch()  # on the current stream, in order with the work between steps
+
+    def _record(self, n_steps: int) -> Any:
+        """Return what can launch the steps: a CUDA graph or a persistent kernel."""
+        with listed_launches() as launches:
+            graph = _capture(self.step, 1, self.stream)
+        if enabled("persistent") and persistent.is_supported(launches) and len(launches) == _n_nodes(graph):
+            return persistent.PersistentKernel(launches, n_steps)
+        return graph if n_steps == 1 else _capture(self.step, n_steps, self.stream)
 
 
 class _Pool:
@@ -80,12 +95,30 @@ def _garbage_collection_disabled() -> Iterator[None]:
             gc.enable()
 
 
-def _record(step: Callable[[], Any], stream: Any) -> Any:
+def _capture(step: Callable[[], Any], n_steps: int, stream: Any) -> Any:
+    """Return the CUDA graph of some steps."""
     stream.begin_capture()
     try:
-        step()
+        for _ in range(n_steps):
+            step()
     except BaseException:
         with suppress(Exception):  # the invalid capture raises, too
             stream.end_capture()
         raise
     return stream.end_capture()
+
+
+def _n_nodes(graph: Any) -> int:
+    """Return the number of operations in a CUDA graph, of CuPy and cuBLAS too."""
+    n = ctypes.c_size_t()
+    status = _runtime().cudaGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(n))
+    if status:
+        raise RuntimeError(f"cudaGraphGetNodes failed with status {status} of cudaError_t")
+    return n.value
+
+
+@cache
+def _runtime() -> Any:
+    from cuda.pathfinder import load_nvidia_dynamic_lib
+
+    return ctypes.CDLL(load_nvidia_dynamic_lib("cudart").abs_path)

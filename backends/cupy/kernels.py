@@ -6,7 +6,7 @@ from typing import Any
 import cupy
 
 from portanet import kernels
-from portanet.backends.cupy.source import THREADS_PER_BLOCK, TYPES, Source, check_shape, contiguous
+from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, TYPES, Source, check_shape, contiguous
 from portanet.typing import Array
 
 UPDATES = Source("""
@@ -123,12 +123,13 @@ KERNEL log_softmax(INDEX n, const T* logits, T* log_p, INDEX classes) {
 """
 )
 
-MEAN_CROSS_ENTROPY = Source("""
+MEAN_CROSS_ENTROPY = Source(
+    BLOCK_SUM
+    + """
 // One block of 256 threads, each for some of the rows. It is the whole loss of a small batch: no other launch sums it.
 KERNEL mean_cross_entropy(INDEX n, const T* logits, const VALUE* labels, T* mean, T* gradient, INDEX rows,
                           INDEX classes) {
   THREAD_INDEX(i);
-  __shared__ T sums[8];
   T loss = 0;
   for (INDEX row = i; row < rows; row += n) {
     const T* x = logits + (long long)row * classes;
@@ -141,14 +142,31 @@ KERNEL mean_cross_entropy(INDEX n, const T* logits, const VALUE* labels, T* mean
     for (INDEX c = 0; c < classes; ++c) dx[c] = (exp(x[c] - maximum) / sum * in_range - (c == label)) / rows;
     if (in_range) loss += log(sum) - (x[label] - maximum);
   }
-  for (int d = 16; d; d /= 2) loss += __shfl_xor_sync(0xffffffffu, loss, d);
-  if (i % 32 == 0) sums[i / 32] = loss;
-  __syncthreads();
-  if (i) return;
-  for (int warp = 1; warp < 8; ++warp) loss += sums[warp];
-  *mean = loss / rows;
+  loss = block_sum(loss);
+  if (i == 0) *mean = loss / rows;
 }
-""")
+"""
+)
+
+ACCURACY = Source(
+    BLOCK_SUM
+    + """
+// One block of 256 threads, each for some of the rows.
+KERNEL accuracy(INDEX n, const T* scores, const VALUE* labels, T* share, INDEX rows, INDEX classes) {
+  THREAD_INDEX(i);
+  T hits = 0;
+  for (INDEX row = i; row < rows; row += n) {
+    const T* x = scores + (long long)row * classes;
+    INDEX largest = 0;
+    bool has_nan = false;
+    for (INDEX c = 0; c < classes; ++c) has_nan |= x[c] != x[c], largest = x[c] > x[largest] ? c : largest;
+    hits += !has_nan && (long long)labels[row] == largest;
+  }
+  hits = block_sum(hits);
+  if (i == 0) *share = hits / rows;
+}
+"""
+)
 
 MAX_ROWS_PER_BLOCK, MAX_CLASSES_PER_THREAD = 1024, 64
 """Maximum size of a batch whose loss one block computes. It is not tuned on a GPU."""
@@ -260,7 +278,7 @@ def log_softmax(x: Array) -> Array:
 def mean_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Callable[[float | Array], Array]]:
     """Compute loss and gradient of a small batch in one kernel."""
     check_shape("labels", labels, logits.shape[:-1])
-    if not 0 < labels.size <= MAX_ROWS_PER_BLOCK or logits.shape[-1] > MAX_CLASSES_PER_THREAD:
+    if not _fits_a_block(logits):
         result: tuple[Array, Any] = kernels.mean_cross_entropy.portable(logits, labels)
         return result
     logits, labels = contiguous(logits), contiguous(labels)
@@ -284,6 +302,24 @@ def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, A
     threads, label_type = _threads_for_rows(logits), TYPES[labels.dtype.name]
     CROSS_ENTROPY.launch("sparse_softmax_cross_entropy", threads, logits.dtype, *arguments, VALUE=label_type)
     return losses, gradient
+
+
+def accuracy(scores: Array, labels: Array) -> Array:
+    """Compute the share of a small batch in one kernel."""
+    check_shape("labels", labels, scores.shape[:-1])
+    if not _fits_a_block(scores) or scores.dtype != "float32":
+        result: Array = kernels.accuracy.portable(scores, labels)
+        return result
+    share = cupy.empty((), dtype=scores.dtype)
+    arguments = contiguous(scores), contiguous(labels), share, labels.size, scores.shape[-1]
+    ACCURACY.launch("accuracy", THREADS_PER_BLOCK, scores.dtype, *arguments, VALUE=TYPES[labels.dtype.name])
+    return share
+
+
+def _fits_a_block(scores: Array) -> bool:
+    """Whether one block computes the mean over the rows."""
+    classes = scores.shape[-1]
+    return bool(0 < scores.size <= MAX_ROWS_PER_BLOCK * classes and classes <= MAX_CLASSES_PER_THREAD)
 
 
 def _threads_for_rows(x: Array) -> int:

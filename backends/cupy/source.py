@@ -7,8 +7,11 @@ includes a header before the source that uses the name T itself. CuPy caches com
 compiles with ``-ftz=true``: numbers of float32 below 1.2e-38 in magnitude, the subnormal ones, are 0.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import cupy
 import numpy as np
@@ -37,6 +40,56 @@ PREAMBLE = """
 #define KERNEL extern "C" __global__ void
 #define THREAD_INDEX(i) const INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
 """
+
+
+BLOCK_SUM = """
+// Sum over a block of 256 threads; thread 0 returns it.
+__device__ T block_sum(T value) {
+  __shared__ T sums[8];
+  for (int d = 16; d; d /= 2) value += __shfl_xor_sync(0xffffffffu, value, d);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
+  __syncthreads();
+  for (int warp = 1; warp < 8; ++warp) value += threadIdx.x ? 0 : sums[warp];
+  return value;
+}
+"""
+
+
+Macros: TypeAlias = tuple[tuple[str, int | str], ...]
+"""Names and values."""
+
+
+class Launch(NamedTuple):
+    """A launch of a kernel, as :func:`listed_launches` keeps it."""
+
+    source: "Source"
+    name: str
+    macros: Macros
+    n: Any
+    """Number of threads, as a scalar of NumPy."""
+    values: tuple[Any, ...]
+    """Further arguments: scalars of NumPy, and for each array the :class:`Memory` of its numbers."""
+
+
+class Memory(NamedTuple):
+    """Where an array is. The array itself is not kept, so that a pool can use its memory again."""
+
+    start: int
+    stop: int
+
+
+_launches: ContextVar[list[Launch] | None] = ContextVar("launches", default=None)
+
+
+@contextmanager
+def listed_launches() -> Iterator[list[Launch]]:
+    """List the launches of this module; those of CuPy and of cuBLAS are not in the list."""
+    launches: list[Launch] = []
+    token = _launches.set(launches)
+    try:
+        yield launches
+    finally:
+        _launches.reset(token)
 
 
 class Source:
@@ -91,11 +144,12 @@ class Source:
             raise TypeError(f"{name} needs floats of one dtype, got {dtypes}: net.asarray(...) gives the network's")
         largest = max(n, *(a.size if isinstance(a, cupy.ndarray) else a for a in arguments))
         index = np.int32 if largest <= MAX_INT32_INDEX else np.int64
-        macros = {"T": TYPES[dtype.name], "INDEX": TYPES[index.__name__], **constants}
-        kernel = _kernel(self, name, tuple(macros.items()))
+        macros = tuple({"T": TYPES[dtype.name], "INDEX": TYPES[index.__name__], **constants}.items())
         convert = {int: index, float: dtype.type}
-        values = (convert.get(type(a), _identity)(a) for a in arguments)
-        kernel((-(-n // THREADS_PER_BLOCK),), (THREADS_PER_BLOCK,), (index(n), *values))
+        values = [convert.get(type(a), _identity)(a) for a in arguments]
+        _kernel(self, name, macros)((-(-n // THREADS_PER_BLOCK),), (THREADS_PER_BLOCK,), (index(n), *values))
+        if (launches := _launches.get()) is not None:
+            launches.append(Launch(self, name, macros, index(n), tuple(map(_memory, values))))
 
 
 def check_device(*arrays: Any) -> None:
@@ -121,9 +175,13 @@ def contiguous(array: Any) -> Any:
 
 
 @cache
-def _kernel(source: Source, name: str, macros: tuple[tuple[str, int | str], ...]) -> Any:
+def _kernel(source: Source, name: str, macros: Macros) -> Any:
     return cupy.RawKernel(source.text(dict(macros)), name)
 
 
 def _identity(argument: Any) -> Any:
     return argument
+
+
+def _memory(value: Any) -> Any:
+    return Memory(value.data.ptr, value.data.ptr + value.nbytes) if isinstance(value, cupy.ndarray) else value

@@ -7,7 +7,6 @@ not been measured on a GPU yet.
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -91,11 +90,10 @@ class GraphExecutor(EagerExecutor):
     def _is_worth_recording(self) -> bool:
         return self.remaining + (self.epochs_remaining - 1) * len(self.batches) >= MIN_STEPS_TO_RECORD
 
-    def _run_on_device(self, n: int = 1) -> None:
-        """Run ``n`` steps whose batches the device selects by its own counter."""
-        for _ in range(n):
-            batch = kernels.gather_batch(self.device_order, self.batch_index, self.batch_size, self.data)
-            kernels.write_metrics(self.metrics, self.batch_index, self.step(*batch))
+    def _run_on_device(self) -> None:
+        """Run a step whose batch the device selects by its own counter."""
+        batch = kernels.gather_batch(self.device_order, self.batch_index, self.batch_size, self.data)
+        kernels.write_metrics(self.metrics, self.batch_index, self.step(*batch))
 
     def _arange(self, n: int) -> Array:
         xp = self.backend.xp
@@ -107,7 +105,7 @@ class GraphExecutor(EagerExecutor):
             return None
         others = list(self.replays.values())  # at most one, whose memory pool serves both
         try:
-            self.replays[n] = self.capture(partial(self._run_on_device, n), *others)
+            self.replays[n] = self.capture(self._run_on_device, n, *others)
         except Exception as error:  # of the library, or of code that reads a number from the device
             self.replays.clear()  # memory may have run out, and they hold some
             if n > 1:  # a single step may do

@@ -8,9 +8,9 @@ from portanet.kernels.conv import conv, conv_input_gradient, conv_vjp, conv_weig
 from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances, sum_of_squares
-from portanet.kernels.elementwise import elementwise
+from portanet.kernels.elementwise import elementwise, mean_elementwise
 from portanet.kernels.embedding import embedding_gradient
-from portanet.kernels.labels import one_hot
+from portanet.kernels.labels import accuracy, one_hot
 from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
@@ -43,6 +43,7 @@ from portanet.kernels.updates import (
 )
 
 __all__ = [
+    "accuracy",
     "adadelta",
     "adagrad",
     "adam",
@@ -75,6 +76,7 @@ __all__ = [
     "max_pool",
     "max_pool_gradient",
     "mean_cross_entropy",
+    "mean_elementwise",
     "nadam",
     "nearest_centres",
     "norm",

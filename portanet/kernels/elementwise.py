@@ -1,5 +1,6 @@
 """An elementwise function of an array, and its derivative."""
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -36,3 +37,31 @@ def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Ar
     """
     y, derivative = fn(namespace(x), x) if t is None else fn(namespace(x), x, t)
     return y, lambda dy: dy * derivative()
+
+
+@kernel
+def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
+    """
+    Return the mean of ``f(x, t)`` over all numbers, and its pullback; 0 of no numbers.
+
+    Parameters
+    ----------
+    x, fn, t
+        As for :func:`elementwise`.
+
+    Returns
+    -------
+    mean : array, shape ()
+    pullback : callable
+        Returns the gradient of ``dmean`` times the mean with respect to x.
+
+    Examples
+    --------
+    >>> error = lambda xp, x, t: ((x - t) ** 2, lambda: 2 * (x - t))
+    >>> mean, pullback = mean_elementwise(np.asarray([1.0, 3.0]), error, np.zeros(2))
+    >>> mean, pullback(1.0)
+    (np.float64(5.0), array([1., 3.]))
+    """
+    terms, pullback = elementwise(x, fn, t)
+    n = max(1, math.prod(terms.shape))
+    return namespace(terms).sum(terms) / n, lambda dmean: pullback(dmean / n)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from portanet import kernels
+from portanet.backends import namespace
 from portanet.checks import Checked, as_number, check_choice, check_flag, check_number
 from portanet.kernels.elementwise import Derivative
 from portanet.kernels.special import min_slope
@@ -48,12 +49,15 @@ class ElementwiseLoss(Loss):
     def fit_target(self, target: Array, shape: Shape) -> Array:
         return target[..., None] if target.ndim < len(shape) else target
 
+    def fused_mean(self, prediction: Array, target: Array) -> Unreduced | None:
+        kind = type(self)  # a subclass may compute other terms, or another mean
+        if kind.unreduced is not ElementwiseLoss.unreduced or kind.normalizer is not Loss.normalizer:
+            return None
+        target = _like(prediction, target)
+        return kernels.mean_elementwise(prediction, self.pointwise, target)
+
     def unreduced(self, xp: Any, prediction: Array, target: Array) -> Unreduced:
-        if target.dtype != prediction.dtype:
-            target = in_dtype(xp, target, prediction.dtype, "target")
-        if target.ndim < prediction.ndim:
-            target = xp.expand_dims(target, axis=-1)
-        return kernels.elementwise(prediction, self.pointwise, target)
+        return kernels.elementwise(prediction, self.pointwise, _like(prediction, target))
 
     def pointwise(self, xp: Any, p: Array, t: Array) -> tuple[Array, Derivative]:
         """
@@ -62,6 +66,14 @@ class ElementwiseLoss(Loss):
         As for :meth:`portanet.Activation.elementwise`, both must be free of side effects.
         """
         raise NotImplementedError(f"{type(self).__name__} needs a method pointwise(self, xp, p, t): see portanet.Loss")
+
+
+def _like(prediction: Array, target: Array) -> Array:
+    """Return a target in the dtype of the prediction, and with its axes."""
+    xp = namespace(prediction)
+    if target.dtype != prediction.dtype:
+        target = in_dtype(xp, target, prediction.dtype, "target")
+    return xp.expand_dims(target, axis=-1) if target.ndim < prediction.ndim else target
 
 
 class MSELoss(ElementwiseLoss):

@@ -86,6 +86,16 @@ def class_index_pair(first: tuple[str, Array], second: tuple[str, Array]) -> tup
     return indices, others
 
 
+def are_scores_and_labels(first: tuple[str, Array], second: tuple[str, Array]) -> bool:
+    """Whether two named arrays are the scores of the classes, and a class index for each row of them."""
+    check_same_device(first, second)
+    (_, scores), (_, labels) = first, second
+    if scores.ndim < 2 or scores.shape[:-1] != labels.shape or scores.shape[-1] < 2:
+        return False
+    xp = namespace(scores)
+    return bool(xp.isdtype(scores.dtype, "real floating") and xp.isdtype(labels.dtype, "integral"))
+
+
 def cluster_classes(labels: Array, target: Array) -> Array:
     """Return the class of each example, after a check that labels hold its cluster."""
     check_same_device(("labels", labels), ("target", target))

@@ -6,6 +6,7 @@ from portanet import kernels
 from portanet.backends import namespace
 from portanet.checks import check_count, check_number
 from portanet.metrics.arguments import (
+    are_scores_and_labels,
     as_floats,
     check_same_shape,
     class_index_pair,
@@ -60,7 +61,10 @@ def accuracy(prediction: Array, target: Array, *, ignore_index: int | None = Non
     >>> accuracy(np.asarray([[0.1, 0.9], [0.8, 0.2]]), np.asarray([1, 1]))
     np.float32(0.5)
     """
-    predicted, true = class_index_pair(("prediction", prediction), ("target", target))
+    named = ("prediction", prediction), ("target", target)
+    if ignore_index is None and are_scores_and_labels(*named):
+        return kernels.accuracy(prediction, target)
+    predicted, true = class_index_pair(*named)
     return mean_of(predicted == true, labels_that_count(true, ignore_index))
 
 

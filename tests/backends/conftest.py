@@ -37,25 +37,28 @@ def cuda(registry: ModuleType) -> Iterator[Backend]:
     """The backend "cuda" with a stand-in for CuPy."""
     cupy = CuPy()
     with standing_in({**stand_ins(cupy, cupy.cuda.Device), "cuda.pathfinder": pathfinder()}):
-        yield get_backend("cuda")
+        backend = get_backend("cuda")
+        from portanet.backends.cupy import blas
+
+        library = blas._library()
+
+        class Recorder:
+            """Lists products among the launches, and the cublasComputeType_t of each."""
+
+            def cublasGemmEx(self, *arguments: Any) -> int:
+                cupy.launches.append("product")
+                cupy.compute_types.append(arguments[-2])
+                return 0 if cupy.is_recording else library.cublasGemmEx(*arguments)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(library, name)
+
+        cupy.launches.clear()
+        with mock.patch.object(blas, "_library", Recorder):
+            yield backend
 
 
 @pytest.fixture
-def compute_types(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def compute_types(cuda: Backend) -> list[int]:
     """The cublasComputeType_t of each product, in order."""
-    from portanet.backends.cupy import blas
-
-    compute_types: list[int] = []
-    library = blas._library()
-
-    class Recorder:
-        def cublasGemmEx(self, *arguments: Any) -> int:
-            compute_types.append(arguments[-2])
-            CuPy.current.launches.append("product")
-            return library.cublasGemmEx(*arguments)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(library, name)
-
-    monkeypatch.setattr(blas, "_library", Recorder)
-    return compute_types
+    return CuPy.current.compute_types

@@ -10,6 +10,9 @@ import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
 import pytest
 
+import portanet as pn
+from bench.networks import NETWORKS
+from portanet.backends import Backend
 from portanet.kernels.windows import Window
 from tests.cupy_on_cpu import CuPy, stand_ins, standing_in
 from tests.kernel_cases import elementwise_fns, loss_fns
@@ -61,7 +64,7 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)
-        (value, _), (gradient, _) = found.pop("ELEMENTWISE"), found.pop("GRADIENT")
+        (value, _), (gradient, _), (mean, _) = (found.pop(name) for name in ("ELEMENTWISE", "GRADIENT", "MEAN"))
         traced = [tracing.TracedFn.trace(fn, np.dtype("float32")) for fn in elementwise_fns()]
         for name, of_none in (("BIAS", None), ("DENSE", dense.IDENTITY), ("INPUT_GRADIENT", dense.ONE)):
             value_of, _ = found.pop(name)
@@ -74,6 +77,8 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
             found[f"ELEMENTWISE {i}"] = value, fn.output
             for dy in ("dy[i]", "scalar_dy"):
                 found[f"GRADIENT {i} {dy}"] = gradient, {**fn.derivative, "DY": dy}
+            of_gradient = {f"{name}_OF_GRADIENT": text for name, text in fn.derivative.items()}
+            found[f"MEAN {i}"] = mean, {**fn.output, **of_gradient}
     return found
 
 
@@ -101,6 +106,25 @@ def test_a_source_compiles_without_warnings(name: str, types: tuple[str, str, st
     named = dict(zip(("T", "INDEX", "VALUE"), types, strict=True))
     named |= {f"VALUE{i}": named["VALUE"] for i in range(3)}
     size, log = compile_for(architecture, source.text({**named, **macros}))
+    assert not log
+    assert size > 1000
+
+
+@pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["000-toy", "001-ae-usps", "003-mlp"])
+def test_a_step_as_one_persistent_kernel_compiles_without_warnings(cuda: Backend, name: str, architecture: str) -> None:
+    from portanet.backends.cupy import persistent
+    from portanet.backends.cupy.source import listed_launches
+
+    network = NETWORKS[name]
+    trainer = pn.Trainer(network.build().initialize(device=cuda), network.loss(), network.optimizer())
+    x = cuda.asarray(np.ones((4, *network.input_shape), "float32"))
+    y = {"labels": np.zeros(4, int), "values": trainer.predict(x), "input": x}[network.target]
+    with listed_launches() as launches:
+        trainer.step(x, cuda.asarray(y))
+    assert persistent.is_supported(launches)
+    size, log = compile_for(architecture, persistent.source_of(launches))
     assert not log
     assert size > 1000
 

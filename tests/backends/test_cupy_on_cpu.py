@@ -195,8 +195,15 @@ def test_the_precision_selects_the_compute_type_of_cublas(cuda: Backend, compute
 
 @pytest.mark.parametrize(("precision", "expected"), [(None, {77}), ("bfloat16", {75}), ("float32", {68})])
 def test_the_precision_of_a_trainer_applies_to_its_steps_only(
-    cuda: Backend, compute_types: list[int], precision: Literal["float32", "bfloat16"] | None, expected: set[int]
+    cuda: Backend,
+    compute_types: list[int],
+    precision: Literal["float32", "bfloat16"] | None,
+    expected: set[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from portanet.backends.cupy import dense
+
+    monkeypatch.setattr(dense, "MAX_ROWS", 2)
     net = pn.Sequential(pn.Linear(80, 60), pn.TanH(), pn.Linear(60, 80)).initialize(device=cuda)
     trainer = pn.Trainer(net, pn.MSELoss(), pn.SGD(0.1), float32_matmul_precision=precision)
     x = np.ones((6, 80), "float32")
@@ -375,7 +382,7 @@ def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["au
 
 def recorded(cuda: Backend, step: Callable[[], Any], *beside: Any) -> Any:
     assert cuda.capture is not None
-    return cuda.capture(step, *beside)
+    return cuda.capture(step, 1, *beside)
 
 
 class TestCapture:

@@ -287,8 +287,8 @@ def test_out_of_memory_while_recording_changes_no_result(cuda: Backend, monkeypa
             raise cupy.cuda.memory.OutOfMemoryError(size, -1)
         return memory.allocate(size)
 
-    def capture(step: Callable[[], None], *beside: graph.Recording) -> graph.Recording:
-        made.append(graph.Recording(step, *beside))
+    def capture(step: Callable[[], None], n: int, *beside: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, *beside))
         return made[-1]
 
     monkeypatch.setattr(graph, "allocate", allocate)

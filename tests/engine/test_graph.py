@@ -223,17 +223,17 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
-    def fail_second(step: Callable[[], Any], *beside: Any) -> Callable[[], None]:
-        calls.append(beside)
-        if len(calls) == 1:
+    def fail_several(step: Callable[[], Any], n: int, *beside: Any) -> Callable[[], None]:
+        calls.append((n, *beside))
+        if n > 1:
             raise RuntimeError("too many")
         return tape.capture(step)
 
-    trainer = a_trainer(replace(recording, capture=fail_second))
+    trainer = a_trainer(replace(recording, capture=fail_several))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = run(trainer, "auto")
-    assert calls == [(), ()]
+    assert calls == [(2,), (1,)]
     assert_equal(made, run(a_trainer(recording), "never"))
 
 
@@ -243,11 +243,11 @@ def test_a_failed_recording_frees_those_whose_memory_it_shares(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
     calls, kept = [], []
 
-    def capture(step: Callable[[], Any], *beside: Callable[[], None]) -> Callable[[], None]:
+    def capture(step: Callable[[], Any], n: int, *beside: Callable[[], None]) -> Callable[[], None]:
         calls.append(len(beside))
         if len(calls) == 2:
             raise MemoryError
-        replay = tape.capture(step)
+        replay = tape.capture(step, n)
         kept.append(weakref.ref(replay.__self__))
         return replay
 
@@ -267,9 +267,9 @@ def test_a_recording_shares_the_memory_pool_of_earlier_ones(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     made: list[Callable[[], None]] = []
 
-    def capture(step: Callable[[], Any], *beside: Callable[[], None]) -> Callable[[], None]:
+    def capture(step: Callable[[], Any], n: int, *beside: Callable[[], None]) -> Callable[[], None]:
         assert list(beside) == made
-        made.append(tape.capture(step))
+        made.append(tape.capture(step, n))
         return made[-1]
 
     run(a_trainer(replace(recording, capture=capture)), "auto")
@@ -370,8 +370,8 @@ class Crowded(pn.Layer):
 def test_validation_without_memory_drops_the_recordings_and_tries_again(recording: Backend, capture: Capture) -> None:
     made = []
 
-    def tracked(step: Callable[[], Any], *beside: Any) -> Callable[[], None]:
-        replay = tape.capture(step)
+    def tracked(step: Callable[[], Any], n: int, *beside: Any) -> Callable[[], None]:
+        replay = tape.capture(step, n)
         Crowded.alive.add(replay.__self__)
         made.append(len(beside))
         return replay
