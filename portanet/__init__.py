@@ -170,7 +170,7 @@ from portanet.metrics import (
     roc_auc_score,
     top_k_accuracy,
 )
-from portanet.names import our_name
+from portanet.names import unknown_name
 from portanet.optimizers import (
     LBFGS,
     SGD,
@@ -383,9 +383,7 @@ ON_DEMAND = ("interop", "onnx")
 def __getattr__(name: str) -> ModuleType:
     if name in ON_DEMAND:
         return import_module(f"portanet.{name}")
-    ours = our_name(name, __all__)
-    hint = f": it is called {ours} here" if ours else ""
-    raise AttributeError(f"module 'portanet' has no attribute {name!r}{hint}", name=name)
+    raise unknown_name(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -8,12 +8,14 @@ estimators do. What is shown and saved is read from these attributes, so it is w
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache, wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from portanet.checks import Checked
-from portanet.names import unknown_argument
+from portanet.names import unknown_argument, unknown_attribute
+
+K = TypeVar("K", bound=type)
 
 MAX_LAYER_USES = 100_000
 """Most uses of layers in a description in which layers occur again."""
@@ -41,7 +43,7 @@ class Configured:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             _name_options(cls)
-            _refuse_unknown(cls)
+            refuse_unknown_arguments(cls)
         cls._register()
 
     @classmethod
@@ -51,6 +53,9 @@ class Configured:
             Configured._own[cls.__name__] = cls
         else:
             Configured._users[f"{cls.__module__}.{cls.__qualname__}"] = cls
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+        __getattr__ = unknown_attribute
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name, as they are now; a ``*name`` argument is a tuple."""
@@ -102,20 +107,22 @@ def _shown(value: Any) -> str:
     return f"<array of shape {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
 
 
-def _refuse_unknown(kind: Any) -> None:
+def refuse_unknown_arguments(kind: K) -> K:
     """Let the constructor of a class say what to write for an argument of another name."""
-    init = kind.__init__
+    changed: Any = kind
+    init = changed.__init__
 
     @wraps(init)
-    def checked(self: Configured, *args: Any, **kwargs: Any) -> None:
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         accepted = parameters_of(kind)
         unknown = [name for name in kwargs if name not in accepted]
         if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-            own: Any = type(self)
+            own = type(self)
             raise TypeError(unknown_argument(own.__name__, unknown[0], parameters_of(own)))
         init(self, *args, **kwargs)
 
-    kind.__init__ = checked
+    changed.__init__ = checked
+    return kind
 
 
 def _name_options(kind: Any) -> None:
@@ -137,7 +144,7 @@ def parameters_of(kind: type) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(kind).parameters
 
 
-_refuse_unknown(Configured)
+refuse_unknown_arguments(Configured)
 
 
 def to_json(value: Any) -> Any:

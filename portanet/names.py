@@ -1,6 +1,13 @@
 """Names of other libraries, for messages that say what they are called in PortaNet."""
 
-from collections.abc import Iterable
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ALIASES = {
     "Dense": "Linear",
@@ -34,11 +41,17 @@ ALIASES = {
     "UpSampling1D": "Upsample",
     "UpSampling2D": "Upsample",
     "UpSampling3D": "Upsample",
+    "GlobalAveragePooling1D": "GlobalAvgPool",
     "GlobalAveragePooling2D": "GlobalAvgPool",
+    "GlobalAveragePooling3D": "GlobalAvgPool",
+    "GlobalMaxPooling1D": "GlobalMaxPool",
     "GlobalMaxPooling2D": "GlobalMaxPool",
+    "GlobalMaxPooling3D": "GlobalMaxPool",
     "Rescaling": "Rescale",
     "Normalization": "Normalize",
     "CrossEntropy": "CrossEntropyLoss",
+    "BCE": "BCELoss",
+    "MAE": "L1Loss",
     "MSE": "MSELoss",
     "MaxPool": "MaxPool2D",
     "AvgPool": "AvgPool2D",
@@ -75,67 +88,279 @@ ALIASES = {
     "Module": "Layer",
     "Functional": "Graph",
     "Concat": "Concatenate",
+    "Attention": "MultiHeadAttention",
+    "Identity": "Sequential, with no layers,",
+    "Softmax2d": "Softmax",
+    "Swish": "SiLU",
+    "SyncBatchNorm": "BatchNorm",
+    "StandardScaler": "Normalize",
+    "train_test_split": "datasets.train_test_split",
+    "GlorotNormal": "initializers.glorot_normal",
+    "GlorotUniform": "initializers.glorot_uniform",
+    "HeNormal": "initializers.he_normal",
+    "HeUniform": "initializers.he_uniform",
+    "kaiming_normal_": "initializers.he_normal",
+    "kaiming_uniform_": "initializers.he_uniform",
+    "xavier_normal_": "initializers.glorot_normal",
+    "xavier_uniform_": "initializers.glorot_uniform",
+    "CosineAnnealingLR": "schedules.CosineDecay",
+    "CosineDecay": "schedules.CosineDecay",
+    "ExponentialDecay": "schedules.ExponentialDecay",
+    "ExponentialLR": "schedules.ExponentialDecay",
+    "LambdaLR": "LearningRateScheduler",
+    "OneCycleLR": "schedules.OneCycle",
+    "StepLR": "schedules.StepDecay",
+    "acc": "accuracy",
+    "accuracy_score": "accuracy",
+    "AUC": "roc_auc_score",
+    "CategoricalAccuracy": "accuracy",
+    "F1Score": "precision_recall_f1",
+    "Precision": "precision_recall_f1",
+    "PrecisionScore": "precision_recall_f1",
+    "Recall": "precision_recall_f1",
+    "RecallScore": "precision_recall_f1",
+    "rmse": "mean_squared_error, whose root it is,",
+    "RootMeanSquaredError": "mean_squared_error, whose root it is,",
+    "SparseCategoricalAccuracy": "accuracy",
+    "SparseTopKCategoricalAccuracy": "top_k_accuracy",
+    "TopKCategoricalAccuracy": "top_k_accuracy",
 }
-"""PortaNet's names for names of Keras and PyTorch."""
+"""PortaNet's names for names of Keras, PyTorch and scikit-learn."""
 
 ARGUMENTS = {
+    "X": "x",
     "beta_1": "betas",
     "beta_2": "betas",
+    "callback": "callbacks",
+    "class_weights": "class_weight",
     "clipnorm": "clip_norm",
+    "criterion": "loss",
     "dilation_rate": "dilation",
     "dim": "axis",
     "epsilon": "eps",
+    "filename": "path",
+    "filepath": "path",
     "filters": "out_channels",
     "global_clipnorm": "clip_norm",
+    "input_dim": "num_embeddings",
     "kernel_initializer": "init",
     "learning_rate": "lr",
+    "loss_fn": "loss",
     "loss_weights": "weights",
+    "max_epochs": "epochs",
     "max_norm": "clip_norm",
+    "model": "net",
+    "module": "net",
+    "nb_epoch": "epochs",
+    "num_epochs": "epochs",
+    "output_dim": "embedding_dim",
     "pool_size": "kernel_size",
+    "random_state": "seed",
     "rate": "p",
     "rho": "alpha",
+    "sample_weights": "sample_weight",
+    "save_freq": "every",
     "strides": "stride",
     "use_bias": "bias",
+    "verbose": "progress",
 }
-"""PortaNet's names for arguments of Keras and PyTorch."""
+"""PortaNet's names for arguments of Keras, PyTorch and scikit-learn."""
 
 ADVICE = {
     "activation": "add the activation as a layer, such as ReLU()",
     "batch_first": "leave it out, sequences are (N, T, features)",
+    "batch_size": "give it to fit",
+    "bias_regularizer": "give weight_decay to the optimizer",
     "bidirectional": "write Bidirectional(layer)",
+    "callbacks": "give it to fit",
+    "clipvalue": "clip the norm, with clip_norm",
+    "data_format": "leave it out, images are (N, H, W, C)",
+    "decay": "give fit LearningRateScheduler(schedule) as a callback",
     "device": "give it to the Trainer, or to initialize",
     "dtype": "give it to initialize",
+    "epochs": "give it to fit",
     "from_logits": "leave it out, CrossEntropyLoss and BCEWithLogitsLoss take logits",
+    "initial_epoch": "write resume=True, with a ModelCheckpoint",
     "inplace": "leave it out",
+    "input_dim": "give the number first, such as Linear(in_features, out_features)",
     "input_shape": "leave it out, the first data or net.build(shape) set it",
     "kernel_regularizer": "give weight_decay to the optimizer",
-    "save_best_only": "give monitor, such as 'val_loss'",
+    "key_dim": "give embed_dim, which is num_heads * key_dim",
+    "learning_rate": "give lr to the optimizer, such as Adam(lr=0.001)",
+    "loss": "give it to the Trainer",
+    "lr": "give it to the optimizer, such as Adam(lr=0.001)",
+    "max_epochs": "give epochs to fit",
+    "mask_zero": "leave it out, layers that skip padding take mask_zeros=True",
+    "metrics": "give it to the Trainer",
+    "name": "leave it out, layers have no names",
     "num_layers": "put several layers into a Sequential",
+    "optimizer": "give it to the Trainer",
+    "padding_mode": "put Pad(padding, mode=...) before the layer",
+    "params": "leave it out, the Trainer or bind(net) sets it",
+    "recurrent_dropout": "put Dropout between the layers",
+    "return_dict": "leave it out, the result is a dict",
+    "save_best_only": "give monitor, such as 'val_loss'",
+    "save_weights_only": "leave it out, and use net.save(path) for the network alone",
+    "size_average": "write reduction='mean' or reduction='sum'",
+    "stateful": "give truncated_bptt_steps to fit",
+    "trainable": "call freeze() of the layer",
     "units": "give the number first, such as Linear(units)",
+    "use_ema": "give fit WeightAveraging() as a callback",
+    "validation_batch_size": "leave it out",
+    "validation_freq": "leave it out, every epoch is validated",
+    "validation_steps": "leave it out, all validation data are used",
+    "verbose": "leave it out",
+    "workers": "leave it out",
 }
-"""What to write in place of arguments of Keras and PyTorch that no layer has."""
+"""What to write in place of an argument of Keras, PyTorch or scikit-learn where there is none of this name."""
 
-METHODS = {
-    "add": "append(layer)",
-    "compile": "Trainer(net, loss, optimizer, metrics=...)",
-    "count_params": "n_parameters",
-    "cuda": 'to("cuda")',
-    "eval": "net(x), which is inference",
-    "evaluate": "Trainer(net, loss, optimizer).evaluate(x, y)",
-    "get_layer": "net[i]",
-    "fit": "Trainer(net, loss, optimizer).fit(x, y)",
-    "load_state_dict": "set_weights(weights), or portanet.interop.load_state_dict(net, path)",
-    "load_weights": "set_weights(weights), or portanet.load(path)",
-    "save_weights": "save(path)",
-    "state_dict": "get_weights()",
-    "train": "net.vjp(x), which is training",
+ATTRIBUTES = {
+    "Layer": {
+        "add": "append(layer)",
+        "backward": "y, pullback = net.vjp(x)",
+        "buffers": "named_buffers()",
+        "call": "net(x)",
+        "children": "named_children()",
+        "clone": "copy.deepcopy(net)",
+        "compile": "Trainer(net, loss, optimizer, metrics=...)",
+        "copy": "copy.deepcopy(net)",
+        "count_params": "n_parameters",
+        "cpu": 'to("cpu")',
+        "cuda": 'to("cuda")',
+        "device": "backend",
+        "double": 'to(dtype="float64")',
+        "eval": "net(x), which is inference",
+        "evaluate": "Trainer(net, loss, optimizer).evaluate(x, y)",
+        "extend": "append(layer)",
+        "float": 'to(dtype="float32")',
+        "get_config": "arguments()",
+        "get_layer": "net[i]",
+        "fit": "Trainer(net, loss, optimizer).fit(x, y)",
+        "kernel": "weight",
+        "load_state_dict": "set_weights(weights), or portanet.interop.load_state_dict(net, path)",
+        "load_weights": "set_weights(weights), or portanet.load(path)",
+        "modules": "named_children()",
+        "named_modules": "named_children()",
+        "predict_classes": "predict(x).argmax(axis=-1)",
+        "predict_on_batch": "predict(x)",
+        "predict_proba": "Sequential(net, Softmax()).predict(x)",
+        "register_forward_hook": "net[:i](x), the output of the first i layers",
+        "requires_grad_": "freeze() or unfreeze()",
+        "save_weights": "save(path)",
+        "score": "Trainer(net, loss, optimizer).evaluate(x, y)",
+        "state_dict": "get_weights()",
+        "train": "net.vjp(x), which is training",
+        "train_on_batch": "Trainer(net, loss, optimizer).step(x, y)",
+        "trainable": "freeze() or unfreeze()",
+        "trainable_variables": "parameters()",
+        "trainable_weights": "parameters()",
+        "training": "train, an argument of vjp",
+        "variables": "parameters()",
+        "weights": "parameters()",
+    },
+    "Parameter": {
+        "numpy": "data, an array",
+        "requires_grad": "frozen, which freeze() of the layer sets",
+    },
+    "Loss": {
+        "backward": "value, pullback = loss.vjp(prediction, target)",
+        "forward": "loss(prediction, target)",
+    },
+    "Optimizer": {
+        "apply_gradients": "step()",
+        "learning_rate": "lr",
+        "load_state_dict": "load(path) of the Trainer",
+        "minimize": "step()",
+        "param_groups": "groups",
+        "state_dict": "save(path) of the Trainer",
+        "zero_grad": "net.zero_grad()",
+    },
+    "Trainer": {
+        "compile": "Trainer(net, loss, optimizer, metrics=...)",
+        "cuda": 'Trainer(..., device="cuda")',
+        "device": "backend",
+        "eval": "net(x), which is inference",
+        "get_weights": "net.get_weights()",
+        "learning_rate": "optimizer.lr",
+        "load_weights": "load(path)",
+        "lr": "optimizer.lr",
+        "model": "net",
+        "parameters": "net.parameters()",
+        "predict_on_batch": "predict(x)",
+        "predict_proba": "predict(x)",
+        "save_weights": "save(path)",
+        "score": "evaluate(x, y)",
+        "state_dict": "save(path)",
+        "summary": "net.summary(input_shape)",
+        "test": "evaluate(x, y)",
+        "test_on_batch": "evaluate(x, y)",
+        "to": 'Trainer(..., device="cuda")',
+        "train": "fit(x, y)",
+        "train_on_batch": "step(x, y)",
+        "train_step": "step(x, y)",
+        "validate": "evaluate(x, y)",
+    },
+    "History": {
+        "epoch": "epochs",
+        "history": 'history["loss"]',
+    },
 }
-"""What to write in place of methods of networks of Keras and PyTorch."""
+"""What to write in place of attributes of Keras, PyTorch and scikit-learn, for each class that lacks them."""
+
+WITHOUT_COUNTERPART = {
+    "F": "ReLU()(x), for instance: a layer is a function",
+    "Input": "net.build(shape), or leave it out: the first data set the shape",
+    "InputLayer": "net.build(shape), or leave it out: the first data set the shape",
+    "L2": "Adam(weight_decay=...)",
+    "Lambda": "a class with a method elementwise(self, xp, x), see Activation",
+    "MLPClassifier": "from portanet.sklearn import NetClassifier",
+    "MLPRegressor": "from portanet.sklearn import NetRegressor",
+    "Masking": "mask_zeros=True, an argument of the layers that skip padding",
+    "Tensor": "net.asarray(values)",
+    "TensorDataset": "fit(x, y), which takes arrays",
+    "TimeDistributed": "the layer alone: Linear takes (N, T, features)",
+    "callbacks": "portanet.EarlyStopping, for instance",
+    "clip_grad_norm_": "Adam(clip_norm=1.0)",
+    "cuda": "devices(), which lists the devices",
+    "device": 'Trainer(..., device="cuda")',
+    "from_numpy": "net.asarray(values)",
+    "functional": "ReLU()(x), for instance: a layer is a function",
+    "inference_mode": "net(x), which is inference",
+    "manual_seed": "Trainer(..., seed=0) or net.initialize(seed=0)",
+    "models": "portanet.Sequential, for instance",
+    "nn": "portanet.Linear, for instance",
+    "no_grad": "net(x), which is inference",
+    "optim": "portanet.Adam, for instance",
+    "save": "net.save(path)",
+    "set_random_seed": "Trainer(..., seed=0) or net.initialize(seed=0)",
+    "tensor": "net.asarray(values)",
+    "utils": "portanet.one_hot, for instance",
+}
+"""What to write in place of names of modules of Keras, PyTorch and scikit-learn that have no counterpart."""
 
 
-def unknown_argument(kind: str, name: str, accepted: Iterable[str]) -> str:
+def check_arguments(kind: str, given: Iterable[str], accepted: Collection[str]) -> None:
+    """Refuse an argument of a name that a function does not accept, and say what to write."""
+    for name in given:
+        if name not in accepted:
+            raise TypeError(unknown_argument(kind, name, accepted))
+
+
+def with_checked_arguments(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Let a method say what to write for an argument of another name."""
+    accepted = [*inspect.signature(method).parameters]
+
+    @wraps(method)
+    def checked(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        check_arguments(method.__name__, kwargs, accepted[1:])
+        return method(self, *args, **kwargs)
+
+    return checked
+
+
+def unknown_argument(kind: str, name: str, accepted: Collection[str]) -> str:
     """
-    Say that a constructor has no argument of a name, and what to write.
+    Say that a constructor or function has no argument of a name, and what to write.
 
     Examples
     --------
@@ -144,7 +369,6 @@ def unknown_argument(kind: str, name: str, accepted: Iterable[str]) -> str:
     >>> unknown_argument("Dropout", "probability", ["p"])
     "Dropout has no argument 'probability': it takes p"
     """
-    accepted = list(accepted)
     if ARGUMENTS.get(name) in accepted:
         advice = f"it is called {ARGUMENTS[name]} here"
     else:
@@ -152,13 +376,63 @@ def unknown_argument(kind: str, name: str, accepted: Iterable[str]) -> str:
     return f"{kind} has no argument {name!r}: {advice}"
 
 
-def our_name(name: str, ours: Iterable[str]) -> str | None:
+def unknown_attribute(thing: Any, name: str) -> Any:
     """
-    Return what a name of another library is called here, or None.
+    Say what to write in place of an attribute of another library, or raise Python's error: ``__getattr__`` of a class.
 
     Examples
     --------
-    >>> our_name("Dense", []), our_name("Conv2d", ["Conv2D"]), our_name("Frobnicate", ["Conv2D"])
-    ('Linear', 'Conv2D', None)
+    >>> unknown_attribute(portanet.SGD(0.1), "zero_grad")
+    Traceback (most recent call last):
+    AttributeError: SGD has no attribute 'zero_grad': write net.zero_grad()
     """
-    return ALIASES.get(name) or next((other for other in ours if other.lower() == name.lower()), None)
+    for kind in type(thing).__mro__:
+        if name in (advice := ATTRIBUTES.get(kind.__name__, {})):
+            text = f"{type(thing).__name__} has no attribute {name!r}: write {advice[name]}"
+            raise AttributeError(text, name=name, obj=thing)
+    return object.__getattribute__(thing, name)  # raises Python's error again
+
+
+def unknown_name(module: str, name: str, ours: Iterable[str]) -> AttributeError:
+    """
+    Return an error that says that a module has no such name, and what to write.
+
+    Examples
+    --------
+    >>> unknown_name("portanet", "Dense", ["Linear"])
+    AttributeError("module 'portanet' has no attribute 'Dense': it is called Linear here")
+    """
+    hint = ""
+    if known := our_name(name, ours):
+        hint = f": it is called {known} here"
+    elif name in WITHOUT_COUNTERPART:
+        hint = f": write {WITHOUT_COUNTERPART[name]}"
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name)
+
+
+def our_name(name: object, ours: Iterable[str]) -> str | None:
+    """
+    Return which of our names another library's name stands for, perhaps with a remark, or None.
+
+    Capitals and underscores do not count.
+
+    Examples
+    --------
+    >>> our_name("Dense", ["Linear"]), our_name("Conv2d", ["Conv2D"]), our_name("Frobnicate", ["Conv2D"])
+    ('Linear', 'Conv2D', None)
+    >>> our_name("sparse_categorical_accuracy", ["accuracy"])
+    'accuracy'
+    """
+    same = next((own for own in ours if _plain(own) == _plain(name)), None)
+    alias = next((alias for other, alias in ALIASES.items() if _plain(other) == _plain(name)), "")
+    return same or (alias if re.split(r"\W", alias)[0] in ours else None)
+
+
+def our_class(name: object, ours: Iterable[str]) -> str | None:
+    """Return the same without the remark."""
+    known = our_name(name, ours)
+    return known and re.split(r"\W", known)[0]
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("_", "").lower()

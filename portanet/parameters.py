@@ -14,6 +14,7 @@ import numpy as np
 from portanet.backends import Backend, cast
 from portanet.checks import check_shape, isdtype, refuse_switch, shown
 from portanet.initializers import Initializer
+from portanet.names import unknown_attribute
 from portanet.typing import Array, Shape
 
 
@@ -112,7 +113,7 @@ class Parameter:
         # Reached only while data and grad are not set, so it costs a bound parameter nothing.
         if name in ("data", "grad"):
             raise RuntimeError("parameter has no values yet: call initialize(seed=0) on the network, or net(x) once")
-        raise AttributeError(name)
+        return unknown_attribute(self, name)
 
 
 class Buffer:

@@ -9,8 +9,12 @@ import pytest
 
 import portanet as pn
 from portanet.config import Configured
-from portanet.names import ADVICE, ALIASES, ARGUMENTS, METHODS, our_name
+from portanet.names import ADVICE, ALIASES, ARGUMENTS, ATTRIBUTES, WITHOUT_COUNTERPART
 from tests.cases import concrete
+
+TRAINER = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1))
+OWNERS = {"Layer": TRAINER.net, "Parameter": TRAINER.net.parameters()[0], "Loss": TRAINER.loss}
+OWNERS |= {"Optimizer": TRAINER.optimizer, "Trainer": TRAINER, "History": TRAINER.history}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,19 @@ from tests.cases import concrete
         (pn.ReLU, "inplace", "ReLU has no argument 'inplace': leave it out"),
         (pn.Dropout, "probability", "Dropout has no argument 'probability': it takes p"),
         (pn.Flatten, "order", "Flatten has no argument 'order': it takes none"),
+        (pn.Embedding, "input_dim", "Embedding has no argument 'input_dim': it is called num_embeddings here"),
+        (pn.Linear, "input_dim", r"Linear has no argument 'input_dim': give the number first, such as Linear\(.*\)"),
+        (pn.Trainer, "model", "Trainer has no argument 'model': it is called net here"),
+        (pn.Trainer, "epochs", "Trainer has no argument 'epochs': give it to fit"),
+        (pn.ModelCheckpoint, "filepath", "ModelCheckpoint has no argument 'filepath': it is called path here"),
+        (pn.EarlyStopping, "verbose", "EarlyStopping has no argument 'verbose': leave it out"),
+        (TRAINER.fit, "verbose", "fit has no argument 'verbose': it is called progress here"),
+        (TRAINER.fit, "validation_freq", "fit has no argument 'validation_freq': leave it out, every .* validated"),
+        (TRAINER.fit, "X", "fit has no argument 'X': it is called x here"),
+        (TRAINER.fit, "gamma", "fit has no argument 'gamma': it takes x, y, epochs, .*, resume"),
+        (TRAINER.evaluate, "return_dict", "evaluate has no argument 'return_dict': leave it out, the result is a dict"),
+        (TRAINER.predict, "verbose", "predict has no argument 'verbose': leave it out"),
+        (TRAINER.net.predict, "verbose", "predict has no argument 'verbose': leave it out"),
     ],
 )
 def test_an_argument_of_another_library_is_answered(kind: Any, argument: str, advice: str) -> None:
@@ -44,20 +61,39 @@ def test_a_class_of_ones_own_names_its_arguments() -> None:
         Own(sise=3)  # type: ignore[call-arg]
 
 
-def test_other_names_of_arguments_are_no_names_of_ours() -> None:
-    ours = {name for kind in concrete(Configured) for name in inspect.signature(kind).parameters}
-    assert set(ARGUMENTS.values()) <= ours
-    for kind in concrete(Configured):
-        named = {*inspect.signature(kind).parameters} & {*ARGUMENTS, *ADVICE}
-        assert named <= {"rho", "device"}, kind  # Adadelta and PCA have arguments of these names
+def test_no_function_has_an_argument_of_our_name_and_of_another() -> None:
+    functions: list[Any] = [*concrete(Configured), *concrete(pn.Callback), pn.Trainer, pn.Trainer.fit]
+    accepted = [{*inspect.signature(function).parameters} for function in functions]
+    assert set(ARGUMENTS.values()) <= set().union(*accepted)
+    for other, own in ARGUMENTS.items():
+        assert not [names for names in accepted if {other, own} <= names]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_of_another_library_is_answered(name: str) -> None:
-    net = pn.Sequential(pn.Linear(2, 1))
-    with pytest.raises(AttributeError, match=rf"^Sequential has no attribute '{name}': write "):
-        getattr(net, name)
-    assert not hasattr(net, name)
+def test_what_is_advised_in_place_of_an_argument_is_no_argument_of_a_layer() -> None:
+    for kind in concrete(pn.Layer):
+        assert not {*inspect.signature(kind).parameters} & {*ADVICE}, kind
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in ATTRIBUTES.items() for name in names])
+def test_an_attribute_of_another_library_is_answered(owner: str, name: str) -> None:
+    thing = OWNERS[owner]
+    with pytest.raises(AttributeError, match=rf"^{type(thing).__name__} has no attribute '{name}': write "):
+        getattr(thing, name)
+    assert not hasattr(thing, name)
+
+
+@pytest.mark.parametrize("thing", OWNERS.values(), ids=OWNERS)
+def test_an_attribute_of_no_library_has_the_error_of_python(thing: Any) -> None:
+    with pytest.raises(AttributeError, match=f"^'{type(thing).__name__}' object has no attribute 'frobnicate'$"):
+        _ = thing.frobnicate
+
+
+def test_attributes_are_answered_for_classes_of_ones_own() -> None:
+    class Own(pn.Loss):
+        pass
+
+    with pytest.raises(AttributeError, match=r"^Own has no attribute 'backward': write .*loss\.vjp"):
+        _ = Own().backward  # type: ignore[attr-defined]
 
 
 def test_other_missing_attributes_keep_the_error_of_python() -> None:
@@ -72,7 +108,60 @@ def test_other_missing_attributes_keep_the_error_of_python() -> None:
 
 def test_aliases_are_names_of_ours() -> None:
     assert {re.split(r"\W", text)[0] for text in ALIASES.values()} <= {*pn.__all__}
-    assert not {*ALIASES} & {*pn.__all__}
+    assert not {*ALIASES, *WITHOUT_COUNTERPART} & {*pn.__all__}
+
+
+@pytest.mark.parametrize("name", [*ALIASES, *WITHOUT_COUNTERPART])
+def test_a_name_of_another_library_is_answered(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"^module 'portanet' has no attribute '{name}': (it is called|write) "):
+        getattr(pn, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "ours"),
+    [
+        (pn.layers, "Dense", "Linear"),
+        (pn.losses, "CategoricalCrossEntropy", "CrossEntropyLoss, which takes logits,"),
+        (pn.optimizers, "Nadam", "NAdam"),
+        (pn.metrics, "accuracy_score", "accuracy"),
+    ],
+)
+def test_a_module_answers_names_of_another_library(module: Any, name: str, ours: str) -> None:
+    missing = f"^module '{module.__name__}' has no attribute"
+    with pytest.raises(AttributeError, match=f"{missing} '{name}': it is called {ours} here$"):
+        getattr(module, name)
+    with pytest.raises(AttributeError, match=f"{missing} 'KMeans'$"):
+        _ = module.KMeans
+
+
+@pytest.mark.parametrize(
+    ("metric", "ours"),
+    [
+        ("acc", "accuracy"),
+        ("AUC", "roc_auc_score"),
+        ("MSE", "mse"),
+        ("sparse_categorical_accuracy", "accuracy"),
+        ("root_mean_squared_error", "mean_squared_error, whose root it is,"),
+    ],
+)
+def test_a_metric_of_another_library_is_answered(metric: str, ours: str) -> None:
+    with pytest.raises(ValueError, match=f"^metric '{metric}' is unknown: it is called {ours} here$"):
+        pn.Trainer(pn.Linear(2, 2), pn.CrossEntropyLoss(), pn.SGD(0.1), metrics=[metric])
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "advice"),
+    [
+        ("mse", pn.Adam(), r"got 'mse': write MSELoss\(\)"),
+        ("categorical_crossentropy", pn.Adam(), r"got 'categorical_crossentropy': write CrossEntropyLoss\(\)"),
+        ("my_loss", pn.Adam(), r"got 'my_loss': write CrossEntropyLoss\(\)"),
+        (pn.MSELoss(), "rmsprop", r"got 'rmsprop': write RMSprop\(\)"),
+        (pn.MSELoss(), "my_optimizer", r"got 'my_optimizer': write Adam\(\)"),
+    ],
+)
+def test_a_name_given_for_an_object_is_answered(loss: Any, optimizer: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
+        pn.Trainer(pn.Linear(2, 2), loss, optimizer)
 
 
 def test_every_name_in_the_tables_for_users_of_other_libraries_is_answered() -> None:
@@ -81,5 +170,6 @@ def test_every_name_in_the_tables_for_users_of_other_libraries_is_answered() -> 
         cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
         names = {name for cell in cells for name in re.findall(r"`(?:nn\.|keras\.)?([A-Z]\w+)", cell)}
         assert len(names) >= 15
-        others = names - {*pn.__all__} - {"Input"}  # networks need no Input
-        assert not [name for name in others if our_name(name, pn.__all__) is None]
+        for name in names - {*pn.__all__}:
+            with pytest.raises(AttributeError, match=f"has no attribute '{name}': "):
+                getattr(pn, name)

@@ -1,5 +1,7 @@
 """Layers, one file a family."""
 
+from typing import TYPE_CHECKING, Any
+
 from portanet.layers.activations import (
     GELU,
     GLU,
@@ -57,6 +59,7 @@ from portanet.layers.recurrent import GRU, LSTM, RNN, Bidirectional, Recurrent
 from portanet.layers.sequential import Sequential
 from portanet.layers.shape import Flatten, Reshape
 from portanet.layers.upsample import Upsample
+from portanet.names import unknown_name
 
 __all__ = [
     "CELU",
@@ -140,3 +143,8 @@ __all__ = [
     "TransformerBlock",
     "Upsample",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        raise unknown_name(__name__, name, __all__)

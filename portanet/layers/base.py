@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, wraps
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from portanet.layers.placement import DERIVED
 from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
-from portanet.names import METHODS
+from portanet.names import with_checked_arguments
 from portanet.saving import describe_network
 from portanet.tree import (
     is_shape,
@@ -132,15 +132,6 @@ class Layer(LazyBuild, Configured):
         if "vjp" in vars(cls):
             cls.vjp = _with_checked_pullback(cls.vjp)  # type: ignore[method-assign]
 
-    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what to write for methods of other libraries, such as ``net.fit``."""
-            if name in METHODS:
-                text = f"{type(self).__name__} has no attribute {name!r}: write {METHODS[name]}"
-                raise AttributeError(text, name=name, obj=self)
-            return object.__getattribute__(self, name)  # raises Python's error again
-
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name, as they are now; an input size that is not known is None."""
         found = super().arguments()
@@ -189,6 +180,7 @@ class Layer(LazyBuild, Configured):
         """
         return shape
 
+    @with_checked_arguments
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """
         Return the outputs for many inputs, ``batch_size`` at a time, in the library and on the device of the inputs.

@@ -6,6 +6,8 @@ is the formula of its unreduced terms and their derivative; :class:`Loss` weight
 where there is a logarithm, else in squares or units of the prediction.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from portanet.losses.base import Loss
 from portanet.losses.classification import ClassificationLoss, CrossEntropyLoss, NLLLoss
 from portanet.losses.elementwise import (
@@ -21,6 +23,7 @@ from portanet.losses.elementwise import (
 from portanet.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss
 from portanet.losses.margin import HingeEmbeddingLoss, MultiMarginLoss, SoftMarginLoss
 from portanet.losses.multi_output import MultiOutputLoss
+from portanet.names import unknown_name
 
 __all__ = [
     "BCELoss",
@@ -42,3 +45,8 @@ __all__ = [
     "SmoothL1Loss",
     "SoftMarginLoss",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        raise unknown_name(__name__, name, __all__)

@@ -6,6 +6,8 @@ Metrics for training take ``(prediction, target)`` and return an array of shape 
 be called once with all predictions.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from portanet.metrics.classification import (
     accuracy,
     binary_accuracy,
@@ -17,6 +19,7 @@ from portanet.metrics.classification import (
 )
 from portanet.metrics.clustering import cluster_purity, majority_labels, neighbourhood_hit
 from portanet.metrics.regression import mean_absolute_error, mean_squared_error, psnr, r2_score
+from portanet.names import unknown_name
 
 __all__ = [
     "accuracy",
@@ -34,3 +37,8 @@ __all__ = [
     "roc_auc_score",
     "top_k_accuracy",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        raise unknown_name(__name__, name, __all__)

@@ -6,6 +6,9 @@ operations on whole arrays. Everything that changes stays on the device: the lea
 step counters, so that a recorded step sees new values.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from portanet.names import unknown_name
 from portanet.optimizers.adagrad import Adadelta, Adagrad
 from portanet.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from portanet.optimizers.base import Optimizer, ParameterGroup
@@ -29,3 +32,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        raise unknown_name(__name__, name, __all__)

@@ -11,13 +11,11 @@ from portanet.checks import Checked, check_count, check_fields, check_flag, chec
 from portanet.config import Configured, parameters_of
 from portanet.layers.base import Layer, check_layer
 from portanet.layers.topology import Topology
+from portanet.names import ATTRIBUTES
 from portanet.parameters import FlatParameters, Parameter
 from portanet.typing import Array
 
 __all__ = ["Optimizer", "ParameterGroup"]
-
-KERAS_AND_TORCH = {"learning_rate": "lr", "param_groups": "groups"}
-"""Names of settings in other libraries, and here."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,8 +164,8 @@ class Optimizer(Configured):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option; one that needs a state which a bound optimizer lacks is refused."""
-        if name in KERAS_AND_TORCH and not hasattr(type(self), name):
-            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: set {KERAS_AND_TORCH[name]!r}")
+        if name in (elsewhere := ATTRIBUTES["Optimizer"]) and not hasattr(type(self), name):
+            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: set {elsewhere[name]!r}")
         if self.flat is not None and name != "lr" and name in parameters_of(type(self)):  # type: ignore[arg-type]
             changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
             value = vars(changed)[name]

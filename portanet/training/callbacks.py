@@ -18,7 +18,7 @@ from portanet.checks import (
     optional,
     shown,
 )
-from portanet.config import Configured
+from portanet.config import Configured, refuse_unknown_arguments
 from portanet.layers.base import Layer
 from portanet.optimizers import Optimizer
 from portanet.schedules import check_schedule
@@ -118,6 +118,12 @@ class Callback:
 
     required_state: ClassVar[bool] = True
     """Whether resuming a checkpoint needs this callback. False for a callback that only writes files."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Let the constructor say what to write for an argument of another name."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            refuse_unknown_arguments(cls)
 
     def monitored(self) -> tuple[str, ...]:
         """Return the names of the entries of ``logs`` that it reads; ``fit`` refuses one that nothing records."""

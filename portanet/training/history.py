@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portanet.checks import check_mapping
+from portanet.names import unknown_attribute
 from portanet.plots import training_curves
 
 MAX_ROWS = 10
@@ -80,3 +81,6 @@ class History(Mapping[str, list[float]]):
             A notebook shows it; ``figure.savefig("curves.png")`` keeps it.
         """
         return training_curves(self)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+        __getattr__ = unknown_attribute

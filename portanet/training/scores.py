@@ -13,6 +13,7 @@ from portanet.distributed import Communicator, Local
 from portanet.layers.base import Layer
 from portanet.layers.shard import Shard, current_shard
 from portanet.losses import ClassificationLoss, Loss, MultiOutputLoss
+from portanet.names import our_name
 from portanet.training.callbacks import Logs
 from portanet.training.data import Data
 from portanet.tree import n_examples, tree_leaves, tree_map, tree_unflatten
@@ -123,7 +124,9 @@ def _name(metric: Any) -> str:
 def _function(metric: Any, loss: Loss) -> Any:
     if isinstance(metric, str):
         if metric not in NAMES:
-            raise ValueError(f"metric {metric!r} is unknown: choose one of {', '.join(NAMES)}, or give a function")
+            known = our_name(metric, NAMES)
+            advice = f"it is called {known} here" if known else f"choose one of {', '.join(NAMES)}, or give a function"
+            raise ValueError(f"metric {metric!r} is unknown: {advice}")
         metric = _accuracy(loss) if metric == "accuracy" else NAMES[metric]
     if not callable(metric):
         raise TypeError(f"metric must be a name or a function, got {metric!r}")

@@ -4,17 +4,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from html import escape
+from inspect import signature
 from os import PathLike
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from numpy.random import default_rng
 
-from portanet import engine
+from portanet import engine, losses, optimizers
 from portanet.backends import Backend, as_array, get_backend
 from portanet.backends.disabled import enabled
 from portanet.backends.precision import MatmulPrecision, check_float32_matmul_precision, float32_matmul_precision_as
 from portanet.checks import check_choice, check_count, check_flag, check_number, check_path, optional, shown
-from portanet.config import to_json
+from portanet.config import refuse_unknown_arguments, to_json
 from portanet.distributed import Communicator
 from portanet.distributed.launch import check_communicator
 from portanet.distributed.nccl import on_device
@@ -30,6 +31,7 @@ from portanet.layers.base import Layer, check_layer, check_rows_of, one_or_sever
 from portanet.layers.shard import current_shard
 from portanet.layers.sizes import UnbuiltLayers
 from portanet.losses import Loss, MultiOutputLoss
+from portanet.names import check_arguments, our_class, unknown_attribute, with_checked_arguments
 from portanet.optimizers import Optimizer
 from portanet.training.batches import BatchStream, is_iterable_of_batches
 from portanet.training.callbacks import Callback, Logs, check_logs
@@ -84,9 +86,11 @@ def _on_device(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Conc
 
 def _on_device_of_data(method: "Callable[Concatenate[Trainer, P], R]") -> "Callable[Concatenate[Trainer, P], R]":
     """Do the same for a method of x and y, and build the network from x first if its input size is unknown."""
+    accepted = [*signature(method).parameters]
 
     @wraps(method)
     def run(self: "Trainer", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        check_arguments(method.__name__, kwargs, accepted[1:])
         unbound: Any = vars(self).get("_unbound")
         steps = self.steps
         if unbound is None and self.net.topology.unsized:
@@ -124,18 +128,21 @@ def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike
 
 def _check_optimizer(optimizer: Optimizer) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write Adam() for instance")
+        kind = our_class(optimizer, optimizers.__all__) or "Adam"
+        raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write {kind}() for instance")
     return optimizer
 
 
 def _check_loss(loss: Loss) -> Loss:
     if not isinstance(loss, Loss):
-        raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write CrossEntropyLoss() for instance")
+        kind = our_class(loss, losses.__all__) or "CrossEntropyLoss"
+        raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write {kind}() for instance")
     if loss.reduction == "none":
         raise ValueError(f"loss must reduce to one number, got {loss!r}: use reduction='mean'")
     return loss
 
 
+@refuse_unknown_arguments
 class Trainer:
     """
     A network, the loss it is trained on, and the optimizer that trains it.
@@ -219,11 +226,11 @@ class Trainer:
         del self._unbound
 
     def __getattr__(self, name: str) -> Any:
-        # Reached for _state only while the input size of the network is not known.
+        # _state is missing only while the input size of the network is not known.
         if name == "_state" and "_unbound" in vars(self):
             self._bind()
             return self._state
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+        return unknown_attribute(self, name)
 
     @property
     def net(self) -> Layer:
@@ -502,6 +509,7 @@ class Trainer:
             return self._evaluate_stream(self._stream(x))
         return self._evaluate(prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always"), batch_size)
 
+    @with_checked_arguments
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
         return self.net.predict(x, batch_size=batch_size)
