@@ -117,7 +117,7 @@ def refuse_unknown_arguments(kind: K) -> K:
         accepted = parameters_of(kind)
         unknown = [name for name in kwargs if name not in accepted]
         if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-            own = type(self)
+            own: Any = type(self)
             raise TypeError(unknown_argument(own.__name__, unknown[0], parameters_of(own)))
         init(self, *args, **kwargs)
 

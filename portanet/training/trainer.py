@@ -126,14 +126,14 @@ def _checkpoint_of(resume: Any, callbacks: Sequence[Callback]) -> str | PathLike
     return newest([file for call in writers for file in call.found()]) if resume else None
 
 
-def _check_optimizer(optimizer: Optimizer) -> Optimizer:
+def _check_optimizer(optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         kind = our_class(optimizer, optimizers.__all__) or "Adam"
         raise TypeError(f"optimizer must be an Optimizer object, got {optimizer!r}: write {kind}() for instance")
     return optimizer
 
 
-def _check_loss(loss: Loss) -> Loss:
+def _check_loss(loss: Any) -> Loss:
     if not isinstance(loss, Loss):
         kind = our_class(loss, losses.__all__) or "CrossEntropyLoss"
         raise TypeError(f"loss must be a Loss object, got {shown(loss)}: write {kind}() for instance")
