@@ -12,6 +12,7 @@ sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import formulas  # noqa: E402
 import numbers_page  # noqa: E402
+import pictures  # noqa: E402
 
 from portanet import __version__  # noqa: E402
 
@@ -93,6 +94,22 @@ def is_citation(node):
     return isinstance(node, nodes.Element) and node.get("reftype") == "ref" and node.get("refdomain") == "citation"
 
 
+def show_dark_pictures(app, doctree):
+    """Let dark pages show the dark form of each picture that has one beside it."""
+    for image in list(doctree.findall(nodes.image)):
+        path = Path(app.env.relfn2path(image["uri"])[1])
+        if pictures.dark_path(path).exists():
+            dark = image.deepcopy()
+            dark["uri"] = image["uri"].removesuffix(path.name) + pictures.dark_path(path).name
+            image["classes"].append("only-light")
+            dark["classes"].append("only-dark")
+            shown, twin = image, dark
+            if isinstance(image.parent, nodes.reference):  # a link holds one picture
+                shown, twin = image.parent, image.parent.copy()
+                twin += dark
+            shown.parent.insert(shown.parent.index(shown) + 1, twin)
+
+
 def setup(app):
     """Let links to these pages lead to the site's own, and typeset the formulas of docstrings."""
 
@@ -117,3 +134,4 @@ def setup(app):
     app.connect("source-read", replace)
     app.connect("autodoc-process-docstring", typeset)
     app.connect("doctree-read", leave_out_citations)
+    app.connect("doctree-read", show_dark_pictures, priority=400)  # before Sphinx collects the pictures

@@ -69,8 +69,8 @@ def peers(file: Mapping[str, Any], page: Path, name: str) -> Iterator[str]:
             for library, row in factors.items()
         )
         picture = page.with_name(f"{name}-{task}.png")
-        save_light_and_dark(dots(factors, list(networks)), picture)
-        yield shown(picture, f"{title}: time of other libraries divided by PortaNet's")
+        alt = f"{title}: time of other libraries divided by PortaNet's"
+        yield shown(dots(factors, list(networks)), picture, alt)
         rows = [
             [id, duration(times["portanet"]["seconds"]), *(cell(times, library) for library in measured)]
             for id, times in networks.items()
@@ -118,9 +118,8 @@ def processes(file: Mapping[str, Any], page: Path, name: str) -> Iterator[str]:
         "two processes, strong": {id: row["one core"]["step"] / row["strong"]["step"] for id, row in networks.items()},
         "two threads": {id: row["one core"]["step"] / row["two threads"]["step"] for id, row in networks.items()},
     }
-    picture = page.with_name(f"{name}.png")
-    save_light_and_dark(dots(gains, list(networks), xlabel="examples a second / those of one core"), picture)
-    yield shown(picture, "Gain of two processes and of two threads")
+    figure = dots(gains, list(networks), xlabel="examples a second / those of one core")
+    yield shown(figure, page.with_name(f"{name}.png"), "Gain of two processes and of two threads")
     yield markdown(scaling.HEADER, scaling.table_rows(networks))
 
 
@@ -160,7 +159,7 @@ def dots(rows: Mapping[str, Mapping[str, float]], ids: list[str], *, xlabel: str
     return figure
 
 
-def shown(picture: Path, alt: str) -> str:
-    """Return the Markdown of a figure, once for light and once for dark pages."""
-    dark = picture.with_stem(f"{picture.stem}-dark")
-    return f"![{alt}]({picture.name}){{.only-light}}\n![{alt}]({dark.name}){{.only-dark}}"
+def shown(figure: Figure, picture: Path, alt: str) -> str:
+    """Save a figure, and return the Markdown that shows it."""
+    save_light_and_dark(figure, picture)
+    return f"![{alt}]({picture.name})"

@@ -1,22 +1,23 @@
 """
 Draw the pictures of the documentation: ``python docs/images/make.py``. It needs the extra ``experiments``.
 
-It writes them beside this file. Names as arguments, such as ``chain house``, draw these alone. Some pictures are drawn
-by the code of the page that shows them.
+It writes them beside this file, each for light pages and for dark ones. Names as arguments, such as ``chain house``,
+draw these alone. Some pictures are drawn by the code of the page that shows them.
 """
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from drawing import BLUE, GREEN, GREY, arrow, box, new_axes
 from house import house
 from learn import chain, convolution, recurrent
+from matplotlib.figure import Figure
 
 import portanet as pn
 
@@ -92,15 +93,17 @@ def training_step() -> Any:
 
 
 def run_page(page: str) -> None:
-    """Run the blocks of a page in an empty folder, and keep the pictures that they write."""
+    """Run the blocks of a page in an empty folder, and keep the pictures that they save."""
     text = (FOLDER.parent / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    with TemporaryDirectory() as folder:
+    saved: dict[str, Figure] = {}
+    keep = patch.object(Figure, "savefig", lambda figure, name: saved.update({name: figure}))
+    with TemporaryDirectory() as folder, keep:
         os.chdir(folder)
         exec("\n".join(blocks), {"__name__": "__main__"})
-        for picture in Path(folder).glob("*.png"):
-            shutil.copy(picture, FOLDER)
         os.chdir(FOLDER)
+    for name, figure in saved.items():
+        save_light_and_dark(figure, FOLDER / name, dpi=100)
 
 
 PICTURES = (boundary, training_step, chain, convolution, recurrent, house)
@@ -120,11 +123,8 @@ if __name__ == "__main__":
     wanted = sys.argv[1:] or [*(draw.__name__ for draw in PICTURES), *PAGES]
     for draw in PICTURES:
         if draw.__name__ in wanted:
-            path = FOLDER / f"{draw.__name__}.png"
-            if draw is boundary:  # on the front page
-                save_light_and_dark(draw(), path, dpi=80)
-            else:
-                draw().savefig(path, dpi=140)
+            dpi = 80 if draw is boundary else 140  # the front page is small
+            save_light_and_dark(draw(), FOLDER / f"{draw.__name__}.png", dpi=dpi)
     for name, page in PAGES.items():
         if name in wanted:
             run_page(page)

@@ -60,11 +60,35 @@ def test_dark_figure_has_light_text_and_the_data_keep_their_colours(tmp_path: Pa
     (line,) = axes.plot([0, 1], [0, 1], color="black", label="a line")
     axes.set(title="a title", xlabel="x")
     axes.legend()
-    dark = pictures.save_light_and_dark(figure, tmp_path / "figure.png")
-    assert dark.read_bytes() != (tmp_path / "figure.png").read_bytes()
+    pictures.save_light_and_dark(figure, tmp_path / "figure.png")
+    assert (tmp_path / "figure-dark.png").read_bytes() != (tmp_path / "figure.png").read_bytes()
     texts = [axes.title, axes.xaxis.label, *axes.get_xticklabels(), *axes.get_legend().get_texts()]
     assert {text.get_color() for text in texts} == {pictures.FOREGROUND}
     assert line.get_color() == "black"
+
+
+def test_dark_drawing_exchanges_light_and_dark(tmp_path: Path) -> None:
+    figure = figures.Figure()
+    axes = figure.subplots()
+    axes.axis("off")
+    text = axes.text(0, 0, "on a box", bbox={"facecolor": "#dbe9f6", "edgecolor": "black"})
+    arrow = axes.annotate("", (1, 1), (0, 0), arrowprops={"color": "black"}).arrow_patch
+    pictures.save_light_and_dark(figure, tmp_path / "figure.png")
+    light, dark = (pictures.darkened(color) for color in ("black", "white"))
+    assert text.get_color() == light
+    assert arrow.get_edgecolor() == text.get_bbox_patch().get_edgecolor() == light
+    box = text.get_bbox_patch().get_facecolor()
+    assert sum(light[:3]) > 2.2
+    assert sum(dark[:3]) < 0.4
+    assert sum(box[:3]) < 0.6
+    assert box[2] > box[0]  # still blue
+
+
+def test_each_picture_of_the_pages_has_a_dark_form() -> None:
+    paths = {*(ROOT / "docs" / "images").glob("*.png")}
+    light = {path for path in paths if not path.stem.endswith("-dark")}
+    assert len(light) > 10
+    assert paths == light | {*map(pictures.dark_path, light)}
 
 
 def test_page_of_benchmarks_has_machines_dates_and_pictures(tmp_path: Path) -> None:
@@ -72,7 +96,9 @@ def test_page_of_benchmarks_has_machines_dates_and_pictures(tmp_path: Path) -> N
     numbers_page.write(page)
     text = page.read_text(encoding="utf-8")
     assert "usable cores" in text
-    assert text.count("{.only-light}") == text.count("{.only-dark}") == len(list(tmp_path.glob("*-dark.png"))) > 3
+    shown = re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)
+    assert len(shown) > 3
+    assert all((tmp_path / name).exists() and pictures.dark_path(tmp_path / name).exists() for name in shown)
     assert "PyTorch takes" in text
 
 
