@@ -9,11 +9,11 @@ import os
 import re
 import sys
 from pathlib import Path
+from runpy import run_path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 from drawing import BLUE, GREEN, GREY, arrow, box, new_axes
 from house import house
 from learn import chain, convolution, recurrent
@@ -27,27 +27,11 @@ sys.path.insert(0, str(FOLDER.parent))
 from pictures import save_light_and_dark  # noqa: E402
 
 
-def spirals(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return points (2n, 2) on two noisy spirals, and the spiral of each."""
-    rng = np.random.default_rng(seed)
-    angle = np.sqrt(rng.uniform(0.02, 1, size=(2, n))) * 2 * np.pi
-    phase = np.asarray([[0.0], [np.pi]])
-    points = angle[..., None] * np.stack([np.cos(angle + phase), np.sin(angle + phase)], axis=-1) / 2
-    points += 0.1 * rng.normal(size=points.shape)
-    return points.reshape(-1, 2), np.repeat([0, 1], n)
-
-
 def boundary() -> Any:
-    """Train a small network on two spirals, and draw its decision boundary."""
-    x, labels = spirals(150, seed=0)
-    net = pn.Sequential(
-        pn.Linear(2, 32), pn.TanH(), pn.Linear(32, 32), pn.TanH(), pn.Linear(32, 1), pn.Sigmoid(), pn.Flatten()
-    )
-    trainer = pn.Trainer(net, pn.BCELoss(), pn.Adam(lr=0.01))
-    trainer.fit(x, labels[:, None].astype("float32"), epochs=300, progress=False)
-    return pn.plots.decision_boundary(
-        lambda points: net.predict(points)[:, 0], x, labels, title="2-32-32-1 network, 300 epochs"
-    )
+    """Run an example of the gallery, and draw its two spirals."""
+    example = run_path(str(FOLDER.parent / "gallery" / "networks" / "boundary.py"))
+    score, x, labels = example["with_sigmoid"].predict, example["x"], example["labels"]
+    return pn.plots.decision_boundary(score, x, labels, title="2-32-32-1 network, 300 epochs")
 
 
 def training_step() -> Any:

@@ -58,7 +58,7 @@ print(f"two layers: {trainer.evaluate(x, y)['binary_accuracy']:.3f} of the point
 # %%
 # Two spirals
 # -----------
-# A boundary that winds needs more units, and a second hidden layer. The front page shows such a network.
+# A boundary that winds needs more units, and a second hidden layer. The front page shows this picture.
 
 labels = np.repeat([0, 1], 150)
 angle = 2 * np.pi * np.sqrt(rng.uniform(0.02, 1, size=300))
