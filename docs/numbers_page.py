@@ -145,7 +145,7 @@ def layers(network: Network) -> str:
 
 def dots(rows: Mapping[str, Mapping[str, float]], ids: list[str], *, xlabel: str = "time / PortaNet's time") -> Figure:
     """Draw one point for each network and each row, on a logarithmic axis."""
-    figure = Figure(figsize=(7.5, 1.2 + 0.24 * len(ids)), layout="constrained")
+    figure = Figure(figsize=(4.5, 1.7 + 0.24 * len(ids)), layout="constrained")  # narrow, so that phones can show it
     axes = figure.subplots()
     for (name, row), marker in zip(rows.items(), "osD", strict=False):
         axes.scatter(list(row.values()), [ids.index(id) for id in row], marker=marker, s=28, label=name, zorder=3)
@@ -155,7 +155,7 @@ def dots(rows: Mapping[str, Mapping[str, float]], ids: list[str], *, xlabel: str
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(loc="best")
+    figure.legend(loc="outside upper center")
     return figure
 
 
