@@ -28,6 +28,8 @@ _SETTERS = {
     "MKL_Set_Num_Threads": "MKL_Get_Max_Threads",
 }
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+MAX_FREE_BYTES, MAX_ARRAY_BYTES = 2**28, 2**25
+"""How much freed memory malloc keeps, and the largest array that it takes from it."""
 
 
 def tune_malloc() -> bool:
@@ -54,7 +56,7 @@ def tune_malloc() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library, or one that is linked statically
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**28))
+    return bool(mallopt(_M_MMAP_THRESHOLD, MAX_ARRAY_BYTES) and mallopt(_M_TRIM_THRESHOLD, MAX_FREE_BYTES))
 
 
 class _ThreadFunctions(NamedTuple):
