@@ -124,6 +124,7 @@ def test_a_name_of_another_library_is_answered(name: str) -> None:
         (pn.losses, "CategoricalCrossEntropy", "CrossEntropyLoss, which takes logits,"),
         (pn.optimizers, "Nadam", "NAdam"),
         (pn.metrics, "accuracy_score", "accuracy"),
+        (pn.datasets, "to_categorical", "one_hot"),
     ],
 )
 def test_a_module_answers_names_of_another_library(module: Any, name: str, ours: str) -> None:

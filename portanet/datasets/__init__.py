@@ -17,6 +17,7 @@ files found in neither are downloaded into the cache. The decoded content of eac
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from portanet.datasets.fetch import DatasetError
 from portanet.datasets.labels import one_hot
 from portanet.datasets.sequences import bucket_batches, pad_sequences
 from portanet.datasets.splitting import train_test_split
+from portanet.names import unknown_name
 
 __all__ = [
     "Dataset",
@@ -139,3 +141,9 @@ def load(name: str, *, raw: bool = False) -> Dataset:
         x_train, x_test = x_train[..., np.newaxis], x_test[..., np.newaxis]
         y_train, y_test = y_train.astype(np.int64), y_test.astype(np.int64)
     return Dataset(name, x_train, y_train, x_test, y_test, source.classes)
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        raise unknown_name(__name__, name, __all__)
