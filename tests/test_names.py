@@ -44,7 +44,6 @@ OWNERS |= {"Optimizer": TRAINER.optimizer, "Trainer": TRAINER, "History": TRAINE
         (TRAINER.fit, "gamma", "fit has no argument 'gamma': it takes x, y, epochs, .*, resume"),
         (TRAINER.evaluate, "return_dict", "evaluate has no argument 'return_dict': leave it out, the result is a dict"),
         (TRAINER.predict, "verbose", "predict has no argument 'verbose': leave it out"),
-        (TRAINER.net.predict, "verbose", "predict has no argument 'verbose': leave it out"),
     ],
 )
 def test_an_argument_of_another_library_is_answered(kind: Any, argument: str, advice: str) -> None:

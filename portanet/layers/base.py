@@ -17,7 +17,6 @@ from portanet.layers.placement import DERIVED
 from portanet.layers.sizes import LazyBuild
 from portanet.layers.summary import table
 from portanet.layers.topology import members
-from portanet.names import with_checked_arguments
 from portanet.saving import describe_network
 from portanet.tree import (
     is_shape,
@@ -180,7 +179,6 @@ class Layer(LazyBuild, Configured):
         """
         return shape
 
-    @with_checked_arguments
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """
         Return the outputs for many inputs, ``batch_size`` at a time, in the library and on the device of the inputs.
