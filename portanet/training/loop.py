@@ -172,7 +172,6 @@ class FitLoop:
         training, history = self.training, self.training.history
         with self._signals as signals, ExitStack() as at_end:
             at_end.push(self._close)
-            at_end.callback(self.executor.retain, [])  # drops recorded steps, which refer back to the executor
             for call in self.callbacks:
                 at_end.callback(call.on_train_end, training)
             try:
@@ -274,12 +273,7 @@ class FitLoop:
 
     def _validate(self, validate: Callable[[], Logs]) -> Logs:
         with self._immediate():
-            try:
-                scores = validate()
-            except OutOfMemory:
-                if not self.executor.free_memory():
-                    raise
-                scores = validate()
+            scores = validate()
         if not math.isfinite(scores["loss"]):
             fix = "check validation_data for extreme values, or take a lower learning rate"
             warnings.warn(f"val_loss is {scores['loss']}: {fix}", UserWarning, stacklevel=5)  # the call of fit
