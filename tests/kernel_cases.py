@@ -60,6 +60,36 @@ def poolings() -> list[tuple[Window, np.ndarray, np.ndarray]]:
     return problems
 
 
+def conv_blocks() -> list[tuple[Any, ...]]:
+    """
+    Arguments of conv_block, in 1-D to 3-D.
+
+    Small integers give equal maxima, and sums without rounding. With a bias of NaN, some maxima are NaN.
+    """
+    rng, problems = np.random.default_rng(0), list[tuple[Any, ...]]()
+    relu, tanh, silu = (layer.elementwise for layer in (layers.ReLU(), layers.TanH(), layers.SiLU()))
+    for input_shape, size, stride, dilation, padding, channels, pool_size in (
+        ((9,), (3,), (1,), (1,), "valid", (1, 4), (2,)),
+        ((30,), (4,), (2,), (2,), "same", (3, 2), (3,)),
+        ((4, 5, 6), (2, 3, 2), (1, 2, 1), (1, 1, 2), "same", (2, 3), (2, 1, 3)),
+        ((9, 8), (5, 3), (1, 1), (1, 1), "same", (12, 40), (2, 2)),  # too many weights for one kernel
+        ((9, 10), (2, 3), (1, 2), (2, 1), ((1, 0), (2, 2)), (3, 2), (2, 2)),
+    ):
+        window = Window.fit(input_shape, size, stride=stride, dilation=dilation, padding=padding)
+        pool, overlapping = (
+            Window.fit(window.output_shape, pool_size, stride=step, dilation=(1,) * len(size), padding=pads)
+            for step, pads in ((pool_size, "valid"), ((1,) * len(size), "same"))
+        )
+        shapes = (4, *input_shape, channels[0]), (*size, *channels), channels[1:]
+        x, w, b = (rng.integers(-2, 3, size=shape).astype("float32") for shape in shapes)
+        with_nan = np.where(np.arange(len(b)) == 1, np.nan, b).astype("float32")
+        problems += [(x, w, with_nan, window, 1, pool, relu), (x, w, None, window, 1, None, tanh)]
+    double = [array.astype("float64") for array in (x, w, b)]
+    problems += [(*double, window, 1, *after) for after in ((pool, tanh), (pool, silu), (None, silu), (pool, None))]
+    problems += [(x, w, b, window, 1, *after) for after in ((None, None), (overlapping, relu), (pool, value_dependent))]
+    return [*problems, (np.repeat(x, 2, axis=-1), w, b, window, 2, pool, relu)]
+
+
 def attentions() -> list[tuple[Any, ...]]:
     """Arguments of attention for one and more heads, more and fewer keys than queries, masks, and in blocks."""
     rng, problems = np.random.default_rng(0), list[tuple[Any, ...]]()
@@ -263,6 +293,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for window, groups, x, w, _ in convolutions()
         for bias in (None, np.random.default_rng(0).normal(size=(w.shape[-1],)).astype(w.dtype))
     ],
+    "conv_block": conv_blocks(),
     "conv_vjp": [
         (x, w, window, groups, bias)
         for window, groups, x, w, _ in convolutions()
@@ -419,6 +450,14 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                     grads = [0.5 * a for a in arguments[1:5:3] if a is not None]
                     add_gradients(y, *grads, *[None] * (2 - len(grads)))
                     result = y, *grads
+                if name == "conv_block":
+                    y, pullback = result
+                    w, b = arguments[1:3]
+                    grads = [None if a is None else 0.5 * a for a in (w, b)]
+                    dy = backend.xp.where(backend.xp.isnan(y), backend.xp.ones_like(y), y)
+                    dx = pullback(dy, *grads, True)
+                    only = [pullback(dy, grads[0], None, False), pullback(dy, None, grads[1], False)]
+                    result = y, dx, *grads, *only, pullback(dy, None, None, False)
                 if name == "recurrence":
                     h, state, pullback = result
                     result = h, state, pullback(0.5 * h, state), pullback(None, state)

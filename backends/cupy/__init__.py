@@ -32,7 +32,18 @@ def load(ordinal: str | None = None) -> Backend:
     device = cupy.cuda.Device(index)
     version = _test_computation(cupy, index)
     # Imported here, because they import cupy, which may be absent.
-    from portanet.backends.cupy import batches, blas, conv, dense, elementwise, graph, kernels, memory, pooling
+    from portanet.backends.cupy import (
+        batches,
+        blas,
+        conv,
+        conv_block,
+        dense,
+        elementwise,
+        graph,
+        kernels,
+        memory,
+        pooling,
+    )
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
         # For nine arrays or more, CuPy copies their addresses from the host, which cannot be recorded in a graph.
@@ -80,6 +91,7 @@ def load(ordinal: str | None = None) -> Backend:
                 conv.conv_input_gradient,
                 conv.conv_vjp,
                 conv.conv_weight_gradient,
+                conv_block.conv_block,
                 dense.dense,
                 dense.dense_gradient,
                 elementwise.elementwise,

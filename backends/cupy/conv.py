@@ -44,7 +44,7 @@ KERNEL im2col(INDEX n, const T* x, T* columns, INDEX size, const T* bias, T* y, 
 // Each element of dx sums the columns of all windows that contain it.
 KERNEL col2im(INDEX n, const T* columns, T* dx) {
   THREAD_INDEX(i);
-  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2, CHANNELS);
   T sum = 0;
   FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
     const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);

@@ -13,7 +13,7 @@ POOLING = Source(
     + """
 KERNEL max_pool(INDEX n, const T* x, T* y) {
   THREAD_INDEX(i);
-  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2);
+  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2, CHANNELS);
   T maximum = -(T)(1.0 / 0.0);
   FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
     const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
@@ -37,7 +37,7 @@ __device__ bool is_earlier(const T* x, T maximum, INDEX example, int p0, int p1,
 
 KERNEL max_pool_gradient(INDEX n, const T* dy, const T* x, const T* y, T* dx) {
   THREAD_INDEX(i);
-  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2, CHANNELS);
   T sum = 0;
   FOR_OFFSETS2 FOR_OFFSETS1 FOR_OFFSETS0 {
     const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);
@@ -51,7 +51,7 @@ KERNEL max_pool_gradient(INDEX n, const T* dy, const T* x, const T* y, T* dx) {
 
 KERNEL sum_pool(INDEX n, const T* x, T* y) {
   THREAD_INDEX(i);
-  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2);
+  UNRAVEL(i, example, p0, p1, p2, c, OUTPUT0, OUTPUT1, OUTPUT2, CHANNELS);
   T sum = 0;
   FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
     const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
@@ -62,7 +62,7 @@ KERNEL sum_pool(INDEX n, const T* x, T* y) {
 
 KERNEL sum_pool_gradient(INDEX n, const T* dy, T* dx) {
   THREAD_INDEX(i);
-  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2, CHANNELS);
   T sum = 0;
   FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
     const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);

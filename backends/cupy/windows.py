@@ -25,10 +25,10 @@ WINDOW_MACROS = """
 #define X(n, s0, s1, s2, c) (((((n) * INPUT0 + (s0)) * INPUT1 + (s1)) * INPUT2 + (s2)) * CHANNELS + (c))
 #define Y(n, p0, p1, p2, c) (((((n) * OUTPUT0 + (p0)) * OUTPUT1 + (p1)) * OUTPUT2 + (p2)) * CHANNELS + (c))
 
-// Declare the indices n, i0, i1, i2, c of flat index i in an array of shape (N, a0, a1, a2, C).
-#define UNRAVEL(i, n, i0, i1, i2, c, a0, a1, a2) \\
-  const int c = i % CHANNELS, i2 = i / CHANNELS % a2, i1 = i / CHANNELS / a2 % a1, i0 = i / CHANNELS / a2 / a1 % a0; \\
-  const INDEX n = i / CHANNELS / a2 / a1 / a0
+// Declare the indices n, i0, i1, i2, c of flat index i in an array of shape (N, a0, a1, a2, channels).
+#define UNRAVEL(i, n, i0, i1, i2, c, a0, a1, a2, channels) \\
+  const int c = i % channels, i2 = i / channels % a2, i1 = i / channels / a2 % a1, i0 = i / channels / a2 / a1 % a0; \\
+  const INDEX n = i / channels / a2 / a1 / a0
 
 #define FOR_OFFSETS0 for (int k0 = 0; k0 < SIZE0; ++k0)
 #define FOR_OFFSETS1 for (int k1 = 0; k1 < SIZE1; ++k1)

@@ -5,6 +5,7 @@ from portanet.kernels.batches import gather_batch, write_metrics
 from portanet.kernels.bias import bias_add, bias_grad
 from portanet.kernels.clusters import cluster_sums, nearest_centres
 from portanet.kernels.conv import conv, conv_input_gradient, conv_vjp, conv_weight_gradient
+from portanet.kernels.conv_block import conv_block
 from portanet.kernels.dense import dense, dense_gradient
 from portanet.kernels.dispatch import kernel
 from portanet.kernels.distances import squared_distances, sum_of_squares
@@ -55,6 +56,7 @@ __all__ = [
     "bias_grad",
     "cluster_sums",
     "conv",
+    "conv_block",
     "conv_input_gradient",
     "conv_vjp",
     "conv_weight_gradient",

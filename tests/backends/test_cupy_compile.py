@@ -18,6 +18,7 @@ from tests.cupy_on_cpu import CuPy, stand_ins, standing_in
 from tests.kernel_cases import elementwise_fns, loss_fns
 
 WINDOW = Window.fit((9, 8), (3, 2), stride=(2, 1), dilation=(1, 2), padding=((1, 0), (2, 2)))
+POOL = Window.fit(WINDOW.output_shape, (2, 3), stride=(2, 3), dilation=(1, 1), padding="valid")
 
 CUPY_OPTIONS = [b"-std=c++17", b"-ftz=true", b"--device-as-default-execution-space"]
 """Options with which CuPy 14.2 calls the compiler."""
@@ -56,10 +57,14 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     cupy = CuPy()
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, dense, elementwise, kernels, pooling, tracing
+        from portanet.backends.cupy import batches, conv, conv_block, dense, elementwise, kernels, pooling, tracing
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
+        pool = {f"POOL_{name}": value for name, value in macros(POOL, channels=4).items()}
+        for name in ("FORWARD", "WEIGHT_GRADIENT", "INPUT_GRADIENT"):
+            sizes = {**macros(WINDOW, channels=3), **pool}
+            found[f"conv_block {name}"] = getattr(conv_block, name), {**sizes, "HAS_BIAS": 1, **dense.IDENTITY}
         for module in (batches, kernels, conv, dense, elementwise, pooling):
             for name, value in vars(module).items():
                 if isinstance(value, Source):

@@ -1,0 +1,210 @@
+"""
+A convolution of few weights with the max pooling and the activation after it: one kernel, and one for each gradient.
+
+One thread computes one output, in full precision. The products of cuBLAS, and launches for the columns, the pooling and
+the activation, are estimated to take longer; it was not measured on a GPU.
+"""
+
+import math
+
+import cupy
+
+from portanet import kernels
+from portanet.backends.cupy.dense import IDENTITY
+from portanet.backends.cupy.elementwise import TracedPullback
+from portanet.backends.cupy.source import THREADS_PER_BLOCK, Source, check_shape, contiguous
+from portanet.backends.cupy.tracing import TracedFn
+from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
+from portanet.kernels.conv_block import ConvBlockPullback
+from portanet.kernels.elementwise import ElementwiseFn
+from portanet.kernels.windows import Window
+from portanet.typing import Array
+
+MAX_WEIGHTS, MAX_PRODUCTS = 2**12, 2**27
+"""Maximum number of weights, and of products in a convolution of a batch. They are not tuned on a GPU."""
+
+BLOCK_MACROS = (
+    WINDOW_MACROS
+    + """
+// The sizes of the pooling window begin with POOL_; they are 1 without pooling. POOL_CHANNELS is the number of outputs.
+#define IS_POOLED (POOL_SIZE0 * POOL_SIZE1 * POOL_SIZE2 > 1)
+
+// Flat index of a weight, and of a position in the output of the convolution of one example.
+#define W(k0, k1, k2, c, o) (((((k0) * SIZE1 + (k1)) * SIZE2 + (k2)) * CHANNELS + (c)) * POOL_CHANNELS + (o))
+#define POSITION(p0, p1, p2) (((p0) * OUTPUT1 + (p1)) * OUTPUT2 + (p2))
+"""
+)
+
+FORWARD = Source(
+    BLOCK_MACROS
+    + """
+__device__ T convolution(const T* input, const T* w, INDEX example, int p0, int p1, int p2, int o) {
+  T sum = 0;
+  FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
+    const int s0 = INPUT_INDEX0(p0, k0), s1 = INPUT_INDEX1(p1, k1), s2 = INPUT_INDEX2(p2, k2);
+    if (!IN_INPUT(s0, s1, s2)) continue;
+    const T* channels = input + X(example, s0, s1, s2, 0);
+    for (int c = 0; c < CHANNELS; ++c) sum += channels[c] * w[W(k0, k1, k2, c, o)];
+  }
+  return sum;
+}
+
+// x is the output before the activation. A position is that of the first maximum, in the order of the portable form; it
+// is -1 if the maximum is NaN, which gets no gradient.
+KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, int* positions) {
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, q0, q1, q2, o, POOL_OUTPUT0, POOL_OUTPUT1, POOL_OUTPUT2, POOL_CHANNELS);
+  T maximum = -(T)(1.0 / 0.0);
+  int position = POSITION(q0 * POOL_SIZE0, q1 * POOL_SIZE1, q2 * POOL_SIZE2);
+  for (int p2 = q2 * POOL_SIZE2; p2 < (q2 + 1) * POOL_SIZE2; ++p2)
+    for (int p1 = q1 * POOL_SIZE1; p1 < (q1 + 1) * POOL_SIZE1; ++p1)
+      for (int p0 = q0 * POOL_SIZE0; p0 < (q0 + 1) * POOL_SIZE0; ++p0) {
+        const T value = convolution(input, w, example, p0, p1, p2, o) + (HAS_BIAS ? bias[o] : 0);
+        if (value > maximum) maximum = value, position = POSITION(p0, p1, p2);
+        if (value != value) maximum = value, position = -1;
+      }
+  if (IS_POOLED) positions[i] = position;
+  x[i] = maximum;
+  STATEMENTS
+  out[i] = RESULT;
+}
+"""
+)
+
+WEIGHT_GRADIENT = Source(
+    BLOCK_MACROS
+    + """
+// One block of 256 threads for each number j of the weights, which the bias follows. The sum is added to dw or db.
+KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* positions, T* dw, T* db, INDEX first,
+                                  INDEX rows) {
+  THREAD_INDEX(i);
+  __shared__ T sums[8];
+  const int j = first + i / 256;
+  UNRAVEL(j / POOL_CHANNELS, is_bias, k0, k1, k2, c, SIZE0, SIZE1, SIZE2, CHANNELS);
+  const int o = j % POOL_CHANNELS;
+  T sum = 0;
+  for (INDEX row = threadIdx.x; row < rows; row += 256) {
+    const INDEX at = row * POOL_CHANNELS + o, example = row / (POOL_OUTPUT0 * POOL_OUTPUT1 * POOL_OUTPUT2);
+    const int position = IS_POOLED ? positions[at] : row % (OUTPUT0 * OUTPUT1 * OUTPUT2);
+    const int s0 = INPUT_INDEX0(position / OUTPUT2 / OUTPUT1, k0), s1 = INPUT_INDEX1(position / OUTPUT2 % OUTPUT1, k1);
+    const int s2 = INPUT_INDEX2(position % OUTPUT2, k2);
+    if (position < 0) continue;
+    if (is_bias) sum += dz[at];
+    else if (IN_INPUT(s0, s1, s2)) sum += dz[at] * x[X(example, s0, s1, s2, c)];
+  }
+  for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+  if (i % 32 == 0) sums[threadIdx.x / 32] = sum;
+  __syncthreads();
+  if (threadIdx.x) return;
+  for (int warp = 1; warp < 8; ++warp) sum += sums[warp];
+  (is_bias ? db[o] : dw[j]) += sum;
+}
+"""
+)
+
+INPUT_GRADIENT = Source(
+    BLOCK_MACROS
+    + """
+// Each element of dx sums over the convolution's windows that contain it. Of these, pooling passes on the maxima.
+KERNEL conv_block_input_gradient(INDEX n, const T* dz, const T* w, const int* positions, T* dx) {
+  THREAD_INDEX(i);
+  UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2, CHANNELS);
+  T sum = 0;
+  FOR_OFFSETS0 FOR_OFFSETS1 FOR_OFFSETS2 {
+    const int t0 = STRIDED_INDEX0(s0, k0), t1 = STRIDED_INDEX1(s1, k1), t2 = STRIDED_INDEX2(s2, k2);
+    if (!IN_OUTPUT(t0, t1, t2)) continue;
+    const int p0 = t0 / STRIDE0, p1 = t1 / STRIDE1, p2 = t2 / STRIDE2;
+    const int q0 = p0 / POOL_SIZE0, q1 = p1 / POOL_SIZE1, q2 = p2 / POOL_SIZE2;
+    if (q0 >= POOL_OUTPUT0 || q1 >= POOL_OUTPUT1 || q2 >= POOL_OUTPUT2) continue;
+    const INDEX row = ((example * POOL_OUTPUT0 + q0) * POOL_OUTPUT1 + q1) * POOL_OUTPUT2 + q2;
+    for (int o = 0; o < POOL_CHANNELS; ++o) {
+      const INDEX at = row * POOL_CHANNELS + o;
+      const bool is_maximum = !IS_POOLED || positions[at] == POSITION(p0, p1, p2);
+      sum += (is_maximum ? dz[at] : 0) * w[W(k0, k1, k2, c, o)];
+    }
+  }
+  dx[i] = sum;
+}
+"""
+)
+
+
+def conv_block(  # noqa: PLR0917
+    x: Array,
+    w: Array,
+    b: Array | None,
+    window: Window,
+    groups: int,
+    pool: Window | None,
+    fn: ElementwiseFn | None,
+) -> tuple[Array, ConvBlockPullback]:
+    """See :func:`portanet.kernels.conv_block`."""
+    pooling = _no_pooling(window) if pool is None else pool
+    arrays = (x, w) if b is None else (x, w, b)
+    fits = groups == 1 and is_supported(window, *arrays) and _is_small(x, w, window)
+    fits = fits and pooling.non_overlapping and pooling.input_shape == window.output_shape
+    traced = TracedFn.trace(fn, x.dtype) if fits and fn is not None else None
+    if not fits or (fn is not None and traced is None):
+        result: tuple[Array, ConvBlockPullback] = kernels.conv_block.portable(x, w, b, window, groups, pool, fn)
+        return result
+    channels, n_out = w.shape[-2:]
+    check_shape("x", x, (x.shape[0], *window.input_shape, channels))
+    check_shape("w", w, (*window.size, channels, n_out))
+    if b is not None:
+        check_shape("b", b, (n_out,))
+    x, w, y = contiguous(x), contiguous(w), cupy.empty((x.shape[0], *pooling.output_shape, n_out), dtype=x.dtype)
+    z = cupy.empty_like(y) if traced is not None and not traced.from_output else y
+    positions = cupy.empty(1 if pool is None else y.shape, dtype="int32")
+    sizes = {**macros(window, channels), **{f"POOL_{name}": n for name, n in macros(pooling, n_out).items()}}
+    output = {"HAS_BIAS": int(b is not None), **(IDENTITY if traced is None else traced.output)}
+    arguments = x, w, w if b is None else contiguous(b), z, y, positions
+    FORWARD.launch("conv_block", y.size, x.dtype, *arguments, **sizes, **output)
+
+    def pullback(dy: Array, dw: Array | None, db: Array | None, need_dx: bool) -> Array | None:
+        check_shape("dy", dy, y.shape)
+        dz = contiguous(dy) if traced is None else TracedPullback(traced.derivative, z, z)(dy)
+        _add_weight_gradients(x, dz, positions, dw, db, w.shape, sizes)
+        if not need_dx:
+            return None
+        dx = cupy.empty_like(x)
+        INPUT_GRADIENT.launch("conv_block_input_gradient", dx.size, x.dtype, dz, w, positions, dx, **sizes)
+        return dx
+
+    return y, pullback
+
+
+def _add_weight_gradients(  # noqa: PLR0917
+    x: Array,
+    dz: Array,
+    positions: Array,
+    dw: Array | None,
+    db: Array | None,
+    shape: tuple[int, ...],
+    sizes: dict[str, int],
+) -> None:
+    given = [array for array in (dw, db) if array is not None]
+    if not given:
+        return
+    if dw is not None:
+        check_shape("dw", dw, shape)
+    if db is not None:
+        check_shape("db", db, shape[-1:])
+    sums = [contiguous(array) for array in given]
+    first = math.prod(shape) if dw is None else 0
+    n, rows = THREADS_PER_BLOCK * sum(array.size for array in sums), dz.size // shape[-1]
+    arguments = x, dz, positions, sums[0], sums[-1], first, rows
+    WEIGHT_GRADIENT.launch("conv_block_weight_gradient", n, x.dtype, *arguments, **sizes)
+    for array, total in zip(given, sums, strict=True):
+        if total is not array:
+            array[...] = total
+
+
+def _is_small(x: Array, w: Array, window: Window) -> bool:
+    products = x.shape[0] * math.prod(window.output_shape) * w.size
+    return w.size <= MAX_WEIGHTS and products <= MAX_PRODUCTS
+
+
+def _no_pooling(window: Window) -> Window:
+    """Return a pooling window of one number."""
+    ones = (1,) * window.n_axes
+    return Window.fit(window.output_shape, ones, stride=ones, dilation=ones, padding="valid")
