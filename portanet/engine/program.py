@@ -11,6 +11,7 @@ from typing import Any
 
 from portanet.backends.disabled import enabled
 from portanet.engine.chain import Chain, Runnable
+from portanet.engine.conv import conv_segments
 from portanet.engine.dense import DenseSegment, dense_segments
 from portanet.engine.rewrite import rewrite, unfold
 from portanet.layers.base import Layer
@@ -41,9 +42,10 @@ class Program:
         self.flats = {parameter.flat for parameter in self.topology.parameter_list if parameter.flat is not None}
         parts: Sequence[Any] = rewrite([net]) if enabled("rewrite") else list(unfold([net]))
         parameters, shared = self.topology.parameters, self.topology.shared
+        several_use = {*shared, *shared.values()}
+        owned = {p for name, p in parameters.items() if name not in several_use and not p.frozen}
+        parts = conv_segments(parts, owned)
         if enabled("dense"):
-            several_use = {*shared, *shared.values()}
-            owned = {p for name, p in parameters.items() if name not in several_use and not p.frozen}
             parts = dense_segments(parts, owned)
         self.layers: Sequence[Runnable] = parts
         self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)

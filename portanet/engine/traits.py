@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from portanet import layers
 from portanet.layers import Activation, Layer
+from portanet.layers.pooling import MaxPool
 from portanet.layers.topology import changed
 
 
@@ -26,12 +27,15 @@ class Traits:
         Nothing but its inner layers, one after another, in the order of ``named_children()``.
     affine : bool
         It computes what Linear does, from parameters ``weight`` and ``bias``.
+    convolution : bool
+        It computes what Conv1D, Conv2D or Conv3D does, with the same attributes and methods.
     """
 
     elementwise_monotonic: bool = False
     max_pool: bool = False
     chain: bool = False
     affine: bool = False
+    convolution: bool = False
 
 
 _NONE = Traits()
@@ -41,6 +45,7 @@ _TABLE: dict[type, Traits] = {
     **dict.fromkeys((layers.LogSigmoid, layers.ReLU6, layers.SELU), Traits(elementwise_monotonic=True)),
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D, layers.MaxPool3D), Traits(max_pool=True)),
     layers.Linear: Traits(affine=True),
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), Traits(convolution=True)),
     **dict.fromkeys((layers.Sequential, layers.AutoEncoder), Traits(chain=True)),
 }
 
@@ -70,3 +75,8 @@ def traits_of(layer: object) -> Traits:
 def is_elementwise(layer: object) -> bool:
     """Whether a layer is an activation with the ``vjp`` of :class:`portanet.Activation`."""
     return isinstance(layer, Activation) and type(layer).vjp is Activation.vjp
+
+
+def is_max_pool(layer: object) -> bool:
+    """Whether a layer is max pooling with the ``vjp`` of :class:`portanet.MaxPool2D`."""
+    return traits_of(layer).max_pool and isinstance(layer, MaxPool) and type(layer).vjp is MaxPool.vjp
