@@ -161,9 +161,11 @@ def conv_block(  # noqa: PLR0917
     FORWARD.launch("conv_block", y.size, x.dtype, *arguments, **sizes, **output)
 
     def pullback(dy: Array, dw: Array | None, db: Array | None, need_dx: bool) -> Array | None:
-        check_shape("dy", dy, y.shape)
+        for name, array, shape in (("dy", dy, y.shape), ("dw", dw, w.shape), ("db", db, (n_out,))):
+            if array is not None:
+                check_shape(name, array, shape)
         dz = contiguous(dy) if traced is None else TracedPullback(traced.derivative, z, z)(dy)
-        _add_weight_gradients(x, dz, positions, dw, db, w.shape, sizes)
+        _add_weight_gradients(x, dz, positions, w.size, dw, db, sizes)
         if not need_dx:
             return None
         dx = cupy.empty_like(x)
@@ -174,26 +176,15 @@ def conv_block(  # noqa: PLR0917
 
 
 def _add_weight_gradients(  # noqa: PLR0917
-    x: Array,
-    dz: Array,
-    positions: Array,
-    dw: Array | None,
-    db: Array | None,
-    shape: tuple[int, ...],
-    sizes: dict[str, int],
+    x: Array, dz: Array, positions: Array, n_weights: int, dw: Array | None, db: Array | None, sizes: dict[str, int]
 ) -> None:
+    """Add the gradients of the weights and the bias, of those that are not None, in one launch."""
     given = [array for array in (dw, db) if array is not None]
-    if not given:
-        return
-    if dw is not None:
-        check_shape("dw", dw, shape)
-    if db is not None:
-        check_shape("db", db, shape[-1:])
     sums = [contiguous(array) for array in given]
-    first = math.prod(shape) if dw is None else 0
-    n, rows = THREADS_PER_BLOCK * sum(array.size for array in sums), dz.size // shape[-1]
-    arguments = x, dz, positions, sums[0], sums[-1], first, rows
-    WEIGHT_GRADIENT.launch("conv_block_weight_gradient", n, x.dtype, *arguments, **sizes)
+    n, first, rows = sum(array.size for array in sums), n_weights if dw is None else 0, dz.size // dz.shape[-1]
+    if sums:
+        arguments = x, dz, positions, sums[0], sums[-1], first, rows
+        WEIGHT_GRADIENT.launch("conv_block_weight_gradient", THREADS_PER_BLOCK * n, x.dtype, *arguments, **sizes)
     for array, total in zip(given, sums, strict=True):
         if total is not array:
             array[...] = total
