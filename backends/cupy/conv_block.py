@@ -21,12 +21,12 @@ from portanet.kernels.windows import Window
 from portanet.typing import Array
 
 MAX_WEIGHTS, MAX_PRODUCTS = 2**12, 2**27
-"""Maximum number of weights, and of products in a convolution of a batch. They are not tuned on a GPU."""
+"""Maximum number of weights, and of multiplications in the convolution of a batch. They are not tuned on a GPU."""
 
 BLOCK_MACROS = (
     WINDOW_MACROS
     + """
-// The sizes of the pooling window begin with POOL_; they are 1 without pooling. POOL_CHANNELS is the number of outputs.
+// The sizes of the pooling window begin with POOL_; POOL_SIZE is 1 without pooling. POOL_CHANNELS are those of y.
 #define IS_POOLED (POOL_SIZE0 * POOL_SIZE1 * POOL_SIZE2 > 1)
 
 // Flat index of a weight, and of a position in the output of the convolution of one example.
@@ -74,7 +74,8 @@ KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* o
 WEIGHT_GRADIENT = Source(
     BLOCK_MACROS
     + """
-// One block of 256 threads for each number j of the weights, which the bias follows. The sum is added to dw or db.
+// One block of 256 threads for each number j of the weights and the bias, which comes after them: its first index is 1.
+// The sum is added to dw or db. Sums are deterministic: they use no atomics.
 KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* positions, T* dw, T* db, INDEX first,
                                   INDEX rows) {
   THREAD_INDEX(i);
@@ -191,8 +192,8 @@ def _add_weight_gradients(  # noqa: PLR0917
 
 
 def _is_small(x: Array, w: Array, window: Window) -> bool:
-    products = x.shape[0] * math.prod(window.output_shape) * w.size
-    return w.size <= MAX_WEIGHTS and products <= MAX_PRODUCTS
+    products: int = x.shape[0] * math.prod(window.output_shape) * w.size
+    return bool(w.size <= MAX_WEIGHTS and products <= MAX_PRODUCTS)
 
 
 def _no_pooling(window: Window) -> Window:

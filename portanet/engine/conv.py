@@ -35,7 +35,8 @@ class ConvSegment:
         self._fn = next((layer.elementwise for layer in after if is_elementwise(layer)), None)
         weight, bias = self._conv.weight, self._conv.bias
         self._w, self._dw = weight.data, weight.grad
-        self._b, self._db = (None, None) if bias is None else (bias.data, bias.grad)
+        self._b: Array | None = None if bias is None else bias.data
+        self._db: Array | None = None if bias is None else bias.grad
         self._conv_block = kernels.conv_block.resolve(self._w)
 
     def __repr__(self) -> str:
