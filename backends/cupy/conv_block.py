@@ -12,7 +12,7 @@ import cupy
 from portanet import kernels
 from portanet.backends.cupy.dense import IDENTITY
 from portanet.backends.cupy.elementwise import TracedPullback
-from portanet.backends.cupy.source import THREADS_PER_BLOCK, Source, check_shape, contiguous
+from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, Source, check_shape, contiguous
 from portanet.backends.cupy.tracing import TracedFn
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
 from portanet.kernels.conv_block import ConvBlockPullback
@@ -73,13 +73,13 @@ KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* o
 
 WEIGHT_GRADIENT = Source(
     BLOCK_MACROS
+    + BLOCK_SUM
     + """
 // One block of 256 threads for each number j of the weights and the bias, which comes after them: its first index is 1.
 // The sum is added to dw or db. Sums are deterministic: they use no atomics.
 KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* positions, T* dw, T* db, INDEX first,
                                   INDEX rows) {
   THREAD_INDEX(i);
-  __shared__ T sums[8];
   const int j = first + i / 256;
   UNRAVEL(j / POOL_CHANNELS, is_bias, k0, k1, k2, c, SIZE0, SIZE1, SIZE2, CHANNELS);
   const int o = j % POOL_CHANNELS;
@@ -93,12 +93,8 @@ KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* p
     if (is_bias) sum += dz[at];
     else if (IN_INPUT(s0, s1, s2)) sum += dz[at] * x[X(example, s0, s1, s2, c)];
   }
-  for (int d = 16; d; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
-  if (i % 32 == 0) sums[threadIdx.x / 32] = sum;
-  __syncthreads();
-  if (threadIdx.x) return;
-  for (int warp = 1; warp < 8; ++warp) sum += sums[warp];
-  (is_bias ? db[o] : dw[j]) += sum;
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) (is_bias ? db[o] : dw[j]) += sum;
 }
 """
 )

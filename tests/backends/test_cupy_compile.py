@@ -116,6 +116,7 @@ def test_a_source_compiles_without_warnings(name: str, types: tuple[str, str, st
 
 
 @pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
+@pytest.mark.mechanism
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("name", ["000-toy", "001-ae-usps", "003-mlp"])
 def test_a_step_as_one_persistent_kernel_compiles_without_warnings(cuda: Backend, name: str, architecture: str) -> None:

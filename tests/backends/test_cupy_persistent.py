@@ -13,7 +13,7 @@ from portanet.backends import Backend
 from portanet.training.callbacks import Training
 from tests.cupy_on_cpu import COMPILER, CuPy
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels")
+pytestmark = [pytest.mark.skipif(COMPILER is None, reason="g++ compiles the kernels"), pytest.mark.mechanism]
 
 rng = np.random.default_rng(0)
 X, LABELS = rng.normal(size=(43, 6)), rng.integers(3, size=43)  # a last batch of 3

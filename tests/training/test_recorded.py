@@ -18,7 +18,7 @@ from portanet.engine.graph import WARM_UP_STEPS
 
 pytest.importorskip("array_api_strict", reason="its computations are what is recorded")
 tape = import_module("tests.tape")  # not at the top: it imports array_api_strict
-pytestmark = pytest.mark.strict
+pytestmark = [pytest.mark.strict, pytest.mark.mechanism]
 
 rng = np.random.default_rng(0)
 X, LABELS = rng.normal(size=(40, 4)), rng.integers(3, size=40)
