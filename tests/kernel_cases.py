@@ -244,6 +244,7 @@ IN_PLACE = {
     "bias_add",
     "dense_gradient",
     "matmul_into",
+    "advance_stream",
     "write_metrics",
     "rmsprop",
     "sgd",
@@ -260,6 +261,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         for x, y, factor in flat(2)
         for case in ((x, y, 0.3), (x, y, factor), (x, x, factor), (x, y, 0.3, np.empty_like(x)))
     ],
+    "advance_stream": [(np.asarray([2**62, counter]),) for counter in (0, 2**40)],
     "dropout": [
         (x, np.random.default_rng(0).integers(65536, size=shape, dtype="uint16"), keep)
         for shape in ((3, 4), (20, 5, 6, 7))
@@ -443,7 +445,9 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 result = form(*arguments, **options)
                 if name == "attention":
                     result = result[0], result[1](0.5 * result[0])
-                if name in {"dropout", "elementwise"}:  # the second result is a pullback of an array or a number
+                if name == "dropout":
+                    result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0])
+                if name == "elementwise":  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
                 if name == "conv_vjp":
                     y, add_gradients = result

@@ -43,6 +43,7 @@ def load(ordinal: str | None = None) -> Backend:
         kernels,
         memory,
         pooling,
+        random,
     )
 
     def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
@@ -104,9 +105,11 @@ def load(ordinal: str | None = None) -> Backend:
                 kernels.mean_cross_entropy,
                 kernels.sparse_softmax_cross_entropy,
                 kernels.log_softmax,
-                kernels.random_bits,
                 kernels.rmsprop,
                 kernels.sgd,
+                random.advance_stream,
+                random.dropout,
+                random.random_bits,
                 pooling.max_pool,
                 pooling.max_pool_gradient,
                 pooling.sum_pool,

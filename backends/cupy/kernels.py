@@ -188,27 +188,6 @@ KERNEL sparse_softmax_cross_entropy(INDEX n, const T* logits, const VALUE* label
 """
 )
 
-# Ten rounds of Philox4x64, as in portanet/kernels/random.py; each thread encrypts one block, which gives 16 integers.
-RANDOM = Source("""
-typedef unsigned long long Word;
-
-KERNEL random_bits(INDEX n, const Word* stream, int* bits, INDEX count, INDEX begin, INDEX skipped) {
-  THREAD_INDEX(i);
-  const Word m0 = 0xD2E7470EE14C6C93ull, m1 = 0xCA5A826395121157ull;
-  Word c0 = (Word)begin + i + 1, c1 = stream[1], c2 = 0, c3 = 0, k0 = stream[0], k1 = 0;
-  for (int round = 0; round < 10; ++round) {
-    const Word high0 = __umul64hi(c0, m0), high1 = __umul64hi(c2, m1), low0 = c0 * m0, low1 = c2 * m1;
-    c0 = high1 ^ c1 ^ k0, c1 = low1, c2 = high0 ^ c3 ^ k1, c3 = low0;
-    k0 += 0x9E3779B97F4A7C15ull, k1 += 0xBB67AE8584CAA73Bull;
-  }
-  const Word words[] = {c0, c1, c2, c3};
-  for (int j = 0; j < 16; ++j) {
-    const long long position = 16 * (long long)i + j - skipped;
-    if (position >= 0 && position < count) bits[position] = words[j / 4] >> 16 * (j % 4) & 0xffff;
-  }
-}
-""")
-
 
 def adam(  # noqa: PLR0917
     data: Array,
@@ -326,11 +305,3 @@ def _threads_for_rows(x: Array) -> int:
     """One warp for each row."""
     rows: int = x.size // max(1, x.shape[-1])
     return 32 * rows
-
-
-def random_bits(stream: Array, n: int, first: int = 0) -> Array:
-    """See :func:`portanet.kernels.random_bits`."""
-    bits: Any = cupy.empty((n,), dtype="int32")
-    begin, skipped = divmod(first, 16)
-    RANDOM.launch("random_bits", -(-(skipped + n) // 16), bits.dtype, stream, bits, n, begin, skipped)
-    return bits

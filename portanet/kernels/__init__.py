@@ -15,7 +15,7 @@ from portanet.kernels.labels import accuracy, one_hot
 from portanet.kernels.normalize import normalize, normalize_gradient
 from portanet.kernels.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.kernels.products import linear, matmul_into
-from portanet.kernels.random import dropout, normal, random_bits
+from portanet.kernels.random import advance_stream, dropout, normal, random_bits
 from portanet.kernels.recurrence import recurrence
 from portanet.kernels.sampling import warp, warp_gradient
 from portanet.kernels.softmax import (
@@ -50,6 +50,7 @@ __all__ = [
     "adam",
     "adamax",
     "add_scaled",
+    "advance_stream",
     "amsgrad",
     "attention",
     "bias_add",

@@ -59,6 +59,20 @@ def random_bits(stream: Array, n: int, first: int = 0) -> Array:
 
 
 @kernel
+def advance_stream(stream: Array) -> None:
+    """
+    Go on to the next counter of a stream, which is changed in place.
+
+    Examples
+    --------
+    >>> stream = np.asarray([7, 0])
+    >>> advance_stream(stream), stream
+    (None, array([7, 1]))
+    """
+    stream[1:] += 1
+
+
+@kernel
 def dropout(x: Array, bits: Array, keep: int) -> tuple[Array, Callable[[Array], Array]]:
     """
     Return ``y = x m``, and the function ``dy -> dx = dy m``; the mask m is ``65536 / keep`` or 0.

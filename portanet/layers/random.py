@@ -52,7 +52,7 @@ class Random(Layer):
     def next_random(self, kernel: Callable[..., Array], *arguments: Any) -> Array:
         """Call a kernel with the stream, and advance the counter."""
         numbers = kernel(self.stream.data, *arguments)
-        self.stream.data[1:] += 1
+        kernels.advance_stream(self.stream.data)
         return numbers
 
     def next_bits(self, n: int, each: int = 1) -> Array:

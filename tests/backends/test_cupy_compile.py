@@ -57,7 +57,17 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
     cupy = CuPy()
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     with standing_in(stand_ins(cupy, cupy.cuda.Device)):
-        from portanet.backends.cupy import batches, conv, conv_block, dense, elementwise, kernels, pooling, tracing
+        from portanet.backends.cupy import (
+            batches,
+            conv,
+            conv_block,
+            dense,
+            elementwise,
+            kernels,
+            pooling,
+            random,
+            tracing,
+        )
         from portanet.backends.cupy.source import Source
         from portanet.backends.cupy.windows import macros
 
@@ -65,7 +75,7 @@ def sources() -> dict[str, tuple[Any, dict[str, Any]]]:
         for name in ("FORWARD", "WEIGHT_GRADIENT", "INPUT_GRADIENT"):
             sizes = {**macros(WINDOW, channels=3), **pool}
             found[f"conv_block {name}"] = getattr(conv_block, name), {**sizes, "HAS_BIAS": 1, **dense.IDENTITY}
-        for module in (batches, kernels, conv, dense, elementwise, pooling):
+        for module in (batches, kernels, conv, dense, elementwise, pooling, random):
             for name, value in vars(module).items():
                 if isinstance(value, Source):
                     found[name] = value, macros(WINDOW, channels=3)

@@ -63,12 +63,13 @@ def regressor(loss: pn.Loss, *end: pn.Layer, **settings: Any) -> Callable[[Backe
     [
         (classifier([pn.ReLU()], optimizer=pn.SGD(0.1)), LABELS),
         (classifier([pn.GELU()], optimizer=pn.Adam(0.01), metrics=["accuracy"]), LABELS.astype("uint8")),
+        (classifier([pn.ReLU(), pn.Dropout(0.3)], optimizer=pn.SGD(0.1)), LABELS),
         (classifier([pn.Sigmoid()], optimizer=pn.RMSprop(0.01, centered=True), dtype="float64"), LABELS),
         (regressor(pn.MSELoss()), TARGETS),
         (regressor(pn.BCELoss(), pn.Sigmoid()), TARGETS),
         (regressor(pn.HuberLoss()), TARGETS),
     ],
-    ids=["SGD", "Adam", "RMSprop", "MSE", "BCE", "Huber"],
+    ids=["SGD", "Adam", "Dropout", "RMSprop", "MSE", "BCE", "Huber"],
 )
 def test_a_persistent_kernel_trains_as_single_launches_do(cuda: Backend, make: Any, y: np.ndarray) -> None:
     one_by_one = fit(make(cuda), y, "never")
@@ -106,7 +107,7 @@ def test_a_setting_that_a_callback_changes_is_followed(cuda: Backend) -> None:
     assert outcomes[0][0] != fit(regressor(pn.MSELoss())(cuda), TARGETS, "auto")[0]
 
 
-@pytest.mark.parametrize("layer", [pn.Dropout(0.2), pn.LayerNorm(70)], ids=["Dropout", "LayerNorm"])
+@pytest.mark.parametrize("layer", [pn.GaussianNoise(0.2), pn.LayerNorm(70)], ids=["GaussianNoise", "LayerNorm"])
 def test_steps_in_which_cupy_launches_kernels_are_a_graph(cuda: Backend, layer: pn.Layer) -> None:
     launches = fit(classifier([layer], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
     assert "run_steps" not in launches
