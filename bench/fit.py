@@ -26,7 +26,7 @@ from bench.text import columns, counted
 from portanet import BackendUnavailable, Callback, Trainer
 
 DEFAULT = ("003-mlp", "003-lenet", "004-cnn")
-HEADER = ("network", "precision", "steps a graph", "steps a second")
+HEADER = ("network", "precision", "steps a launch", "steps a second")
 
 
 def add_to(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
         "fit",
         help="count the training steps a second of fit",
         description="Train networks with fit on random data that are on the device, and count the steps a second: the "
-        "median over the epochs, without the first one. On a GPU, steps are recorded as graphs.",
+        "median over the epochs, without the first one. On a GPU, steps are recorded: as a graph, or as one kernel.",
         epilog="Without a selection, the results go to bench/results.",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def variants(options: argparse.Namespace) -> list[tuple[str, int]]:
-    """Return the precisions and steps a graph to be measured; a CPU has one of each."""
+    """Return the precisions and steps a launch to be measured; a CPU has one of each."""
     if options.device == "cpu":
         return [(PRECISIONS[0], 1)]
     return [(p, n) for p in options.precision or PRECISIONS for n in options.steps_per_graph or (1, 16, 64)]

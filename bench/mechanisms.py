@@ -24,7 +24,7 @@ from portanet.backends import get_backend
 
 VARIABLE = "PORTANET_DISABLE"
 ENGINE = ("rewrite", "dense", "engine", "malloc", "batch_last")
-"""Mechanisms that are not kernels; "graph" and "streaming", which need a GPU, are not measured."""
+"""Mechanisms that are not kernels; "graph", "persistent" and "streaming", which need a GPU, are not measured."""
 KERNELS = tuple(get_backend("cpu").kernels)
 """Kernels that the NumPy backend overrides; a disabled one is replaced by its portable form."""
 MECHANISMS = (*ENGINE, *KERNELS)

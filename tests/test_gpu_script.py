@@ -90,5 +90,5 @@ def test_the_selected_tests_on_a_gpu_exist() -> None:
     listed = [ROOT / "tests/backends" / name for name in ("test_cupy_on_gpu.py", "test_overrides.py")]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", *map(str, listed)]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    for name in ("own_operations", "cublas", "product", "SGD", "log_softmax", "bias_grad", "entropy"):
+    for name in ("own_operations", "cublas", "product", "SGD", "persistent", "log_softmax", "bias_grad", "entropy"):
         assert name in found

@@ -1,5 +1,6 @@
 """
-Steps that are recorded once and replayed, on backends that can capture their operations (CUDA graphs).
+Steps that are recorded once and replayed, on backends that can capture their operations: on CUDA, as a graph or as one
+kernel that runs many steps.
 
 Launching the kernels of a small step takes longer than running them. A replay launches them all at once. The gain has
 not been measured on a GPU yet.

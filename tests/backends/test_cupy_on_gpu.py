@@ -109,6 +109,37 @@ def test_recorded_and_eager_training_are_bit_equal(
     assert_equal(*(run(a_trainer(cuda, optimizer=optimizer), capture=capture) for capture in ("auto", "never")))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_small_network_trains_as_a_persistent_kernel(
+    cuda: Backend, dtype: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to rounding: the compiler may join a product and a sum in one kernel, and not in the other."""
+    pytest.importorskip("cupy", reason="its kernel is launched")
+    from portanet.backends.cupy import graph
+    from portanet.backends.cupy.persistent import PersistentKernel
+
+    if not graph.enabled("persistent"):
+        pytest.skip("PORTANET_DISABLE contains persistent")
+    made: list[graph.Recording] = []
+
+    def capture(step: Callable[[], None], n: int, *beside: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, *beside))
+        return made[-1]
+
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
+    monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
+    outcomes = []
+    for how in ("auto", "never"):
+        net = pn.Sequential(pn.Flatten(), pn.Linear(144, 90), pn.GELU(), pn.Dropout(0.2), pn.Linear(90, 3))
+        net.initialize(1, device=replace(cuda, capture=capture), dtype=dtype)
+        outcomes.append(run(pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(), metrics=["accuracy"]), capture=how)[1])
+    assert made
+    assert dtype == "float64" or all(isinstance(recording.graph, PersistentKernel) for recording in made)
+    for name, values in outcomes[0].items():
+        np.testing.assert_allclose(values, outcomes[1][name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 def test_two_runs_are_bit_equal(cuda: Backend) -> None:
     assert_equal(run(a_trainer(cuda)), run(a_trainer(cuda)))
 
