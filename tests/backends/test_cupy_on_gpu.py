@@ -14,6 +14,7 @@ import pytest
 import portanet as pn
 import portanet.engine.graph
 from portanet.backends import Backend, BackendUnavailable, get_backend
+from portanet.backends.disabled import enabled
 from portanet.engine.graph import GraphExecutor
 from portanet.training.data import Data
 
@@ -119,7 +120,7 @@ def test_a_small_network_trains_as_a_persistent_kernel(
     from portanet.backends.cupy import graph
     from portanet.backends.cupy.persistent import PersistentKernel
 
-    if not graph.enabled("persistent"):
+    if not enabled("persistent"):
         pytest.skip("PORTANET_DISABLE contains persistent")
     made: list[graph.Recording] = []
 
