@@ -14,6 +14,7 @@ needs_core = pytest.mark.skipif(core.compiled is None, reason="the compiled kern
 
 X = np.zeros((4, 3))
 DOUBLE = (bytes(4), ())  # operation 0, add, of the first argument and itself
+TWICE = DOUBLE[0] * 2, DOUBLE[1]  # a program of two results
 POOLING = (False, (2,), (2,), (1,), ((0, 0),))
 CONV = (False, (1,), (1,), ((0, 0),), 1)
 
@@ -37,15 +38,20 @@ RECURRENCE: Any = (
         ("run_program", (DOUBLE, (X,), X), "the result must not overlap an operand"),
         ("run_program", (DOUBLE, (X,), X.astype("float32")), "arrays must have one dtype"),
         ("run_program", ((b"\xff\0\0\0", ()), (X,), zeros(4, 3)), "an operation or a value is unknown"),
+        ("mean_of_program", (DOUBLE, (X,), zeros(4, 3), zeros(1)), "the program has too few results"),
+        ("mean_of_program", (TWICE, (X,), zeros(4, 3), zeros(2)), "the mean be one number"),
+        ("mean_of_program", (TWICE, (X[:0],), zeros(0, 3), zeros(1)), "the gradient must not be empty"),
+        ("mean_of_program", (TWICE, (X,), X, zeros(1)), "the result must not overlap an operand"),
+        ("mean_of_program", (TWICE, (X,), zeros(4, 3), zeros(1, dtype="float32")), "arrays must have one dtype"),
         ("log_softmax", (zeros(4, 0), zeros(4, 0)), "x and y must have one shape"),
         (
             "sparse_softmax_cross_entropy",
-            (X, zeros(4, dtype="int32"), zeros(4), zeros(4, 3)),
+            (X, zeros(4, dtype="int32"), 1.0, zeros(4), zeros(4, 3)),
             "labels must be an aligned array of int64",
         ),
         (
             "sparse_softmax_cross_entropy",
-            (X, zeros(3, dtype="int64"), zeros(4), zeros(4, 3)),
+            (X, zeros(3, dtype="int64"), 1.0, zeros(4), zeros(4, 3)),
             "x and gradient must have one shape",
         ),
         ("bias_add", (X, zeros(4), False), "a bias must have the channels of x"),

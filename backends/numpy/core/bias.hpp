@@ -42,13 +42,6 @@ template <class T> void add_rows(const T *x, long step, long rows, long columns,
     }
 }
 
-template <class T> T sum(const T *x, long n) {
-    Vec<T> sums{};
-    long i = 0;
-    for (; i + lanes<T> <= n; i += lanes<T>) sums += load(x + i);
-    return reduce_add<T>(i < n ? sums + load_partial(x + i, n - i) : sums);
-}
-
 // Each part sums some blocks, and one more array takes the rows that are left over; then the sums of parts, rows and
 // images are added. The number of parts does not depend on that of threads: neither do the sums.
 template <class T> void bias_grad(const Bias &s, const T *x, T *sums) {

@@ -138,6 +138,30 @@ template <class T> class Interpreter {
     }
 };
 
+// The mean of the results of the last instruction. Those of the one before it, divided by their number, are the result
+// of the program. Parts are summed in their order, on any number of threads.
+template <class T> T mean_of_program(const Program<T> &program, long n) {
+    const long blocks = (n + block_length - 1) / block_length;
+    const long parts = parts_for(blocks, 8.0 * n * program.instructions.size());
+    std::vector<double> sums(parts);
+    pool::run(parts, [&](long part) {
+        const long first = part * blocks / parts * block_length, end = (part + 1) * blocks / parts * block_length;
+        Interpreter<T> interpreter(program);
+        std::vector<Rows<const T>> arguments(program.arguments.size());
+        T terms[block_length];
+        double total = 0;
+        for (long i = first; i < std::min(end, n); i += block_length) {
+            const long length = std::min(block_length, n - i);
+            for (std::size_t j = 0; j < arguments.size(); j++) arguments[j] = {program.arguments[j] + i, 0};
+            interpreter.run(1, length, arguments, {{program.result + i, 0}, {terms, 0}});
+            for (long j = i; j < i + length; j++) program.result[j] *= T(1) / n;
+            total += sum(terms, length);
+        }
+        sums[part] = total;
+    });
+    return static_cast<T>(std::accumulate(sums.begin(), sums.end(), 0.0) / n);
+}
+
 template <class T> void run_program(const Program<T> &program, long n) {
     if (n == 0) return;
     const long blocks = (n + block_length - 1) / block_length;

@@ -17,7 +17,7 @@ from portanet import kernels
 from portanet.backends.numpy.core import compiled, memory
 from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
-from portanet.backends.tracing import Operand, Step, trace
+from portanet.backends.tracing import Operand, Step, Traced, trace
 
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
@@ -72,6 +72,15 @@ def _square_as_product(step: Step) -> Step:
     return Step("multiply", (base, base), step.boolean) if (step.operation, exponent) == ("power", [2.0]) else step
 
 
+def _traced(
+    function: Callable[..., Any], owner: Any, settings: tuple[Any, ...], dtype: np.dtype[Any], *, has_other: bool
+) -> Traced | None:
+    """Trace a method of an object with some attributes."""
+    holder: Any = object.__new__(owner)
+    vars(holder).update(settings)
+    return trace(function.__get__(holder), dtype, has_other=has_other)
+
+
 @lru_cache(maxsize=256)
 def _programs(
     function: Callable[..., Any], owner: Any, settings: tuple[Any, ...], dtype: np.dtype[Any], has_other: bool
@@ -81,9 +90,7 @@ def _programs(
 
     ``settings`` are the names and values of the attributes of the method's object.
     """
-    holder: Any = object.__new__(owner)
-    vars(holder).update(settings)
-    traced = trace(function.__get__(holder), dtype, has_other=has_other)
+    traced = _traced(function, owner, settings, dtype, has_other=has_other)
     if traced is None:
         return None
     arguments = ("x", "other") if has_other else ("x",)
@@ -91,6 +98,25 @@ def _programs(
     product = Step("multiply", (len(traced.derivative) - 1, "dy"), boolean=False)
     gradient = compile_steps((*traced.derivative, product), (*arguments, "dy"))
     return None if output is None or gradient is None else (output, gradient, traced.from_output)
+
+
+@lru_cache(maxsize=256)
+def _mean_program(
+    function: Callable[..., Any], owner: Any, settings: tuple[Any, ...], dtype: np.dtype[Any]
+) -> Program | None:
+    """Program of two results, the derivative and the function itself; arguments as of :func:`_programs`."""
+    traced = _traced(function, owner, settings, dtype, has_other=True)
+    if traced is None:
+        return None
+    n = len(traced.output)
+
+    def shifted(operand: Operand) -> Operand:
+        if operand == "x" and traced.from_output:
+            return n - 1
+        return operand + n if isinstance(operand, int) else operand
+
+    derivative = [step._replace(operands=tuple(map(shifted, step.operands))) for step in traced.derivative]
+    return compile_steps((*traced.output, *derivative, Step("copy", (n - 1,), boolean=False)), ("x", "other"))
 
 
 class Pullback:
@@ -121,10 +147,30 @@ def elementwise(
     return y, Pullback(gradient, y if from_output else x, other)
 
 
+def mean_elementwise(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray) -> tuple[Any, Callable[[Any], Any]]:
+    """Compute mean and gradient in one pass over memory."""
+    program = None
+    if x.size and x.shape == t.shape and x.dtype == t.dtype and x.flags.aligned and is_dense(x):
+        program = _program_of(_mean_program, fn, x.dtype)
+    if program is None:
+        result: tuple[Any, Callable[[Any], Any]] = kernels.mean_elementwise.portable(x, fn, t)
+        return result
+    mean, gradient = np.empty((), x.dtype), empty_like(x)
+    arguments = memory_order(x), memory_order(in_layout_of(t, x))
+    compiled.mean_of_program(program.code, arguments, memory_order(gradient), mean)
+    return mean[()], lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
+
+
 def programs_of(
     fn: Callable[..., Any], dtype: np.dtype[Any], *, has_other: bool = False
 ) -> tuple[Program, Program, bool] | None:
     """Return the programs of a method, see :func:`_programs`, or None if the core cannot run it."""
+    programs: tuple[Program, Program, bool] | None = _program_of(_programs, fn, dtype, has_other)
+    return programs
+
+
+def _program_of(make: Callable[..., Any], fn: Callable[..., Any], dtype: np.dtype[Any], *options: bool) -> Any:
+    """Return what ``make`` makes of a method, or None if it belongs to no object of plain attributes."""
     method: Any = fn
     owner = getattr(fn, "__self__", None)
     if owner is None or dtype.char not in "fd" or not dtype.isnative:
@@ -137,4 +183,4 @@ def programs_of(
             return None
         settings.append(item)
     kind: Any = type(owner)
-    return _programs(method.__func__, kind, tuple(settings), dtype, has_other)
+    return make(method.__func__, kind, tuple(settings), dtype, *options)

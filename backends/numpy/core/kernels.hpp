@@ -113,6 +113,7 @@ template <class T> struct Kernels {
     void (*conv_input_gradient)(const Convolution &, const T *dy, const T *w, T *dx);
     void (*conv_weight_gradient)(const Convolution &, const T *x, const T *dy, T *dw);
     void (*run_program)(const Program<T> &program, long n);
+    T (*mean_of_program)(const Program<T> &program, long n);
     void (*products)(const std::vector<Product<T>> &); // that do not depend on one another
     void (*stacked_products)(const std::vector<Product<T>> &);
     void (*max_pool)(const Pooling &, const T *x, T *y);
@@ -129,8 +130,8 @@ template <class T> struct Kernels {
     void (*log_softmax)(long rows, long classes, const T *x, T *y);
     void (*softmax)(long rows, long classes, const T *x, T *y);
     void (*softmax_gradient)(long rows, long classes, bool log, const T *dy, const T *y, T *dx);
-    void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T *losses,
-                                         T *gradient);
+    void (*sparse_softmax_cross_entropy)(long rows, long classes, const T *x, const std::int64_t *labels, T factor,
+                                         T *losses, T *gradient);
     void (*dropout)(long n, const T *x, const std::uint16_t *bits, long keep, T *y);
     void (*normalize)(const Normalization &, const T *x, const T *weight, const T *bias, double eps, bool given, T *y,
                       T *mean, T *variance);

@@ -13,7 +13,7 @@ from portanet.backends.numpy.core.bias import bias_add, bias_grad
 from portanet.backends.numpy.core.clusters import cluster_sums, nearest_centres, sum_of_squares
 from portanet.backends.numpy.core.conv import conv, conv_input_gradient, conv_weight_gradient
 from portanet.backends.numpy.core.dense import dense, dense_gradient
-from portanet.backends.numpy.core.elementwise import elementwise
+from portanet.backends.numpy.core.elementwise import elementwise, mean_elementwise
 from portanet.backends.numpy.core.normalize import normalize, normalize_gradient
 from portanet.backends.numpy.core.pooling import max_pool, max_pool_gradient, sum_pool, sum_pool_gradient
 from portanet.backends.numpy.core.products import linear, matmul_into
@@ -22,6 +22,7 @@ from portanet.backends.numpy.core.recurrence import recurrence
 from portanet.backends.numpy.core.softmax import (
     log_softmax,
     log_softmax_gradient,
+    mean_cross_entropy,
     softmax,
     softmax_gradient,
     sparse_softmax_cross_entropy,
@@ -51,6 +52,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     matmul_into,
     max_pool,
     max_pool_gradient,
+    mean_cross_entropy,
+    mean_elementwise,
     nearest_centres,
     normalize,
     normalize_gradient,

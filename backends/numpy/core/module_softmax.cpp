@@ -22,11 +22,13 @@ template <bool log> PyObject *softmax_gradient(PyObject *const *a, Py_ssize_t co
     return call(dx, [&](auto &kernels) { kernels.softmax_gradient(y.length(0), y.length(1), log, dy, y, dx); });
 }
 
-// sparse_softmax_cross_entropy(x, labels, losses, gradient) writes losses and gradient; labels are int64.
+// sparse_softmax_cross_entropy(x, labels, factor, losses, gradient) writes losses and factor times their gradient;
+// labels are int64.
 PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
-    check_argument_count(count, 4);
-    Array x(a[0], "x"), labels(a[1], "labels", false, Array::int64), losses(a[2], "losses", true);
-    Array gradient(a[3], "gradient", true);
+    check_argument_count(count, 5);
+    const double factor = number(a[2]);
+    Array x(a[0], "x"), labels(a[1], "labels", false, Array::int64), losses(a[3], "losses", true);
+    Array gradient(a[4], "gradient", true);
     check_operands(losses, {&x, &gradient});
     check_operands(gradient, {&x});
     if (labels.overlaps(losses) || labels.overlaps(gradient)) refuse("the results must not overlap the labels");
@@ -34,7 +36,9 @@ PyObject *sparse_softmax_cross_entropy(PyObject *const *a, Py_ssize_t count) {
         !labels.same_shape(losses) || labels.length(0) != x.length(0))
         refuse("x and gradient must have one shape (rows, classes), labels and losses (rows,)");
     return call(gradient, [&](auto &kernels) {
-        kernels.sparse_softmax_cross_entropy(x.length(0), x.length(1), x, labels, losses, gradient);
+        using T = typename std::decay_t<decltype(kernels)>::Number;
+        const T f = static_cast<T>(factor);
+        kernels.sparse_softmax_cross_entropy(x.length(0), x.length(1), x, labels, f, losses, gradient);
     });
 }
 

@@ -51,6 +51,7 @@ template <class T> constexpr Kernels<T> table = {
     conv_input_gradient<T>,
     conv_weight_gradient<T>,
     run_program<T>,
+    mean_of_program<T>,
     products<T>,
     stacked_products<T>,
     max_pool<T>,

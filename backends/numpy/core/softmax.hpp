@@ -102,15 +102,15 @@ template <class T> void softmax_gradient(long rows, long classes, bool log, cons
     });
 }
 
-// A label out of range has the loss and the gradient 0.
+// A label out of range has the loss and the gradient 0. The gradient is multiplied by a factor.
 template <class T> void sparse_softmax_cross_entropy(long rows, long classes, const T *x, const std::int64_t *labels,
-                                                     T *losses, T *gradient) {
+                                                     T factor, T *losses, T *gradient) {
     for_row_blocks<T>(rows, classes, [=](RowBlock<T> &block, long row, long n) {
         block.read(x + row * classes, n);
         const Vec<T> most = block.maximum();
         const Vec<T> sums = block.exponentiate(most);
         const Vec<T> log_sums = log<T>(sums);
-        Vec<T> factors = T(1) / sums;
+        Vec<T> factors = factor / sums;
         for (long i = 0; i < n; i++) {
             const std::int64_t label = labels[row + i];
             const bool valid = 0 <= label && label < classes;
@@ -120,6 +120,6 @@ template <class T> void sparse_softmax_cross_entropy(long rows, long classes, co
         block.transform([&](Vec<T> e) { return e * factors; });
         block.write(gradient + row * classes, n);
         for (long i = row; i < row + n; i++)
-            if (0 <= labels[i] && labels[i] < classes) gradient[i * classes + labels[i]] -= 1;
+            if (0 <= labels[i] && labels[i] < classes) gradient[i * classes + labels[i]] -= factor;
     });
 }

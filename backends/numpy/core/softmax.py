@@ -1,6 +1,7 @@
 """Softmax and its gradients by the compiled kernels."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,24 @@ def sparse_softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tupl
     """Keep the layout of the logits: the layer before computes faster with a gradient of the layout of its output."""
     if not _takes(logits, min_rows=2):
         return plain.sparse_softmax_cross_entropy(logits, labels)
+    return _cross_entropy(logits, labels, 1.0)
+
+
+def mean_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[Any, Callable[[Any], Any]]:
+    """Compute the gradient of the mean with the losses."""
+    if not _takes(logits, min_rows=2):
+        result: tuple[Any, Callable[[Any], Any]] = kernels.mean_cross_entropy.portable(logits, labels)
+        return result
+    losses, gradient = _cross_entropy(logits, labels, 1 / labels.size)
+    mean = np.add.reduce(losses, None) / labels.size
+    return mean, lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the losses, and ``factor`` times their gradient."""
     flat = np.ascontiguousarray(labels.reshape(-1), np.int64)
     losses, gradient = np.empty(labels.shape, logits.dtype), np.empty(logits.shape, logits.dtype)
-    compiled.sparse_softmax_cross_entropy(_rows(logits), flat, losses.reshape(-1), _rows(gradient))
+    compiled.sparse_softmax_cross_entropy(_rows(logits), flat, factor, losses.reshape(-1), _rows(gradient))
     fortran = logits.flags.f_contiguous and not logits.flags.c_contiguous
     return losses, gradient.copy("F") if fortran else gradient
 

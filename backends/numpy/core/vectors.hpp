@@ -89,6 +89,13 @@ template <class T> INLINE T reduce_add(Vec<T> v) { return Halves<T, vector_bytes
 template <class T> INLINE T reduce_max(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Maximum>(v); }
 template <class T> INLINE T reduce_min(Vec<T> v) { return Halves<T, vector_bytes>::template reduce<Minimum>(v); }
 
+template <class T> T sum(const T *x, long n) {
+    Vec<T> sums{};
+    long i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) sums += load(x + i);
+    return reduce_add<T>(i < n ? sums + load_partial(x + i, n - i) : sums);
+}
+
 // One step of a transposition: of each square of 2 step x 2 step numbers, exchange the upper right and the lower left
 // one.
 template <std::size_t step, class V, std::size_t... j> INLINE void exchange(V &a, V &b, std::index_sequence<j...>) {
