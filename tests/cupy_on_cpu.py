@@ -27,7 +27,7 @@ import numpy as np
 
 COMPILER = shutil.which("g++")
 
-FLAGS = ["-std=c++14", "-O0", "-w", "-fPIC"]  # most of the time is the compiler's
+FLAGS = ["-std=c++14", "-O0", "-w", "-fPIC", "-fno-gnu-unique"]  # each library has static variables of its own
 
 HEADERS = """
 #include <cmath>
@@ -551,7 +551,8 @@ class _RawKernel:
         CuPy.current.launches.append(self.name)
         if CuPy.current.is_recording:
             return
-        fibers = f"#define FIBERS {int('__shfl' in self.code)}\n#define COOPERATIVE {int(self.cooperative)}\n"
+        waits = any(name in self.code for name in ("__shfl", "__syncthreads"))
+        fibers = f"#define FIBERS {int(waits)}\n#define COOPERATIVE {int(self.cooperative)}\n"
         library = ctypes.CDLL(compiled(fibers + CUDA + self.code + self.entries))
         values, kinds = [], ""
         for argument in arguments:

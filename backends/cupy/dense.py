@@ -1,7 +1,7 @@
 """
 Dense layers for CuPy: bias and activation in one kernel after a product, or with it where the product is small.
 
-A small product is computed by one thread for each number, in full precision. A call of cuBLAS, and launches for the
+A small product is computed by eight threads for each number, in full precision. A call of cuBLAS, and launches for the
 bias, the activation and the sums, are estimated to take longer; it was not measured on a GPU.
 """
 
@@ -13,13 +13,31 @@ import cupy
 from portanet import kernels
 from portanet.backends.cupy.blas import matmul
 from portanet.backends.cupy.elementwise import TracedPullback
-from portanet.backends.cupy.source import Source, check_shape, contiguous
+from portanet.backends.cupy.source import THREADS_PER_BLOCK, Source, check_shape, contiguous
 from portanet.backends.cupy.tracing import TracedFn
 from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
 
 MAX_ROWS, MAX_MULTIPLICATIONS = 1024, 2**25
 """Maximum size of a batch, and of rows times weights, of a small product. They are not tuned on a GPU."""
+
+SPLIT_SUM = """
+// Each block computes 32 numbers i. Eight threads j sum for one of them, one in each warp, so that 32 threads side by
+// side read numbers side by side.
+#define SPLIT_INDEX(i, j) \\
+  THREAD_INDEX(thread); \\
+  const INDEX i = thread / 256 * 32 + threadIdx.x % 32; \\
+  const int j = threadIdx.x / 32
+
+// Sum over the eight threads; the first of them returns it.
+__device__ T split_sum(T value) {
+  __shared__ T sums[8][32];
+  sums[threadIdx.x / 32][threadIdx.x % 32] = value;
+  __syncthreads();
+  for (int j = 1; j < 8; ++j) value += threadIdx.x < 32 ? sums[j][threadIdx.x] : 0;
+  return value;
+}
+"""
 
 BIAS = Source("""
 KERNEL bias_elementwise(INDEX n, T* x, const T* bias, T* out, INDEX columns) {
@@ -30,45 +48,65 @@ KERNEL bias_elementwise(INDEX n, T* x, const T* bias, T* out, INDEX columns) {
 }
 """)
 
-DENSE = Source("""
+DENSE = Source(
+    SPLIT_SUM
+    + """
 // x is the output before the activation. Without an activation, out is x.
-KERNEL dense(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, INDEX size, INDEX columns) {
-  THREAD_INDEX(i);
+KERNEL dense(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, INDEX numbers, INDEX size,
+             INDEX columns) {
+  SPLIT_INDEX(i, j);
   const INDEX column = i % columns;
   const T* row = input + (long long)(i / columns) * size;
   T sum = 0;
-  for (INDEX k = 0; k < size; ++k) sum += row[k] * w[(long long)k * columns + column];
+  if (i < numbers)
+    for (INDEX k = j; k < size; k += 8) sum += row[k] * w[(long long)k * columns + column];
+  sum = split_sum(sum);
+  if (j || i >= numbers) return;
   x[i] = HAS_BIAS ? sum + bias[column] : sum;
   STATEMENTS
   out[i] = RESULT;
 }
-""")
+"""
+)
 
-WEIGHT_GRADIENT = Source("""
+WEIGHT_GRADIENT = Source(
+    SPLIT_SUM
+    + """
 // The gradient of the bias is that of one more row of weights, whose inputs are 1.
-KERNEL dense_weight_gradient(INDEX n, const T* input, const T* dz, T* dw, T* db, INDEX rows, INDEX size,
+KERNEL dense_weight_gradient(INDEX n, const T* input, const T* dz, T* dw, T* db, INDEX numbers, INDEX rows, INDEX size,
                              INDEX columns) {
-  THREAD_INDEX(i);
+  SPLIT_INDEX(i, j);
   const INDEX k = i / columns, column = i % columns;
   T sum = 0;
-  for (INDEX row = 0; row < rows; ++row)
-    sum += (k < size ? input[(long long)row * size + k] : (T)1) * dz[(long long)row * columns + column];
+  if (i < numbers)
+    for (INDEX row = j; row < rows; row += 8)
+      sum += (k < size ? input[(long long)row * size + k] : (T)1) * dz[(long long)row * columns + column];
+  sum = split_sum(sum);
+  if (j || i >= numbers) return;
   (k < size ? dw[i] : db[column]) = sum;
 }
-""")
+"""
+)
 
-INPUT_GRADIENT = Source("""
+INPUT_GRADIENT = Source(
+    SPLIT_SUM
+    + """
 // x is what the derivative of the layer below is computed from.
-KERNEL dense_input_gradient(INDEX n, const T* dz, const T* w, const T* x, T* dx, INDEX size, INDEX columns) {
-  THREAD_INDEX(i);
+KERNEL dense_input_gradient(INDEX n, const T* dz, const T* w, const T* x, T* dx, INDEX numbers, INDEX size,
+                            INDEX columns) {
+  SPLIT_INDEX(i, j);
   const T* row = dz + (long long)(i / size) * columns;
   const T* weights = w + (long long)(i % size) * columns;
   T sum = 0;
-  for (INDEX c = 0; c < columns; ++c) sum += row[c] * weights[c];
+  if (i < numbers)
+    for (INDEX c = j; c < columns; c += 8) sum += row[c] * weights[c];
+  sum = split_sum(sum);
+  if (j || i >= numbers) return;
   STATEMENTS
   dx[i] = sum * RESULT;
 }
-""")
+"""
+)
 
 IDENTITY: dict[str, int | str] = {"STATEMENTS": "", "RESULT": "x[i]"}
 ONE: dict[str, int | str] = {"STATEMENTS": "", "RESULT": "(T)1"}
@@ -119,9 +157,9 @@ def _small_dense(x: Array, w: Array, b: Array | None, shape: _Shape, traced: Tra
     """Return the outputs before and after the activation."""
     z = cupy.empty((*x.shape[:-1], shape.columns), dtype=x.dtype)
     y, w = z if traced is None else cupy.empty_like(z), contiguous(w)
-    arguments = contiguous(x), w, w if b is None else b, z, y, shape.size, shape.columns
+    arguments = contiguous(x), w, w if b is None else b, z, y, z.size, shape.size, shape.columns
     macros = {"HAS_BIAS": int(b is not None), **(IDENTITY if traced is None else traced.output)}
-    DENSE.launch("dense", z.size, z.dtype, *arguments, **macros)
+    DENSE.launch("dense", _n_threads(z.size), z.dtype, *arguments, **macros)
     return z, y
 
 
@@ -155,11 +193,18 @@ def dense_gradient(  # noqa: PLR0917
             check_shape("db", db, w.shape[1:])
         n = dw.size + (0 if db is None else db.size)
         sums = dw, dw if db is None else db
-        WEIGHT_GRADIENT.launch("dense_weight_gradient", n, x.dtype, contiguous(x), dz, *sums, shape.rows, *sizes)
+        arguments = contiguous(x), dz, *sums, n, shape.rows, *sizes
+        WEIGHT_GRADIENT.launch("dense_weight_gradient", _n_threads(n), x.dtype, *arguments)
     if not need_dx:
         return None
     dx = cupy.empty(x.shape, dtype=x.dtype)
     traced = below if isinstance(below, TracedPullback) and below.saved.shape == x.shape else None
     saved, macros = (dx, ONE) if traced is None else (traced.saved, traced.derivative)
-    INPUT_GRADIENT.launch("dense_input_gradient", dx.size, x.dtype, dz, contiguous(w), saved, dx, *sizes, **macros)
+    arrays = dz, contiguous(w), saved, dx
+    INPUT_GRADIENT.launch("dense_input_gradient", _n_threads(dx.size), x.dtype, *arrays, dx.size, *sizes, **macros)
     return dx if below is None or traced is not None else below(dx)
+
+
+def _n_threads(numbers: int) -> int:
+    """Return the number of threads that compute some numbers, 32 a block."""
+    return -(-numbers // 32) * THREADS_PER_BLOCK

@@ -15,7 +15,7 @@ import numpy as np
 
 from portanet.backends.cupy.source import THREADS_PER_BLOCK, Launch, Macros, Memory, Source
 
-MAX_BLOCKS = 1024
+MAX_BLOCKS = 4096
 """Most blocks of a launch in a step that a persistent kernel runs; more of them would rather use all of the GPU. It is
 not tuned on a GPU."""
 
