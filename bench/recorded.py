@@ -6,6 +6,8 @@ from typing import Any
 from portanet import Trainer
 from portanet.engine.graph import WARM_UP_STEPS
 
+MANY_STEPS = 10**6
+
 
 def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
     """
@@ -28,7 +30,7 @@ def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:
         trainer.step(x, target)
     losses: list[Any] = []  # keeps a reference to the array that every replay writes to
     with trainer.backend.activate():
-        replay = trainer.backend.capture(lambda: losses.append(trainer.step(x, target)))
+        replay = trainer.backend.capture(lambda: losses.append(trainer.step(x, target)), 1, MANY_STEPS)
 
     def step() -> Any:
         replay()

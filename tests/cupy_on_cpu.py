@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -298,7 +299,7 @@ def _poisoned(empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         CuPy.current.allocators[-1](array.nbytes)
         array.fill(np.nan if array.dtype.kind == "f" else 77)
         if CuPy.current.is_recording:
-            CuPy.current.recorded.append(array)
+            CuPy.current.kept.append(array)
         return array
 
     return filled
@@ -327,7 +328,8 @@ class CuPy(ModuleType):
         self.launches: list[str] = []
         self.compute_types: list[int] = []  # of the products
         self.is_recording = False
-        self.recorded: list[np.ndarray] = []  # their memory is not used again, as in a pool that lives
+        self.recorded: list[tuple[Any, ...]] = []  # kernels with their arguments
+        self.kept: list[np.ndarray] = []  # their memory is not used again, as in a pool that lives
         CuPy.current, self.streams = self, [_Stream(ptr=0)]
         self.ndarray = Array
         self.empty, self.empty_like = (_returning_cupy(_poisoned(empty)) for empty in (np.empty, np.empty_like))
@@ -346,6 +348,8 @@ class CuPy(ModuleType):
             MemoryPool=_MemoryPool,
             Stream=_Stream,
             alloc_pinned_memory=bytearray,
+            driver=SimpleNamespace(occupancyMaxActiveBlocksPerMultiprocessor=lambda kernel, threads, memory: 1),
+            get_elapsed_time=lambda begin, end: end.time - begin.time,
             get_current_stream=lambda: self.streams[-1],
             get_local_runtime_version=lambda: 12090,
             memory=SimpleNamespace(OutOfMemoryError=self.OutOfMemoryError),
@@ -496,11 +500,11 @@ class _MemoryPool:
 
 
 class _Event:
-    def __init__(self, disable_timing: bool):
+    def __init__(self, disable_timing: bool = False):
         pass
 
     def record(self, stream: Any = None) -> None:
-        pass
+        self.time = 1000 * perf_counter()
 
     def synchronize(self) -> None:
         pass
@@ -520,21 +524,34 @@ class _Stream:
     def begin_capture(self) -> None:
         CuPy.current.events.append("begin")
         CuPy.current.is_recording, self.n_launches = True, len(CuPy.current.launches)
+        CuPy.current.recorded = []
 
     def end_capture(self) -> Any:
         CuPy.current.events.append("end")
         CuPy.current.is_recording = False
-        return SimpleNamespace(
-            graph=len(CuPy.current.launches) - self.n_launches,
-            launch=lambda: CuPy.current.events.append("launch"),
-            upload=lambda: CuPy.current.events.append("upload"),
-        )
+        return _Graph(len(CuPy.current.launches) - self.n_launches, CuPy.current.recorded)
 
     def wait_event(self, event: _Event) -> None:
         pass
 
     def synchronize(self) -> None:
         CuPy.current.events.append("synchronize")
+
+
+class _Graph:
+    """Runs its kernels again. It runs nothing if something else was launched while it was recorded."""
+
+    def __init__(self, n_nodes: int, kernels: list[tuple[Any, ...]]):
+        self.graph, self.kernels = n_nodes, kernels
+
+    def upload(self) -> None:
+        CuPy.current.events.append("upload")
+
+    def launch(self) -> None:
+        CuPy.current.events.append("launch")
+        if len(self.kernels) == self.graph:
+            for kernel, grid, block, arguments in self.kernels:
+                kernel(grid, block, arguments)
 
 
 class _RawKernel:
@@ -544,12 +561,14 @@ class _RawKernel:
         names = [name] if self.cooperative else re.findall(r"^KERNEL (\w+)\(", code, re.MULTILINE)
         self.entries = "\n".join(f"ENTRY({each})" for each in names)
 
-    def compile(self) -> None:
-        """The call compiles."""
+    @property
+    def kernel(self) -> Any:
+        return SimpleNamespace(ptr=id(self))
 
     def __call__(self, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
         CuPy.current.launches.append(self.name)
         if CuPy.current.is_recording:
+            CuPy.current.recorded.append((self, grid, block, arguments))
             return
         waits = any(name in self.code for name in ("__shfl", "__syncthreads"))
         fibers = f"#define FIBERS {int(waits)}\n#define COOPERATIVE {int(self.cooperative)}\n"

@@ -68,7 +68,9 @@ def _write(there: Any, values: Any) -> None:
             _write(one, other)
 
 
-def capture(step: Callable[[], Any], n: int = 1, beside: Callable[[], None] | None = None) -> Callable[[], None]:
+def capture(
+    step: Callable[[], Any], n: int = 1, n_expected: int = 1, beside: Callable[[], None] | None = None
+) -> Callable[[], None]:
     """Record n steps, as :attr:`portanet.backends.Backend.capture` says."""
     tape = Tape()
     with _patched(tape):

@@ -12,7 +12,7 @@ import cupy
 from portanet import kernels
 from portanet.backends.cupy.dense import IDENTITY
 from portanet.backends.cupy.elementwise import TracedPullback
-from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, Source, check_shape, contiguous
+from portanet.backends.cupy.source import THREADS_PER_BLOCK, Source, check_shape, contiguous
 from portanet.backends.cupy.tracing import TracedFn
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
 from portanet.kernels.conv_block import ConvBlockPullback
@@ -73,18 +73,22 @@ KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* o
 
 WEIGHT_GRADIENT = Source(
     BLOCK_MACROS
-    + BLOCK_SUM
     + """
-// One block of 256 threads for each number j of the weights and the bias, which comes after them: its first index is 1.
-// The sum is added to dw or db. Sums are deterministic: they use no atomics.
+// Each block sums for one offset and channel j of the weights, and for up to 256 outputs o, which lie side by side. If
+// there are fewer, it reads several rows at a time. After the last j comes the bias, whose first index is 1.
+#define OUTPUTS_AT_ONCE (POOL_CHANNELS < 256 ? POOL_CHANNELS : 256)
+#define ROWS_AT_ONCE (256 / OUTPUTS_AT_ONCE)
+
 KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* positions, T* dw, T* db, INDEX first,
                                   INDEX rows) {
   THREAD_INDEX(i);
-  const int j = first + i / 256;
-  UNRAVEL(j / POOL_CHANNELS, is_bias, k0, k1, k2, c, SIZE0, SIZE1, SIZE2, CHANNELS);
-  const int o = j % POOL_CHANNELS;
+  __shared__ T sums[256];
+  const int parts = (POOL_CHANNELS + 255) / 256, part = i / 256 % parts, j = first + i / 256 / parts;
+  UNRAVEL(j, is_bias, k0, k1, k2, c, SIZE0, SIZE1, SIZE2, CHANNELS);
+  const int t = threadIdx.x, o = part * 256 + t % OUTPUTS_AT_ONCE;
   T sum = 0;
-  for (INDEX row = threadIdx.x; row < rows; row += 256) {
+  for (INDEX row = t / OUTPUTS_AT_ONCE; row < rows; row += ROWS_AT_ONCE) {
+    if (t >= ROWS_AT_ONCE * OUTPUTS_AT_ONCE || o >= POOL_CHANNELS) break;
     const INDEX at = row * POOL_CHANNELS + o, example = row / (POOL_OUTPUT0 * POOL_OUTPUT1 * POOL_OUTPUT2);
     const int position = IS_POOLED ? positions[at] : row % (OUTPUT0 * OUTPUT1 * OUTPUT2);
     const int s0 = INPUT_INDEX0(position / OUTPUT2 / OUTPUT1, k0), s1 = INPUT_INDEX1(position / OUTPUT2 % OUTPUT1, k1);
@@ -93,8 +97,11 @@ KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* p
     if (is_bias) sum += dz[at];
     else if (IN_INPUT(s0, s1, s2)) sum += dz[at] * x[X(example, s0, s1, s2, c)];
   }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) (is_bias ? db[o] : dw[j]) += sum;
+  sums[t] = sum;
+  __syncthreads();
+  if (t >= OUTPUTS_AT_ONCE || o >= POOL_CHANNELS) return;
+  for (int row = 1; row < ROWS_AT_ONCE; ++row) sum += sums[row * OUTPUTS_AT_ONCE + t];
+  (is_bias ? db[o] : dw[j * POOL_CHANNELS + o]) = sum;
 }
 """
 )
@@ -162,7 +169,7 @@ def conv_block(  # noqa: PLR0917
             if array is not None:
                 check_shape(name, array, shape)
         dz = contiguous(dy) if traced is None else TracedPullback(traced.derivative, z, z)(dy)
-        _add_weight_gradients(x, dz, positions, w.size, dw, db, sizes)
+        _write_weight_gradients(x, dz, positions, w, dw, db, sizes)
         if not need_dx:
             return None
         dx = cupy.empty_like(x)
@@ -172,16 +179,19 @@ def conv_block(  # noqa: PLR0917
     return y, pullback
 
 
-def _add_weight_gradients(  # noqa: PLR0917
-    x: Array, dz: Array, positions: Array, n_weights: int, dw: Array | None, db: Array | None, sizes: dict[str, int]
+def _write_weight_gradients(  # noqa: PLR0917
+    x: Array, dz: Array, positions: Array, w: Array, dw: Array | None, db: Array | None, sizes: dict[str, int]
 ) -> None:
-    """Add the gradients of the weights and the bias, of those that are not None, in one launch."""
+    """Overwrite the gradients of the weights and the bias, those that are not None, in one launch."""
     given = [array for array in (dw, db) if array is not None]
-    sums = [contiguous(array) for array in given]
-    n, first, rows = sum(array.size for array in sums), n_weights if dw is None else 0, dz.size // dz.shape[-1]
-    if sums:
-        arguments = x, dz, positions, sums[0], sums[-1], first, rows
-        WEIGHT_GRADIENT.launch("conv_block_weight_gradient", THREADS_PER_BLOCK * n, x.dtype, *arguments, **sizes)
+    if not given:
+        return
+    sums = [array if array.flags.c_contiguous else cupy.empty(array.shape, dtype=array.dtype) for array in given]
+    n_out, n_rows = w.shape[-1], w.size // w.shape[-1]
+    first, stop = n_rows if dw is None else 0, n_rows + (db is not None)
+    n_blocks = (stop - first) * -(-n_out // THREADS_PER_BLOCK)
+    arguments = x, dz, positions, sums[0], sums[-1], first, dz.size // n_out
+    WEIGHT_GRADIENT.launch("conv_block_weight_gradient", THREADS_PER_BLOCK * n_blocks, x.dtype, *arguments, **sizes)
     for array, total in zip(given, sums, strict=True):
         if total is not array:
             array[...] = total

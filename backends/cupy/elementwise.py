@@ -12,6 +12,7 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy import tracing
+from portanet.backends.cupy.kernels import bias_grad
 from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, Source, check_shape, contiguous
 from portanet.kernels.elementwise import ElementwiseFn
 from portanet.typing import Array
@@ -36,8 +37,8 @@ KERNEL elementwise_gradient(INDEX n, const T* x, const T* other, const T* dy, T 
 MEAN = Source(
     BLOCK_SUM
     + """
-// One block of 256 threads, each for some of the numbers.
-KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* mean, T* gradient, INDEX size) {
+// Each block of 256 threads adds up its part of the mean.
+KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* means, T* gradient, INDEX size) {
   THREAD_INDEX(first);
   T sum = 0;
   for (INDEX i = first; i < size; i += n) {
@@ -45,13 +46,14 @@ KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* mean, T* gradien
     { STATEMENTS_OF_GRADIENT gradient[i] = RESULT_OF_GRADIENT / size; }
   }
   sum = block_sum(sum);
-  if (first == 0) *mean = sum / size;
+  if (threadIdx.x == 0) means[first / 256] = sum / size;
 }
 """
 )
 
-MAX_NUMBERS_PER_BLOCK = 2**16
-"""Most numbers whose mean one block computes. It is not tuned on a GPU."""
+NUMBERS_PER_BLOCK, MAX_BLOCKS = 1024, 1024
+"""Numbers whose part of the mean a block computes, and most blocks, which then compute more. They are not tuned on a
+GPU."""
 
 
 def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
@@ -100,17 +102,19 @@ class TracedPullback:
 
 
 def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
-    """Compute mean and gradient of a small array in one kernel."""
+    """Compute gradient and mean in one kernel, or the mean of several blocks in another one."""
     check_shape("t", t, x.shape)
-    small = _is_supported(x) and t.dtype == x.dtype and 0 < x.size <= MAX_NUMBERS_PER_BLOCK
-    traced = tracing.TracedFn.trace(fn, x.dtype, has_other=True) if small else None
+    supported = _is_supported(x) and t.dtype == x.dtype and x.size > 0
+    traced = tracing.TracedFn.trace(fn, x.dtype, has_other=True) if supported else None
     if traced is None or traced.from_output:
         result: tuple[Array, Callable[[float | Array], Array]] = kernels.mean_elementwise.portable(x, fn, t)
         return result
-    mean, gradient = cupy.empty((), dtype=x.dtype), cupy.empty(x.shape, dtype=x.dtype)
+    n_blocks = min(-(-x.size // NUMBERS_PER_BLOCK), MAX_BLOCKS)
+    means, gradient = cupy.empty((n_blocks, 1), dtype=x.dtype), cupy.empty(x.shape, dtype=x.dtype)
     macros = {**traced.output, **{f"{name}_OF_GRADIENT": value for name, value in traced.derivative.items()}}
-    arrays = contiguous(x), contiguous(t), mean, gradient
-    MEAN.launch("mean_elementwise", THREADS_PER_BLOCK, x.dtype, *arrays, x.size, **macros)
+    arrays = contiguous(x), contiguous(t), means, gradient
+    MEAN.launch("mean_elementwise", THREADS_PER_BLOCK * n_blocks, x.dtype, *arrays, x.size, **macros)
+    mean = (means if n_blocks == 1 else bias_grad(means)).reshape(())
     return mean, lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
 
 

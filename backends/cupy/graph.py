@@ -1,11 +1,9 @@
 """A training step as a CUDA graph: recorded once, and launched as a whole."""
 
-import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Any
 
 import cupy
@@ -19,7 +17,7 @@ from portanet.backends.disabled import enabled
 
 class Recording:
     """
-    Steps on the current device as a CUDA graph, or as one persistent kernel where it can run them; a call launches it.
+    Steps on the current device as a CUDA graph, or as a persistent kernel where that is faster; a call launches it.
 
     Arrays that the step allocates come from a memory pool that lives as long as the graph, so that their addresses are
     never reused. The caller must keep the other arrays that the step uses. The step must have run before, so that its
@@ -31,12 +29,20 @@ class Recording:
         Function of no arguments.
     n_steps : int
         How often it runs at each launch.
+    n_expected : int
+        Steps that will probably run. For few of them, no persistent kernel is compiled.
     share_pool_with : Recording, optional
         Another recording whose memory pool is used. The two must not run at the same time, nor may this one need
         arrays that the other allocated.
     """
 
-    def __init__(self, step: Callable[[], Any], n_steps: int = 1, share_pool_with: "Recording | None" = None):
+    def __init__(
+        self,
+        step: Callable[[], Any],
+        n_steps: int = 1,
+        n_expected: int = 1,
+        share_pool_with: "Recording | None" = None,
+    ):
         self.step = step
         gc.collect()  # now, because it is disabled during the capture
         cupy.get_default_memory_pool().free_all_blocks()  # the new pool cannot use the free blocks of this one
@@ -47,22 +53,16 @@ class Recording:
             self.cublas: Handle = other.cublas if other else Handle()
             use_handle(self.cublas)
             try:
-                with _garbage_collection_disabled():
-                    self.graph = self._record(n_steps)
+                with _garbage_collection_disabled(), listed_launches() as launches:
+                    self.graph: Any = _capture(step, n_steps, self.stream)
             finally:
                 forget_handle()
         self.graph.upload()  # may fail: do it now, while the caller can still run the step without a graph
+        if enabled("persistent") and n_expected >= persistent.MIN_STEPS:
+            self.graph = persistent.faster(self.graph, launches, n_steps)
 
     def __call__(self) -> None:
         self.graph.launch()  # on the current stream, in order with the work between steps
-
-    def _record(self, n_steps: int) -> Any:
-        """Return what can launch the steps: a CUDA graph or a persistent kernel."""
-        with listed_launches() as launches:
-            graph = _capture(self.step, 1, self.stream)
-        if enabled("persistent") and persistent.is_supported(launches) and len(launches) == _n_nodes(graph):
-            return persistent.PersistentKernel(launches, n_steps)
-        return graph if n_steps == 1 else _capture(self.step, n_steps, self.stream)
 
 
 class _Pool:
@@ -106,19 +106,3 @@ def _capture(step: Callable[[], Any], n_steps: int, stream: Any) -> Any:
             stream.end_capture()
         raise
     return stream.end_capture()
-
-
-def _n_nodes(graph: Any) -> int:
-    """Return the number of operations in a CUDA graph, of CuPy and cuBLAS too."""
-    n = ctypes.c_size_t()
-    status = _runtime().cudaGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(n))
-    if status:
-        raise RuntimeError(f"cudaGraphGetNodes failed with status {status} of cudaError_t")
-    return n.value
-
-
-@cache
-def _runtime() -> Any:
-    from cuda.pathfinder import load_nvidia_dynamic_lib
-
-    return ctypes.CDLL(load_nvidia_dynamic_lib("cudart").abs_path)

@@ -168,7 +168,7 @@ KERNEL accuracy(INDEX n, const T* scores, const VALUE* labels, T* share, INDEX r
 """
 )
 
-MAX_ROWS_PER_BLOCK, MAX_CLASSES_PER_THREAD = 1024, 64
+MAX_ROWS_PER_BLOCK, MAX_NUMBERS_PER_BLOCK, MAX_CLASSES_PER_THREAD = 1024, 2**14, 64
 """Maximum size of a batch whose loss one block computes. It is not tuned on a GPU."""
 
 CROSS_ENTROPY = Source(
@@ -298,7 +298,8 @@ def accuracy(scores: Array, labels: Array) -> Array:
 def _fits_a_block(scores: Array) -> bool:
     """Whether one block computes the mean over the rows."""
     classes = scores.shape[-1]
-    return bool(0 < scores.size <= MAX_ROWS_PER_BLOCK * classes and classes <= MAX_CLASSES_PER_THREAD)
+    most = min(MAX_ROWS_PER_BLOCK * classes, MAX_NUMBERS_PER_BLOCK)
+    return bool(0 < scores.size <= most and classes <= MAX_CLASSES_PER_THREAD)
 
 
 def _threads_for_rows(x: Array) -> int:

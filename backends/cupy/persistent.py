@@ -2,12 +2,15 @@
 A training step as one kernel that stays on the GPU for many steps: a persistent kernel.
 
 It calls the kernels that a step launches, as functions, one after another. All blocks wait for one another where a
-kernel reads what another one has written. Such a wait is estimated to take half as long as a launch; it was not
-measured on a GPU.
+kernel reads what another one has written. Whether such a wait takes less time than a launch depends on the GPU and on
+the step, so that both are timed, and the faster one is used. None of it has run on a GPU yet.
 """
 
+import ctypes
+import logging
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import cupy
@@ -15,12 +18,19 @@ import numpy as np
 
 from portanet.backends.cupy.source import THREADS_PER_BLOCK, Launch, Macros, Memory, Source
 
+logger = logging.getLogger("portanet")
+
+MIN_STEPS = 4096
+"""Fewest steps for which a kernel is compiled. It takes up to a second once for each network; CuPy keeps it on disk."""
+
 MAX_BLOCKS = 4096
-"""Most blocks of a launch in a step that a persistent kernel runs; more of them would rather use all of the GPU. It is
-not tuned on a GPU."""
+"""Most blocks of a launch in a step that a persistent kernel runs. It is not tuned on a GPU."""
 
 MAX_PARAMETERS = 500
 """Most parameters of the kernel, each of at most 8 bytes; CUDA allows 4 KiB."""
+
+TRIALS = 3
+"""How often the graph and the persistent kernel are timed. The first launch of each is slower than the others."""
 
 PREAMBLE = """
 #define KERNEL __device__ void
@@ -77,7 +87,7 @@ TYPES = {"int32": "int", "int64": "long long", "float32": "float", "float64": "d
 
 class PersistentKernel:
     """
-    Runs steps by one launch. It is used as a CUDA graph of CuPy: uploaded, and launched on the current stream.
+    Runs steps by one launch. It is used as a CUDA graph of CuPy: launched on the current stream.
 
     Parameters
     ----------
@@ -87,22 +97,75 @@ class PersistentKernel:
     """
 
     def __init__(self, launches: Sequence[Launch], n_steps: int):
-        # A cooperative launch needs all blocks on the GPU at once; each multiprocessor has room for one.
-        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
-        self.n_blocks = min(properties["multiProcessorCount"], max(map(_n_blocks, launches)))
         self.kernel = cupy.RawKernel(source_of(launches), "run_steps", enable_cooperative_groups=True)
+        # A cooperative launch needs all blocks on the GPU at once.
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        occupancy = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        resident = properties["multiProcessorCount"] * occupancy(self.kernel.kernel.ptr, THREADS_PER_BLOCK, 0)
+        self.n_blocks = min(resident, max(map(_n_blocks, launches)))
         values = [value for launch in launches for value in (launch.n, *launch.values)]
         addresses = [np.int64(value.start) if isinstance(value, Memory) else value for value in values]
-        self.arguments: list[Any] = [np.int32(n_steps), *addresses]
+        self.n_steps, self.arguments = n_steps, (cupy.zeros(2, dtype="uint32"), *addresses)
 
-    def upload(self) -> None:
-        """Compile the kernel, and allocate the state of its barrier."""
-        self.kernel.compile()
-        self.arguments.insert(1, cupy.zeros(2, dtype="uint32"))
+    def launch(self, n_steps: int | None = None) -> None:
+        """Run the steps."""
+        n = self.n_steps if n_steps is None else n_steps
+        self.kernel((self.n_blocks,), (THREADS_PER_BLOCK,), (np.int32(n), *self.arguments))
+
+
+class Fastest:
+    """
+    Launches the fastest of several objects that run the same steps: each in turn while they are timed, then that one.
+
+    Parameters
+    ----------
+    **variants : CUDA graph or PersistentKernel
+    """
+
+    def __init__(self, **variants: Any):
+        self.variants = variants
+        self.times: dict[str, list[float]] = {name: [] for name in variants}
 
     def launch(self) -> None:
         """Run the steps."""
-        self.kernel((self.n_blocks,), (THREADS_PER_BLOCK,), tuple(self.arguments))
+        if len(self.variants) == 1:
+            next(iter(self.variants.values())).launch()
+            return
+        name = min(self.times, key=lambda name: len(self.times[name]))
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        self.variants[name].launch()
+        end.record()
+        end.synchronize()
+        self.times[name].append(cupy.cuda.get_elapsed_time(begin, end))
+        if all(len(times) == TRIALS for times in self.times.values()):
+            fastest = min(self.times, key=lambda name: min(self.times[name]))
+            logger.info("steps run as a %s; a launch took %s ms", fastest, self.times)
+            self.variants = {fastest: self.variants[fastest]}
+
+
+def faster(graph: Any, launches: Sequence[Launch], n_steps: int) -> Any:
+    """
+    Return a CUDA graph, or what launches the faster of it and a persistent kernel.
+
+    Parameters
+    ----------
+    graph : cupy.cuda.Graph
+        Of some steps.
+    launches : sequence of Launch
+        Those of all steps, apart from what CuPy and cuBLAS have launched.
+    n_steps : int
+    """
+    one_step = launches[: len(launches) // n_steps]
+    try:
+        if not is_supported(one_step) or len(launches) != _n_nodes(graph):
+            return graph
+        kernel = PersistentKernel(one_step, n_steps)
+        kernel.launch(0)  # fails where cooperative launches do; it runs no step
+    except Exception as error:  # of the compiler, the driver or a library that is not found: graphs need none of it
+        logger.info("steps are not run as a persistent kernel (%s: %s)", type(error).__name__, error)
+        return graph
+    return Fastest(graph=graph, kernel=kernel)
 
 
 def is_supported(launches: Sequence[Launch]) -> bool:
@@ -186,3 +249,19 @@ def _overlap(some: Sequence[Memory], others: Sequence[Memory]) -> bool:
 
 def _n_blocks(launch: Launch) -> int:
     return -(-int(launch.n) // THREADS_PER_BLOCK)
+
+
+def _n_nodes(graph: Any) -> int:
+    """Return the number of operations in a CUDA graph, of CuPy and cuBLAS too."""
+    n = ctypes.c_size_t()
+    status = _runtime().cudaGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(n))
+    if status:
+        raise RuntimeError(f"cudaGraphGetNodes failed with status {status} of cudaError_t")
+    return n.value
+
+
+@cache
+def _runtime() -> Any:
+    from cuda.pathfinder import load_nvidia_dynamic_lib
+
+    return ctypes.CDLL(load_nvidia_dynamic_lib("cudart").abs_path)

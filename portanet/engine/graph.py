@@ -77,7 +77,7 @@ class GraphExecutor(EagerExecutor):
         if batch.stop - batch.start != self.batch_size:
             return super().run()
         n, replay = 1, None
-        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._is_worth_recording()):
+        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._steps_left() >= MIN_STEPS_TO_RECORD):
             full_remaining = self.remaining - (self.batches[-1].stop - self.batches[-1].start != self.batch_size)
             n = self.steps_per_graph if min(most, full_remaining) >= self.steps_per_graph else 1
             replay = self.replays.get(n) or self._record(n)
@@ -88,8 +88,8 @@ class GraphExecutor(EagerExecutor):
         self.n_done += n
         return n
 
-    def _is_worth_recording(self) -> bool:
-        return self.remaining + (self.epochs_remaining - 1) * len(self.batches) >= MIN_STEPS_TO_RECORD
+    def _steps_left(self) -> int:
+        return self.remaining + (self.epochs_remaining - 1) * len(self.batches)
 
     def _run_on_device(self) -> None:
         """Run a step whose batch the device selects by its own counter."""
@@ -106,7 +106,7 @@ class GraphExecutor(EagerExecutor):
             return None
         others = list(self.replays.values())  # at most one, whose memory pool serves both
         try:
-            self.replays[n] = self.capture(self._run_on_device, n, *others)
+            self.replays[n] = self.capture(self._run_on_device, n, self._steps_left(), *others)
         except Exception as error:  # of the library, or of code that reads a number from the device
             self.replays.clear()  # memory may have run out, and they hold some
             if n > 1:  # a single step may do

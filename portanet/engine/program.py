@@ -11,7 +11,7 @@ from typing import Any
 
 from portanet.backends.disabled import enabled
 from portanet.engine.chain import Chain, Runnable
-from portanet.engine.conv import conv_segments
+from portanet.engine.conv import ConvSegment, conv_segments
 from portanet.engine.dense import DenseSegment, dense_segments
 from portanet.engine.rewrite import rewrite, unfold
 from portanet.layers.base import Layer
@@ -23,8 +23,8 @@ class Program:
     """
     What executors run in place of a network.
 
-    Its ``vjp`` is that of the network, except that the pullback of a dense segment overwrites its gradients:
-    ``zero_grad`` sets only the others to zero.
+    Its ``vjp`` is that of the network, except that the pullback of a segment overwrites its gradients: ``zero_grad``
+    sets only the others to zero.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ class Program:
             parts = dense_segments(parts, owned)
         self.layers: Sequence[Runnable] = parts
         self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
-        overwritten = {p for part in parts if isinstance(part, DenseSegment) for p in part.parameters}
+        segments = [part for part in parts if isinstance(part, (ConvSegment, DenseSegment))]
+        overwritten = {parameter for part in segments for parameter in part.parameters}
         self._added = [parameter for parameter in parameters.values() if parameter not in overwritten]
         self._grads: list[Array] | None = None  # of these parameters
 
@@ -69,7 +70,7 @@ class Program:
         return not self.flats and self.backend is not net.backend
 
     def zero_grad(self) -> None:
-        """Set to zero the gradients that no dense segment overwrites."""
+        """Set to zero the gradients that no segment overwrites."""
         if self._grads is None:
             self._grads = gradients(self._added)
         for grad in self._grads:

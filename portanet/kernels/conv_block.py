@@ -12,7 +12,7 @@ from portanet.typing import Array
 
 ConvBlockPullback: TypeAlias = Callable[[Array, Array | None, Array | None, bool], Array | None]
 """
-``pullback(dy, dw, db, need_dx)`` adds the gradients of w and b, of those that are not None, to ``dw`` and ``db``. It
+``pullback(dy, dw, db, need_dx)`` overwrites ``dw`` and ``db`` with the gradients of w and b; either may be None. It
 returns dx, or None if it is not needed.
 """
 
@@ -63,6 +63,9 @@ def conv_block(  # noqa: PLR0917
         dz = dy if derivative is None else derivative(dy)
         if pool is not None:
             dz = max_pool_gradient(dz, z, pooled, pool)
+        for grad in (dw, db):
+            if grad is not None:
+                grad[...] = 0.0
         add_gradients(dz, dw, db)
         return conv_input_gradient(dz, w, window, groups) if need_dx else None
 

@@ -225,7 +225,7 @@ class FitLoop:
             self.ranks.check_signals(self._signals)
             for call in self._before_steps:
                 call.on_train_batch_begin(training)
-            if executor.records and self._before_steps:  # they may have changed settings
+            if executor.records and (self._before_steps or self._after_steps):  # they may have changed settings
                 self._retain()
             state.check_current()
             begin = perf_counter()

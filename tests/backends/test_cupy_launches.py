@@ -114,10 +114,9 @@ LAUNCHES = {
         "gather_batch",
         *("conv_block", "im2col", "product", "max_pool", "elementwise"),  # the second has too many weights
         *("product", "bias_elementwise", "dense", "mean_cross_entropy"),
-        "copy",  # sets gradients to zero
         *("dense_weight_gradient", "dense_input_gradient"),
         *("product", "column_sums", "product", "elementwise_gradient"),
-        *("max_pool_gradient", "product", "partial_sums", "column_sums", "product", "col2im"),
+        *("max_pool_gradient", "copy", "copy", "product", "partial_sums", "column_sums", "product", "col2im"),
         *("elementwise_gradient", "conv_block_weight_gradient"),
         *("adam_scalars", "adam", "write_metrics"),
     ],
@@ -125,7 +124,6 @@ LAUNCHES = {
         "gather_batch",
         *("conv_block", "conv_block", "conv_block"),
         *("dense", "dense", "mean_cross_entropy"),
-        "copy",
         *("dense_weight_gradient", "dense_input_gradient") * 2,
         *("elementwise_gradient", "conv_block_weight_gradient", "conv_block_input_gradient") * 2,
         *("elementwise_gradient", "conv_block_weight_gradient"),

@@ -382,7 +382,7 @@ def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["au
 
 def recorded(cuda: Backend, step: Callable[[], Any], *beside: Any) -> Any:
     assert cuda.capture is not None
-    return cuda.capture(step, 1, *beside)
+    return cuda.capture(step, 1, 1, *beside)
 
 
 class TestCapture:

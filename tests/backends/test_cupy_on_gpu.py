@@ -124,8 +124,8 @@ def test_a_small_network_trains_as_a_persistent_kernel(
         pytest.skip("PORTANET_DISABLE contains persistent")
     made: list[graph.Recording] = []
 
-    def capture(step: Callable[[], None], n: int, *beside: graph.Recording) -> graph.Recording:
-        made.append(graph.Recording(step, n, *beside))
+    def capture(step: Callable[[], None], n: int, n_expected: int, *beside: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, n_expected, *beside))
         return made[-1]
 
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
@@ -319,8 +319,8 @@ def test_out_of_memory_while_recording_changes_no_result(cuda: Backend, monkeypa
             raise cupy.cuda.memory.OutOfMemoryError(size, -1)
         return memory.allocate(size)
 
-    def capture(step: Callable[[], None], n: int, *beside: graph.Recording) -> graph.Recording:
-        made.append(graph.Recording(step, n, *beside))
+    def capture(step: Callable[[], None], n: int, n_expected: int, *beside: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, n_expected, *beside))
         return made[-1]
 
     monkeypatch.setattr(graph, "allocate", allocate)

@@ -1,7 +1,8 @@
 """Steps as one persistent kernel, whose blocks run at the same time on the stand-in for a GPU."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from itertools import cycle
+from typing import Any, Literal, NoReturn
 
 import array_api_compat  # noqa: F401 (before one of its modules is replaced)
 import numpy as np
@@ -21,9 +22,16 @@ TARGETS = rng.random((43, 2))
 
 
 @pytest.fixture(autouse=True)
-def record_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def preferred(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A persistent kernel is made for few steps, and is faster than a graph."""
+    from portanet.backends.cupy import persistent
+
     monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 3)
+    monkeypatch.setattr(persistent, "MIN_STEPS", 1)
+    monkeypatch.setattr(persistent, "TRIALS", 1)
+    times = cycle([2.0, 1.0])  # of the graph, which is first, and of the kernel
+    monkeypatch.setattr(CuPy.current.cuda, "get_elapsed_time", lambda begin, end: next(times))
 
 
 def fit(trainer: pn.Trainer, y: Any, capture: Literal["auto", "never"], **settings: Any) -> Any:
@@ -75,15 +83,16 @@ def test_a_persistent_kernel_trains_as_single_launches_do(cuda: Backend, make: A
     one_by_one = fit(make(cuda), y, "never")
     made = fit(make(cuda), y, "auto")
     assert_equal(made, one_by_one)
-    # Of 3 epochs with 5 full batches, 2 steps are warm-up; then 3 steps run at once, or single ones that are left.
-    assert made[2].count("run_steps") == 1 + 3 + 3
-    assert made[2].count("dense") < one_by_one[2].count("dense") / 2
+    # Of 3 epochs with 5 full batches, 2 steps are warm-up. Then 3 steps run at once, once as a graph, and 4 that are
+    # left singly, once as a graph. Each kernel has been launched for no steps.
+    assert made[2].count("run_steps") == 1 + 2 + 1 + 3
 
 
 def test_several_steps_are_one_launch(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
     launches = fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto", epochs=4)[2]
-    assert launches.count("run_steps") == 3 + 3  # single steps in the first epoch, and one launch in each other
+    # Single steps in the first epoch, and one launch in each other; less a graph of each, more a launch for no steps.
+    assert launches.count("run_steps") == 3 + 3
 
 
 def test_steps_between_callbacks_are_launched_singly(cuda: Backend) -> None:
@@ -94,7 +103,7 @@ def test_steps_between_callbacks_are_launched_singly(cuda: Backend) -> None:
     trainers = [classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda) for _ in range(2)]
     made = fit(trainers[0], LABELS, "auto", callbacks=[Halving()])
     assert_equal(made, fit(trainers[1], LABELS, "never", callbacks=[Halving()]))
-    assert made[2].count("run_steps") == 3 * 5 - 2
+    assert made[2].count("run_steps") == 3 * 5 - 2  # less one as a graph, more one for no steps
 
 
 def test_a_setting_that_a_callback_changes_is_followed(cuda: Backend) -> None:
@@ -127,6 +136,42 @@ def test_the_mechanism_can_be_switched_off(cuda: Backend, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(graph, "enabled", lambda name: name != "persistent")
     assert "run_steps" not in fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
+
+
+@pytest.mark.parametrize("times", [[1.0, 2.0], [2.0, 1.0]], ids=["graph", "kernel"])
+def test_the_faster_one_is_used(cuda: Backend, monkeypatch: pytest.MonkeyPatch, times: list[float]) -> None:
+    measured = cycle(times)
+    monkeypatch.setattr(CuPy.current.cuda, "get_elapsed_time", lambda begin, end: next(measured))
+    monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 1)
+    CuPy.current.events.clear()
+    launches = fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
+    n_graph, n_kernel = CuPy.current.events.count("launch"), launches.count("run_steps")
+    assert (n_graph, n_kernel) == ((12, 1 + 1) if times[0] < times[1] else (1, 1 + 12))
+
+
+def test_few_steps_are_a_graph(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from portanet.backends.cupy import persistent
+
+    monkeypatch.setattr(persistent, "MIN_STEPS", 17)  # 16 are left after the first two
+    assert "run_steps" not in fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
+
+
+@pytest.mark.parametrize("name", ["_n_nodes", "source_of"])
+def test_steps_are_a_graph_where_a_kernel_cannot_be_made(
+    cuda: Backend, monkeypatch: pytest.MonkeyPatch, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Because a library is missing, or the compiler fails."""
+    from portanet.backends.cupy import persistent
+
+    def fail(*_: Any) -> NoReturn:
+        raise RuntimeError("cudadevrt is not found")
+
+    monkeypatch.setattr(persistent, name, fail)
+    with caplog.at_level("INFO", "portanet"):
+        made = fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")
+    assert "persistent kernel (RuntimeError: cudadevrt is not found)" in caplog.text
+    assert "run_steps" not in made[2]
+    assert_equal(made, fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "never"))
 
 
 def listed(step: Callable[[], Any]) -> Any:

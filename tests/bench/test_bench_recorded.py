@@ -31,7 +31,7 @@ def test_recorded_step_equals_the_eager_step() -> None:
 
 
 def logged(capture: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
-    def capturing(step: Callable[[], Any]) -> Any:
+    def capturing(step: Callable[[], Any], *numbers: int) -> Any:
         calls.append(step)
         return capture(step)
 

@@ -223,7 +223,7 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
-    def fail_several(step: Callable[[], Any], n: int, *beside: Any) -> Callable[[], None]:
+    def fail_several(step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
         calls.append((n, *beside))
         if n > 1:
             raise RuntimeError("too many")
@@ -243,7 +243,7 @@ def test_a_failed_recording_frees_those_whose_memory_it_shares(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
     calls, kept = [], []
 
-    def capture(step: Callable[[], Any], n: int, *beside: Callable[[], None]) -> Callable[[], None]:
+    def capture(step: Callable[[], Any], n: int, n_expected: int, *beside: Callable[[], None]) -> Callable[[], None]:
         calls.append(len(beside))
         if len(calls) == 2:
             raise MemoryError
@@ -267,7 +267,7 @@ def test_a_recording_shares_the_memory_pool_of_earlier_ones(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     made: list[Callable[[], None]] = []
 
-    def capture(step: Callable[[], Any], n: int, *beside: Callable[[], None]) -> Callable[[], None]:
+    def capture(step: Callable[[], Any], n: int, n_expected: int, *beside: Callable[[], None]) -> Callable[[], None]:
         assert list(beside) == made
         made.append(tape.capture(step, n))
         return made[-1]
@@ -370,7 +370,7 @@ class Crowded(pn.Layer):
 def test_validation_without_memory_drops_the_recordings_and_tries_again(recording: Backend, capture: Capture) -> None:
     made = []
 
-    def tracked(step: Callable[[], Any], n: int, *beside: Any) -> Callable[[], None]:
+    def tracked(step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
         replay = tape.capture(step, n)
         Crowded.alive.add(replay.__self__)
         made.append(len(beside))
@@ -448,7 +448,16 @@ class BeforeStep(pn.Callback):
             self.act(trainer)
 
 
-@pytest.mark.parametrize("when", [After, BeforeStep])
+class AfterStep(BeforeStep):
+    """Does something after the ninth step, where only that is a hook of its own."""
+
+    def on_train_batch_end(self, trainer: Training) -> None:
+        super().on_train_batch_begin(trainer)
+
+    on_train_batch_begin = pn.Callback.on_train_batch_begin
+
+
+@pytest.mark.parametrize("when", [After, BeforeStep, AfterStep])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_recording_is_discarded_when_settings_change(
     recording: Backend, name: str, when: Callable[..., pn.Callback]

@@ -426,3 +426,5 @@ def test_class_weights_are_kept_for_each_dtype() -> None:
     assert all(loss.device_numbers(np, "weight", like, 3) is w for like, w in zip(likes, first, strict=True))
     loss.weight = (3.0, 2.0, 1.0)
     np.testing.assert_array_equal(loss.device_numbers(np, "weight", likes[0], 3), [3.0, 2.0, 1.0])
+    array, loss.weight = loss.device_numbers(np, "weight", likes[0], 3), [3.0, 2.0, 1.0]  # equal numbers
+    assert loss.device_numbers(np, "weight", likes[0], 3) is array  # a recorded step may read it

@@ -30,7 +30,7 @@ class Recordings:
     def __init__(self) -> None:
         self.n, self.alive = 0, weakref.WeakSet[Any]()
 
-    def capture(self, step: Callable[[], Any], n: int, *beside: Any) -> Callable[[], None]:
+    def capture(self, step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
         replay: Callable[[], None] = tape.capture(step, n)
         self.n += 1
         self.alive.add(replay.__self__)  # type: ignore[attr-defined]
