@@ -174,6 +174,19 @@ def test_steps_are_a_graph_where_a_kernel_cannot_be_made(
     assert_equal(made, fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "never"))
 
 
+def test_steps_that_differ_are_a_graph(cuda: Backend) -> None:
+    class Alternating(pn.TanH):
+        n = 0
+
+        def vjp(self, x: Any, *, train: bool = True) -> Any:
+            self.n += 1
+            return super().vjp(x) if self.n % 2 else pn.ReLU().vjp(x)
+
+    trainer = classifier([Alternating()], optimizer=pn.SGD(0.1))(cuda)
+    assert "run_steps" not in fit(trainer, LABELS, "auto", epochs=1)[2]  # three steps are recorded as one
+    assert "launch" in CuPy.current.events
+
+
 def listed(step: Callable[[], Any]) -> Any:
     from portanet.backends.cupy.source import listed_launches
 
