@@ -94,10 +94,10 @@ class Backend:
         array on the current device, whatever device the operands are on), silences overflow as on a GPU (``fit``
         reports it), and turns the library's out-of-memory error into :class:`portanet.OutOfMemory`.
     capture : callable, optional
-        ``capture(step, n, n_expected)`` records the device operations of n calls of ``step()``, and returns a function
-        without arguments that replays them on the same arrays; so many steps will probably run. With a fourth argument,
-        an earlier recording, it shares the memory pool of that one, which must not run at the same time. It raises if
-        an operation cannot be recorded.
+        ``capture(step, n_steps, n_expected, share_pool_with)`` records n_steps calls of ``step()``, and returns a
+        function without arguments that replays them on the same arrays. ``n_expected`` is about how many steps will be
+        replayed. ``share_pool_with``, optional, is an earlier recording whose memory pool is used; the two must not run
+        at the same time. It raises if an operation cannot be recorded.
     max_block_elements : int, optional
         Maximum elements of an array that is computed in blocks of rows; by default as many as stay in a CPU's cache.
     fits : callable

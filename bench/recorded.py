@@ -7,6 +7,7 @@ from portanet import Trainer
 from portanet.engine.graph import WARM_UP_STEPS
 
 MANY_STEPS = 10**6
+"""Enough for a persistent kernel to be compiled."""
 
 
 def training_step(trainer: Trainer, x: Any, target: Any) -> Callable[[], Any]:

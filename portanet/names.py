@@ -296,7 +296,7 @@ ATTRIBUTES = {
         "model": "net",
         "parameters": "net.parameters()",
         "predict_on_batch": "predict(x)",
-        "predict_proba": "predict(x)",
+        "predict_proba": "Sequential(trainer.net, Softmax()).predict(x)",
         "save_weights": "save(path)",
         "score": "evaluate(x, y)",
         "state_dict": "save(path)",

@@ -2,11 +2,11 @@
 The part of CuPy that PortaNet uses, on a CPU: arrays are NumPy arrays, and CUDA kernels are compiled by g++.
 
 The kernels are compiled from the same sources as for CUDA. The threads of a block run one after another; if a kernel
-exchanges values between threads, each thread is a fiber that waits for the others. cuBLAS is replaced by plain
-column-major loops.
+exchanges values between threads, each thread is a fiber that waits for the others; in a cooperative launch, these are
+fibers of all blocks. cuBLAS is replaced by plain column-major loops.
 
-What it cannot show: that memory of a pool is used again, that work in two streams overlaps, and that subnormal numbers
-are 0. Only a GPU can: see test_cupy_on_gpu.py.
+What it cannot show: that a memory fence or an atomic operation is missing, that memory of a pool is used again, that
+work in two streams overlaps, and that subnormal numbers are 0. Only a GPU can: see test_cupy_on_gpu.py.
 """
 
 import ctypes
@@ -584,4 +584,5 @@ class _RawKernel:
             kinds += f"{kind}{value.itemsize}"
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         failed = getattr(library, f"launch_{self.name}")(pointers, kinds.encode(), *grid, *block)
+        assert failed != 2, f"{self.name} has more blocks than run at once: {grid}"
         assert not failed, f"{self.name} has other parameters than {kinds}"

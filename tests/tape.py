@@ -69,7 +69,7 @@ def _write(there: Any, values: Any) -> None:
 
 
 def capture(
-    step: Callable[[], Any], n: int = 1, n_expected: int = 1, beside: Callable[[], None] | None = None
+    step: Callable[[], Any], n: int = 1, n_expected: int = 1, share_pool_with: Callable[[], None] | None = None
 ) -> Callable[[], None]:
     """Record n steps, as :attr:`portanet.backends.Backend.capture` says."""
     tape = Tape()

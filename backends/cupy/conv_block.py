@@ -49,9 +49,9 @@ __device__ T convolution(const T* input, const T* w, INDEX example, int p0, int 
   return sum;
 }
 
-// x is the output before the activation. A position is that of the first maximum, in the order of the portable form; it
-// is -1 if the maximum is NaN, which gets no gradient.
-KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, int* positions) {
+// x is the output before the activation. argmax is the flat position of the first maximum, in the order of the portable
+// form; -1 if it is NaN, which gets no gradient.
+KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, int* argmax) {
   THREAD_INDEX(i);
   UNRAVEL(i, example, q0, q1, q2, o, POOL_OUTPUT0, POOL_OUTPUT1, POOL_OUTPUT2, POOL_CHANNELS);
   T maximum = -(T)(1.0 / 0.0);
@@ -63,7 +63,7 @@ KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* o
         if (value > maximum) maximum = value, position = POSITION(p0, p1, p2);
         if (value != value) maximum = value, position = -1;
       }
-  if (IS_POOLED) positions[i] = position;
+  if (IS_POOLED) argmax[i] = position;
   x[i] = maximum;
   STATEMENTS
   out[i] = RESULT;
@@ -74,12 +74,12 @@ KERNEL conv_block(INDEX n, const T* input, const T* w, const T* bias, T* x, T* o
 WEIGHT_GRADIENT = Source(
     BLOCK_MACROS
     + """
-// Each block sums for one offset and channel j of the weights, and for up to 256 outputs o, which lie side by side. If
-// there are fewer, it reads several rows at a time. After the last j comes the bias, whose first index is 1.
+// Each block computes the gradient of row j of the weights, one offset and input channel, for up to 256 outputs. With
+// fewer of them, its threads share the examples. The row after the last one is the bias.
 #define OUTPUTS_AT_ONCE (POOL_CHANNELS < 256 ? POOL_CHANNELS : 256)
 #define ROWS_AT_ONCE (256 / OUTPUTS_AT_ONCE)
 
-KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* positions, T* dw, T* db, INDEX first,
+KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* argmax, T* dw, T* db, INDEX first,
                                   INDEX rows) {
   THREAD_INDEX(i);
   __shared__ T sums[256];
@@ -90,7 +90,7 @@ KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* p
   for (INDEX row = t / OUTPUTS_AT_ONCE; row < rows; row += ROWS_AT_ONCE) {
     if (t >= ROWS_AT_ONCE * OUTPUTS_AT_ONCE || o >= POOL_CHANNELS) break;
     const INDEX at = row * POOL_CHANNELS + o, example = row / (POOL_OUTPUT0 * POOL_OUTPUT1 * POOL_OUTPUT2);
-    const int position = IS_POOLED ? positions[at] : row % (OUTPUT0 * OUTPUT1 * OUTPUT2);
+    const int position = IS_POOLED ? argmax[at] : row % (OUTPUT0 * OUTPUT1 * OUTPUT2);
     const int s0 = INPUT_INDEX0(position / OUTPUT2 / OUTPUT1, k0), s1 = INPUT_INDEX1(position / OUTPUT2 % OUTPUT1, k1);
     const int s2 = INPUT_INDEX2(position % OUTPUT2, k2);
     if (position < 0) continue;
@@ -109,8 +109,8 @@ KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* p
 INPUT_GRADIENT = Source(
     BLOCK_MACROS
     + """
-// Each element of dx sums over the convolution's windows that contain it. Of these, pooling passes on the maxima.
-KERNEL conv_block_input_gradient(INDEX n, const T* dz, const T* w, const int* positions, T* dx) {
+// dx sums over the convolution windows that contain it; with pooling, only over those that were a maximum.
+KERNEL conv_block_input_gradient(INDEX n, const T* dz, const T* w, const int* argmax, T* dx) {
   THREAD_INDEX(i);
   UNRAVEL(i, example, s0, s1, s2, c, INPUT0, INPUT1, INPUT2, CHANNELS);
   T sum = 0;
@@ -123,7 +123,7 @@ KERNEL conv_block_input_gradient(INDEX n, const T* dz, const T* w, const int* po
     const INDEX row = ((example * POOL_OUTPUT0 + q0) * POOL_OUTPUT1 + q1) * POOL_OUTPUT2 + q2;
     for (int o = 0; o < POOL_CHANNELS; ++o) {
       const INDEX at = row * POOL_CHANNELS + o;
-      const bool is_maximum = !IS_POOLED || positions[at] == POSITION(p0, p1, p2);
+      const bool is_maximum = !IS_POOLED || argmax[at] == POSITION(p0, p1, p2);
       sum += (is_maximum ? dz[at] : 0) * w[W(k0, k1, k2, c, o)];
     }
   }
@@ -158,10 +158,10 @@ def conv_block(  # noqa: PLR0917
         check_shape("b", b, (n_out,))
     x, w, y = contiguous(x), contiguous(w), cupy.empty((x.shape[0], *pooling.output_shape, n_out), dtype=x.dtype)
     z = cupy.empty_like(y) if traced is not None and not traced.from_output else y
-    positions = cupy.empty(1 if pool is None else y.shape, dtype="int32")
+    argmax = cupy.empty(1 if pool is None else y.shape, dtype="int32")
     sizes = {**macros(window, channels), **{f"POOL_{name}": n for name, n in macros(pooling, n_out).items()}}
     output = {"HAS_BIAS": int(b is not None), **(IDENTITY if traced is None else traced.output)}
-    arguments = x, w, w if b is None else contiguous(b), z, y, positions
+    arguments = x, w, w if b is None else contiguous(b), z, y, argmax
     FORWARD.launch("conv_block", y.size, x.dtype, *arguments, **sizes, **output)
 
     def pullback(dy: Array, dw: Array | None, db: Array | None, need_dx: bool) -> Array | None:
@@ -169,18 +169,18 @@ def conv_block(  # noqa: PLR0917
             if array is not None:
                 check_shape(name, array, shape)
         dz = contiguous(dy) if traced is None else TracedPullback(traced.derivative, z, z)(dy)
-        _write_weight_gradients(x, dz, positions, w, dw, db, sizes)
+        _write_weight_gradients(x, dz, argmax, w, dw, db, sizes)
         if not need_dx:
             return None
         dx = cupy.empty_like(x)
-        INPUT_GRADIENT.launch("conv_block_input_gradient", dx.size, x.dtype, dz, w, positions, dx, **sizes)
+        INPUT_GRADIENT.launch("conv_block_input_gradient", dx.size, x.dtype, dz, w, argmax, dx, **sizes)
         return dx
 
     return y, pullback
 
 
 def _write_weight_gradients(  # noqa: PLR0917
-    x: Array, dz: Array, positions: Array, w: Array, dw: Array | None, db: Array | None, sizes: dict[str, int]
+    x: Array, dz: Array, argmax: Array, w: Array, dw: Array | None, db: Array | None, sizes: dict[str, int]
 ) -> None:
     """Overwrite the gradients of the weights and the bias, those that are not None, in one launch."""
     given = [array for array in (dw, db) if array is not None]
@@ -190,7 +190,7 @@ def _write_weight_gradients(  # noqa: PLR0917
     n_out, n_rows = w.shape[-1], w.size // w.shape[-1]
     first, stop = n_rows if dw is None else 0, n_rows + (db is not None)
     n_blocks = (stop - first) * -(-n_out // THREADS_PER_BLOCK)
-    arguments = x, dz, positions, sums[0], sums[-1], first, dz.size // n_out
+    arguments = x, dz, argmax, sums[0], sums[-1], first, dz.size // n_out
     WEIGHT_GRADIENT.launch("conv_block_weight_gradient", THREADS_PER_BLOCK * n_blocks, x.dtype, *arguments, **sizes)
     for array, total in zip(given, sums, strict=True):
         if total is not array:
@@ -203,6 +203,6 @@ def _is_small(x: Array, w: Array, window: Window) -> bool:
 
 
 def _no_pooling(window: Window) -> Window:
-    """Return a pooling window of one number."""
+    """Return a pooling window of one element, which changes nothing."""
     ones = (1,) * window.n_axes
     return Window.fit(window.output_shape, ones, stride=ones, dilation=ones, padding="valid")

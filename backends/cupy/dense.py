@@ -1,7 +1,7 @@
 """
 Dense layers for CuPy: bias and activation in one kernel after a product, or with it where the product is small.
 
-A small product is computed by eight threads for each number, in full precision. A call of cuBLAS, and launches for the
+A small product is computed by eight threads for each output, in full precision. A call of cuBLAS, and launches for the
 bias, the activation and the sums, are estimated to take longer; it was not measured on a GPU.
 """
 
@@ -22,8 +22,7 @@ MAX_ROWS, MAX_MULTIPLICATIONS = 1024, 2**25
 """Maximum size of a batch, and of rows times weights, of a small product. They are not tuned on a GPU."""
 
 SPLIT_SUM = """
-// Each block computes 32 numbers i. Eight threads j sum for one of them, one in each warp, so that 32 threads side by
-// side read numbers side by side.
+// Split-K: eight threads j, one in each warp, share the sum of each output i, so that reads of weights are coalesced.
 #define SPLIT_INDEX(i, j) \\
   THREAD_INDEX(thread); \\
   const INDEX i = thread / 256 * 32 + threadIdx.x % 32; \\
@@ -52,16 +51,16 @@ DENSE = Source(
     SPLIT_SUM
     + """
 // x is the output before the activation. Without an activation, out is x.
-KERNEL dense(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, INDEX numbers, INDEX size,
+KERNEL dense(INDEX n, const T* input, const T* w, const T* bias, T* x, T* out, INDEX n_outputs, INDEX size,
              INDEX columns) {
   SPLIT_INDEX(i, j);
   const INDEX column = i % columns;
   const T* row = input + (long long)(i / columns) * size;
   T sum = 0;
-  if (i < numbers)
+  if (i < n_outputs)
     for (INDEX k = j; k < size; k += 8) sum += row[k] * w[(long long)k * columns + column];
   sum = split_sum(sum);
-  if (j || i >= numbers) return;
+  if (j || i >= n_outputs) return;
   x[i] = HAS_BIAS ? sum + bias[column] : sum;
   STATEMENTS
   out[i] = RESULT;
@@ -73,16 +72,16 @@ WEIGHT_GRADIENT = Source(
     SPLIT_SUM
     + """
 // The gradient of the bias is that of one more row of weights, whose inputs are 1.
-KERNEL dense_weight_gradient(INDEX n, const T* input, const T* dz, T* dw, T* db, INDEX numbers, INDEX rows, INDEX size,
-                             INDEX columns) {
+KERNEL dense_weight_gradient(INDEX n, const T* input, const T* dz, T* dw, T* db, INDEX n_outputs, INDEX rows,
+                             INDEX size, INDEX columns) {
   SPLIT_INDEX(i, j);
   const INDEX k = i / columns, column = i % columns;
   T sum = 0;
-  if (i < numbers)
+  if (i < n_outputs)
     for (INDEX row = j; row < rows; row += 8)
       sum += (k < size ? input[(long long)row * size + k] : (T)1) * dz[(long long)row * columns + column];
   sum = split_sum(sum);
-  if (j || i >= numbers) return;
+  if (j || i >= n_outputs) return;
   (k < size ? dw[i] : db[column]) = sum;
 }
 """
@@ -92,16 +91,16 @@ INPUT_GRADIENT = Source(
     SPLIT_SUM
     + """
 // x is what the derivative of the layer below is computed from.
-KERNEL dense_input_gradient(INDEX n, const T* dz, const T* w, const T* x, T* dx, INDEX numbers, INDEX size,
+KERNEL dense_input_gradient(INDEX n, const T* dz, const T* w, const T* x, T* dx, INDEX n_outputs, INDEX size,
                             INDEX columns) {
   SPLIT_INDEX(i, j);
   const T* row = dz + (long long)(i / size) * columns;
   const T* weights = w + (long long)(i % size) * columns;
   T sum = 0;
-  if (i < numbers)
+  if (i < n_outputs)
     for (INDEX c = j; c < columns; c += 8) sum += row[c] * weights[c];
   sum = split_sum(sum);
-  if (j || i >= numbers) return;
+  if (j || i >= n_outputs) return;
   STATEMENTS
   dx[i] = sum * RESULT;
 }
@@ -205,6 +204,6 @@ def dense_gradient(  # noqa: PLR0917
     return dx if below is None or traced is not None else below(dx)
 
 
-def _n_threads(numbers: int) -> int:
-    """Return the number of threads that compute some numbers, 32 a block."""
-    return -(-numbers // 32) * THREADS_PER_BLOCK
+def _n_threads(n_outputs: int) -> int:
+    """Return the number of threads that compute some outputs, 32 in each block."""
+    return -(-n_outputs // 32) * THREADS_PER_BLOCK

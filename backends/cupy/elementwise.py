@@ -14,7 +14,7 @@ from portanet import kernels
 from portanet.backends.cupy import tracing
 from portanet.backends.cupy.kernels import bias_grad
 from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, Source, check_shape, contiguous
-from portanet.kernels.elementwise import ElementwiseFn
+from portanet.kernels.elementwise import ElementwiseFn, scaled_by
 from portanet.typing import Array
 
 ELEMENTWISE = Source("""
@@ -38,7 +38,7 @@ MEAN = Source(
     BLOCK_SUM
     + """
 // Each block of 256 threads adds up its part of the mean.
-KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* means, T* gradient, INDEX size) {
+KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* partial_means, T* gradient, INDEX size) {
   THREAD_INDEX(first);
   T sum = 0;
   for (INDEX i = first; i < size; i += n) {
@@ -46,14 +46,13 @@ KERNEL mean_elementwise(INDEX n, const T* x, const T* other, T* means, T* gradie
     { STATEMENTS_OF_GRADIENT gradient[i] = RESULT_OF_GRADIENT / size; }
   }
   sum = block_sum(sum);
-  if (threadIdx.x == 0) means[first / 256] = sum / size;
+  if (threadIdx.x == 0) partial_means[first / 256] = sum / size;
 }
 """
 )
 
-NUMBERS_PER_BLOCK, MAX_BLOCKS = 1024, 1024
-"""Numbers whose part of the mean a block computes, and most blocks, which then compute more. They are not tuned on a
-GPU."""
+ELEMENTS_PER_BLOCK, MAX_PARTIAL_MEANS = 1024, 1024
+"""Elements per block; beyond the maximum number of blocks, each sums more. They are not tuned on a GPU."""
 
 
 def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Array, Callable[[float | Array], Array]]:
@@ -109,13 +108,13 @@ def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Call
     if traced is None or traced.from_output:
         result: tuple[Array, Callable[[float | Array], Array]] = kernels.mean_elementwise.portable(x, fn, t)
         return result
-    n_blocks = min(-(-x.size // NUMBERS_PER_BLOCK), MAX_BLOCKS)
-    means, gradient = cupy.empty((n_blocks, 1), dtype=x.dtype), cupy.empty(x.shape, dtype=x.dtype)
+    n_blocks = min(-(-x.size // ELEMENTS_PER_BLOCK), MAX_PARTIAL_MEANS)
+    partial_means, gradient = cupy.empty((n_blocks, 1), dtype=x.dtype), cupy.empty(x.shape, dtype=x.dtype)
     macros = {**traced.output, **{f"{name}_OF_GRADIENT": value for name, value in traced.derivative.items()}}
-    arrays = contiguous(x), contiguous(t), means, gradient
+    arrays = contiguous(x), contiguous(t), partial_means, gradient
     MEAN.launch("mean_elementwise", THREADS_PER_BLOCK * n_blocks, x.dtype, *arrays, x.size, **macros)
-    mean = (means if n_blocks == 1 else bias_grad(means)).reshape(())
-    return mean, lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
+    mean = (partial_means if n_blocks == 1 else bias_grad(partial_means)).reshape(())
+    return mean, scaled_by(gradient)
 
 
 def sigmoid(x: Array) -> Array:

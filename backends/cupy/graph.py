@@ -11,7 +11,7 @@ import cupy
 from portanet.backends.cupy import persistent
 from portanet.backends.cupy.blas import Handle, forget_handle, use_handle
 from portanet.backends.cupy.memory import allocate
-from portanet.backends.cupy.source import listed_launches
+from portanet.backends.cupy.source import record_launches
 from portanet.backends.disabled import enabled
 
 
@@ -53,13 +53,13 @@ class Recording:
             self.cublas: Handle = other.cublas if other else Handle()
             use_handle(self.cublas)
             try:
-                with _garbage_collection_disabled(), listed_launches() as launches:
+                with _garbage_collection_disabled(), record_launches() as launches:
                     self.graph: Any = _capture(step, n_steps, self.stream)
             finally:
                 forget_handle()
         self.graph.upload()  # may fail: do it now, while the caller can still run the step without a graph
         if enabled("persistent") and n_expected >= persistent.MIN_STEPS:
-            self.graph = persistent.faster(self.graph, launches, n_steps)
+            self.graph = persistent.autotune(self.graph, launches, n_steps)
 
     def __call__(self) -> None:
         self.graph.launch()  # on the current stream, in order with the work between steps

@@ -7,6 +7,7 @@ import cupy
 
 from portanet import kernels
 from portanet.backends.cupy.source import BLOCK_SUM, THREADS_PER_BLOCK, TYPES, Source, check_shape, contiguous
+from portanet.kernels.elementwise import scaled_by
 from portanet.typing import Array
 
 UPDATES = Source("""
@@ -152,7 +153,7 @@ ACCURACY = Source(
     BLOCK_SUM
     + """
 // One block of 256 threads, each for some of the rows.
-KERNEL accuracy(INDEX n, const T* scores, const VALUE* labels, T* share, INDEX rows, INDEX classes) {
+KERNEL accuracy(INDEX n, const T* scores, const VALUE* labels, T* fraction, INDEX rows, INDEX classes) {
   THREAD_INDEX(i);
   T hits = 0;
   for (INDEX row = i; row < rows; row += n) {
@@ -163,7 +164,7 @@ KERNEL accuracy(INDEX n, const T* scores, const VALUE* labels, T* share, INDEX r
     hits += !has_nan && (long long)labels[row] == largest;
   }
   hits = block_sum(hits);
-  if (i == 0) *share = hits / rows;
+  if (i == 0) *fraction = hits / rows;
 }
 """
 )
@@ -265,11 +266,7 @@ def mean_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Callable[[f
     arguments = logits, labels, mean, gradient, labels.size, logits.shape[-1]
     label_type = TYPES[labels.dtype.name]
     MEAN_CROSS_ENTROPY.launch("mean_cross_entropy", THREADS_PER_BLOCK, logits.dtype, *arguments, VALUE=label_type)
-
-    def pullback(dloss: float | Array) -> Array:
-        return gradient if type(dloss) is float and dloss == 1.0 else gradient * dloss
-
-    return mean, pullback
+    return mean, scaled_by(gradient)
 
 
 def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
@@ -284,15 +281,15 @@ def sparse_softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, A
 
 
 def accuracy(scores: Array, labels: Array) -> Array:
-    """Compute the share of a small batch in one kernel."""
+    """Compute the fraction of a small batch in one kernel."""
     check_shape("labels", labels, scores.shape[:-1])
     if not _fits_a_block(scores) or scores.dtype != "float32":
         result: Array = kernels.accuracy.portable(scores, labels)
         return result
-    share = cupy.empty((), dtype=scores.dtype)
-    arguments = contiguous(scores), contiguous(labels), share, labels.size, scores.shape[-1]
+    fraction = cupy.empty((), dtype=scores.dtype)
+    arguments = contiguous(scores), contiguous(labels), fraction, labels.size, scores.shape[-1]
     ACCURACY.launch("accuracy", THREADS_PER_BLOCK, scores.dtype, *arguments, VALUE=TYPES[labels.dtype.name])
-    return share
+    return fraction
 
 
 def _fits_a_block(scores: Array) -> bool:

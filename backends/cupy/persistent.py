@@ -2,8 +2,8 @@
 A training step as one kernel that stays on the GPU for many steps: a persistent kernel.
 
 It calls the kernels that a step launches, as functions, one after another. All blocks wait for one another where a
-kernel reads what another one has written. Whether such a wait takes less time than a launch depends on the GPU and on
-the step, so that both are timed, and the faster one is used. None of it has run on a GPU yet.
+kernel reads what another one has written. Whether such a barrier takes less time than a launch depends on the GPU and
+on the step, so both are timed, and the faster one is used. None of it has run on a GPU yet.
 """
 
 import ctypes
@@ -16,21 +16,21 @@ from typing import Any
 import cupy
 import numpy as np
 
-from portanet.backends.cupy.source import THREADS_PER_BLOCK, Launch, Macros, Memory, Source
+from portanet.backends.cupy.source import THREADS_PER_BLOCK, TYPES, ByteBounds, Launch, Macros, Source
 
 logger = logging.getLogger("portanet")
 
 MIN_STEPS = 4096
-"""Fewest steps for which a kernel is compiled. It takes up to a second once for each network; CuPy keeps it on disk."""
+"""Minimum expected steps. Compiling takes time once for each network; CuPy caches the kernel on disk."""
 
 MAX_BLOCKS = 4096
-"""Most blocks of a launch in a step that a persistent kernel runs. It is not tuned on a GPU."""
+"""Maximum blocks of a launch in a step that a persistent kernel runs. It is not tuned on a GPU."""
 
 MAX_PARAMETERS = 500
-"""Most parameters of the kernel, each of at most 8 bytes; CUDA allows 4 KiB."""
+"""Maximum parameters of the kernel, each of at most 8 bytes; CUDA allows 4 KiB."""
 
-TRIALS = 3
-"""How often the graph and the persistent kernel are timed. The first launch of each is slower than the others."""
+N_TIMED_LAUNCHES = 3
+"""Timed launches of the graph and of the kernel. The minimum counts, because the first one also loads code."""
 
 PREAMBLE = """
 #define KERNEL __device__ void
@@ -42,19 +42,21 @@ struct Address {
   template <class V> __device__ operator V*() const { return (V*)value; }
 };
 
-// Let each block wait for all others. state[0] counts the blocks that wait, and state[1] how often all have waited.
-__device__ void wait_for_all_blocks(unsigned* state) {
+// A barrier of all blocks. It is not that of cooperative_groups, whose header is not on every machine that has CuPy.
+// state[0] counts the blocks that have arrived. state[1] counts the barriers passed, so that a block at the next one is
+// not mistaken for a late one.
+__device__ void grid_sync(unsigned* state) {
   __syncthreads();
   if (threadIdx.x == 0) {
-    volatile unsigned* times = state + 1;
-    const unsigned before = *times;
+    volatile unsigned* passed = state + 1;
+    const unsigned before = *passed;
     __threadfence();
     if (atomicAdd(state, 1u) == gridDim.x - 1) {
       *state = 0;
       __threadfence();
-      *times = before + 1;
+      *passed = before + 1;
     } else {
-      while (*times == before) {
+      while (*passed == before) {
 #if __CUDA_ARCH__ >= 700
         __nanosleep(32);
 #endif
@@ -78,11 +80,11 @@ static __device__ void run(INDEX n, {parameters}) {{
 }}
 }};
 """
-"""The kernels of a source as functions, and one of them run for all of its blocks. Shared memory is used again by the
-next block, so that its threads wait for one another."""
+"""
+The kernels of a source as functions, and one of them run for all of its blocks.
 
-TYPES = {"int32": "int", "int64": "long long", "float32": "float", "float64": "double"}
-"""C++ types of scalar arguments."""
+``__syncthreads`` before the next block, because it uses the same shared memory.
+"""
 
 
 class PersistentKernel:
@@ -103,8 +105,8 @@ class PersistentKernel:
         occupancy = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
         resident = properties["multiProcessorCount"] * occupancy(self.kernel.kernel.ptr, THREADS_PER_BLOCK, 0)
         self.n_blocks = min(resident, max(map(_n_blocks, launches)))
-        values = [value for launch in launches for value in (launch.n, *launch.values)]
-        addresses = [np.int64(value.start) if isinstance(value, Memory) else value for value in values]
+        values = [value for launch in launches for value in (launch.n, *launch.arguments)]
+        addresses = [np.int64(value.start) if isinstance(value, ByteBounds) else value for value in values]
         self.n_steps, self.arguments = n_steps, (cupy.zeros(2, dtype="uint32"), *addresses)
 
     def launch(self, n_steps: int | None = None) -> None:
@@ -113,9 +115,9 @@ class PersistentKernel:
         self.kernel((self.n_blocks,), (THREADS_PER_BLOCK,), (np.int32(n), *self.arguments))
 
 
-class Fastest:
+class Autotuned:
     """
-    Launches the fastest of several objects that run the same steps: each in turn while they are timed, then that one.
+    Runs the same steps by several variants in turn while they are timed, then by the fastest one.
 
     Parameters
     ----------
@@ -138,13 +140,13 @@ class Fastest:
         end.record()
         end.synchronize()
         self.times[name].append(cupy.cuda.get_elapsed_time(begin, end))
-        if all(len(times) == TRIALS for times in self.times.values()):
+        if all(len(times) == N_TIMED_LAUNCHES for times in self.times.values()):
             fastest = min(self.times, key=lambda name: min(self.times[name]))
             logger.info("steps run as a %s; a launch took %s ms", fastest, self.times)
             self.variants = {fastest: self.variants[fastest]}
 
 
-def faster(graph: Any, launches: Sequence[Launch], n_steps: int) -> Any:
+def autotune(graph: Any, launches: Sequence[Launch], n_steps: int) -> Any:
     """
     Return a CUDA graph, or what launches the faster of it and a persistent kernel.
 
@@ -156,17 +158,17 @@ def faster(graph: Any, launches: Sequence[Launch], n_steps: int) -> Any:
         Those of all steps, apart from what CuPy and cuBLAS have launched.
     n_steps : int
     """
-    one_step, calls = launches[: len(launches) // n_steps], [launch[:4] for launch in launches]
+    one_step, calls = launches[: len(launches) // n_steps], [*map(_without_addresses, launches)]
     steps_are_alike = calls == calls[: len(one_step)] * n_steps
     try:
         if not (steps_are_alike and is_supported(one_step) and len(launches) == _n_nodes(graph)):
             return graph
         kernel = PersistentKernel(one_step, n_steps)
-        kernel.launch(0)  # fails where cooperative launches do; it runs no step
+        kernel.launch(0)  # runs no step; raises if the GPU refuses a cooperative launch
     except Exception as error:  # of the compiler, the driver or a library that is not found: graphs need none of it
         logger.info("steps are not run as a persistent kernel (%s: %s)", type(error).__name__, error)
         return graph
-    return Fastest(graph=graph, kernel=kernel)
+    return Autotuned(graph=graph, kernel=kernel)
 
 
 def is_supported(launches: Sequence[Launch]) -> bool:
@@ -174,7 +176,7 @@ def is_supported(launches: Sequence[Launch]) -> bool:
     return (
         bool(launches)
         and all(_n_blocks(launch) <= MAX_BLOCKS for launch in launches)
-        and sum(1 + len(launch.values) for launch in launches) < MAX_PARAMETERS - 2
+        and sum(1 + len(launch.arguments) for launch in launches) < MAX_PARAMETERS - 2
         # Of a block whose threads wait for one another, none may return early.
         and all(launch.n % THREADS_PER_BLOCK == 0 for launch in launches if "__syncthreads" in launch.source.code)
     )
@@ -183,16 +185,16 @@ def is_supported(launches: Sequence[Launch]) -> bool:
 def source_of(launches: Sequence[Launch]) -> str:
     """Return the CUDA C++ source of the kernel that runs the launches of a step."""
     structures: dict[tuple[Source, str, Macros], str] = {}  # some kernels are launched more than once
-    parameters, statements, waits = ["int n_steps", "unsigned* state"], [], _waits(launches)
+    parameters, statements, waits = ["int n_steps", "unsigned* state"], [], _needs_grid_sync(launches)
     for launch in launches:
         kernel = launch.source, launch.name, launch.macros
         structure = structures.setdefault(kernel, f"Kernel{len(structures)}")
-        values = [launch.n, *launch.values]
+        values = [launch.n, *launch.arguments]
         names = [f"a{len(parameters) + i}" for i in range(len(values))]
-        types = ["Address" if isinstance(value, Memory) else TYPES[value.dtype.name] for value in values]
+        types = ["Address" if isinstance(value, ByteBounds) else TYPES[value.dtype.name] for value in values]
         parameters += map(" ".join, zip(types, names, strict=True))
-        statements += ["wait_for_all_blocks(state);"] * next(waits) + [f"{structure}::run({', '.join(names)});"]
-    body = "\n    ".join([*statements, "wait_for_all_blocks(state);"])
+        statements += ["grid_sync(state);"] * next(waits) + [f"{structure}::run({', '.join(names)});"]
+    body = "\n    ".join([*statements, "grid_sync(state);"])
     return (
         f"{PREAMBLE}\n{''.join(_structure(*kernel, structure) for kernel, structure in structures.items())}"
         f'extern "C" __global__ void run_steps({", ".join(parameters)}) {{\n'
@@ -229,23 +231,29 @@ def _parameters(code: str, name: str) -> list[str]:
     return [" ".join(parameter.split()) for parameter in found[1].split(",")]
 
 
-def _waits(launches: Sequence[Launch]) -> Iterator[bool]:
-    """Yield whether each launch waits: one before it has written what it uses, or used what it writes."""
-    used: list[Memory] = []
-    written: list[Memory] = []
+def _needs_grid_sync(launches: Sequence[Launch]) -> Iterator[bool]:
+    """Yield whether a barrier is needed before each launch: one before it has written what it uses, or reverse."""
+    used: list[ByteBounds] = []
+    written: list[ByteBounds] = []
     for launch in launches:
-        pairs = list(zip(_parameters(launch.source.code, launch.name), launch.values, strict=True))
-        uses = [value for _, value in pairs if isinstance(value, Memory)]
-        writes = [value for parameter, value in pairs if isinstance(value, Memory) and "const" not in parameter]
-        wait = _overlap(uses, written) or _overlap(writes, used)
+        pairs = list(zip(_parameters(launch.source.code, launch.name), launch.arguments, strict=True))
+        uses = [value for _, value in pairs if isinstance(value, ByteBounds)]
+        writes = [value for parameter, value in pairs if isinstance(value, ByteBounds) and "const" not in parameter]
+        wait = _may_share_memory(uses, written) or _may_share_memory(writes, used)
         if wait:
             used, written = [], []
         used, written = used + uses, written + writes
         yield wait
 
 
-def _overlap(some: Sequence[Memory], others: Sequence[Memory]) -> bool:
+def _may_share_memory(some: Sequence[ByteBounds], others: Sequence[ByteBounds]) -> bool:
     return any(a.start < b.stop and b.start < a.stop for a in some for b in others)
+
+
+def _without_addresses(launch: Launch) -> tuple[Any, ...]:
+    """Return what must be the same in each step; temporary arrays may be elsewhere."""
+    scalars = [value for value in launch.arguments if not isinstance(value, ByteBounds)]
+    return launch.source, launch.name, launch.macros, launch.n, scalars
 
 
 def _n_blocks(launch: Launch) -> int:

@@ -60,19 +60,19 @@ Macros: TypeAlias = tuple[tuple[str, int | str], ...]
 
 
 class Launch(NamedTuple):
-    """A launch of a kernel, as :func:`listed_launches` keeps it."""
+    """A launch of a kernel, as :func:`record_launches` keeps it."""
 
     source: "Source"
     name: str
     macros: Macros
     n: Any
     """Number of threads, as a scalar of NumPy."""
-    values: tuple[Any, ...]
-    """Further arguments: scalars of NumPy, and for each array the :class:`Memory` of its numbers."""
+    arguments: tuple[Any, ...]
+    """Those after n: scalars of NumPy, and for each array its :class:`ByteBounds`."""
 
 
-class Memory(NamedTuple):
-    """Where an array is. The array itself is not kept, so that a pool can use its memory again."""
+class ByteBounds(NamedTuple):
+    """First byte of an array, and the one past its last. The array is not kept: a pool may use its memory again."""
 
     start: int
     stop: int
@@ -82,7 +82,7 @@ _launches: ContextVar[list[Launch] | None] = ContextVar("launches", default=None
 
 
 @contextmanager
-def listed_launches() -> Iterator[list[Launch]]:
+def record_launches() -> Iterator[list[Launch]]:
     """List the launches of this module; those of CuPy and of cuBLAS are not in the list."""
     launches: list[Launch] = []
     token = _launches.set(launches)
@@ -184,4 +184,4 @@ def _identity(argument: Any) -> Any:
 
 
 def _memory(value: Any) -> Any:
-    return Memory(value.data.ptr, value.data.ptr + value.nbytes) if isinstance(value, cupy.ndarray) else value
+    return ByteBounds(value.data.ptr, value.data.ptr + value.nbytes) if isinstance(value, cupy.ndarray) else value

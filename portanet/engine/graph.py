@@ -2,8 +2,8 @@
 Steps that are recorded once and replayed, on backends that can capture their operations: on CUDA, as a graph or as one
 kernel that runs many steps.
 
-Launching the kernels of a small step takes longer than running them. A replay launches them all at once. The gain has
-not been measured on a GPU yet.
+Launching the kernels of a small step probably takes longer than running them. A replay launches them all at once. The
+gain has not been measured on a GPU yet.
 """
 
 import warnings
@@ -20,7 +20,7 @@ WARM_UP_STEPS = 2
 """Steps before one is recorded; they compile the kernels."""
 
 MIN_STEPS_TO_RECORD = 64
-"""Fewest remaining steps for which one is recorded: what they gain is estimated to be what the recording costs."""
+"""Minimum remaining steps to record; below it, recording is estimated to cost more than it saves."""
 
 STEPS_PER_GRAPH = 16
 """Steps recorded as one graph. Launching a graph is estimated to take as long as a small step."""
@@ -77,7 +77,7 @@ class GraphExecutor(EagerExecutor):
         if batch.stop - batch.start != self.batch_size:
             return super().run()
         n, replay = 1, None
-        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._steps_left() >= MIN_STEPS_TO_RECORD):
+        if self.full_steps >= WARM_UP_STEPS and (self.replays or self._fit_remaining() >= MIN_STEPS_TO_RECORD):
             full_remaining = self.remaining - (self.batches[-1].stop - self.batches[-1].start != self.batch_size)
             n = self.steps_per_graph if min(most, full_remaining) >= self.steps_per_graph else 1
             replay = self.replays.get(n) or self._record(n)
@@ -88,7 +88,7 @@ class GraphExecutor(EagerExecutor):
         self.n_done += n
         return n
 
-    def _steps_left(self) -> int:
+    def _fit_remaining(self) -> int:
         return self.remaining + (self.epochs_remaining - 1) * len(self.batches)
 
     def _run_on_device(self) -> None:
@@ -106,7 +106,7 @@ class GraphExecutor(EagerExecutor):
             return None
         others = list(self.replays.values())  # at most one, whose memory pool serves both
         try:
-            self.replays[n] = self.capture(self._run_on_device, n, self._steps_left(), *others)
+            self.replays[n] = self.capture(self._run_on_device, n, self._fit_remaining(), *others)
         except Exception as error:  # of the library, or of code that reads a number from the device
             self.replays.clear()  # memory may have run out, and they hold some
             if n > 1:  # a single step may do

@@ -39,10 +39,22 @@ def elementwise(x: Array, fn: ElementwiseFn, t: Array | None = None) -> tuple[Ar
     return y, lambda dy: dy * derivative()
 
 
+def scaled_by(gradient: Array) -> Callable[[float | Array], Array]:
+    """
+    Return the function ``factor -> gradient factor``; for 1.0, it gives the array itself, which is not to be changed.
+
+    Examples
+    --------
+    >>> scaled_by(np.asarray([1.0, 2.0]))(0.5)
+    array([0.5, 1. ])
+    """
+    return lambda factor: gradient if type(factor) is float and factor == 1.0 else gradient * factor
+
+
 @kernel
 def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Callable[[float | Array], Array]]:
     """
-    Return the mean of ``f(x, t)`` over all numbers, and its pullback; 0 of no numbers.
+    Return the mean of ``f(x, t)`` over all elements, and its pullback. The mean of an empty array is 0.
 
     Parameters
     ----------
@@ -53,7 +65,8 @@ def mean_elementwise(x: Array, fn: ElementwiseFn, t: Array) -> tuple[Array, Call
     -------
     mean : array, shape ()
     pullback : callable
-        Returns the gradient of ``dmean`` times the mean with respect to x.
+        Returns the gradient of ``dmean`` times the mean with respect to x. That of 1.0 is an array that is kept: do
+        not change it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Class labels as one-hot vectors."""
+"""Kernels of class labels: one-hot vectors and accuracy."""
 
 from typing import Any
 
@@ -18,7 +18,9 @@ def one_hot(labels: Array, n_classes: int, dtype: Any) -> Array:
 @kernel
 def accuracy(scores: Array, labels: Array) -> Array:
     """
-    Share of rows whose largest score is that of the label; a row with NaN is a miss.
+    Fraction of rows whose largest score is at the label.
+
+    NaN in a row, or a label out of range, counts as wrong; among equal scores, the first counts.
 
     Parameters
     ----------

@@ -61,7 +61,12 @@ def random_bits(stream: Array, n: int, first: int = 0) -> Array:
 @kernel
 def advance_stream(stream: Array) -> None:
     """
-    Go on to the next counter of a stream, which is changed in place.
+    Add 1 to the counter of a stream, in place.
+
+    Parameters
+    ----------
+    stream : array of int64, shape (2,)
+        Key and counter.
 
     Examples
     --------
@@ -81,9 +86,9 @@ def dropout(x: Array, bits: Array, keep: int) -> tuple[Array, Callable[[Array], 
     ----------
     x : array of float
     bits : array of int, of a shape that broadcasts to that of x
-        Values in ``[0, 65536)``, such as :func:`random_bits`: those below ``keep`` keep a number.
+        Values in ``[0, 65536)``, such as :func:`random_bits`.
     keep : int
-        In [1, 65536].
+        In [1, 65536]: an element is kept where its bits are below, that is with probability ``keep / 65536``.
 
     Examples
     --------

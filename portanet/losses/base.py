@@ -179,7 +179,7 @@ class Loss(Configured):
         if len(numbers) != n:
             fix = "give one for each; a dict must name the last class"
             raise ValueError(f"{name} has {len(numbers)} numbers, the prediction {n} classes: {fix}")
-        if kept != numbers:  # of equal numbers, a recorded step may read the arrays
+        if kept != numbers:  # equal weights keep their arrays, which a recorded step may read
             arrays = ()
         for array in arrays:
             if type(array) is type(like) and array.device == like.device and array.dtype == like.dtype:

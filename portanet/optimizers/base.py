@@ -165,7 +165,7 @@ class Optimizer(Configured):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option; one that needs a state which a bound optimizer lacks is refused."""
         if name in (elsewhere := ATTRIBUTES["Optimizer"]) and not hasattr(type(self), name):
-            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: set {elsewhere[name]!r}")
+            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: write {elsewhere[name]!r}")
         if self.flat is not None and name != "lr" and name in parameters_of(type(self)):  # type: ignore[arg-type]
             changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
             value = vars(changed)[name]

@@ -51,12 +51,12 @@ from portanet.training.data import (
     hold_out,
     prepare_data,
 )
+from portanet.training.executor_cache import ExecutorCache
 from portanet.training.history import History
 from portanet.training.loop import FitLoop
 from portanet.training.memory import find_batch_size
 from portanet.training.progress import progress_callbacks
 from portanet.training.ranks import FitRanks, report_errors_to_ranks
-from portanet.training.recorded import RecordedSteps
 from portanet.training.scores import Metric, Scorer, check_metrics, evaluate, resolve
 from portanet.training.state import TrainingState
 from portanet.training.truncated import check_sequences
@@ -217,7 +217,7 @@ class Trainer:
             self._bind()
         self._shuffle = default_rng([2, seed])
         self._loop: FitLoop | None = None  # of the call of fit that runs
-        self._recorded = RecordedSteps()
+        self._executors = ExecutorCache()
         self._checked_batch: tuple[Any, ...] = ()  # shapes and dtypes of the last batch that step has checked
 
     def _bind(self) -> None:
@@ -387,8 +387,8 @@ class Trainer:
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
         capture : {"auto", "never"}
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
-            numbers still change, but Python numbers that a layer of one's own keeps do not. A further ``fit`` on the
-            same arrays of the device uses the recording again.
+            numbers still change, but Python numbers that a layer of one's own keeps do not. The
+            recording and its device memory are kept until ``fit`` gets other data, if they are arrays of the device.
         resume : path-like or bool
             Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
             an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
@@ -489,7 +489,7 @@ class Trainer:
                 loop.run(epochs)
         finally:
             self._loop = None  # it holds the data
-            self._recorded.end([*tree_leaves(x), *tree_leaves(y), sample_weight])
+            self._executors.keep_only_if_given([*tree_leaves(x), *tree_leaves(y), sample_weight])
         return self.history
 
     @_on_device_of_data
@@ -512,12 +512,12 @@ class Trainer:
                 )
             return self._evaluate_stream(self._stream(x))
         data = prepare_data(self.net, self.loss, x, y, sample_weight, keep_on_host="always")
-        return self._recorded.make_room(partial(self._evaluate, data, batch_size))
+        return self._executors.retry_without_recording(partial(self._evaluate, data, batch_size))
 
     @with_checked_arguments
     def predict(self, x: Any, *, batch_size: int = 1000) -> Any:
         """Return the outputs for many inputs: :meth:`Layer.predict` of the network."""
-        return self._recorded.make_room(partial(self.net.predict, x, batch_size=batch_size))
+        return self._executors.retry_without_recording(partial(self.net.predict, x, batch_size=batch_size))
 
     def save(self, path: str | PathLike[str]) -> None:
         """
@@ -621,7 +621,7 @@ class Trainer:
         """Copy and pickle what the constructor takes and what training has changed; arrays go through the host."""
         if self._loop is not None:
             raise RuntimeError("a Trainer cannot be copied or pickled while it trains: save(path) writes a checkpoint")
-        restored = ("_state", "_unbound", "_loop", "_recorded", "steps", "history")  # by __setstate__
+        restored = ("_state", "_unbound", "_loop", "_executors", "steps", "history")  # by __setstate__
         own = {name: value for name, value in vars(self).items() if name not in restored}
         if "_unbound" in vars(self):
             return {**own, "history": self.history, "steps": self.steps, "_unbound": self._unbound}
@@ -630,11 +630,11 @@ class Trainer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_unbound" in state:
-            vars(self).update(state, _loop=None, _recorded=RecordedSteps())
+            vars(self).update(state, _loop=None, _executors=ExecutorCache())
             return
         net, (text, arrays) = state["_net"], state.pop("state")
         self._loop, self._state = None, TrainingState(net, state.pop("optimizer").bind(net))
-        self._recorded = RecordedSteps()
+        self._executors = ExecutorCache()
         vars(self).update(state)
         changed = unflatten(text, arrays, self.backend.asarray)
         with self.backend.activate():
@@ -751,7 +751,7 @@ class Trainer:
         on_host = not isinstance(data.arrays[0], self.backend.array_type)
         record = record and USE_GRAPH and not scorer.of_all  # a replayed step overwrites the predictions of the last
         kind = StreamingExecutor if on_host else GraphExecutor if record else EagerExecutor
-        return self._recorded.begin(kind(step, data.arrays, batches, table, self.backend), scorer)
+        return self._executors.get_or_add(kind(step, data.arrays, batches, table, self.backend), scorer)
 
     def _arrays(
         self,
@@ -783,12 +783,12 @@ class Trainer:
         batches = of_batches or not isinstance(data, (tuple, list))
         if batches and is_iterable_of_batches(data) and not isinstance(data, Iterator):
             stream = self._stream(data, name="validation_data")
-            return partial(self._recorded.make_room, partial(self._evaluate_stream, stream))
+            return partial(self._executors.retry_without_recording, partial(self._evaluate_stream, stream))
         if batches or len(data) not in (2, 3):
             accepted = "a tuple (x, y) or (x, y, sample_weight), or batches of these that can be read more than once"
             raise ValueError(f"validation_data must be {accepted}, got {shown(data)}")
         prepared = prepare_data(self.net, self.loss, *data, name="validation ", keep_on_host="always")
-        return partial(self._recorded.make_room, partial(self._evaluate, prepared, 1000))
+        return partial(self._executors.retry_without_recording, partial(self._evaluate, prepared, 1000))
 
     def _with_sizes(self, x: Any, y: Any = None, **options: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """Build the network for inputs x, or for the first batch of an iterable, and return the arguments."""

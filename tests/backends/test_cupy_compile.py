@@ -128,16 +128,16 @@ def test_a_source_compiles_without_warnings(name: str, types: tuple[str, str, st
 @pytest.mark.skipif(nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12")
 @pytest.mark.mechanism
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["000-toy", "001-ae-usps", "003-mlp"])
+@pytest.mark.parametrize("name", ["000-toy", "001-ae-usps", "003-mlp", "004-cnn"])
 def test_a_step_as_one_persistent_kernel_compiles_without_warnings(cuda: Backend, name: str, architecture: str) -> None:
     from portanet.backends.cupy import persistent
-    from portanet.backends.cupy.source import listed_launches
+    from portanet.backends.cupy.source import record_launches
 
     network = NETWORKS[name]
     trainer = pn.Trainer(network.build().initialize(device=cuda), network.loss(), network.optimizer())
     x = cuda.asarray(np.ones((4, *network.input_shape), "float32"))
     y = {"labels": np.zeros(4, int), "values": trainer.predict(x), "input": x}[network.target]
-    with listed_launches() as launches:
+    with record_launches() as launches:
         trainer.step(x, cuda.asarray(y))
     assert persistent.is_supported(launches)
     size, log = compile_for(architecture, persistent.source_of(launches))

@@ -131,16 +131,23 @@ LAUNCHES = {
     ],
 }
 """
-Launches of a recorded step, before a persistent kernel runs those of 003-mlp.
+Launches of a recorded step.
 
 Before small products, losses, columns and small convolutions had kernels of their own, there were 19, 51 and 66 for
 batches of two examples.
 """
 
 
+BARRIERS = {"003-mlp": 7, "004-cnn": 16}
+"""Barriers of a step as a persistent kernel."""
+
+
 @pytest.mark.mechanism
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_the_launches_of_the_networks_of_the_reports(cuda: Backend, compute_types: list[int], name: str) -> None:
+    from portanet.backends.cupy import persistent
+    from portanet.backends.cupy.source import record_launches
+
     network = NETWORKS[name]
     net = network.build().initialize(device=cuda)
     trainer = pn.Trainer(net, network.loss(), network.optimizer())
@@ -150,8 +157,12 @@ def test_the_launches_of_the_networks_of_the_reports(cuda: Backend, compute_type
     executor.start_epoch(None)
     CuPy.current.launches.clear()
     CuPy.current.is_recording = True  # so that they are listed, and take no time
-    executor.run()
+    with record_launches() as launches:
+        executor.run()
     assert CuPy.current.launches == LAUNCHES[name]
+    if name in BARRIERS:
+        assert persistent.is_supported(launches)
+        assert 1 + sum(persistent._needs_grid_sync(launches)) == BARRIERS[name]
 
 
 def test_arrays_of_several_dtypes_are_gathered(cuda: Backend) -> None:

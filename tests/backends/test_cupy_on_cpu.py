@@ -380,9 +380,9 @@ def test_fit_suggests_a_batch_size_that_fits(cuda: Backend, capture: Literal["au
     trainer.fit(x, labels, batch_size=10, progress=False, capture="never")
 
 
-def recorded(cuda: Backend, step: Callable[[], Any], *beside: Any) -> Any:
+def recorded(cuda: Backend, step: Callable[[], Any], *pools: Any) -> Any:
     assert cuda.capture is not None
-    return cuda.capture(step, 1, 1, *beside)
+    return cuda.capture(step, 1, 1, *pools)
 
 
 class TestCapture:

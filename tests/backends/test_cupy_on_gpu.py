@@ -124,24 +124,23 @@ def test_a_small_network_trains_as_a_persistent_kernel(
         pytest.skip("PORTANET_DISABLE contains persistent")
     made: list[graph.Recording] = []
 
-    def capture(step: Callable[[], None], n: int, n_expected: int, *beside: graph.Recording) -> graph.Recording:
-        made.append(graph.Recording(step, n, n_expected, *beside))
+    def capture(step: Callable[[], None], n: int, n_expected: int, *pools: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, n_expected, *pools))
         return made[-1]
 
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
     monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
     monkeypatch.setattr(persistent, "MIN_STEPS", 1)
-    monkeypatch.setattr(persistent, "TRIALS", 1)
+    monkeypatch.setattr(persistent, "N_TIMED_LAUNCHES", 1)
     times = cycle([2.0, 1.0])  # of the graph and of the kernel, so that the kernel is used
     monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda begin, end: next(times))
     outcomes = []
     for how in ("auto", "never"):
         net = pn.Sequential(pn.Flatten(), pn.Linear(144, 90), pn.GELU(), pn.Dropout(0.2), pn.Linear(90, 3))
         net.initialize(1, device=replace(cuda, capture=capture), dtype=dtype)
-        outcomes.append(run(pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(), metrics=["accuracy"]), capture=how)[1])
-    assert made
-    if dtype == "float32":  # CuPy computes the accuracy in float64
-        assert [*made[0].graph.variants] == ["kernel"]
+        metrics = ["accuracy"] if dtype == "float32" else []  # CuPy computes that of float64
+        outcomes.append(run(pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(), metrics=metrics), capture=how)[1])
+    assert [*made[0].graph.variants] == ["kernel"]
     for name, values in outcomes[0].items():
         np.testing.assert_allclose(values, outcomes[1][name], rtol=1e-4, atol=1e-6, err_msg=name)
 
@@ -324,8 +323,8 @@ def test_out_of_memory_while_recording_changes_no_result(cuda: Backend, monkeypa
             raise cupy.cuda.memory.OutOfMemoryError(size, -1)
         return memory.allocate(size)
 
-    def capture(step: Callable[[], None], n: int, n_expected: int, *beside: graph.Recording) -> graph.Recording:
-        made.append(graph.Recording(step, n, n_expected, *beside))
+    def capture(step: Callable[[], None], n: int, n_expected: int, *pools: graph.Recording) -> graph.Recording:
+        made.append(graph.Recording(step, n, n_expected, *pools))
         return made[-1]
 
     monkeypatch.setattr(graph, "allocate", allocate)

@@ -29,7 +29,7 @@ def preferred(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portanet.engine.graph, "MIN_STEPS_TO_RECORD", 1)
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 3)
     monkeypatch.setattr(persistent, "MIN_STEPS", 1)
-    monkeypatch.setattr(persistent, "TRIALS", 1)
+    monkeypatch.setattr(persistent, "N_TIMED_LAUNCHES", 1)
     times = cycle([2.0, 1.0])  # of the graph, which is first, and of the kernel
     monkeypatch.setattr(CuPy.current.cuda, "get_elapsed_time", lambda begin, end: next(times))
 
@@ -58,6 +58,12 @@ def classifier(
     return trainer
 
 
+def convnet(device: Backend) -> pn.Trainer:
+    layers = pn.Reshape(2, 3, 1), pn.Conv2D(1, 4, 2, padding="same"), pn.ReLU(), pn.MaxPool2D(2)
+    net = pn.Sequential(*layers, pn.Flatten(), pn.Linear(4, 3))
+    return pn.Trainer(net, pn.CrossEntropyLoss(), pn.Adam(0.01), device=device, seed=3)
+
+
 def regressor(loss: pn.Loss, *end: pn.Layer, **settings: Any) -> Callable[[Backend], pn.Trainer]:
     def trainer(device: Backend) -> pn.Trainer:
         net = pn.Sequential(pn.Linear(6, 5, bias=False), pn.TanH(), pn.Linear(5, 2), *end)
@@ -73,11 +79,12 @@ def regressor(loss: pn.Loss, *end: pn.Layer, **settings: Any) -> Callable[[Backe
         (classifier([pn.GELU()], optimizer=pn.Adam(0.01), metrics=["accuracy"]), LABELS.astype("uint8")),
         (classifier([pn.ReLU(), pn.Dropout(0.3)], optimizer=pn.SGD(0.1)), LABELS),
         (classifier([pn.Sigmoid()], optimizer=pn.RMSprop(0.01, centered=True), dtype="float64"), LABELS),
+        (convnet, LABELS),
         (regressor(pn.MSELoss()), TARGETS),
         (regressor(pn.BCELoss(), pn.Sigmoid()), TARGETS),
         (regressor(pn.HuberLoss()), TARGETS),
     ],
-    ids=["SGD", "Adam", "Dropout", "RMSprop", "MSE", "BCE", "Huber"],
+    ids=["SGD", "Adam", "Dropout", "RMSprop", "convolution", "MSE", "BCE", "Huber"],
 )
 def test_a_persistent_kernel_trains_as_single_launches_do(cuda: Backend, make: Any, y: np.ndarray) -> None:
     one_by_one = fit(make(cuda), y, "never")
@@ -126,7 +133,7 @@ def test_steps_in_which_cupy_launches_kernels_are_a_graph(cuda: Backend, layer: 
 def test_large_kernels_are_a_graph(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     from portanet.backends.cupy import persistent
 
-    monkeypatch.setattr(persistent, "MAX_BLOCKS", 2)  # one needs 560 threads
+    monkeypatch.setattr(persistent, "MAX_BLOCKS", 17)  # that of the first weights has 490 outputs, in blocks of 32
     assert "run_steps" not in fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
     assert "launch" in CuPy.current.events
 
@@ -136,6 +143,7 @@ def test_the_mechanism_can_be_switched_off(cuda: Backend, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(graph, "enabled", lambda name: name != "persistent")
     assert "run_steps" not in fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
+    assert "launch" in CuPy.current.events
 
 
 @pytest.mark.parametrize("times", [[1.0, 2.0], [2.0, 1.0]], ids=["graph", "kernel"])
@@ -154,6 +162,7 @@ def test_few_steps_are_a_graph(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(persistent, "MIN_STEPS", 17)  # 16 are left after the first two
     assert "run_steps" not in fit(classifier([pn.ReLU()], optimizer=pn.SGD(0.1))(cuda), LABELS, "auto")[2]
+    assert "launch" in CuPy.current.events
 
 
 @pytest.mark.parametrize("name", ["_n_nodes", "source_of"])
@@ -182,15 +191,22 @@ def test_steps_that_differ_are_a_graph(cuda: Backend) -> None:
             self.n += 1
             return super().vjp(x) if self.n % 2 else pn.ReLU().vjp(x)
 
-    trainer = classifier([Alternating()], optimizer=pn.SGD(0.1))(cuda)
-    assert "run_steps" not in fit(trainer, LABELS, "auto", epochs=1)[2]  # three steps are recorded as one
-    assert "launch" in CuPy.current.events
+    class AlternatingDropout(pn.Dropout):
+        def transform(self, xp: Any, x: Any) -> Any:
+            self.p = 0.5 - self.p
+            return super().transform(xp, x)
+
+    for layer in (Alternating(), AlternatingDropout(0.1)):
+        trainer = classifier([layer], optimizer=pn.SGD(0.1))(cuda)
+        CuPy.current.events.clear()
+        assert "run_steps" not in fit(trainer, LABELS, "auto", epochs=1)[2]  # three steps are recorded as one
+        assert "launch" in CuPy.current.events
 
 
 def listed(step: Callable[[], Any]) -> Any:
-    from portanet.backends.cupy.source import listed_launches
+    from portanet.backends.cupy.source import record_launches
 
-    with listed_launches() as launches:
+    with record_launches() as launches:
         step()
     return launches
 
@@ -208,7 +224,7 @@ def test_a_kernel_waits_for_what_another_one_writes_or_reads(cuda: Backend) -> N
         cuda.kernels["sgd"](data, grad, None, lr, 0.0, False)
 
     def waits(*steps: tuple[Any, ...]) -> list[bool]:
-        return list(persistent._waits(listed(lambda: [function(*arrays) for function, *arrays in steps])))
+        return list(persistent._needs_grid_sync(listed(lambda: [function(*arrays) for function, *arrays in steps])))
 
     assert waits((sum_into, a), (sum_into, b)) == [False, False]
     assert waits((sum_into, a), (update, b, a)) == [False, True]  # reads what is written
@@ -227,7 +243,7 @@ def test_a_part_of_an_array_overlaps_with_the_whole(cuda: Backend) -> None:
         cuda.kernels["bias_grad"](x, flat[:6])
         cuda.kernels["sgd"](data, flat, None, cuda.asarray(np.asarray(0.1)), 0.0, False)
 
-    assert list(persistent._waits(listed(step))) == [False, False, True]
+    assert list(persistent._needs_grid_sync(listed(step))) == [False, False, True]
 
 
 def test_what_a_persistent_kernel_cannot_run_is_not_given_to_it(cuda: Backend) -> None:

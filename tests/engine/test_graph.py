@@ -208,7 +208,7 @@ def test_steps_that_cannot_be_recorded_run_eagerly_with_one_warning(recording: B
 def test_a_failed_recording_changes_nothing(recording: Backend, monkeypatch: pytest.MonkeyPatch, together: int) -> None:
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", together)
 
-    def fail(step: Callable[[], Any], *beside: Any) -> NoReturn:
+    def fail(step: Callable[[], Any], *pools: Any) -> NoReturn:
         tape.capture(step)  # changes no array, but the step's Python has run
         raise RuntimeError("cudaErrorStreamCaptureInvalidated")
 
@@ -223,8 +223,8 @@ def test_steps_that_cannot_be_recorded_together_are_recorded_singly(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     calls = []
 
-    def fail_several(step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
-        calls.append((n, *beside))
+    def fail_several(step: Callable[[], Any], n: int, n_expected: int, *pools: Any) -> Callable[[], None]:
+        calls.append((n, *pools))
         if n > 1:
             raise RuntimeError("too many")
         return tape.capture(step)
@@ -243,8 +243,8 @@ def test_a_failed_recording_frees_those_whose_memory_it_shares(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 5)
     calls, kept = [], []
 
-    def capture(step: Callable[[], Any], n: int, n_expected: int, *beside: Callable[[], None]) -> Callable[[], None]:
-        calls.append(len(beside))
+    def capture(step: Callable[[], Any], n: int, n_expected: int, *pools: Callable[[], None]) -> Callable[[], None]:
+        calls.append(len(pools))
         if len(calls) == 2:
             raise MemoryError
         replay = tape.capture(step, n)
@@ -267,8 +267,8 @@ def test_a_recording_shares_the_memory_pool_of_earlier_ones(
     monkeypatch.setattr(portanet.engine.graph, "STEPS_PER_GRAPH", 2)
     made: list[Callable[[], None]] = []
 
-    def capture(step: Callable[[], Any], n: int, n_expected: int, *beside: Callable[[], None]) -> Callable[[], None]:
-        assert list(beside) == made
+    def capture(step: Callable[[], Any], n: int, n_expected: int, *pools: Callable[[], None]) -> Callable[[], None]:
+        assert list(pools) == made
         made.append(tape.capture(step, n))
         return made[-1]
 
@@ -277,7 +277,7 @@ def test_a_recording_shares_the_memory_pool_of_earlier_ones(
 
 
 def test_capture_never_records_nothing(recording: Backend) -> None:
-    def refuse(step: Callable[[], Any], *beside: Any) -> NoReturn:
+    def refuse(step: Callable[[], Any], *pools: Any) -> NoReturn:
         raise AssertionError("recorded")
 
     with warnings.catch_warnings():
@@ -370,10 +370,10 @@ class Crowded(pn.Layer):
 def test_validation_without_memory_drops_the_recordings_and_tries_again(recording: Backend, capture: Capture) -> None:
     made = []
 
-    def tracked(step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
+    def tracked(step: Callable[[], Any], n: int, n_expected: int, *pools: Any) -> Callable[[], None]:
         replay = tape.capture(step, n)
         Crowded.alive.add(replay.__self__)
-        made.append(len(beside))
+        made.append(len(pools))
         return replay
 
     net = pn.Sequential(pn.Linear(4, 3), Crowded())
@@ -519,7 +519,7 @@ def test_an_executor_is_freed_after_fit(recording: Backend, monkeypatch: pytest.
     monkeypatch.setattr(portanet.training.trainer, "GraphExecutor", noticed)
     gc.disable()
     try:
-        run(a_trainer(replace(recording, capture=lambda step, *beside: step)), "auto")
+        run(a_trainer(replace(recording, capture=lambda step, *pools: step)), "auto")
         assert steps[0]() is None
     finally:
         gc.enable()

@@ -138,8 +138,8 @@ template <class T> class Interpreter {
     }
 };
 
-// The mean of the results of the last instruction. Those of the one before it, divided by their number, are the result
-// of the program. Parts are summed in their order, on any number of threads.
+// The last instruction of the program gives f, the one before it f'. Return the mean of f, and write f' / n to the
+// result. Parts are summed in their order, on any number of threads.
 template <class T> T mean_of_program(const Program<T> &program, long n) {
     const long blocks = (n + block_length - 1) / block_length;
     const long parts = parts_for(blocks, 8.0 * n * program.instructions.size());

@@ -18,6 +18,7 @@ from portanet.backends.numpy.core import compiled, memory
 from portanet.backends.numpy.core.memory import empty_like
 from portanet.backends.numpy.layout import in_layout_of, is_dense, memory_order
 from portanet.backends.tracing import Operand, Step, Traced, trace
+from portanet.kernels.elementwise import scaled_by
 
 MAX_VALUES = 256
 """Most arguments, constants and steps of a program: their numbers are bytes."""
@@ -158,7 +159,7 @@ def mean_elementwise(x: np.ndarray, fn: Callable[..., Any], t: np.ndarray) -> tu
     mean, gradient = np.empty((), x.dtype), empty_like(x)
     arguments = memory_order(x), memory_order(in_layout_of(t, x))
     compiled.mean_of_program(program.code, arguments, memory_order(gradient), mean)
-    return mean[()], lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
+    return mean[()], scaled_by(gradient)
 
 
 def programs_of(

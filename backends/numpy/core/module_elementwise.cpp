@@ -46,9 +46,8 @@ PyObject *run_program(PyObject *const *a, Py_ssize_t count) {
     });
 }
 
-// mean_of_program(program, arguments, gradient, mean): the arguments, a tuple, have the size of the gradient, which is
-// that of the mean: the last results but one of the program, divided by their number. The mean is that of the last
-// ones.
+// mean_of_program(program, arguments, gradient, mean): the last instruction gives f, the one before it f'. Writes
+// mean = sum(f) / n and gradient = f' / n. Each array of the tuple has n elements, as gradient has.
 PyObject *mean_of_program(PyObject *const *a, Py_ssize_t count) {
     check_argument_count(count, 4);
     const Arguments arguments(a[1]);
@@ -57,7 +56,7 @@ PyObject *mean_of_program(PyObject *const *a, Py_ssize_t count) {
     Array gradient(a[2], "gradient", true), mean(a[3], "mean", true);
     arguments.check(gradient);
     check_operands(mean, {&gradient});
-    if (gradient.size() == 0 || mean.size() != 1) refuse("the gradient must not be empty, and the mean be one number");
+    if (gradient.size() == 0 || mean.size() != 1) refuse("gradient must not be empty, and mean must have one element");
     return call(gradient, [&](auto &kernels) {
         using T = typename std::decay_t<decltype(kernels)>::Number;
         *static_cast<T *>(mean) =

@@ -9,6 +9,7 @@ from portanet import kernels
 from portanet.backends.numpy import kernels as plain
 from portanet.backends.numpy.core import compiled
 from portanet.backends.numpy.core.memory import is_supported
+from portanet.kernels.elementwise import scaled_by
 
 FEW_CLASSES = 256
 """With up to this many classes, the core is faster for any number of rows."""
@@ -48,7 +49,7 @@ def mean_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[Any, Cal
         return result
     losses, gradient = _cross_entropy(logits, labels, 1 / labels.size)
     mean = np.add.reduce(losses, None) / labels.size
-    return mean, lambda dmean: gradient if type(dmean) is float and dmean == 1.0 else gradient * dmean
+    return mean, scaled_by(gradient)
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from portanet.training.scores import Scorer
 R = TypeVar("R")
 
 
-class RecordedSteps:
+class ExecutorCache:
     """
     The executor of a call of ``fit``, and its scorer; kept after it if the data were given on the device.
 
@@ -21,29 +21,29 @@ class RecordedSteps:
     def __init__(self) -> None:
         self._kept: tuple[EagerExecutor, Scorer] | None = None
 
-    def begin(self, executor: EagerExecutor, scorer: Scorer) -> tuple[EagerExecutor, Scorer]:
+    def get_or_add(self, executor: EagerExecutor, scorer: Scorer) -> tuple[EagerExecutor, Scorer]:
         """Return executor and scorer of the last call if they run the same steps, else those that are given."""
         if self._kept is None or not _same_steps(*self._kept, executor, scorer):
-            self.drop()
+            self.clear()
             self._kept = executor, scorer
         return self._kept
 
-    def end(self, given: Iterable[Any]) -> None:
+    def keep_only_if_given(self, given: Iterable[Any]) -> None:
         """Keep the executor if it records, and all of its data are among the arrays that ``fit`` was given."""
-        numbers = {*map(id, given)}
+        ids = {*map(id, given)}
         if self._kept is None:
             return
         executor, _ = self._kept
-        if not (executor.records and all(id(array) in numbers for array in executor.data)):
-            self.drop()
+        if not (executor.records and all(id(array) in ids for array in executor.data)):
+            self.clear()
 
-    def drop(self) -> None:
+    def clear(self) -> None:
         """Drop the executor, and what it has recorded."""
         if self._kept is not None:
             self._kept[0].retain([])  # recorded steps refer back to the executor
         self._kept = None
 
-    def make_room(self, compute: Callable[[], R]) -> R:
+    def retry_without_recording(self, compute: Callable[[], R]) -> R:
         """Return ``compute()``; if memory runs out, drop what is recorded and try again."""
         try:
             return compute()

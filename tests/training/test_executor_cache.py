@@ -30,7 +30,7 @@ class Recordings:
     def __init__(self) -> None:
         self.n, self.alive = 0, weakref.WeakSet[Any]()
 
-    def capture(self, step: Callable[[], Any], n: int, n_expected: int, *beside: Any) -> Callable[[], None]:
+    def capture(self, step: Callable[[], Any], n: int, n_expected: int, *pools: Any) -> Callable[[], None]:
         replay: Callable[[], None] = tape.capture(step, n)
         self.n += 1
         self.alive.add(replay.__self__)  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def test_data_of_the_host_are_not_kept(device: Backend, recordings: Recordings) 
     trainer = a_trainer(device)
     for _ in range(2):
         fit(trainer, X, LABELS)
-        assert trainer._recorded._kept is None
+        assert trainer._executors._kept is None
     gc.collect()
     assert (recordings.n, len(recordings.alive)) == (2, 0)
 
@@ -124,7 +124,7 @@ def test_only_one_executor_is_kept(device: Backend, recordings: Recordings) -> N
         fit(trainer, device.asarray(X), device.asarray(LABELS))
     gc.collect()
     assert (recordings.n, len(recordings.alive)) == (2, 1)
-    assert trainer._recorded._kept is not None
+    assert trainer._executors._kept is not None
     trainer.fit(X, LABELS, progress=False, capture="never")
     gc.collect()
     assert len(recordings.alive) == 0
@@ -160,4 +160,4 @@ def test_without_memory_recordings_are_dropped(
 def test_data_on_a_device_that_does_not_record_are_not_kept() -> None:
     trainer = a_trainer(pn.get_backend("cpu"))
     fit(trainer, X, LABELS)
-    assert trainer._recorded._kept is None
+    assert trainer._executors._kept is None
