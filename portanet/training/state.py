@@ -114,7 +114,9 @@ class TrainingState:
                 f"it holds the state of {saved!r}, but the Trainer has {self.optimizer!r}: give it the same"
             )
         expected = saved.new_state(self.flat.xp, self.flat.data[:0])  # its settings may ask for other arrays
-        if {k: a.shape[:-1] for k, a in expected.items()} != {k: a.shape[:-1] for k, a in arrays.items()}:
+        # Their first axis, if they have one, is that of the parameters.
+        shapes, found = ({k: (a.ndim, a.shape[1:]) for k, a in state.items()} for state in (expected, arrays))
+        if shapes != found:
             raise ValueError(f"the arrays {', '.join(arrays)} are not the state of {saved!r}")
         saved.check_groups(self.net.topology)
         if any(array.ndim == 0 and not float(array) >= 0 for array in arrays.values()):

@@ -15,6 +15,7 @@ from portanet.backends import Backend
 from portanet.checks import Checked, check_number
 from portanet.files import read_tensors, write_tensors
 from portanet.training.callbacks import Training
+from tests.cases import OPTIMIZERS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(45, 6)).astype("float32")
@@ -109,6 +110,24 @@ def test_other_settings_go_on_to_the_last_bit(
         fit(a_trainer(optimizer()), [*the_callbacks(parts), StopAfter(8)], **settings)
     again = fit(a_trainer(optimizer()), the_callbacks(parts), resume=parts / "run.safetensors", **settings)
     assert bits(again, parts) == bits(whole_trainer, whole)
+
+
+@pytest.mark.filterwarnings("ignore:LBFGS needs all 45 examples")
+@pytest.mark.parametrize("again", ["copy", "pickle", "file"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_every_optimizer_goes_on_to_the_last_bit(optimizer: pn.Optimizer, again: str, tmp_path: Path) -> None:
+    trainer = a_trainer(copy.deepcopy(optimizer))
+    trainer.fit(X, Y, epochs=2, progress=False)
+    if again == "file":
+        trainer.save(tmp_path / "run.safetensors")
+        other = a_trainer(copy.deepcopy(optimizer))
+        other.load(tmp_path / "run.safetensors")
+    else:
+        other = copy.deepcopy(trainer) if again == "copy" else pickle.loads(pickle.dumps(trainer))
+    for run in (trainer, other):
+        run.fit(X, Y, epochs=2, progress=False)
+    for name, values in trainer.net.get_weights().items():
+        np.testing.assert_array_equal(values, other.net.get_weights()[name], name)
 
 
 @pytest.mark.parametrize("after", [1, 6, 11, 17])
