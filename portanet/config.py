@@ -119,6 +119,9 @@ def refuse_unknown_arguments(kind: K) -> K:
         if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
             own: Any = type(self)
             raise TypeError(unknown_argument(own.__name__, unknown[0], parameters_of(own)))
+        if args and (first := next(iter(accepted), None)) in kwargs:  # as in SGD(net.parameters(), lr=0.1)
+            fix = "leave out the parameters, which the Trainer or bind(net) sets" if first == "lr" else "give it once"
+            raise TypeError(f"{type(self).__name__} got {first} by position and by name: {fix}")
         init(self, *args, **kwargs)
 
     changed.__init__ = checked

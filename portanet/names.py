@@ -133,8 +133,6 @@ ALIASES = {
 
 ARGUMENTS = {
     "X": "x",
-    "beta_1": "betas",
-    "beta_2": "betas",
     "callback": "callbacks",
     "class_weights": "class_weight",
     "clipnorm": "clip_norm",
@@ -147,7 +145,6 @@ ARGUMENTS = {
     "filters": "out_channels",
     "global_clipnorm": "clip_norm",
     "input_dim": "num_embeddings",
-    "kernel_initializer": "init",
     "learning_rate": "lr",
     "loss_fn": "loss",
     "loss_weights": "weights",
@@ -164,7 +161,6 @@ ARGUMENTS = {
     "rate": "p",
     "rho": "alpha",
     "sample_weights": "sample_weight",
-    "save_freq": "every",
     "strides": "stride",
     "use_bias": "bias",
     "verbose": "progress",
@@ -175,6 +171,8 @@ ADVICE = {
     "activation": "add the activation as a layer, such as ReLU()",
     "batch_first": "leave it out, sequences are (N, T, features)",
     "batch_size": "give it to fit",
+    "beta_1": "give both, such as betas=(0.9, 0.999)",
+    "beta_2": "give both, such as betas=(0.9, 0.999)",
     "bias_regularizer": "give weight_decay to the optimizer",
     "bidirectional": "write Bidirectional(layer)",
     "callbacks": "give it to fit",
@@ -190,6 +188,7 @@ ADVICE = {
     "input_dim": "give the number first, such as Linear(in_features, out_features)",
     "inputs": "name inputs in the nodes, such as Graph((layer, 'x', 'y'))",
     "input_shape": "leave it out, the first data or net.build(shape) set it",
+    "kernel_initializer": "give init, such as init=portanet.initializers.he_normal",
     "kernel_regularizer": "give weight_decay to the optimizer",
     "key_dim": "give embed_dim, which is num_heads * key_dim",
     "learning_rate": "give lr to the optimizer, such as Adam(lr=0.001)",
@@ -206,11 +205,12 @@ ADVICE = {
     "recurrent_dropout": "put Dropout between the layers",
     "return_dict": "leave it out, the result is a dict",
     "save_best_only": "give monitor, such as 'val_loss'",
+    "save_freq": "give every, a number of epochs, or of steps with per='step'",
     "save_weights_only": "leave it out, and use net.save(path) for the network alone",
     "size_average": "write reduction='mean' or reduction='sum'",
     "stateful": "give truncated_bptt_steps to fit",
     "trainable": "call freeze() of the layer",
-    "units": "give the number first, such as Linear(units)",
+    "units": "give the number first, without a name",
     "use_ema": "give fit WeightAveraging() as a callback",
     "validation_batch_size": "leave it out",
     "validation_freq": "leave it out, every epoch is validated",
@@ -267,6 +267,11 @@ ATTRIBUTES = {
         "variables": "parameters()",
         "weights": "parameters()",
     },
+    "Normalize": {
+        "fit": "adapt(x)",
+        "fit_transform": "adapt(x), then call the layer",
+        "transform": "layer(x): a layer is a function",
+    },
     "Parameter": {
         "numpy": "data, an array",
         "requires_grad": "frozen, which freeze() of the layer sets",
@@ -280,7 +285,7 @@ ATTRIBUTES = {
         "learning_rate": "lr",
         "load_state_dict": "load(path) of the Trainer",
         "minimize": "step()",
-        "param_groups": "groups",
+        "param_groups": "lr, or groups=[ParameterGroup(...)] for some of the parameters",
         "state_dict": "save(path) of the Trainer",
         "zero_grad": "net.zero_grad()",
     },
@@ -348,7 +353,7 @@ WITHOUT_COUNTERPART = {
     "save": "net.save(path)",
     "set_random_seed": "Trainer(..., seed=0) or net.initialize(seed=0)",
     "tensor": "net.asarray(values)",
-    "utils": "portanet.one_hot, for instance",
+    "utils": "fit(x, y, batch_size=32), for instance, which divides arrays into batches",
 }
 """What to write in place of names of modules of Keras, PyTorch and scikit-learn that have no counterpart."""
 
@@ -417,10 +422,10 @@ def unknown_name(module: str, name: str, ours: Iterable[str]) -> AttributeError:
     AttributeError("module 'portanet' has no attribute 'Dense': it is called Linear here")
     """
     hint = ""
-    if known := our_name(name, ours):
-        hint = f": it is called {known} here"
-    elif name in WITHOUT_COUNTERPART:
+    if name in WITHOUT_COUNTERPART:
         hint = f": write {WITHOUT_COUNTERPART[name]}"
+    elif known := our_name(name, ours):
+        hint = f": it is called {known} here"
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name)
 
 
@@ -428,7 +433,7 @@ def our_name(name: object, ours: Iterable[str]) -> str | None:
     """
     Return which of our names another library's name stands for, perhaps with a remark, or None.
 
-    Capitals and underscores do not count.
+    Capitals and underscores do not count, unless the other library has the very name.
 
     Examples
     --------
@@ -437,13 +442,17 @@ def our_name(name: object, ours: Iterable[str]) -> str | None:
     >>> our_name("sparse_categorical_accuracy", ["accuracy"])
     'accuracy'
     """
+    ours = [*ours]
     same = next((own for own in ours if _plain(own) == _plain(name)), None)
-    alias = next((alias for other, alias in ALIASES.items() if _plain(other) == _plain(name)), "")
-    return same or (alias if re.split(r"\W", alias)[0] in ours else None)
+    alike = [alias for other, alias in ALIASES.items() if _plain(other) == _plain(name)]
+    for known in (ALIASES.get(str(name)), same, *alike):
+        if known and re.split(r"\W", known)[0] in ours:
+            return known
+    return None
 
 
 def our_class(name: object, ours: Iterable[str]) -> str | None:
-    """Return the same without the remark."""
+    """Return the class name that :func:`our_name` finds, without its remark, or None."""
     known = our_name(name, ours)
     return known and re.split(r"\W", known)[0]
 

@@ -14,7 +14,7 @@ from tests.cases import concrete
 
 TRAINER = pn.Trainer(pn.Linear(2, 1), pn.MSELoss(), pn.SGD(0.1))
 OWNERS = {"Layer": TRAINER.net, "Parameter": TRAINER.net.parameters()[0], "Loss": TRAINER.loss}
-OWNERS |= {"Optimizer": TRAINER.optimizer, "Trainer": TRAINER, "History": TRAINER.history}
+OWNERS |= {"Optimizer": TRAINER.optimizer, "Trainer": TRAINER, "History": TRAINER.history, "Normalize": pn.Normalize()}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,22 @@ def test_a_class_of_ones_own_names_its_arguments() -> None:
 
     with pytest.raises(TypeError, match=r"^Own has no argument 'sise': it takes size$"):
         Own(sise=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", [pn.SGD, pn.Adam, pn.AdamW, pn.LBFGS])
+def test_an_optimizer_takes_no_parameters(kind: Any) -> None:
+    """It is a habit from PyTorch."""
+    fix = r"leave out the parameters, which the Trainer or bind\(net\) sets$"
+    with pytest.raises(TypeError, match=f"^{kind.__name__} got lr by position and by name: {fix}"):
+        kind(TRAINER.net.parameters(), lr=0.1)
+    for parameters in (TRAINER.net.parameters(), iter(TRAINER.net.parameters())):
+        with pytest.raises(TypeError, match=f"^lr must be a number, got list(_iterator)?: {fix}"):
+            kind(parameters)
+
+
+def test_an_argument_that_is_given_twice_is_named() -> None:
+    with pytest.raises(TypeError, match="^Linear got in_features by position and by name: give it once$"):
+        pn.Linear(3, in_features=3)  # type: ignore[misc]
 
 
 def test_no_function_has_an_argument_of_our_name_and_of_another() -> None:
@@ -119,6 +135,8 @@ def test_a_name_of_another_library_is_answered(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "ours"),
     [
+        (pn, "MeanSquaredError", "MSELoss"),  # and not the metric, which is alike but for capitals
+        (pn.metrics, "MeanSquaredError", "mean_squared_error"),
         (pn.layers, "Dense", "Linear"),
         (pn.losses, "CategoricalCrossEntropy", "CrossEntropyLoss, which takes logits,"),
         (pn.optimizers, "Nadam", "NAdam"),
@@ -130,8 +148,8 @@ def test_a_module_answers_names_of_another_library(module: Any, name: str, ours:
     missing = f"^module '{module.__name__}' has no attribute"
     with pytest.raises(AttributeError, match=f"{missing} '{name}': it is called {ours} here$"):
         getattr(module, name)
-    with pytest.raises(AttributeError, match=f"{missing} 'KMeans'$"):
-        _ = module.KMeans
+    with pytest.raises(AttributeError, match=f"{missing} 'Frobnicate'$"):
+        _ = module.Frobnicate
 
 
 @pytest.mark.parametrize(

@@ -405,7 +405,7 @@ def test_a_bound_optimizer_refuses_what_its_constructor_refuses(
 
 @pytest.mark.parametrize("name", ["learning_rate", "param_groups"])
 def test_names_of_other_libraries_are_refused(name: str) -> None:
-    with pytest.raises(AttributeError, match=f"'{name}' of SGD cannot be set: set '(lr|groups)'"):
+    with pytest.raises(AttributeError, match=f"'{name}' of SGD cannot be set: write lr"):
         setattr(pn.SGD(), name, 0.0)
 
 

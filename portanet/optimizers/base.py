@@ -1,6 +1,6 @@
 """What every optimizer does: settings, state on the device, groups of parameters, clipping."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -165,7 +165,7 @@ class Optimizer(Configured):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option; one that needs a state which a bound optimizer lacks is refused."""
         if name in (elsewhere := ATTRIBUTES["Optimizer"]) and not hasattr(type(self), name):
-            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: write {elsewhere[name]!r}")
+            raise AttributeError(f"{name!r} of {type(self).__name__} cannot be set: write {elsewhere[name]}")
         if self.flat is not None and name != "lr" and name in parameters_of(type(self)):  # type: ignore[arg-type]
             changed = type(self)(**{**self.arguments(), name: value})  # refuses what the constructor refuses
             value = vars(changed)[name]
@@ -313,4 +313,7 @@ def _check_lr(lr: Any) -> float:
         raise ValueError(
             f"lr must be a number, got {shown(lr)}: give fit LearningRateScheduler(schedule) as a callback"
         )
+    if isinstance(lr, Iterable) and not isinstance(lr, str) and not hasattr(lr, "shape"):
+        fix = "leave out the parameters, which the Trainer or bind(net) sets"
+        raise TypeError(f"lr must be a number, got {type(lr).__name__}: {fix}")
     return check_number("lr", lr, at_least=0)
