@@ -72,7 +72,7 @@ def test_an_optimizer_takes_no_parameters(kind: Any) -> None:
 
 
 def test_an_argument_that_is_given_twice_is_named() -> None:
-    with pytest.raises(TypeError, match="^Linear got in_features by position and by name: give it once$"):
+    with pytest.raises(TypeError, match=r"^Linear got in_features by position and by name: give it once$"):
         pn.Linear(3, in_features=3)  # type: ignore[misc]
 
 

@@ -123,7 +123,7 @@ def test_a_shape_that_does_not_fit_changes_nothing() -> None:
         (lambda: pn.GroupNorm(0), ValueError, "num_groups"),
         (pn.Linear, ValueError, "in_features must be"),
         (lambda: pn.Linear(1, 2, 3), TypeError, "positional"),  # type: ignore[call-arg, arg-type]
-        (lambda: pn.Linear(1, 2, in_features=3), TypeError, "multiple values"),  # type: ignore[misc]
+        (lambda: pn.Linear(1, 2, in_features=3), TypeError, "by position and by name"),  # type: ignore[misc]
         (lambda: pn.Linear(7).build(()), ValueError, "takes its input size"),
         (lambda: pn.Linear(7).build(5), ValueError, "input_shape must be a tuple"),
     ],
