@@ -86,9 +86,9 @@ KERNEL conv_block_weight_gradient(INDEX n, const T* x, const T* dz, const int* a
   const int parts = (POOL_CHANNELS + 255) / 256, part = i / 256 % parts, j = first + i / 256 / parts;
   UNRAVEL(j, is_bias, k0, k1, k2, c, SIZE0, SIZE1, SIZE2, CHANNELS);
   const int t = threadIdx.x, o = part * 256 + t % OUTPUTS_AT_ONCE;
+  const bool has_work = t < ROWS_AT_ONCE * OUTPUTS_AT_ONCE && o < POOL_CHANNELS;
   T sum = 0;
-  for (INDEX row = t / OUTPUTS_AT_ONCE; row < rows; row += ROWS_AT_ONCE) {
-    if (t >= ROWS_AT_ONCE * OUTPUTS_AT_ONCE || o >= POOL_CHANNELS) break;
+  for (INDEX row = t / OUTPUTS_AT_ONCE; has_work && row < rows; row += ROWS_AT_ONCE) {
     const INDEX at = row * POOL_CHANNELS + o, example = row / (POOL_OUTPUT0 * POOL_OUTPUT1 * POOL_OUTPUT2);
     const int position = IS_POOLED ? argmax[at] : row % (OUTPUT0 * OUTPUT1 * OUTPUT2);
     const int s0 = INPUT_INDEX0(position / OUTPUT2 / OUTPUT1, k0), s1 = INPUT_INDEX1(position / OUTPUT2 % OUTPUT1, k1);

@@ -387,8 +387,8 @@ class Trainer:
             Report on stderr: a bar on a terminal with tqdm installed, else a line an epoch.
         capture : {"auto", "never"}
             Whether to record a step and replay it, if the device can: order of examples, learning rate and random
-            numbers still change, but Python numbers that a layer of one's own keeps do not. The
-            recording and its device memory are kept until ``fit`` gets other data, if they are arrays of the device.
+            numbers still change, but Python numbers that a layer of one's own keeps do not. If the data are arrays of
+            the device, the recording and its memory are kept until ``fit`` gets others.
         resume : path-like or bool
             Go on from a checkpoint that :meth:`save` or :class:`portanet.ModelCheckpoint` wrote, also in the middle of
             an epoch, up to ``epochs`` epochs in all. With the same data and arguments, the result has the same bits as
