@@ -10,17 +10,16 @@ from typing import Any
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.engine.segment import Segment
 from portanet.engine.traits import is_elementwise, is_max_pool, traits_of
 from portanet.layers.base import check_input
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback
 
 
-class ConvSegment:
+class ConvSegment(Segment):
     """
     A convolution with or without max pooling and an activation after it: ``y = f(max_pool(conv(x, w) + b))``.
-
-    The pullback overwrites the gradients: no other part of the network may use these parameters.
 
     Parameters
     ----------
@@ -28,11 +27,8 @@ class ConvSegment:
         The convolution, which has weights, and the others in this order.
     """
 
-    trained = True
-
     def __init__(self, layers: Sequence[Any]):
-        self.layers = tuple(layers)
-        self.parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        super().__init__(layers)
         self._conv, *after = layers
         self._pool = next(filter(is_max_pool, after), None)
         self._fn = next((layer.elementwise for layer in after if is_elementwise(layer)), None)
@@ -41,13 +37,6 @@ class ConvSegment:
         self._b: Array | None = None if bias is None else bias.data
         self._db: Array | None = None if bias is None else bias.grad
         self._conv_block = kernels.conv_block.resolve(self._w)
-
-    def __repr__(self) -> str:
-        return f"ConvSegment({', '.join(map(repr, self.layers))})"
-
-    def forward(self, x: Array) -> Array:
-        """Return the output of inference."""
-        return self.vjp(x, train=False)[0]
 
     def vjp(self, x: Array, *, train: bool = True) -> tuple[Array, Pullback]:
         """Return output and pullback."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from portanet import kernels
 from portanet.backends import namespace
+from portanet.engine.segment import Segment
 from portanet.engine.traits import is_elementwise, traits_of
 from portanet.layers.base import check_input
 from portanet.parameters import Parameter
@@ -27,11 +28,9 @@ class _Pair(NamedTuple):
     db: Array | None
 
 
-class DenseSegment:
+class DenseSegment(Segment):
     """
     Linear layers one after another, each with or without an activation: ``y = f(x W + b)``.
-
-    The pullback overwrites the gradients: no other part of the network may use these parameters.
 
     Parameters
     ----------
@@ -39,11 +38,8 @@ class DenseSegment:
         Linear layers that fit one another, and activations that each follow one; they have weights.
     """
 
-    trained = True
-
     def __init__(self, layers: Sequence[Any]):
-        self.layers = tuple(layers)
-        self.parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        super().__init__(layers)
         self._pairs = [
             _Pair(
                 layer.weight.data,
@@ -58,9 +54,6 @@ class DenseSegment:
         self._input_shape = self._pairs[0].w.shape[:1]
         w = self._pairs[0].w
         self._dense, self._dense_gradient = kernels.dense.resolve(w), kernels.dense_gradient.resolve(w)
-
-    def __repr__(self) -> str:
-        return f"DenseSegment({', '.join(map(repr, self.layers))})"
 
     def forward(self, x: Array) -> Array:
         """Return the output of inference."""

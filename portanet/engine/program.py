@@ -11,9 +11,10 @@ from typing import Any
 
 from portanet.backends.disabled import enabled
 from portanet.engine.chain import Chain, Runnable
-from portanet.engine.conv import ConvSegment, conv_segments
-from portanet.engine.dense import DenseSegment, dense_segments
+from portanet.engine.conv import conv_segments
+from portanet.engine.dense import dense_segments
 from portanet.engine.rewrite import rewrite, unfold
+from portanet.engine.segment import Segment
 from portanet.layers.base import Layer
 from portanet.parameters import Parameter
 from portanet.typing import Array, Pullback
@@ -48,9 +49,8 @@ class Program:
         if enabled("dense"):
             parts = dense_segments(parts, owned)
         self.layers: Sequence[Runnable] = parts
-        self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], DenseSegment) else Chain(parts)
-        segments = [part for part in parts if isinstance(part, (ConvSegment, DenseSegment))]
-        overwritten = {parameter for part in segments for parameter in part.parameters}
+        self.runnable = parts[0] if len(parts) == 1 and isinstance(parts[0], Segment) else Chain(parts)
+        overwritten = {parameter for part in parts if isinstance(part, Segment) for parameter in part.parameters}
         self._added = [parameter for parameter in parameters.values() if parameter not in overwritten]
         self._grads: list[Array] | None = None  # of these parameters
 
