@@ -450,10 +450,13 @@ def compare(backend: Backend, name: str, copy: Callable[[np.ndarray], np.ndarray
                 if name == "elementwise":  # the second result is a pullback of an array or a number
                     result = result[0], result[1](result[0]), result[1](0.5 + 0.0 * result[0]), result[1](0.5)
                 if name == "conv_vjp":
-                    y, add_gradients = result
+                    y, gradients = result
                     grads = [0.5 * a for a in arguments[1:5:3] if a is not None]
-                    add_gradients(y, *grads, *[None] * (2 - len(grads)))
-                    result = y, *grads
+                    written = [0.0 * a for a in grads]
+                    without_bias = [None] * (2 - len(grads))
+                    gradients(y, *grads, *without_bias, True)
+                    gradients(y, *written, *without_bias, False)
+                    result = y, *grads, *written
                 if name == "conv_block":
                     y, pullback = result
                     w, b = arguments[1:3]

@@ -10,7 +10,7 @@ from portanet.backends.cupy.blas import multiply
 from portanet.backends.cupy.kernels import bias_grad
 from portanet.backends.cupy.source import Source, check_shape, contiguous
 from portanet.backends.cupy.windows import WINDOW_MACROS, is_supported, macros
-from portanet.kernels.conv import AddGradients
+from portanet.kernels.conv import ConvGradients, write
 from portanet.kernels.slices import slices
 from portanet.kernels.windows import Window
 from portanet.typing import Array
@@ -72,29 +72,29 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
 
 def conv_vjp(
     x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
-) -> tuple[Array, AddGradients]:
+) -> tuple[Array, ConvGradients]:
     """Keep the columns for the gradient, if they are few."""
     few = x.size > 0 and _columns_bytes(window, x) * x.shape[0] <= MAX_KEPT_COLUMNS_BYTES
     if groups > 1 or not is_supported(window, x, w) or not few:
-        result: tuple[Array, AddGradients] = kernels.conv_vjp.portable(x, w, window, groups, bias)
+        result: tuple[Array, ConvGradients] = kernels.conv_vjp.portable(x, w, window, groups, bias)
         return result
     check_shape("x", x, (x.shape[0], *window.input_shape, w.shape[-2]))
     n_out = w.shape[-1]
     y = cupy.empty((x.shape[0], *window.output_shape, n_out), dtype=x.dtype)
     columns, shape = _multiply_columns(contiguous(x), w, window, bias, y), y.shape
 
-    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
+    def gradients(dy: Array, dw: Array | None, db: Array | None, add: bool) -> None:
         check_shape("dy", dy, shape)
         if dw is not None and dw.flags.c_contiguous and dy.dtype == dw.dtype == x.dtype:
-            multiply(dw.reshape(-1, n_out), columns.T, contiguous(dy).reshape(-1, n_out), add=True)
+            multiply(dw.reshape(-1, n_out), columns.T, contiguous(dy).reshape(-1, n_out), add=add)
         elif dw is not None:
-            dw += conv_weight_gradient(x, dy, window)
+            write(dw, conv_weight_gradient(x, dy, window), add)
         if db is not None and db.flags.c_contiguous and db.dtype == dy.dtype:
-            bias_grad(dy, db, add=True)
+            bias_grad(dy, db, add=add)
         elif db is not None:
-            db += bias_grad(dy)
+            write(db, bias_grad(dy), add)
 
-    return y, add_gradients
+    return y, gradients
 
 
 def conv_weight_gradient(x: Array, dy: Array, window: Window, groups: int = 1) -> Array:

@@ -20,8 +20,11 @@ from portanet.kernels.dispatch import kernel
 from portanet.kernels.windows import Window
 from portanet.typing import Array
 
-AddGradients: TypeAlias = Callable[[Array, Array | None, Array | None], None]
-"""``add_gradients(dy, dw, db)`` adds the gradients of w and b, of those that are not None, to ``dw`` and ``db``."""
+ConvGradients: TypeAlias = Callable[[Array, Array | None, Array | None, bool], None]
+"""
+``gradients(dy, dw, db, add)`` adds the gradients of w and b to ``dw`` and ``db``, or overwrites these if ``add`` is
+False; either may be None.
+"""
 
 
 @kernel
@@ -44,16 +47,24 @@ def conv(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None
 @kernel
 def conv_vjp(
     x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None
-) -> tuple[Array, AddGradients]:
-    """Return :func:`conv`, and a function that adds its gradients; a backend may keep what the two have in common."""
+) -> tuple[Array, ConvGradients]:
+    """Return :func:`conv`, and a function of its gradients; a backend may keep what the two have in common."""
 
-    def add_gradients(dy: Array, dw: Array | None, db: Array | None) -> None:
+    def gradients(dy: Array, dw: Array | None, db: Array | None, add: bool) -> None:
         if dw is not None:
-            dw += conv_weight_gradient(x, dy, window, groups)
+            write(dw, conv_weight_gradient(x, dy, window, groups), add)
         if db is not None:
-            db += bias_grad(dy)
+            write(db, bias_grad(dy), add)
 
-    return conv(x, w, window, groups, bias), add_gradients
+    return conv(x, w, window, groups, bias), gradients
+
+
+def write(out: Array, values: Array, add: bool) -> None:
+    """Add values to an array, or overwrite it."""
+    if add:
+        out += values
+    else:
+        out[...] = values
 
 
 @kernel

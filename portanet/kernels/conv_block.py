@@ -55,7 +55,7 @@ def conv_block(  # noqa: PLR0917
     >>> y.item(), pullback(np.ones_like(y), dw, None, True).tolist(), dw.item()
     (10.0, [[[0.0], [2.0], [0.0]]], 5.0)
     """
-    z, add_gradients = conv_vjp(x, w, window, groups, b)
+    z, gradients = conv_vjp(x, w, window, groups, b)
     pooled = z if pool is None else max_pool(z, pool)
     y, derivative = (pooled, None) if fn is None else elementwise(pooled, fn)
 
@@ -63,10 +63,7 @@ def conv_block(  # noqa: PLR0917
         dz = dy if derivative is None else derivative(dy)
         if pool is not None:
             dz = max_pool_gradient(dz, z, pooled, pool)
-        for grad in (dw, db):
-            if grad is not None:
-                grad[...] = 0.0
-        add_gradients(dz, dw, db)
+        gradients(dz, dw, db, False)
         return conv_input_gradient(dz, w, window, groups) if need_dx else None
 
     return y, pullback

@@ -109,11 +109,11 @@ class Conv(Layer):
         self._check_shape(x.shape[1:])
         check_input(x, w)
         window = self.window(tuple(x.shape[1:-1]))
-        y, add_gradients = kernels.conv_vjp(x, w, window, groups, None if self.bias is None else self.bias.data)
+        y, gradients = kernels.conv_vjp(x, w, window, groups, None if self.bias is None else self.bias.data)
 
         def pullback(dy: Array, *, need_dx: bool = True, need_grads: bool = True) -> Array:
             if need_grads:
-                add_gradients(dy, _gradient(self.weight), _gradient(self.bias))
+                gradients(dy, _gradient(self.weight), _gradient(self.bias), True)
             return kernels.conv_input_gradient(dy, w, window, groups) if need_dx else None
 
         return y, pullback

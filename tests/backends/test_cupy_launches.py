@@ -116,7 +116,7 @@ LAUNCHES = {
         *("product", "bias_elementwise", "dense", "mean_cross_entropy"),
         *("dense_weight_gradient", "dense_input_gradient"),
         *("product", "column_sums", "product", "elementwise_gradient"),
-        *("max_pool_gradient", "copy", "copy", "product", "partial_sums", "column_sums", "product", "col2im"),
+        *("max_pool_gradient", "product", "partial_sums", "column_sums", "product", "col2im"),
         *("elementwise_gradient", "conv_block_weight_gradient"),
         *("adam_scalars", "adam", "write_metrics"),
     ],
