@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         conv.MAX_COLUMNS_BYTES = options.columns
     for id, position in record.remaining():
         for precision, n in variants(options):
-            print_progress(position, f"{id}, {precision}, {counted(n, 'step')} a graph", milestone=True)
+            print_progress(position, f"{id}, {precision}, {counted(n, 'step')} a launch", milestone=True)
             rate = steps_per_second(NETWORKS[id], options, precision, n)
             record.add("networks", {id: {**record.file["networks"].get(id, {}), f"{precision}, {n}": rate}})
     print_progress()
@@ -111,7 +111,7 @@ def steps_per_second(
     precision : str
         Of products and convolutions on a GPU.
     steps_per_graph : int
-        Recorded as one graph.
+        Recorded as one graph or kernel.
     """
     recipe, clock = network.recipe(), Clock()
     trainer = Trainer(
@@ -131,7 +131,7 @@ def steps_per_second(
 
 @contextmanager
 def recorded_together(n: int) -> Iterator[None]:
-    """Context manager: record ``n`` steps as one graph."""
+    """Context manager: record ``n`` steps as one."""
     graph: Any = portanet.engine.graph
     before, graph.STEPS_PER_GRAPH = graph.STEPS_PER_GRAPH, n
     try:

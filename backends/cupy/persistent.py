@@ -141,8 +141,10 @@ class Autotuned:
         end.synchronize()
         self.times[name].append(cupy.cuda.get_elapsed_time(begin, end))
         if all(len(times) == N_TIMED_LAUNCHES for times in self.times.values()):
-            fastest = min(self.times, key=lambda name: min(self.times[name]))
-            logger.info("steps run as a %s; a launch took %s ms", fastest, self.times)
+            best = {name: min(times) for name, times in self.times.items()}
+            fastest = min(best, key=lambda name: best[name])
+            measured = ", ".join(f"{name} {time:.3g} ms" for name, time in best.items())
+            logger.info("steps run as a %s: a launch took %s", fastest, measured)
             self.variants = {fastest: self.variants[fastest]}
 
 
