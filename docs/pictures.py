@@ -43,7 +43,7 @@ def darken(figure: Figure) -> None:
     """
     Make a figure fit a dark page.
 
-    What is drawn inside of axes keeps its colours. Axes without a frame hold a drawing, whose colours change all.
+    What is drawn inside of axes keeps its colours. Axes without a frame hold a drawing; all of its colours change.
     """
     figure.patch.set_facecolor(BACKGROUND)
     texts, legends = [*figure.texts], [*figure.legends]
@@ -76,7 +76,7 @@ def darken_drawing(axes: Any) -> None:
 
 
 def darkened(color: Any) -> tuple[float, float, float, float]:
-    """Return a colour of the same hue for a dark page: black becomes as light as its text, white as dark as it."""
+    """Return a colour of the same hue for dark pages: black is as light there as texts, and white as dark as pages."""
     *rgb, alpha = to_rgba(color)
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
     light, dark = (colorsys.rgb_to_hls(*to_rgb(own))[1] for own in (FOREGROUND, BACKGROUND))

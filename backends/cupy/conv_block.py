@@ -1,8 +1,9 @@
 """
 A convolution of few weights with the max pooling and the activation after it: one kernel, and one for each gradient.
 
-One thread computes one output, in full precision. The products of cuBLAS, and launches for the columns, the pooling and
-the activation, are estimated to take longer; it was not measured on a GPU.
+One thread computes one output, or one element of dx, and one block a row of the gradient of the weights, all in full
+precision. The products of cuBLAS, and launches for the columns, the pooling and the activation, are estimated to take
+longer; it was not measured on a GPU.
 """
 
 import math

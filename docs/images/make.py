@@ -107,7 +107,7 @@ if __name__ == "__main__":
     wanted = sys.argv[1:] or [*(draw.__name__ for draw in PICTURES), *PAGES]
     for draw in PICTURES:
         if draw.__name__ in wanted:
-            dpi = 80 if draw is boundary else 140  # the front page is small
+            dpi = 80 if draw is boundary else 140  # the front page shows it small
             save_light_and_dark(draw(), FOLDER / f"{draw.__name__}.png", dpi=dpi)
     for name, page in PAGES.items():
         if name in wanted:
